@@ -1,0 +1,271 @@
+"""Activation functions and their Gaussian constants zeta and vartheta_0, vartheta_1, vartheta_2."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ntkspec import checks
+from ntkspec.engines import engine_of
+
+SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
+# The standard normal density at 16 is 1e-56: beyond, only a function that outgrows exp(z²/2) has weight.
+REACH = 16.0
+
+
+@dataclass(frozen=True)
+class Constants:
+    r"""The constants of equations (5) and (9) for one activation.
+
+    zeta = E phi'(g), vartheta0 = E phi(g), vartheta1 = E g phi'(g), vartheta2 = E (g³/2 - g) phi'(g), g ~ N(0, 1).
+    ``error`` bounds the absolute error of each; ``method`` is "closed form" or "quadrature".
+    """
+
+    zeta: float
+    vartheta0: float
+    vartheta1: float
+    vartheta2: float
+    method: str = "closed form"
+    error: float = 4e-16
+
+    def nu(self, trace_ratio: float) -> float:
+        """nu = vartheta1 sqrt(Tr[Sigma²] / d), equation (5)."""
+        return self.vartheta1 * math.sqrt(trace_ratio)
+
+
+class Activation:
+    """A function phi : R -> R that acts entry by entry on arrays, with its derivative.
+
+    fn, derivative : functions of an array z that return an array of the same shape and dtype.
+    kinks : points where phi' jumps; quadrature splits there.
+    The constants are computed on first use. A function whose Gaussian moments do not exist, or whose derivative does
+    not belong to it, raises ValueError with the reason then.
+    """
+
+    def __init__(self, fn: Callable, derivative: Callable, name: str = "custom", kinks=()):
+        self.name = name
+        self.kinks = tuple(sorted(float(kink) for kink in kinks))
+        self._fn, self._derivative = fn, derivative
+
+    def __call__(self, z):
+        """phi(z), in the shape and dtype of z."""
+        return self._fn(checks.as_floats(z, "the argument of an activation"))
+
+    def derivative(self, z):
+        """phi'(z), in the shape and dtype of z."""
+        return self._derivative(checks.as_floats(z, "the argument of an activation"))
+
+    def value_and_derivative(self, z):
+        """(phi(z), phi'(z)); activations that share work between the two do so."""
+        return self(z), self.derivative(z)
+
+    @cached_property
+    def constants(self) -> Constants:
+        """zeta, vartheta0, vartheta1, vartheta2 and nu(trace_ratio)."""
+        return _quadrature(self)
+
+    @cached_property
+    def assumption(self) -> str:
+        """Which case of Assumption 3.2 this is: "smooth", "piecewise linear" or "none: reason".
+
+        Judged on a sample of [-50, 50]; a bounded second derivative is seen through bounded steps of phi'.
+        """
+        z = np.linspace(-50.0, 50.0, 200_001)
+        value, slope = self.value_and_derivative(z)
+        slopes = np.where(z >= 0, 1.0, slope[0])
+        if np.allclose(value, slopes * z, rtol=1e-12, atol=1e-12):
+            return "smooth" if slope[0] == 1.0 else "piecewise linear"
+        bend = np.abs(np.diff(slope)) / np.diff(z)
+        if bend.max() > 1e3:
+            return f"none: phi' jumps near z = {z[bend.argmax()]:.4g}, and phi is not piecewise linear as in case (ii)"
+        outside = np.abs(z) >= 25
+        if np.abs(slope[outside]).max() > 4 * np.abs(slope[~outside]).max() / 3:
+            return "none: phi' grows without bound"
+        return "smooth"
+
+    def __repr__(self) -> str:
+        return f"Activation({self.name!r})"
+
+
+class _Named(Activation):
+    """A built-in: phi and phi' computed together from (engine, z), and constants in closed form where they exist."""
+
+    def __init__(self, name: str, pair: Callable, *, kinks=(), constants: Constants | None = None):
+        super().__init__(lambda z: self.value_and_derivative(z)[0], lambda z: self.value_and_derivative(z)[1])
+        self.name, self.kinks, self._pair = name, kinks, pair
+        if constants is not None:
+            self.constants = constants
+
+    def value_and_derivative(self, z):
+        z = checks.as_floats(z, "the argument of an activation")
+        return self._pair(engine_of(z), z)
+
+
+# ------------------------------------------------------------------------------------------------ the thirteen named
+def _piecewise_linear(slope: float):
+    def pair(engine, z):
+        slopes = engine.xp.where(z >= 0, z.dtype.type(1), z.dtype.type(slope))
+        return z * slopes, slopes
+
+    return pair
+
+
+def _erf(engine, z):
+    return engine.erf_and_derivative(z)
+
+
+def _tanh(engine, z):
+    decay = engine.xp.exp(-2 * abs(z))
+    return engine.xp.tanh(z), 4 * decay / (1 + decay) ** 2
+
+
+def _logistic(engine, z):
+    """sigmoid(z) and 1 - sigmoid(z), neither by cancellation."""
+    xp = engine.xp
+    decay = xp.exp(-abs(z))
+    larger, smaller = 1 / (1 + decay), decay / (1 + decay)
+    return xp.where(z >= 0, larger, smaller), xp.where(z >= 0, smaller, larger)
+
+
+def _sigmoid(engine, z):
+    s, rest = _logistic(engine, z)
+    return s, s * rest
+
+
+def _softplus(engine, z):
+    return engine.xp.maximum(z, 0) + engine.xp.log1p(engine.xp.exp(-abs(z))), _logistic(engine, z)[0]
+
+
+def _silu(engine, z):
+    s, rest = _logistic(engine, z)
+    return z * s, s * (1 + z * rest)
+
+
+def _gelu(engine, z):
+    value, slope = engine.erf_and_derivative(z * z.dtype.type(math.sqrt(0.5)))
+    cdf = (1 + value) / 2
+    return z * cdf, cdf + z * slope * z.dtype.type(math.sqrt(0.125))
+
+
+def _elu(alpha: float):
+    def pair(engine, z):
+        xp = engine.xp
+        below = z.dtype.type(alpha) * xp.expm1(xp.minimum(z, 0))
+        return xp.where(z >= 0, z, below), xp.where(z >= 0, z.dtype.type(1), below + z.dtype.type(alpha))
+
+    return pair
+
+
+def _sin(engine, z):
+    return engine.xp.sin(z), engine.xp.cos(z)
+
+
+def _cos(engine, z):
+    return engine.xp.cos(z), -engine.xp.sin(z)
+
+
+def _leaky(name: str, a: float) -> Activation:
+    kink = (1 - a) / SQRT_2PI
+    kinks = () if a == 1 else (0.0,)
+    return _Named(name, _piecewise_linear(a), kinks=kinks, constants=Constants((1 + a) / 2, kink, kink, 0.0))
+
+
+def _make_elu(alpha: float = 1.0) -> Activation:
+    alpha = float(alpha)
+    r = math.exp(0.5) * math.erfc(math.sqrt(0.5)) / 2
+    constants = Constants(
+        zeta=0.5 + alpha * r,
+        vartheta0=1 / SQRT_2PI + alpha * (r - 0.5),
+        vartheta1=(1 - alpha) / SQRT_2PI + alpha * r,
+        vartheta2=alpha * (r - 1 / (2 * SQRT_2PI)),
+    )
+    return _Named("elu" if alpha == 1 else f"elu({alpha:g})", _elu(alpha), kinks=(0.0,), constants=constants)
+
+
+def _make_leaky_relu(negative_slope: float = 0.01) -> Activation:
+    if not math.isfinite(negative_slope):
+        raise ValueError(f"negative_slope={negative_slope!r}, but a finite number is needed")
+    return _leaky(f"leaky_relu({negative_slope:g})", float(negative_slope))
+
+
+_NAMED: dict[str, Callable[..., Activation]] = {
+    "identity": lambda: _leaky("identity", 1.0),
+    "relu": lambda: _leaky("relu", 0.0),
+    "leaky_relu": _make_leaky_relu,
+    "abs": lambda: _leaky("abs", -1.0),
+    "erf": lambda: _Named("erf", _erf, constants=Constants(2 / math.sqrt(3 * math.pi), 0.0, 0.0, 0.0)),
+    "tanh": lambda: _Named("tanh", _tanh),
+    "sigmoid": lambda: _Named("sigmoid", _sigmoid),
+    "softplus": lambda: _Named("softplus", _softplus),
+    "gelu": lambda: _Named(
+        "gelu", _gelu, constants=Constants(0.5, 0.5 / SQRT_PI, 0.75 / SQRT_PI, 0.0625 / SQRT_PI)
+    ),
+    "silu": lambda: _Named("silu", _silu),
+    "elu": _make_elu,
+    "sin": lambda: _Named("sin", _sin, constants=Constants(math.exp(-0.5), 0.0, 0.0, 0.0)),
+    "cos": lambda: _Named("cos", _cos, constants=Constants(0.0, math.exp(-0.5), -math.exp(-0.5), 0.0)),
+}
+NAMES = tuple(_NAMED)
+
+
+def activation(name: str | Activation, **params) -> Activation:
+    """The activation of that name; an :class:`Activation` is returned as it is.
+
+    identity, relu, leaky_relu(negative_slope=0.01), abs, erf, tanh, sigmoid, softplus, gelu (the exact one), silu,
+    elu(alpha=1), sin, cos. The piecewise-linear ones have derivative(0) = 1, as in Assumption 3.2.
+    Raises ValueError for an unknown name, TypeError for a parameter that the activation does not have.
+    """
+    if isinstance(name, Activation):
+        return name
+    if name not in _NAMED:
+        raise ValueError(f"activation {name!r} is unknown; use one of {', '.join(NAMES)}, or ntkspec.Activation")
+    try:
+        return _NAMED[name](**params)
+    except TypeError:
+        raise TypeError(f"activation {name!r} does not take the parameters {sorted(params)}") from None
+
+
+# ------------------------------------------------------------------------------------------------------- quadrature
+def _moment_functions(act: Activation) -> Callable:
+    """g -> density(g) (phi', phi, g phi', (g³/2 - g) phi', g phi): the constants and one check."""
+
+    def integrand(g):
+        point = np.array([g])
+        value, slope = (float(np.asarray(part)[0]) for part in act.value_and_derivative(point))
+        density = math.exp(-g * g / 2) / SQRT_2PI
+        return density * np.array([slope, value, g * slope, (g**3 / 2 - g) * slope, g * value])
+
+    return integrand
+
+
+def _quadrature(act: Activation) -> Constants:
+    """Adaptive Gauss-Kronrod on [-16, 16], split at the kinks; refused where it cannot reach 1e-13."""
+    from scipy.integrate import quad_vec
+
+    integrand = _moment_functions(act)
+    points = sorted({-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0, *(kink for kink in act.kinks if abs(kink) < REACH)})
+    with np.errstate(all="ignore"):
+        ends = np.abs([integrand(-REACH), integrand(REACH)])
+        values, error, info = quad_vec(
+            integrand, -REACH, REACH, epsabs=1e-14, epsrel=1e-14, norm="max", limit=4000, points=points, full_output=True
+        )
+    wrong = f"activation {act.name!r} has no reliable constants:"
+    if not (np.isfinite(values).all() and np.isfinite(ends).all()):
+        raise ValueError(f"{wrong} phi or phi' is not finite somewhere in [-{REACH:g}, {REACH:g}]")
+    scale = max(1.0, float(np.abs(values).max()))
+    if ends.max() > 1e-20 * scale:
+        raise ValueError(f"{wrong} phi grows too fast for expectations under N(0, 1)")
+    if error > 1e-13 * scale:
+        raise ValueError(
+            f"{wrong} quadrature stops at an error of {error:.1e} after {info.intervals.shape[0]} intervals; "
+            f"name the points where phi' jumps in kinks=, or smooth the function"
+        )
+    zeta, theta0, theta1, theta2, stein = (float(value) for value in values)
+    if abs(stein - zeta) > 1e-10 * scale:
+        raise ValueError(
+            f"{wrong} E[g phi(g)] = {stein:.12g} but E[phi'(g)] = {zeta:.12g}; they are equal (integration by parts) "
+            f"unless the derivative does not belong to phi or phi jumps"
+        )
+    return Constants(zeta, theta0, theta1, theta2, "quadrature", max(float(error), 4e-16 * scale))

@@ -1,0 +1,86 @@
+"""Checks of input: each says what came, what is allowed and what to do, before any long computation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+LAYERS = ("first", "second", "both")
+
+
+def as_floats(array, name: str):
+    """The array itself where it holds float32 or float64, else a float64 copy of integers or booleans."""
+    array = array if hasattr(array, "dtype") and hasattr(array, "ndim") else np.asarray(array)
+    if type(array).__module__.split(".")[0] not in ("numpy", "cupy"):
+        array = np.asarray(array)
+    if array.dtype in (np.float32, np.float64):
+        return array
+    if array.dtype.kind in "iub":
+        return array.astype(np.float64)
+    raise TypeError(f"{name} has dtype {array.dtype}, but float32 or float64 is needed; convert it with .astype(float)")
+
+
+def as_matrix(X, name: str = "X", columns: int | None = None):
+    """X as a finite (n, d) array with n, d >= 1, and with d = ``columns`` where that is given."""
+    X = as_floats(X, name)
+    if X.ndim != 2:
+        raise ValueError(f"{name} has shape {X.shape}, but a matrix (n, d) is needed: one row for each data point")
+    if X.size == 0:
+        raise ValueError(f"{name} has shape {X.shape} and holds no data; at least one row and one column are needed")
+    if columns is not None and X.shape[1] != columns:
+        raise ValueError(f"{name} has {X.shape[1]} columns, but {columns} are needed to fit the other input")
+    _refuse_non_finite(X, name)
+    return X
+
+
+def as_vector(y, name: str, length: int):
+    """y as a finite vector of the given length."""
+    y = as_floats(y, name)
+    if y.shape != (length,):
+        raise ValueError(f"{name} has shape {y.shape}, but ({length},) is needed: one number for each data point")
+    _refuse_non_finite(y, name)
+    return y
+
+
+def _refuse_non_finite(array, name: str) -> None:
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        count = int(array.size - finite.sum())
+        place = f"row {where[0]}" + (f", column {where[1]}" if len(where) > 1 else "")
+        raise ValueError(
+            f"{name} holds {count} entries that are NaN or infinite, the first one ({array[where]}) in {place}; "
+            f"remove or replace them"
+        )
+
+
+def as_steps(steps) -> np.ndarray:
+    """The recorded steps as int64, in the order given."""
+    given = np.atleast_1d(np.asarray(steps))
+    if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iuf" or (given != np.floor(given)).any():
+        raise ValueError(f"steps={steps!r}, but a list of whole numbers >= 0 is needed, such as [0, 1, 10, 100]")
+    whole = given.astype(np.int64)
+    if whole.min() < 0:
+        raise ValueError(f"steps holds {whole.min()}, but a step is a whole number >= 0")
+    return whole
+
+
+def whole_number(value, name: str, least: int) -> int:
+    """``value`` as an int that is at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name}={value!r}, but a whole number >= {least} is needed")
+    return int(value)
+
+
+def learning_rate(value, name: str) -> float:
+    """``value`` as a finite float that is not negative."""
+    rate = float(value)
+    if not (np.isfinite(rate) and rate >= 0):
+        raise ValueError(f"{name}={value!r}, but a learning rate is a finite number >= 0")
+    return rate
+
+
+def one_of(value, name: str, allowed: Sequence):
+    """``value`` where it is one of ``allowed``."""
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r}, but one of {', '.join(map(repr, allowed))} is needed")
+    return value

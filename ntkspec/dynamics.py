@@ -1,0 +1,187 @@
+"""Gradient descent of a kernel model in closed form."""
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from ntkspec import checks, planning, progress
+from ntkspec.networks import TwoLayer
+from ntkspec.operators import KernelOperator
+from ntkspec.spectra import DENSE_SIZE, Lanczos, require_symmetric
+
+# A Krylov basis grows until its error bound is this small against |y|, or until it fills this part of free memory.
+KRYLOV_TOLERANCE = {"d": 1e-10, "f": 1e-5}
+KRYLOV_MEMORY_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Outputs over training: ``train`` (steps, n) and ``test`` (steps, n') or None, at the recorded ``steps``.
+
+    method : how it was computed. error : for each step a bound on |u - train| / sqrt(n), the root mean square error
+    of the training outputs (0 where only rounding stands in between; valid while eta lambda_max <= n). network : the
+    trained network of real training.
+    """
+
+    steps: np.ndarray
+    train: np.ndarray
+    test: np.ndarray | None
+    method: str
+    error: np.ndarray
+    network: TwoLayer | None = None
+
+
+def largest_stable_rate(norm: float, n: int) -> float:
+    """2 n / lambda_max: gradient descent on (1/2n) |f - y|² diverges for a larger learning rate (inf for norm 0)."""
+    return 2 * n / norm if norm > 0 else math.inf
+
+
+def predict_gd(
+    kernel: KernelOperator, y, *, eta: float, steps, kernel_test: KernelOperator | None = None
+) -> Trajectory:
+    r"""Full-batch gradient descent u <- u - (eta/n) K (u - y) from u = 0, in closed form.
+
+    .. math:: u_t = y - (I - \eta K / n)^t y, \qquad f_t = K_* g_t(K) y, \quad g_t(\lambda) = (1 - (1 - \eta\lambda/n)^t)/\lambda
+
+    kernel : (n, n), symmetric. y : (n,). kernel_test : (n', n), test points against training points, or None.
+    steps : whole numbers >= 0 in any order, any size. Unequal rates: ``predict_gd(eta1*K1 + eta2*K2, y, eta=1, ...)``.
+    Method: the k x k problem of the features where K = F Fᵀ is thin (the linear models: k = d + 2), else the dense
+    eigenproblem up to n = 1500, else a Krylov basis from y, whose error bound is returned for each step.
+    A rate past the largest stable one is followed all the same, with a RuntimeWarning that names the threshold.
+    Cost: O(n k²), O(n³), or p products and 4 n p² flops. Raises ValueError for input that does not fit.
+    """
+    require_symmetric(kernel)
+    n = kernel.shape[0]
+    y = checks.as_vector(y, "y", n).astype(kernel.dtype, copy=False)
+    eta, steps = checks.learning_rate(eta, "eta"), checks.as_steps(steps)
+    if kernel_test is not None and kernel_test.shape[1] != n:
+        raise ValueError(f"kernel_test has shape {kernel_test.shape}, but (n', {n}) is needed: test against training")
+    solve = _choose(kernel, kernel_test)
+    return solve(kernel, kernel_test, y, eta / n, steps)
+
+
+def _choose(kernel, kernel_test):
+    if _shared_factors(kernel, kernel_test) is not None:
+        return _predict_thin
+    return _predict_dense if kernel.shape[0] <= DENSE_SIZE else _predict_krylov
+
+
+def _shared_factors(kernel, kernel_test):
+    """(F, F*) where K = F Fᵀ is thin and the test kernel is F* Fᵀ with the same F, else None."""
+    factors = kernel.thin_factors()
+    if factors is None or factors[0].shape[1] >= kernel.shape[0]:
+        return None
+    if kernel_test is None:
+        return factors[0], None
+    test_factors = kernel_test.thin_factors()
+    if test_factors is None or not np.array_equal(test_factors[1], factors[1]):
+        return None
+    return factors[0], test_factors[0]
+
+
+# ------------------------------------------------------------------------------------------- one eigenmode over time
+def learned(x, steps):
+    """1 - (1 - x)^t for each t in steps (rows) and x = eta lambda / n (columns), without cancellation for small x."""
+    x, t = np.asarray(x, dtype=np.float64), np.asarray(steps, dtype=np.float64)[:, None]
+    with np.errstate(all="ignore"):
+        slow = -np.expm1(t * np.log1p(-np.minimum(x, 0.5)))
+        sign = np.where(np.asarray(steps)[:, None] % 2 == 1, np.sign(1 - x), 1.0)
+        fast = 1 - np.where(t == 0, 1.0, sign * np.exp(t * np.log(abs(1 - x))))
+    return np.where(x < 0.5, slow, fast)
+
+
+def gain(x, steps):
+    """(1 - (1 - x)^t) / x, and t at x = 0."""
+    x = np.asarray(x, dtype=np.float64)
+    safe = np.where(x == 0, 1.0, x)
+    return np.where(x == 0, np.asarray(steps, dtype=np.float64)[:, None], learned(x, steps) / safe)
+
+
+def _warn_if_unstable(largest: float) -> None:
+    if largest > 2:
+        warnings.warn(
+            f"the learning rate is {largest / 2:.3g} times the largest stable one: the prediction grows without bound",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+# -------------------------------------------------------------------------------------------------- the three methods
+def _predict_thin(kernel, kernel_test, y, rate, steps):
+    F, F_test = _shared_factors(kernel, kernel_test)
+    engine = kernel.engine
+    gram = sum(engine.run(lambda share: _float64_gram(F[share]), engine.shares(len(F))))
+    values, V = eigh(gram)
+    _warn_if_unstable(rate * values[-1])
+    target = V.T @ (F.T @ y).astype(np.float64)
+    coefficients = (rate * gain(rate * values, steps) * target) @ V.T
+    coefficients = coefficients.astype(kernel.dtype)
+    test = None if F_test is None else coefficients @ F_test.T
+    return Trajectory(steps, coefficients @ F.T, test, f"features ({F.shape[1]})", np.zeros(len(steps)))
+
+
+def _float64_gram(F):
+    F = F.astype(np.float64, copy=False)
+    return F.T @ F
+
+
+def _predict_dense(kernel, kernel_test, y, rate, steps):
+    values, V = eigh(kernel.to_dense())
+    _warn_if_unstable(rate * values[-1])
+    target = V.T @ y
+    train = (learned(rate * values, steps) * target).astype(kernel.dtype) @ V.T
+    test = None
+    if kernel_test is not None:
+        dual = (rate * gain(rate * values, steps) * target).astype(kernel.dtype) @ V.T
+        test = (kernel_test @ dual.T).T
+    return Trajectory(steps, train, test, "dense eigenproblem", np.zeros(len(steps)))
+
+
+def _predict_krylov(kernel, kernel_test, y, rate, steps):
+    size = float(np.linalg.norm(y))
+    if size == 0:
+        test = None if kernel_test is None else np.zeros((len(steps), kernel_test.shape[0]), kernel.dtype)
+        return Trajectory(steps, np.zeros((len(steps), len(y)), kernel.dtype), test, "zero labels", np.zeros(len(steps)))
+    lanczos, error = _krylov_basis(kernel, y, rate, steps)
+    theta, S = lanczos.ritz()
+    _warn_if_unstable(rate * theta[-1])
+    basis, weights = lanczos.vectors(), size * S[0]
+    train = ((weights * learned(rate * theta, steps)) @ S.T).astype(kernel.dtype) @ basis
+    test = None
+    if kernel_test is not None:
+        dual = ((weights * rate * gain(rate * theta, steps)) @ S.T).astype(kernel.dtype)
+        test = dual @ (kernel_test @ basis.T).T
+    return Trajectory(steps, train, test, f"Krylov ({lanczos.products})", size * error / math.sqrt(len(y)))
+
+
+def _krylov_basis(kernel, y, rate, steps):
+    r"""A basis from y, and for each step a bound on the error of the outputs relative to |y|.
+
+    The residual y - u_t of the Krylov model misses, in each step s, rate beta_k q_{k+1} (e_kᵀ (I - rate T)^s e_1), and
+    every later step shrinks what was missed. With rate T's diagonal at most 1, (I - rate T)^s has entries of constant
+    sign, so the sum over s < t is rate beta_k |e_kᵀ g_t(T) e_1|, g_t = gain: a bound while rate lambda_max <= 1.
+    """
+    kernel = planning.prepare(kernel, 300)
+    n, tolerance = kernel.shape[0], KRYLOV_TOLERANCE[kernel.dtype.char]
+    most = int(min(n, max(50, KRYLOV_MEMORY_SHARE * kernel.engine.free_memory() / (n * kernel.dtype.itemsize))))
+    lanczos = Lanczos(kernel, y)
+    with progress.bar(text="prediction (products)") as bar:
+        while True:
+            before = lanczos.products
+            lanczos.extend(min(10 + before // 10, most - before))
+            bar.update(lanczos.products - before)
+            theta, S = lanczos.ritz()
+            error = rate * lanczos.beta[-1] * abs(gain(rate * theta, steps) @ (S[-1] * S[0]))
+            if error.max() <= tolerance or lanczos.exhausted:
+                return lanczos, error
+            if lanczos.products >= most:
+                warnings.warn(
+                    f"the prediction reaches an error of {error.max():.1e} |y| with the {most} vectors that fit into "
+                    f"memory, instead of {tolerance:.0e}; ask for fewer steps or a smaller learning rate",
+                    RuntimeWarning,
+                    stacklevel=5,
+                )
+                return lanczos, error

@@ -1,0 +1,55 @@
+"""The linear models f^lin1, f^lin2 and f^lin of the paper, through their features psi."""
+
+from ntkspec import activations, checks
+from ntkspec.activations import Activation
+from ntkspec.engines import engine_of
+from ntkspec.moments import trace_ratio as estimate_trace_ratio
+from ntkspec.operators import Gram, KernelOperator
+
+# The weights (eta1, eta2) of the two layers in the features that serve all three models.
+LAYER_WEIGHTS = {"first": (1.0, 0.0), "second": (0.0, 1.0), "both": (1.0, 1.0)}
+
+
+def linear_features(act: Activation, X, weights: tuple[float, float], trace_ratio: float):
+    r"""psi(x_i) as rows, shape (n, d + 2), of the linear model for layers weighted (eta1, eta2):
+
+    .. math:: \psi = \left[ \sqrt{\tfrac{\eta_1 + \eta_2}{d}} \zeta x,\; \nu \sqrt{\tfrac{\eta_1}{d} + \tfrac{\eta_2}{2d}},\;
+       \sqrt{\eta_2} \big(\vartheta_0 + \vartheta_1 (s - 1) + \vartheta_2 (s - 1)^2\big) \right], \quad s = \|x\|/\sqrt d
+
+    (1, 0) gives psi_1 of equation (5), (0, 1) psi_2 of (9), (1, 1) psi of (11), each up to coordinates that are zero.
+    psi psi'ᵀ is eta1 Theta^lin1 + eta2 Theta^lin2. The dtype is that of X. Cost: O(n d).
+    """
+    X = checks.as_matrix(X)
+    (n, d), (eta1, eta2), constants = X.shape, weights, act.constants
+    xp = engine_of(X).xp
+    psi = xp.empty((n, d + 2), dtype=X.dtype)
+    psi[:, :d] = X.dtype.type(((eta1 + eta2) / d) ** 0.5 * constants.zeta) * X
+    psi[:, d] = (eta1 / d + eta2 / (2 * d)) ** 0.5 * constants.nu(trace_ratio)
+    excess = xp.sqrt(xp.einsum("id,id->i", X, X, dtype=xp.float64) / d) - 1
+    psi[:, d + 1] = eta2**0.5 * (
+        constants.vartheta0 + constants.vartheta1 * excess + constants.vartheta2 * excess**2
+    )
+    return psi
+
+
+def linear_kernel(
+    activation: str | Activation, X, X2=None, *, layer: str = "both", trace_ratio: float | None = None
+) -> KernelOperator:
+    r"""The kernel of the linear model: :math:`\Theta^{lin1}`, :math:`\Theta^{lin2}` or :math:`\Theta^{lin}`.
+
+    layer : "first" (:math:`(\zeta^2 X X^T + \nu^2 1 1^T)/d`, section 3.1.1), "second" (equation (9)) or "both"
+    (equation (11)). X : (n, d), X2 : (n', d) training points where X are test points; X2 = None means X itself.
+    trace_ratio : Tr[Sigma²]/d. None estimates it from X2, or from X where X2 is None, so that a test-train kernel
+    belongs to the same model as its train-train kernel; it is not needed where vartheta1 = 0.
+    Cost: n (d + 2) numbers; rank d + 2. Raises ValueError / TypeError for input that does not fit.
+    """
+    act = activations.activation(activation)
+    checks.one_of(layer, "layer", checks.LAYERS)
+    X = checks.as_matrix(X)
+    train = X if X2 is None else checks.as_matrix(X2, "X2", columns=X.shape[1])
+    if trace_ratio is None:
+        trace_ratio = estimate_trace_ratio(train) if act.constants.vartheta1 else 1.0
+    elif not trace_ratio >= 0:
+        raise ValueError(f"trace_ratio={trace_ratio!r}, but Tr[Sigma^2]/d is a number >= 0")
+    psi = linear_features(act, X, LAYER_WEIGHTS[layer], trace_ratio)
+    return Gram(psi) if X2 is None else Gram(psi, linear_features(act, train, LAYER_WEIGHTS[layer], trace_ratio))

@@ -1,0 +1,108 @@
+"""The two-layer fully-connected network of equation (1)."""
+
+import numpy as np
+
+from ntkspec import activations, checks
+from ntkspec.activations import Activation
+from ntkspec.engines import engine_of
+
+SECOND_LAYERS = ("rademacher", "normal")
+
+
+class TwoLayer:
+    r"""f(x) = v · phi(W x / sqrt d) / sqrt m, equation (1).
+
+    W : (m, d), v : (m,), one dtype (float32 or float64). The arrays are kept, not copied.
+    Raises ValueError where the shapes do not fit or an entry is NaN or infinite.
+    """
+
+    def __init__(self, W, v, activation: str | Activation):
+        self.W = checks.as_matrix(W, "W")
+        self.v = checks.as_vector(v, "v", self.W.shape[0])
+        if self.W.dtype != self.v.dtype:
+            raise TypeError(f"W is {self.W.dtype} and v is {self.v.dtype}; convert one of them")
+        self.activation = _as_activation(activation)
+
+    @classmethod
+    def random(cls, d, width, activation, *, seed=0, second="rademacher", dtype=np.float64) -> "TwoLayer":
+        """Independent weights: rows of W from N(0, I), v from {±1} ("rademacher") or N(0, 1) ("normal")."""
+        W, v = _draw(d, checks.whole_number(width, "width", 1), seed, second, dtype)
+        return cls(W, v, activation)
+
+    @classmethod
+    def symmetric(cls, d, width, activation, *, seed=0, second="rademacher", dtype=np.float64) -> "TwoLayer":
+        """Equation (3): neuron r + m/2 copies w_r and has -v_r, so that the output is zero at initialization.
+
+        The mean of the NTK is that of :meth:`random`, its fluctuation that of half the width.
+        Raises ValueError for an odd width.
+        """
+        if checks.whole_number(width, "width", 2) % 2:
+            raise ValueError(f"width={width}, but equation (3) pairs the neurons: use an even width such as {width + 1}")
+        W, v = _draw(d, width // 2, seed, second, dtype)
+        return cls(np.concatenate([W, W]), np.concatenate([v, -v]), activation)
+
+    @property
+    def width(self) -> int:
+        """m, the number of neurons."""
+        return self.W.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """d, the number of inputs."""
+        return self.W.shape[1]
+
+    @property
+    def dtype(self):
+        """dtype of the parameters."""
+        return self.W.dtype
+
+    def kernel_neurons(self):
+        """(W, |v|) of neurons that give the same NTK as all of them.
+
+        Paired as in equation (3) (equal w and v²), the first half does, averaged over m/2 neurons instead of m.
+        """
+        half = self.width // 2
+        paired = self.width % 2 == 0 and bool(
+            (abs(self.v[:half]) == abs(self.v[half:])).all() and (self.W[:half] == self.W[half:]).all()
+        )
+        count = half if paired else self.width
+        return self.W[:count], abs(self.v[:count])
+
+    def __call__(self, X):
+        """Outputs f(x_i), shape (n,), for X (n, d). Cost: 2 n m d flops, row blocks of m numbers each."""
+        X = checks.as_matrix(X, "X", columns=self.dim)
+        engine = engine_of(X, self.W)
+        dtype = np.result_type(X.dtype, self.dtype)
+        scaled, readout = scaled_weights(self.W, self.v, dtype)
+        out = engine.xp.empty(X.shape[0], dtype=dtype)
+
+        def fill(share):
+            for rows in engine.blocks(share, self.width):
+                out[rows] = self.activation(X[rows].astype(dtype, copy=False) @ scaled.T) @ readout
+
+        engine.run(fill, engine.shares(X.shape[0]))
+        return out
+
+    def __repr__(self) -> str:
+        return f"TwoLayer(d={self.dim}, width={self.width}, activation={self.activation.name!r}, dtype={self.dtype})"
+
+
+def scaled_weights(W, v, dtype):
+    """(W / sqrt d, v / sqrt m) in the dtype: what a forward pass multiplies with."""
+    m, d = W.shape
+    return W.astype(dtype, copy=False) / dtype.type(d**0.5), v.astype(dtype, copy=False) / dtype.type(m**0.5)
+
+
+def _as_activation(given) -> Activation:
+    if not isinstance(given, str | Activation):
+        raise TypeError(f"activation={given!r}, but a name such as 'erf' or an ntkspec.Activation is needed")
+    return activations.activation(given)
+
+
+def _draw(d, count: int, seed, second, dtype):
+    checks.whole_number(d, "d", 1)
+    checks.one_of(second, "second", SECOND_LAYERS)
+    rng = np.random.default_rng(seed)
+    W = rng.standard_normal((count, d))
+    v = rng.standard_normal(count) if second == "normal" else rng.choice([-1.0, 1.0], size=count)
+    return W.astype(dtype, copy=False), v.astype(dtype, copy=False)

@@ -1,0 +1,67 @@
+"""The Hadamard product of two Gram matrices, (D D'ᵀ) ⊙ (X X'ᵀ)."""
+
+from ntkspec.operators.base import KernelOperator, paired_factors
+
+# A product keeps an (m, d) matrix for each vector on each worker: at most this many vectors go together.
+VECTORS_AT_ONCE = 8
+
+
+class HadamardGram(KernelOperator):
+    r"""K = (D D'ᵀ) ⊙ (X X'ᵀ) for D (n, m), X (n, d), D' (n', m), X' (n', d); the primed ones default to D and X.
+
+    :math:`\Theta_1` is this operator over m d, with D = phi'(X Wᵀ / sqrt d) (section 3.1.1). Keeps references.
+    A product is :math:`(K u)_i = x_i \cdot (D'^T \mathrm{diag}(u) X')^T d_i`: 2 m d (n + n') flops for each vector and
+    m d numbers for each worker; a tile costs 2 (m + d) flops an entry.
+    """
+
+    def __init__(self, D, X, D2=None, X2=None):
+        self.D, self.D2, self.engine = paired_factors(D, D2, "D")
+        self.X, self.X2, _ = paired_factors(X, X2, "X")
+        for wide, narrow in ((self.D, self.X), (self.D2, self.X2)):
+            if wide.shape[0] != narrow.shape[0]:
+                raise ValueError(f"D has {wide.shape[0]} rows and X has {narrow.shape[0]}; both have one a data point")
+        if self.D.dtype != self.X.dtype:
+            raise TypeError(f"D is {self.D.dtype} and X is {self.X.dtype}; convert one of them")
+        self.symmetric = self.D2 is self.D and self.X2 is self.X
+        self.shape, self.dtype = (self.D.shape[0], self.D2.shape[0]), self.D.dtype
+        m, d = self.D.shape[1], self.X.shape[1]
+        self.tile_flops = 2.0 * (m + d) + 3.0
+        self.product_flops = 2.0 * m * d * sum(self.shape)
+
+    def accumulate(self, out, rows, cols, scale=1.0):
+        self.engine.add_hadamard(out, self.D[rows] @ self.D2[cols].T, self.X[rows] @ self.X2[cols].T, scale)
+
+    def factored_product(self, V):
+        step = VECTORS_AT_ONCE
+        parts = [self._few_products(V[:, k : k + step]) for k in range(0, V.shape[1], step)]
+        return self.engine.xp.hstack(parts)
+
+    def _few_products(self, V):
+        xp, run = self.engine.xp, self.engine.run
+        (m, d), k = (self.D.shape[1], self.X.shape[1]), V.shape[1]
+        out = xp.empty((self.shape[0], k), dtype=self.dtype)
+
+        def gather(share):
+            G = xp.zeros((m, k * d), dtype=self.dtype)
+            for rows in self.engine.blocks(share, m + k * d):
+                weighted = V[rows, :, None] * self.X2[rows, None, :]
+                G += self.D2[rows].T @ weighted.reshape(-1, k * d)
+            return G
+
+        G = sum(run(gather, self.engine.shares(self.shape[1])))
+
+        def scatter(share):
+            for rows in self.engine.blocks(share, m + k * d):
+                mixed = (self.D[rows] @ G).reshape(-1, k, d)
+                out[rows] = xp.einsum("ikd,id->ik", mixed, self.X[rows])
+
+        run(scatter, self.engine.shares(self.shape[0]))
+        return out
+
+    def diagonal(self):
+        xp = self.engine.xp
+        return xp.einsum("im,im->i", self.D, self.D2) * xp.einsum("id,id->i", self.X, self.X2)
+
+    @property
+    def T(self):
+        return self if self.symmetric else HadamardGram(self.D2, self.X2, self.D, self.X)
