@@ -1,0 +1,1 @@
+"""Small reference tables, and the registry of public data sets."""

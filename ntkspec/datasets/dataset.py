@@ -1,0 +1,90 @@
+"""What every data set is, and how real data become one."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ntkspec import checks
+from ntkspec.moments import trace_ratio
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test points with labels.
+
+    X (n, d), y (n,), X_test (n', d), y_test (n',) in one dtype; n' may be 0. trace_ratio is Tr[Sigma²]/d, known for a
+    synthetic distribution and estimated for real data. meta says where the data come from and what was done to them.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    trace_ratio: float
+    name: str
+    meta: dict = field(default_factory=dict)
+
+
+def standardized(train, test, *, name: str, meta: dict, dtype) -> Dataset:
+    """Centre by the training mean and scale so that the training mean of ‖x‖² is d; the test points likewise.
+
+    train, test : (X, y) pairs. Raises ValueError where every feature is constant.
+    """
+    (X, y), (X_test, y_test) = train, test
+    X = checks.as_matrix(X, "X").astype(np.float64)
+    mean = X.mean(axis=0)
+    X -= mean
+    size = float(np.einsum("id,id->", X, X)) / X.size
+    if size == 0:
+        raise ValueError(f"every feature of {name} is constant over its {len(X)} points; there is nothing to learn from")
+    scale = size**-0.5
+    X *= scale
+    X_test = (np.asarray(X_test, dtype=np.float64).reshape(-1, X.shape[1]) - mean) * scale
+    ratio = trace_ratio(X) if len(X) > 1 else 1.0
+    meta = {**meta, "centred": True, "scale": scale}
+    arrays = (array.astype(dtype, copy=False) for array in (X, np.asarray(y), X_test, np.asarray(y_test)))
+    return Dataset(*arrays, ratio, name, meta)
+
+
+def signs(classes, wanted) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, y) of the wanted classes: two become +1 and -1 in the order named, all of them spread evenly on [-1, 1]."""
+    classes = np.asarray(classes).astype(int)
+    if wanted is None:
+        return np.arange(len(classes)), 2.0 * classes / max(1, classes.max()) - 1.0
+    rows = np.flatnonzero(np.isin(classes, wanted))
+    return rows, np.where(classes[rows] == wanted[0], 1.0, -1.0)
+
+
+def two_classes(classes, names: dict[str, int]) -> tuple[int, int] | None:
+    """Two different class numbers from numbers or names; None stays None."""
+    if classes is None:
+        return None
+    numbers = []
+    for one in classes:
+        key = str(one).lower()
+        if key not in names:
+            raise ValueError(f"class {one!r} is unknown; use two of {', '.join(names)}")
+        numbers.append(names[key])
+    if len(numbers) != 2 or numbers[0] == numbers[1]:
+        raise ValueError(f"classes={list(classes)!r}, but two different classes are needed, such as {list(names)[:2]}")
+    return numbers[0], numbers[1]
+
+
+def subset(X, y, count: int | None, seed, what: str):
+    """``count`` random rows in random order; all of them in file order where count is None."""
+    if count is None:
+        return X, y
+    if checks.whole_number(count, what, 0) > len(X):
+        raise ValueError(f"{what}={count}, but only {len(X)} points are there")
+    rows = np.random.default_rng(seed).permutation(len(X))[:count]
+    return X[rows], y[rows]
+
+
+def pooled(images, size: int):
+    """Average over size x size patches of images (n, height, width, channels), then one row for each image."""
+    n, height, width, channels = images.shape
+    checks.whole_number(size, "pool", 1)
+    if height % size or width % size:
+        raise ValueError(f"pool={size} does not divide the {height} x {width} images")
+    patches = images.reshape(n, height // size, size, width // size, size, channels)
+    return patches.mean(axis=(2, 4)).reshape(n, -1)

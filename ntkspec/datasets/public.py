@@ -1,0 +1,36 @@
+"""Where public data sets lie, and what to say when they do not."""
+
+import hashlib
+import json
+import os
+from importlib import resources
+from pathlib import Path
+
+
+def registry(name: str) -> dict:
+    """The entry of a public data set: citation, and for each file its address and sha256."""
+    return json.loads(resources.files("ntkspec.data").joinpath("registry.json").read_text(encoding="utf-8"))[name]
+
+
+def data_directory(data_dir, name: str) -> Path:
+    """``data_dir``, else the folder that NTKSPEC_DATA names; raises FileNotFoundError with what to download."""
+    given = data_dir or os.environ.get("NTKSPEC_DATA")
+    if not given:
+        raise FileNotFoundError(f"no folder with {name} is known: {how_to_get(name)}")
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder: {how_to_get(name)}")
+    return folder
+
+
+def how_to_get(name: str) -> str:
+    """The files of a data set with their addresses and sha256, and how to name the folder."""
+    files = registry(name)["files"].values()
+    listed = "; ".join(f"{file['address']} (sha256 {file['sha256']})" for file in files)
+    return f"download {listed}, then name their folder with --data-dir (data_dir=) or NTKSPEC_DATA"
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

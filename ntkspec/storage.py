@@ -1,0 +1,140 @@
+"""Trees of dictionaries, dataclasses and arrays in HDF5 files that are either whole or not there."""
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+FORMAT_VERSION = 1
+_COMPRESSED = 4096  # arrays with at least this many entries are compressed
+
+
+def _h5py():
+    import h5py
+
+    return h5py
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """A temporary path beside ``path`` that takes its name at the end; after an error nothing is left behind."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    try:
+        yield Path(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write(path, tree, *, kind: str) -> None:
+    """Write a tree atomically. Leaves: arrays, numbers, booleans, strings, None; inner nodes: dict, list, dataclass.
+
+    ``kind`` names what the tree is, for :func:`read`. Raises OSError where the folder cannot be written to.
+    """
+    with atomic_path(path) as temporary, _h5py().File(temporary, "w") as file:
+        file.attrs["ntkspec_format"] = FORMAT_VERSION
+        file.attrs["kind"] = kind
+        _write_node(file, "record", tree)
+
+
+def read(path, *, kind: str, types: Iterable[type] = ()):
+    """The tree that :func:`write` wrote. ``types`` are the dataclasses that may occur in it.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged, of another kind or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist, or is not a file")
+    try:
+        with _h5py().File(path, "r") as file:
+            version, found = file.attrs.get("ntkspec_format"), file.attrs.get("kind")
+            if version is None or found != kind:
+                raise ValueError(f"{path} is not an ntkspec file of kind {kind!r}")
+            if version > FORMAT_VERSION:
+                raise ValueError(f"{path} has format {version}, but this ntkspec reads up to {FORMAT_VERSION}; upgrade it")
+            return _read_node(file["record"], {cls.__name__: cls for cls in types})
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def read_arrays(path, names: Iterable[str]) -> dict:
+    """Those of the named arrays that lie at the root of any HDF5 file."""
+    try:
+        with _h5py().File(path, "r") as file:
+            found = {name: file[name] for name in names if name in file}
+            return {name: _plain_array(array) for name, array in found.items() if hasattr(array, "shape")}
+    except OSError as error:
+        raise ValueError(f"{path} is not a readable HDF5 file: {error}") from None
+
+
+def _plain_array(array):
+    strings = _h5py().check_string_dtype(array.dtype)
+    return array.asstr()[()] if strings else array[()]
+
+
+# ------------------------------------------------------------------------------------------------------------- nodes
+def _write_node(parent, name: str, value) -> None:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        _write_group(parent, name, type(value).__name__, fields.items())
+    elif isinstance(value, dict):
+        _write_group(parent, name, "dict", value.items())
+    elif isinstance(value, list | tuple):
+        _write_group(parent, name, type(value).__name__, ((str(k), item) for k, item in enumerate(value)))
+    elif value is None:
+        parent.create_group(name, track_order=True).attrs["type"] = "None"
+    elif isinstance(value, np.ndarray):
+        options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if value.size >= _COMPRESSED else {}
+        parent.create_dataset(name, data=value, **options).attrs["type"] = "array"
+    elif isinstance(value, bool | int | float | str | np.bool_ | np.integer | np.floating):
+        value = value.item() if isinstance(value, np.generic) else value
+        parent.create_dataset(name, data=value).attrs["type"] = type(value).__name__
+    else:
+        raise TypeError(f"{name} is a {type(value).__name__}, which cannot be stored")
+
+
+def _write_group(parent, name: str, kind: str, items) -> None:
+    group = parent.create_group(name, track_order=True)
+    group.attrs["type"] = kind
+    for key, item in items:
+        _write_node(group, str(key).replace("/", "|"), item)
+
+
+_SCALARS: dict[str, Callable] = {
+    "bool": lambda node: bool(node[()]),
+    "int": lambda node: int(node[()]),
+    "float": lambda node: float(node[()]),
+    "str": lambda node: node.asstr()[()],
+    "array": lambda node: node[()],
+    "None": lambda node: None,
+}
+
+
+def _read_node(node, types: dict[str, type]):
+    kind = node.attrs["type"]
+    if kind in _SCALARS:
+        return _SCALARS[kind](node)
+    items = {key: _read_node(child, types) for key, child in node.items()}
+    if kind == "dict":
+        return items
+    if kind in ("list", "tuple"):
+        return (list if kind == "list" else tuple)(items.values())
+    if kind not in types:
+        raise ValueError(f"the file holds a {kind!r}, which this reader does not know; known are {sorted(types)}")
+    return types[kind](**items)
