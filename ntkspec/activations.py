@@ -199,9 +199,7 @@ _NAMED: dict[str, Callable[..., Activation]] = {
     "tanh": lambda: _Named("tanh", _tanh),
     "sigmoid": lambda: _Named("sigmoid", _sigmoid),
     "softplus": lambda: _Named("softplus", _softplus),
-    "gelu": lambda: _Named(
-        "gelu", _gelu, constants=Constants(0.5, 0.5 / SQRT_PI, 0.75 / SQRT_PI, 0.0625 / SQRT_PI)
-    ),
+    "gelu": lambda: _Named("gelu", _gelu, constants=Constants(0.5, 0.5 / SQRT_PI, 0.75 / SQRT_PI, 0.0625 / SQRT_PI)),
     "silu": lambda: _Named("silu", _silu),
     "elu": _make_elu,
     "sin": lambda: _Named("sin", _sin, constants=Constants(math.exp(-0.5), 0.0, 0.0, 0.0)),
@@ -249,7 +247,15 @@ def _quadrature(act: Activation) -> Constants:
     with np.errstate(all="ignore"):
         ends = np.abs([integrand(-REACH), integrand(REACH)])
         values, error, info = quad_vec(
-            integrand, -REACH, REACH, epsabs=1e-14, epsrel=1e-14, norm="max", limit=4000, points=points, full_output=True
+            integrand,
+            -REACH,
+            REACH,
+            epsabs=1e-14,
+            epsrel=1e-14,
+            norm="max",
+            limit=4000,
+            points=points,
+            full_output=True,
         )
     wrong = f"activation {act.name!r} has no reliable constants:"
     if not (np.isfinite(values).all() and np.isfinite(ends).all()):

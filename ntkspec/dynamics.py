@@ -44,7 +44,8 @@ def predict_gd(
 ) -> Trajectory:
     r"""Full-batch gradient descent u <- u - (eta/n) K (u - y) from u = 0, in closed form.
 
-    .. math:: u_t = y - (I - \eta K / n)^t y, \qquad f_t = K_* g_t(K) y, \quad g_t(\lambda) = (1 - (1 - \eta\lambda/n)^t)/\lambda
+    .. math:: u_t = y - (I - \eta K / n)^t y, \qquad f_t = K_* g_t(K) y, \qquad
+              g_t(\lambda) = (1 - (1 - \eta\lambda/n)^t) / \lambda
 
     kernel : (n, n), symmetric. y : (n,). kernel_test : (n', n), test points against training points, or None.
     steps : whole numbers >= 0 in any order, any size. Unequal rates: ``predict_gd(eta1*K1 + eta2*K2, y, eta=1, ...)``.
@@ -60,7 +61,7 @@ def predict_gd(
     if kernel_test is not None and kernel_test.shape[1] != n:
         raise ValueError(f"kernel_test has shape {kernel_test.shape}, but (n', {n}) is needed: test against training")
     solve = _choose(kernel, kernel_test)
-    return solve(kernel, kernel_test, y, eta / n, steps)
+    return solve(kernel, kernel_test, y, eta, steps)
 
 
 def _choose(kernel, kernel_test):
@@ -100,22 +101,29 @@ def gain(x, steps):
     return np.where(x == 0, np.asarray(steps, dtype=np.float64)[:, None], learned(x, steps) / safe)
 
 
-def _warn_if_unstable(largest: float) -> None:
-    if largest > 2:
+class UnstableRateWarning(RuntimeWarning):
+    """The learning rate is past the largest stable one."""
+
+
+def warn_if_unstable(eta: float, norm: float, n: int, name: str = "learning rate") -> None:
+    """Warn where gradient descent with rate eta and a kernel of that norm diverges; the threshold is named."""
+    if eta * norm > 2 * n:
         warnings.warn(
-            f"the learning rate is {largest / 2:.3g} times the largest stable one: the prediction grows without bound",
-            RuntimeWarning,
-            stacklevel=4,
+            f"{name} {eta:.6g} is past the largest stable one, 2 n / lambda_max = {2 * n / norm:.6g}: "
+            f"gradient descent on the kernel model diverges",
+            UnstableRateWarning,
+            stacklevel=5,
         )
 
 
 # -------------------------------------------------------------------------------------------------- the three methods
-def _predict_thin(kernel, kernel_test, y, rate, steps):
+def _predict_thin(kernel, kernel_test, y, eta, steps):
+    rate = eta / len(y)
     F, F_test = _shared_factors(kernel, kernel_test)
     engine = kernel.engine
     gram = sum(engine.run(lambda share: _float64_gram(F[share]), engine.shares(len(F))))
     values, V = eigh(gram)
-    _warn_if_unstable(rate * values[-1])
+    warn_if_unstable(eta, float(values[-1]), len(y))
     target = V.T @ (F.T @ y).astype(np.float64)
     coefficients = (rate * gain(rate * values, steps) * target) @ V.T
     coefficients = coefficients.astype(kernel.dtype)
@@ -128,9 +136,10 @@ def _float64_gram(F):
     return F.T @ F
 
 
-def _predict_dense(kernel, kernel_test, y, rate, steps):
+def _predict_dense(kernel, kernel_test, y, eta, steps):
+    rate = eta / len(y)
     values, V = eigh(kernel.to_dense())
-    _warn_if_unstable(rate * values[-1])
+    warn_if_unstable(eta, float(values[-1]), len(y))
     target = V.T @ y
     train = (learned(rate * values, steps) * target).astype(kernel.dtype) @ V.T
     test = None
@@ -140,14 +149,17 @@ def _predict_dense(kernel, kernel_test, y, rate, steps):
     return Trajectory(steps, train, test, "dense eigenproblem", np.zeros(len(steps)))
 
 
-def _predict_krylov(kernel, kernel_test, y, rate, steps):
+def _predict_krylov(kernel, kernel_test, y, eta, steps):
+    rate = eta / len(y)
     size = float(np.linalg.norm(y))
     if size == 0:
         test = None if kernel_test is None else np.zeros((len(steps), kernel_test.shape[0]), kernel.dtype)
-        return Trajectory(steps, np.zeros((len(steps), len(y)), kernel.dtype), test, "zero labels", np.zeros(len(steps)))
+        return Trajectory(
+            steps, np.zeros((len(steps), len(y)), kernel.dtype), test, "zero labels", np.zeros(len(steps))
+        )
     lanczos, error = _krylov_basis(kernel, y, rate, steps)
     theta, S = lanczos.ritz()
-    _warn_if_unstable(rate * theta[-1])
+    warn_if_unstable(eta, float(theta[-1]), len(y))
     basis, weights = lanczos.vectors(), size * S[0]
     train = ((weights * learned(rate * theta, steps)) @ S.T).astype(kernel.dtype) @ basis
     test = None

@@ -86,6 +86,7 @@ def frobenius_norm(operator: KernelOperator, *, rtol: float = 0.0, seed=0) -> Es
     rtol > 0 allows a stochastic estimate; the exact one is cheap enough here, so it is returned all the same, and
     ``seed`` is not used. Cost: n n' tile_flops (half of that where K is symmetric), one tile a worker.
     """
+
     def squares(place):
         rows, cols = place
         weight = 2.0 if operator.symmetric and rows != cols else 1.0

@@ -45,3 +45,13 @@ def prepare(operator: KernelOperator, products: int) -> KernelOperator:
     if isinstance(operator, Dense) or plan(operator, products).method == "factored":
         return operator
     return Dense(operator.to_dense(), symmetric=operator.symmetric)
+
+
+def require_memory(needed: float, engine, what: str) -> None:
+    """Refuse, with numbers, what cannot fit into the free memory."""
+    free = engine.free_memory()
+    if needed > free:
+        raise ValueError(
+            f"{what} needs {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free; take fewer points, a smaller width "
+            f"or float32"
+        )

@@ -67,7 +67,9 @@ def read(path, *, kind: str, types: Iterable[type] = ()):
             if version is None or found != kind:
                 raise ValueError(f"{path} is not an ntkspec file of kind {kind!r}")
             if version > FORMAT_VERSION:
-                raise ValueError(f"{path} has format {version}, but this ntkspec reads up to {FORMAT_VERSION}; upgrade it")
+                raise ValueError(
+                    f"{path} has format {version}, but this ntkspec reads up to {FORMAT_VERSION}; upgrade it"
+                )
             return _read_node(file["record"], {cls.__name__: cls for cls in types})
     except (OSError, KeyError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None

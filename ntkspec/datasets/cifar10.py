@@ -17,10 +17,10 @@ def cifar10(classes=None, n=None, n_test=None, pool=1, data_dir=None, seed=0, dt
     """CIFAR-10, centred and scaled so that the training mean of ‖x‖² is d = 3 (32/pool)².
 
     classes : two names or numbers, labelled +1 and -1 in that order; None keeps all ten, with y = 2 class/9 - 1.
-    n, n_test : random subsets drawn with ``seed``; None keeps all. pool : averages pool x pool patches (4 in the paper).
-    data_dir : the folder of ``cifar-10-batches-py`` (or that folder itself), or of an .npz file ``cifar10*.npz`` with
-    x_train (n, 32, 32, 3) uint8, class_train, x_test, class_test; None reads NTKSPEC_DATA. The official batches go
-    first, then the .npz with the most training images of the classes. ``name`` says which was read.
+    n, n_test : random subsets drawn with ``seed``; None keeps all. pool : averages pool x pool patches (paper: 4).
+    data_dir : the folder of ``cifar-10-batches-py`` (or that folder itself), or of files ``cifar10*.npz`` with x_train
+    (n, 32, 32, 3) uint8, class_train (or y_train: +1 cat, -1 horse), x_test and class_test; None reads NTKSPEC_DATA.
+    The official batches go first, then the .npz with the most training images of the classes; ``name`` says which.
     Raises FileNotFoundError with the address and sha256 where files are absent, ValueError where one is damaged.
     """
     wanted = two_classes(classes, _NUMBERS)
@@ -30,8 +30,8 @@ def cifar10(classes=None, n=None, n_test=None, pool=1, data_dir=None, seed=0, dt
     title = f" {CLASSES[wanted[0]]} vs {CLASSES[wanted[1]]}" if wanted else ""
     meta = {"cite": public.registry("cifar10")["cite"], "classes": wanted or "all", "pool": pool, "source": source}
     return standardized(
-        subset(*train, n, [seed, 0], "n"),
-        subset(*test, n_test, [seed, 1], "n_test"),
+        subset(train[0], train[1], n, "n", [seed, 1]),
+        subset(test[0], test[1], n_test, "n_test", [seed, 2]),
         name=source + title,
         meta=meta,
         dtype=dtype,
@@ -70,19 +70,20 @@ def _reconstruct(kind, shape, typecode):
     return np.ndarray.__new__(np.ndarray, (0,), np.uint8)
 
 
+_ADMITTED = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+
+
 class _BatchUnpickler(pickle.Unpickler):
     """Admits the three names that a CIFAR-10 batch holds, so that a crafted file cannot run code."""
 
-    ADMITTED = {
-        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }  # noqa: RUF012
-
     def find_class(self, module, name):
-        if (module, name) not in self.ADMITTED:
+        if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"{module}.{name} is not part of a CIFAR-10 batch")
-        return self.ADMITTED[module, name]
+        return _ADMITTED[module, name]
 
 
 def _read_batches(folder: Path):
@@ -106,15 +107,18 @@ def _read_batch(path: Path):
 
 
 # --------------------------------------------------------------------------------------------------------------- npz
+def _class_numbers(arrays, part: str):
+    if f"class_{part}" in arrays:
+        return arrays[f"class_{part}"]
+    return np.where(arrays[f"y_{part}"] > 0, CLASSES.index("cat"), CLASSES.index("horse"))
+
+
 def _read_npz(path: Path):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             splits = []
             for part in ("train", "test"):
-                numbers = arrays[f"class_{part}"] if f"class_{part}" in arrays else None
-                if numbers is None:
-                    numbers = np.where(arrays[f"y_{part}"] > 0, CLASSES.index("cat"), CLASSES.index("horse"))
-                splits.append((arrays[f"x_{part}"], numbers))
+                splits.append((arrays[f"x_{part}"], _class_numbers(arrays, part)))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a CIFAR-10 .npz ({error}): {public.how_to_get('cifar10')}") from None
     for images, numbers in splits:

@@ -36,18 +36,20 @@ def standardized(train, test, *, name: str, meta: dict, dtype) -> Dataset:
     X -= mean
     size = float(np.einsum("id,id->", X, X)) / X.size
     if size == 0:
-        raise ValueError(f"every feature of {name} is constant over its {len(X)} points; there is nothing to learn from")
+        raise ValueError(
+            f"every feature of {name} is constant over its {len(X)} points; there is nothing to learn from"
+        )
     scale = size**-0.5
     X *= scale
     X_test = (np.asarray(X_test, dtype=np.float64).reshape(-1, X.shape[1]) - mean) * scale
     ratio = trace_ratio(X) if len(X) > 1 else 1.0
     meta = {**meta, "centred": True, "scale": scale}
-    arrays = (array.astype(dtype, copy=False) for array in (X, np.asarray(y), X_test, np.asarray(y_test)))
-    return Dataset(*arrays, ratio, name, meta)
+    X, y, X_test, y_test = (np.asarray(array).astype(dtype, copy=False) for array in (X, y, X_test, y_test))
+    return Dataset(X, y, X_test, y_test, ratio, name, meta)
 
 
 def signs(classes, wanted) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, y) of the wanted classes: two become +1 and -1 in the order named, all of them spread evenly on [-1, 1]."""
+    """(rows, y) of the wanted classes: two become +1 and -1 in that order, all of them numbers spread on [-1, 1]."""
     classes = np.asarray(classes).astype(int)
     if wanted is None:
         return np.arange(len(classes)), 2.0 * classes / max(1, classes.max()) - 1.0
@@ -70,7 +72,7 @@ def two_classes(classes, names: dict[str, int]) -> tuple[int, int] | None:
     return numbers[0], numbers[1]
 
 
-def subset(X, y, count: int | None, seed, what: str):
+def subset(X, y, count: int | None, what: str, seed):
     """``count`` random rows in random order; all of them in file order where count is None."""
     if count is None:
         return X, y

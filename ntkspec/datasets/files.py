@@ -15,11 +15,11 @@ LABEL_COLUMNS = ("y", "label", "target", "class")
 def load(path, *, n=None, n_test=None, keep_constant=False, seed=0, dtype=np.float64) -> Dataset:
     """Points and labels from a file, centred and scaled so that the training mean of ‖x‖² is d.
 
-    .npz, .h5, .hdf5 : arrays X (n, ...) and y (n,), and X_test, y_test where there are test points; points of more than
-    one dimension are flattened. .csv : one row a point, numbers separated by commas, with or without a header; the labels
-    are the column named y, label, target or class, else the last one.
-    Labels: numbers; or two classes (strings, booleans or two whole numbers), of which the larger (later in the alphabet)
-    becomes +1 and the other -1.
+    .npz, .h5, .hdf5 : arrays X (n, ...) and y (n,), and X_test, y_test where there are test points; points of more
+    than one dimension are flattened. .csv : one row a point, numbers separated by commas, with or without a header; the
+    labels are the column named y, label, target or class, else the last one.
+    Labels: numbers; or two classes (strings, booleans or two whole numbers), of which the larger (later in the
+    alphabet) becomes +1 and the other -1.
     Without test points, ``n_test`` random ones are held out (default: a tenth). n : a random subset for training.
     Features that are constant over the training points are refused, unless keep_constant is True.
     Raises FileNotFoundError, or ValueError that says what is wrong with the file and in which row.
@@ -34,10 +34,10 @@ def load(path, *, n=None, n_test=None, keep_constant=False, seed=0, dtype=np.flo
     X, y, classes = _points(arrays["X"], arrays["y"], path)
     if "X_test" in arrays and "y_test" in arrays:
         X_test, y_test, _ = _points(arrays["X_test"], arrays["y_test"], path, classes=classes, columns=X.shape[1])
-        X_test, y_test = subset(X_test, y_test, n_test, [seed, 1], "n_test")
+        X_test, y_test = subset(X_test, y_test, n_test, "n_test", [seed, 2])
     else:
         X, y, X_test, y_test = _hold_out(X, y, n_test, seed)
-    X, y = subset(X, y, n, [seed, 0], "n")
+    X, y = subset(X, y, n, "n", [seed, 1])
     if len(y) == 0:
         raise ValueError(f"{path} leaves no training points after {len(y_test)} test points; ask for a smaller n_test")
     if (y == y[0]).all() and len(y) > 1:
@@ -52,7 +52,7 @@ def _hold_out(X, y, n_test, seed):
     count = len(X) // 10 if n_test is None else checks.whole_number(n_test, "n_test", 0)
     if count >= len(X):
         raise ValueError(f"n_test={count}, but {len(X)} points are there and one at least must be left for training")
-    order = np.random.default_rng([seed, 1]).permutation(len(X))
+    order = np.random.default_rng([seed, 2]).permutation(len(X))
     train, test = np.sort(order[count:]), np.sort(order[:count])
     return X[train], y[train], X[test], y[test]
 
@@ -84,19 +84,21 @@ def _classes(y, path: Path):
     """The two classes of strings, booleans or whole numbers; () where the labels are numbers."""
     values = np.unique(y)
     if y.dtype.kind == "U" and len(values) != 2:
-        shown = ", ".join(map(repr, values[:4].tolist()))
-        raise ValueError(f"labels of {path} are {len(values)} different words ({shown}...); numbers or two classes are needed")
+        shown = ", ".join(map(repr, values[:3].tolist())) + (", ..." if len(values) > 3 else "")
+        raise ValueError(
+            f"labels of {path} are {len(values)} different words ({shown}); numbers or two classes are needed"
+        )
     whole = y.dtype.kind in "Uiub" or bool((np.isfinite(values) & (values == np.floor(values))).all())
     return tuple(values.tolist()) if len(values) == 2 and whole else ()
 
 
 def _refuse_constant(X, path: Path) -> None:
-    constant = np.flatnonzero((X == X[0]).all(axis=0))
+    constant = np.flatnonzero((X[0] == X).all(axis=0))
     if len(constant) and len(X) > 1:
         listed = ", ".join(map(str, constant[:5])) + (", ..." if len(constant) > 5 else "")
         raise ValueError(
-            f"{len(constant)} of {X.shape[1]} features of {path} are constant over the training points (column {listed}); "
-            f"remove them, or keep them as zero columns with --keep-constant (keep_constant=True)"
+            f"{len(constant)} of {X.shape[1]} features of {path} are constant over the training points (column "
+            f"{listed}); remove them, or keep them as zero columns with --keep-constant (keep_constant=True)"
         )
 
 

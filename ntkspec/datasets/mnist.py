@@ -1,6 +1,7 @@
 """MNIST from its official idx files."""
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -28,8 +29,8 @@ def mnist(classes=None, n=None, n_test=None, pool=1, data_dir=None, seed=0, dtyp
     test = _split(folder, "t10k", wanted, pool)
     meta = {"cite": public.registry("mnist")["cite"], "classes": wanted or "all", "pool": pool, "folder": str(folder)}
     return standardized(
-        subset(*train, n, [seed, 0], "n"),
-        subset(*test, n_test, [seed, 1], "n_test"),
+        subset(train[0], train[1], n, "n", [seed, 1]),
+        subset(test[0], test[1], n_test, "n_test", [seed, 2]),
         name="MNIST" + (f" {wanted[0]} vs {wanted[1]}" if wanted else ""),
         meta=meta,
         dtype=dtype,
@@ -60,7 +61,8 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
             content = file.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is damaged ({error}): {public.how_to_get('mnist')}") from None
-    header = np.frombuffer(content[: 4 + 4 * dimensions], dtype=">u4") if len(content) >= 4 + 4 * dimensions else [0]
-    if header[0] != MAGIC[dimensions] or len(content) != 4 + 4 * dimensions + int(np.prod(header[1:], dtype=np.int64)):
+    start = 4 + 4 * dimensions
+    magic, *shape = np.frombuffer(content[:start].ljust(start, b"\0"), dtype=">u4").tolist()
+    if magic != MAGIC[dimensions] or len(content) != start + math.prod(shape):
         raise ValueError(f"{path} is not a whole idx file of {dimensions} dimensions: {public.how_to_get('mnist')}")
-    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions).reshape(header[1:].astype(int))
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)

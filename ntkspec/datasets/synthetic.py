@@ -26,7 +26,9 @@ def gaussian(n, d, *, covariance=None, n_test=0, target="teacher", seed=0, dtype
     n_test : number of test points with the same labels. dtype : float32 or float64.
     The same seed gives the same data. Raises ValueError for a covariance that does not fit.
     """
-    return _draw("gaussian", lambda rng, shape: rng.standard_normal(shape), (n, d, n_test), covariance, target, seed, dtype)
+    return _draw(
+        "gaussian", lambda rng, shape: rng.standard_normal(shape), (n, d, n_test), covariance, target, seed, dtype
+    )
 
 
 def rademacher(n, d, *, covariance=None, n_test=0, target="teacher", seed=0, dtype=np.float64) -> Dataset:
@@ -65,7 +67,8 @@ def _draw(name, entries, sizes, covariance, target, seed, dtype) -> Dataset:
         for size, what, least in zip(sizes, ("n", "d", "n_test"), (1, 1, 0), strict=True)
     )
     root, ratio = _square_root(covariance, d)
-    x_rng, label_rng = (np.random.default_rng([seed, stream]) for stream in (0, 1))
+    # Streams 1 and 2: NumPy takes [seed, 0] for seed itself, which a network of the same seed draws from.
+    x_rng, label_rng = (np.random.default_rng([seed, stream]) for stream in (1, 2))
     label = _labels(target, d, seed, label_rng)
     X = entries(x_rng, (n + n_test, d))
     X = X * root if root.ndim == 1 else X @ root
@@ -107,5 +110,5 @@ def _labels(target, d: int, seed, rng) -> Callable:
     if target == "norm":
         a = rng.standard_normal(d) / math.sqrt(d)
         return lambda X: np.linalg.norm(X, axis=1) / math.sqrt(d) + np.maximum(X @ a, 0)
-    teacher = TwoLayer.random(d, 5, "erf", seed=[seed, 1], second="normal")
+    teacher = TwoLayer.random(d, 5, "erf", seed=[seed, 3], second="normal")
     return lambda X: np.where(teacher(X) >= 0, 1.0, -1.0)

@@ -189,7 +189,7 @@ def _erf_loop(z, value, slope, tables):
         size, square = abs(z[i]), z[i] * z[i]
         power = -min(square, largest)
         k = xp.rint(power * per_log2)
-        gauss = _horner(exponential, (power - k * log2_high) - k * log2_low) * _power_of_two(k)
+        gauss = _horner(exponential, (power - k * log2_high) - k * log2_low) * _power_of_two(k)  # type: ignore[call-arg]
         if square > largest:
             gauss = one - one
         far = min(size, six)

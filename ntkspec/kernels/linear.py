@@ -11,10 +11,11 @@ LAYER_WEIGHTS = {"first": (1.0, 0.0), "second": (0.0, 1.0), "both": (1.0, 1.0)}
 
 
 def linear_features(act: Activation, X, weights: tuple[float, float], trace_ratio: float):
-    r"""psi(x_i) as rows, shape (n, d + 2), of the linear model for layers weighted (eta1, eta2):
+    r"""psi(x_i) as rows, shape (n, d + 2), of the linear model for layers weighted (eta1, eta2), s = ‖x‖/sqrt d:
 
-    .. math:: \psi = \left[ \sqrt{\tfrac{\eta_1 + \eta_2}{d}} \zeta x,\; \nu \sqrt{\tfrac{\eta_1}{d} + \tfrac{\eta_2}{2d}},\;
-       \sqrt{\eta_2} \big(\vartheta_0 + \vartheta_1 (s - 1) + \vartheta_2 (s - 1)^2\big) \right], \quad s = \|x\|/\sqrt d
+    .. math:: \psi = \left[ \sqrt{\tfrac{\eta_1 + \eta_2}{d}} \zeta x,\;
+       \nu \sqrt{\tfrac{\eta_1}{d} + \tfrac{\eta_2}{2d}},\;
+       \sqrt{\eta_2} \big(\vartheta_0 + \vartheta_1 (s - 1) + \vartheta_2 (s - 1)^2\big) \right]
 
     (1, 0) gives psi_1 of equation (5), (0, 1) psi_2 of (9), (1, 1) psi of (11), each up to coordinates that are zero.
     psi psi'ᵀ is eta1 Theta^lin1 + eta2 Theta^lin2. The dtype is that of X. Cost: O(n d).
@@ -26,9 +27,7 @@ def linear_features(act: Activation, X, weights: tuple[float, float], trace_rati
     psi[:, :d] = X.dtype.type(((eta1 + eta2) / d) ** 0.5 * constants.zeta) * X
     psi[:, d] = (eta1 / d + eta2 / (2 * d)) ** 0.5 * constants.nu(trace_ratio)
     excess = xp.sqrt(xp.einsum("id,id->i", X, X, dtype=xp.float64) / d) - 1
-    psi[:, d + 1] = eta2**0.5 * (
-        constants.vartheta0 + constants.vartheta1 * excess + constants.vartheta2 * excess**2
-    )
+    psi[:, d + 1] = eta2**0.5 * (constants.vartheta0 + constants.vartheta1 * excess + constants.vartheta2 * excess**2)
     return psi
 
 

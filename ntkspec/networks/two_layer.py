@@ -37,7 +37,9 @@ class TwoLayer:
         Raises ValueError for an odd width.
         """
         if checks.whole_number(width, "width", 2) % 2:
-            raise ValueError(f"width={width}, but equation (3) pairs the neurons: use an even width such as {width + 1}")
+            raise ValueError(
+                f"width={width}, but equation (3) pairs the neurons: use an even width such as {width + 1}"
+            )
         W, v = _draw(d, width // 2, seed, second, dtype)
         return cls(np.concatenate([W, W]), np.concatenate([v, -v]), activation)
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 from numbers import Real
+from types import ModuleType
+
+import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
@@ -18,6 +21,8 @@ class KernelOperator:
     """
 
     shape: tuple[int, int]
+    dtype: np.dtype
+    engine: ModuleType
     symmetric: bool
     tile_flops: float
     product_flops: float

@@ -1,0 +1,42 @@
+"""How close a network's Neural Tangent Kernel is to the kernel of a linear model, and what that says about training.
+
+``import ntkspec as ns`` loads nothing but the names; each heavy library is loaded on first use.
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "Activation": "activations",
+    "activation": "activations",
+    "trace_ratio": "moments",
+    "TwoLayer": "networks",
+    "ntk": "kernels",
+    "linear_kernel": "kernels",
+    "KernelOperator": "operators",
+    "Estimate": "norms",
+    "spectral_norm": "norms",
+    "frobenius_norm": "norms",
+    "Spectrum": "spectra",
+    "eigsh": "spectra",
+    "Trajectory": "dynamics",
+    "predict_gd": "dynamics",
+    "train_gd": "training",
+    "datasets": None,
+    "operators": None,
+}
+
+__version__ = "0.1.0"
+__all__ = [*sorted(_HOMES)]
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ntkspec' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    home = _HOMES[name]
+    value = import_module(f"ntkspec.{name}") if home is None else getattr(import_module(f"ntkspec.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,261 @@
+"""The command line: every command calls one public function."""
+
+import contextlib
+import hashlib
+import os
+import shlex
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+import ntkspec
+
+SYNTHETIC = ("gaussian", "rademacher", "sphere", "subgaussian")
+
+app = App(
+    name="ntkspec",
+    help="How close is a network's Neural Tangent Kernel to a linear model, and what does that say about training?",
+    version=ntkspec.__version__,
+    default_parameter=Parameter(negative=()),
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DataOptions:
+    """Which data, and how much of them."""
+
+    data: str = "gaussian"
+    "gaussian, rademacher, sphere, subgaussian, mnist, cifar10, or a file .npz, .h5, .csv with X and y"
+    n: int | None = None
+    "training points (synthetic: 20000; real data: all, or a random subset)"
+    d: int | None = None
+    "dimension of synthetic data (50)"
+    n_test: int | None = None
+    "test points (synthetic: 2000; real data: all; a file without test points: a tenth is held out)"
+    target: Literal["teacher", "norm", "random"] | None = None
+    "labels of synthetic data: sign of a width-5 erf network, ||x||/sqrt d + ReLU(a.x), or random signs"
+    classes: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
+    "two classes of mnist or cifar10, labelled +1 and -1"
+    pool: int | None = None
+    "average the images over POOL x POOL patches"
+    data_dir: Path | None = None
+    "folder of mnist or cifar10 (default: the environment variable NTKSPEC_DATA)"
+    keep_constant: bool = False
+    "keep constant features of a file as zero columns instead of refusing them"
+    dtype: Literal["float32", "float64"] = "float32"
+    "precision of data and network"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which network, and how it is trained."""
+
+    activation: str = "erf"
+    "identity, relu, leaky_relu, abs, erf, tanh, sigmoid, softplus, gelu, silu, elu, sin or cos"
+    negative_slope: float | None = None
+    "slope of leaky_relu below 0 (0.01)"
+    width: int = 256
+    "number of neurons m, even"
+    layer: Literal["first", "second", "both"] = "both"
+    "which layer is trained"
+    second: Literal["rademacher", "normal"] = "rademacher"
+    "initial second layer: signs or N(0, 1)"
+    eta: float | None = None
+    "learning rate of the trained layers (default: chosen from the kernel)"
+    eta1: float | None = None
+    "learning rate of the first layer, where it differs"
+    eta2: float | None = None
+    "learning rate of the second layer, where it differs"
+    steps: int | None = None
+    "steps of gradient descent (default: 3000, or fewer for large settings)"
+
+
+@app.command
+def analyze(
+    data: DataOptions | None = None,
+    network: NetworkOptions | None = None,
+    *,
+    seed: int = 0,
+    output: Path | None = None,
+):
+    """How far a two-layer network is from its linear model: kernels, predictions, real training, and a verdict.
+
+    Without options: the setting of Figure 1 (erf, width 256, d = 50, n = 20,000, x ~ N(0, I), erf teacher).
+    Prints a report and writes analysis.h5 and four figures.
+
+    Parameters
+    ----------
+    seed: seed of data, network and random start vectors
+    output: folder for the results (default: ntkspec-analyze/NAME, one folder for each setting)
+    """
+    from ntkspec import storage
+    from ntkspec.experiments.analyze import analyze as run
+    from ntkspec.experiments.analyze import check_task
+    from ntkspec.plotting.analysis import save_figures
+    from ntkspec.provenance import provenance
+    from ntkspec.reporting import report
+
+    data, network = data or DataOptions(), network or NetworkOptions()
+    start = time.perf_counter()
+    task = _task(network, seed)
+    check_task(task)
+    folder = output or Path("ntkspec-analyze") / _folder_name(data, network, seed)
+    with output_folder(folder):
+        dataset = _dataset(data, seed)
+        analysis = run(task, dataset, report=lambda stage: print(f"ntkspec: {stage} ...", file=sys.stderr))
+        seconds = time.perf_counter() - start
+        made_with = provenance(shlex.join(["ntkspec", *sys.argv[1:]])) | {"seconds": seconds}
+        record = {"analysis": analysis, "inputs": {"X": dataset.X, "X_test": dataset.X_test}, "provenance": made_with}
+        storage.write(folder / "analysis.h5", record, kind="analyze")
+        figures = save_figures(analysis, folder)
+    print(report(analysis))
+    print(f"\nwritten to {folder}: analysis.h5, {', '.join(path.name for path in figures)} ({seconds:.0f} s)")
+
+
+@app.command
+def constants(name: str, *, negative_slope: float | None = None):
+    """Print zeta, theta_0, theta_1, theta_2 and the case of Assumption 3.2 of an activation.
+
+    Parameters
+    ----------
+    name: name of the activation
+    negative_slope: slope of leaky_relu below 0
+    """
+    from ntkspec.activations import activation
+
+    act = activation(name, **({} if negative_slope is None else {"negative_slope": negative_slope}))
+    values = act.constants
+    for label in ("zeta", "vartheta0", "vartheta1", "vartheta2"):
+        print(f"{label:<12}{getattr(values, label): .16g}")
+    print(f"{'computed by':<13}{values.method}, absolute error below {values.error:.0e}")
+    print(f"{'assumption':<13}{act.assumption}")
+
+
+# ------------------------------------------------------------------------------------------------ options to arguments
+def _task(network: NetworkOptions, seed: int):
+    from ntkspec import checks
+    from ntkspec.experiments.analyze import AnalyzeTask
+
+    eta1, eta2 = network.eta1, network.eta2
+    if network.eta is not None:
+        eta1 = network.eta if eta1 is None and network.layer != "second" else eta1
+        eta2 = network.eta if eta2 is None and network.layer != "first" else eta2
+    return AnalyzeTask(
+        activation=network.activation,
+        negative_slope=network.negative_slope,
+        width=network.width,
+        layer=network.layer,
+        second=network.second,
+        eta1=eta1,
+        eta2=eta2,
+        steps=0 if network.steps is None else checks.whole_number(network.steps, "steps", 1),
+        seed=seed,
+    )
+
+
+def _dataset(options: DataOptions, seed: int):
+    from ntkspec import datasets
+
+    sizes = {"n": options.n, "n_test": options.n_test, "seed": seed, "dtype": options.dtype}
+    if options.data in SYNTHETIC:
+        _refuse(options, "classes", "pool", "data_dir", "keep_constant")
+        sizes |= {"n": _or(options.n, 20000), "d": _or(options.d, 50), "n_test": _or(options.n_test, 2000)}
+        return getattr(datasets, options.data)(**sizes, target=options.target or "teacher")
+    _refuse(options, "d", "target")
+    if options.data in ("mnist", "cifar10"):
+        _refuse(options, "keep_constant")
+        images: dict[str, Any] = {
+            "classes": options.classes,
+            "pool": _or(options.pool, 1),
+            "data_dir": options.data_dir,
+        }
+        return getattr(datasets, options.data)(**sizes, **images)
+    if not Path(options.data).suffix:
+        known = ", ".join((*SYNTHETIC, "mnist", "cifar10"))
+        raise ValueError(f"--data {options.data} is unknown; use {known}, or a file .npz, .h5, .csv")
+    _refuse(options, "classes", "pool", "data_dir")
+    return datasets.load(options.data, **sizes, keep_constant=options.keep_constant)
+
+
+def _or(value, default):
+    return default if value is None else value
+
+
+def _refuse(options: DataOptions, *names: str) -> None:
+    """Options that this kind of data does not have."""
+    for name in names:
+        if getattr(options, name) not in (None, False):
+            raise ValueError(f"--{name.replace('_', '-')} does not go with --data {options.data}")
+
+
+# ------------------------------------------------------------------------------------------------------------ output
+def _folder_name(data: DataOptions, network: NetworkOptions, seed: int) -> str:
+    """Readable, and different for different settings: the same command writes to the same folder again."""
+    key = hashlib.sha256(repr((data, network, seed)).encode()).hexdigest()[:8]
+    return f"{Path(data.data).stem}-{network.activation}-m{network.width}-{network.layer}-{key}"
+
+
+@contextlib.contextmanager
+def output_folder(folder: Path) -> Iterator[None]:
+    """Make the folder and prove that it can be written to; after an error, remove again what was made."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        _remove_empty(missing)
+        raise OSError(f"cannot write to the output folder {folder}: {error.strerror or error}") from None
+    try:
+        yield
+    except BaseException:
+        _remove_empty(missing)
+        raise
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for place in folders:
+        with contextlib.suppress(OSError):
+            place.rmdir()
+
+
+# -------------------------------------------------------------------------------------------------------------- main
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"ntkspec: warning: {_one_line(message)}", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 after bad input, 130 after Ctrl-C. Never a bare traceback."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+            return 0
+        except CycloptsError as error:
+            reason = f"{_one_line(error)} See ntkspec --help."
+        except (ValueError, TypeError, OSError, MemoryError) as error:
+            if os.environ.get("NTKSPEC_TRACEBACK"):
+                raise
+            reason = _one_line(error)
+        except KeyboardInterrupt:
+            print("ntkspec: stopped; nothing was written", file=sys.stderr)
+            return 130
+    print(f"ntkspec: error: {reason}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Experiments: a frozen task in, a record out, no input or output."""

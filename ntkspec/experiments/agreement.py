@@ -1,0 +1,52 @@
+"""How far two trajectories are apart, and from which step to which they agree."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The recorded steps over which a relative difference stays below a threshold.
+
+    since : the first step >= 1 at which it is below, None where it never is. until : the last step of that unbroken
+    run. from_start, to_end : whether the run holds the first and the last recorded step. The recording decides how
+    finely a step is known: the truth lies between ``until`` and the next recorded step.
+    """
+
+    threshold: float
+    since: int | None
+    until: int | None
+    from_start: bool
+    to_end: bool
+
+
+def agreement(steps, relative, threshold: float) -> Agreement:
+    """The first unbroken run of ``relative < threshold`` over steps >= 1; step 0 says nothing, all outputs are zero."""
+    steps, relative = np.asarray(steps), np.asarray(relative)
+    later = steps >= 1
+    steps, below = steps[later], relative[later] < threshold
+    if not below.any():
+        return Agreement(threshold, None, None, False, False)
+    first = int(np.argmax(below))
+    length = int(np.argmin(below[first:])) if not below[first:].all() else len(below) - first
+    last = first + length - 1
+    return Agreement(threshold, int(steps[first]), int(steps[last]), first == 0, last == len(steps) - 1)
+
+
+def loss(outputs, y) -> np.ndarray:
+    """(1/2n) sum (f - y)² at each step, in float64; outputs (steps, n)."""
+    return mean_squared_difference(outputs, y) / 2
+
+
+def mean_squared_difference(outputs, others) -> np.ndarray:
+    """(1/n) sum (f - f')² at each step, in float64; outputs (steps, n)."""
+    return np.array([np.mean(np.square(row)) for row in np.subtract(outputs, others, dtype=np.float64)])
+
+
+def relative_difference(outputs, reference) -> np.ndarray:
+    """(1/n) sum (f - f')² over (1/n) sum f'² at each step: the relative MSE of Figure 3c; 0 where both vanish."""
+    difference = mean_squared_difference(outputs, reference)
+    size = mean_squared_difference(reference, np.zeros_like(reference))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(difference == 0, 0.0, difference / size)

@@ -1,0 +1,340 @@
+"""From a data set to a record: how close a two-layer network is to a linear model, in kernel and in training."""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+from scipy.linalg import eigvalsh
+
+from ntkspec import checks, planning
+from ntkspec.activations import Activation, Constants, activation
+from ntkspec.assumptions import DataSummary, summarize
+from ntkspec.datasets import Dataset
+from ntkspec.dynamics import Trajectory, UnstableRateWarning, largest_stable_rate, predict_gd, warn_if_unstable
+from ntkspec.engines import engine_of
+from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
+from ntkspec.kernels import linear_features, ntk
+from ntkspec.kernels.linear import LAYER_WEIGHTS
+from ntkspec.networks import TwoLayer
+from ntkspec.norms import Estimate, frobenius_norm, spectral_norm
+from ntkspec.operators import Gram, KernelOperator
+from ntkspec.spectra import eigsh
+from ntkspec.training import train_gd
+
+THRESHOLDS = (0.01, 0.05, 0.10)
+RECORDS = 80
+MOST_STEPS, LEAST_STEPS, FLOPS_FOR_STEPS = 3000, 100, 5e13
+# The automatic learning rate: the average linear mode passes this many e-folds in this part of the steps, ...
+E_FOLDS, PART_OF_STEPS = 5.0, 1 / 3
+# ... at most this part of the largest stable rate.
+PART_OF_STABLE = 0.1
+
+
+@dataclass(frozen=True)
+class AnalyzeTask:
+    """The settings of one analysis.
+
+    eta1 = eta2 = None chooses the learning rate (equation (4)) from the kernel; steps = 0 takes 3000 steps, or as
+    many (at least 100) as 5e13 flops train, some minutes on two cores.
+    """
+
+    activation: str | Activation = "erf"
+    negative_slope: float | None = None
+    width: int = 256
+    layer: str = "both"
+    second: str = "rademacher"
+    eta1: float | None = None
+    eta2: float | None = None
+    steps: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class KernelGap:
+    """Norms of Theta, Theta^lin and their difference at initialization, and the leading eigenvalues of both."""
+
+    theta: Estimate
+    theta_lin: Estimate
+    gap: Estimate
+    gap_frobenius: Estimate
+    theta_lin_frobenius: Estimate
+    largest_stable_rate: float
+    eigenvalues: np.ndarray
+    eigenvalues_lin: np.ndarray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two trajectories on one set of points: mean squared difference, relative to the second's outputs and to y."""
+
+    mean_squared: np.ndarray
+    relative: np.ndarray
+    relative_to_labels: np.ndarray
+    agreement: list[Agreement]
+    agreement_to_labels: list[Agreement]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that one analysis measured. Dictionaries are keyed by model ("network", "linear", "ntk"), by pair
+    ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points)."""
+
+    task: AnalyzeTask
+    dataset: dict
+    data: DataSummary
+    constants: Constants
+    assumption: str
+    nu: float
+    kernel: KernelGap
+    rates: tuple[float, float]
+    steps: np.ndarray
+    labels: dict
+    trajectories: dict[str, Trajectory]
+    losses: dict
+    final_linear_loss: dict
+    comparisons: dict
+    weights: dict
+    timings: dict = field(default_factory=dict)
+
+
+def record_steps(last: int) -> np.ndarray:
+    """0 and about 80 steps up to ``last``, evenly spaced on a logarithmic axis."""
+    return np.unique(np.concatenate([[0], np.geomspace(1, max(1, last), RECORDS).round(), [last]]).astype(np.int64))
+
+
+def task_activation(task: AnalyzeTask) -> Activation:
+    """The activation that a task names."""
+    return activation(
+        task.activation, **({} if task.negative_slope is None else {"negative_slope": task.negative_slope})
+    )
+
+
+def check_task(task: AnalyzeTask) -> None:
+    """Refuse a task that cannot run, before anything is computed."""
+    task_activation(task).constants  # noqa: B018
+    checks.one_of(task.layer, "layer", checks.LAYERS)
+    checks.whole_number(task.steps, "steps", 0)
+    TwoLayer.symmetric(1, task.width, task.activation, second=task.second)
+    for name, rate, weight in zip(("eta1", "eta2"), (task.eta1, task.eta2), LAYER_WEIGHTS[task.layer], strict=True):
+        if rate is None:
+            continue
+        if checks.learning_rate(rate, name) > 0 and weight == 0:
+            raise ValueError(f"{name}={rate:g} trains a layer that layer={task.layer!r} leaves alone; use layer='both'")
+    if (task.eta1, task.eta2) != (None, None) and not any((task.eta1, task.eta2)):
+        raise ValueError("the learning rates are 0; at least one layer must be trained")
+
+
+def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None] = lambda text: None) -> Analysis:
+    """Compare network, NTK and linear model on a data set; ``report`` is told what comes next.
+
+    Network: equation (3) with the width, activation and seed of the task, in the dtype of the data.
+    Cost: mainly training, 6 n m d flops a step, and the norms, n² (m + d) flops. Raises ValueError / TypeError.
+    """
+    check_task(task)
+    task = _with_steps(task, dataset)
+    _check_labels(dataset)
+    _check_memory(task, dataset)
+    act, stages = task_activation(task), _Stages(report)
+    data = stages("data", summarize, dataset.X)
+    net = TwoLayer.symmetric(
+        dataset.X.shape[1], task.width, act, seed=task.seed, second=task.second, dtype=dataset.X.dtype.type
+    )
+    theta = planning.prepare(stages("kernel", ntk, net, dataset.X, layer=task.layer), 400)
+    gap = stages(
+        "norms", _gap, theta, _linear(act, dataset.X, LAYER_WEIGHTS[task.layer], dataset.trace_ratio), task.seed
+    )
+    rates = _rates(task, act, gap, data)
+    weighted = _weighted_ntk(net, dataset.X, None, rates, theta)
+    _warn_if_unstable(rates, weighted, gap)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnstableRateWarning)
+        trajectories, final, trained = _trajectories(task, (act, net, weighted), dataset, rates, stages)
+    labels = {"train": dataset.y} | ({"test": dataset.y_test} if len(dataset.y_test) else {})
+    return Analysis(
+        task=task if isinstance(task.activation, str) else replace(task, activation=act.name),
+        dataset={"name": dataset.name, "trace_ratio": dataset.trace_ratio, "meta": dataset.meta},
+        data=data,
+        constants=act.constants,
+        assumption=act.assumption,
+        nu=act.constants.nu(dataset.trace_ratio),
+        kernel=gap,
+        rates=rates,
+        steps=trajectories["network"].steps,
+        labels=labels,
+        trajectories=trajectories,
+        losses=_losses(trajectories, labels),
+        final_linear_loss={part: float(loss(_part(final, part), y)[0]) for part, y in labels.items()},
+        comparisons=_compare(trajectories, labels),
+        weights={"W_initial": net.W, "v_initial": net.v, "W": trained.W, "v": trained.v},
+        timings=stages.seconds,
+    )
+
+
+class _Stages:
+    """Runs the stages of an analysis, announces each and keeps its seconds."""
+
+    def __init__(self, report):
+        self.report, self.seconds = report, {}
+
+    def __call__(self, name, function, *arguments, **options):
+        self.report(name)
+        start = time.perf_counter()
+        try:
+            return function(*arguments, **options)
+        finally:
+            self.seconds[name.split(" (")[0]] = time.perf_counter() - start
+
+
+def _check_labels(dataset: Dataset) -> None:
+    y = checks.as_vector(dataset.y, "y", len(dataset.X))
+    largest = float(abs(y).max())
+    if largest > 1:
+        warnings.warn(f"labels reach |y| = {largest:.4g}, but the paper's theorems assume |y| <= 1", stacklevel=3)
+
+
+def _with_steps(task: AnalyzeTask, dataset: Dataset) -> AnalyzeTask:
+    """The task itself, or with the number of steps that the flops allow where it leaves that open."""
+    allowed = int(FLOPS_FOR_STEPS / (6 * dataset.X.size * task.width))
+    return task if task.steps else replace(task, steps=min(MOST_STEPS, max(LEAST_STEPS, allowed)))
+
+
+def _check_memory(task: AnalyzeTask, dataset: Dataset) -> None:
+    """phi and phi' on half the neurons, three trajectories and the bases of Lanczos (about 500 vectors)."""
+    layers, points = sum(LAYER_WEIGHTS[task.layer]), len(dataset.X) + len(dataset.X_test)
+    entries = points * (layers * task.width / 2 + 3 * len(record_steps(task.steps))) + 500 * len(dataset.X)
+    planning.require_memory(entries * dataset.X.dtype.itemsize, engine_of(dataset.X), "the analysis")
+
+
+# --------------------------------------------------------------------------------------------------- kernels and rates
+def _linear(act: Activation, X, weights, trace_ratio, X2=None) -> KernelOperator:
+    psi = linear_features(act, X, weights, trace_ratio)
+    return Gram(psi, None if X2 is None else linear_features(act, X2, weights, trace_ratio))
+
+
+def _gap(theta: KernelOperator, linear: Gram, seed) -> KernelGap:
+    n, d = theta.shape[0], linear.F.shape[1] - 2
+    norm = spectral_norm(theta, seed=seed)
+    psi = linear.F.astype(np.float64, copy=False)
+    eigenvalues_lin = eigvalsh(psi.T @ psi if psi.shape[1] < n else psi @ psi.T)[::-1]
+    return KernelGap(
+        theta=norm,
+        theta_lin=spectral_norm(linear, seed=seed),
+        gap=spectral_norm(theta - linear, seed=seed),
+        gap_frobenius=frobenius_norm(theta - linear),
+        theta_lin_frobenius=frobenius_norm(linear),
+        largest_stable_rate=largest_stable_rate(float(norm), n),
+        eigenvalues=eigsh(theta, min(n, max(20, min(d + 10, 80))), which="LA", rtol=1e-3, seed=seed).values,
+        eigenvalues_lin=eigenvalues_lin,
+    )
+
+
+def _rates(task: AnalyzeTask, act: Activation, gap: KernelGap, data: DataSummary) -> tuple[float, float]:
+    """(eta1, eta2): those of the task, else the automatic rate for the trained layers."""
+    weights = LAYER_WEIGHTS[task.layer]
+    given = [rate for rate in (task.eta1, task.eta2) if rate is not None]
+    automatic = given[0] if given else _automatic_rate(task.steps, sum(weights), act, gap, data)
+    rates = (automatic if rate is None else rate for rate in (task.eta1, task.eta2))
+    eta1, eta2 = (rate * weight for rate, weight in zip(rates, weights, strict=True))
+    return eta1, eta2
+
+
+def _automatic_rate(steps, layers, act, gap, data) -> float:
+    mode = layers * act.constants.zeta**2 * data.trace_over_d / data.d
+    stable = PART_OF_STABLE * gap.largest_stable_rate
+    return min(stable, E_FOLDS / (PART_OF_STEPS * steps * mode)) if mode > 0 else stable
+
+
+def _warn_if_unstable(rates, weighted: KernelOperator, gap: KernelGap) -> None:
+    n, trained = weighted.shape[0], {rate for rate in rates if rate > 0}
+    if len(trained) == 1:
+        warn_if_unstable(trained.pop(), float(gap.theta), n)
+    else:
+        warn_if_unstable(1.0, float(spectral_norm(weighted)), n, f"eta1={rates[0]:g}, eta2={rates[1]:g}, factor")
+
+
+# ------------------------------------------------------------------------------------------------------- trajectories
+def _trajectories(task, models, dataset, rates, stages):
+    """The three trajectories, the limit of the linear one, and the trained network."""
+    act, net, weighted = models
+    X, y = dataset.X, dataset.y
+    X_test = dataset.X_test if len(dataset.X_test) else None
+    steps = record_steps(task.steps)
+    linear = _linear(act, X, rates, dataset.trace_ratio)
+    linear_test = None if X_test is None else _linear(act, X_test, rates, dataset.trace_ratio, X)
+
+    def predict_linear(at):
+        return predict_gd(linear, y, eta=1.0, steps=at, kernel_test=linear_test)
+
+    def predict_ntk():
+        weighted_test = None if X_test is None else _weighted_ntk(net, X_test, X, rates)
+        return predict_gd(weighted, y, eta=1.0, steps=steps, kernel_test=weighted_test)
+
+    trajectories = {
+        "linear": stages("linear prediction", predict_linear, steps),
+        "ntk": stages("NTK prediction", predict_ntk),
+    }
+    final = predict_linear([10**15])
+    train = partial(train_gd, net, X, y, eta1=rates[0], eta2=rates[1])
+    seconds = _seconds(train, [1]) * task.steps / 2
+    network = stages(f"training ({task.steps} steps, about {seconds:.0f} s)", train, steps=steps, X_test=X_test)
+    trajectories["network"] = replace(network, network=None)
+    return trajectories, final, network.network
+
+
+def _seconds(train, steps) -> float:
+    """The time of a trial run; one before it compiles what has to be compiled."""
+    train(steps=steps)
+    start = time.perf_counter()
+    train(steps=steps)
+    return time.perf_counter() - start
+
+
+def _weighted_ntk(net, X, X2, rates, theta=None) -> KernelOperator:
+    """eta1 Theta_1 + eta2 Theta_2; ``theta`` is their plain sum, reused where the trained layers have one rate."""
+    trained = [(rate, layer) for rate, layer in zip(rates, ("first", "second"), strict=True) if rate > 0]
+    if len({rate for rate, _ in trained}) == 1:
+        layer = "both" if len(trained) == 2 else trained[0][1]
+        return trained[0][0] * (ntk(net, X, X2, layer=layer) if theta is None else theta)
+    first, second = (rate * ntk(net, X, X2, layer=layer) for rate, layer in trained)
+    return first + second
+
+
+def _part(trajectory: Trajectory, part: str):
+    return trajectory.train if part == "train" else trajectory.test
+
+
+def _losses(trajectories, labels) -> dict:
+    return {
+        name: {part: loss(_part(trajectory, part), y) for part, y in labels.items()}
+        for name, trajectory in trajectories.items()
+    }
+
+
+def _compare(trajectories, labels) -> dict:
+    pairs = (("network", "linear"), ("network", "ntk"), ("ntk", "linear"))
+    return {
+        f"{one}-{other}": {
+            part: _comparison(
+                _part(trajectories[one], part), _part(trajectories[other], part), y, trajectories[one].steps
+            )
+            for part, y in labels.items()
+        }
+        for one, other in pairs
+    }
+
+
+def _comparison(outputs, reference, y, steps) -> Comparison:
+    difference = mean_squared_difference(outputs, reference)
+    relative = relative_difference(outputs, reference)
+    size = float(np.mean(np.square(y, dtype=np.float64)))
+    to_labels = difference / size if size else difference
+    return Comparison(
+        difference,
+        relative,
+        to_labels,
+        [agreement(steps, relative, threshold) for threshold in THRESHOLDS],
+        [agreement(steps, to_labels, threshold) for threshold in THRESHOLDS],
+    )

@@ -1,0 +1,147 @@
+"""The verdict on an analysis in plain words, with what was not reached."""
+
+import math
+
+import numpy as np
+
+from ntkspec.experiments.agreement import Agreement
+from ntkspec.experiments.analyze import Analysis
+
+
+def verdict(analysis: Analysis) -> list[str]:
+    """Sentences, most important first."""
+    return [
+        _kernel(analysis),
+        *_training(analysis),
+        _frozen_kernel(analysis),
+        _linear_part(analysis),
+        *_assumptions(analysis),
+        *_intervals(analysis),
+    ]
+
+
+def describe(agreement: Agreement) -> str:
+    """An agreement as words for a table or a sentence."""
+    if agreement.since is None:
+        return "at no recorded step"
+    if agreement.from_start and agreement.to_end:
+        return f"at all {agreement.until} steps"
+    start = "from the start" if agreement.from_start else f"from step {agreement.since}"
+    return f"{start} to step {agreement.until}" + (" (the end)" if agreement.to_end else "")
+
+
+def _kernel(analysis) -> str:
+    kernel = analysis.kernel
+    size = float(kernel.theta_lin)
+    if size == 0:
+        return "The linear model is zero for this activation and layer: there is no linear kernel to be close to."
+    spectral = float(kernel.gap) / size
+    frobenius = float(kernel.gap_frobenius) / float(kernel.theta_lin_frobenius)
+    word = "close to linear" if spectral < 0.1 else "roughly linear" if spectral < 0.5 else "not close to linear"
+    return (
+        f"At initialization the NTK is {word}: its distance from the linear kernel is {spectral:.1%} of that kernel in "
+        f"spectral norm and {frobenius:.1%} in Frobenius norm."
+    )
+
+
+def _training(analysis) -> list[str]:
+    """The agreement of network and linear model, on the test points where there are any."""
+    part = "test" if "test" in analysis.labels else "train"
+    comparison = analysis.comparisons["network-linear"][part]
+    if not np.isfinite(comparison.mean_squared).all():
+        reached = analysis.steps[np.isfinite(comparison.mean_squared)]
+        return [
+            f"Training diverged after step {reached[-1] if len(reached) else 0}: what follows holds up to there only."
+        ]
+    loosest = comparison.agreement_to_labels[-1]
+    lines = [
+        f"In training, network and linear model ({part} outputs) differ by less than {loosest.threshold:.0%} of the "
+        f"labels' mean square {describe(loosest)}, and by less than {loosest.threshold:.0%} of the linear model's own "
+        f"mean square {describe(comparison.agreement[-1])}."
+    ]
+    lines.append(_parting(analysis, loosest))
+    return lines
+
+
+def _parting(analysis, loosest: Agreement) -> str:
+    """Where the network leaves the linear model: what it does on the training loss that no linear model can."""
+    losses, final = analysis.losses["network"]["train"], analysis.final_linear_loss["train"]
+    beyond = np.flatnonzero(losses < 0.99 * final)
+    if len(beyond):
+        return (
+            f"From step {analysis.steps[beyond[0]]} on the network's training loss is more than 1 % below {final:.4g}, "
+            f"the least that the linear model can reach: from there on it learns what is not linear."
+        )
+    if loosest.from_start and loosest.to_end:
+        return (
+            f"They had not parted by step {analysis.steps[-1]}, the last one: where the agreement ends was not "
+            f"reached; ask for more --steps to see it."
+        )
+    return "The network's training loss did not fall 1 % below what the linear model can reach within these steps."
+
+
+def _frozen_kernel(analysis) -> str:
+    part = "test" if "test" in analysis.labels else "train"
+    comparison = analysis.comparisons["network-ntk"][part]
+    finite = comparison.relative_to_labels[np.isfinite(comparison.relative_to_labels)]
+    return (
+        f"The NTK at initialization, kept fixed, predicts the network up to {finite.max():.2g} of the labels' mean "
+        f"square over the recorded steps."
+    )
+
+
+def _linear_part(analysis) -> str:
+    losses, final = analysis.losses["linear"]["train"], analysis.final_linear_loss["train"]
+    gain = losses[0] - final
+    if not (math.isfinite(gain) and gain > 1e-12 * losses[0]):
+        return "The linear model has nothing to learn from these labels."
+    done = (losses[0] - losses[-1]) / gain
+    if not math.isfinite(done):
+        return "The linear model diverges at this learning rate."
+    rest = "" if done > 0.99 else "; the linear phase is not over, more --steps or a larger --eta would show its end"
+    return (
+        f"By the last step the linear model has made {done:.1%} of the progress it can make on the training loss{rest}."
+    )
+
+
+def _assumptions(analysis) -> list[str]:
+    """Where the setting leaves what the theorems assume."""
+    data, task, lines = analysis.data, analysis.task, []
+    n_power, m_power = (math.log(size) / math.log(data.d) if data.d > 1 else math.inf for size in (data.n, task.width))
+    wide = 2.0 if task.layer != "first" and abs(analysis.constants.vartheta0) > 1e-12 else 1.0
+    name = {"first": "Theorem 3.2", "second": "Theorem 3.5", "both": "the both-layers theorem (a reconstruction)"}[
+        task.layer
+    ]
+    if n_power <= 1 or m_power <= wide:
+        lines.append(
+            f"Outside {name}: n = d^{n_power:.2f} and width = d^{m_power:.2f}, but it assumes n >~ d^(1+alpha) and "
+            f"width >~ d^({wide:.0f}+alpha) for an alpha > 0."
+        )
+    if analysis.assumption.startswith("none"):
+        lines.append(f"Outside Assumption 3.2: {analysis.assumption.removeprefix('none: ')}.")
+    off = []
+    if abs(data.trace_over_d - 1) > 0.05:
+        off.append(f"Tr[Sigma]/d = {data.trace_over_d:.3g} instead of 1")
+    if data.mean_size > 3 / math.sqrt(data.n) + 0.01:
+        off.append(f"the mean has size {data.mean_size:.3g} instead of 0")
+    if data.covariance_norm > 10 * (1 + math.sqrt(data.d / data.n)) ** 2:
+        off.append(f"||Sigma|| = {data.covariance_norm:.3g} is not O(1)")
+    if data.n > 1 and data.norm_spread > 3 * math.sqrt(2 * data.trace_ratio / data.d) + 0.01:
+        off.append(f"||x||^2/d spreads by {data.norm_spread:.3g}")
+    if off:
+        lines.append(
+            f"The data leave Assumption 3.1: {'; '.join(off)}. The theorems do not speak about them as they are."
+        )
+    return lines
+
+
+def _intervals(analysis) -> list[str]:
+    norms = {
+        "Theta": analysis.kernel.theta,
+        "Theta^lin": analysis.kernel.theta_lin,
+        "the difference": analysis.kernel.gap,
+    }
+    open_ones = [name for name, estimate in norms.items() if not estimate.converged]
+    if not open_ones:
+        return []
+    return [f"The interval of the spectral norm of {', '.join(open_ones)} did not close to 0.1 %: read the interval."]

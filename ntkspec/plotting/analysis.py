@@ -1,0 +1,112 @@
+"""The figures of an analysis."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ntkspec import storage
+from ntkspec.experiments.analyze import Analysis
+
+# Okabe-Ito colours, told apart in grey by lightness and by line style.
+COLOURS = {"network": "#0072B2", "linear": "#D55E00", "ntk": "#009E73"}
+LABELS = {"network": "network", "linear": "linear model", "ntk": "NTK at initialization"}
+LINES = {"network": "-", "linear": "--", "ntk": ":"}
+POINT_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
+
+
+def save_figures(analysis: Analysis, folder) -> list[Path]:
+    """Draw every figure as a PNG in the folder; each file is whole or not there."""
+    figures = {
+        "losses": losses(analysis),
+        "outputs": outputs(analysis),
+        "discrepancy": discrepancy(analysis),
+        "eigenvalues": eigenvalues(analysis),
+    }
+    paths = []
+    for name, figure in figures.items():
+        path = Path(folder) / f"{name}.png"
+        with storage.atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=160)
+        paths.append(path)
+    return paths
+
+
+def losses(analysis: Analysis) -> Figure:
+    """Losses over steps as in Figure 1a: train solid in the left panel, test in the right one."""
+    figure, axes = _panels(analysis, len(analysis.labels))
+    for axis, part in zip(axes, analysis.labels, strict=True):
+        for name in ("network", "linear", "ntk"):
+            axis.plot(analysis.steps, analysis.losses[name][part], LINES[name], color=COLOURS[name], label=LABELS[name])
+        _over_steps(axis, analysis, f"{part} loss (1/2n) Σ (f − y)²")
+    axes[0].legend(frameon=False)
+    return figure
+
+
+def outputs(analysis: Analysis) -> Figure:
+    """Outputs on single points as in Figure 1b: the first five test points (training points where there are none)."""
+    part = "test" if "test" in analysis.labels else "train"
+    figure, (axis,) = _panels(analysis, 1)
+    for name in ("network", "linear"):
+        values = getattr(analysis.trajectories[name], part)[:, : len(POINT_COLOURS)]
+        for k, colour in zip(range(values.shape[1]), POINT_COLOURS, strict=False):
+            axis.plot(analysis.steps, values[:, k], LINES[name], color=colour)
+        axis.plot([], [], LINES[name], color="black", label=LABELS[name])
+    _over_steps(axis, analysis, f"output on {values.shape[1]} {part} points")
+    axis.legend(frameon=False)
+    return figure
+
+
+def discrepancy(analysis: Analysis) -> Figure:
+    """Mean squared differences over steps, and the same relative to the second model's outputs."""
+    part = "test" if "test" in analysis.labels else "train"
+    figure, axes = _panels(analysis, 2)
+    styles = {"network-linear": "linear", "network-ntk": "ntk", "ntk-linear": "network"}
+    titles = {"network-linear": "network − linear", "network-ntk": "network − NTK", "ntk-linear": "NTK − linear"}
+    for pair, style in styles.items():
+        comparison = analysis.comparisons[pair][part]
+        later = analysis.steps >= 1
+        for axis, values in zip(axes, (comparison.mean_squared, comparison.relative), strict=True):
+            axis.plot(analysis.steps[later], values[later], LINES[style], color=COLOURS[style], label=titles[pair])
+    _over_steps(axes[0], analysis, f"mean squared difference ({part})")
+    _over_steps(axes[1], analysis, f"relative to the second's mean square ({part})")
+    for axis in axes:
+        axis.set_yscale("log")
+    axes[0].legend(frameon=False)
+    return figure
+
+
+def eigenvalues(analysis: Analysis) -> Figure:
+    """The leading eigenvalues of Theta against those of Theta^lin."""
+    figure, (axis,) = _panels(analysis, 1)
+    count = len(analysis.kernel.eigenvalues)
+    for values, marker, name, label in (
+        (analysis.kernel.eigenvalues, "o", "network", "Θ"),
+        (analysis.kernel.eigenvalues_lin[:count], "x", "linear", "Θ^lin"),
+    ):
+        positive = values > 1e-9 * abs(values).max()
+        index = np.arange(1, len(values) + 1)[positive]
+        axis.plot(index, values[positive], marker, color=COLOURS[name], label=label, fillstyle="none", markersize=5)
+    axis.set_yscale("log")
+    axis.set_xlabel("index")
+    axis.set_ylabel(f"eigenvalue (layer: {analysis.task.layer})")
+    axis.legend(frameon=False)
+    return figure
+
+
+def _panels(analysis: Analysis, count: int):
+    figure = Figure(figsize=(5.0 * count, 3.8), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, count))
+    task, data = analysis.task, analysis.data
+    title = f"{analysis.dataset['name']}: {task.activation}, width {task.width}, d = {data.d}, n = {data.n}"
+    figure.suptitle(title, fontsize=10)
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _over_steps(axis, analysis: Analysis, quantity: str) -> None:
+    axis.set_xlabel("step")
+    axis.set_ylabel(quantity)
+    axis.set_xscale("symlog", linthresh=1, linscale=0.3)
+    axis.set_xlim(0, analysis.steps[-1])

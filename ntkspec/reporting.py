@@ -1,0 +1,143 @@
+"""An analysis as lines of text for a terminal."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ntkspec.experiments.analyze import Analysis, Comparison
+from ntkspec.experiments.verdict import describe, verdict
+from ntkspec.norms import Estimate
+
+_WIDTH = 34
+_SHOWN_STEPS = 12
+
+
+def report(analysis: Analysis) -> str:
+    """The whole report."""
+    sections = {
+        _title(analysis): _setting(analysis),
+        "Data against Assumption 3.1 and Claim 3.1": _data(analysis),
+        f"Activation {analysis.task.activation}": _activation(analysis),
+        f"Kernel at initialization (layer: {analysis.task.layer})": _kernel(analysis),
+        "Losses (1/2n) sum (f - y)^2": _losses(analysis),
+        "Network against linear model": _agreement(analysis, "network-linear"),
+        "Network against its NTK at initialization": _agreement(analysis, "network-ntk"),
+        "Verdict": [f"- {sentence}" for sentence in verdict(analysis)],
+    }
+    return "\n\n".join("\n".join([title, "-" * len(title), *lines]) for title, lines in sections.items())
+
+
+def _rows(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"  {name:<{_WIDTH}} {value}" for name, value in pairs]
+
+
+def _title(analysis) -> str:
+    return f"{analysis.dataset['name']}: n = {analysis.data.n}, d = {analysis.data.d}"
+
+
+def _setting(analysis) -> list[str]:
+    task, (eta1, eta2) = analysis.task, analysis.rates
+    chosen = "" if task.eta1 is not None or task.eta2 is not None else " (automatic)"
+    tests = len(analysis.labels.get("test", ()))
+    pairs = [
+        (
+            "network",
+            f"two layers, {task.activation}, width {task.width}, equation (3), v {task.second}, seed {task.seed}",
+        ),
+        ("training", f"{analysis.steps[-1]} steps, eta1 = {eta1:.4g}, eta2 = {eta2:.4g}{chosen}"),
+        ("test points", f"{tests}" if tests else "none: no statement on test data"),
+    ]
+    pairs += [(name, str(value)) for name, value in analysis.dataset["meta"].items() if name in ("labels", "source")]
+    return _rows(pairs)
+
+
+def _data(analysis) -> list[str]:
+    data = analysis.data
+    return _rows(
+        [
+            ("||mean x|| / sqrt d", f"{data.mean_size:.4g}   (assumed 0)"),
+            ("Tr[Sigma] / d", f"{data.trace_over_d:.4g}   (assumed 1)"),
+            ("||Sigma||", f"{data.covariance_norm:.4g}   (assumed O(1))"),
+            ("Tr[Sigma^2] / d, unbiased", f"{data.trace_ratio:.4g}   (used: {analysis.dataset['trace_ratio']:.4g})"),
+            ("||x||^2 / d", f"{data.norm_min:.4g} to {data.norm_max:.4g}, std {data.norm_spread:.3g}"),
+            (
+                "largest |<x_i, x_j>| / d",
+                f"{data.largest_overlap:.4g}   (yardstick sqrt(log n / d) = {data.concentration:.3g})",
+            ),
+            ("||X X^T|| / n", f"{data.gram_norm:.4g}   (claimed Theta(1))"),
+        ]
+    )
+
+
+def _activation(analysis) -> list[str]:
+    constants = analysis.constants
+    case = {"smooth": "case (i), smooth", "piecewise linear": "case (ii), piecewise linear"}
+    return _rows(
+        [
+            ("Assumption 3.2", case.get(analysis.assumption, analysis.assumption)),
+            ("zeta, nu", f"{constants.zeta:.12g}, {analysis.nu:.12g}"),
+            (
+                "theta_0, theta_1, theta_2",
+                f"{constants.vartheta0:.12g}, {constants.vartheta1:.12g}, {constants.vartheta2:.12g}",
+            ),
+            ("computed by", f"{constants.method}, absolute error below {constants.error:.0e}"),
+        ]
+    )
+
+
+def _kernel(analysis) -> list[str]:
+    kernel = analysis.kernel
+    size, frobenius = float(kernel.theta_lin), float(kernel.theta_lin_frobenius)
+
+    def relative(value, whole):
+        return f"   = {value / whole:.4g} of Theta^lin" if whole else ""
+
+    return _rows(
+        [
+            ("||Theta||", _interval(kernel.theta)),
+            ("||Theta^lin||", _interval(kernel.theta_lin)),
+            ("||Theta - Theta^lin||", _interval(kernel.gap) + relative(float(kernel.gap), size)),
+            (
+                "||Theta - Theta^lin||_F",
+                f"{float(kernel.gap_frobenius):.6g} (exact)" + relative(float(kernel.gap_frobenius), frobenius),
+            ),
+            ("largest stable learning rate", f"{kernel.largest_stable_rate:.5g}   (2 n / ||Theta||, equal rates)"),
+        ]
+    )
+
+
+def _interval(estimate: Estimate) -> str:
+    state = "" if estimate.converged else ", not closed"
+    return f"{estimate.value:.6g} in [{estimate.lower:.6g}, {estimate.upper:.6g}]{state}"
+
+
+def _losses(analysis) -> list[str]:
+    parts = list(analysis.labels)
+    names = ("network", "ntk", "linear")
+    head = "  " + f"{'step':>8}" + "".join(f"{f'{name} {part}':>16}" for part in parts for name in names)
+    count = len(analysis.steps)
+    shown = sorted({round(k * (count - 1) / (_SHOWN_STEPS - 1)) for k in range(_SHOWN_STEPS)})
+    lines = [
+        f"  {analysis.steps[k]:>8}"
+        + "".join(f"{analysis.losses[name][part][k]:>16.6f}" for part in parts for name in names)
+        for k in shown
+    ]
+    limit = ", ".join(f"{part} {value:.6f}" for part, value in analysis.final_linear_loss.items())
+    return [head, *lines, f"  linear model after infinitely many steps: {limit}"]
+
+
+def _agreement(analysis, pair: str) -> list[str]:
+    """The largest difference, then a row for each threshold: steps of agreement by either measure."""
+    lines = []
+    for part, comparison in analysis.comparisons[pair].items():
+        lines += _rows([(f"{part}: largest mean sq. difference", _largest(analysis, comparison))])
+        for own, to_labels in zip(comparison.agreement, comparison.agreement_to_labels, strict=True):
+            ranges = f"{describe(to_labels):<32} {describe(own)}"
+            lines += _rows([(f"{part}: relative difference < {own.threshold:.0%}", ranges)])
+    return [f"  {'':<{_WIDTH}} {'relative to the mean of y^2':<32} relative to the second's own mean square", *lines]
+
+
+def _largest(analysis, comparison: Comparison) -> str:
+    finite = np.where(np.isfinite(comparison.mean_squared), comparison.mean_squared, -1.0)
+    place = int(finite.argmax())
+    return f"{finite[place]:.4g} at step {analysis.steps[place]}"
