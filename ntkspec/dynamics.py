@@ -118,22 +118,26 @@ def warn_if_unstable(eta: float, norm: float, n: int, name: str = "learning rate
 
 # -------------------------------------------------------------------------------------------------- the three methods
 def _predict_thin(kernel, kernel_test, y, eta, steps):
-    rate = eta / len(y)
     F, F_test = _shared_factors(kernel, kernel_test)
-    engine = kernel.engine
-    gram = sum(engine.run(lambda share: _float64_gram(F[share]), engine.shares(len(F))))
+    rate, run, shares = eta / len(y), kernel.engine.run, kernel.engine.shares(len(y))
+    gram, target = map(sum, zip(*run(lambda share: _normal_equations(F[share], y[share]), shares), strict=True))
     values, V = eigh(gram)
     warn_if_unstable(eta, float(values[-1]), len(y))
-    target = V.T @ (F.T @ y).astype(np.float64)
-    coefficients = (rate * gain(rate * values, steps) * target) @ V.T
-    coefficients = coefficients.astype(kernel.dtype)
-    test = None if F_test is None else coefficients @ F_test.T
-    return Trajectory(steps, coefficients @ F.T, test, f"features ({F.shape[1]})", np.zeros(len(steps)))
+    coefficients = (rate * gain(rate * values, steps) * (V.T @ target)) @ V.T
+
+    def outputs(features):
+        rows = kernel.engine.shares(len(features))
+        parts = run(lambda share: (coefficients @ features[share].T).astype(kernel.dtype), rows)
+        return np.hstack(parts)
+
+    test = None if F_test is None else outputs(F_test)
+    return Trajectory(steps, outputs(F), test, f"features ({F.shape[1]})", np.zeros(len(steps)))
 
 
-def _float64_gram(F):
+def _normal_equations(F, y):
+    """Fᵀ F and Fᵀ y in float64: many steps amplify what rounding leaves in the directions of small eigenvalues."""
     F = F.astype(np.float64, copy=False)
-    return F.T @ F
+    return F.T @ F, F.T @ y.astype(np.float64, copy=False)
 
 
 def _predict_dense(kernel, kernel_test, y, eta, steps):

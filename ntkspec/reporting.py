@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ntkspec.experiments.analyze import Analysis, Comparison
+from ntkspec.experiments.analyze import FINAL_STEP, Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
 from ntkspec.norms import Estimate
 
@@ -123,7 +123,7 @@ def _losses(analysis) -> list[str]:
         for k in shown
     ]
     limit = ", ".join(f"{part} {value:.6f}" for part, value in analysis.final_linear_loss.items())
-    return [head, *lines, f"  linear model after infinitely many steps: {limit}"]
+    return [head, *lines, f"  linear model after {FINAL_STEP:.0e} steps: {limit}"]
 
 
 def _agreement(analysis, pair: str) -> list[str]:

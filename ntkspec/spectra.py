@@ -143,6 +143,7 @@ def eigsh(operator: KernelOperator, k: int, *, which: str = "LM", rtol: float = 
 
 
 def _converge(operator, k, which, rtol, seed):
+    """Extend, and restart in what is left where a Krylov space is exhausted, until k pairs are settled."""
     operator = planning.prepare(operator, 4 * k + 50)
     limit = min(operator.shape[0], 40 * k + 400)
     lanczos = Lanczos(operator, random_start(operator, seed))
@@ -154,15 +155,28 @@ def _converge(operator, k, which, rtol, seed):
             values, S = lanczos.ritz()
             chosen = _extreme(values, min(k, len(values)), which)
             residuals = lanczos.beta[-1] * abs(S[-1, chosen])
-            small = bool((residuals <= rtol * abs(values).max()).all())
-            if len(chosen) == k and small and not lanczos.exhausted:
+            small = len(chosen) == k and bool((residuals <= rtol * abs(values).max()).all())
+            if small and _settled(lanczos, values[chosen[-1]], which):
                 return lanczos, chosen, True
             if lanczos.products >= limit:
-                return lanczos, chosen, small and len(chosen) == k
+                return lanczos, chosen, small and limit == operator.shape[0]
             if lanczos.exhausted:
-                if len(chosen) == k and lanczos.beta.count(0.0) > 1:
-                    return lanczos, chosen, True
                 lanczos.restart(random_start(operator, [seed, lanczos.products]))
+
+
+def _settled(lanczos: Lanczos, last, which) -> bool:
+    """Whether no further space can hold a value more extreme than the last one chosen.
+
+    Each exhausted space holds every eigenvalue that is left once, so the next one holds nothing beyond its extreme.
+    """
+    ends = [k for k, beta in enumerate(lanczos.beta) if beta == 0.0]
+    if not ends:
+        return True
+    start = 0 if len(ends) == 1 else ends[-2] + 1
+    space = eigh_tridiagonal(lanczos.alpha[start : ends[-1] + 1], lanczos.beta[start : ends[-1]], eigvals_only=True)
+    extreme = space[_extreme(space, 1, which)[0]]
+    size = {"LM": abs(last) - abs(extreme), "LA": last - extreme, "SA": extreme - last}[which]
+    return bool(size >= -1e-6 * abs(np.array(lanczos.alpha)).max())
 
 
 def _extreme(values, k, which):

@@ -21,7 +21,7 @@ def train_gd(net: TwoLayer, X, y, *, eta1: float, eta2: float, steps, X_test=Non
     steps : the steps to record, in any order; training runs to the largest. ``net`` is not changed: the trained one
     is ``.network``. The dtype is that of X and the network together. Each step is one pass over blocks of rows that
     stay in cache. Where the outputs are no longer finite, training stops with a RuntimeWarning that names the step, and
-    the records from there on are NaN. Cost: 6 n m d flops a step (4 where one layer is trained), no (n, m) arrays.
+    the records from there on are NaN; ``.network`` is then the last one with finite outputs. Cost: 6 n m d flops a step (4 where one layer is trained), no (n, m) arrays.
     """
     if not isinstance(net, TwoLayer):
         raise TypeError(f"net is a {type(net).__name__}, but an ntkspec.TwoLayer is needed")
@@ -35,9 +35,8 @@ def train_gd(net: TwoLayer, X, y, *, eta1: float, eta2: float, steps, X_test=Non
     descent = _Descent(net, X.astype(dtype, copy=False), y.astype(dtype, copy=False), rates)
     order, place = np.unique(steps, return_inverse=True)
     train, test = _record(descent, order, X_test)
-    trained = TwoLayer(descent.W, descent.v, net.activation)
     test = None if test is None else test[place]
-    return Trajectory(steps, train[place], test, "gradient descent", np.zeros(len(steps)), trained)
+    return Trajectory(steps, train[place], test, "gradient descent", np.zeros(len(steps)), descent.network())
 
 
 def _record(descent, order, X_test):
@@ -47,10 +46,10 @@ def _record(descent, order, X_test):
     test = None if X_test is None else xp.full((len(order), len(X_test)), xp.nan, dtype=descent.y.dtype)
     due = dict(zip(order.tolist(), range(len(order)), strict=True))
     last = int(order[-1])
-    with progress.bar(total=last, text="gradient descent (steps)") as bar, np.errstate(over="ignore", invalid="ignore"):
+    with progress.bar(total=last, text="gradient descent (steps)") as bar:
         for step in range(last + 1):
             outputs = descent.outputs_and_step(update=step < last)
-            if not bool(xp.isfinite(outputs).all()):
+            if outputs is None:
                 warnings.warn(
                     f"training diverged: outputs are no longer finite at step {step}; take a smaller learning rate",
                     RuntimeWarning,
@@ -60,9 +59,13 @@ def _record(descent, order, X_test):
             if step in due:
                 train[due[step]] = outputs
                 if test is not None:
-                    test[due[step]] = descent.before(X_test)
+                    test[due[step]] = descent.network()(X_test)
             bar.update(step < last)
     return train, test
+
+
+# A diverging run is reported once, by its outputs.
+_DIVERGING = np.errstate(over="ignore", invalid="ignore")
 
 
 class _Descent:
@@ -72,23 +75,26 @@ class _Descent:
         self.engine, self.activation = engine_of(X, net.W), net.activation
         self.X, self.y, (self.eta1, self.eta2) = X, y, rates
         self.W, self.v = net.W.astype(X.dtype), net.v.astype(X.dtype)
-        self._previous = self.W, self.v
+        self._seen = self.W, self.v
 
-    def before(self, X):
-        """Outputs on other points of the network whose training outputs were returned last."""
-        return TwoLayer(*self._previous, self.activation)(X)
+    def network(self) -> TwoLayer:
+        """The network whose training outputs were returned last."""
+        return TwoLayer(*self._seen, self.activation)
 
     def outputs_and_step(self, *, update: bool):
-        """Outputs on the training points now, and one step of gradient descent after that."""
+        """Outputs on the training points now, and one step after that; None where an output is not finite."""
         out = self.engine.xp.empty_like(self.y)
         weights = scaled_weights(self.W, self.v, self.y.dtype)
         shares = self.engine.shares(len(self.y))
         gradients = self.engine.run(lambda share: self._pass(share, out, weights), shares)
-        self._previous = self.W, self.v
+        if not bool(self.engine.xp.isfinite(out).all()):
+            return None
+        self._seen = self.W, self.v
         if update:
             self._apply([sum(parts) for parts in zip(*gradients, strict=True)])
         return out
 
+    @_DIVERGING
     def _pass(self, share, out, weights):
         """Outputs of a share of the rows, and its part of Σ r_i phi'(u_i) x_iᵀ and Σ r_i phi(u_i), r = f - y."""
         scaled, readout = weights
@@ -104,6 +110,7 @@ class _Descent:
                 gradient_v += residual @ value
         return gradient_W, gradient_v
 
+    @_DIVERGING
     def _apply(self, gradients):
         gradient_W, gradient_v = gradients
         (m, d), n, dtype = self.W.shape, len(self.y), self.y.dtype.type

@@ -105,7 +105,7 @@ def sum_of_squares(tile):
     total = 0.0
     for i in range(tile.shape[0]):
         for j in range(tile.shape[1]):
-            entry = float(tile[i, j])
+            entry = xp.float64(tile[i, j])  # float() would keep float32 here
             total += entry * entry
     return total
 
@@ -116,7 +116,7 @@ def largest_entry(tile, skip):
     largest = 0.0
     for i in range(tile.shape[0]):
         for j in range(tile.shape[1]):
-            size = abs(float(tile[i, j]))
+            size = xp.float64(abs(tile[i, j]))
             if i != j + skip and not size <= largest:
                 largest = size
                 if math.isnan(size):
@@ -200,7 +200,6 @@ def _erf_loop(z, value, slope, tables):
 
 def erf_and_derivative(z):
     """``erf(z)`` and ``2/sqrt(pi) exp(-z²)`` for float32 or float64, within 4 ulp and (1 + z²) ulp."""
-    z = xp.ascontiguousarray(z)
-    value, slope = xp.empty_like(z), xp.empty_like(z)
-    _erf_loop(z.reshape(-1), value.reshape(-1), slope.reshape(-1), _ERF_TABLES[z.dtype.char])
+    value, slope = xp.empty(z.shape, z.dtype), xp.empty(z.shape, z.dtype)
+    _erf_loop(xp.ascontiguousarray(z).reshape(-1), value.reshape(-1), slope.reshape(-1), _ERF_TABLES[z.dtype.char])
     return value, slope

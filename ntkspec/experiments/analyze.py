@@ -26,6 +26,8 @@ from ntkspec.training import train_gd
 
 THRESHOLDS = (0.01, 0.05, 0.10)
 RECORDS = 80
+# Where the linear model is taken to have converged; later, only directions within rounding of the null space move.
+FINAL_STEP = 10**9
 MOST_STEPS, LEAST_STEPS, FLOPS_FOR_STEPS = 3000, 100, 5e13
 # The automatic learning rate: the average linear mode passes this many e-folds in this part of the steps, ...
 E_FOLDS, PART_OF_STEPS = 5.0, 1 / 3
@@ -276,7 +278,7 @@ def _trajectories(task, models, dataset, rates, stages):
         "linear": stages("linear prediction", predict_linear, steps),
         "ntk": stages("NTK prediction", predict_ntk),
     }
-    final = predict_linear([10**15])
+    final = predict_linear([FINAL_STEP])
     train = partial(train_gd, net, X, y, eta1=rates[0], eta2=rates[1])
     seconds = _seconds(train, [1]) * task.steps / 2
     network = stages(f"training ({task.steps} steps, about {seconds:.0f} s)", train, steps=steps, X_test=X_test)

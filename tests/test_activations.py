@@ -1,0 +1,259 @@
+"""phi, phi' and the Gaussian constants."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import ntkspec as ns
+from ntkspec.activations import NAMES, _quadrature
+
+NAMED = [*((name, {}) for name in NAMES), ("leaky_relu", {"negative_slope": -0.3}), ("elu", {"alpha": 2.5})]
+IDS = [f"{name}{params or ''}" for name, params in NAMED]
+FIELDS = ("zeta", "vartheta0", "vartheta1", "vartheta2")
+
+MP = {
+    "identity": lambda z: z,
+    "relu": lambda z: max(z, mpmath.mpf(0)),
+    "leaky_relu": lambda z: z if z >= 0 else z / 100,
+    "abs": abs,
+    "erf": mpmath.erf,
+    "tanh": mpmath.tanh,
+    "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
+    "softplus": lambda z: mpmath.log1p(mpmath.exp(z)),
+    "gelu": lambda z: z * mpmath.ncdf(z),
+    "silu": lambda z: z / (1 + mpmath.exp(-z)),
+    "elu": lambda z: z if z >= 0 else mpmath.expm1(z),
+    "sin": mpmath.sin,
+    "cos": mpmath.cos,
+}
+
+
+def mp_constants(phi):
+    """By integration by parts from phi alone: zeta = E g phi, vartheta1 = E (g²-1) phi, vartheta2 = E He-combination.
+
+    E p(g) phi'(g) = E (g p - p') phi, so vartheta2 = E (g⁴/2 - g² - 3g²/2 + 1) phi.
+    """
+    with mpmath.workdps(30):
+        points = [-13, -6, -3, 0, 3, 6, 13]
+
+        def expect(p):
+            return mpmath.quad(lambda g: p(g) * phi(g) * mpmath.npdf(g), points)
+
+        weights = (lambda g: g, lambda g: 1, lambda g: g**2 - 1, lambda g: g**4 / 2 - 5 * g**2 / 2 + 1)
+        return [float(expect(p)) for p in weights]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_constants_agree_with_mpmath_from_phi_alone(name):
+    constants = ns.activation(name).constants
+    assert [getattr(constants, field) for field in FIELDS] == pytest.approx(mp_constants(MP[name]), abs=1e-13)
+
+
+@pytest.mark.parametrize(("name", "params"), NAMED, ids=IDS)
+def test_quadrature_agrees_with_the_closed_form(name, params):
+    act = ns.activation(name, **params)
+    numeric = _quadrature(act)
+    for field in FIELDS:
+        assert abs(getattr(numeric, field) - getattr(act.constants, field)) <= 1e-13
+    assert numeric.error <= 1e-12
+
+
+def test_printed_digits_of_the_theory_notes():
+    """Constants to 30 digits from high-precision integration, independent of this package."""
+    assert ns.activation("tanh").constants.zeta == pytest.approx(0.605705509602158825583540227556, abs=1e-13)
+    assert ns.activation("sigmoid").constants.zeta == pytest.approx(0.206620964141907037262350828718, abs=1e-13)
+    assert ns.activation("softplus").constants.vartheta0 == pytest.approx(0.806059183347439784528228831504, abs=1e-13)
+    assert ns.activation("silu").constants.vartheta2 == pytest.approx(0.0828197408682811138642048632368, abs=1e-13)
+    assert ns.activation("erf").constants.zeta == pytest.approx(2 / math.sqrt(3 * math.pi), abs=1e-15)
+    assert ns.activation("relu").constants.nu(4.0) == pytest.approx(2 / math.sqrt(2 * math.pi), abs=1e-15)
+
+
+@pytest.mark.parametrize(("name", "params"), NAMED, ids=IDS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_derivative_agrees_with_finite_differences_and_dtype_stays(name, params, dtype):
+    act = ns.activation(name, **params)
+    z = np.linspace(-6, 6, 241)[1::2]
+    h = 1e-6
+    slope = (act(z + h) - act(z - h)) / (2 * h)
+    assert np.abs(slope - act.derivative(z)).max() < 1e-8
+    value, derivative = act.value_and_derivative(z.astype(dtype))
+    assert value.dtype == derivative.dtype == dtype
+    assert np.abs(value - act(z)).max() < 20 * np.finfo(dtype).eps * 6
+    assert np.array_equal(value, act(z.astype(dtype)))
+    assert np.array_equal(derivative, act.derivative(z.astype(dtype)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_agree_with_mpmath_far_out_and_near_zero(name):
+    z = np.array([-60.0, -20.0, -5.5, -1.0, -1e-3, -1e-9, 1e-12, 1e-3, 0.5, 1.0, 3.3, 5.9, 30.0, 60.0])
+    exact = np.array([float(MP[name](mpmath.mpf(float(x)))) for x in z])
+    assert ns.activation(name)(z) == pytest.approx(exact, rel=1e-14, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", ["identity", "relu", "leaky_relu", "abs"])
+def test_piecewise_linear_slope_at_zero_is_one(name):
+    assert ns.activation(name).derivative(np.zeros(2)).tolist() == [1.0, 1.0]
+
+
+def test_case_of_assumption_3_2():
+    smooth = ("identity", "erf", "tanh", "sigmoid", "softplus", "gelu", "silu", "elu", "sin", "cos")
+    for name in smooth:
+        assert ns.activation(name).assumption == "smooth", name
+    for name in ("relu", "leaky_relu", "abs"):
+        assert ns.activation(name).assumption == "piecewise linear", name
+    assert "jumps near z = -0" in ns.activation("elu", alpha=2.0).assumption.replace("z = 0", "z = -0")
+    square = ns.Activation(lambda z: z**2, lambda z: 2 * z, name="square")
+    assert square.assumption == "none: phi' grows without bound"
+
+
+def test_the_shape_of_the_argument_is_kept():
+    act = ns.activation("erf")
+    assert act(np.zeros((3, 4, 5))).shape == (3, 4, 5)
+    assert act(np.linspace(-1, 1, 20).reshape(4, 5)[:, ::2]).shape == (4, 3)
+    assert act(np.zeros((0,))).shape == (0,)
+    assert float(act(0.25)) == pytest.approx(math.erf(0.25), rel=1e-15)
+
+
+def test_unknown_names_and_parameters_are_refused():
+    with pytest.raises(ValueError, match="'rellu' is unknown; use one of identity"):
+        ns.activation("rellu")
+    with pytest.raises(TypeError, match="'erf' does not take the parameters"):
+        ns.activation("erf", negative_slope=0.1)
+    with pytest.raises(ValueError, match="negative_slope=inf"):
+        ns.activation("leaky_relu", negative_slope=math.inf)
+
+
+# ------------------------------------------------------------------------------------------- a user's own activation
+def own(fn, derivative, **options):
+    return ns.Activation(fn, derivative, **options)
+
+
+def test_badly_behaved_functions_are_refused_with_the_reason():
+    bad = {
+        "not finite": own(np.log, lambda z: 1 / z),
+        "grows too fast": own(lambda z: np.exp(z**2 / 2), lambda z: z * np.exp(z**2 / 2)),
+        "integration by parts": own(lambda z: z**2, lambda z: z),
+        "quadrature stops": own(lambda z: 1 / z**3, lambda z: -3 / z**4),
+        "name the points": own(lambda z: np.sin(3e4 * z) / 3e4, lambda z: np.cos(3e4 * z) * np.sign(np.sin(1e5 * z))),
+        "phi jumps": own(np.sign, np.zeros_like),
+    }
+    for reason, act in bad.items():
+        with pytest.raises(ValueError, match=reason):
+            act.constants  # noqa: B018
+
+
+smooth_parts = st.lists(st.tuples(st.floats(-2, 2), st.floats(0.2, 2), st.floats(-3, 3)), min_size=1, max_size=3)
+
+
+def sines(parts):
+    """sum of a sin(w z + p): smooth, with known derivative, neither odd nor even."""
+    return own(
+        lambda z: sum(a * np.sin(w * z + p) for a, w, p in parts),
+        lambda z: sum(a * w * np.cos(w * z + p) for a, w, p in parts),
+        name="sines",
+    )
+
+
+def vector(constants):
+    return np.array([getattr(constants, field) for field in FIELDS])
+
+
+@settings(max_examples=20, deadline=None)
+@given(smooth_parts)
+def test_constants_of_sines_agree_with_the_closed_form(parts):
+    """E sin(w g + p) = e^{-w²/2} sin p, and its derivatives in p and w give the rest."""
+    zeta = sum(a * w * math.exp(-w * w / 2) * math.cos(p) for a, w, p in parts)
+    theta0 = sum(a * math.exp(-w * w / 2) * math.sin(p) for a, w, p in parts)
+    theta1 = sum(-a * w * w * math.exp(-w * w / 2) * math.sin(p) for a, w, p in parts)
+    # E g³ cos(w g + p) = e^{-w²/2} (w³ - 3 w) sin p
+    theta2 = sum(a * w * math.exp(-w * w / 2) * ((w**3 - 3 * w) / 2 + w) * math.sin(p) for a, w, p in parts)
+    assert vector(sines(parts).constants) == pytest.approx([zeta, theta0, theta1, theta2], abs=1e-13 * 20)
+
+
+@settings(max_examples=15, deadline=None)
+@given(smooth_parts, smooth_parts, st.floats(-3, 3))
+def test_constants_are_linear_in_phi(one, other, factor):
+    total = own(
+        lambda z: sines(one)(z) + factor * sines(other)(z),
+        lambda z: sines(one).derivative(z) + factor * sines(other).derivative(z),
+    )
+    expected = vector(sines(one).constants) + factor * vector(sines(other).constants)
+    assert vector(total.constants) == pytest.approx(expected, abs=1e-11)
+
+
+@settings(max_examples=15, deadline=None)
+@given(smooth_parts)
+def test_even_and_odd_parts_carry_their_own_constants(parts):
+    """An odd phi has vartheta0 = vartheta1 = vartheta2 = 0; an even one has zeta = 0."""
+    act = sines(parts)
+    odd = own(lambda z: act(z) - act(-z), lambda z: act.derivative(z) + act.derivative(-z)).constants
+    even = own(lambda z: act(z) + act(-z), lambda z: act.derivative(z) - act.derivative(-z)).constants
+    assert (odd.vartheta0, odd.vartheta1, odd.vartheta2) == pytest.approx((0, 0, 0), abs=1e-12)
+    assert even.zeta == pytest.approx(0, abs=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(smooth_parts, st.floats(0.3, 2))
+def test_constants_are_derivatives_of_the_scaled_mean(parts, scale):
+    """M(s) = E phi(s g): vartheta0 = M, vartheta1 = M', vartheta2 = M''/2 at 1, for phi(scale z) as well."""
+    act = sines([(a, w * scale, p) for a, w, p in parts])
+
+    def mean(s):
+        return sum(a * math.exp(-((w * scale * s) ** 2) / 2) * math.sin(p) for a, w, p in parts)
+
+    h = 1e-4
+    constants = act.constants
+    assert constants.vartheta0 == pytest.approx(mean(1), abs=1e-12)
+    assert constants.vartheta1 == pytest.approx((mean(1 + h) - mean(1 - h)) / (2 * h), abs=1e-5)
+    assert constants.vartheta2 == pytest.approx((mean(1 + h) - 2 * mean(1) + mean(1 - h)) / (2 * h * h), abs=1e-4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(smooth_parts, st.floats(-2, 2))
+def test_shift_law(parts, shift):
+    """phi + shift moves vartheta0 only."""
+    act = sines(parts)
+    moved = own(lambda z: act(z) + shift, act.derivative).constants
+    assert vector(moved) - vector(act.constants) == pytest.approx([0, shift, 0, 0], abs=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(smooth_parts)
+def test_parseval_bounds_the_constants(parts):
+    """E phi'² >= c_1² + 2 c_2²: zeta = c_1 and vartheta1 = sqrt2 c_2, with E phi'² by an independent quadrature."""
+    act = sines(parts)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(120)
+    energy = float(weights @ act.derivative(nodes) ** 2) / math.sqrt(2 * math.pi)
+    constants = act.constants
+    assert constants.zeta**2 + constants.vartheta1**2 <= energy * (1 + 1e-9) + 1e-12
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(0.1, 4))
+def test_piecewise_linear_functions_are_homogeneous(right, left, scale):
+    """phi = right z (z >= 0), left z (z < 0): closed form, and phi(scale z)/scale = phi(z) has the same constants."""
+    assume(abs(right - left) > 1e-6)
+
+    def slope(z):
+        return np.where(z >= 0, right, left)
+
+    plain = own(lambda z: slope(z) * z, slope, kinks=[0.0]).constants
+    scaled = own(lambda z: slope(scale * z) * scale * z / scale, slope, kinks=[0.0]).constants
+    jump = (right - left) / math.sqrt(2 * math.pi)
+    assert vector(plain) == pytest.approx([(right + left) / 2, jump, jump, 0], abs=1e-13 * 10)
+    assert vector(scaled) == pytest.approx(vector(plain), abs=1e-13 * 10)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-2.5, 2.5), st.floats(-2, 2))
+def test_a_kink_away_from_zero_is_respected(kink, slope):
+    """phi = slope max(z - kink, 0): zeta = slope P(g > kink), vartheta1 = slope density(kink)."""
+    act = own(lambda z: slope * np.maximum(z - kink, 0), lambda z: slope * (z >= kink), kinks=[kink])
+    tail, density = math.erfc(kink / math.sqrt(2)) / 2, math.exp(-kink * kink / 2) / math.sqrt(2 * math.pi)
+    assert act.constants.zeta == pytest.approx(slope * tail, abs=1e-13 * 5)
+    assert act.constants.vartheta1 == pytest.approx(slope * density, abs=1e-13 * 5)
+    assert act.constants.vartheta0 == pytest.approx(slope * (density - kink * tail), abs=1e-13 * 5)

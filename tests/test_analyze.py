@@ -1,0 +1,151 @@
+"""The experiment: what it reports follows from the public functions, and the paper's statements show."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import ntkspec as ns
+from ntkspec.experiments.analyze import AnalyzeTask, analyze, record_steps
+from ntkspec.experiments.verdict import verdict
+from ntkspec.kernels import linear_features
+from ntkspec.operators import Gram
+from ntkspec.reporting import report
+
+SMALL = AnalyzeTask(width=32, steps=40)
+
+
+def data(n=150, d=8, **options):
+    return ns.datasets.gaussian(n, d, n_test=30, **options)
+
+
+@pytest.mark.parametrize("layer", ["first", "second", "both"])
+@pytest.mark.parametrize("name", ["erf", "relu"])
+def test_the_record_holds_what_the_public_functions_give(layer, name):
+    dataset = data(seed=1)
+    found = analyze(dataclasses.replace(SMALL, layer=layer, activation=name, seed=1), dataset)
+    net = ns.TwoLayer.symmetric(8, 32, name, seed=1)
+    theta = ns.ntk(net, dataset.X, layer=layer)
+    linear = ns.linear_kernel(name, dataset.X, layer=layer, trace_ratio=dataset.trace_ratio)
+    gap = (theta - linear).to_dense()
+    assert float(found.kernel.gap) == pytest.approx(np.linalg.norm(gap, 2), rel=1e-3)
+    assert float(found.kernel.gap_frobenius) == pytest.approx(np.linalg.norm(gap), rel=1e-10)
+    assert found.kernel.eigenvalues == pytest.approx(np.linalg.eigvalsh(theta.to_dense())[::-1][:20], rel=1e-6)
+    top = np.linalg.eigvalsh(linear.to_dense())[::-1][:8]
+    assert found.kernel.eigenvalues_lin[:8] == pytest.approx(top, rel=1e-6)
+    assert found.kernel.largest_stable_rate == pytest.approx(300 / np.linalg.norm(theta.to_dense(), 2), rel=1e-3)
+    eta = max(found.rates)
+    assert found.rates == {"first": (eta, 0), "second": (0, eta), "both": (eta, eta)}[layer]
+    steps = record_steps(40)
+    for model, kernel, kernel_test in (
+        ("ntk", theta, ns.ntk(net, dataset.X_test, dataset.X, layer=layer)),
+        ("linear", linear, ns.linear_kernel(name, dataset.X_test, dataset.X, layer=layer, trace_ratio=1.0)),
+    ):
+        predicted = ns.predict_gd(kernel, dataset.y, eta=eta, steps=steps, kernel_test=kernel_test)
+        assert found.trajectories[model].train == pytest.approx(predicted.train, abs=1e-9)
+        assert found.trajectories[model].test == pytest.approx(predicted.test, abs=1e-9)
+    trained = ns.train_gd(net, dataset.X, dataset.y, eta1=found.rates[0], eta2=found.rates[1], steps=steps)
+    assert np.array_equal(found.trajectories["network"].train, trained.train)
+    assert found.losses["network"]["train"][-1] == pytest.approx(((trained.train[-1] - dataset.y) ** 2).mean() / 2)
+    assert report(found).count("\n") > 40
+
+
+def test_unequal_rates_weight_the_layers():
+    dataset = data()
+    found = analyze(dataclasses.replace(SMALL, eta1=0.9, eta2=0.2, activation="relu"), dataset)
+    psi = linear_features(ns.activation("relu"), dataset.X, (0.9, 0.2), dataset.trace_ratio)
+    predicted = ns.predict_gd(Gram(psi), dataset.y, eta=1.0, steps=found.steps)
+    assert found.trajectories["linear"].train == pytest.approx(predicted.train, abs=1e-10)
+    assert found.rates == (0.9, 0.2)
+    network_ntk = found.comparisons["network-ntk"]["train"].relative
+    assert network_ntk[1] < 1e-4
+
+
+def test_a_rate_past_the_stable_one_warns_with_the_threshold():
+    dataset = data(400)
+    threshold = analyze(SMALL, dataset).kernel.largest_stable_rate
+    task = dataclasses.replace(SMALL, eta1=1.05 * threshold, eta2=1.05 * threshold, steps=3)
+    with pytest.warns(RuntimeWarning, match=f"largest stable one, 2 n / lambda_max = {threshold:.6g}"):
+        analyze(task, dataset)
+    with pytest.warns(RuntimeWarning, match="factor 1 is past the largest stable one"):
+        analyze(dataclasses.replace(task, eta1=3 * threshold), dataset)
+
+
+def test_wider_networks_and_larger_dimensions_are_closer_to_linear():
+    """n = 8 d, both layers, erf: the relative gap falls as width and d grow together."""
+    gaps = []
+    for d, width in ((8, 64), (16, 256), (32, 1024)):
+        kernel = analyze(AnalyzeTask(width=width, steps=1), data(8 * d, d)).kernel
+        gaps.append(float(kernel.gap) / float(kernel.theta_lin))
+    assert gaps == sorted(gaps, reverse=True)
+
+
+def test_the_norm_feature_is_needed_for_norm_dependent_labels():
+    """Section 3.4: with vartheta1 = vartheta2 = 0 in (11) the model is further from the network."""
+    dataset = data(600, 20, target="norm")
+    relu = ns.activation("relu")
+    steps, eta = [50, 200], 0.5
+    net = ns.TwoLayer.symmetric(20, 1024, "relu")
+    network = ns.train_gd(net, dataset.X, dataset.y, eta1=eta, eta2=eta, steps=steps)
+    psi = linear_features(relu, dataset.X, (1.0, 1.0), 1.0)
+    naive = psi.copy()
+    naive[:, -1] = relu.constants.vartheta0
+    distances = [
+        np.mean((ns.predict_gd(Gram(F), dataset.y, eta=eta, steps=steps).train - network.train) ** 2)
+        for F in (psi, naive)
+    ]
+    assert distances[0] < 0.7 * distances[1]
+
+
+def test_labels_past_one_warn():
+    with pytest.warns(UserWarning, match=r"labels reach \|y\| = .*, but the paper's theorems assume \|y\| <= 1"):
+        analyze(SMALL, data(target="norm"))
+
+
+def test_no_test_points_and_a_single_point_are_analyzed():
+    dataset = ns.datasets.gaussian(1, 5, target="random")
+    found = analyze(SMALL, dataset)
+    assert list(found.labels) == ["train"]
+    assert "none: no statement on test data" in report(found)
+    assert verdict(found)
+
+
+def test_own_activations_are_taken_and_named_in_the_record():
+    act = ns.Activation(np.arctan, lambda z: 1 / (1 + z * z), name="arctan")
+    found = analyze(dataclasses.replace(SMALL, activation=act), data())
+    assert found.task.activation == "arctan"
+    assert found.constants.method == "quadrature"
+
+
+def test_a_zero_linear_kernel_is_called_so():
+    """abs has zeta = 0; its first-layer linear kernel is nu² 1 1ᵀ / d, cos' on the sphere is far from any."""
+    found = analyze(dataclasses.replace(SMALL, activation="cos", layer="first"), data())
+    assert np.isfinite(found.kernel.largest_stable_rate)
+    assert verdict(found)
+
+
+def test_tasks_that_cannot_run_are_refused_before_anything_is_computed():
+    bad = {
+        "width=7": {"width": 7},
+        "layer='third'": {"layer": "third"},
+        "eta2=1 trains a layer that layer='first' leaves alone": {"layer": "first", "eta2": 1.0},
+        "learning rates are 0": {"eta1": 0.0, "eta2": 0.0},
+        "eta1=nan": {"eta1": float("nan")},
+        "activation 'rellu' is unknown": {"activation": "rellu"},
+        "steps=-1": {"steps": -1},
+        "second='other'": {"second": "other"},
+    }
+    for reason, change in bad.items():
+        with pytest.raises(ValueError, match=reason):
+            analyze(dataclasses.replace(SMALL, **change), data())
+    broken = dataclasses.replace(data(), y=np.full(150, np.nan))
+    with pytest.raises(ValueError, match="y holds 150 entries that are NaN or infinite"):
+        analyze(SMALL, broken)
+
+
+def test_recorded_steps_reach_from_zero_to_the_last():
+    for last in (1, 2, 50, 3000):
+        steps = record_steps(last)
+        assert (steps[0], steps[-1]) == (0, last)
+        assert (np.diff(steps) > 0).all()
+        assert len(steps) <= 82

@@ -1,0 +1,94 @@
+"""The CPU engine: erf, tiles, sums and the worker pool."""
+
+import mpmath
+import numpy as np
+import pytest
+
+from ntkspec.engines import cpu, engine_of
+
+
+def ulps(values, exact):
+    return max(
+        abs(mpmath.mpf(float(value)) - truth) / float(np.spacing(abs(value)))
+        for value, truth in zip(values, exact, strict=True)
+        if value != 0
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_erf_and_its_derivative_against_mpmath(dtype):
+    z = np.concatenate([np.linspace(-6.5, 6.5, 1501), np.geomspace(1e-30, 1, 200), [1.0, -1.0, 1 + 1e-7]]).astype(dtype)
+    z = z[(abs(z) < 3.9) | (dtype == np.float64)]
+    value, slope = cpu.erf_and_derivative(z)
+    exact = [mpmath.mpf(float(x)) for x in z]
+    assert ulps(value, [mpmath.erf(x) for x in exact]) <= 4
+    gauss = [2 / mpmath.sqrt(mpmath.pi) * mpmath.exp(-x * x) for x in exact]
+    room = [
+        float(abs(mpmath.mpf(float(s)) - g) / (np.spacing(abs(s)) * (1 + x * x)))
+        for s, g, x in zip(slope, gauss, z, strict=True)
+    ]
+    assert max(room) <= 2
+    assert value.dtype == slope.dtype == dtype
+
+
+def test_erf_at_the_ends_of_the_line():
+    value, slope = cpu.erf_and_derivative(np.array([np.inf, -np.inf, np.nan, 0.0, -0.0, 40.0, -40.0]))
+    assert value[[0, 1, 3, 5, 6]].tolist() == [1, -1, 0, 1, -1]
+    assert np.isnan(value[2])
+    assert np.isnan(slope[2])
+    assert np.signbit(value[4])
+    assert slope[[0, 1, 5, 6]].tolist() == [0, 0, 0, 0]
+
+
+def test_erf_takes_strided_and_read_only_arrays():
+    z = np.linspace(-3, 3, 60).reshape(6, 10)
+    z.setflags(write=False)
+    assert np.array_equal(cpu.erf_and_derivative(z[::2, ::3])[0], cpu.erf_and_derivative(z[::2, ::3].copy())[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("strided", [False, True])
+def test_add_product_adds_in_place(dtype, strided):
+    rng = np.random.default_rng(1)
+    A, B = (rng.standard_normal((2 * n, 6)).astype(dtype) for n in (5, 7))
+    A, B = (A[::2, ::2], B[::2, ::2]) if strided else (A[:5], B[:7])
+    out = rng.standard_normal((5, 7)).astype(dtype)
+    expected = out + 0.5 * A.astype(float) @ B.T
+    cpu.add_product(out, A, B, 0.5)
+    assert np.abs(out - expected).max() < 20 * np.finfo(dtype).eps
+
+
+def test_sum_of_squares_is_accumulated_in_float64():
+    tile = np.full((1000, 1000), 0.1, dtype=np.float32)
+    assert cpu.sum_of_squares(tile) == pytest.approx(1e6 * float(np.float32(0.1)) ** 2, rel=1e-12)
+
+
+def test_largest_entry_skips_the_diagonal_and_keeps_nan():
+    tile = np.diag([9.0, 8.0, 7.0]) + 0.25
+    tile[2, 0] = -3.0
+    assert cpu.largest_entry(tile, 0) == 3.0
+    assert cpu.largest_entry(tile, 5) == 9.25
+    tile[0, 2] = np.nan
+    assert np.isnan(cpu.largest_entry(tile, 0))
+
+
+def test_run_keeps_the_order_and_raises_what_a_task_raises():
+    assert cpu.run(lambda item: item**2, range(50)) == [item**2 for item in range(50)]
+    assert cpu.run(str, []) == []
+    with pytest.raises(ZeroDivisionError):
+        cpu.run(lambda item: 1 / (item - 3), range(6))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 1000])
+def test_shares_and_blocks_cover_every_row_once(n):
+    rows = [i for share in cpu.shares(n) for block in cpu.blocks(share, 4000) for i in range(block.start, block.stop)]
+    assert rows == list(range(n))
+
+
+def test_arrays_of_an_unknown_device_are_refused():
+    class Array:
+        pass
+
+    Array.__module__ = "cupy.core"
+    with pytest.raises(TypeError, match=r"computes on the CPU only so far; pass cupy\.asnumpy"):
+        engine_of(np.zeros(1), Array())

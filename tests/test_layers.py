@@ -1,0 +1,136 @@
+"""Imports run one way, each heavy library has one door, and `import ntkspec` is light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ntkspec
+
+PACKAGE = Path(ntkspec.__file__).parent
+
+# A module imports only from lines above its own; modules on one line may import one another.
+ORDER = """
+progress
+engines
+checks
+moments activations
+operators
+planning
+networks
+kernels
+spectra
+norms
+storage provenance
+datasets
+assumptions
+dynamics
+training
+experiments
+reporting plotting
+cli
+""".strip().splitlines()
+LEVEL = {module: level for level, line in enumerate(ORDER) for module in line.split()}
+DOORS = {
+    "numba": {"engines"},
+    "llvmlite": {"engines"},
+    "cupy": {"engines"},
+    "threadpoolctl": {"engines"},
+    "psutil": {"engines"},
+    "h5py": {"storage"},
+    "matplotlib": {"plotting"},
+    "tqdm": {"progress"},
+    "cyclopts": {"cli"},
+}
+
+
+def imports():
+    """(layer of the file, file, imported module) for every import statement, inside functions too."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        layer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path} imports relatively"
+                names = [
+                    f"{node.module}.{alias.name}" if node.module == "ntkspec" else node.module for alias in node.names
+                ]
+            else:
+                continue
+            for name in names:
+                yield layer, path, name
+
+
+def test_every_module_has_its_place():
+    layers = {layer for layer, *_ in imports()} - {"__init__"}
+    assert layers == set(LEVEL)
+
+
+def test_imports_run_one_way():
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for layer, path, name in imports()
+        if name.startswith("ntkspec.") and layer != "__init__" and name.split(".")[1] in LEVEL
+        if LEVEL[name.split(".")[1]] > LEVEL[layer]
+    ]
+    assert not wrong
+
+
+def test_heavy_libraries_have_one_door():
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for layer, path, name in imports()
+        if layer not in DOORS.get(name.split(".")[0], {layer})
+    ]
+    assert not wrong
+
+
+def loaded_after(code: str) -> set[str]:
+    show = "import sys; print(' '.join({name.split('.')[0] for name in sys.modules}))"
+    run = subprocess.run([sys.executable, "-c", f"{code}; {show}"], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "code", ["import ntkspec", "import ntkspec.cli", "import ntkspec; ntkspec.activation; ntkspec.datasets"]
+)
+def test_importing_is_light(code):
+    assert loaded_after(code).isdisjoint({"numba", "h5py", "matplotlib", "cupy", "jax", "torch"})
+
+
+def test_the_public_names_are_there():
+    names = [
+        "activation",
+        "Activation",
+        "trace_ratio",
+        "datasets",
+        "TwoLayer",
+        "ntk",
+        "linear_kernel",
+        "spectral_norm",
+        "frobenius_norm",
+        "eigsh",
+        "predict_gd",
+        "train_gd",
+    ]
+    for name in names:
+        assert getattr(ntkspec, name) is not None
+        assert name in dir(ntkspec)
+    for name in ["gaussian", "rademacher", "sphere", "subgaussian", "mnist", "cifar10", "load"]:
+        assert callable(getattr(ntkspec.datasets, name))
+    with pytest.raises(AttributeError, match="no attribute 'nkt'; it offers"):
+        ntkspec.nkt  # noqa: B018
+
+
+def test_every_public_function_and_class_says_what_it_does():
+    missing = []
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            if public and not ast.get_docstring(node):
+                missing.append(f"{path.name}:{node.name}")
+    assert not missing

@@ -1,0 +1,186 @@
+"""Every operator against its own dense matrix; an operator enters the registry and inherits all tests."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ntkspec.operators import Dense, Gram, HadamardGram, KernelOperator, base
+
+SIZES = [(1, 1, 1), (1, 3, 2), (5, 1, 4), (40, 3, 7), (3, 9, 2), (1100, 4, 6)]  # n, d, m; 1100 is not a whole tile
+
+
+def draw(*shape, dtype=np.float64, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def gram(n, d, m, dtype):
+    F = draw(n, m, dtype=dtype)
+    return Gram(F), F @ F.T
+
+
+def hadamard(n, d, m, dtype):
+    D, X = draw(n, m, dtype=dtype), draw(n, d, dtype=dtype, seed=1)
+    return HadamardGram(D, X), (D @ D.T) * (X @ X.T)
+
+
+def hadamard_wide_data(n, d, m, dtype):
+    return hadamard(n, m + 20, d, dtype)
+
+
+def dense(n, d, m, dtype):
+    A = draw(n, n, dtype=dtype)
+    return Dense(A + A.T, symmetric=True), A + A.T
+
+
+def difference(n, d, m, dtype):
+    (one, A), (other, B) = hadamard(n, d, m, dtype), gram(n, d, m, dtype)
+    return 0.5 * one - other * 2.0, 0.5 * A - 2 * B
+
+
+def gram_between(n, d, m, dtype):
+    F, G = draw(n, m, dtype=dtype), draw(n + 3, m, dtype=dtype, seed=1)
+    return Gram(F, G), F @ G.T
+
+
+def hadamard_between(n, d, m, dtype):
+    D, X = draw(n, m, dtype=dtype), draw(n, d, dtype=dtype, seed=1)
+    D2, X2 = draw(n + 2, m, dtype=dtype, seed=2), draw(n + 2, d, dtype=dtype, seed=3)
+    return HadamardGram(D, X, D2, X2), (D @ D2.T) * (X @ X2.T)
+
+
+def sum_between(n, d, m, dtype):
+    one, A = hadamard_between(n, d, m, dtype)
+    F, G = draw(n, m, dtype=dtype), draw(n + 2, m, dtype=dtype, seed=1)
+    return -(one + 3 * Gram(F, G)), -(A + 3 * F @ G.T)
+
+
+SYMMETRIC = [gram, hadamard, hadamard_wide_data, dense, difference]
+REGISTRY = [*SYMMETRIC, gram_between, hadamard_between, sum_between]
+everything = [
+    pytest.mark.parametrize("build", REGISTRY),
+    pytest.mark.parametrize("size", SIZES),
+    pytest.mark.parametrize("dtype", [np.float64, np.float32]),
+]
+
+
+def over_everything(test):
+    for mark in everything:
+        test = mark(test)
+    return test
+
+
+def close(found, expected, dtype):
+    scale = max(1.0, np.abs(expected).max())
+    assert found.shape == expected.shape
+    assert found.dtype == dtype
+    assert np.abs(found - expected).max() <= 2000 * np.finfo(dtype).eps * scale
+
+
+@over_everything
+def test_dense_tile_product_diagonal_and_transpose_agree(build, size, dtype):
+    operator, matrix = build(*size, dtype)
+    close(operator.to_dense(), matrix, dtype)
+    n, columns = operator.shape
+    rows, cols = slice(n // 3, n), slice(columns // 2, columns)
+    close(operator.tile(rows, cols), matrix[rows, cols], dtype)
+    V = draw(columns, 11, dtype=dtype, seed=5)
+    close(operator @ V, matrix @ V, dtype)
+    close(operator @ V[:, 0], matrix @ V[:, 0], dtype)
+    close(operator.factored_product(V), matrix @ V, dtype)
+    close(operator._tiled_product(V), matrix @ V, dtype)
+    close(operator.T.to_dense(), matrix.T, dtype)
+    U = draw(n, 2, dtype=dtype, seed=6)
+    close(operator.T @ U, matrix.T @ U, dtype)
+    if n == columns:
+        close(operator.diagonal(), np.diag(matrix), dtype)
+
+
+@pytest.mark.parametrize("build", SYMMETRIC)
+def test_symmetric_operators_know_it_and_are(build):
+    operator, _ = build(600, 3, 4, np.float64)
+    assert operator.symmetric
+    matrix = operator.to_dense()
+    assert np.array_equal(matrix, matrix.T)
+
+
+@pytest.mark.parametrize("build", [gram_between, hadamard_between, sum_between])
+def test_operators_between_two_sets_are_not_symmetric(build):
+    assert not build(5, 3, 4, np.float64)[0].symmetric
+
+
+@pytest.mark.parametrize("build", REGISTRY)
+@pytest.mark.parametrize("tile", [1, 7, 64, 5000])
+def test_results_do_not_depend_on_the_tile_size(build, tile, monkeypatch):
+    operator, matrix = build(30, 3, 4, np.float64)
+    monkeypatch.setattr(base, "TILE", tile)
+    close(operator.to_dense(), matrix, np.float64)
+    close(operator._tiled_product(draw(operator.shape[1], 3)), matrix @ draw(operator.shape[1], 3), np.float64)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 5), st.integers(1, 5), st.floats(-5, 5), st.floats(-5, 5))
+def test_algebra_is_that_of_matrices(n, d, m, a, b):
+    (one, A), (other, B) = hadamard(n, d, m, np.float64), gram(n, d, m, np.float64)
+    combined = a * (one - other) + (b * one + other)
+    assert isinstance(combined, KernelOperator)
+    expected = a * (A - B) + b * A + B
+    assert np.abs(combined.to_dense() - expected).max() <= 1e-11 * (1 + np.abs(expected).max() + np.abs(A).max())
+
+
+@pytest.mark.parametrize("layout", ["fortran", "strided", "read-only"])
+def test_any_memory_layout_is_taken(layout):
+    D, X = draw(80, 12), draw(80, 6, seed=1)
+    if layout == "fortran":
+        given_D, given_X = np.asfortranarray(D), np.asfortranarray(X)
+    elif layout == "strided":
+        wide_D, wide_X = np.zeros((160, 24)), np.zeros((160, 12))
+        wide_D[::2, ::2], wide_X[::2, ::2] = D, X
+        given_D, given_X = wide_D[::2, ::2], wide_X[::2, ::2]
+    else:
+        given_D, given_X = D.copy(), X.copy()
+        given_D.setflags(write=False)
+        given_X.setflags(write=False)
+    operator, expected = HadamardGram(given_D, given_X) - Gram(given_D), (D @ D.T) * (X @ X.T) - D @ D.T
+    close(operator.to_dense(), expected, np.float64)
+    close(operator @ np.eye(80)[::-1], expected[:, ::-1], np.float64)
+
+
+def test_zero_rows_and_duplicated_rows_stay_what_they_are():
+    D, X = draw(6, 4), draw(6, 3, seed=1)
+    D[2] = X[2] = 0
+    D[4], X[4] = D[1], X[1]
+    matrix = (HadamardGram(D, X) + Gram(D)).to_dense()
+    assert not matrix[2].any()
+    assert np.array_equal(matrix[4], matrix[1])
+
+
+def test_thin_factors_reproduce_the_kernel():
+    F, G = draw(30, 3), draw(30, 4, seed=1)
+    left, right = (2 * Gram(F) + 0.5 * Gram(G)).thin_factors()
+    close(left @ right.T, 2 * F @ F.T + 0.5 * G @ G.T, np.float64)
+    assert (Gram(F) - Gram(G)).thin_factors() is None
+    assert HadamardGram(F, G).thin_factors() is None
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(5, 5\) cannot multiply an array of shape \(4,\)"):
+        Gram(draw(5, 2)) @ np.zeros(4)
+    with pytest.raises(ValueError, match="cannot be combined"):
+        Gram(draw(5, 2)) + Gram(draw(6, 2))
+    with pytest.raises(ValueError, match="cannot be combined"):
+        Gram(draw(5, 2)) + Gram(draw(5, 2, dtype=np.float32))
+    with pytest.raises(ValueError, match="has 3 columns, but 2 are needed"):
+        Gram(draw(5, 2), draw(5, 3))
+    with pytest.raises(ValueError, match="D has 5 rows and X has 4"):
+        HadamardGram(draw(5, 2), draw(4, 2))
+    with pytest.raises(TypeError, match="float64 and float32"):
+        Gram(draw(5, 2), draw(5, 2, dtype=np.float32))
+    with pytest.raises(TypeError, match="D is float64 and X is float32"):
+        HadamardGram(draw(5, 2), draw(5, 2, dtype=np.float32))
+    with pytest.raises(TypeError, match="complex128"):
+        Gram(draw(5, 2) + 1j)
+    with pytest.raises(TypeError):
+        Gram(draw(5, 2)) + 1.0
+    with pytest.raises(ValueError, match="row 3, column 1"):
+        Gram(np.where(np.arange(10).reshape(5, 2) == 7, np.nan, 1.0))
