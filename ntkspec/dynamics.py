@@ -117,6 +117,11 @@ def warn_if_unstable(eta: float, norm: float, n: int, name: str = "learning rate
 
 
 # -------------------------------------------------------------------------------------------------- the three methods
+# Past the largest stable rate outputs grow to infinity; that is followed, and was warned of.
+_UNSTABLE = np.errstate(over="ignore", invalid="ignore")
+
+
+@_UNSTABLE
 def _predict_thin(kernel, kernel_test, y, eta, steps):
     F, F_test = _shared_factors(kernel, kernel_test)
     rate, run, shares = eta / len(y), kernel.engine.run, kernel.engine.shares(len(y))
@@ -127,8 +132,7 @@ def _predict_thin(kernel, kernel_test, y, eta, steps):
 
     def outputs(features):
         rows = kernel.engine.shares(len(features))
-        parts = run(lambda share: (coefficients @ features[share].T).astype(kernel.dtype), rows)
-        return np.hstack(parts)
+        return np.hstack(run(_UNSTABLE(lambda share: (coefficients @ features[share].T).astype(kernel.dtype)), rows))
 
     test = None if F_test is None else outputs(F_test)
     return Trajectory(steps, outputs(F), test, f"features ({F.shape[1]})", np.zeros(len(steps)))
@@ -140,6 +144,7 @@ def _normal_equations(F, y):
     return F.T @ F, F.T @ y.astype(np.float64, copy=False)
 
 
+@_UNSTABLE
 def _predict_dense(kernel, kernel_test, y, eta, steps):
     rate = eta / len(y)
     values, V = eigh(kernel.to_dense())
@@ -153,6 +158,7 @@ def _predict_dense(kernel, kernel_test, y, eta, steps):
     return Trajectory(steps, train, test, "dense eigenproblem", np.zeros(len(steps)))
 
 
+@_UNSTABLE
 def _predict_krylov(kernel, kernel_test, y, eta, steps):
     rate = eta / len(y)
     size = float(np.linalg.norm(y))

@@ -20,8 +20,9 @@ def train_gd(net: TwoLayer, X, y, *, eta1: float, eta2: float, steps, X_test=Non
     eta1 = 0 trains the second layer only, eta2 = 0 the first. X : (n, d), y : (n,), X_test : (n', d) or None.
     steps : the steps to record, in any order; training runs to the largest. ``net`` is not changed: the trained one
     is ``.network``. The dtype is that of X and the network together. Each step is one pass over blocks of rows that
-    stay in cache. Where the outputs are no longer finite, training stops with a RuntimeWarning that names the step, and
-    the records from there on are NaN; ``.network`` is then the last one with finite outputs. Cost: 6 n m d flops a step (4 where one layer is trained), no (n, m) arrays.
+    stay in cache. Where the outputs are no longer finite, training stops with a RuntimeWarning that names the step,
+    the records from there on are NaN, and ``.network`` is the last one with finite outputs.
+    Cost: 6 n m d flops a step (4 where one layer is trained), no (n, m) arrays. Raises ValueError / TypeError.
     """
     if not isinstance(net, TwoLayer):
         raise TypeError(f"net is a {type(net).__name__}, but an ntkspec.TwoLayer is needed")

@@ -58,7 +58,7 @@ def test_unequal_rates_weight_the_layers():
     assert found.trajectories["linear"].train == pytest.approx(predicted.train, abs=1e-10)
     assert found.rates == (0.9, 0.2)
     network_ntk = found.comparisons["network-ntk"]["train"].relative
-    assert network_ntk[1] < 1e-4
+    assert network_ntk[1] < 1e-3  # a wrong weight of either layer would show as 1e-1
 
 
 def test_a_rate_past_the_stable_one_warns_with_the_threshold():
@@ -117,8 +117,8 @@ def test_own_activations_are_taken_and_named_in_the_record():
     assert found.constants.method == "quadrature"
 
 
-def test_a_zero_linear_kernel_is_called_so():
-    """abs has zeta = 0; its first-layer linear kernel is nu² 1 1ᵀ / d, cos' on the sphere is far from any."""
+def test_an_activation_without_linear_part_is_analyzed():
+    """cos has zeta = 0: the first-layer linear kernel is the constant nu² 1 1ᵀ / d alone."""
     found = analyze(dataclasses.replace(SMALL, activation="cos", layer="first"), data())
     assert np.isfinite(found.kernel.largest_stable_rate)
     assert verdict(found)
