@@ -105,11 +105,7 @@ class _Named(Activation):
 
 # ------------------------------------------------------------------------------------------------ the thirteen named
 def _piecewise_linear(slope: float):
-    def pair(engine, z):
-        slopes = engine.xp.where(z >= 0, z.dtype.type(1), z.dtype.type(slope))
-        return z * slopes, slopes
-
-    return pair
+    return lambda engine, z: engine.piecewise_linear_and_derivative(z, slope)
 
 
 def _erf(engine, z):

@@ -120,7 +120,8 @@ def eigsh(operator: KernelOperator, k: int, *, which: str = "LM", rtol: float = 
     """The k extreme eigenpairs of a symmetric kernel.
 
     which : "LM" largest magnitude (descending), "LA" largest (descending) or "SA" smallest (ascending).
-    rtol : every residual is at most rtol times the largest |Ritz value|, else ``converged`` is False.
+    rtol : every residual |K z - value z|, which bounds the error of the value, is at most rtol |value| or rounding
+    (50 eps times the largest |value|), else ``converged`` is False.
     Up to n = 1500 the dense eigenproblem is solved and every multiplicity is found. Beyond, Lanczos from one random
     vector finds an eigenvalue that is exactly multiple once for each invariant subspace that it exhausts.
     Cost: p products and 4 n p² flops for a basis of p vectors, at most n and at most 40 k + 400.
@@ -155,7 +156,8 @@ def _converge(operator, k, which, rtol, seed):
             values, S = lanczos.ritz()
             chosen = _extreme(values, min(k, len(values)), which)
             residuals = lanczos.beta[-1] * abs(S[-1, chosen])
-            small = len(chosen) == k and bool((residuals <= rtol * abs(values).max()).all())
+            rounding = 50 * np.finfo(operator.dtype).eps * abs(values).max()
+            small = len(chosen) == k and bool((residuals <= np.maximum(rtol * abs(values[chosen]), rounding)).all())
             if small and _settled(lanczos, values[chosen[-1]], which):
                 return lanczos, chosen, True
             if lanczos.products >= limit:

@@ -124,7 +124,23 @@ def largest_entry(tile, skip):
     return largest
 
 
-# -------------------------------------------------------------------------------------------------------------- erf
+# ------------------------------------------------------------------------------------------------------ activations
+@_compiled
+def _piecewise_linear_loop(z, value, derivative, slope):
+    one = z.dtype.type(1)
+    for i in range(z.size):
+        derivative[i] = one if z[i] >= 0 else slope
+        value[i] = derivative[i] * z[i]
+
+
+def piecewise_linear_and_derivative(z, slope: float):
+    """z and 1 for z >= 0, slope z and slope below."""
+    value, derivative = xp.empty(z.shape, z.dtype), xp.empty(z.shape, z.dtype)
+    flat = xp.ascontiguousarray(z).reshape(-1)
+    _piecewise_linear_loop(flat, value.reshape(-1), derivative.reshape(-1), z.dtype.type(slope))
+    return value, derivative
+
+
 # erf(z) = z P(z²) for |z| <= 1, and sign(z) (1 - exp(-z²) Q(t)), t = (|z| - 3)/(|z| + 3), beyond. P and Q interpolate
 # at the Chebyshev points of [0, 1] and of t([1, 6]) (float32: t([1, 4])), computed with 50 digits; Q is erfcx.
 # Largest relative errors of the polynomials themselves: P 8e-18 and 1.3e-9, Q 1.1e-16 and 3.7e-9.

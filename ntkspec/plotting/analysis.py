@@ -9,7 +9,7 @@ from ntkspec import storage
 from ntkspec.experiments.analyze import Analysis
 
 # Okabe-Ito colours, told apart in grey by lightness and by line style.
-COLOURS = {"network": "#0072B2", "linear": "#D55E00", "ntk": "#009E73"}
+COLOURS = {"network": "#0072B2", "linear": "#D55E00", "ntk": "#000000"}
 LABELS = {"network": "network", "linear": "linear model", "ntk": "NTK at initialization"}
 LINES = {"network": "-", "linear": "--", "ntk": ":"}
 POINT_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
