@@ -140,6 +140,15 @@ def constants(name: str, *, negative_slope: float | None = None):
     print(f"{'assumption':<13}{act.assumption}")
 
 
+@app.command
+def doctor():
+    """Print what this installation has: versions, threads, memory, BLAS speed, data sets found."""
+    from ntkspec.doctor import findings
+
+    for label, value in findings():
+        print(f"{label:<20}{value}")
+
+
 # ------------------------------------------------------------------------------------------------ options to arguments
 def _task(network: NetworkOptions, seed: int):
     from ntkspec import checks

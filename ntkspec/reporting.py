@@ -47,6 +47,8 @@ def _setting(analysis) -> list[str]:
         ("training", f"{analysis.steps[-1]} steps, eta1 = {eta1:.4g}, eta2 = {eta2:.4g}{chosen}"),
         ("test points", f"{tests}" if tests else "none: no statement on test data"),
     ]
+    prediction = analysis.trajectories["ntk"]
+    pairs += [("NTK prediction", f"{prediction.method}, rms error at most {prediction.error.max():.1e}")]
     pairs += [(name, str(value)) for name, value in analysis.dataset["meta"].items() if name in ("labels", "source")]
     return _rows(pairs)
 

@@ -29,7 +29,7 @@ assumptions
 dynamics
 training
 experiments
-reporting plotting
+reporting plotting doctor
 cli
 """.strip().splitlines()
 LEVEL = {module: level for level, line in enumerate(ORDER) for module in line.split()}

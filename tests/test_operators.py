@@ -146,6 +146,15 @@ def test_any_memory_layout_is_taken(layout):
     close(operator @ np.eye(80)[::-1], expected[:, ::-1], np.float64)
 
 
+def test_numpy_scalars_and_arrays_leave_the_algebra_to_the_operator():
+    F, G = draw(5, 3), draw(4, 3, seed=1)
+    scaled = np.float32(2) * Gram(F, G) * np.int64(3)
+    assert isinstance(scaled, KernelOperator)
+    close(scaled.to_dense(), 6 * F @ G.T, np.float64)
+    close(draw(2, 5) @ Gram(F, G), draw(2, 5) @ F @ G.T, np.float64)
+    close(draw(5) @ Gram(F, G), draw(5) @ F @ G.T, np.float64)
+
+
 def test_zero_rows_and_duplicated_rows_stay_what_they_are():
     D, X = draw(6, 4), draw(6, 3, seed=1)
     D[2] = X[2] = 0

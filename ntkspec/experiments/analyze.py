@@ -137,7 +137,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     """
     check_task(task)
     task = _with_steps(task, dataset)
-    _check_labels(dataset)
+    _check_dataset(dataset)
     _check_memory(task, dataset)
     act, stages = task_activation(task), _Stages(report)
     data = stages("data", summarize, dataset.X)
@@ -190,8 +190,12 @@ class _Stages:
             self.seconds[name.split(" (")[0]] = time.perf_counter() - start
 
 
-def _check_labels(dataset: Dataset) -> None:
-    y = checks.as_vector(dataset.y, "y", len(dataset.X))
+def _check_dataset(dataset: Dataset) -> None:
+    X = checks.as_matrix(dataset.X)
+    y = checks.as_vector(dataset.y, "y", len(X))
+    if len(dataset.X_test):
+        checks.as_matrix(dataset.X_test, "X_test", columns=X.shape[1])
+        checks.as_vector(dataset.y_test, "y_test", len(dataset.X_test))
     largest = float(abs(y).max())
     if largest > 1:
         warnings.warn(f"labels reach |y| = {largest:.4g}, but the paper's theorems assume |y| <= 1", stacklevel=3)

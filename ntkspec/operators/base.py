@@ -20,6 +20,9 @@ class KernelOperator:
     and defines :meth:`accumulate`, :meth:`factored_product`, :meth:`diagonal` and :attr:`T`.
     """
 
+    # NumPy's scalars and arrays leave * and @ to the operator.
+    __array_ufunc__ = None
+
     shape: tuple[int, int]
     dtype: np.dtype
     engine: ModuleType
@@ -62,6 +65,10 @@ class KernelOperator:
         by_tiles = n * columns * (self.tile_flops + 2 * k)
         product = self._tiled_product if by_tiles < k * self.product_flops else self.factored_product
         return product(block).reshape(n, *V.shape[1:])
+
+    def __rmatmul__(self, V):
+        """``V @ K`` for a vector (n,) or a block (k, n)."""
+        return (self.T @ checks.as_floats(V, "the factor of a product").T).T
 
     def _tiled_product(self, V):
         product = self.engine.xp.empty((self.shape[0], V.shape[1]), dtype=self.dtype)
