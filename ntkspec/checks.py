@@ -48,8 +48,8 @@ def _refuse_non_finite(array, name: str) -> None:
         count = int(array.size - finite.sum())
         place = f"row {where[0]}" + (f", column {where[1]}" if len(where) > 1 else "")
         raise ValueError(
-            f"{name} holds {count} entries that are NaN or infinite, the first one ({array[where]}) in {place}; "
-            f"remove or replace them"
+            f"{name} holds {count} entries that are NaN or infinite, the first one ({array[where]}) in {place} "
+            f"(counted from 0); remove or replace them"
         )
 
 

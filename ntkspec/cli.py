@@ -9,6 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import ntkspec
 
+IMAGES = ("mnist", "cifar10")
 SYNTHETIC = ("gaussian", "rademacher", "sphere", "subgaussian")
 
 app = App(
@@ -24,7 +26,22 @@ app = App(
     help="How close is a network's Neural Tangent Kernel to a linear model, and what does that say about training?",
     version=ntkspec.__version__,
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
 )
+_COMMAND: ContextVar[str] = ContextVar("command")
+
+
+def _strict_int(type_, tokens) -> int:
+    """cyclopts would round 2.6 to 3."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f'"{tokens[0].value}" is not a whole number.') from None
+
+
+_STRICT = Parameter(converter=_strict_int, n_tokens=1, accepts_keys=False)
+Whole = Annotated[int, _STRICT]
+MaybeWhole = Annotated[int | None, _STRICT]
 
 
 @Parameter(name="*")
@@ -34,17 +51,17 @@ class DataOptions:
 
     data: str = "gaussian"
     "gaussian, rademacher, sphere, subgaussian, mnist, cifar10, or a file .npz, .h5, .csv with X and y"
-    n: int | None = None
+    n: MaybeWhole = None
     "training points (synthetic: 20000; real data: all, or a random subset)"
-    d: int | None = None
+    d: MaybeWhole = None
     "dimension of synthetic data (50)"
-    n_test: int | None = None
+    n_test: MaybeWhole = None
     "test points (synthetic: 2000; real data: all; a file without test points: a tenth is held out)"
     target: Literal["teacher", "norm", "random"] | None = None
     "labels of synthetic data: sign of a width-5 erf network, ||x||/sqrt d + ReLU(a.x), or random signs"
     classes: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
     "two classes of mnist or cifar10, labelled +1 and -1"
-    pool: int | None = None
+    pool: MaybeWhole = None
     "average the images over POOL x POOL patches"
     data_dir: Path | None = None
     "folder of mnist or cifar10 (default: the environment variable NTKSPEC_DATA)"
@@ -63,7 +80,7 @@ class NetworkOptions:
     "identity, relu, leaky_relu, abs, erf, tanh, sigmoid, softplus, gelu, silu, elu, sin or cos"
     negative_slope: float | None = None
     "slope of leaky_relu below 0 (0.01)"
-    width: int = 256
+    width: Whole = 256
     "number of neurons m, even"
     layer: Literal["first", "second", "both"] = "both"
     "which layer is trained"
@@ -75,16 +92,16 @@ class NetworkOptions:
     "learning rate of the first layer, where it differs"
     eta2: float | None = None
     "learning rate of the second layer, where it differs"
-    steps: int | None = None
+    steps: MaybeWhole = None
     "steps of gradient descent (default: 3000, or fewer for large settings)"
 
 
 @app.command
 def analyze(
+    *,
     data: DataOptions | None = None,
     network: NetworkOptions | None = None,
-    *,
-    seed: int = 0,
+    seed: Whole = 0,
     output: Path | None = None,
 ):
     """How far a two-layer network is from its linear model: kernels, predictions, real training, and a verdict.
@@ -94,8 +111,10 @@ def analyze(
 
     Parameters
     ----------
-    seed: seed of data, network and random start vectors
-    output: folder for the results (default: ntkspec-analyze/NAME, one folder for each setting)
+    seed
+        seed of data, network and random start vectors
+    output
+        folder for the results (default: ntkspec-analyze/NAME, one folder for each setting)
     """
     from ntkspec import storage
     from ntkspec.experiments.analyze import analyze as run
@@ -109,26 +128,28 @@ def analyze(
     task = _task(network, seed)
     check_task(task)
     folder = output or Path("ntkspec-analyze") / _folder_name(data, network, seed)
-    with output_folder(folder):
+    with output_folder(folder) as staging:
         dataset = _dataset(data, seed)
         analysis = run(task, dataset, report=lambda stage: print(f"ntkspec: {stage} ...", file=sys.stderr))
         seconds = time.perf_counter() - start
-        made_with = provenance(shlex.join(["ntkspec", *sys.argv[1:]])) | {"seconds": seconds}
+        made_with = provenance(_COMMAND.get("ntkspec analyze")) | {"seconds": seconds}
         record = {"analysis": analysis, "inputs": {"X": dataset.X, "X_test": dataset.X_test}, "provenance": made_with}
-        storage.write(folder / "analysis.h5", record, kind="analyze")
-        figures = save_figures(analysis, folder)
+        storage.write(staging / "analysis.h5", record, kind="analyze")
+        figures = save_figures(analysis, staging)
     print(report(analysis))
     print(f"\nwritten to {folder}: analysis.h5, {', '.join(path.name for path in figures)} ({seconds:.0f} s)")
 
 
 @app.command
-def constants(name: str, *, negative_slope: float | None = None):
+def constants(name: str, /, *, negative_slope: float | None = None):
     """Print zeta, theta_0, theta_1, theta_2 and the case of Assumption 3.2 of an activation.
 
     Parameters
     ----------
-    name: name of the activation
-    negative_slope: slope of leaky_relu below 0
+    name
+        name of the activation
+    negative_slope
+        slope of leaky_relu below 0
     """
     from ntkspec.activations import activation
 
@@ -156,6 +177,7 @@ def _task(network: NetworkOptions, seed: int):
 
     eta1, eta2 = network.eta1, network.eta2
     if network.eta is not None:
+        checks.learning_rate(network.eta, "eta")
         eta1 = network.eta if eta1 is None and network.layer != "second" else eta1
         eta2 = network.eta if eta2 is None and network.layer != "first" else eta2
     return AnalyzeTask(
@@ -179,8 +201,11 @@ def _dataset(options: DataOptions, seed: int):
         _refuse(options, "classes", "pool", "data_dir", "keep_constant")
         sizes |= {"n": _or(options.n, 20000), "d": _or(options.d, 50), "n_test": _or(options.n_test, 2000)}
         return getattr(datasets, options.data)(**sizes, target=options.target or "teacher")
+    if options.data not in IMAGES and not Path(options.data).suffix:
+        known = ", ".join((*SYNTHETIC, *IMAGES))
+        raise ValueError(f"--data {options.data} is unknown; use {known}, or a file .npz, .h5, .csv")
     _refuse(options, "d", "target")
-    if options.data in ("mnist", "cifar10"):
+    if options.data in IMAGES:
         _refuse(options, "keep_constant")
         images: dict[str, Any] = {
             "classes": options.classes,
@@ -188,9 +213,6 @@ def _dataset(options: DataOptions, seed: int):
             "data_dir": options.data_dir,
         }
         return getattr(datasets, options.data)(**sizes, **images)
-    if not Path(options.data).suffix:
-        known = ", ".join((*SYNTHETIC, "mnist", "cifar10"))
-        raise ValueError(f"--data {options.data} is unknown; use {known}, or a file .npz, .h5, .csv")
     _refuse(options, "classes", "pool", "data_dir")
     return datasets.load(options.data, **sizes, keep_constant=options.keep_constant)
 
@@ -214,18 +236,22 @@ def _folder_name(data: DataOptions, network: NetworkOptions, seed: int) -> str:
 
 
 @contextlib.contextmanager
-def output_folder(folder: Path) -> Iterator[None]:
-    """Make the folder and prove that it can be written to; after an error, remove again what was made."""
+def output_folder(folder: Path) -> Iterator[Path]:
+    """A staging folder inside ``folder``, whose files move there at the end; after an error nothing is left behind.
+
+    Raises OSError at once where the folder cannot be written to.
+    """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        _remove_empty(missing)
-        raise OSError(f"cannot write to the output folder {folder}: {error.strerror or error}") from None
-    try:
-        yield
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            staging = tempfile.TemporaryDirectory(dir=folder, prefix=".partial-")
+        except OSError as error:
+            raise OSError(f"cannot write to the output folder {folder}: {error.strerror or error}") from None
+        with staging as place:
+            yield Path(place)
+            for result in sorted(Path(place).iterdir()):
+                result.replace(folder / result.name)
     except BaseException:
         _remove_empty(missing)
         raise
@@ -248,10 +274,12 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 after bad input, 130 after Ctrl-C. Never a bare traceback."""
+    given = sys.argv[1:] if arguments is None else arguments
+    _COMMAND.set(shlex.join(["ntkspec", *given]))
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+            app(given, exit_on_error=False, print_error=False, result_action="return_value")
             return 0
         except CycloptsError as error:
             reason = f"{_one_line(error)} See ntkspec --help."

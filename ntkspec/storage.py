@@ -23,6 +23,8 @@ def _h5py():
 def atomic_path(path):
     """A temporary path beside ``path`` that takes its name at the end; after an error nothing is left behind."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
     try:
@@ -115,7 +117,9 @@ def _write_group(parent, name: str, kind: str, items) -> None:
     group = parent.create_group(name, track_order=True)
     group.attrs["type"] = kind
     for key, item in items:
-        _write_node(group, str(key).replace("/", "|"), item)
+        if not isinstance(key, str) or "/" in key:
+            raise TypeError(f"{name} has the key {key!r}, but a key is a string without '/'")
+        _write_node(group, key, item)
 
 
 _SCALARS: dict[str, Callable] = {
@@ -123,7 +127,7 @@ _SCALARS: dict[str, Callable] = {
     "int": lambda node: int(node[()]),
     "float": lambda node: float(node[()]),
     "str": lambda node: node.asstr()[()],
-    "array": lambda node: node[()],
+    "array": lambda node: np.asarray(node[()]),
     "None": lambda node: None,
 }
 
@@ -139,4 +143,9 @@ def _read_node(node, types: dict[str, type]):
         return (list if kind == "list" else tuple)(items.values())
     if kind not in types:
         raise ValueError(f"the file holds a {kind!r}, which this reader does not know; known are {sorted(types)}")
-    return types[kind](**items)
+    try:
+        return types[kind](**items)
+    except TypeError:
+        raise ValueError(
+            f"the file holds a {kind!r} with fields {sorted(items)}, which this version does not"
+        ) from None

@@ -1,13 +1,13 @@
 """CIFAR-10 from its official python batches, or from an .npz of a part of it."""
 
 import pickle
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from ntkspec.datasets import public
 from ntkspec.datasets.dataset import Dataset, pooled, signs, standardized, subset, two_classes
+from ntkspec.datasets.npz import read_npz
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _NUMBERS = {**{name: k for k, name in enumerate(CLASSES)}, **{str(k): k for k in range(10)}}
@@ -107,21 +107,22 @@ def _read_batch(path: Path):
 
 
 # --------------------------------------------------------------------------------------------------------------- npz
-def _class_numbers(arrays, part: str):
+def _read_npz(path: Path):
+    arrays = read_npz(path)
+    splits = []
+    for part in ("train", "test"):
+        images, numbers = arrays.get(f"x_{part}"), _class_numbers(arrays, part)
+        if images is None or numbers is None or images.ndim != 4 or images.shape != (len(numbers), 32, 32, 3):
+            raise ValueError(
+                f"{path} is not a CIFAR-10 .npz: it needs x_{part} (n, 32, 32, 3) and class_{part} or y_{part} (n,), "
+                f"but holds {sorted(arrays)}"
+            )
+        splits.append((images, numbers))
+    return tuple(splits)
+
+
+def _class_numbers(arrays: dict, part: str):
     if f"class_{part}" in arrays:
         return arrays[f"class_{part}"]
-    return np.where(arrays[f"y_{part}"] > 0, CLASSES.index("cat"), CLASSES.index("horse"))
-
-
-def _read_npz(path: Path):
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            splits = []
-            for part in ("train", "test"):
-                splits.append((arrays[f"x_{part}"], _class_numbers(arrays, part)))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a CIFAR-10 .npz ({error}): {public.how_to_get('cifar10')}") from None
-    for images, numbers in splits:
-        if images.ndim != 4 or images.shape != (len(numbers), 32, 32, 3):
-            raise ValueError(f"{path} holds images of shape {images.shape}, but (n, 32, 32, 3) is needed")
-    return tuple(splits)
+    y = arrays.get(f"y_{part}")
+    return None if y is None else np.where(y > 0, CLASSES.index("cat"), CLASSES.index("horse"))

@@ -52,7 +52,7 @@ def signs(classes, wanted) -> tuple[np.ndarray, np.ndarray]:
     """(rows, y) of the wanted classes: two become +1 and -1 in that order, all of them numbers spread on [-1, 1]."""
     classes = np.asarray(classes).astype(int)
     if wanted is None:
-        return np.arange(len(classes)), 2.0 * classes / max(1, classes.max()) - 1.0
+        return np.arange(len(classes)), 2.0 * classes / 9 - 1.0
     rows = np.flatnonzero(np.isin(classes, wanted))
     return rows, np.where(classes[rows] == wanted[0], 1.0, -1.0)
 
@@ -65,7 +65,7 @@ def two_classes(classes, names: dict[str, int]) -> tuple[int, int] | None:
     for one in classes:
         key = str(one).lower()
         if key not in names:
-            raise ValueError(f"class {one!r} is unknown; use two of {', '.join(names)}")
+            raise ValueError(f"class {one!r} is unknown; use two of {', '.join(names)}, separated by a space")
         numbers.append(names[key])
     if len(numbers) != 2 or numbers[0] == numbers[1]:
         raise ValueError(f"classes={list(classes)!r}, but two different classes are needed, such as {list(names)[:2]}")

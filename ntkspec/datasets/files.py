@@ -1,13 +1,13 @@
 """The user's own data: .npz, .h5 and .csv files with points and labels."""
 
 import csv
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from ntkspec import checks, storage
 from ntkspec.datasets.dataset import Dataset, standardized, subset
+from ntkspec.datasets.npz import read_npz
 
 LABEL_COLUMNS = ("y", "label", "target", "class")
 
@@ -27,13 +27,13 @@ def load(path, *, n=None, n_test=None, keep_constant=False, seed=0, dtype=np.flo
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist, or is not a file")
-    readers = {".npz": _read_npz, ".h5": _read_hdf5, ".hdf5": _read_hdf5, ".csv": _read_csv}
+    readers = {".npz": read_npz, ".h5": _read_hdf5, ".hdf5": _read_hdf5, ".csv": _read_csv}
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path} has the ending {path.suffix!r}, but one of {', '.join(readers)} is needed")
-    arrays = readers[path.suffix.lower()](path)
+    arrays = _require_arrays(readers[path.suffix.lower()](path), path)
     X, y, classes = _points(arrays["X"], arrays["y"], path)
-    if "X_test" in arrays and "y_test" in arrays:
-        X_test, y_test, _ = _points(arrays["X_test"], arrays["y_test"], path, classes=classes, columns=X.shape[1])
+    if "X_test" in arrays:
+        X_test, y_test, _ = _points(arrays["X_test"], arrays["y_test"], path, train=(X.shape[1], classes))
         X_test, y_test = subset(X_test, y_test, n_test, "n_test", [seed, 2])
     else:
         X, y, X_test, y_test = _hold_out(X, y, n_test, seed)
@@ -57,27 +57,43 @@ def _hold_out(X, y, n_test, seed):
     return X[train], y[train], X[test], y[test]
 
 
-def _points(X, y, path: Path, *, classes=None, columns: int | None = None):
-    """(X as a matrix, y as numbers, the two classes that became -1 and +1 or None)."""
+def _points(X, y, path: Path, train=None):
+    """(X as a matrix, y as numbers, the two classes that became -1 and +1 or None).
+
+    ``train`` is (columns, classes) of the training points where these are test points.
+    """
+    suffix, (columns, classes) = ("_test", train) if train else ("", (None, None))
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim == 0 or X.size == 0:
-        raise ValueError(f"{path} holds no data: X has shape {X.shape}")
-    X = checks.as_matrix(X.reshape(len(X), -1) if X.ndim != 2 else X, f"X of {path}", columns=columns)
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.shape != (len(X),):
-        raise ValueError(f"{path} has {len(X)} points but labels of shape {y.shape}; one label a point is needed")
-    if y.dtype.kind in "SUO":
-        y = np.array([one.decode() if isinstance(one, bytes) else str(one) for one in y])
-    elif y.dtype.kind not in "iubf":
-        raise ValueError(f"labels of {path} have dtype {y.dtype}; numbers or two classes are needed")
-    classes = _classes(y, path) if classes is None else classes
+        raise ValueError(f"{path} holds no data: X{suffix} has shape {X.shape}")
+    try:
+        X = checks.as_matrix(X.reshape(len(X), -1) if X.ndim != 2 else X, f"X{suffix} of {path}", columns=columns)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    y = _labels(y, len(X), f"{path}", suffix)
+    classes = _classes(y, path) if train is None else classes
     if not classes:
-        return X, checks.as_vector(y, f"y of {path}", len(X)), None
+        return X, checks.as_vector(y, f"y{suffix} of {path}", len(X)), None
     unknown = ~np.isin(y, classes)
     if unknown.any():
-        raise ValueError(f"test label {y[unknown][0]!r} of {path} is neither of the classes {classes[0]}, {classes[1]}")
+        label = y[unknown][0].item()
+        raise ValueError(f"test label {label!r} of {path} is neither of the classes {classes[0]}, {classes[1]}")
     return X, np.where(y == classes[1], 1.0, -1.0), classes
+
+
+def _labels(y, n: int, path: str, suffix: str):
+    """Labels as a vector of numbers or words."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.shape != (n,):
+        raise ValueError(
+            f"{path} has {n} {'test ' if suffix else ''}points but labels of shape {y.shape}; one label a point is needed"
+        )
+    if y.dtype.kind in "SUO":
+        return np.array([one.decode() if isinstance(one, bytes) else str(one) for one in y])
+    if y.dtype.kind not in "iubf":
+        raise ValueError(f"labels of {path} have dtype {y.dtype}; numbers or two classes are needed")
+    return y
 
 
 def _classes(y, path: Path):
@@ -103,54 +119,50 @@ def _refuse_constant(X, path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- formats
-def _require_X_and_y(arrays: dict, path: Path) -> dict:
+def _require_arrays(arrays: dict, path: Path) -> dict:
     missing = [name for name in ("X", "y") if name not in arrays]
     if missing:
         raise ValueError(f"{path} holds {sorted(arrays) or 'no arrays'}, but arrays named X and y are needed")
+    if ("X_test" in arrays) != ("y_test" in arrays):
+        raise ValueError(f"{path} holds only one of X_test and y_test; test points need both")
     return arrays
 
 
-def _read_npz(path: Path) -> dict:
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a readable .npz file: {error}") from None
-    return _require_X_and_y(arrays, path)
-
-
 def _read_hdf5(path: Path) -> dict:
-    return _require_X_and_y(storage.read_arrays(path, ("X", "y", "X_test", "y_test")), path)
+    return storage.read_arrays(path, ("X", "y", "X_test", "y_test"))
 
 
 def _read_csv(path: Path) -> dict:
+    header, body = _csv_rows(path)
+    names = [name.strip().lower() for name in header]
+    column = next((names.index(name) for name in LABEL_COLUMNS if name in names), len(names) - 1)
+    for line, row in body:
+        if len(row) != len(header) or len(row) < 2:
+            raise ValueError(f"{path}, line {line}: {len(row)} values, but {max(2, len(header))} are needed")
+    for line, row in body:
+        for value in (*row[:column], *row[column + 1 :]):
+            if not _is_number(value):
+                raise ValueError(f"{path}, line {line}: {value!r} is not a number")
+    X = np.array([row[:column] + row[column + 1 :] for _, row in body], dtype=np.float64)
+    labels = [row[column].strip() for _, row in body]
+    return {"X": X, "y": np.array(labels, dtype=float) if all(map(_is_number, labels)) else np.array(labels)}
+
+
+def _csv_rows(path: Path):
+    """(header, (line number, row) pairs); without a header, its first row stands for the number of columns."""
     with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
         try:
-            rows = [row for row in csv.reader(file) if row]
+            rows = [(reader.line_num, row) for row in reader if row]
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a readable .csv file: {error}") from None
-    header = rows[0] if rows and not any(map(_is_number, rows[0])) and len(rows[0]) > 1 else None
-    body = rows[1:] if header else rows
+    first = rows[0][1] if rows else []
+    words = len(first) > 1 and not any(map(_is_number, first))
+    named = words or any(cell.strip().lower() in LABEL_COLUMNS for cell in first)
+    body = rows[1:] if named else rows
     if not body:
         raise ValueError(f"{path} holds no data")
-    names = [name.strip().lower() for name in header or []]
-    column = next((names.index(name) for name in LABEL_COLUMNS if name in names), len(body[0]) - 1)
-    first = 2 if header else 1
-    for number, row in enumerate(body, first):
-        if len(row) != len(body[0]) or len(row) < 2:
-            raise ValueError(f"{path}, line {number}: {len(row)} values, but {max(2, len(body[0]))} are needed")
-    try:
-        X = np.array([row[:column] + row[column + 1 :] for row in body], dtype=np.float64)
-    except ValueError:
-        number, value = next(
-            (number, value)
-            for number, row in enumerate(body, first)
-            for value in row[:column] + row[column + 1 :]
-            if not _is_number(value)
-        )
-        raise ValueError(f"{path}, line {number}: {value!r} is not a number") from None
-    labels = [row[column].strip() for row in body]
-    return {"X": X, "y": np.array(labels, dtype=float) if all(map(_is_number, labels)) else np.array(labels)}
+    return first, body
 
 
 def _is_number(text: str) -> bool:

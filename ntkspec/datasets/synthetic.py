@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ntkspec import checks
+from ntkspec import checks, planning
 from ntkspec.datasets.dataset import Dataset
+from ntkspec.engines import engine_of
 from ntkspec.networks import TwoLayer
 
 TARGETS = ("teacher", "norm", "random")
@@ -66,6 +67,7 @@ def _draw(name, entries, sizes, covariance, target, seed, dtype) -> Dataset:
         checks.whole_number(size, what, least)
         for size, what, least in zip(sizes, ("n", "d", "n_test"), (1, 1, 0), strict=True)
     )
+    planning.require_memory(3 * 8 * (n + n_test) * d, engine_of(), "drawing the data")
     root, ratio = _square_root(covariance, d)
     # Streams 1 and 2: NumPy takes [seed, 0] for seed itself, which a network of the same seed draws from.
     x_rng, label_rng = (np.random.default_rng([seed, stream]) for stream in (1, 2))

@@ -19,6 +19,7 @@ from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squar
 from ntkspec.kernels import linear_features, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import TwoLayer
+from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.norms import Estimate, frobenius_norm, spectral_norm
 from ntkspec.operators import Gram, KernelOperator
 from ntkspec.spectra import eigsh
@@ -119,7 +120,9 @@ def check_task(task: AnalyzeTask) -> None:
     task_activation(task).constants  # noqa: B018
     checks.one_of(task.layer, "layer", checks.LAYERS)
     checks.whole_number(task.steps, "steps", 0)
-    TwoLayer.symmetric(1, task.width, task.activation, second=task.second)
+    checks.whole_number(task.seed, "seed", 0)
+    even_width(task.width)
+    checks.one_of(task.second, "second", SECOND_LAYERS)
     for name, rate, weight in zip(("eta1", "eta2"), (task.eta1, task.eta2), LAYER_WEIGHTS[task.layer], strict=True):
         if rate is None:
             continue

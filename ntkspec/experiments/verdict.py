@@ -48,13 +48,13 @@ def _training(analysis) -> list[str]:
     """The agreement of network and linear model, on the test points where there are any."""
     part = "test" if "test" in analysis.labels else "train"
     comparison = analysis.comparisons["network-linear"][part]
-    if not np.isfinite(comparison.mean_squared).all():
-        reached = analysis.steps[np.isfinite(comparison.mean_squared)]
-        return [
-            f"Training diverged after step {reached[-1] if len(reached) else 0}: what follows holds up to there only."
-        ]
+    lines = []
+    outputs = analysis.losses["network"]["train"]
+    if not np.isfinite(outputs).all():
+        reached = analysis.steps[np.isfinite(outputs)][-1]
+        lines = [f"Training diverged after step {reached}: what follows holds up to there only."]
     loosest = comparison.agreement_to_labels[-1]
-    lines = [
+    lines += [
         f"In training, network and linear model ({part} outputs) differ by less than {loosest.threshold:.0%} of the "
         f"labels' mean square {describe(loosest)}, and by less than {loosest.threshold:.0%} of the linear model's own "
         f"mean square {describe(comparison.agreement[-1])}."
@@ -83,7 +83,7 @@ def _parting(analysis, loosest: Agreement) -> str:
 def _frozen_kernel(analysis) -> str:
     part = "test" if "test" in analysis.labels else "train"
     comparison = analysis.comparisons["network-ntk"][part]
-    finite = comparison.relative_to_labels[np.isfinite(comparison.relative_to_labels)]
+    finite = comparison.relative_to_labels[np.isfinite(comparison.relative_to_labels)]  # step 0 always is
     return (
         f"The NTK at initialization, kept fixed, predicts the network up to {finite.max():.2g} of the labels' mean "
         f"square over the recorded steps."
@@ -92,12 +92,12 @@ def _frozen_kernel(analysis) -> str:
 
 def _linear_part(analysis) -> str:
     losses, final = analysis.losses["linear"]["train"], analysis.final_linear_loss["train"]
+    if not (math.isfinite(final) and math.isfinite(losses[-1])):
+        return "The linear model diverges at this learning rate."
     gain = losses[0] - final
-    if not (math.isfinite(gain) and gain > 1e-12 * losses[0]):
+    if not gain > 1e-12 * losses[0]:
         return "The linear model has nothing to learn from these labels."
     done = (losses[0] - losses[-1]) / gain
-    if not math.isfinite(done):
-        return "The linear model diverges at this learning rate."
     rest = "" if done > 0.99 else "; the linear phase is not over, more --steps or a larger --eta would show its end"
     return (
         f"By the last step the linear model has made {done:.1%} of the progress it can make on the training loss{rest}."

@@ -36,11 +36,7 @@ class TwoLayer:
         The mean of the NTK is that of :meth:`random`, its fluctuation that of half the width.
         Raises ValueError for an odd width.
         """
-        if checks.whole_number(width, "width", 2) % 2:
-            raise ValueError(
-                f"width={width}, but equation (3) pairs the neurons: use an even width such as {width + 1}"
-            )
-        W, v = _draw(d, width // 2, seed, second, dtype)
+        W, v = _draw(d, even_width(width) // 2, seed, second, dtype)
         return cls(np.concatenate([W, W]), np.concatenate([v, -v]), activation)
 
     @property
@@ -87,6 +83,13 @@ class TwoLayer:
 
     def __repr__(self) -> str:
         return f"TwoLayer(d={self.dim}, width={self.width}, activation={self.activation.name!r}, dtype={self.dtype})"
+
+
+def even_width(width) -> int:
+    """The width, where equation (3) can pair that many neurons."""
+    if checks.whole_number(width, "width", 2) % 2:
+        raise ValueError(f"width={width}, but equation (3) pairs the neurons: use an even width such as {width + 1}")
+    return int(width)
 
 
 def scaled_weights(W, v, dtype):
