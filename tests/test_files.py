@@ -306,7 +306,7 @@ def test_pickled_objects_are_refused_and_not_run(tmp_path, name):
         ({"X": X, "y": Y + 1j}, r"labels of .*points.*complex128"),
         ({"X": np.full((40, 3), "a"), "y": Y}, r"X of .*points"),
         ({"X": X, "y": Y, "X_test": X_TEST[:, :2], "y_test": Y_TEST}, r"2 columns, but 3 are needed"),
-        ({"X": X, "y": Y, "X_test": X_TEST, "y_test": Y_TEST[:7]}, r"8 points but labels of shape \(7,\)"),
+        ({"X": X, "y": Y, "X_test": X_TEST, "y_test": Y_TEST[:7]}, r"8 test points but labels of shape \(7,\)"),
         ({"X": X, "y": SIGNS, "X_test": X_TEST, "y_test": Y_TEST}, r"test label -?0\.\d+.*neither of the classes"),
     ],
 )

@@ -86,9 +86,8 @@ def _labels(y, n: int, path: str, suffix: str):
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.shape != (n,):
-        raise ValueError(
-            f"{path} has {n} {'test ' if suffix else ''}points but labels of shape {y.shape}; one label a point is needed"
-        )
+        what = "test points" if suffix else "points"
+        raise ValueError(f"{path} has {n} {what} but labels of shape {y.shape}; one label a point is needed")
     if y.dtype.kind in "SUO":
         return np.array([one.decode() if isinstance(one, bytes) else str(one) for one in y])
     if y.dtype.kind not in "iubf":
