@@ -61,7 +61,7 @@ def discrepancy(analysis: Analysis) -> Figure:
     """Mean squared differences over steps, and the same relative to the second model's outputs."""
     part = "test" if "test" in analysis.labels else "train"
     figure, axes = _panels(analysis, 2)
-    styles = {"network-linear": "linear", "network-ntk": "ntk", "ntk-linear": "network"}
+    styles = {"ntk-linear": "network", "network-linear": "linear", "network-ntk": "ntk"}
     titles = {"network-linear": "network − linear", "network-ntk": "network − NTK", "ntk-linear": "NTK − linear"}
     for pair, style in styles.items():
         comparison = analysis.comparisons[pair][part]
