@@ -103,6 +103,13 @@ class Analysis:
     timings: dict = field(default_factory=dict)
 
 
+# What storage.read needs to know to read an analysis back.
+RECORD_TYPES = (
+    *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement),
+    *(Estimate, Trajectory, Constants, DataSummary),
+)
+
+
 def record_steps(last: int) -> np.ndarray:
     """0 and about 80 steps up to ``last``, evenly spaced on a logarithmic axis."""
     return np.unique(np.concatenate([[0], np.geomspace(1, max(1, last), RECORDS).round(), [last]]).astype(np.int64))
