@@ -40,12 +40,14 @@ class Activation:
 
     fn, derivative : functions of an array z that return an array of the same shape and dtype.
     kinks : points where phi' jumps; quadrature splits there.
+    ``slopes`` are the two values of phi' (below and from 0) of a named piecewise-linear one, else None.
     The constants are computed on first use. A function whose Gaussian moments do not exist, or whose derivative does
     not belong to it, raises ValueError with the reason then.
     """
 
     def __init__(self, fn: Callable, derivative: Callable, name: str = "custom", kinks=()):
         self.name = name
+        self.slopes: tuple[float, float] | None = None
         self.kinks = tuple(sorted(float(kink) for kink in kinks))
         self._fn, self._derivative = fn, derivative
 
@@ -165,7 +167,9 @@ def _cos(engine, z):
 def _leaky(name: str, a: float) -> Activation:
     kink = (1 - a) / SQRT_2PI
     kinks = () if a == 1 else (0.0,)
-    return _Named(name, _piecewise_linear(a), kinks=kinks, constants=Constants((1 + a) / 2, kink, kink, 0.0))
+    act = _Named(name, _piecewise_linear(a), kinks=kinks, constants=Constants((1 + a) / 2, kink, kink, 0.0))
+    act.slopes = None if a == 1 else (a, 1.0)
+    return act
 
 
 def _make_elu(alpha: float = 1.0) -> Activation:

@@ -92,3 +92,14 @@ def test_arrays_of_an_unknown_device_are_refused():
     Array.__module__ = "cupy.core"
     with pytest.raises(TypeError, match=r"computes on the CPU only so far; pass cupy\.asnumpy"):
         engine_of(np.zeros(1), Array())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 63), (4, 64), (5, 65), (7, 256), (9, 1000)])
+def test_bits_are_packed_unpacked_and_counted_exactly(shape):
+    rng = np.random.default_rng(shape)
+    mask, other = rng.random(shape) < 0.5, rng.random((6, shape[1])) < 0.5
+    words, other_words = cpu.pack_bits(mask), cpu.pack_bits(other)
+    assert np.array_equal(cpu.unpack_bits(words, shape[1]), mask)
+    counts = cpu.count_common(words, other_words, np.float32)
+    assert counts.dtype == np.float32
+    assert np.array_equal(counts, mask.astype(int) @ other.T.astype(int))

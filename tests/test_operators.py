@@ -5,9 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkspec.operators import Dense, Gram, HadamardGram, KernelOperator, base
+from ntkspec.engines import cpu
+from ntkspec.operators import Bits, Dense, Gram, HadamardGram, KernelOperator, base
 
-SIZES = [(1, 1, 1), (1, 3, 2), (5, 1, 4), (40, 3, 7), (3, 9, 2), (1100, 4, 6)]  # n, d, m; 1100 is not a whole tile
+SIZES = [
+    (1, 1, 1),
+    (1, 3, 2),
+    (5, 1, 4),
+    (40, 3, 7),
+    (3, 9, 2),
+    (66, 2, 301),
+    (1100, 4, 6),
+]  # n, d, m; 1100 is not a whole tile
 
 
 def draw(*shape, dtype=np.float64, seed=0):
@@ -26,6 +35,24 @@ def hadamard(n, d, m, dtype):
 
 def hadamard_wide_data(n, d, m, dtype):
     return hadamard(n, m + 20, d, dtype)
+
+
+def bits(n, d, m, dtype, values=(0.0, 1.0)):
+    mask, X = draw(n, m) > 0.3, draw(n, d, dtype=dtype, seed=1)
+    D = np.where(mask, *values[::-1])
+    packed = Bits(cpu.pack_bits(mask), m, values, np.dtype(dtype))
+    return HadamardGram(packed, X), (D @ D.T * (X @ X.T)).astype(dtype)
+
+
+def bits_of_leaky_slopes(n, d, m, dtype):
+    return bits(n, d, m, dtype, (-0.25, 1.0))
+
+
+def bits_between(n, d, m, dtype):
+    masks, X, X2 = (draw(n, m) > 0, draw(n + 6, m, seed=4) > 0), draw(n, d, dtype=dtype), draw(n + 6, d, dtype=dtype)
+    D, D2 = (np.where(mask, 1.0, 0.5) for mask in masks)
+    packed, packed2 = (Bits(cpu.pack_bits(mask), m, (0.5, 1.0), np.dtype(dtype)) for mask in masks)
+    return HadamardGram(packed, X, packed2, X2), (D @ D2.T * (X @ X2.T)).astype(dtype)
 
 
 def dense(n, d, m, dtype):
@@ -55,8 +82,8 @@ def sum_between(n, d, m, dtype):
     return -(one + 3 * Gram(F, G)), -(A + 3 * F @ G.T)
 
 
-SYMMETRIC = [gram, hadamard, hadamard_wide_data, dense, difference]
-REGISTRY = [*SYMMETRIC, gram_between, hadamard_between, sum_between]
+SYMMETRIC = [gram, hadamard, hadamard_wide_data, bits, bits_of_leaky_slopes, dense, difference]
+REGISTRY = [*SYMMETRIC, gram_between, hadamard_between, bits_between, sum_between]
 everything = [
     pytest.mark.parametrize("build", REGISTRY),
     pytest.mark.parametrize("size", SIZES),

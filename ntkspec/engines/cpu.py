@@ -124,6 +124,74 @@ def largest_entry(tile, skip):
     return largest
 
 
+# ------------------------------------------------------------------------------------------------------------- bits
+# The loop below takes four rows and four words at a time: words of a row are padded to a multiple, rows of a tile too.
+_UNROLLED = 4
+
+
+@intrinsic
+def _popcount(typingctx, word):
+    """Number of ones in a word; LLVM picks the vector instruction (vpopcntdq) or its replacement for the machine."""
+
+    def build(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return word(word), build
+
+
+@_inlined
+def _ones(w0, w1, w2, w3):
+    return _popcount(w0) + _popcount(w1) + _popcount(w2) + _popcount(w3)
+
+
+@_compiled
+def _count_common_loop(out, A, BT, counts):
+    """out[i, j] = number of ones that row i of A and column j of BT share; each word of BT serves four rows."""
+    for i in range(0, A.shape[0], 4):
+        counts[:] = 0
+        for k in range(0, A.shape[1], 4):
+            a00, a01, a02, a03 = A[i, k], A[i, k + 1], A[i, k + 2], A[i, k + 3]
+            a10, a11, a12, a13 = A[i + 1, k], A[i + 1, k + 1], A[i + 1, k + 2], A[i + 1, k + 3]
+            a20, a21, a22, a23 = A[i + 2, k], A[i + 2, k + 1], A[i + 2, k + 2], A[i + 2, k + 3]
+            a30, a31, a32, a33 = A[i + 3, k], A[i + 3, k + 1], A[i + 3, k + 2], A[i + 3, k + 3]
+            for j in range(BT.shape[1]):
+                b0, b1, b2, b3 = BT[k, j], BT[k + 1, j], BT[k + 2, j], BT[k + 3, j]
+                counts[0, j] += _ones(a00 & b0, a01 & b1, a02 & b2, a03 & b3)
+                counts[1, j] += _ones(a10 & b0, a11 & b1, a12 & b2, a13 & b3)
+                counts[2, j] += _ones(a20 & b0, a21 & b1, a22 & b2, a23 & b3)
+                counts[3, j] += _ones(a30 & b0, a31 & b1, a32 & b2, a33 & b3)
+        for r in range(4):
+            for j in range(BT.shape[1]):
+                out[i + r, j] = counts[r, j]
+
+
+def count_common(A, B, dtype):
+    """How many ones each row of A (n, k) shares with each row of B (n', k), both words of bits: (n, n'), exact."""
+    rows = xp.zeros((-(-A.shape[0] // _UNROLLED) * _UNROLLED, A.shape[1]), xp.uint64)
+    rows[: A.shape[0]] = A
+    out = xp.empty((rows.shape[0], B.shape[0]), dtype)
+    counts = xp.empty((_UNROLLED, B.shape[0]), xp.uint64)
+    _count_common_loop(out, rows, xp.ascontiguousarray(B.T), counts)
+    return out[: A.shape[0]]
+
+
+def empty_bits(n: int, columns: int):
+    """Room for the words of an (n, columns) matrix of bits."""
+    return xp.zeros((n, -(-columns // (64 * _UNROLLED)) * _UNROLLED), xp.uint64)
+
+
+def pack_bits(mask):
+    """A boolean (n, m) matrix as rows of 64-bit words, padded with zeros."""
+    words, octets = empty_bits(*mask.shape), xp.packbits(mask, axis=1, bitorder="little")
+    words.view(xp.uint8)[:, : octets.shape[1]] = octets
+    return words
+
+
+def unpack_bits(words, columns: int):
+    """The first ``columns`` bits of each row as 0 and 1 (uint8)."""
+    return xp.unpackbits(words.view(xp.uint8), axis=1, bitorder="little", count=columns)
+
+
 # ------------------------------------------------------------------------------------------------------ activations
 @_compiled
 def _piecewise_linear_loop(z, value, derivative, slope):

@@ -5,7 +5,7 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.networks import TwoLayer
-from ntkspec.operators import Gram, HadamardGram, KernelOperator
+from ntkspec.operators import Bits, Gram, HadamardGram, KernelOperator
 
 
 def ntk(net: TwoLayer, X, X2=None, *, layer: str = "both") -> KernelOperator:
@@ -35,18 +35,22 @@ def ntk(net: TwoLayer, X, X2=None, *, layer: str = "both") -> KernelOperator:
 
 
 class _Features:
-    """phi(U) and phi'(U) |v| of the neurons that the kernel needs; ``slope_scale`` holds a constant |v| instead."""
+    """phi(U) and phi'(U) |v| of the neurons that the kernel needs; ``slope_scale`` holds a constant v² instead.
+
+    Where phi' takes two values and v² is constant, ``slope`` is stored as bits.
+    """
 
     def __init__(self, net: TwoLayer, X, layer: str):
         W, v = net.kernel_neurons()
-        self.X, self.width, dtype = X, W.shape[0], X.dtype
+        self.X, (self.width, dtype), engine = X, (W.shape[0], X.dtype), engine_of(X, W)
         constant = bool((v == v[0]).all())
         self.slope_scale = float(v[0]) ** 2 if constant else 1.0
         weights = None if constant else v.astype(dtype, copy=False)
-        shape = (X.shape[0], self.width)
-        engine = engine_of(X, W)
-        self.value = engine.xp.empty(shape, dtype) if layer != "first" else None
-        self.slope = engine.xp.empty(shape, dtype) if layer != "second" else None
+        values, n = net.activation.slopes if constant else None, X.shape[0]
+        self.value = engine.xp.empty((n, self.width), dtype) if layer != "first" else None
+        self.slope = None
+        if layer != "second":
+            self.slope = engine.empty_bits(n, self.width) if values else engine.xp.empty((n, self.width), dtype)
         scaled = W.astype(dtype, copy=False) / dtype.type(net.dim**0.5)
 
         def fill(share):
@@ -54,10 +58,16 @@ class _Features:
                 value, slope = net.activation.value_and_derivative(X[rows] @ scaled.T)
                 if self.value is not None:
                     self.value[rows] = value
-                if self.slope is not None:
+                if self.slope is None:
+                    continue
+                if values:
+                    self.slope[rows] = engine.pack_bits(slope == values[1])
+                else:
                     self.slope[rows] = slope if weights is None else slope * weights
 
-        engine.run(fill, engine.shares(X.shape[0]))
+        engine.run(fill, engine.shares(n))
+        if values and self.slope is not None:
+            self.slope = Bits(self.slope, self.width, values, dtype)
 
 
 def first_layer(left: _Features, right: _Features | None) -> KernelOperator:

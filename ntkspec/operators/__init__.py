@@ -1,8 +1,9 @@
 """Kernel matrices that are known through two primitives: a tile added to an array, and a product with vectors."""
 
 from ntkspec.operators.base import KernelOperator, LinearCombination
+from ntkspec.operators.bits import Bits
 from ntkspec.operators.dense import Dense
 from ntkspec.operators.gram import Gram
 from ntkspec.operators.hadamard import HadamardGram
 
-__all__ = ["Dense", "Gram", "HadamardGram", "KernelOperator", "LinearCombination"]
+__all__ = ["Bits", "Dense", "Gram", "HadamardGram", "KernelOperator", "LinearCombination"]
