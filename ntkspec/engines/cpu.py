@@ -141,7 +141,7 @@ def _popcount(typingctx, word):
 
 @_inlined
 def _ones(w0, w1, w2, w3):
-    return _popcount(w0) + _popcount(w1) + _popcount(w2) + _popcount(w3)
+    return _popcount(w0) + _popcount(w1) + _popcount(w2) + _popcount(w3)  # type: ignore[call-arg]
 
 
 @_compiled

@@ -1,5 +1,7 @@
 """The Neural Tangent Kernel of a given network."""
 
+from typing import Any
+
 import numpy as np
 
 from ntkspec import checks
@@ -48,7 +50,7 @@ class _Features:
         weights = None if constant else v.astype(dtype, copy=False)
         values, n = net.activation.slopes if constant else None, X.shape[0]
         self.value = engine.xp.empty((n, self.width), dtype) if layer != "first" else None
-        self.slope = None
+        self.slope: Any = None
         if layer != "second":
             self.slope = engine.empty_bits(n, self.width) if values else engine.xp.empty((n, self.width), dtype)
         scaled = W.astype(dtype, copy=False) / dtype.type(net.dim**0.5)
@@ -66,7 +68,7 @@ class _Features:
                     self.slope[rows] = slope if weights is None else slope * weights
 
         engine.run(fill, engine.shares(n))
-        if values and self.slope is not None:
+        if values and layer != "second":
             self.slope = Bits(self.slope, self.width, values, dtype)
 
 

@@ -18,7 +18,10 @@ class HadamardGram(KernelOperator):
     """
 
     def __init__(self, D, X, D2=None, X2=None):
-        self.D, self.D2 = (D, D if D2 is None else D2) if isinstance(D, Bits) else paired_factors(D, D2, "D")[:2]
+        if isinstance(D, Bits):
+            self.D, self.D2 = D, D if D2 is None else D2
+        else:
+            self.D, self.D2, _ = paired_factors(D, D2, "D")
         self.X, self.X2, self.engine = paired_factors(X, X2, "X")
         for wide, narrow in ((self.D, self.X), (self.D2, self.X2)):
             if wide.shape[0] != narrow.shape[0]:
