@@ -69,10 +69,11 @@ def spectral_norm(
 def _outermost(theta, log_bound: float) -> float:
     """The largest lambda >= max theta with sum log(lambda - theta_i) <= log_bound, from above, by bisection."""
     top = float(theta.max())
+    below = top - theta
     low, high = 0.0, math.exp(log_bound / len(theta))  # at top + high every factor is at least `high`
     for _ in range(60):
         middle = (low + high) / 2
-        if np.log(top + middle - theta + 1e-300).sum() > log_bound:
+        if np.log(below + middle).sum() > log_bound:
             high = middle
         else:
             low = middle
