@@ -53,15 +53,24 @@ class Activation:
 
     def __call__(self, z):
         """phi(z), in the shape and dtype of z."""
-        return self._fn(checks.as_floats(z, "the argument of an activation"))
+        return self._applied(self._fn, z)
 
     def derivative(self, z):
         """phi'(z), in the shape and dtype of z."""
-        return self._derivative(checks.as_floats(z, "the argument of an activation"))
+        return self._applied(self._derivative, z)
 
     def value_and_derivative(self, z):
         """(phi(z), phi'(z)); activations that share work between the two do so."""
         return self(z), self.derivative(z)
+
+    def _applied(self, function: Callable, z):
+        """A user's function may return a number, another dtype or a list; the shape must be that of z."""
+        z = checks.as_floats(z, "the argument of an activation")
+        xp = engine_of(z).xp
+        try:
+            return xp.array(xp.broadcast_to(xp.asarray(function(z), dtype=z.dtype), z.shape), copy=None)
+        except ValueError:
+            raise ValueError(f"activation {self.name!r} does not return arrays of the shape of its argument") from None
 
     @cached_property
     def constants(self) -> Constants:
@@ -79,6 +88,10 @@ class Activation:
         slopes = np.where(z >= 0, 1.0, slope[0])
         if np.allclose(value, slopes * z, rtol=1e-12, atol=1e-12):
             return "smooth" if slope[0] == 1.0 else "piecewise linear"
+        for kink in self.kinks:
+            below, above = self.derivative(np.array([kink - 1e-9, kink + 1e-9]))
+            if abs(above - below) > 1e-6:
+                return f"none: phi' jumps at z = {kink:g}, and phi is not piecewise linear as in case (ii)"
         bend = np.abs(np.diff(slope)) / np.diff(z)
         if bend.max() > 1e3:
             return f"none: phi' jumps near z = {z[bend.argmax()]:.4g}, and phi is not piecewise linear as in case (ii)"

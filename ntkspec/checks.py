@@ -56,6 +56,8 @@ def _refuse_non_finite(array, name: str) -> None:
 def as_steps(steps) -> np.ndarray:
     """The recorded steps as int64, in the order given."""
     given = np.atleast_1d(np.asarray(steps))
+    if given.dtype.kind == "f" and not (abs(given) < 2**62).all():
+        raise ValueError(f"steps={steps!r}, but a step is a whole number below 2^62")
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iuf" or (given != np.floor(given)).any():
         raise ValueError(f"steps={steps!r}, but a list of whole numbers >= 0 is needed, such as [0, 1, 10, 100]")
     whole = given.astype(np.int64)

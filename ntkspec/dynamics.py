@@ -12,18 +12,20 @@ from ntkspec.networks import TwoLayer
 from ntkspec.operators import KernelOperator
 from ntkspec.spectra import DENSE_SIZE, Lanczos, require_symmetric
 
-# A Krylov basis grows until its error bound is this small against |y|, or until it fills this part of free memory.
+# A Krylov basis grows until its error bound is this small against |y| and |u_t|, until it fills this part of the free
+# memory, or until it holds this many vectors.
 KRYLOV_TOLERANCE = {"d": 1e-10, "f": 1e-5}
 KRYLOV_MEMORY_SHARE = 0.25
+KRYLOV_MOST = 3000
 
 
 @dataclass(frozen=True)
 class Trajectory:
     """Outputs over training: ``train`` (steps, n) and ``test`` (steps, n') or None, at the recorded ``steps``.
 
-    method : how it was computed. error : for each step a bound on |u - train| / sqrt(n), the root mean square error
-    of the training outputs (0 where only rounding stands in between; valid while eta lambda_max <= n). network : the
-    trained network of real training.
+    method : how it was computed. error : for each step a bound on |u - train| / sqrt(n), the root mean square
+    truncation error of the training outputs (an estimate where eta lambda_max > n); rounding comes on top.
+    network : the trained network of real training.
     """
 
     steps: np.ndarray
@@ -94,6 +96,18 @@ def learned(x, steps):
     return np.where(x < 0.5, slow, fast)
 
 
+def _warn_if_negative(rate: float, smallest: float, steps) -> None:
+    """Warn where a negative eigenvalue, of the kernel or of its rounding, changes its mode by more than 1 %."""
+    growth = rate * max(0.0, -smallest) * float(np.max(steps))
+    if growth > 0.01:
+        warnings.warn(
+            f"the kernel has the eigenvalue {smallest:.3g} < 0, whose part of y grows by exp({growth:.3g}) over the "
+            f"steps; where it comes from rounding, use float64 or fewer steps",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+
+
 def gain(x, steps):
     """(1 - (1 - x)^t) / x, and t at x = 0."""
     x = np.asarray(x, dtype=np.float64)
@@ -147,15 +161,25 @@ def _normal_equations(F, y):
 @_UNSTABLE
 def _predict_dense(kernel, kernel_test, y, eta, steps):
     rate = eta / len(y)
-    values, V = eigh(kernel.to_dense())
+    values, V = eigh(_float64_matrix(kernel))
     warn_if_unstable(eta, float(values[-1]), len(y))
+    _warn_if_negative(rate, float(values[0]), steps)
     target = V.T @ y
-    train = (learned(rate * values, steps) * target).astype(kernel.dtype) @ V.T
+    train = ((learned(rate * values, steps) * target) @ V.T).astype(kernel.dtype)
     test = None
     if kernel_test is not None:
-        dual = (rate * gain(rate * values, steps) * target).astype(kernel.dtype) @ V.T
+        dual = ((rate * gain(rate * values, steps) * target) @ V.T).astype(kernel.dtype)
         test = (kernel_test @ dual.T).T
     return Trajectory(steps, train, test, "dense eigenproblem", np.zeros(len(steps)))
+
+
+def _float64_matrix(kernel):
+    """The matrix in float64, from the features where there are some: then its null space is one to 1e-16."""
+    factors = kernel.thin_factors()
+    if factors is None:
+        return kernel.to_dense().astype(np.float64, copy=False)
+    F = factors[0].astype(np.float64, copy=False)
+    return F @ F.T
 
 
 @_UNSTABLE
@@ -170,6 +194,7 @@ def _predict_krylov(kernel, kernel_test, y, eta, steps):
     lanczos, error = _krylov_basis(kernel, y, rate, steps)
     theta, S = lanczos.ritz()
     warn_if_unstable(eta, float(theta[-1]), len(y))
+    _warn_if_negative(rate, float(theta[0]), steps)
     basis, weights = lanczos.vectors(), size * S[0]
     train = ((weights * learned(rate * theta, steps)) @ S.T).astype(kernel.dtype) @ basis
     test = None
@@ -188,7 +213,8 @@ def _krylov_basis(kernel, y, rate, steps):
     """
     kernel = planning.prepare(kernel, 300)
     n, tolerance = kernel.shape[0], KRYLOV_TOLERANCE[kernel.dtype.char]
-    most = int(min(n, max(50, KRYLOV_MEMORY_SHARE * kernel.engine.free_memory() / (n * kernel.dtype.itemsize))))
+    fitting = int(KRYLOV_MEMORY_SHARE * kernel.engine.free_memory() / (n * kernel.dtype.itemsize))
+    most = min(n, KRYLOV_MOST, max(50, fitting))
     lanczos = Lanczos(kernel, y)
     with progress.bar(text="prediction (products)") as bar:
         while True:
@@ -197,12 +223,15 @@ def _krylov_basis(kernel, y, rate, steps):
             bar.update(lanczos.products - before)
             theta, S = lanczos.ritz()
             error = rate * lanczos.beta[-1] * abs(gain(rate * theta, steps) @ (S[-1] * S[0]))
-            if error.max() <= tolerance or lanczos.exhausted:
+            size = np.linalg.norm(learned(rate * theta, steps) * S[0], axis=1)
+            # Past the largest stable rate the outputs grow; where they overflow there is nothing to be accurate about.
+            open_ = np.isfinite(size) & ~(error <= tolerance * np.maximum(1, size))
+            if not open_.any() or lanczos.exhausted:
                 return lanczos, error
             if lanczos.products >= most:
                 warnings.warn(
-                    f"the prediction reaches an error of {error.max():.1e} |y| with the {most} vectors that fit into "
-                    f"memory, instead of {tolerance:.0e}; ask for fewer steps or a smaller learning rate",
+                    f"the prediction reaches an error of {error[open_].max():.1e} |y| with a basis of {most} vectors, "
+                    f"instead of {tolerance:.0e}; ask for fewer steps or a smaller learning rate",
                     RuntimeWarning,
                     stacklevel=5,
                 )

@@ -1,5 +1,6 @@
 """An analysis as lines of text for a terminal."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -18,7 +19,7 @@ def report(analysis: Analysis) -> str:
         _title(analysis): _setting(analysis),
         "Data against Assumption 3.1 and Claim 3.1": _data(analysis),
         f"Activation {analysis.task.activation}": _activation(analysis),
-        f"Kernel at initialization (layer: {analysis.task.layer})": _kernel(analysis),
+        f"Kernel at initialization ({_combination(analysis)})": _kernel(analysis),
         "Losses (1/2n) sum (f - y)^2": _losses(analysis),
         "Network against linear model": _agreement(analysis, "network-linear"),
         "Network against its NTK at initialization": _agreement(analysis, "network-ntk"),
@@ -35,9 +36,17 @@ def _title(analysis) -> str:
     return f"{analysis.dataset['name']}: n = {analysis.data.n}, d = {analysis.data.d}"
 
 
+def _combination(analysis) -> str:
+    eta1, eta2 = analysis.rates
+    if eta1 == eta2 or not (eta1 and eta2):
+        return f"layer: {analysis.task.layer}" if eta1 == eta2 else f"layer: {'first' if eta1 else 'second'}"
+    return f"{eta1 / max(eta1, eta2):.4g} Theta_1 + {eta2 / max(eta1, eta2):.4g} Theta_2, as the learning rates"
+
+
 def _setting(analysis) -> list[str]:
     task, (eta1, eta2) = analysis.task, analysis.rates
     chosen = "" if task.eta1 is not None or task.eta2 is not None else " (automatic)"
+    horizon = analysis.data.d * math.log(analysis.data.d) / max(eta1, eta2)
     tests = len(analysis.labels.get("test", ()))
     pairs = [
         (
@@ -45,10 +54,11 @@ def _setting(analysis) -> list[str]:
             f"two layers, {task.activation}, width {task.width}, equation (3), v {task.second}, seed {task.seed}",
         ),
         ("training", f"{analysis.steps[-1]} steps, eta1 = {eta1:.4g}, eta2 = {eta2:.4g}{chosen}"),
+        ("horizon of the theorems, over c", f"d log d / eta = {horizon:.0f} steps"),
         ("test points", f"{tests}" if tests else "none: no statement on test data"),
     ]
     prediction = analysis.trajectories["ntk"]
-    pairs += [("NTK prediction", f"{prediction.method}, rms error at most {prediction.error.max():.1e}")]
+    pairs += [("NTK prediction", f"{prediction.method}, truncation error at most {prediction.error.max():.1e}")]
     pairs += [(name, str(value)) for name, value in analysis.dataset["meta"].items() if name in ("labels", "source")]
     return _rows(pairs)
 
@@ -103,7 +113,7 @@ def _kernel(analysis) -> list[str]:
                 "||Theta - Theta^lin||_F",
                 f"{float(kernel.gap_frobenius):.6g} (exact)" + relative(float(kernel.gap_frobenius), frobenius),
             ),
-            ("largest stable learning rate", f"{kernel.largest_stable_rate:.5g}   (2 n / ||Theta||, equal rates)"),
+            ("largest stable learning rate", f"{kernel.largest_stable_rate:.5g}   (2 n / ||Theta||)"),
         ]
     )
 
@@ -121,11 +131,15 @@ def _losses(analysis) -> list[str]:
     shown = sorted({round(k * (count - 1) / (_SHOWN_STEPS - 1)) for k in range(_SHOWN_STEPS)})
     lines = [
         f"  {analysis.steps[k]:>8}"
-        + "".join(f"{analysis.losses[name][part][k]:>16.6f}" for part in parts for name in names)
+        + "".join(f"{analysis.losses[name][part][k]:>16.6g}" for part in parts for name in names)
         for k in shown
     ]
     limit = ", ".join(f"{part} {value:.6f}" for part, value in analysis.final_linear_loss.items())
-    return [head, *lines, f"  linear model after {FINAL_STEP:.0e} steps: {limit}"]
+    return [
+        head,
+        *lines,
+        f"  least loss of the linear model ({FINAL_STEP:.0e} steps at half its largest stable rate): {limit}",
+    ]
 
 
 def _agreement(analysis, pair: str) -> list[str]:

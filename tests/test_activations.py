@@ -105,7 +105,10 @@ def test_case_of_assumption_3_2():
         assert ns.activation(name).assumption == "smooth", name
     for name in ("relu", "leaky_relu", "abs"):
         assert ns.activation(name).assumption == "piecewise linear", name
-    assert "jumps near z = -0" in ns.activation("elu", alpha=2.0).assumption.replace("z = 0", "z = -0")
+    for alpha in (0.7, 1.4, 2.0):
+        assert "none: phi' jumps at z = 0" in ns.activation("elu", alpha=alpha).assumption
+    hidden = ns.Activation(lambda z: np.maximum(z - 1, 0) + z, lambda z: 1 + (z > 1), name="hidden kink")
+    assert "none: phi' jumps near z = 1" in hidden.assumption
     square = ns.Activation(lambda z: z**2, lambda z: 2 * z, name="square")
     assert square.assumption == "none: phi' grows without bound"
 
@@ -130,6 +133,14 @@ def test_unknown_names_and_parameters_are_refused():
 # ------------------------------------------------------------------------------------------- a user's own activation
 def own(fn, derivative, **options):
     return ns.Activation(fn, derivative, **options)
+
+
+def test_a_derivative_may_be_a_number_and_must_fit():
+    act = own(lambda z: 2 * z, lambda z: 2)
+    assert act.derivative(np.zeros((2, 3), np.float32)).tolist() == [[2.0] * 3] * 2
+    assert act.constants.zeta == pytest.approx(2, abs=1e-13)
+    with pytest.raises(ValueError, match="'custom' does not return arrays of the shape of its argument"):
+        own(lambda z: np.zeros(7), np.cos)(np.zeros(3))
 
 
 def test_badly_behaved_functions_are_refused_with_the_reason():

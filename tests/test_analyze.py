@@ -1,11 +1,13 @@
 """The experiment: what it reports follows from the public functions, and the paper's statements show."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
 
 import ntkspec as ns
+from ntkspec.dynamics import largest_stable_rate
 from ntkspec.experiments.analyze import AnalyzeTask, analyze, record_steps
 from ntkspec.experiments.verdict import verdict
 from ntkspec.kernels import linear_features
@@ -61,14 +63,43 @@ def test_unequal_rates_weight_the_layers():
     assert network_ntk[1] < 1e-3  # a wrong weight of either layer would show as 1e-1
 
 
+@pytest.mark.parametrize(("rates", "layer"), [((0.7, 0.0), "first"), ((0.0, 0.7), "second")])
+def test_a_rate_of_zero_leaves_that_layer_out_of_the_prediction(rates, layer):
+    dataset, task = data(), dataclasses.replace(SMALL, activation="relu")
+    found = analyze(dataclasses.replace(task, eta1=rates[0], eta2=rates[1]), dataset)
+    alone = analyze(dataclasses.replace(task, layer=layer, **{f"eta{1 + (layer == 'second')}": 0.7}), dataset)
+    for model in ("network", "ntk", "linear"):
+        for part in ("train", "test"):
+            one, other = (getattr(analysis.trajectories[model], part) for analysis in (found, alone))
+            assert one == pytest.approx(other, abs=1e-10)
+
+
 def test_a_rate_past_the_stable_one_warns_with_the_threshold():
     dataset = data(400)
     threshold = analyze(SMALL, dataset).kernel.largest_stable_rate
     task = dataclasses.replace(SMALL, eta1=1.05 * threshold, eta2=1.05 * threshold, steps=3)
     with pytest.warns(RuntimeWarning, match=f"largest stable one, 2 n / lambda_max = {threshold:.6g}"):
         analyze(task, dataset)
-    with pytest.warns(RuntimeWarning, match="factor 1 is past the largest stable one"):
-        analyze(dataclasses.replace(task, eta1=3 * threshold), dataset)
+    weighted = ns.TwoLayer.symmetric(8, 32, "erf")
+    first, second = (ns.ntk(weighted, dataset.X, layer=layer) for layer in ("first", "second"))
+    unequal = largest_stable_rate(np.linalg.norm((first + second * 0.25).to_dense(), 2), 400)
+    with pytest.warns(RuntimeWarning, match="past the largest stable one"):
+        analyze(dataclasses.replace(task, eta1=1.05 * unequal, eta2=1.05 * unequal / 4), dataset)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        analyze(dataclasses.replace(task, eta1=0.95 * unequal, eta2=0.95 * unequal / 4), dataset)
+
+
+def test_the_least_linear_loss_is_that_of_least_squares_in_both_dtypes():
+    """n < d with centred data: the Gram matrix is singular, and 1e9 steps must not raise its rounding."""
+    for dtype in (np.float32, np.float64):
+        X = np.random.default_rng(0).standard_normal((21, 40))
+        X = (X - X.mean(axis=0)).astype(dtype)
+        y = np.sign(np.random.default_rng(1).standard_normal(21)).astype(dtype)
+        dataset = ns.datasets.Dataset(X, y, X[:0], y[:0], 1.0, "few points")
+        found = analyze(SMALL, dataset)
+        residual = y - X @ np.linalg.lstsq(X, y, rcond=1e-5)[0]
+        assert found.final_linear_loss["train"] == pytest.approx(float((residual**2).mean()) / 2, rel=1e-3)
 
 
 def test_wider_networks_and_larger_dimensions_are_closer_to_linear():
@@ -130,6 +161,7 @@ def test_tasks_that_cannot_run_are_refused_before_anything_is_computed():
         "layer='third'": {"layer": "third"},
         "eta2=1 trains a layer that layer='first' leaves alone": {"layer": "first", "eta2": 1.0},
         "learning rates are 0": {"eta1": 0.0, "eta2": 0.0},
+        "layer='both' needs both of them": {"eta1": 1.0},
         "eta1=nan": {"eta1": float("nan")},
         "activation 'rellu' is unknown": {"activation": "rellu"},
         "steps=-1": {"steps": -1},

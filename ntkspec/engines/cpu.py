@@ -5,16 +5,18 @@ into its cache, and BLAS is held to one thread meanwhile, so Numba's, BLAS's and
 Compiled loops are therefore single-threaded and release the GIL.
 """
 
+import contextlib
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache, partial
+from typing import Any
 
 import numba
 import numpy as xp
 import psutil
-import scipy.linalg.blas
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
@@ -25,7 +27,19 @@ from ntkspec import progress as progress_bars
 name = "cpu"
 
 # `contract` lets a * b + c round once; NaN and infinity keep their meaning.
-_compiled = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+
+
+def _compiled(loop=None, **options):
+    """A compiled loop; cached on disk unless no folder for the cache can be written to."""
+    if loop is None:
+        return partial(_compiled, **options)
+    try:
+        return numba.njit(cache=True, **(_OPTIONS | options))(loop)
+    except RuntimeError:
+        return numba.njit(**(_OPTIONS | options))(loop)
+
+
 _inlined = numba.njit(inline="always")
 
 
@@ -52,14 +66,35 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers(), thread_name_prefix="ntkspec")
 
 
+os.register_at_fork(after_in_child=_pool.cache_clear)
+_single = threading.Lock()
+_users: list[Any] = []
+
+
+@contextlib.contextmanager
+def _one_blas_thread():
+    """BLAS on one thread until the last of the concurrent users leaves; its setting is one for the whole process."""
+    with _single:
+        if not _users:
+            _users.append(_blas().limit(limits=1))
+        _users.append(None)
+    try:
+        yield
+    finally:
+        with _single:
+            _users.pop()
+            if len(_users) == 1:
+                _users.pop().restore_original_limits()
+
+
 def run(task: Callable, items: Iterable, *, progress: str = "") -> list:
     """``[task(item) for item in items]`` on the worker threads, results in the order of the items.
 
     ``progress`` names a bar that appears when the work takes longer than a second. A task never calls ``run``.
-    An exception or Ctrl-C drops what has not started and is raised here.
+    After an exception or Ctrl-C, what has not started is dropped, what runs ends, and then it is raised here.
     """
     items = list(items)
-    with _blas().limit(limits=1):
+    with _one_blas_thread():
         if len(items) == 1:
             return [task(items[0])]
         futures = [_pool().submit(task, item) for item in items]
@@ -69,6 +104,7 @@ def run(task: Callable, items: Iterable, *, progress: str = "") -> list:
         finally:
             for future in futures:
                 future.cancel()
+            wait(futures)
 
 
 def shares(n: int) -> list[slice]:
@@ -78,16 +114,26 @@ def shares(n: int) -> list[slice]:
 
 
 def blocks(share: slice, width: int) -> list[slice]:
-    """Row blocks of a share whose intermediates, ``width`` numbers a row, stay in a core's cache (about 1 MiB)."""
-    step = max(16, 2**17 // max(1, width))
+    """Row blocks of a share whose intermediates, ``width`` numbers a row, stay in a core's cache (about 1 MiB).
+
+    At least 256 rows: each block adds to an accumulated matrix, which costs as much as the products of few rows.
+    """
+    step = max(256, 2**17 // max(1, width))
     return [slice(a, min(a + step, share.stop)) for a in range(share.start, share.stop, step)]
 
 
 # ------------------------------------------------------------------------------------------------------------ tiles
 def add_product(out, A, B, scale: float) -> None:
-    """``out += scale * A @ B.T`` for a C-contiguous ``out``, without a temporary."""
-    gemm = scipy.linalg.blas.dgemm if out.dtype == xp.float64 else scipy.linalg.blas.sgemm
-    gemm(scale, B.T, A.T, beta=1.0, c=out.T, trans_a=True, overwrite_c=True)
+    """``out += scale * A @ B.T``; through one temporary, because SciPy's gemm would hold the GIL."""
+    _add_scaled(out, A @ B.T, scale)
+
+
+@_compiled
+def _add_scaled(out, P, scale):
+    factor = out.dtype.type(scale)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += factor * P[i, j]
 
 
 @_compiled
@@ -99,7 +145,7 @@ def add_hadamard(out, P, Q, scale):
             out[i, j] += factor * P[i, j] * Q[i, j]
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc"}, error_model="numpy")
+@_compiled(fastmath={"contract", "reassoc"})
 def sum_of_squares(tile):
     """Sum of the squared entries, accumulated in float64."""
     total = 0.0

@@ -57,7 +57,11 @@ class AnalyzeTask:
 
 @dataclass(frozen=True)
 class KernelGap:
-    """Norms of Theta, Theta^lin and their difference at initialization, and the leading eigenvalues of both."""
+    """Norms of Theta, Theta^lin and their difference at initialization, and the leading eigenvalues of both.
+
+    Unequal learning rates weight the layers: Theta = (eta1 Theta_1 + eta2 Theta_2) / max(eta1, eta2), and Theta^lin
+    likewise.
+    """
 
     theta: Estimate
     theta_lin: Estimate
@@ -135,6 +139,8 @@ def check_task(task: AnalyzeTask) -> None:
             continue
         if checks.learning_rate(rate, name) > 0 and weight == 0:
             raise ValueError(f"{name}={rate:g} trains a layer that layer={task.layer!r} leaves alone; use layer='both'")
+    if task.layer == "both" and (task.eta1 is None) != (task.eta2 is None):
+        raise ValueError(f"eta1={task.eta1}, eta2={task.eta2}, but layer='both' needs both of them or neither")
     if (task.eta1, task.eta2) != (None, None) and not any((task.eta1, task.eta2)):
         raise ValueError("the learning rates are 0; at least one layer must be trained")
 
@@ -154,16 +160,15 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     net = TwoLayer.symmetric(
         dataset.X.shape[1], task.width, act, seed=task.seed, second=task.second, dtype=dataset.X.dtype.type
     )
-    theta = planning.prepare(stages("kernel", ntk, net, dataset.X, layer=task.layer), 400)
-    gap = stages(
-        "norms", _gap, theta, _linear(act, dataset.X, LAYER_WEIGHTS[task.layer], dataset.trace_ratio), task.seed
-    )
-    rates = _rates(task, act, gap, data)
-    weighted = _weighted_ntk(net, dataset.X, None, rates, theta)
-    _warn_if_unstable(rates, weighted, gap)
+    weights = _weights(task)
+    theta = planning.prepare(stages("kernel", _weighted_ntk, net, dataset.X, None, weights), 400)
+    gap = stages("norms", _gap, theta, _linear(act, dataset.X, weights, dataset.trace_ratio), task.seed)
+    rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, sum(weights), act, gap, data)
+    rates = (rate * weights[0], rate * weights[1])
+    warn_if_unstable(rate, float(gap.theta), len(dataset.y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRateWarning)
-        trajectories, final, trained = _trajectories(task, (act, net, weighted), dataset, rates, stages)
+        trajectories, final, trained = _trajectories(task, (act, net, rate * theta), dataset, rates, stages)
     labels = {"train": dataset.y} | ({"test": dataset.y_test} if len(dataset.y_test) else {})
     return Analysis(
         task=task if isinstance(task.activation, str) else replace(task, activation=act.name),
@@ -247,28 +252,18 @@ def _gap(theta: KernelOperator, linear: Gram, seed) -> KernelGap:
     )
 
 
-def _rates(task: AnalyzeTask, act: Activation, gap: KernelGap, data: DataSummary) -> tuple[float, float]:
-    """(eta1, eta2): those of the task, else the automatic rate for the trained layers."""
-    weights = LAYER_WEIGHTS[task.layer]
-    given = [rate for rate in (task.eta1, task.eta2) if rate is not None]
-    automatic = given[0] if given else _automatic_rate(task.steps, sum(weights), act, gap, data)
-    rates = (automatic if rate is None else rate for rate in (task.eta1, task.eta2))
-    eta1, eta2 = (rate * weight for rate, weight in zip(rates, weights, strict=True))
-    return eta1, eta2
+def _weights(task: AnalyzeTask) -> tuple[float, float]:
+    """The learning rates over the larger of them: Theta is the kernel of that combination of the layers."""
+    if task.eta1 is None and task.eta2 is None:
+        return LAYER_WEIGHTS[task.layer]
+    eta1, eta2 = task.eta1 or 0.0, task.eta2 or 0.0
+    return eta1 / max(eta1, eta2), eta2 / max(eta1, eta2)
 
 
 def _automatic_rate(steps, layers, act, gap, data) -> float:
     mode = layers * act.constants.zeta**2 * data.trace_over_d / data.d
-    stable = PART_OF_STABLE * gap.largest_stable_rate
+    stable = PART_OF_STABLE * min(gap.largest_stable_rate, largest_stable_rate(float(gap.theta_lin), data.n))
     return min(stable, E_FOLDS / (PART_OF_STEPS * steps * mode)) if mode > 0 else stable
-
-
-def _warn_if_unstable(rates, weighted: KernelOperator, gap: KernelGap) -> None:
-    n, trained = weighted.shape[0], {rate for rate in rates if rate > 0}
-    if len(trained) == 1:
-        warn_if_unstable(trained.pop(), float(gap.theta), n)
-    else:
-        warn_if_unstable(1.0, float(spectral_norm(weighted)), n, f"eta1={rates[0]:g}, eta2={rates[1]:g}, factor")
 
 
 # ------------------------------------------------------------------------------------------------------- trajectories
@@ -281,8 +276,8 @@ def _trajectories(task, models, dataset, rates, stages):
     linear = _linear(act, X, rates, dataset.trace_ratio)
     linear_test = None if X_test is None else _linear(act, X_test, rates, dataset.trace_ratio, X)
 
-    def predict_linear(at):
-        return predict_gd(linear, y, eta=1.0, steps=at, kernel_test=linear_test)
+    def predict_linear(at, eta=1.0):
+        return predict_gd(linear, y, eta=eta, steps=at, kernel_test=linear_test)
 
     def predict_ntk():
         weighted_test = None if X_test is None else _weighted_ntk(net, X_test, X, rates)
@@ -292,7 +287,8 @@ def _trajectories(task, models, dataset, rates, stages):
         "linear": stages("linear prediction", predict_linear, steps),
         "ntk": stages("NTK prediction", predict_ntk),
     }
-    final = predict_linear([FINAL_STEP])
+    half_stable = largest_stable_rate(float(spectral_norm(linear, seed=task.seed)), len(y)) / 2
+    final = predict_linear([FINAL_STEP], eta=min(half_stable, 1e9))
     train = partial(train_gd, net, X, y, eta1=rates[0], eta2=rates[1])
     seconds = _seconds(train, [1]) * task.steps / 2
     network = stages(f"training ({task.steps} steps, about {seconds:.0f} s)", train, steps=steps, X_test=X_test)
@@ -308,14 +304,12 @@ def _seconds(train, steps) -> float:
     return time.perf_counter() - start
 
 
-def _weighted_ntk(net, X, X2, rates, theta=None) -> KernelOperator:
-    """eta1 Theta_1 + eta2 Theta_2; ``theta`` is their plain sum, reused where the trained layers have one rate."""
-    trained = [(rate, layer) for rate, layer in zip(rates, ("first", "second"), strict=True) if rate > 0]
-    if len({rate for rate, _ in trained}) == 1:
-        layer = "both" if len(trained) == 2 else trained[0][1]
-        return trained[0][0] * (ntk(net, X, X2, layer=layer) if theta is None else theta)
-    first, second = (rate * ntk(net, X, X2, layer=layer) for rate, layer in trained)
-    return first + second
+def _weighted_ntk(net, X, X2, rates) -> KernelOperator:
+    """eta1 Theta_1 + eta2 Theta_2, without a layer whose rate is 0."""
+    first, *rest = (
+        rate * ntk(net, X, X2, layer=layer) for rate, layer in zip(rates, ("first", "second"), strict=True) if rate > 0
+    )
+    return first + rest[0] if rest else first
 
 
 def _part(trajectory: Trajectory, part: str):

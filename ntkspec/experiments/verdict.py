@@ -37,6 +37,8 @@ def _kernel(analysis) -> str:
         return "The linear model is zero for this activation and layer: there is no linear kernel to be close to."
     spectral = float(kernel.gap) / size
     frobenius = float(kernel.gap_frobenius) / float(kernel.theta_lin_frobenius)
+    if spectral < 100 * float(np.finfo(analysis.labels["train"].dtype).eps):
+        return "At initialization the NTK is the linear kernel, up to rounding."
     word = "close to linear" if spectral < 0.1 else "roughly linear" if spectral < 0.5 else "not close to linear"
     return (
         f"At initialization the NTK is {word}: its distance from the linear kernel is {spectral:.1%} of that kernel in "
@@ -59,20 +61,20 @@ def _training(analysis) -> list[str]:
         f"labels' mean square {describe(loosest)}, and by less than {loosest.threshold:.0%} of the linear model's own "
         f"mean square {describe(comparison.agreement[-1])}."
     ]
-    lines.append(_parting(analysis, loosest))
+    lines.append(_parting(analysis, (loosest, comparison.agreement[-1])))
     return lines
 
 
-def _parting(analysis, loosest: Agreement) -> str:
+def _parting(analysis, loosest: tuple[Agreement, Agreement]) -> str:
     """Where the network leaves the linear model: what it does on the training loss that no linear model can."""
     losses, final = analysis.losses["network"]["train"], analysis.final_linear_loss["train"]
     beyond = np.flatnonzero(losses < 0.99 * final)
     if len(beyond):
         return (
             f"From step {analysis.steps[beyond[0]]} on the network's training loss is more than 1 % below {final:.4g}, "
-            f"the least that the linear model can reach: from there on it learns what is not linear."
+            f"the least that the linear model can reach: from there on it fits what that model cannot."
         )
-    if loosest.from_start and loosest.to_end:
+    if all(agreement.to_end for agreement in loosest):
         return (
             f"They had not parted by step {analysis.steps[-1]}, the last one: where the agreement ends was not "
             f"reached; ask for more --steps to see it."
@@ -80,7 +82,13 @@ def _parting(analysis, loosest: Agreement) -> str:
     return "The network's training loss did not fall 1 % below what the linear model can reach within these steps."
 
 
+def _diverges(losses) -> bool:
+    return not np.isfinite(losses).all() or losses[-1] > 10 * losses[0]
+
+
 def _frozen_kernel(analysis) -> str:
+    if _diverges(analysis.losses["ntk"]["train"]):
+        return "The NTK at initialization, kept fixed, diverges at this learning rate."
     part = "test" if "test" in analysis.labels else "train"
     comparison = analysis.comparisons["network-ntk"][part]
     finite = comparison.relative_to_labels[np.isfinite(comparison.relative_to_labels)]  # step 0 always is
@@ -92,7 +100,7 @@ def _frozen_kernel(analysis) -> str:
 
 def _linear_part(analysis) -> str:
     losses, final = analysis.losses["linear"]["train"], analysis.final_linear_loss["train"]
-    if not (math.isfinite(final) and math.isfinite(losses[-1])):
+    if _diverges(losses):
         return "The linear model diverges at this learning rate."
     gain = losses[0] - final
     if not gain > 1e-12 * losses[0]:
@@ -117,6 +125,7 @@ def _assumptions(analysis) -> list[str]:
             f"Outside {name}: n = d^{n_power:.2f} and width = d^{m_power:.2f}, but it assumes n >~ d^(1+alpha) and "
             f"width >~ d^({wide:.0f}+alpha) for an alpha > 0."
         )
+    lines += _rates(analysis, name)
     if analysis.assumption.startswith("none"):
         lines.append(f"Outside Assumption 3.2: {analysis.assumption.removeprefix('none: ')}.")
     off = []
@@ -133,6 +142,21 @@ def _assumptions(analysis) -> list[str]:
             f"The data leave Assumption 3.1: {'; '.join(off)}. The theorems do not speak about them as they are."
         )
     return lines
+
+
+def _rates(analysis, name: str) -> list[str]:
+    """Learning rates and labels that the theorems exclude; "much smaller" is taken as a tenth."""
+    (eta1, eta2), data, off = analysis.rates, analysis.data, []
+    if eta1 > 0.1 * data.d:
+        off.append(f"eta1 = {eta1:.3g} is not << d")
+    if abs(analysis.constants.vartheta0) > 1e-12 and eta2 > 0.1:
+        off.append(f"eta2 = {eta2:.3g} is not << 1, as E[phi(g)] != 0 asks for")
+    elif eta2 > 0.1 * data.d / max(1.0, math.log(data.n)):
+        off.append(f"eta2 = {eta2:.3g} is not << d / log n")
+    largest = float(abs(analysis.labels["train"]).max())
+    if largest > 1:
+        off.append(f"labels reach |y| = {largest:.3g} > 1")
+    return [f"Outside {name}: {'; '.join(off)}."] if off else []
 
 
 def _intervals(analysis) -> list[str]:

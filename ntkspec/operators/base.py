@@ -89,7 +89,10 @@ class KernelOperator:
         return out
 
     def to_dense(self):
-        """The matrix itself, n * n' entries. Cost: n n' tile_flops, half of that where K is symmetric."""
+        """The matrix itself, n * n' entries; of a :class:`Dense` operator its own array.
+
+        Cost: n n' tile_flops, half of that where K is symmetric.
+        """
         matrix = self.engine.xp.empty(self.shape, dtype=self.dtype)
 
         def fill(place):

@@ -39,6 +39,8 @@ def losses(analysis: Analysis) -> Figure:
         for name in ("network", "linear", "ntk"):
             axis.plot(analysis.steps, analysis.losses[name][part], LINES[name], color=COLOURS[name], label=LABELS[name])
         _over_steps(axis, analysis, f"{part} loss (1/2n) Σ (f − y)²")
+        start = analysis.losses["network"][part][0]
+        axis.set_ylim(0, 1.05 * start)  # a diverging model leaves the panel
     axes[0].legend(frameon=False)
     return figure
 
