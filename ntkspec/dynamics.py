@@ -9,7 +9,7 @@ from scipy.linalg import eigh
 
 from ntkspec import checks, planning, progress
 from ntkspec.networks import TwoLayer
-from ntkspec.operators import KernelOperator
+from ntkspec.operators import Dense, KernelOperator
 from ntkspec.spectra import DENSE_SIZE, Lanczos, require_symmetric
 
 # A Krylov basis grows until its error bound is this small against |y| and |u_t|, until it fills this part of the free
@@ -168,9 +168,17 @@ def _predict_dense(kernel, kernel_test, y, eta, steps):
     train = ((learned(rate * values, steps) * target) @ V.T).astype(kernel.dtype)
     test = None
     if kernel_test is not None:
-        dual = ((rate * gain(rate * values, steps) * target) @ V.T).astype(kernel.dtype)
-        test = (kernel_test @ dual.T).T
+        test = _test_outputs(kernel_test, (rate * gain(rate * values, steps) * target) @ V.T)
     return Trajectory(steps, train, test, "dense eigenproblem", np.zeros(len(steps)))
+
+
+def _test_outputs(kernel_test, dual):
+    """K_* alpha for each row alpha of ``dual``; NaN where alpha is past the square root of the largest number."""
+    outputs = np.full((len(dual), kernel_test.shape[0]), np.nan, kernel_test.dtype)
+    followed = (abs(dual) < np.finfo(kernel_test.dtype).max ** 0.5).all(axis=1)
+    if followed.any():
+        outputs[followed] = (kernel_test @ dual[followed].astype(kernel_test.dtype).T).T
+    return outputs
 
 
 def _float64_matrix(kernel):
@@ -199,8 +207,8 @@ def _predict_krylov(kernel, kernel_test, y, eta, steps):
     train = ((weights * learned(rate * theta, steps)) @ S.T).astype(kernel.dtype) @ basis
     test = None
     if kernel_test is not None:
-        dual = ((weights * rate * gain(rate * theta, steps)) @ S.T).astype(kernel.dtype)
-        test = dual @ (kernel_test @ basis.T).T
+        basis_test = Dense(kernel_test @ basis.T)
+        test = _test_outputs(basis_test, (weights * rate * gain(rate * theta, steps)) @ S.T)
     return Trajectory(steps, train, test, f"Krylov ({lanczos.products})", size * error / math.sqrt(len(y)))
 
 

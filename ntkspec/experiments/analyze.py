@@ -168,7 +168,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     warn_if_unstable(rate, float(gap.theta), len(dataset.y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRateWarning)
-        trajectories, final, trained = _trajectories(task, (act, net, rate * theta), dataset, rates, stages)
+        trajectories, final, trained = _trajectories(task, (act, net, theta, gap), dataset, (rate, weights), stages)
     labels = {"train": dataset.y} | ({"test": dataset.y_test} if len(dataset.y_test) else {})
     return Analysis(
         task=task if isinstance(task.activation, str) else replace(task, activation=act.name),
@@ -267,29 +267,22 @@ def _automatic_rate(steps, layers, act, gap, data) -> float:
 
 
 # ------------------------------------------------------------------------------------------------------- trajectories
-def _trajectories(task, models, dataset, rates, stages):
+def _trajectories(task, models, dataset, training, stages):
     """The three trajectories, the limit of the linear one, and the trained network."""
-    act, net, weighted = models
+    (act, net, theta, gap), (rate, weights) = models, training
     X, y = dataset.X, dataset.y
     X_test = dataset.X_test if len(dataset.X_test) else None
     steps = record_steps(task.steps)
-    linear = _linear(act, X, rates, dataset.trace_ratio)
-    linear_test = None if X_test is None else _linear(act, X_test, rates, dataset.trace_ratio, X)
-
-    def predict_linear(at, eta=1.0):
-        return predict_gd(linear, y, eta=eta, steps=at, kernel_test=linear_test)
-
-    def predict_ntk():
-        weighted_test = None if X_test is None else _weighted_ntk(net, X_test, X, rates)
-        return predict_gd(weighted, y, eta=1.0, steps=steps, kernel_test=weighted_test)
-
+    linear = _linear(act, X, weights, dataset.trace_ratio)
+    linear_test = None if X_test is None else _linear(act, X_test, weights, dataset.trace_ratio, X)
+    theta_test = None if X_test is None else _weighted_ntk(net, X_test, X, weights)
     trajectories = {
-        "linear": stages("linear prediction", predict_linear, steps),
-        "ntk": stages("NTK prediction", predict_ntk),
+        "linear": stages("linear prediction", predict_gd, linear, y, eta=rate, steps=steps, kernel_test=linear_test),
+        "ntk": stages("NTK prediction", predict_gd, theta, y, eta=rate, steps=steps, kernel_test=theta_test),
     }
-    half_stable = largest_stable_rate(float(spectral_norm(linear, seed=task.seed)), len(y)) / 2
-    final = predict_linear([FINAL_STEP], eta=min(half_stable, 1e9))
-    train = partial(train_gd, net, X, y, eta1=rates[0], eta2=rates[1])
+    half_stable = min(1e9, largest_stable_rate(float(gap.theta_lin), len(y)) / 2)
+    final = predict_gd(linear, y, eta=half_stable, steps=[FINAL_STEP], kernel_test=linear_test)
+    train = partial(train_gd, net, X, y, eta1=rate * weights[0], eta2=rate * weights[1])
     seconds = _seconds(train, [1]) * task.steps / 2
     network = stages(f"training ({task.steps} steps, about {seconds:.0f} s)", train, steps=steps, X_test=X_test)
     trajectories["network"] = replace(network, network=None)
