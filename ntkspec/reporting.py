@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ntkspec.experiments.analyze import FINAL_STEP, Analysis, Comparison
+from ntkspec.experiments.analyze import Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
 from ntkspec.norms import Estimate
 
@@ -58,7 +58,7 @@ def _setting(analysis) -> list[str]:
         ("test points", f"{tests}" if tests else "none: no statement on test data"),
     ]
     prediction = analysis.trajectories["ntk"]
-    pairs += [("NTK prediction", f"{prediction.method}, truncation error at most {prediction.error.max():.1e}")]
+    pairs += [("NTK prediction", f"{prediction.method}, truncation error {prediction.error.max():.1e}")]
     pairs += [(name, str(value)) for name, value in analysis.dataset["meta"].items() if name in ("labels", "source")]
     return _rows(pairs)
 
@@ -138,7 +138,7 @@ def _losses(analysis) -> list[str]:
     return [
         head,
         *lines,
-        f"  least loss of the linear model ({FINAL_STEP:.0e} steps at half its largest stable rate): {limit}",
+        f"  least loss of the linear model (least squares): {limit}",
     ]
 
 

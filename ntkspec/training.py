@@ -22,7 +22,7 @@ def train_gd(net: TwoLayer, X, y, *, eta1: float, eta2: float, steps, X_test=Non
     is ``.network``. The dtype is that of X and the network together. Each step is one pass over blocks of rows that
     stay in cache. Where the outputs are no longer finite, training stops with a RuntimeWarning that names the step,
     the records from there on are NaN, and ``.network`` is the last one with finite outputs.
-    Cost: 6 n m d flops a step (4 where one layer is trained), no (n, m) arrays. Raises ValueError / TypeError.
+    Cost: 4 n m d flops a step (2 where only the second layer is trained), no (n, m) arrays.
     """
     if not isinstance(net, TwoLayer):
         raise TypeError(f"net is a {type(net).__name__}, but an ntkspec.TwoLayer is needed")

@@ -176,6 +176,27 @@ def test_an_unstable_rate_is_followed_with_a_warning_that_names_the_threshold(me
     assert found.train == pytest.approx(train, rel=1e-8)
 
 
+def test_a_krylov_prediction_past_the_stable_rate_ends():
+    """Outputs grow to infinity; the basis need not grow with them."""
+    X, X_test, y, net = setting(1700, 6, m=20)
+    kernel = ns.ntk(net, X)
+    eta = 1.5 * largest_stable_rate(float(ns.spectral_norm(kernel)), 1700)
+    with pytest.warns(UnstableRateWarning):
+        found = ns.predict_gd(kernel, y, eta=eta, steps=[0, 1, 30, 3000], kernel_test=ns.ntk(net, X_test, X))
+    assert int(found.method.strip("Krylov ()")) < 200
+    train, test = naive.kernel_descent(kernel.to_dense(), ns.ntk(net, X_test, X).to_dense(), y, eta, [0, 1, 30])
+    assert found.train[:3] == pytest.approx(train, rel=1e-6, abs=1e-8)
+    assert found.test[:3] == pytest.approx(test, rel=1e-5, abs=1e-5)
+    assert np.isnan(found.test[3]).all()
+
+
+def test_a_negative_eigenvalue_that_shows_is_warned_of():
+    kernel = Dense(np.diag([1.0, -0.01]), symmetric=True)
+    with pytest.warns(RuntimeWarning, match=r"the kernel has the eigenvalue -0.01 < 0, whose part of y grows by exp"):
+        found = ns.predict_gd(kernel, np.ones(2), eta=1.0, steps=[1000])
+    assert found.train[0] == pytest.approx([1, 1 - 1.005**1000])
+
+
 def test_zero_labels_and_zero_kernels_stay_zero(method):
     X, X_test, _, net = setting(12, 3)
     found = ns.predict_gd(ns.ntk(net, X), np.zeros(12), eta=1, steps=[0, 9], kernel_test=ns.ntk(net, X_test, X))

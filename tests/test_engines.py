@@ -1,5 +1,8 @@
 """The CPU engine: erf, tiles, sums and the worker pool."""
 
+import threading
+import time
+
 import mpmath
 import numpy as np
 import pytest
@@ -103,3 +106,50 @@ def test_bits_are_packed_unpacked_and_counted_exactly(shape):
     counts = cpu.count_common(words, other_words, np.float32)
     assert counts.dtype == np.float32
     assert np.array_equal(counts, mask.astype(int) @ other.T.astype(int))
+
+
+def blas_threads():
+    return [library["num_threads"] for library in cpu._blas().info()]
+
+
+def test_blas_gets_its_threads_back_after_errors_and_overlapping_runs():
+    before = blas_threads()
+    assert cpu.run(lambda _: set(blas_threads()), range(3)) == [{1}] * 3
+    with pytest.raises(ZeroDivisionError):
+        cpu.run(lambda item: 1 / item, [1, 0, 2])
+    assert blas_threads() == before
+    users = [threading.Thread(target=cpu.run, args=(lambda _: time.sleep(0.05), range(4 + k))) for k in range(3)]
+    for user in users:
+        user.start()
+        time.sleep(0.02)
+    for user in users:
+        user.join()
+    assert blas_threads() == before
+
+
+def test_nothing_runs_on_after_an_error():
+    ended = []
+
+    def task(item):
+        if item == 0:
+            raise ValueError("first")
+        time.sleep(0.05)
+        ended.append(item)
+
+    with pytest.raises(ValueError, match="first"):
+        cpu.run(task, range(6))
+    seen = len(ended)
+    time.sleep(0.15)
+    assert len(ended) == seen
+
+
+def test_loops_are_compiled_where_no_cache_can_be_written(monkeypatch):
+    real = cpu.numba.njit
+
+    def refuse(*arguments, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(cpu.numba, "njit", refuse)
+    assert cpu._compiled(lambda x: x + 1)(2) == 3

@@ -48,6 +48,8 @@ def test_odd_widths_and_misfits_are_refused():
         ValueError, match="width=7, but equation \\(3\\) pairs the neurons: use an even width such as 8"
     ):
         ns.TwoLayer.symmetric(3, 7, "erf")
+    with pytest.raises(TypeError, match="dtype=int64, but the weights of a network are float32 or float64"):
+        ns.TwoLayer.symmetric(3, 8, "erf", dtype=np.int64)
     with pytest.raises(ValueError, match="width=0"):
         ns.TwoLayer.random(3, 0, "erf")
     with pytest.raises(ValueError, match="second='uniform'"):

@@ -124,7 +124,7 @@ def blocks(share: slice, width: int) -> list[slice]:
 
 # ------------------------------------------------------------------------------------------------------------ tiles
 def add_product(out, A, B, scale: float) -> None:
-    """``out += scale * A @ B.T``; through one temporary, because SciPy's gemm would hold the GIL."""
+    """``out += scale * A @ B.T``; through one temporary, so that ``out`` may have any layout."""
     _add_scaled(out, A @ B.T, scale)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
-from scipy.linalg import eigvalsh
+from scipy.linalg import eigvalsh, lstsq
 
 from ntkspec import checks, planning
 from ntkspec.activations import Activation, Constants, activation
@@ -27,9 +27,7 @@ from ntkspec.training import train_gd
 
 THRESHOLDS = (0.01, 0.05, 0.10)
 RECORDS = 80
-# Where the linear model is taken to have converged; later, only directions within rounding of the null space move.
-FINAL_STEP = 10**9
-MOST_STEPS, LEAST_STEPS, FLOPS_FOR_STEPS = 3000, 100, 5e13
+MOST_STEPS, LEAST_STEPS, FLOPS_FOR_STEPS = 3000, 100, 1e14 / 3
 # The automatic learning rate: the average linear mode passes this many e-folds in this part of the steps, ...
 E_FOLDS, PART_OF_STEPS = 5.0, 1 / 3
 # ... at most this part of the largest stable rate.
@@ -41,7 +39,7 @@ class AnalyzeTask:
     """The settings of one analysis.
 
     eta1 = eta2 = None chooses the learning rate (equation (4)) from the kernel; steps = 0 takes 3000 steps, or as
-    many (at least 100) as 5e13 flops train, some minutes on two cores.
+    many (at least 100) as 3.3e13 flops train, some minutes on two cores.
     """
 
     activation: str | Activation = "erf"
@@ -149,7 +147,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     """Compare network, NTK and linear model on a data set; ``report`` is told what comes next.
 
     Network: equation (3) with the width, activation and seed of the task, in the dtype of the data.
-    Cost: mainly training, 6 n m d flops a step, and the norms, n² (m + d) flops. Raises ValueError / TypeError.
+    Cost: mainly training, 4 n m d flops a step, and the norms, n² (m + d) flops. Raises ValueError / TypeError.
     """
     check_task(task)
     task = _with_steps(task, dataset)
@@ -168,7 +166,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     warn_if_unstable(rate, float(gap.theta), len(dataset.y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRateWarning)
-        trajectories, final, trained = _trajectories(task, (act, net, theta, gap), dataset, (rate, weights), stages)
+        trajectories, final, trained = _trajectories(task, (act, net, theta), dataset, (rate, weights), stages)
     labels = {"train": dataset.y} | ({"test": dataset.y_test} if len(dataset.y_test) else {})
     return Analysis(
         task=task if isinstance(task.activation, str) else replace(task, activation=act.name),
@@ -218,7 +216,7 @@ def _check_dataset(dataset: Dataset) -> None:
 
 def _with_steps(task: AnalyzeTask, dataset: Dataset) -> AnalyzeTask:
     """The task itself, or with the number of steps that the flops allow where it leaves that open."""
-    allowed = int(FLOPS_FOR_STEPS / (6 * dataset.X.size * task.width))
+    allowed = int(FLOPS_FOR_STEPS / (4 * dataset.X.size * task.width))
     return task if task.steps else replace(task, steps=min(MOST_STEPS, max(LEAST_STEPS, allowed)))
 
 
@@ -230,7 +228,7 @@ def _check_memory(task: AnalyzeTask, dataset: Dataset) -> None:
 
 
 # --------------------------------------------------------------------------------------------------- kernels and rates
-def _linear(act: Activation, X, weights, trace_ratio, X2=None) -> KernelOperator:
+def _linear(act: Activation, X, weights, trace_ratio, X2=None) -> Gram:
     psi = linear_features(act, X, weights, trace_ratio)
     return Gram(psi, None if X2 is None else linear_features(act, X2, weights, trace_ratio))
 
@@ -269,7 +267,7 @@ def _automatic_rate(steps, layers, act, gap, data) -> float:
 # ------------------------------------------------------------------------------------------------------- trajectories
 def _trajectories(task, models, dataset, training, stages):
     """The three trajectories, the limit of the linear one, and the trained network."""
-    (act, net, theta, gap), (rate, weights) = models, training
+    (act, net, theta), (rate, weights) = models, training
     X, y = dataset.X, dataset.y
     X_test = dataset.X_test if len(dataset.X_test) else None
     steps = record_steps(task.steps)
@@ -280,13 +278,27 @@ def _trajectories(task, models, dataset, training, stages):
         "linear": stages("linear prediction", predict_gd, linear, y, eta=rate, steps=steps, kernel_test=linear_test),
         "ntk": stages("NTK prediction", predict_gd, theta, y, eta=rate, steps=steps, kernel_test=theta_test),
     }
-    half_stable = min(1e9, largest_stable_rate(float(gap.theta_lin), len(y)) / 2)
-    final = predict_gd(linear, y, eta=half_stable, steps=[FINAL_STEP], kernel_test=linear_test)
+    final = _least_squares(linear, y, linear_test)
     train = partial(train_gd, net, X, y, eta1=rate * weights[0], eta2=rate * weights[1])
     seconds = _seconds(train, [1]) * task.steps / 2
     network = stages(f"training ({task.steps} steps, about {seconds:.0f} s)", train, steps=steps, X_test=X_test)
     trajectories["network"] = replace(network, network=None)
     return trajectories, final, network.network
+
+
+def _least_squares(linear: Gram, y, linear_test: Gram | None) -> Trajectory:
+    """Where gradient descent on the linear model ends: its least-squares solution of least norm, in float64.
+
+    Singular values below 10 eps of the data's dtype, relative to the largest, count as zero.
+    """
+    F = linear.F.astype(np.float64, copy=False)
+    coefficients = lstsq(
+        F, y.astype(np.float64, copy=False), 10 * float(np.finfo(linear.dtype).eps), lapack_driver="gelsy"
+    )[0]
+    test = linear_test.F.astype(np.float64, copy=False) @ coefficients if linear_test else None
+    return Trajectory(
+        np.array([-1]), (F @ coefficients)[None], None if test is None else test[None], "least squares", np.zeros(1)
+    )
 
 
 def _seconds(train, steps) -> float:

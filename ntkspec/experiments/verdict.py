@@ -68,11 +68,11 @@ def _training(analysis) -> list[str]:
 def _parting(analysis, loosest: tuple[Agreement, Agreement]) -> str:
     """Where the network leaves the linear model: what it does on the training loss that no linear model can."""
     losses, final = analysis.losses["network"]["train"], analysis.final_linear_loss["train"]
-    beyond = np.flatnonzero(losses < 0.99 * final)
-    if len(beyond):
+    short = np.flatnonzero(~(losses < 0.99 * final))  # never empty: step 0 is no better than the linear model
+    if short[-1] + 1 < len(losses):
         return (
-            f"From step {analysis.steps[beyond[0]]} on the network's training loss is more than 1 % below {final:.4g}, "
-            f"the least that the linear model can reach: from there on it fits what that model cannot."
+            f"From step {analysis.steps[short[-1] + 1]} on the network's training loss is more than 1 % below "
+            f"{final:.4g}, the least that the linear model can reach: from there on it fits what that model cannot."
         )
     if all(agreement.to_end for agreement in loosest):
         return (
@@ -82,12 +82,13 @@ def _parting(analysis, loosest: tuple[Agreement, Agreement]) -> str:
     return "The network's training loss did not fall 1 % below what the linear model can reach within these steps."
 
 
-def _diverges(losses) -> bool:
-    return not np.isfinite(losses).all() or losses[-1] > 10 * losses[0]
+def _diverges(analysis, norm) -> bool:
+    """Whether the rate is past the largest stable one of a kernel with that norm."""
+    return max(analysis.rates) * float(norm) > 2 * analysis.data.n
 
 
 def _frozen_kernel(analysis) -> str:
-    if _diverges(analysis.losses["ntk"]["train"]):
+    if _diverges(analysis, analysis.kernel.theta):
         return "The NTK at initialization, kept fixed, diverges at this learning rate."
     part = "test" if "test" in analysis.labels else "train"
     comparison = analysis.comparisons["network-ntk"][part]
@@ -100,7 +101,7 @@ def _frozen_kernel(analysis) -> str:
 
 def _linear_part(analysis) -> str:
     losses, final = analysis.losses["linear"]["train"], analysis.final_linear_loss["train"]
-    if _diverges(losses):
+    if _diverges(analysis, analysis.kernel.theta_lin):
         return "The linear model diverges at this learning rate."
     gain = losses[0] - final
     if not gain > 1e-12 * losses[0]:
