@@ -10,8 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from ntkspec import activations, assumptions, cli, datasets, dynamics, norms, storage
-from ntkspec.experiments import agreement
+from ntkspec import cli, datasets, storage
 from ntkspec.experiments import analyze as analysis_module
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
 from ntkspec.plotting import analysis as plotting
@@ -19,10 +18,6 @@ from ntkspec.reporting import report
 
 SMALL = {"--n": "200", "--d": "8", "--n-test": "50", "--width": "16", "--steps": "20"}
 FROM_FILE = {"--width": "16", "--steps": "20"}
-TYPES = (
-    *(analysis_module.Analysis, analysis_module.AnalyzeTask, analysis_module.KernelGap, analysis_module.Comparison),
-    *(agreement.Agreement, assumptions.DataSummary, activations.Constants, norms.Estimate, dynamics.Trajectory),
-)
 FIGURES = {"losses.png", "outputs.png", "discrepancy.png", "eigenvalues.png"}
 
 
@@ -53,7 +48,7 @@ def run(arguments):
 
 
 def read(folder):
-    return storage.read(folder / "analysis.h5", kind="analyze", types=TYPES)
+    return storage.read(folder / "analysis.h5", kind="analyze", types=analysis_module.RECORD_TYPES)
 
 
 @pytest.fixture(scope="module")

@@ -160,13 +160,16 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     )
     weights = _weights(task)
     theta = planning.prepare(stages("kernel", _weighted_ntk, net, dataset.X, None, weights), 400)
-    gap = stages("norms", _gap, theta, _linear(act, dataset.X, weights, dataset.trace_ratio), task.seed)
+    linear = _linear(act, dataset.X, weights, dataset.trace_ratio)
+    gap = stages("norms", _gap, theta, linear, task.seed)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, sum(weights), act, gap, data)
     rates = (rate * weights[0], rate * weights[1])
     warn_if_unstable(rate, float(gap.theta), len(dataset.y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRateWarning)
-        trajectories, final, trained = _trajectories(task, (act, net, theta), dataset, (rate, weights), stages)
+        trajectories, linear_test, trained = _trajectories(
+            task, (act, net, theta, linear), dataset, (rate, weights), stages
+        )
     labels = {"train": dataset.y} | ({"test": dataset.y_test} if len(dataset.y_test) else {})
     return Analysis(
         task=task if isinstance(task.activation, str) else replace(task, activation=act.name),
@@ -181,7 +184,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         labels=labels,
         trajectories=trajectories,
         losses=_losses(trajectories, labels),
-        final_linear_loss={part: float(loss(_part(final, part), y)[0]) for part, y in labels.items()},
+        final_linear_loss=_least_linear_loss(linear, linear_test, labels),
         comparisons=_compare(trajectories, labels),
         weights={"W_initial": net.W, "v_initial": net.v, "W": trained.W, "v": trained.v},
         timings=stages.seconds,
@@ -266,39 +269,36 @@ def _automatic_rate(steps, layers, act, gap, data) -> float:
 
 # ------------------------------------------------------------------------------------------------------- trajectories
 def _trajectories(task, models, dataset, training, stages):
-    """The three trajectories, the limit of the linear one, and the trained network."""
-    (act, net, theta), (rate, weights) = models, training
+    """The three trajectories, the linear kernel of the test points, and the trained network."""
+    (act, net, theta, linear), (rate, weights) = models, training
     X, y = dataset.X, dataset.y
     X_test = dataset.X_test if len(dataset.X_test) else None
     steps = record_steps(task.steps)
-    linear = _linear(act, X, weights, dataset.trace_ratio)
     linear_test = None if X_test is None else _linear(act, X_test, weights, dataset.trace_ratio, X)
     theta_test = None if X_test is None else _weighted_ntk(net, X_test, X, weights)
     trajectories = {
         "linear": stages("linear prediction", predict_gd, linear, y, eta=rate, steps=steps, kernel_test=linear_test),
         "ntk": stages("NTK prediction", predict_gd, theta, y, eta=rate, steps=steps, kernel_test=theta_test),
     }
-    final = _least_squares(linear, y, linear_test)
     train = partial(train_gd, net, X, y, eta1=rate * weights[0], eta2=rate * weights[1])
     seconds = _seconds(train, [1]) * task.steps / 2
     network = stages(f"training ({task.steps} steps, about {seconds:.0f} s)", train, steps=steps, X_test=X_test)
     trajectories["network"] = replace(network, network=None)
-    return trajectories, final, network.network
+    return trajectories, linear_test, network.network
 
 
-def _least_squares(linear: Gram, y, linear_test: Gram | None) -> Trajectory:
-    """Where gradient descent on the linear model ends: its least-squares solution of least norm, in float64.
+def _least_linear_loss(linear: Gram, linear_test: Gram | None, labels) -> dict:
+    """Losses where gradient descent on the linear model ends: the least-squares solution of least norm, in float64.
 
     Singular values below 10 eps of the data's dtype, relative to the largest, count as zero.
     """
-    F = linear.F.astype(np.float64, copy=False)
-    coefficients = lstsq(
-        F, y.astype(np.float64, copy=False), 10 * float(np.finfo(linear.dtype).eps), lapack_driver="gelsy"
-    )[0]
-    test = linear_test.F.astype(np.float64, copy=False) @ coefficients if linear_test else None
-    return Trajectory(
-        np.array([-1]), (F @ coefficients)[None], None if test is None else test[None], "least squares", np.zeros(1)
+    cutoff = 10 * float(np.finfo(linear.dtype).eps)
+    features = {"train": linear.F} | ({} if linear_test is None else {"test": linear_test.F})
+    features, labels = (
+        {part: array.astype(np.float64, copy=False) for part, array in arrays.items()} for arrays in (features, labels)
     )
+    coefficients = lstsq(features["train"], labels["train"], cutoff, lapack_driver="gelsy")[0]
+    return {part: float(loss([F @ coefficients], labels[part])[0]) for part, F in features.items()}
 
 
 def _seconds(train, steps) -> float:
