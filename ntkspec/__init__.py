@@ -13,6 +13,8 @@ _HOMES = {
     "ntk": "kernels",
     "linear_kernel": "kernels",
     "KernelOperator": "operators",
+    "Plan": "planning",
+    "plan": "planning",
     "Estimate": "norms",
     "spectral_norm": "norms",
     "frobenius_norm": "norms",

@@ -86,3 +86,10 @@ def one_of(value, name: str, allowed: Sequence):
     if value not in allowed:
         raise ValueError(f"{name}={value!r}, but one of {', '.join(map(repr, allowed))} is needed")
     return value
+
+
+def memory(needed: float, engine, what: str, advice: str) -> None:
+    """Refuse, with numbers, what cannot fit into the free memory."""
+    free = engine.free_memory()
+    if needed > free:
+        raise ValueError(f"{what} needs {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free; {advice}")

@@ -219,12 +219,12 @@ def _krylov_basis(kernel, y, rate, steps):
     every later step shrinks what was missed. With rate T's diagonal at most 1, (I - rate T)^s has entries of constant
     sign, so the sum over s < t is rate beta_k |e_kᵀ g_t(T) e_1|, g_t = gain: a bound while rate lambda_max <= 1.
     """
-    kernel = planning.prepare(kernel, 300)
+    kernel, _ = planning.prepare(kernel, 300)
     n, tolerance = kernel.shape[0], KRYLOV_TOLERANCE[kernel.dtype.char]
     fitting = int(KRYLOV_MEMORY_SHARE * kernel.engine.free_memory() / (n * kernel.dtype.itemsize))
     most = min(n, KRYLOV_MOST, max(50, fitting))
     lanczos = Lanczos(kernel, y)
-    with progress.bar(text="prediction (products)") as bar:
+    with kernel.engine.one_blas_thread(), progress.bar(text="prediction (products)") as bar:
         while True:
             before = lanczos.products
             lanczos.extend(min(10 + before // 10, most - before))

@@ -1,57 +1,96 @@
 """Dense or factored: which form of a kernel answers a number of products sooner, and whether it fits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ntkspec.operators import Dense, KernelOperator
+from ntkspec import checks
+from ntkspec.operators import Dense, KernelOperator, Triangle, Work, form
 
-# Reading one entry of a stored matrix takes about as long as this many gemm flops (measured on two AVX-512 cores:
-# 80 GF/s against 1.3e9 float64 entries/s in a matrix-vector product; the ratio is about the same in float32).
-ENTRY_IN_FLOPS = 64.0
-# A stored matrix takes at most this part of the free memory.
-MEMORY_SHARE = 0.5
+METHODS = ("dense", "factored")
+# A stored matrix that was not asked for by name takes at most this part of the free memory.
+MEMORY_SHARE = 0.7
+# Work that takes longer than this at nominal rates is worth measuring the machine's own (0.2 s, once).
+WORTH_MEASURING = 1.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the products with a kernel will be computed: ``method`` is "dense" or "factored"."""
+    """How products with a kernel will be computed, and the forecast.
+
+    method : "dense" (one triangle is formed and stored) or "factored" (products with the factors).
+    bytes : of the stored triangle, 0 where factored. build : seconds to form it. each : seconds for one product.
+    products : how many are expected. reason : why this method. ``str(plan)`` says all of it.
+    """
 
     method: str
     bytes: int
-    flops: float
+    build: float
+    each: float
+    products: int
     reason: str
 
+    @property
+    def seconds(self) -> float:
+        """The forecast for everything."""
+        return self.build + self.products * self.each
 
-def plan(operator: KernelOperator, products: int) -> Plan:
-    """Choose the cheaper form of a symmetric kernel for about ``products`` products with single vectors.
+    def __str__(self) -> str:
+        stored = f", {self.bytes / 1e9:.3g} GB, formed in {self.build:.2g} s" if self.bytes else ""
+        time = f"about {self.seconds:.2g} s for {self.products} products of {self.each:.2g} s"
+        return f"{self.method} ({self.reason}){stored}: {time}"
 
-    Dense costs n² / 2 tile_flops once and reads n² entries for each product; factored costs product_flops for each.
+
+def plan(operator: KernelOperator, products: int = 60, *, method: str | None = None) -> Plan:
+    """Choose the form of a symmetric kernel that answers about ``products`` products with single vectors sooner.
+
+    Dense forms one triangle, n² / 2 entries, and reads it for each product; factored costs ``product_work`` for each.
+    The seconds are those of this machine: its rates are measured where the work is worth it. ``method`` overrides the
+    choice. Raises ValueError with numbers where the triangle that ``method`` asks for does not fit.
     """
-    n, columns = operator.shape
-    entries = n * columns
-    build = entries * operator.tile_flops / (2 if operator.symmetric else 1)
-    dense = build + products * entries * ENTRY_IN_FLOPS
-    factored = products * operator.product_flops
-    size, free = entries * operator.dtype.itemsize, operator.engine.free_memory()
-    if factored <= dense:
-        return Plan("factored", 0, factored, "fewer operations")
+    if method is not None:
+        checks.one_of(method, "method", METHODS)
+    n, stored = operator.shape[0], isinstance(operator, Dense | Triangle)
+    tiles, side, _ = Triangle.layout(n)
+    size = tiles * side**2 * operator.dtype.itemsize
+    build, each = tiles * side**2 * operator.tile_work, Work(bytes=float(size))
+    seconds = _clock(operator, build + products * each, products * operator.product_work)
+    if stored:
+        return Plan("dense", 0, 0.0, seconds(operator.product_work), products, "already stored")
+    factored = Plan("factored", 0, 0.0, seconds(operator.product_work), products, "as asked for")
+    dense = Plan("dense", size, seconds(build), seconds(each), products, "as asked for")
+    free = operator.engine.free_memory()
+    if method == "dense":
+        _require(size, free, operator)
+        return dense
+    if method == "factored":
+        return factored
+    if factored.seconds <= dense.seconds:
+        return _because(factored, f"sooner than the {dense.seconds:.2g} s of a stored matrix")
     if size > MEMORY_SHARE * free:
-        reason = f"the matrix would take {size / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free"
-        return Plan("factored", 0, factored, reason)
-    return Plan("dense", size, dense, "fewer operations")
+        return _because(factored, f"one triangle would take {size / 1e9:.3g} of {free / 1e9:.3g} GB that are free")
+    return _because(dense, f"sooner than the {factored.seconds:.2g} s of factored products")
 
 
-def prepare(operator: KernelOperator, products: int) -> KernelOperator:
-    """The operator itself, or its stored matrix where :func:`plan` finds that cheaper."""
-    if isinstance(operator, Dense) or plan(operator, products).method == "factored":
-        return operator
-    return Dense(operator.to_dense(), symmetric=operator.symmetric)
+def prepare(operator: KernelOperator, products: int, *, method: str | None = None) -> tuple[KernelOperator, Plan]:
+    """The operator itself, or its stored triangle where :func:`plan` finds that better; and the plan."""
+    chosen = plan(operator, products, method=method)
+    return (form(operator) if chosen.bytes else operator), chosen
 
 
-def require_memory(needed: float, engine, what: str) -> None:
-    """Refuse, with numbers, what cannot fit into the free memory."""
-    free = engine.free_memory()
-    if needed > free:
+def _clock(operator, *works):
+    """Work to seconds: at nominal rates where all choices are small, else at the rates measured on this machine."""
+    if min(work.nominal_seconds for work in works) < WORTH_MEASURING:
+        return lambda work: work.nominal_seconds
+    rates = operator.engine.rates(operator.dtype.char)
+    return lambda work: work.seconds(rates)
+
+
+def _because(chosen: Plan, reason: str) -> Plan:
+    return replace(chosen, reason=reason)
+
+
+def _require(size: int, free: int, operator) -> None:
+    if size > free:
         raise ValueError(
-            f"{what} needs {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free; take fewer points, a smaller width "
-            f"or float32"
+            f"dense kernel of n = {operator.shape[0]:,} in {operator.dtype} needs {size / 1e9:.3g} GB as one triangle; "
+            f"{free / 1e9:.3g} GB are free; use method='factored', or save_kernel to keep it on disk"
         )

@@ -145,10 +145,10 @@ def eigsh(operator: KernelOperator, k: int, *, which: str = "LM", rtol: float = 
 
 def _converge(operator, k, which, rtol, seed):
     """Extend, and restart in what is left where a Krylov space is exhausted, until k pairs are settled."""
-    operator = planning.prepare(operator, 4 * k + 50)
+    operator, _ = planning.prepare(operator, 4 * k + 50)
     limit = min(operator.shape[0], 40 * k + 400)
     lanczos = Lanczos(operator, random_start(operator, seed))
-    with progress.bar(text="eigenpairs (products)") as bar:
+    with operator.engine.one_blas_thread(), progress.bar(text="eigenpairs (products)") as bar:
         while True:
             before = lanczos.products
             lanczos.extend(min(max(10, k // 2), limit - before))

@@ -12,7 +12,7 @@ import naive
 import ntkspec as ns
 from ntkspec import dynamics
 from ntkspec.dynamics import UnstableRateWarning, gain, largest_stable_rate, learned
-from ntkspec.kernels import linear_features
+from ntkspec.kernels import weighted_linear_kernel
 from ntkspec.operators import Dense, Gram
 
 STEPS = [0, 1, 2, 3, 7, 20, 50, 121]
@@ -113,8 +113,8 @@ def test_unequal_rates_are_a_weighted_kernel():
     assert found.test == pytest.approx(test, abs=1e-10)
     act = ns.activation("relu")
     one, two = (ns.linear_kernel(act, X, layer=layer) for layer in ("first", "second"))
-    psi = linear_features(act, X, (eta1, eta2), ns.trace_ratio(X))
-    assert Gram(psi).to_dense() == pytest.approx((eta1 * one + eta2 * two).to_dense(), abs=1e-14)
+    weighted = weighted_linear_kernel(act, X, weights=(eta1, eta2), trace_ratio=ns.trace_ratio(X))
+    assert weighted.to_dense() == pytest.approx((eta1 * one + eta2 * two).to_dense(), abs=1e-14)
 
 
 def test_the_krylov_error_bound_holds_and_is_not_idle(monkeypatch):

@@ -1,5 +1,7 @@
 """The CPU engine: erf, tiles, sums and the worker pool."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -7,7 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from ntkspec.engines import cpu, engine_of
+from ntkspec.engines import compiling, cpu, engine_of
 
 
 def ulps(values, exact):
@@ -51,14 +53,20 @@ def test_erf_takes_strided_and_read_only_arrays():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("strided", [False, True])
-def test_add_product_adds_in_place(dtype, strided):
+def test_tiles_are_added_and_transposed_in_place(dtype, strided):
     rng = np.random.default_rng(1)
-    A, B = (rng.standard_normal((2 * n, 6)).astype(dtype) for n in (5, 7))
-    A, B = (A[::2, ::2], B[::2, ::2]) if strided else (A[:5], B[:7])
-    out = rng.standard_normal((5, 7)).astype(dtype)
-    expected = out + 0.5 * A.astype(float) @ B.T
-    cpu.add_product(out, A, B, 0.5)
-    assert np.abs(out - expected).max() < 20 * np.finfo(dtype).eps
+    whole = [rng.standard_normal((70, 94)).astype(dtype) for _ in range(3)]
+    out, P, Q = (array[::2, ::2] if strided else array[:35, :47] for array in whole)
+    expected = out + 0.5 * P.astype(float) - 2.0 * P.astype(float) * Q
+    cpu.add_scaled(out, P, 0.5)
+    cpu.add_hadamard(out, P, Q, -2.0)
+    assert np.abs(out - expected).max() < 40 * np.finfo(dtype).eps
+    expected, F, GT = out + 1.5 * P[:, :3].astype(float) @ Q[:3], P[:, :3], Q[:3]
+    cpu.add_thin(out, F, GT, 1.5)
+    assert np.abs(out - expected).max() < 100 * np.finfo(dtype).eps
+    turned = np.empty((47, 35), dtype)
+    cpu.copy_transposed(turned, P)
+    assert np.array_equal(turned, P.T)
 
 
 def test_sum_of_squares_is_accumulated_in_float64():
@@ -97,15 +105,44 @@ def test_arrays_of_an_unknown_device_are_refused():
         engine_of(np.zeros(1), Array())
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 63), (4, 64), (5, 65), (7, 256), (9, 1000)])
-def test_bits_are_packed_unpacked_and_counted_exactly(shape):
+@pytest.mark.parametrize("shape", [(1, 1), (3, 63), (4, 64), (5, 65), (7, 256), (9, 1000), (33, 4160)])
+@pytest.mark.parametrize("values", [(0.0, 1.0), (-0.25, 1.0)])
+def test_bits_are_packed_unpacked_and_counted_exactly(shape, values):
     rng = np.random.default_rng(shape)
-    mask, other = rng.random(shape) < 0.5, rng.random((6, shape[1])) < 0.5
-    words, other_words = cpu.pack_bits(mask), cpu.pack_bits(other)
-    assert np.array_equal(cpu.unpack_bits(words, shape[1]), mask)
-    counts = cpu.count_common(words, other_words, np.float32)
+    masks = rng.random(shape) < 0.5, rng.random((19, shape[1])) < 0.5
+    packed = []
+    for mask in masks:
+        words = cpu.empty_bits(*mask.shape)
+        cpu.pack_bits(words, np.where(mask, *values[::-1]).astype(np.float32), values[1])
+        assert words.shape == (len(mask), -(-shape[1] // 64))
+        assert np.array_equal(cpu.unpack_bits(words, shape[1], (0.0, 1.0), np.float64), mask)
+        assert np.array_equal(cpu.unpack_bits(words, shape[1], (-2.0, 3.0), np.float32), np.where(mask, 3, -2))
+        assert np.array_equal(cpu.count_ones(words), mask.sum(axis=1))
+        packed.append(words)
+    counts = cpu.count_common(*packed, np.float32)
     assert counts.dtype == np.float32
-    assert np.array_equal(counts, mask.astype(int) @ other.T.astype(int))
+    assert np.array_equal(counts, masks[0].astype(int) @ masks[1].T.astype(int))
+
+
+def test_bits_take_rows_of_any_stride():
+    words = np.random.default_rng(0).integers(0, 2**63, (40, 6), dtype=np.uint64)
+    assert np.array_equal(
+        cpu.count_common(words[::2, ::2], words[1::2, 1::2], np.float64),
+        cpu.count_common(words[::2, ::2].copy(), words[1::2, 1::2].copy(), np.float64),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_rates_are_measured_once_and_are_plausible(dtype):
+    rates = cpu.rates(dtype)
+    assert rates is cpu.rates(dtype)
+    assert all(1e7 < rate < 1e15 for rate in (rates.flops, rates.words, rates.entries, rates.bytes))
+
+
+def test_the_pool_has_all_workers_even_where_blas_is_limited_first():
+    code = "from ntkspec.engines import cpu; n = cpu._blas().info()[0]['num_threads']; cpu.run(str, [1, 2]); "
+    code += "assert cpu._pool()._max_workers == n == cpu.workers()"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def blas_threads():
@@ -144,12 +181,12 @@ def test_nothing_runs_on_after_an_error():
 
 
 def test_loops_are_compiled_where_no_cache_can_be_written(monkeypatch):
-    real = cpu.numba.njit
+    real = compiling.numba.njit
 
     def refuse(*arguments, cache=False, **options):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(cpu.numba, "njit", refuse)
-    assert cpu._compiled(lambda x: x + 1)(2) == 3
+    monkeypatch.setattr(compiling.numba, "njit", refuse)
+    assert compiling.compiled(lambda x: x + 1)(2) == 3

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkspec.engines import cpu
-from ntkspec.operators import Bits, Dense, Gram, HadamardGram, KernelOperator, base
+from ntkspec.operators import Bits, Dense, Gram, HadamardGram, KernelOperator, base, form
 
 SIZES = [
     (1, 1, 1),
@@ -37,10 +37,16 @@ def hadamard_wide_data(n, d, m, dtype):
     return hadamard(n, m + 20, d, dtype)
 
 
+def packed_bits(D, values, dtype):
+    words = cpu.empty_bits(*D.shape)
+    cpu.pack_bits(words, D, values[1])
+    return Bits(words, D.shape[1], values, np.dtype(dtype))
+
+
 def bits(n, d, m, dtype, values=(0.0, 1.0)):
-    mask, X = draw(n, m) > 0.3, draw(n, d, dtype=dtype, seed=1)
-    D = np.where(mask, *values[::-1])
-    packed = Bits(cpu.pack_bits(mask), m, values, np.dtype(dtype))
+    X = draw(n, d, dtype=dtype, seed=1)
+    D = np.where(draw(n, m) > 0.3, *values[::-1])
+    packed = packed_bits(D, values, dtype)
     return HadamardGram(packed, X), (D @ D.T * (X @ X.T)).astype(dtype)
 
 
@@ -51,13 +57,29 @@ def bits_of_leaky_slopes(n, d, m, dtype):
 def bits_between(n, d, m, dtype):
     masks, X, X2 = (draw(n, m) > 0, draw(n + 6, m, seed=4) > 0), draw(n, d, dtype=dtype), draw(n + 6, d, dtype=dtype)
     D, D2 = (np.where(mask, 1.0, 0.5) for mask in masks)
-    packed, packed2 = (Bits(cpu.pack_bits(mask), m, (0.5, 1.0), np.dtype(dtype)) for mask in masks)
+    packed, packed2 = (packed_bits(matrix, (0.5, 1.0), dtype) for matrix in (D, D2))
     return HadamardGram(packed, X, packed2, X2), (D @ D2.T * (X @ X2.T)).astype(dtype)
 
 
 def dense(n, d, m, dtype):
     A = draw(n, n, dtype=dtype)
     return Dense(A + A.T, symmetric=True), A + A.T
+
+
+def triangle(n, d, m, dtype):
+    operator, matrix = hadamard(n, d, m, dtype)
+    return form(operator), matrix
+
+
+def triangle_minus_gram(n, d, m, dtype):
+    (one, A), (other, B) = triangle(n, d, m, dtype), gram(n, d, m, dtype)
+    return one - other, A - B
+
+
+def sharing(n, d, m, dtype):
+    """Theta_1 - Theta^lin1: both terms hold X Xᵀ."""
+    D, X, E = draw(n, m, dtype=dtype), draw(n, d, dtype=dtype, seed=1), draw(n, 2, dtype=dtype, seed=2)
+    return HadamardGram(D, X) / 2 - 0.25 * Gram(X) - Gram(E), (D @ D.T) * (X @ X.T) / 2 - 0.25 * X @ X.T - E @ E.T
 
 
 def difference(n, d, m, dtype):
@@ -82,7 +104,8 @@ def sum_between(n, d, m, dtype):
     return -(one + 3 * Gram(F, G)), -(A + 3 * F @ G.T)
 
 
-SYMMETRIC = [gram, hadamard, hadamard_wide_data, bits, bits_of_leaky_slopes, dense, difference]
+SYMMETRIC = [gram, hadamard, hadamard_wide_data, bits, bits_of_leaky_slopes, dense, difference, triangle, sharing]
+SYMMETRIC += [triangle_minus_gram]
 REGISTRY = [*SYMMETRIC, gram_between, hadamard_between, bits_between, sum_between]
 everything = [
     pytest.mark.parametrize("build", REGISTRY),

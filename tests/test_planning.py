@@ -1,47 +1,108 @@
-"""Dense or factored, and what does not fit."""
+"""Dense or factored, what it takes, and what does not fit."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from ntkspec import planning
-from ntkspec.operators import Dense, HadamardGram
+import ntkspec as ns
+from ntkspec import checks, planning
+from ntkspec.engines import cpu
+from ntkspec.operators import Dense, Gram, HadamardGram, Triangle, Work
 
 
-def hadamard(n, d, m):
-    return HadamardGram(np.ones((n, m), np.float32), np.ones((n, d), np.float32))
+def hadamard(n, d, m, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    return HadamardGram(rng.standard_normal((n, m)).astype(dtype), rng.standard_normal((n, d)).astype(dtype))
 
 
 def test_wide_networks_are_formed_and_narrow_ones_are_not():
     assert planning.plan(hadamard(1000, 300, 500), 100).method == "dense"
     assert planning.plan(hadamard(3000, 4, 8), 100).method == "factored"
-    assert planning.plan(hadamard(1000, 300, 500), 1).method == "factored"
-    assert planning.plan(hadamard(1000, 300, 500), 100).bytes == 4_000_000
+    assert planning.plan(hadamard(3000, 300, 500), 1).method == "factored"
+    assert ns.plan(hadamard(1000, 300, 500)).products == 60
+
+
+def test_a_dense_plan_forecasts_one_triangle():
+    """n = 1000 makes two rows of tiles of 512: three tiles."""
+    plan = planning.plan(hadamard(1000, 300, 500), 100)
+    assert plan.bytes == 3 * 512**2 * 4
+    assert plan.seconds == plan.build + 100 * plan.each
+    assert str(plan).startswith("dense (sooner than the")
+    assert "GB, formed in" in str(plan)
 
 
 def test_both_forms_multiply_alike():
     operator = hadamard(700, 100, 200)
-    stored = planning.prepare(operator, 1000)
-    assert isinstance(stored, Dense)
-    assert stored.symmetric
+    stored, plan = planning.prepare(operator, 1000)
+    assert isinstance(stored, Triangle)
+    assert stored.blocks.nbytes == plan.bytes
     V = np.random.default_rng(0).standard_normal((700, 2)).astype(np.float32)
-    assert stored @ V == pytest.approx(operator @ V, rel=1e-4, abs=1.0)
-    assert planning.prepare(stored, 1000) is stored
+    exact = ((operator.D @ operator.D.T) * (operator.X @ operator.X.T)).astype(float) @ V
+    assert np.abs(stored @ V - exact).max() < 1e-5 * np.abs(exact).max()
+    assert np.abs(operator @ V - exact).max() < 1e-5 * np.abs(exact).max()
+    again, plan = planning.prepare(stored, 1000)
+    assert again is stored
+    assert (plan.method, plan.reason, plan.bytes) == ("dense", "already stored", 0)
+    dense = Dense(np.eye(4), symmetric=True)
+    assert planning.prepare(dense, 1000)[0] is dense
+
+
+@pytest.mark.parametrize("method", ["dense", "factored"])
+def test_the_choice_can_be_overridden(method):
+    operator = hadamard(600, 4, 8, np.float64)
+    prepared, plan = planning.prepare(operator, 60, method=method)
+    assert plan.method == method
+    assert plan.reason == "as asked for"
+    assert isinstance(prepared, Triangle) == (method == "dense")
+    exact = np.linalg.norm((operator.D @ operator.D.T) * (operator.X @ operator.X.T), 2)
+    estimate = ns.spectral_norm(operator, method=method)
+    assert estimate.plan.method == method
+    assert estimate.lower <= exact * (1 + 1e-12)
+    assert exact <= estimate.upper * (1 + 1e-12)
+    with pytest.raises(ValueError, match="method='sparse', but one of 'dense', 'factored' is needed"):
+        ns.plan(operator, method="sparse")
+
+
+def with_free_memory(operator, free):
+    """The operator on a machine with that much free memory."""
+    operator.engine = SimpleNamespace(free_memory=lambda: free, rates=cpu.rates)
+    return operator
 
 
 def test_a_matrix_that_does_not_fit_is_left_factored_and_says_so():
-    operator = hadamard(1000, 300, 500)
-    operator.engine = SimpleNamespace(free_memory=lambda: 6_000_000)
-    plan = planning.plan(operator, 100)
+    plan = planning.plan(with_free_memory(hadamard(1000, 300, 500), 4_000_000), 100)
     assert plan.method == "factored"
-    assert "would take 0.0 GB of 0.0 GB" in plan.reason
-    assert dataclasses.is_dataclass(plan)
+    assert plan.reason == "one triangle would take 0.00315 of 0.004 GB that are free"
+
+
+def test_a_matrix_that_was_asked_for_and_does_not_fit_is_refused_with_numbers():
+    """n = 200,000 in float32: 391 rows of tiles, 76,636 tiles of 1 MiB; nothing of it is touched."""
+    X = np.broadcast_to(np.float32(1), (200_000, 1))
+    operator = with_free_memory(Gram(X), 21e9)
+    wanted = (
+        r"dense kernel of n = 200,000 in float32 needs 80\.4 GB as one triangle; 21 GB are free; use method='factored'"
+    )
+    with pytest.raises(ValueError, match=wanted):
+        planning.plan(operator, method="dense")
+    with pytest.raises(ValueError, match=r"matrix 200000 x 200000 in float32 needs 160\.0 GB, but 21\.0 GB are free"):
+        operator.to_dense()
+
+
+def test_work_adds_up_and_a_shared_product_counts_once():
+    D, X = np.ones((5, 7)), np.ones((5, 3))
+    theta, linear = HadamardGram(D, X), Gram(X)
+    assert theta.tile_work.flops == 2 * (7 + 3)
+    assert (theta - linear).tile_work.flops == 2 * (7 + 3)
+    assert (theta - Gram(X.copy())).tile_work.flops == 2 * (7 + 3 + 3)
+    assert (theta - linear).tile_work.entries == 3
+    assert 2 * Work(1, 2, 3, 4) + Work(1, 1, 1, 1) == Work(3, 5, 7, 9)
+    rates = SimpleNamespace(flops=2.0, words=4.0, entries=8.0, bytes=16.0)
+    assert Work(1, 2, 4, 8).seconds(rates) == 2.0
 
 
 def test_too_little_memory_is_refused_with_numbers():
     engine = SimpleNamespace(free_memory=lambda: 3e9)
-    planning.require_memory(2e9, engine, "the analysis")
-    with pytest.raises(ValueError, match=r"the analysis needs 80\.0 GB, but 3\.0 GB are free; take fewer points"):
-        planning.require_memory(80e9, engine, "the analysis")
+    checks.memory(2e9, engine, "the analysis", "take less")
+    with pytest.raises(ValueError, match=r"the analysis needs 80\.0 GB, but 3\.0 GB are free; take less"):
+        checks.memory(80e9, engine, "the analysis", "take less")

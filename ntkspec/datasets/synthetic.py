@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ntkspec import checks, planning
+from ntkspec import checks
 from ntkspec.datasets.dataset import Dataset
 from ntkspec.engines import engine_of
 from ntkspec.networks import TwoLayer
@@ -67,7 +67,9 @@ def _draw(name, entries, sizes, covariance, target, seed, dtype) -> Dataset:
         checks.whole_number(size, what, least)
         for size, what, least in zip(sizes, ("n", "d", "n_test"), (1, 1, 0), strict=True)
     )
-    planning.require_memory(3 * 8 * (n + n_test) * d, engine_of(), "drawing the data")
+    checks.memory(
+        3 * 8 * (n + n_test) * d, engine_of(), "drawing the data", "take fewer points, a smaller width or float32"
+    )
     root, ratio = _square_root(covariance, d)
     # Streams 1 and 2: NumPy takes [seed, 0] for seed itself, which a network of the same seed draws from.
     x_rng, label_rng = (np.random.default_rng([seed, stream]) for stream in (1, 2))

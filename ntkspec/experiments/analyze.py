@@ -16,12 +16,13 @@ from ntkspec.datasets import Dataset
 from ntkspec.dynamics import Trajectory, UnstableRateWarning, largest_stable_rate, predict_gd, warn_if_unstable
 from ntkspec.engines import engine_of
 from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
-from ntkspec.kernels import linear_features, ntk
+from ntkspec.kernels import ntk, weighted_linear_kernel
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import TwoLayer
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.norms import Estimate, frobenius_norm, spectral_norm
-from ntkspec.operators import Gram, KernelOperator
+from ntkspec.operators import KernelOperator
+from ntkspec.planning import Plan
 from ntkspec.spectra import eigsh
 from ntkspec.training import train_gd
 
@@ -108,7 +109,7 @@ class Analysis:
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
     *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement),
-    *(Estimate, Trajectory, Constants, DataSummary),
+    *(Estimate, Plan, Trajectory, Constants, DataSummary),
 )
 
 
@@ -159,8 +160,8 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         dataset.X.shape[1], task.width, act, seed=task.seed, second=task.second, dtype=dataset.X.dtype.type
     )
     weights = _weights(task)
-    theta = planning.prepare(stages("kernel", _weighted_ntk, net, dataset.X, None, weights), 400)
-    linear = _linear(act, dataset.X, weights, dataset.trace_ratio)
+    theta = stages("kernel", _prepared_ntk, net, dataset.X, weights)
+    linear = weighted_linear_kernel(act, dataset.X, weights=weights, trace_ratio=dataset.trace_ratio)
     gap = stages("norms", _gap, theta, linear, task.seed)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, sum(weights), act, gap, data)
     rates = (rate * weights[0], rate * weights[1])
@@ -227,25 +228,24 @@ def _check_memory(task: AnalyzeTask, dataset: Dataset) -> None:
     """phi and phi' on half the neurons, three trajectories and the bases of Lanczos (about 500 vectors)."""
     layers, points = sum(LAYER_WEIGHTS[task.layer]), len(dataset.X) + len(dataset.X_test)
     entries = points * (layers * task.width / 2 + 3 * len(record_steps(task.steps))) + 500 * len(dataset.X)
-    planning.require_memory(entries * dataset.X.dtype.itemsize, engine_of(dataset.X), "the analysis")
+    checks.memory(
+        entries * dataset.X.dtype.itemsize,
+        engine_of(dataset.X),
+        "the analysis",
+        "take fewer points, a smaller width or float32",
+    )
 
 
 # --------------------------------------------------------------------------------------------------- kernels and rates
-def _linear(act: Activation, X, weights, trace_ratio, X2=None) -> Gram:
-    psi = linear_features(act, X, weights, trace_ratio)
-    return Gram(psi, None if X2 is None else linear_features(act, X2, weights, trace_ratio))
-
-
-def _gap(theta: KernelOperator, linear: Gram, seed) -> KernelGap:
-    n, d = theta.shape[0], linear.F.shape[1] - 2
-    norm = spectral_norm(theta, seed=seed)
-    psi = linear.F.astype(np.float64, copy=False)
+def _gap(theta: KernelOperator, linear: KernelOperator, seed) -> KernelGap:
+    n, psi = theta.shape[0], linear.thin_factors()[0].astype(np.float64, copy=False)
+    norm, gap, d = spectral_norm(theta, seed=seed), theta - linear, psi.shape[1] - 2
     eigenvalues_lin = eigvalsh(psi.T @ psi if psi.shape[1] < n else psi @ psi.T)[::-1]
     return KernelGap(
         theta=norm,
         theta_lin=spectral_norm(linear, seed=seed),
-        gap=spectral_norm(theta - linear, seed=seed),
-        gap_frobenius=frobenius_norm(theta - linear),
+        gap=spectral_norm(gap, seed=seed),
+        gap_frobenius=frobenius_norm(gap),
         theta_lin_frobenius=frobenius_norm(linear),
         largest_stable_rate=largest_stable_rate(float(norm), n),
         eigenvalues=eigsh(theta, min(n, max(20, min(d + 10, 80))), which="LA", rtol=1e-3, seed=seed).values,
@@ -274,7 +274,9 @@ def _trajectories(task, models, dataset, training, stages):
     X, y = dataset.X, dataset.y
     X_test = dataset.X_test if len(dataset.X_test) else None
     steps = record_steps(task.steps)
-    linear_test = None if X_test is None else _linear(act, X_test, weights, dataset.trace_ratio, X)
+    linear_test = None
+    if X_test is not None:
+        linear_test = weighted_linear_kernel(act, X_test, X, weights=weights, trace_ratio=dataset.trace_ratio)
     theta_test = None if X_test is None else _weighted_ntk(net, X_test, X, weights)
     trajectories = {
         "linear": stages("linear prediction", predict_gd, linear, y, eta=rate, steps=steps, kernel_test=linear_test),
@@ -287,13 +289,15 @@ def _trajectories(task, models, dataset, training, stages):
     return trajectories, linear_test, network.network
 
 
-def _least_linear_loss(linear: Gram, linear_test: Gram | None, labels) -> dict:
+def _least_linear_loss(linear: KernelOperator, linear_test: KernelOperator | None, labels) -> dict:
     """Losses where gradient descent on the linear model ends: the least-squares solution of least norm, in float64.
 
     Singular values below 10 eps of the data's dtype, relative to the largest, count as zero.
     """
     cutoff = 10 * float(np.finfo(linear.dtype).eps)
-    features = {"train": linear.F} | ({} if linear_test is None else {"test": linear_test.F})
+    features = {"train": linear.thin_factors()[0]}
+    if linear_test is not None:
+        features["test"] = linear_test.thin_factors()[0]
     features, labels = (
         {part: array.astype(np.float64, copy=False) for part, array in arrays.items()} for arrays in (features, labels)
     )
@@ -307,6 +311,11 @@ def _seconds(train, steps) -> float:
     start = time.perf_counter()
     train(steps=steps)
     return time.perf_counter() - start
+
+
+def _prepared_ntk(net, X, weights) -> KernelOperator:
+    """Theta in the form that answers the some 400 products of an analysis sooner."""
+    return planning.prepare(_weighted_ntk(net, X, None, weights), 400)[0]
 
 
 def _weighted_ntk(net, X, X2, rates) -> KernelOperator:

@@ -1,6 +1,6 @@
 """From a network or an activation to a kernel operator."""
 
 from ntkspec.kernels.empirical import ntk
-from ntkspec.kernels.linear import linear_features, linear_kernel
+from ntkspec.kernels.linear import linear_kernel, weighted_linear_kernel
 
-__all__ = ["linear_features", "linear_kernel", "ntk"]
+__all__ = ["linear_kernel", "ntk", "weighted_linear_kernel"]

@@ -63,7 +63,7 @@ class _Features:
                 if self.slope is None:
                     continue
                 if values:
-                    self.slope[rows] = engine.pack_bits(slope == values[1])
+                    engine.pack_bits(self.slope[rows], slope, values[1])
                 else:
                     self.slope[rows] = slope if weights is None else slope * weights
 

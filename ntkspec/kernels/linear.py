@@ -10,25 +10,36 @@ from ntkspec.operators import Gram, KernelOperator
 LAYER_WEIGHTS = {"first": (1.0, 0.0), "second": (0.0, 1.0), "both": (1.0, 1.0)}
 
 
-def linear_features(act: Activation, X, weights: tuple[float, float], trace_ratio: float):
-    r"""psi(x_i) as rows, shape (n, d + 2), of the linear model for layers weighted (eta1, eta2), s = ‖x‖/sqrt d:
+def weighted_linear_kernel(
+    act: Activation, X, X2=None, *, weights: tuple[float, float], trace_ratio: float
+) -> KernelOperator:
+    r"""eta1 Theta^lin1 + eta2 Theta^lin2 for weights (eta1, eta2), as psi psi'ᵀ with, for s = ‖x‖/sqrt d,
 
     .. math:: \psi = \left[ \sqrt{\tfrac{\eta_1 + \eta_2}{d}} \zeta x,\;
        \nu \sqrt{\tfrac{\eta_1}{d} + \tfrac{\eta_2}{2d}},\;
        \sqrt{\eta_2} \big(\vartheta_0 + \vartheta_1 (s - 1) + \vartheta_2 (s - 1)^2\big) \right]
 
     (1, 0) gives psi_1 of equation (5), (0, 1) psi_2 of (9), (1, 1) psi of (11), each up to coordinates that are zero.
-    psi psi'ᵀ is eta1 Theta^lin1 + eta2 Theta^lin2. The dtype is that of X. Cost: O(n d).
+    A sum of ``Gram(X)``, which shares its products with Theta_1, and the ``Gram`` of the last two features.
     """
     X = checks.as_matrix(X)
+    train = X if X2 is None else checks.as_matrix(X2, "X2", columns=X.shape[1])
+    inputs = Gram(X) if X2 is None else Gram(X, train)
+    left = _constant_and_norm(act, X, weights, trace_ratio)
+    rest = Gram(left) if X2 is None else Gram(left, _constant_and_norm(act, train, weights, trace_ratio))
+    return (sum(weights) / X.shape[1] * act.constants.zeta**2) * inputs + rest
+
+
+def _constant_and_norm(act: Activation, X, weights, trace_ratio: float):
+    """The last two coordinates of psi, shape (n, 2)."""
     (n, d), (eta1, eta2), constants = X.shape, weights, act.constants
     xp = engine_of(X).xp
-    psi = xp.empty((n, d + 2), dtype=X.dtype)
-    psi[:, :d] = X.dtype.type(((eta1 + eta2) / d) ** 0.5 * constants.zeta) * X
-    psi[:, d] = (eta1 / d + eta2 / (2 * d)) ** 0.5 * constants.nu(trace_ratio)
+    features = xp.empty((n, 2), dtype=X.dtype)
+    features[:, 0] = (eta1 / d + eta2 / (2 * d)) ** 0.5 * constants.nu(trace_ratio)
     excess = xp.sqrt(xp.einsum("id,id->i", X, X, dtype=xp.float64) / d) - 1
-    psi[:, d + 1] = eta2**0.5 * (constants.vartheta0 + constants.vartheta1 * excess + constants.vartheta2 * excess**2)
-    return psi
+    polynomial = constants.vartheta0 + constants.vartheta1 * excess + constants.vartheta2 * excess**2
+    features[:, 1] = eta2**0.5 * polynomial
+    return features
 
 
 def linear_kernel(
@@ -40,7 +51,7 @@ def linear_kernel(
     (equation (11)). X : (n, d), X2 : (n', d) training points where X are test points; X2 = None means X itself.
     trace_ratio : Tr[Sigma²]/d. None estimates it from X2, or from X where X2 is None, so that a test-train kernel
     belongs to the same model as its train-train kernel; it is not needed where vartheta1 = 0.
-    Cost: n (d + 2) numbers; rank d + 2. Raises ValueError / TypeError for input that does not fit.
+    Cost: keeps X and two numbers a point; rank d + 2. Raises ValueError / TypeError for input that does not fit.
     """
     act = activations.activation(activation)
     checks.one_of(layer, "layer", checks.LAYERS)
@@ -50,5 +61,4 @@ def linear_kernel(
         trace_ratio = estimate_trace_ratio(train) if act.constants.vartheta1 else 1.0
     elif not trace_ratio >= 0:
         raise ValueError(f"trace_ratio={trace_ratio!r}, but Tr[Sigma^2]/d is a number >= 0")
-    psi = linear_features(act, X, LAYER_WEIGHTS[layer], trace_ratio)
-    return Gram(psi) if X2 is None else Gram(psi, linear_features(act, train, LAYER_WEIGHTS[layer], trace_ratio))
+    return weighted_linear_kernel(act, X, X2, weights=LAYER_WEIGHTS[layer], trace_ratio=trace_ratio)

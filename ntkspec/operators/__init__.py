@@ -5,5 +5,17 @@ from ntkspec.operators.bits import Bits
 from ntkspec.operators.dense import Dense
 from ntkspec.operators.gram import Gram
 from ntkspec.operators.hadamard import HadamardGram
+from ntkspec.operators.triangle import Triangle, form
+from ntkspec.operators.work import Work
 
-__all__ = ["Bits", "Dense", "Gram", "HadamardGram", "KernelOperator", "LinearCombination"]
+__all__ = [
+    "Bits",
+    "Dense",
+    "Gram",
+    "HadamardGram",
+    "KernelOperator",
+    "LinearCombination",
+    "Triangle",
+    "Work",
+    "form",
+]

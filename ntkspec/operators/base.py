@@ -8,16 +8,42 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
+from ntkspec.operators.work import Work
 
 TILE = 512
+
+
+class Tile:
+    """Rows and columns of a matrix, and the Gram matrices A[rows] B[cols]ᵀ that several terms of a sum share there.
+
+    The difference of Theta_1 and Theta^lin1 takes one product X Xᵀ a tile, although both terms hold it.
+    """
+
+    def __init__(self, rows: slice, cols: slice):
+        self.rows, self.cols = rows, cols
+        self._grams: dict = {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the tile."""
+        return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
+
+    def gram(self, A, B):
+        """A[rows] @ B[cols].T, computed when it is first asked for; not to be written to."""
+        key = id(A), id(B)
+        if key not in self._grams:
+            stored = hasattr(A, "gram")
+            self._grams[key] = A.gram(self.rows, B, self.cols) if stored else A[self.rows] @ B[self.cols].T
+        return self._grams[key]
 
 
 class KernelOperator:
     """A real matrix K of shape (n, n') that is never formed unless asked for.
 
-    A subclass sets ``shape``, ``dtype``, ``engine``, ``symmetric`` (K equals its transpose by construction),
-    ``tile_flops`` (flops for one entry of a tile) and ``product_flops`` (flops for one vector in factored form),
-    and defines :meth:`accumulate`, :meth:`factored_product`, :meth:`diagonal` and :attr:`T`.
+    A subclass sets ``shape``, ``dtype``, ``engine``, ``symmetric`` (K equals its transpose by construction), ``grams``
+    (the pairs (A, B) whose Gram matrices its tiles take) and ``product_work`` (of one vector in factored form), and
+    defines :meth:`accumulate`, :meth:`factored_product`, :meth:`diagonal` and :attr:`T`. An operator keeps references
+    to its factors, which must not be changed afterwards.
     """
 
     # NumPy's scalars and arrays leave * and @ to the operator.
@@ -27,15 +53,17 @@ class KernelOperator:
     dtype: np.dtype
     engine: ModuleType
     symmetric: bool
-    tile_flops: float
-    product_flops: float
+    grams: tuple
+    product_work: Work
+    # The sum of the squared entries, once all of them have been formed.
+    squares: float | None = None
 
-    def accumulate(self, out, rows: slice, cols: slice, scale: float = 1.0) -> None:
-        """Add ``scale * K[rows, cols]`` to the C-contiguous array ``out`` of the operator's dtype."""
+    def accumulate(self, out, tile: Tile, scale: float = 1.0) -> None:
+        """Add ``scale * K[tile.rows, tile.cols]`` to the array ``out`` of the operator's dtype."""
         raise NotImplementedError
 
     def factored_product(self, V):
-        """``K @ V`` for V of shape (n', k), without forming entries of K. Cost: k * product_flops."""
+        """``K @ V`` for V of shape (n', k), without forming entries of K. Cost: k times product_work."""
         raise NotImplementedError
 
     def diagonal(self):
@@ -52,23 +80,33 @@ class KernelOperator:
         return None
 
     # ------------------------------------------------------------------------------------------------- as a matrix
+    @property
+    def tile_work(self) -> Work:
+        """The work of one entry of a tile: each Gram matrix once, and a pass over the tile for each."""
+        shared = {(id(A), id(B)): A for A, B in self.grams}
+        return sum((Work.of_gram(A) for A in shared.values()), Work(entries=float(len(self.grams))))
+
     def __matmul__(self, V):
         """``K @ V`` for a vector (n',) or a block (n', k), in the dtype of the operator.
 
-        Many vectors at once are multiplied tile by tile where that needs fewer flops than the factored form.
+        Many vectors at once are multiplied tile by tile where that needs less work than the factored form.
         """
         V = checks.as_floats(V, "the factor of a product")
         if V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
             raise ValueError(f"a kernel of shape {self.shape} cannot multiply an array of shape {V.shape}")
         block = V.reshape(V.shape[0], -1).astype(self.dtype, copy=False)
-        n, columns, k = *self.shape, block.shape[1]
-        by_tiles = n * columns * (self.tile_flops + 2 * k)
-        product = self._tiled_product if by_tiles < k * self.product_flops else self.factored_product
-        return product(block).reshape(n, *V.shape[1:])
+        return self._product(block).reshape(self.shape[0], *V.shape[1:])
 
     def __rmatmul__(self, V):
         """``V @ K`` for a vector (n,) or a block (k, n)."""
         return (self.T @ checks.as_floats(V, "the factor of a product").T).T
+
+    def _product(self, V):
+        entries, k = self.shape[0] * self.shape[1], V.shape[1]
+        by_tiles = entries * (self.tile_work + Work(flops=2.0 * k))
+        if by_tiles.nominal_seconds < (k * self.product_work).nominal_seconds:
+            return self._tiled_product(V)
+        return self.factored_product(V)
 
     def _tiled_product(self, V):
         product = self.engine.xp.empty((self.shape[0], V.shape[1]), dtype=self.dtype)
@@ -84,22 +122,25 @@ class KernelOperator:
 
     def tile(self, rows: slice, cols: slice):
         """``K[rows, cols]`` as a new array."""
-        out = self.engine.xp.zeros((rows.stop - rows.start, cols.stop - cols.start), dtype=self.dtype)
-        self.accumulate(out, rows, cols)
+        place = Tile(rows, cols)
+        out = self.engine.xp.zeros(place.shape, dtype=self.dtype)
+        self.accumulate(out, place)
         return out
 
     def to_dense(self):
-        """The matrix itself, n * n' entries; of a :class:`Dense` operator its own array.
+        """The whole matrix, n * n' entries; of a :class:`Dense` operator its own array.
 
-        Cost: n n' tile_flops, half of that where K is symmetric.
+        Cost: n n' tile_work, half of that where K is symmetric. Raises ValueError where the memory does not suffice.
         """
+        size = self.shape[0] * self.shape[1] * self.dtype.itemsize
+        what = f"the whole matrix {self.shape[0]} x {self.shape[1]} in {self.dtype}"
+        checks.memory(size, self.engine, what, "use products with the operator, or its tiles")
         matrix = self.engine.xp.empty(self.shape, dtype=self.dtype)
 
         def fill(place):
-            rows, cols = place
-            matrix[rows, cols] = entries = self.tile(rows, cols)
-            if self.symmetric and rows != cols:
-                matrix[cols, rows] = entries.T
+            matrix[place.rows, place.cols] = entries = self.tile(place.rows, place.cols)
+            if self.symmetric and place.rows != place.cols:
+                self.engine.copy_transposed(matrix[place.cols, place.rows], entries)
 
         self.engine.run(fill, tiles(self), progress="kernel matrix")
         return matrix
@@ -125,6 +166,9 @@ class KernelOperator:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, scalar):
+        return self * (1 / scalar) if isinstance(scalar, Real) else NotImplemented
+
     def __neg__(self):
         return -1.0 * self
 
@@ -145,12 +189,12 @@ class LinearCombination(KernelOperator):
         operators = [operator for _, operator in self.terms]
         self.engine = operators[0].engine
         self.symmetric = all(operator.symmetric for operator in operators)
-        self.tile_flops = sum(operator.tile_flops for operator in operators)
-        self.product_flops = sum(operator.product_flops for operator in operators)
+        self.grams = tuple(pair for operator in operators for pair in operator.grams)
+        self.product_work = sum((operator.product_work for operator in operators), Work())
 
-    def accumulate(self, out, rows, cols, scale=1.0):
+    def accumulate(self, out, tile, scale=1.0):
         for c, operator in self.terms:
-            operator.accumulate(out, rows, cols, scale * c)
+            operator.accumulate(out, tile, scale * c)
 
     def factored_product(self, V):
         total = 0.0
@@ -170,11 +214,12 @@ class LinearCombination(KernelOperator):
         if any(pair is None for pair in factors) or any(c < 0 for c, _ in self.terms):
             return None
         roots = [self.dtype.type(c**0.5) for c, _ in self.terms]
-        left, right = (
+        sides = (0,) if all(F is G for F, G in factors) else (0, 1)
+        stacked = [
             self.engine.xp.hstack([root * pair[side] for root, pair in zip(roots, factors, strict=True)])
-            for side in (0, 1)
-        )
-        return left, right
+            for side in sides
+        ]
+        return stacked[0], stacked[-1]
 
 
 def _terms(operator) -> list:
@@ -187,18 +232,18 @@ def slices(n: int) -> list[slice]:
     return [slice(a, min(a + TILE, n)) for a in range(0, n, TILE)]
 
 
-def tiles(operator: KernelOperator) -> Iterator[tuple[slice, slice]]:
-    """The tiles of a matrix; of a symmetric one the lower triangle and the diagonal only."""
+def tiles(operator: KernelOperator) -> Iterator[Tile]:
+    """The tiles of a matrix; of a symmetric one the lower triangle and the diagonal only, row by row."""
     for rows in slices(operator.shape[0]):
         for cols in slices(operator.shape[1]):
             if not operator.symmetric or cols.start <= rows.start:
-                yield rows, cols
+                yield Tile(rows, cols)
 
 
 def paired_factors(F, G, name: str):
     """Check two factors that meet in a product ``F Gᵀ``; G = None stands for F itself."""
     F = checks.as_matrix(F, name)
-    G = F if G is None else checks.as_matrix(G, name, columns=F.shape[1])
+    G = F if G is None or G is F else checks.as_matrix(G, name, columns=F.shape[1])
     if F.dtype != G.dtype:
         raise TypeError(f"{name} came as {F.dtype} and {G.dtype}; convert one of them")
     return F, G, engine_of(F, G)

@@ -1,5 +1,7 @@
 """A matrix whose entries take two values, stored as one bit each."""
 
+from functools import cached_property
+
 from ntkspec.engines import engine_of
 
 
@@ -17,24 +19,21 @@ class Bits:
         self.shape, self.dtype, self.ndim = (words.shape[0], columns), dtype, 2
 
     def __getitem__(self, rows: slice):
-        bits = self.engine.unpack_bits(self.words[rows], self.shape[1]).astype(self.dtype)
-        if (self.low, self.high) != (0.0, 1.0):
-            bits *= self.dtype.type(self.high - self.low)
-            bits += self.dtype.type(self.low)
-        return bits
+        return self.engine.unpack_bits(self.words[rows], self.shape[1], (self.low, self.high), self.dtype)
 
-    def tile(self, rows: slice, other: "Bits", cols: slice):
-        """``self[rows] @ other[cols].T`` without unpacking; 2 m / 64 word operations an entry."""
+    def gram(self, rows: slice, other: "Bits", cols: slice):
+        """``self[rows] @ other[cols].T`` without unpacking; m / 64 steps of AND and popcount an entry."""
         product = self.engine.count_common(self.words[rows], other.words[cols], self.dtype)
         if (self.low, self.high) == (0.0, 1.0):
             return product
         step = self.high - self.low
-        product *= self.dtype.type(step**2)
         cross = self.low * step
-        left = cross * self._row_sums(rows) + self.low**2 * self.shape[1]
-        product += left.astype(self.dtype)[:, None]
-        product += (cross * other._row_sums(cols)).astype(self.dtype)
+        product *= self.dtype.type(step**2)
+        product += (cross * self._ones[rows] + self.low**2 * self.shape[1]).astype(self.dtype)[:, None]
+        product += (cross * other._ones[cols]).astype(self.dtype)
         return product
 
-    def _row_sums(self, rows: slice):
-        return self.engine.unpack_bits(self.words[rows], self.shape[1]).sum(axis=1, dtype="int64")
+    @cached_property
+    def _ones(self):
+        """The number of ones of each row."""
+        return self.engine.count_ones(self.words)

@@ -2,9 +2,8 @@
 
 from ntkspec.operators.base import KernelOperator, paired_factors
 from ntkspec.operators.bits import Bits
+from ntkspec.operators.work import Work
 
-# AND and popcount give an entry of a Gram matrix of bits about this many times as fast as gemm (two AVX-512 cores).
-BITS_PER_FLOP = 6.0
 # A product keeps an (m, d) matrix for each vector on each worker: at most this many vectors go together.
 VECTORS_AT_ONCE = 8
 
@@ -31,12 +30,11 @@ class HadamardGram(KernelOperator):
         self.symmetric = self.D2 is self.D and self.X2 is self.X
         self.shape, self.dtype = (self.D.shape[0], self.D2.shape[0]), self.D.dtype
         m, d = self.D.shape[1], self.X.shape[1]
-        self.tile_flops = 2.0 * (m / BITS_PER_FLOP if isinstance(D, Bits) else m) + 2.0 * d + 3.0
-        self.product_flops = 2.0 * m * d * sum(self.shape)
+        self.grams = ((self.D, self.D2), (self.X, self.X2))
+        self.product_work = sum(self.shape) * Work(flops=2.0 * m * d, entries=float(m + 2 * d))
 
-    def accumulate(self, out, rows, cols, scale=1.0):
-        left = self.D.tile(rows, self.D2, cols) if isinstance(self.D, Bits) else self.D[rows] @ self.D2[cols].T
-        self.engine.add_hadamard(out, left, self.X[rows] @ self.X2[cols].T, scale)
+    def accumulate(self, out, tile, scale=1.0):
+        self.engine.add_hadamard(out, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2), scale)
 
     def factored_product(self, V):
         step = VECTORS_AT_ONCE
