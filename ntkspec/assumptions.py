@@ -72,7 +72,7 @@ def _largest_overlap(X) -> float:
     gram = Gram(X)
 
     def largest(place):
-        entries = gram.tile(place.rows, place.cols)
-        return gram.engine.largest_entry(entries, place.cols.start - place.rows.start)
+        rows, cols = place
+        return gram.engine.largest_entry(gram.tile(rows, cols), cols.start - rows.start)
 
     return max(gram.engine.run(largest, list(tiles(gram)), progress="largest overlap (tiles)"))

@@ -120,7 +120,8 @@ def frobenius_norm(operator: KernelOperator, *, rtol: float = 0.0, seed=0) -> Es
 
 def _sum_of_squares(operator: KernelOperator) -> float:
     def squares(place):
-        weight = 2.0 if operator.symmetric and place.rows != place.cols else 1.0
-        return weight * operator.engine.sum_of_squares(operator.tile(place.rows, place.cols))
+        rows, cols = place
+        weight = 2.0 if operator.symmetric and rows != cols else 1.0
+        return weight * operator.engine.sum_of_squares(operator.tile(rows, cols))
 
     return math.fsum(operator.engine.run(squares, list(tiles(operator)), progress="Frobenius norm (tiles)"))

@@ -16,7 +16,8 @@ TILE = 512
 class Tile:
     """Rows and columns of a matrix, and the Gram matrices A[rows] B[cols]ᵀ that several terms of a sum share there.
 
-    The difference of Theta_1 and Theta^lin1 takes one product X Xᵀ a tile, although both terms hold it.
+    The difference of Theta_1 and Theta^lin1 takes one product X Xᵀ a tile, although both terms hold it. A tile lives
+    as long as it is being formed: it keeps those matrices.
     """
 
     def __init__(self, rows: slice, cols: slice):
@@ -138,9 +139,10 @@ class KernelOperator:
         matrix = self.engine.xp.empty(self.shape, dtype=self.dtype)
 
         def fill(place):
-            matrix[place.rows, place.cols] = entries = self.tile(place.rows, place.cols)
-            if self.symmetric and place.rows != place.cols:
-                self.engine.copy_transposed(matrix[place.cols, place.rows], entries)
+            rows, cols = place
+            matrix[rows, cols] = entries = self.tile(rows, cols)
+            if self.symmetric and rows != cols:
+                self.engine.copy_transposed(matrix[cols, rows], entries)
 
         self.engine.run(fill, tiles(self), progress="kernel matrix")
         return matrix
@@ -232,12 +234,12 @@ def slices(n: int) -> list[slice]:
     return [slice(a, min(a + TILE, n)) for a in range(0, n, TILE)]
 
 
-def tiles(operator: KernelOperator) -> Iterator[Tile]:
-    """The tiles of a matrix; of a symmetric one the lower triangle and the diagonal only, row by row."""
+def tiles(operator: KernelOperator) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of the tiles of a matrix; of a symmetric one the lower triangle and the diagonal only, row by row."""
     for rows in slices(operator.shape[0]):
         for cols in slices(operator.shape[1]):
             if not operator.symmetric or cols.start <= rows.start:
-                yield Tile(rows, cols)
+                yield rows, cols
 
 
 def paired_factors(F, G, name: str):

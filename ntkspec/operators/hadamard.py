@@ -6,6 +6,8 @@ from ntkspec.operators.work import Work
 
 # A product keeps an (m, d) matrix for each vector on each worker: at most this many vectors go together.
 VECTORS_AT_ONCE = 8
+# Numbers of the row blocks that each worker multiplies: where gemm reaches its rate.
+NUMBERS_AT_ONCE = 2**21
 
 
 class HadamardGram(KernelOperator):
@@ -47,17 +49,17 @@ class HadamardGram(KernelOperator):
         out = xp.empty((self.shape[0], k), dtype=self.dtype)
 
         def gather(share):
-            G = xp.zeros((m, k * d), dtype=self.dtype)
-            for rows in self.engine.blocks(share, m + k * d):
+            G = xp.zeros((k * d, m), dtype=self.dtype)
+            for rows in self.engine.blocks(share, m + k * d, NUMBERS_AT_ONCE):
                 weighted = V[rows, :, None] * self.X2[rows, None, :]
-                G += self.D2[rows].T @ weighted.reshape(-1, k * d)
+                G += weighted.reshape(-1, k * d).T @ self.D2[rows]
             return G
 
         G = sum(run(gather, self.engine.shares(self.shape[1])))
 
         def scatter(share):
-            for rows in self.engine.blocks(share, m + k * d):
-                mixed = (self.D[rows] @ G).reshape(-1, k, d)
+            for rows in self.engine.blocks(share, m + k * d, NUMBERS_AT_ONCE):
+                mixed = (self.D[rows] @ G.T).reshape(-1, k, d)
                 out[rows] = xp.einsum("ikd,id->ik", mixed, self.X[rows])
 
         run(scatter, self.engine.shares(self.shape[0]))

@@ -66,7 +66,7 @@ class Triangle(KernelOperator):
 
     def _add_products(self, share, right, out):
         for place, block in zip(places(self.shape[0], self.side)[share], self.blocks[share], strict=True):
-            rows, cols = (slice(part.start, part.start + self.side) for part in (place.rows, place.cols))
+            rows, cols = (slice(part.start, part.start + self.side) for part in place)
             out[:, rows] += right[:, cols] @ block.T
             if rows != cols:
                 out[:, cols] += right[:, rows] @ block
@@ -81,10 +81,10 @@ class Triangle(KernelOperator):
         return self
 
 
-def places(n: int, side: int) -> list[Tile]:
-    """The tiles of the lower triangle, in the order of the blocks."""
+def places(n: int, side: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of the tiles of the lower triangle, in the order of the blocks."""
     rows = [slice(a, min(a + side, n)) for a in range(0, n, side)]
-    return [Tile(one, other) for k, one in enumerate(rows) for other in rows[: k + 1]]
+    return [(one, other) for k, one in enumerate(rows) for other in rows[: k + 1]]
 
 
 def form(operator: KernelOperator, blocks=None) -> Triangle:
@@ -97,12 +97,13 @@ def form(operator: KernelOperator, blocks=None) -> Triangle:
         blocks = engine.xp.zeros(Triangle.layout(n), operator.dtype)
 
     def fill(item):
-        block, place = item
-        if place.shape == block.shape:
-            operator.accumulate(block, place)
+        block, (rows, cols) = item
+        tile = Tile(rows, cols)
+        if tile.shape == block.shape:
+            operator.accumulate(block, tile)
         else:
-            block[: place.shape[0], : place.shape[1]] = operator.tile(place.rows, place.cols)
-        return engine.sum_of_squares(block) * (1 if place.rows == place.cols else 2)
+            block[: tile.shape[0], : tile.shape[1]] = operator.tile(rows, cols)
+        return engine.sum_of_squares(block) * (1 if rows == cols else 2)
 
     tiles = zip(blocks, places(n, blocks.shape[1]), strict=True)
     operator.squares = math.fsum(engine.run(fill, tiles, progress="kernel matrix (tiles)"))
