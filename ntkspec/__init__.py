@@ -18,6 +18,8 @@ _HOMES = {
     "Estimate": "norms",
     "spectral_norm": "norms",
     "frobenius_norm": "norms",
+    "save_kernel": "storage",
+    "load_kernel": "storage",
     "Spectrum": "spectra",
     "eigsh": "spectra",
     "Trajectory": "dynamics",

@@ -14,8 +14,8 @@ from ntkspec.spectra import Lanczos, random_start, require_symmetric
 
 # A norm that has not closed its interval after this many products says so instead of going on.
 MOST_PRODUCTS = 1000
-# What the forecast assumes: 36 to 80 products were seen on differences of kernels.
-EXPECTED_PRODUCTS = 60
+# What the forecast assumes: 16 to 124 products were seen on differences of kernels.
+EXPECTED_PRODUCTS = 48
 
 
 @dataclass(frozen=True)
@@ -63,27 +63,39 @@ def spectral_norm(
     n = operator.shape[0]
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
     log_overlap = 0.5 * math.log(betaincinv(0.5, (n - 1) / 2, failure_probability)) if n > 1 else 0.0
-    with operator.engine.one_blas_thread(), progress.bar(text=f"spectral norm, {plan}") as bar:
+    bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
+    slacks: dict[int, float] = {}
+    with operator.engine.one_blas_thread(), bar:
         lanczos = Lanczos(operator, random_start(operator, seed))
         while True:
             before = lanczos.products
             lanczos.extend(4)
-            bar.update(lanczos.products - before)
             theta, _ = lanczos.ritz()
             lower = float(abs(theta).max())
             log_bound = -math.inf if lanczos.exhausted else float(np.log(lanczos.beta).sum()) - log_overlap
-            closed = _all_within(theta, lower / (1 - rtol), log_bound) if rtol < 1 else True
+            size = lower / (1 - rtol) if rtol < 1 else math.inf
+            slacks[lanczos.products] = _slack(theta, size, log_bound)
+            bar.total = _forecast(slacks) or bar.total
+            bar.update(lanczos.products - before)
+            closed = slacks[lanczos.products] >= 0
             if closed or lanczos.products >= MOST_PRODUCTS:
                 upper = lower if lanczos.exhausted else _outermost_of_both(theta, log_bound)
                 return Estimate(lower, lower, upper, failure_probability, lanczos.products, closed, plan)
 
 
-def _all_within(theta, size: float, log_bound: float) -> bool:
-    """Whether no lambda beyond +- size satisfies sum log |lambda - theta_i| <= log_bound."""
-    if log_bound == -math.inf:
-        return True
+def _slack(theta, size: float, log_bound: float) -> float:
+    """How far the bound is from allowing an eigenvalue at +- size; from 0 on, the interval ends below size."""
+    if log_bound == -math.inf or size == math.inf:
+        return math.inf
     with np.errstate(divide="ignore"):
-        return bool(min(np.log(size - theta).sum(), np.log(size + theta).sum()) >= log_bound)
+        return float(min(np.log(size - theta).sum(), np.log(size + theta).sum())) - log_bound
+
+
+def _forecast(slacks: dict[int, float]) -> int | None:
+    """The number of products at which the slack reaches 0: it grows by about as much with each of them."""
+    (now, slack), past = list(slacks.items())[-1], max((k for k in slacks if 2 * k <= max(slacks)), default=0)
+    growth = slack - slacks.get(past, slack)
+    return max(now, math.ceil(now - slack * (now - past) / growth)) if past >= 8 and 0 < growth < math.inf else None
 
 
 def _outermost_of_both(theta, log_bound: float) -> float:

@@ -356,7 +356,7 @@ def test_ctrl_c_returns_130_and_says_so(monkeypatch):
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(datasets, "gaussian"), (analysis_module, "train_gd"), (storage, "_write_node"), (plotting, "save_figures")],
+    [(datasets, "gaussian"), (analysis_module, "train_gd"), (storage.trees, "_write_node"), (plotting, "save_figures")],
 )
 def test_ctrl_c_leaves_nothing_behind(tmp_path, monkeypatch, module, name):
     monkeypatch.setattr(module, name, stop)

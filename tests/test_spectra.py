@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkspec as ns
-from ntkspec import spectra
+from ntkspec import norms, spectra
 from ntkspec.operators import Dense, Gram
 from ntkspec.spectra import Lanczos, random_start
 
@@ -176,3 +176,18 @@ def test_bad_operators_are_refused():
         ns.eigsh(Dense(np.eye(3), symmetric=True), 1, which="XX")
     with pytest.raises(ValueError, match="failure_probability=0"):
         ns.spectral_norm(Dense(np.eye(3), symmetric=True), failure_probability=0)
+
+
+def test_the_forecast_of_products_is_right_from_an_early_stage():
+    """Slack grows by the same amount with each product once Lanczos has found the outer eigenvalues."""
+    assert norms._forecast({4: -30.0, 8: -25.0}) is None
+    assert norms._forecast({4: -30.0, 8: -26.0, 12: -22.0, 16: -18.0}) == 34
+    X, seen, real = np.random.default_rng(0).standard_normal((1600, 60)), [], norms._forecast
+    net = ns.TwoLayer.symmetric(60, 256, "erf")
+    gap = ns.ntk(net, X, layer="first") - ns.linear_kernel("erf", X, layer="first")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(norms, "_forecast", lambda slacks: seen.append(real(slacks)) or seen[-1])
+        products = ns.spectral_norm(gap).products
+    early = [total for total in seen[: len(seen) // 2] if total]
+    assert early
+    assert all(products / 2 <= total <= 2 * products for total in early)

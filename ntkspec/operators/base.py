@@ -235,7 +235,7 @@ def slices(n: int) -> list[slice]:
 
 
 def tiles(operator: KernelOperator) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of the tiles of a matrix; of a symmetric one the lower triangle and the diagonal only, row by row."""
+    """Rows and columns of the tiles of a matrix; of a symmetric one the lower triangle, row by row."""
     for rows in slices(operator.shape[0]):
         for cols in slices(operator.shape[1]):
             if not operator.symmetric or cols.start <= rows.start:

@@ -33,7 +33,8 @@ class HadamardGram(KernelOperator):
         self.shape, self.dtype = (self.D.shape[0], self.D2.shape[0]), self.D.dtype
         m, d = self.D.shape[1], self.X.shape[1]
         self.grams = ((self.D, self.D2), (self.X, self.X2))
-        self.product_work = sum(self.shape) * Work(flops=2.0 * m * d, entries=float(m + 2 * d))
+        read = self.D[:1].nbytes + self.X[:1].nbytes
+        self.product_work = sum(self.shape) * Work(flops=2.0 * m * d, entries=2.0 * d, bytes=float(read))
 
     def accumulate(self, out, tile, scale=1.0):
         self.engine.add_hadamard(out, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2), scale)

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from ntkspec.engines import engine_of
 from ntkspec.operators import base
 from ntkspec.operators.base import KernelOperator, Tile
@@ -87,26 +89,31 @@ def places(n: int, side: int) -> list[tuple[slice, slice]]:
     return [(one, other) for k, one in enumerate(rows) for other in rows[: k + 1]]
 
 
-def form(operator: KernelOperator, blocks=None) -> Triangle:
+def form(operator: KernelOperator, blocks=None, squares=None) -> Triangle:
     """The matrix of a symmetric operator, formed tile by tile into ``blocks`` (zeros of Triangle.layout, new if None).
 
-    The sum of squares comes out of the same pass. Cost: n² / 2 times tile_work; no temporary larger than a tile.
+    The sum of squares comes out of the same pass. ``squares`` (tiles,) collects it tile by tile: where it is not NaN
+    the tile is there already. Cost: n² / 2 times tile_work; no temporary larger than a tile.
     """
     engine, n = operator.engine, operator.shape[0]
     if blocks is None:
         blocks = engine.xp.zeros(Triangle.layout(n), operator.dtype)
+    if squares is None:
+        squares = np.full(len(blocks), np.nan)
+    where = places(n, blocks.shape[1])
 
-    def fill(item):
-        block, (rows, cols) = item
+    def fill(k):
+        block, (rows, cols) = blocks[k], where[k]
         tile = Tile(rows, cols)
         if tile.shape == block.shape:
+            block[...] = 0
             operator.accumulate(block, tile)
         else:
             block[: tile.shape[0], : tile.shape[1]] = operator.tile(rows, cols)
-        return engine.sum_of_squares(block) * (1 if rows == cols else 2)
+        squares[k] = engine.sum_of_squares(block) * (1 if rows == cols else 2)
 
-    tiles = zip(blocks, places(n, blocks.shape[1]), strict=True)
-    operator.squares = math.fsum(engine.run(fill, tiles, progress="kernel matrix (tiles)"))
+    engine.run(fill, np.flatnonzero(np.isnan(squares)), progress="kernel matrix (tiles)")
+    operator.squares = math.fsum(squares)
     return Triangle(blocks, n, operator.squares)
 
 

@@ -49,9 +49,7 @@ def write(path, tree, *, kind: str) -> None:
 
     ``kind`` names what the tree is, for :func:`read`. Raises OSError where the folder cannot be written to.
     """
-    with atomic_path(path) as temporary, _h5py().File(temporary, "w") as file:
-        file.attrs["ntkspec_format"] = FORMAT_VERSION
-        file.attrs["kind"] = kind
+    with atomic_path(path) as temporary, created(temporary, kind) as file:
         _write_node(file, "record", tree)
 
 
@@ -60,6 +58,13 @@ def read(path, *, kind: str, types: Iterable[type] = ()):
 
     Raises FileNotFoundError, or ValueError for a file that is damaged, of another kind or of a newer format.
     """
+    with opened(path, kind) as file:
+        return _read_node(file["record"], {cls.__name__: cls for cls in types})
+
+
+@contextlib.contextmanager
+def opened(path, kind: str):
+    """An ntkspec file of that kind, open for reading; what is wrong with it is a FileNotFoundError or ValueError."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist, or is not a file")
@@ -72,9 +77,18 @@ def read(path, *, kind: str, types: Iterable[type] = ()):
                 raise ValueError(
                     f"{path} has format {version}, but this ntkspec reads up to {FORMAT_VERSION}; upgrade it"
                 )
-            return _read_node(file["record"], {cls.__name__: cls for cls in types})
+            yield file
     except (OSError, KeyError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
+
+
+@contextlib.contextmanager
+def created(path, kind: str):
+    """A new ntkspec file of that kind, open for writing."""
+    with _h5py().File(path, "w") as file:
+        file.attrs["ntkspec_format"] = FORMAT_VERSION
+        file.attrs["kind"] = kind
+        yield file
 
 
 def read_arrays(path, names: Iterable[str]) -> dict:
