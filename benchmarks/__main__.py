@@ -7,40 +7,66 @@ import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import kernel_gap, prediction, training
-from benchmarks.common import Result, gemm_rate, run
+from benchmarks import kernel_gap, large, prediction, startup, training
+from benchmarks.common import Result, rates, run
 from ntkspec.provenance import provenance
 
 
 def main() -> None:
-    """`python -m benchmarks [--quick] [--record FILE]`."""
+    """`python -m benchmarks [--quick] [--large] [--record FILE]`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one repeat: are the answers right?")
+    parser.add_argument("--large", action="store_true", help="also n = 60,000 to 1,000,000, some minutes and 8 GB")
     parser.add_argument("--record", type=Path, help="write the results to this JSON file")
     options = parser.parse_args()
-    results = []
-    print(f"{'case':<52}{'ntkspec':>10}  {'peer':<20}{'time':>10}{'ratio':>8}{'of floor':>10}")
+    found: dict = {"cases": []}
+    print(f"{'case':<56}{'ntkspec':>10}  {'peer':<22}{'time':>10}{'ratio':>8}{'of floor':>10}")
     for module in (kernel_gap, training, prediction):
         for case in module.cases(options.quick):
-            results.append(run(case, repeats=1 if options.quick else 3))
-            print("\n".join(_lines(results[-1])), flush=True)
+            found["cases"].append(run(case, repeats=1 if options.quick else 5))
+            print("\n".join(_lines(found["cases"][-1])), flush=True)
+    if not options.quick:
+        found["startup"] = dict(zip(("cold", "warm"), startup.cold_and_warm(), strict=True))
+        print("ntkspec analyze, n=500: {cold:.2f} s with a cold cache of compiled loops, {warm:.2f} s warm".format(
+            **found["startup"]
+        ))  # fmt: skip
+    if options.large:
+        found["large"] = []
+        for result in large.all_settings():
+            found["large"].append(result)
+            print(_large_line(result), flush=True)
     if options.record:
-        _record(options.record, results)
+        _record(options.record, found)
 
 
 def _lines(result: Result):
     for name, seconds in result.peers.items():
         yield (
-            f"{result.name:<52}{result.ours:>9.4f}s  {name:<20}{seconds:>9.4f}s{seconds / result.ours:>7.1f}x"
+            f"{result.name:<56}{result.ours:>9.4f}s  {name:<22}{seconds:>9.4f}s{seconds / result.ours:>7.1f}x"
             f"{result.floor / result.ours:>10.0%}"
         )
 
 
-def _record(path: Path, results: list[Result]) -> None:
+def _large_line(result: large.Large) -> str:
+    frobenius = "" if result.frobenius is None else f", Frobenius {result.frobenius:.6g}"
+    peak, allowed = result.peak_bytes / 1e9, result.allowed_bytes / 1e9
+    return (
+        f"{result.name:<32}{result.seconds:>8.1f}s, forecast {result.forecast:.1f} s, "
+        f"{result.seconds / result.floor:.2f} of the floor; {result.products} products, peak {peak:.2f} of {allowed:.2f} "
+        f"GB allowed; spectral norm in [{result.spectral:.6g}, {result.upper:.6g}]{frobenius}"
+    )
+
+
+def _record(path: Path, found: dict) -> None:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     made_with = provenance("python -m benchmarks") | {"commit": commit, "processor": _processor()}
-    rates = {f"gemm {dtype}, flops/s": gemm_rate(dtype) for dtype in ("float32", "float64")}
-    content = {"made_with": made_with, "rates": rates, "results": [asdict(result) for result in results]}
+    limits = {dtype: asdict(rates(dtype)) for dtype in ("float32", "float64")}
+    for limit in limits.values():
+        del limit["entries"]
+    results = {
+        name: [asdict(result) for result in part] if isinstance(part, list) else part for name, part in found.items()
+    }
+    content = {"made_with": made_with, "rates, per second": limits, **results}
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

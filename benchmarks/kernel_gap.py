@@ -1,67 +1,188 @@
-"""Both norms of Theta_1 - Theta^lin1, against NumPy and SciPy as an expert would write it."""
+"""Theta_1 - Theta^lin1: its matrix and both norms, against NumPy and SciPy as an expert would write it, neural-tangents
+and PyTorch; the Gram matrix of bits against BLAS; and products that never form the matrix."""
 
+import importlib.util
 import math
+import os
+import subprocess
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse.linalg
+from scipy.linalg.blas import ssyrk
 
 import ntkspec as ns
-from benchmarks.common import Case
+from benchmarks import torch_peer
+from benchmarks.common import Case, Timed
+from ntkspec.engines import cpu
+from ntkspec.operators import Triangle, Work
+from ntkspec.operators.triangle import places
+
+# The Python of an environment with requirements-neural-tangents.txt.
+PEER_PYTHON = "NTKSPEC_NEURAL_TANGENTS_PYTHON"
 
 
 def cases(quick: bool):
-    """ReLU and erf at one size; and a product with the first-layer NTK that is never formed."""
-    n, d, m = (600, 32, 128) if quick else (4096, 128, 2048)
+    """ReLU and erf at one size; bits; a product and rows of the first-layer NTK."""
+    sizes = (600, 32, 128) if quick else (4096, 128, 2048)
     for name in ("relu", "erf"):
-        yield _gap(name, n, d, m)
-    yield _product(*((3000, 32, 128) if quick else (20000, 100, 512)))
+        yield _norms(name, *sizes)
+    yield _matrix(*sizes)
+    yield _bit_gram(*((600, 700) if quick else (4096, 4096)))
+    for name in ("relu", "erf"):
+        yield _product(name, *((3000, 32, 128) if quick else (200_000, 256, 1024)))
+    if importlib.util.find_spec("torch"):
+        yield _rows(*((600, 32, 128, 64) if quick else (4096, 128, 2048, 512)))
 
 
-def _setting(name, n, d, m):
-    X = np.random.default_rng(1).standard_normal((n, d)).astype(np.float32)
-    return ns.TwoLayer.symmetric(d, m, name, dtype=np.float32), X
+class Setting:
+    """A network as in equation (3), Gaussian data, and the constants of the activation."""
+
+    def __init__(self, name, n, d, m):
+        self.name, self.sizes = name, (n, d, m)
+        self.X = np.random.default_rng(1).standard_normal((n, d)).astype(np.float32)
+        self.net = ns.TwoLayer.symmetric(d, m, name, dtype=np.float32)
+        self.act = self.net.activation
+        self.zeta, self.nu = self.act.constants.zeta, self.act.constants.nu(1.0)
+
+    def gap(self):
+        """Theta_1 - Theta^lin1 as an operator."""
+        theta = ns.ntk(self.net, self.X, layer="first")
+        return theta - ns.linear_kernel(self.act, self.X, layer="first", trace_ratio=1.0)
+
+    def slopes(self):
+        """phi'(X Wᵀ / sqrt d) of all m neurons."""
+        return self.act.derivative(self.X @ self.net.W.T / np.float32(math.sqrt(self.X.shape[1])))
+
+    def numpy_gap(self):
+        """The matrix, as an expert would write it."""
+        _, d, m = self.sizes
+        D, gram = self.slopes(), self.X @ self.X.T / np.float32(d)
+        return (D @ D.T / np.float32(m)) * gram - np.float32(self.zeta**2) * gram - np.float32(self.nu**2 / d)
 
 
-def _gap(name, n, d, m) -> Case:
-    net, X = _setting(name, n, d, m)
-    act = net.activation
-    zeta, nu = act.constants.zeta, act.constants.nu(1.0)
+def _norms(name, n, d, m) -> Case:
+    setting = Setting(name, n, d, m)
+    triangle = 4.0 * math.prod(Triangle.layout(n))
 
     def ours():
-        gap = ns.ntk(net, X, layer="first") - ns.linear_kernel(act, X, layer="first", trace_ratio=1.0)
+        gap = setting.gap()
         return float(ns.spectral_norm(gap)), float(ns.frobenius_norm(gap))
 
     def expert():
-        D, gram = act.derivative(X @ net.W.T / np.float32(math.sqrt(d))), X @ X.T / np.float32(d)
-        gap = (D @ D.T / np.float32(m)) * gram - np.float32(zeta**2) * gram - np.float32(nu**2 / d)
+        gap = setting.numpy_gap()
         values = scipy.sparse.linalg.eigsh(gap, k=1, tol=1e-3, return_eigenvectors=False)
         return abs(float(values[0])), float(np.linalg.norm(gap))
 
+    products = ns.spectral_norm(setting.gap()).products
+    peers = {"NumPy + SciPy eigsh": expert}
+    if os.environ.get(PEER_PYTHON):
+        peers["neural-tangents"] = lambda: _neural_tangents(setting)
     return Case(
-        name=f"gap norms, {name}, n={n} d={d} m={m} float32",
+        name=f"both norms, {name}, n={n} d={d} m={m} float32",
         ours=ours,
-        peers={"NumPy + SciPy eigsh": expert},
+        peers=peers,
         tolerance=2e-3,
-        floor_flops=n * n * (m / 2 + d),
+        floor=_gram_floor(name, n, d, m) + Work(bytes=(products + 1) * triangle),
         dtype="float32",
     )
 
 
-def _product(n, d, m) -> Case:
-    net, X = _setting("erf", n, d, m)
-    v = np.random.default_rng(2).standard_normal(n).astype(np.float32)
-    theta = ns.ntk(net, X, layer="first")
+def _gram_floor(name, n, d, m) -> Work:
+    """One triangle of X Xᵀ and of the Gram matrix of half the slopes, and half the neurons' inputs."""
+    slopes = Work(words=m / 128) if name == "relu" else Work(flops=float(m))
+    return n * n / 2 * (slopes + Work(flops=2.0 * d)) + Work(flops=float(n * d * m))
+
+
+def _neural_tangents(setting) -> Timed:
+    """neural-tangents needs an older NumPy: a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder, "setting.npz"), Path(folder, "result.npz")
+        constants = {"zeta": setting.zeta, "nu": setting.nu, "activation": setting.name, "repeats": 1}
+        np.savez(given, X=setting.X, W=setting.net.W, v=setting.net.v, **constants)
+        script = Path(__file__).with_name("neural_tangents_peer.py")
+        subprocess.run([os.environ[PEER_PYTHON], script, given, found], check=True, capture_output=True)
+        with np.load(found) as result:
+            return Timed(tuple(result["norms"]), float(result["seconds"]))
+
+
+def _matrix(n, d, m) -> Case:
+    setting = Setting("relu", n, d, m)
+    return Case(
+        name=f"matrix of the difference, relu, n={n} d={d} m={m}",
+        ours=lambda: (setting.gap().to_dense(),),
+        peers={"NumPy": lambda: (setting.numpy_gap(),)},
+        tolerance=1e-5,
+        floor=_gram_floor("relu", n, d, m) + Work(bytes=4.0 * n * n),
+        dtype="float32",
+    )
+
+
+def _bit_gram(n, m) -> Case:
+    """The lower triangle of D Dᵀ for zeros and ones."""
+    D = (np.random.default_rng(0).standard_normal((n, m)) > 0).astype(np.float32)
+    words, out = cpu.empty_bits(n, m), np.zeros((n, n), np.float32)
+    cpu.pack_bits(words, D, 1.0)
+
+    def count(place):
+        rows, cols = place
+        out[rows, cols] = cpu.count_common(words[rows], words[cols], np.float32)
+
+    def ours():
+        cpu.run(count, places(n, 512))
+        return (out,)
+
+    return Case(
+        name=f"Gram matrix of bits, one triangle, n={n} m={m}",
+        ours=ours,
+        peers={"BLAS ssyrk": lambda: (ssyrk(1.0, D.T, trans=1).T,)},
+        tolerance=0.0,
+        floor=n * n / 2 * Work(words=m / 64),
+        dtype="float32",
+        compare=lambda answer: (np.tril(answer[0]),),
+    )
+
+
+def _product(name, n, d, m) -> Case:
+    """A network with m different neurons: nothing is halved."""
+    X = np.random.default_rng(1).standard_normal((n, d), dtype=np.float32)
+    net = ns.TwoLayer.random(d, m, name, dtype=np.float32)
+    u = np.random.default_rng(2).standard_normal(n).astype(np.float32)
+    theta, G = ns.ntk(net, X, layer="first"), np.ones((m, d), np.float32)
     D = net.activation.derivative(X @ net.W.T / np.float32(math.sqrt(d)))
 
     def expert():
-        G = D.T @ (v[:, None] * X)
+        G = D.T @ (u[:, None] * X)
         return (np.einsum("nm,nm->n", D, X @ G.T) / np.float32(m * d),)
 
+    peers = {"NumPy": expert, "its two sgemms alone": lambda: Timed((theta @ u,), _two_products(D, X, G))}
+    if importlib.util.find_spec("torch"):
+        peers["torch.func vjp, jvp"] = lambda: (torch_peer.ntk_vector_product(X, net.W, net.v, name, u),)
     return Case(
-        name=f"factored product, erf, n={n} d={d} m={m} float32",
-        ours=lambda: (theta @ v,),
-        peers={"NumPy": expert},
-        tolerance=1e-4,
-        floor_flops=4 * n * d * m / 2,
+        name=f"factored product, {name}, n={n} d={d} m={m}",
+        ours=lambda: (theta @ u,),
+        peers=peers,
+        tolerance=2e-4,
+        floor=Work(flops=4.0 * n * d * m),
+        dtype="float32",
+    )
+
+
+def _two_products(D, X, G) -> float:
+    """Seconds of Dᵀ X and D G, the 4 n m d flops of a product, by NumPy."""
+    return min(cpu._seconds(lambda: (D.T @ X, D @ G)) for _ in range(3))
+
+
+def _rows(n, d, m, rows) -> Case:
+    setting = Setting("erf", n, d, m)
+    theta = ns.ntk(setting.net, setting.X, layer="first")
+    W, v = setting.net.W, setting.net.v
+    return Case(
+        name=f"{rows} rows of Theta_1, erf, n={n} d={d} m={m}",
+        ours=lambda: (theta.tile(slice(0, rows), slice(0, n)),),
+        peers={"torch.func jacobians": lambda: (torch_peer.ntk_rows(setting.X, W, v, "erf", rows),)},
+        tolerance=2e-5,
+        floor=rows * n * Work(flops=float(m + 2 * d)),
         dtype="float32",
     )

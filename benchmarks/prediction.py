@@ -37,4 +37,4 @@ def _prediction(name, kernels, y, steps) -> Case:
                 test.append(K_test @ dual)
         return np.array(train), np.array(test)
 
-    return Case(name, ours, {"NumPy loop": loop}, 1e-8, floor_flops=kernel.product_flops, dtype="float64")
+    return Case(name, ours, {"NumPy loop": loop}, 1e-8, floor=kernel.product_work, dtype="float64")

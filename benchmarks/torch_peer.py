@@ -10,7 +10,7 @@ import numpy as np
 JACOBIAN_BYTES = 2**29
 
 
-def gap_rows(X, W, v, activation: str, rows: int):
+def ntk_rows(X, W, v, activation: str, rows: int):
     """The first rows of Theta_1, (rows, n): Jacobians of two row blocks at a time, contracted over W."""
     from torch.func import jacrev, vmap
 

@@ -8,6 +8,7 @@ import scipy.special
 
 import ntkspec as ns
 from benchmarks.common import Case
+from ntkspec.operators import Work
 
 
 def cases(quick: bool):
@@ -34,7 +35,7 @@ def _training(name, sizes, steps) -> Case:
         ours=ours,
         peers=peers,
         tolerance=1e-4,
-        floor_flops=4 * n * d * m * steps,
+        floor=Work(flops=4.0 * n * d * m * steps),
         dtype="float32",
     )
 

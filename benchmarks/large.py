@@ -1,0 +1,94 @@
+"""Sizes that peers cannot reach, each in a process of its own: forecast, time, floor and peak memory."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+import ntkspec as ns
+from benchmarks.common import rates
+from ntkspec.operators import Triangle, Work
+
+# name: activation, n, d, m, method; MNIST brings its own n and d.
+SETTINGS = {
+    "MNIST, dense": ("relu", 60_000, 784, 4096, "dense"),
+    "n = 200,000, factored, relu": ("relu", 200_000, 256, 1024, "factored"),
+    "n = 200,000, factored, erf": ("erf", 200_000, 256, 1024, "factored"),
+    "n = 1,000,000, factored, relu": ("relu", 1_000_000, 64, 256, "factored"),
+    "n = 1,000,000, factored, erf": ("erf", 1_000_000, 64, 256, "factored"),
+}
+
+
+@dataclass
+class Large:
+    """One run: ||Theta_1 - Theta^lin1|| and, where the matrix is formed, its Frobenius norm.
+
+    seconds : all of it, data excluded. forecast : of the plan, for 48 products. floor : Gram matrices of one triangle,
+    the first write of the memory, and one read of it for each product (dense); 2 n m d flops a product (factored).
+    """
+
+    name: str
+    spectral: float
+    upper: float
+    frobenius: float | None
+    products: int
+    seconds: float
+    forecast: float
+    floor: float
+    peak_bytes: int
+    allowed_bytes: float
+
+
+def measure(name: str) -> Large:
+    """Run one setting in this process."""
+    act, n, d, m, method = SETTINGS[name]
+    X, trace_ratio = _data(name, n, d)
+    net, floor_rates = ns.TwoLayer.symmetric(d, m, act, dtype=np.float32), rates("float32")
+    start = time.perf_counter()
+    gap = ns.ntk(net, X, layer="first") - ns.linear_kernel(act, X, layer="first", trace_ratio=trace_ratio)
+    norm = ns.spectral_norm(gap, method=method)
+    frobenius = float(ns.frobenius_norm(gap)) if method == "dense" else None
+    seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    size, first_write = 4.0 * float(np.prod(Triangle.layout(n))), 0.0
+    if method == "dense":
+        work = n * n / 2 * Work(flops=2.0 * d, words=m / 128) + Work(bytes=norm.products * size)
+        first_write, allowed = _first_write(int(size)), 18.0 * 2**30
+    else:
+        work, allowed = norm.products * Work(flops=2.0 * n * m * d), 1.5 * (n * (m + d) + n) * 4 + 200e6
+    floor = work.seconds(floor_rates) + first_write
+    return Large(
+        *(name, float(norm), norm.upper, frobenius, norm.products),
+        *(seconds, norm.plan.seconds, floor, peak, allowed),
+    )
+
+
+def _data(name, n, d):
+    if name.startswith("MNIST"):
+        data = ns.datasets.mnist(dtype=np.float32, n_test=0)
+        return data.X, data.trace_ratio
+    return np.random.default_rng(0).standard_normal((n, d), dtype=np.float32), 1.0
+
+
+def _first_write(size: int) -> float:
+    """Seconds to write that much memory for the first time, one byte a page, on one core."""
+    start = time.perf_counter()
+    np.empty(size, np.uint8)[::4096] = 1
+    return time.perf_counter() - start
+
+
+def all_settings():
+    """Each setting in a fresh process; MNIST only where its images are."""
+    for name in SETTINGS:
+        if name.startswith("MNIST") and not os.environ.get("NTKSPEC_DATA"):
+            continue
+        run = subprocess.run([sys.executable, "-m", "benchmarks.large", name], check=True, stdout=subprocess.PIPE)
+        yield Large(**json.loads(run.stdout))
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(measure(sys.argv[1]))))
