@@ -8,7 +8,7 @@ from benchmarks.common import Case
 
 def cases(quick: bool):
     """The NTK and the linear model on train and test points."""
-    n, d, m, last = (1600, 20, 64, 200) if quick else (6000, 50, 256, 3000)
+    n, d, m, last = (1600, 20, 64, 200) if quick else (6000, 50, 256, 1000)
     data = ns.datasets.gaussian(n, d, n_test=500)
     net = ns.TwoLayer.symmetric(d, m, "erf")
     steps = np.unique(np.geomspace(1, last, 50).astype(int))

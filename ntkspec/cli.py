@@ -94,6 +94,8 @@ class NetworkOptions:
     "learning rate of the second layer, where it differs"
     steps: MaybeWhole = None
     "steps of gradient descent (default: 3000, or fewer for large settings)"
+    method: Literal["dense", "factored"] | None = None
+    "multiply with stored kernels or with their factors (default: what is sooner and fits)"
 
 
 @app.command
@@ -190,6 +192,7 @@ def _task(network: NetworkOptions, seed: int):
         eta2=eta2,
         steps=0 if network.steps is None else checks.whole_number(network.steps, "steps", 1),
         seed=seed,
+        method=network.method,
     )
 
 

@@ -113,6 +113,7 @@ def _kernel(analysis) -> list[str]:
                 "||Theta - Theta^lin||_F",
                 f"{float(kernel.gap_frobenius):.6g} (exact)" + relative(float(kernel.gap_frobenius), frobenius),
             ),
+            ("products with the difference", f"{kernel.gap.products}, {kernel.gap.plan}"),
             ("largest stable learning rate", f"{kernel.largest_stable_rate:.5g}   (2 n / ||Theta||)"),
         ]
     )

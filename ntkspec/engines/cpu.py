@@ -273,7 +273,7 @@ def rates(dtype) -> Rates:
 
     return Rates(
         flops=rate(lambda _: [tile @ tile.T for _ in range(4)], 4 * 2.0 * size**3),
-        words=rate(lambda _: count_common(words, words, dtype), 32.0 * size**2),
+        words=rate(lambda _: [count_common(words, words, dtype) for _ in range(4)], 4 * 32.0 * size**2),
         entries=rate(lambda _: [add_hadamard(tile.copy(), tile, tile, 1.0) for _ in range(4)], 4.0 * size**2),
         bytes=rate(lambda _: triangle_product(blocks, 0, 120, vector, xp.zeros_like(vector)), float(blocks.nbytes)),
     )

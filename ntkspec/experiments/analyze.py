@@ -40,7 +40,8 @@ class AnalyzeTask:
     """The settings of one analysis.
 
     eta1 = eta2 = None chooses the learning rate (equation (4)) from the kernel; steps = 0 takes 3000 steps, or as
-    many (at least 100) as 3.3e13 flops train, some minutes on two cores.
+    many (at least 100) as 3.3e13 flops train, some minutes on two cores. method : "dense", "factored" or None, how the
+    kernels are multiplied (:func:`ntkspec.plan`).
     """
 
     activation: str | Activation = "erf"
@@ -52,6 +53,7 @@ class AnalyzeTask:
     eta2: float | None = None
     steps: int = 0
     seed: int = 0
+    method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,8 @@ def check_task(task: AnalyzeTask) -> None:
     checks.whole_number(task.seed, "seed", 0)
     even_width(task.width)
     checks.one_of(task.second, "second", SECOND_LAYERS)
+    if task.method is not None:
+        checks.one_of(task.method, "method", planning.METHODS)
     for name, rate, weight in zip(("eta1", "eta2"), (task.eta1, task.eta2), LAYER_WEIGHTS[task.layer], strict=True):
         if rate is None:
             continue
@@ -160,9 +164,9 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         dataset.X.shape[1], task.width, act, seed=task.seed, second=task.second, dtype=dataset.X.dtype.type
     )
     weights = _weights(task)
-    theta = stages("kernel", _prepared_ntk, net, dataset.X, weights)
+    theta = stages("kernel", _prepared_ntk, (net, dataset.X), weights, task.method)
     linear = weighted_linear_kernel(act, dataset.X, weights=weights, trace_ratio=dataset.trace_ratio)
-    gap = stages("norms", _gap, theta, linear, task.seed)
+    gap = stages("norms", _gap, theta, linear, task)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, sum(weights), act, gap, data)
     rates = (rate * weights[0], rate * weights[1])
     warn_if_unstable(rate, float(gap.theta), len(dataset.y))
@@ -225,26 +229,25 @@ def _with_steps(task: AnalyzeTask, dataset: Dataset) -> AnalyzeTask:
 
 
 def _check_memory(task: AnalyzeTask, dataset: Dataset) -> None:
-    """phi and phi' on half the neurons, three trajectories and the bases of Lanczos (about 500 vectors)."""
-    layers, points = sum(LAYER_WEIGHTS[task.layer]), len(dataset.X) + len(dataset.X_test)
-    entries = points * (layers * task.width / 2 + 3 * len(record_steps(task.steps))) + 500 * len(dataset.X)
-    checks.memory(
-        entries * dataset.X.dtype.itemsize,
-        engine_of(dataset.X),
-        "the analysis",
-        "take fewer points, a smaller width or float32",
-    )
+    """phi and phi' on half the neurons (of the training points once more for the kernel of the test points), three
+    trajectories and as much again to form them, about 500 Krylov vectors, and float64 copies of the inputs."""
+    layers, n, tests = sum(LAYER_WEIGHTS[task.layer]), len(dataset.X), len(dataset.X_test)
+    features = layers * task.width / 2 * (n + (n + tests if tests else 0))
+    entries = features + 6 * len(record_steps(task.steps)) * (n + tests) + 500 * n
+    needed = entries * dataset.X.dtype.itemsize + 16 * dataset.X.size
+    checks.memory(needed, engine_of(dataset.X), "the analysis", "take fewer points, a smaller width or float32")
 
 
 # --------------------------------------------------------------------------------------------------- kernels and rates
-def _gap(theta: KernelOperator, linear: KernelOperator, seed) -> KernelGap:
+def _gap(theta: KernelOperator, linear: KernelOperator, task: AnalyzeTask) -> KernelGap:
+    seed = task.seed
     n, psi = theta.shape[0], linear.thin_factors()[0].astype(np.float64, copy=False)
     norm, gap, d = spectral_norm(theta, seed=seed), theta - linear, psi.shape[1] - 2
     eigenvalues_lin = eigvalsh(psi.T @ psi if psi.shape[1] < n else psi @ psi.T)[::-1]
     return KernelGap(
         theta=norm,
         theta_lin=spectral_norm(linear, seed=seed),
-        gap=spectral_norm(gap, seed=seed),
+        gap=spectral_norm(gap, seed=seed, method=task.method),
         gap_frobenius=frobenius_norm(gap),
         theta_lin_frobenius=frobenius_norm(linear),
         largest_stable_rate=largest_stable_rate(float(norm), n),
@@ -313,9 +316,10 @@ def _seconds(train, steps) -> float:
     return time.perf_counter() - start
 
 
-def _prepared_ntk(net, X, weights) -> KernelOperator:
+def _prepared_ntk(inputs, weights, method) -> KernelOperator:
     """Theta in the form that answers the some 400 products of an analysis sooner."""
-    return planning.prepare(_weighted_ntk(net, X, None, weights), 400)[0]
+    net, X = inputs
+    return planning.prepare(_weighted_ntk(net, X, None, weights), 400, method=method)[0]
 
 
 def _weighted_ntk(net, X, X2, rates) -> KernelOperator:

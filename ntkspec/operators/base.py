@@ -56,6 +56,8 @@ class KernelOperator:
     symmetric: bool
     grams: tuple
     product_work: Work
+    # The work of reading one entry that is stored.
+    stored_work = Work()
     # The sum of the squared entries, once all of them have been formed.
     squares: float | None = None
 
@@ -83,9 +85,10 @@ class KernelOperator:
     # ------------------------------------------------------------------------------------------------- as a matrix
     @property
     def tile_work(self) -> Work:
-        """The work of one entry of a tile: each Gram matrix once, and a pass over the tile for each."""
+        """The work of one entry of a tile: each Gram matrix once, and a pass over the tile for each term."""
         shared = {(id(A), id(B)): A for A, B in self.grams}
-        return sum((Work.of_gram(A) for A in shared.values()), Work(entries=float(len(self.grams))))
+        passes = Work(entries=float(len(self.grams))) + self.stored_work
+        return sum((Work.of_gram(A) for A in shared.values()), passes)
 
     def __matmul__(self, V):
         """``K @ V`` for a vector (n',) or a block (n', k), in the dtype of the operator.
@@ -193,6 +196,7 @@ class LinearCombination(KernelOperator):
         self.symmetric = all(operator.symmetric for operator in operators)
         self.grams = tuple(pair for operator in operators for pair in operator.grams)
         self.product_work = sum((operator.product_work for operator in operators), Work())
+        self.stored_work = sum((operator.stored_work for operator in operators), Work())
 
     def accumulate(self, out, tile, scale=1.0):
         for c, operator in self.terms:

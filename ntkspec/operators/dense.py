@@ -17,6 +17,7 @@ class Dense(KernelOperator):
         self.symmetric = symmetric
         self.shape, self.dtype = self.matrix.shape, self.matrix.dtype
         self.product_work = Work(bytes=float(self.matrix.nbytes))
+        self.stored_work = Work(entries=1.0, bytes=float(self.dtype.itemsize))
 
     def accumulate(self, out, tile, scale=1.0):
         self.engine.add_scaled(out, self.matrix[tile.rows, tile.cols], scale)

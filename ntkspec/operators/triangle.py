@@ -11,6 +11,8 @@ from ntkspec.operators.work import Work
 
 # The loop of a product takes eight rows of a tile at a time.
 _MULTIPLE = 8
+# Bytes from which a product is worth the time to wake the other workers.
+SHARED_FROM = 2**21
 
 
 class Triangle(KernelOperator):
@@ -29,11 +31,13 @@ class Triangle(KernelOperator):
         self.shape, self.dtype = (n, n), blocks.dtype
         self.side = blocks.shape[1]
         self.product_work = Work(bytes=float(blocks.nbytes))
+        self.stored_work = Work(entries=1.0, bytes=float(self.dtype.itemsize))
 
     @staticmethod
     def layout(n: int) -> tuple[int, int, int]:
-        """(tiles, T, T) for n points."""
-        side = -(-min(base.TILE, n) // _MULTIPLE) * _MULTIPLE
+        """(tiles, T, T) for n points: as many tiles as T = TILE needs, and no larger than it must be."""
+        side = -(-n // -(-n // base.TILE))
+        side = -(-side // _MULTIPLE) * _MULTIPLE
         rows = -(-n // side)
         return rows * (rows + 1) // 2, side, side
 
@@ -58,7 +62,9 @@ class Triangle(KernelOperator):
             multiply(share, right, out)
             return out
 
-        return sum(self.engine.run(add, self.engine.shares(len(self.blocks))))[:, : len(V)].T
+        count = len(self.blocks)
+        shares = self.engine.shares(count) if self.blocks.nbytes > SHARED_FROM else [slice(0, count)]
+        return sum(self.engine.run(add, shares))[:, : len(V)].T
 
     def _product(self, V):
         return self.factored_product(V)
