@@ -52,7 +52,8 @@ def _large_line(result: large.Large) -> str:
     peak, allowed = result.peak_bytes / 1e9, result.allowed_bytes / 1e9
     return (
         f"{result.name:<32}{result.seconds:>8.1f}s, forecast {result.forecast:.1f} s, "
-        f"{result.seconds / result.floor:.2f} of the floor; {result.products} products; "
+        f"{result.seconds / result.floor:.2f} of the floor; {result.products} products; first touch of the memory "
+        f"{result.first_touch:.1f} s before; "
         f"peak {peak:.2f} of {allowed:.2f} GB allowed; "
         f"spectral norm in [{result.spectral:.6g}, {result.upper:.6g}]{frobenius}"
     )

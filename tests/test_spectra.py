@@ -71,6 +71,16 @@ def test_misses_stay_below_the_stated_probability():
     assert all(estimate.lower <= 1 + 1e-12 for estimate in estimates)
 
 
+@pytest.mark.parametrize("factor", [1.0, -1.0, 1000.0])
+def test_the_failure_probability_is_used_up_where_the_bound_is_sharp(factor):
+    """Four clusters below an outlier: after few products only the start's overlap decides, and 30 % means 30 %."""
+    operator = with_spectrum(factor * np.r_[1.0, np.repeat([0.9, 0.5, 0.2, -0.3], 50)])
+    norm = np.abs(np.linalg.eigvalsh(operator.matrix)).max()
+    estimates = [ns.spectral_norm(operator, rtol=0.5, failure_probability=0.3, seed=seed) for seed in range(600)]
+    misses = sum(estimate.upper < norm * (1 - 1e-9) for estimate in estimates) / 600
+    assert 0.2 < misses < 0.3 + 4 * (0.3 * 0.7 / 600) ** 0.5
+
+
 def test_a_smaller_failure_probability_widens_the_interval():
     operator = with_spectrum(np.linspace(-1, 1, 300))
     lanczos_widths = [

@@ -263,7 +263,7 @@ def rates(dtype) -> Rates:
     """The rates of this machine for a dtype, measured once in about 0.1 s."""
     size, rng = 512, xp.random.default_rng(0)
     tile = rng.standard_normal((size, size)).astype(dtype)
-    words = rng.integers(0, 2**63, (size, 32), dtype=xp.uint64)
+    words = rng.integers(0, 2**63, (size, 64), dtype=xp.uint64)
     blocks = xp.ones((120, 512, 512), dtype)
     vector = xp.ones(15 * 512, dtype)
 
@@ -273,7 +273,7 @@ def rates(dtype) -> Rates:
 
     return Rates(
         flops=rate(lambda _: [tile @ tile.T for _ in range(4)], 4 * 2.0 * size**3),
-        words=rate(lambda _: [count_common(words, words, dtype) for _ in range(4)], 4 * 32.0 * size**2),
+        words=rate(lambda _: [count_common(words, words, dtype) for _ in range(4)], 4 * 64.0 * size**2),
         entries=rate(lambda _: [add_hadamard(tile.copy(), tile, tile, 1.0) for _ in range(4)], 4.0 * size**2),
         bytes=rate(lambda _: triangle_product(blocks, 0, 120, vector, xp.zeros_like(vector)), float(blocks.nbytes)),
     )
