@@ -10,6 +10,9 @@ import numpy as np
 from ntkspec.engines import cpu
 from ntkspec.operators import Work
 
+# Seconds before each timing: BLAS's and PyTorch's threads spin for a while after their work, on everybody's cores.
+PAUSE = 0.2
+
 
 @dataclass
 class Case:
@@ -57,6 +60,7 @@ def run(case: Case, repeats: int) -> Result:
     seconds = {name: [] for name in ways if name not in best}
     for _ in range(repeats):
         for name, times in seconds.items():
+            time.sleep(PAUSE)
             start = time.perf_counter()
             ways[name]()
             times.append(time.perf_counter() - start)

@@ -10,6 +10,8 @@ from ntkspec.operators import KernelOperator
 
 # Up to this size the dense eigenproblem is solved: it takes about a second and finds every multiplicity.
 DENSE_SIZE = 1500
+# Numbers of a basis from which an orthogonalization is worth the time to wake the other workers.
+SHARED_FROM = 2**20
 
 
 class Lanczos:
@@ -82,9 +84,12 @@ class Lanczos:
             self._append(rest)
 
     def _orthogonalized(self, vector, k: int):
-        known = self.basis[:k]
+        known, run = self.basis[:k], self.engine.run
+        shares = self.engine.shares(len(vector)) if known.size > SHARED_FROM else [slice(0, len(vector))]
         for _ in range(2):
-            vector = vector - (known @ vector) @ known
+            overlaps = sum(run(lambda share, old=vector: known[:, share] @ old[share], shares))
+            parts = run(lambda share, old=vector, c=overlaps: old[share] - c @ known[:, share], shares)
+            vector = self.engine.xp.concatenate(parts)
         return vector
 
 

@@ -235,6 +235,8 @@ def test_what_does_not_fit_is_refused():
         HadamardGram(draw(5, 2), draw(4, 2))
     with pytest.raises(TypeError, match="float64 and float32"):
         Gram(draw(5, 2), draw(5, 2, dtype=np.float32))
+    with pytest.raises(TypeError, match="bits on one side and as numbers on the other"):
+        HadamardGram(packed_bits(np.ones((5, 2)), (0.0, 1.0), np.float64), draw(5, 2), draw(5, 2), draw(5, 2))
     with pytest.raises(TypeError, match="D is float64 and X is float32"):
         HadamardGram(draw(5, 2), draw(5, 2, dtype=np.float32))
     with pytest.raises(TypeError, match="complex128"):

@@ -8,6 +8,8 @@ from ntkspec.operators.work import Work
 VECTORS_AT_ONCE = 8
 # Numbers of the row blocks that each worker multiplies: where gemm reaches its rate.
 NUMBERS_AT_ONCE = 2**21
+# How often a product moves each number of D, of X and of the products with X: they are read, packed by gemm, read again.
+MOVES = 3
 
 
 class HadamardGram(KernelOperator):
@@ -19,6 +21,8 @@ class HadamardGram(KernelOperator):
     """
 
     def __init__(self, D, X, D2=None, X2=None):
+        if isinstance(D, Bits) != isinstance(D if D2 is None else D2, Bits):
+            raise TypeError("D came as bits on one side and as numbers on the other; both sides need the same")
         if isinstance(D, Bits):
             self.D, self.D2 = D, D if D2 is None else D2
         else:
@@ -33,8 +37,8 @@ class HadamardGram(KernelOperator):
         self.shape, self.dtype = (self.D.shape[0], self.D2.shape[0]), self.D.dtype
         m, d = self.D.shape[1], self.X.shape[1]
         self.grams = ((self.D, self.D2), (self.X, self.X2))
-        read = self.D[:1].nbytes + self.X[:1].nbytes
-        self.product_work = sum(self.shape) * Work(flops=2.0 * m * d, entries=2.0 * d, bytes=float(read))
+        moved = MOVES * (m + 2 * d) * self.dtype.itemsize
+        self.product_work = sum(self.shape) * Work(flops=2.0 * m * d, bytes=float(moved))
 
     def accumulate(self, out, tile, scale=1.0):
         self.engine.add_hadamard(out, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2), scale)
