@@ -51,6 +51,7 @@ class Result:
 
 def run(case: Case, repeats: int) -> Result:
     """Best of the repeats for each way, interleaved; raises AssertionError where an answer is wrong."""
+    floor = case.floor.seconds(rates(case.dtype))
     ways = {"ntkspec": case.ours, **case.peers}
     answers = {name: way() for name, way in ways.items()}
     best = {name: answer.seconds for name, answer in answers.items() if isinstance(answer, Timed)}
@@ -66,7 +67,7 @@ def run(case: Case, repeats: int) -> Result:
             times.append(time.perf_counter() - start)
     best |= {name: min(times) for name, times in seconds.items()}
     ours = best.pop("ntkspec")
-    return Result(case.name, ours, best, case.floor.seconds(rates(case.dtype)))
+    return Result(case.name, ours, best, floor)
 
 
 def _check(case: Case, name: str, ours, theirs) -> None:
@@ -82,6 +83,7 @@ def _check(case: Case, name: str, ours, theirs) -> None:
 def rates(dtype: str):
     """This machine's limits on all cores: NumPy's matrix product for the flops, AND + popcount of words that are in
     cache, and a matrix of 126 MB (float32) that is read once; passes over tiles in cache count as nothing."""
+    time.sleep(PAUSE)
     return replace(cpu.rates(np.dtype(dtype).char), flops=_gemm_rate(dtype), entries=float("inf"))
 
 
