@@ -28,7 +28,7 @@ SETTINGS = {
 class Large:
     """One run: ||Theta_1 - Theta^lin1|| and, where the matrix is formed, its Frobenius norm.
 
-    seconds : all of it, data excluded. forecast : of the plan, for 40 products. floor : Gram matrices of one triangle,
+    seconds : all of it, data excluded. forecast : of the plan, for 48 products. floor : Gram matrices of one triangle,
     a write of it, and one read for each product (dense); 2 n m d flops a product (factored). first_touch : seconds that
     the machine took before to hand out that much memory for the first time (a virtual one can be slow at this).
     """

@@ -15,7 +15,7 @@ from ntkspec.spectra import Lanczos, random_start, require_symmetric
 # A norm that has not closed its interval after this many products says so instead of going on.
 MOST_PRODUCTS = 1000
 # What the forecast assumes: 16 to 124 products were seen on differences of kernels.
-EXPECTED_PRODUCTS = 40
+EXPECTED_PRODUCTS = 48
 
 
 @dataclass(frozen=True)

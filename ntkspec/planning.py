@@ -39,7 +39,7 @@ class Plan:
         return f"{self.method} ({self.reason}){stored}: {time}"
 
 
-def plan(operator: KernelOperator, products: int = 40, *, method: str | None = None) -> Plan:
+def plan(operator: KernelOperator, products: int = 48, *, method: str | None = None) -> Plan:
     """Choose the form of a symmetric kernel that answers about ``products`` products with single vectors sooner.
 
     Dense forms one triangle, n² / 2 entries, and reads it for each product; factored costs ``product_work`` for each.

@@ -113,7 +113,7 @@ def _kernel(analysis) -> list[str]:
                 "||Theta - Theta^lin||_F",
                 f"{float(kernel.gap_frobenius):.6g} (exact)" + relative(float(kernel.gap_frobenius), frobenius),
             ),
-            ("products with the difference", f"{kernel.gap.products}, {kernel.gap.plan}"),
+            ("products with the difference", _products(kernel.gap)),
             ("largest stable learning rate", f"{kernel.largest_stable_rate:.5g}   (2 n / ||Theta||)"),
         ]
     )
@@ -122,6 +122,11 @@ def _kernel(analysis) -> list[str]:
 def _interval(estimate: Estimate) -> str:
     state = "" if estimate.converged else ", not closed"
     return f"{estimate.value:.6g} in [{estimate.lower:.6g}, {estimate.upper:.6g}]{state}"
+
+
+def _products(estimate: Estimate) -> str:
+    plan = estimate.plan
+    return f"{estimate.products}" + (f", {plan.method} ({plan.reason})" if plan else "")
 
 
 def _losses(analysis) -> list[str]:

@@ -8,7 +8,7 @@ from ntkspec.operators.work import Work
 VECTORS_AT_ONCE = 8
 # Numbers of the row blocks that each worker multiplies: where gemm reaches its rate.
 NUMBERS_AT_ONCE = 2**21
-# How often a product moves each number of D, of X and of the products with X: they are read, packed by gemm, read again.
+# How often a product moves each number of D, X and the products with X: they are read, packed by gemm, read again.
 MOVES = 3
 
 
