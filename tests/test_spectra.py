@@ -201,3 +201,17 @@ def test_the_forecast_of_products_is_right_from_an_early_stage():
     early = [total for total in seen[: len(seen) // 2] if total]
     assert early
     assert all(products / 2 <= total <= 2 * products for total in early)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [5, 600, 1100])
+def test_the_frobenius_norm_is_the_same_with_and_without_the_formed_matrix(n, dtype):
+    X = np.random.default_rng(0).standard_normal((n, 7)).astype(dtype)
+    net = ns.TwoLayer.symmetric(7, 60, "relu", dtype=dtype)
+    one, other = (ns.ntk(net, X) - ns.linear_kernel("relu", X, trace_ratio=1.0) for _ in range(2))
+    ns.spectral_norm(one, method="dense")
+    assert one.squares is not None
+    assert other.squares is None
+    exact = np.linalg.norm(other.to_dense().astype(np.float64))
+    assert float(ns.frobenius_norm(one)) == pytest.approx(exact, rel=50 * np.finfo(dtype).eps)
+    assert float(ns.frobenius_norm(other)) == pytest.approx(exact, rel=50 * np.finfo(dtype).eps)
