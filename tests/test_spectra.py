@@ -213,5 +213,5 @@ def test_the_frobenius_norm_is_the_same_with_and_without_the_formed_matrix(n, dt
     assert one.squares is not None
     assert other.squares is None
     exact = np.linalg.norm(other.to_dense().astype(np.float64))
-    assert float(ns.frobenius_norm(one)) == pytest.approx(exact, rel=50 * np.finfo(dtype).eps)
-    assert float(ns.frobenius_norm(other)) == pytest.approx(exact, rel=50 * np.finfo(dtype).eps)
+    assert float(ns.frobenius_norm(one)) == pytest.approx(exact, rel=50 * float(np.finfo(dtype).eps))
+    assert float(ns.frobenius_norm(other)) == pytest.approx(exact, rel=50 * float(np.finfo(dtype).eps))
