@@ -8,10 +8,12 @@ import numpy as np
 from scipy.linalg import eigh
 
 from ntkspec import checks, planning, progress
+from ntkspec.lanczos import Lanczos
 from ntkspec.networks import TwoLayer
-from ntkspec.operators import Dense, KernelOperator
-from ntkspec.spectra import DENSE_SIZE, Lanczos, require_symmetric
+from ntkspec.operators import Dense, KernelOperator, as_symmetric
 
+# Up to this size the dense eigenproblem is solved, in about a second.
+DENSE_SIZE = 1500
 # A Krylov basis grows until its error bound is this small against |y| and |u_t|, until it fills this part of the free
 # memory, or until it holds this many vectors.
 KRYLOV_TOLERANCE = {"d": 1e-10, "f": 1e-5}
@@ -56,7 +58,7 @@ def predict_gd(
     A rate past the largest stable one is followed all the same, with a RuntimeWarning that names the threshold.
     Cost: O(n k²), O(n³), or p products and 4 n p² flops. Raises ValueError for input that does not fit.
     """
-    require_symmetric(kernel)
+    kernel = as_symmetric(kernel)
     n = kernel.shape[0]
     y = checks.as_vector(y, "y", n).astype(kernel.dtype, copy=False)
     eta, steps = checks.learning_rate(eta, "eta"), checks.as_steps(steps)
@@ -203,11 +205,11 @@ def _predict_krylov(kernel, kernel_test, y, eta, steps):
     theta, S = lanczos.ritz()
     warn_if_unstable(eta, float(theta[-1]), len(y))
     _warn_if_negative(rate, float(theta[0]), steps)
-    basis, weights = lanczos.vectors(), size * S[0]
-    train = ((weights * learned(rate * theta, steps)) @ S.T).astype(kernel.dtype) @ basis
+    basis, weights = lanczos.vectors, lanczos.start_factor[0, 0] * S[0]
+    train = (((weights * learned(rate * theta, steps)) @ S.T) @ basis).astype(kernel.dtype)
     test = None
     if kernel_test is not None:
-        basis_test = Dense(kernel_test @ basis.T)
+        basis_test = Dense(kernel_test @ basis.T.astype(kernel.dtype), symmetric=False)
         test = _test_outputs(basis_test, (weights * rate * gain(rate * theta, steps)) @ S.T)
     return Trajectory(steps, train, test, f"Krylov ({lanczos.products})", size * error / math.sqrt(len(y)))
 
@@ -219,18 +221,20 @@ def _krylov_basis(kernel, y, rate, steps):
     every later step shrinks what was missed. With rate T's diagonal at most 1, (I - rate T)^s has entries of constant
     sign, so the sum over s < t is rate beta_k |e_kᵀ g_t(T) e_1|, g_t = gain: a bound while rate lambda_max <= 1.
     """
-    kernel, _ = planning.prepare(kernel, 300)
+    kernel, _ = planning.prepare(kernel, 300, block=1)
     n, tolerance = kernel.shape[0], KRYLOV_TOLERANCE[kernel.dtype.char]
-    fitting = int(KRYLOV_MEMORY_SHARE * kernel.engine.free_memory() / (n * kernel.dtype.itemsize))
+    fitting = int(KRYLOV_MEMORY_SHARE * kernel.engine.free_memory() / (8 * n))
     most = min(n, KRYLOV_MOST, max(50, fitting))
-    lanczos = Lanczos(kernel, y)
+    lanczos = Lanczos(kernel)
+    lanczos.begin(y)
     with kernel.engine.one_blas_thread(), progress.bar(text="prediction (products)") as bar:
         while True:
             before = lanczos.products
             lanczos.extend(min(10 + before // 10, most - before))
             bar.update(lanczos.products - before)
             theta, S = lanczos.ritz()
-            error = rate * lanczos.beta[-1] * abs(gain(rate * theta, steps) @ (S[-1] * S[0]))
+            last = (lanczos.coupling @ S).sum(axis=0)  # beta_k times the last row of S; nothing where exhausted
+            error = rate * abs(gain(rate * theta, steps) @ (last * S[0]))
             size = np.linalg.norm(learned(rate * theta, steps) * S[0], axis=1)
             # Past the largest stable rate the outputs grow; where they overflow there is nothing to be accurate about.
             open_ = np.isfinite(size) & ~(error <= tolerance * np.maximum(1, size))

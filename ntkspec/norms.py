@@ -4,25 +4,26 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv
 
 from ntkspec import planning, progress
-from ntkspec.operators import KernelOperator
-from ntkspec.operators.base import tiles
+from ntkspec.certificates import Chance, prove
+from ntkspec.evidence import Evidence, collect
+from ntkspec.lanczos import Lanczos
+from ntkspec.operators import KernelOperator, as_symmetric, wrap
 from ntkspec.planning import Plan
-from ntkspec.spectra import Lanczos, random_start, require_symmetric
+from ntkspec.spectra import Wanted, converge
 
-# A norm that has not closed its interval after this many products says so instead of going on.
-MOST_PRODUCTS = 1000
-# What the forecast assumes: 16 to 124 products were seen on differences of kernels.
-EXPECTED_PRODUCTS = 48
+# What the forecast assumes: 22 to 160 products were seen on differences of kernels.
+EXPECTED_PRODUCTS = 60
+# Where the basis is full, so many outer eigenpairs are locked at once, and so often.
+PAIRS_AT_ONCE, MOST_ROUNDS = 16, 4
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A number with an interval: lower <= truth <= upper, except with the failure probability.
 
-    products : with the kernel. plan : how they were computed, with the forecast.
+    products : with the kernel. plan : how they were computed, with the forecast. evidence : what the interval rests on.
     """
 
     value: float
@@ -32,13 +33,14 @@ class Estimate:
     products: int
     converged: bool
     plan: Plan | None = None
+    evidence: Evidence | None = None
 
     def __float__(self) -> float:
         return self.value
 
 
 def spectral_norm(
-    operator: KernelOperator,
+    operator,
     *,
     rtol: float = 1e-3,
     failure_probability: float = 1e-6,
@@ -47,73 +49,58 @@ def spectral_norm(
 ) -> Estimate:
     r"""The spectral norm max |lambda| of a symmetric kernel, as an interval of relative width ``rtol``.
 
-    lower : the largest |Ritz value|, never above the norm. upper : any eigenvalue lambda beyond the Ritz values
-    theta_i satisfies :math:`\prod |\lambda - \theta_i| \le \prod \beta_j / |\langle q_1, z \rangle|` (van Dorsselaer,
-    Hochstenbach, van der Vorst, SIAM J. Matrix Anal. Appl. 22, 2001), and the overlap of the random start with z,
-    :math:`\langle q_1, z \rangle^2 \sim \mathrm{Beta}(1/2, (n-1)/2)`, is below its quantile with the failure
-    probability only. Both hold in exact arithmetic; the rounding of the products is not in the interval.
-    value : lower, the best single guess. Cost: one product a Lanczos step, at most 1000 (``converged`` says so).
+    value : the largest |Ritz value|. lower : the same less rounding, never above the norm. upper : beyond it no
+    eigenvalue is left, except with the failure probability over the random start block; the theorem and its proof are
+    those of :mod:`ntkspec.certificates`, with the rounding of products and basis inside. Where the matrix was formed in
+    float32, its distance from the kernel (estimated from a sample of rows) widens both ends. ``evidence`` says what the
+    interval is made of.
     method : "dense" (one triangle of the matrix is stored, n² / 2 entries), "factored" (n numbers a product besides
     the factors) or None for the sooner one that fits (:func:`ntkspec.plan`); the result's ``plan`` says which, with
-    the forecast. Raises ValueError for a kernel that is not symmetric or gives NaN, and for a matrix that does not fit.
+    the forecast. Products are done with blocks of two float64 vectors, with four or eight where they are inaccurate.
+    Cost: products until the interval closes, and a basis of at most 512 vectors of 8 n bytes. Where that is full, outer
+    eigenpairs are computed with restarts and locked, and a new basis proves what is left, up to four times; then the
+    interval stays open (``converged``).
+    Raises ValueError for a kernel that is not symmetric or gives NaN, and for a matrix that does not fit.
     """
-    require_symmetric(operator)
+    operator = as_symmetric(operator)
     if not 0 < failure_probability < 1 or not rtol > 0:
         raise ValueError(f"{failure_probability=} and {rtol=}, but 0 < failure_probability < 1 and rtol > 0 are needed")
     n = operator.shape[0]
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
-    log_overlap = 0.5 * math.log(betaincinv(0.5, (n - 1) / 2, failure_probability)) if n > 1 else 0.0
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
-    slacks: dict[int, float] = {}
     with operator.engine.one_blas_thread(), bar:
-        lanczos = Lanczos(operator, random_start(operator, seed))
-        while True:
-            before = lanczos.products
-            lanczos.extend(4)
-            theta, _ = lanczos.ritz()
-            lower = float(abs(theta).max())
-            log_bound = -math.inf if lanczos.exhausted else float(np.log(lanczos.beta).sum()) - log_overlap
-            size = lower / (1 - rtol) if rtol < 1 else math.inf
-            slacks[lanczos.products] = _slack(theta, size, log_bound)
-            bar.total = _forecast(slacks) or bar.total
-            bar.update(lanczos.products - before)
-            closed = slacks[lanczos.products] >= 0
-            if closed or lanczos.products >= MOST_PRODUCTS:
-                upper = lower if lanczos.exhausted else _outermost_of_both(theta, log_bound)
-                return Estimate(lower, lower, upper, failure_probability, lanczos.products, closed, plan)
+        lanczos, chance, rounds = Lanczos(operator), Chance(failure_probability, seed), 0
+        values, residuals = np.zeros(0), np.zeros(0)
+        outcome = prove(lanczos, _aim(operator.distance, rtol), chance, bar)
+        while outcome.reason == "full" and lanczos.locked < n and rounds < MOST_ROUNDS:
+            outer = Wanted(PAIRS_AT_ONCE, "LM", 0.01 * rtol)
+            more, of_more, _ = converge(lanczos, outer, outer.choose, bar)
+            values, residuals = np.append(values, more), np.append(residuals, of_more)
+            distance = operator.distance + float(np.linalg.norm(residuals))
+            outcome = prove(lanczos, _aim(distance, rtol, values), chance, bar)
+            rounds += 1
+        evidence = collect(lanczos, (outcome.lowest, outcome.highest), failure_probability, (values, residuals))
+    value = max(abs(evidence.smallest), abs(evidence.largest))
+    slack = evidence.rounding + float(np.linalg.norm(residuals))
+    lower = max(0.0, (value - slack) / (1 + evidence.orthogonality_loss) - evidence.stored)
+    upper = max(-evidence.lowest, evidence.highest)
+    closed = upper - lower <= rtol * upper
+    return Estimate(value, lower, upper, failure_probability, lanczos.products, closed, plan, evidence)
 
 
-def _slack(theta, size: float, log_bound: float) -> float:
-    """How far the bound is from allowing an eigenvalue at +- size; from 0 on, the interval ends below size."""
-    if log_bound == -math.inf or size == math.inf:
-        return math.inf
-    with np.errstate(divide="ignore"):
-        return float(min(np.log(size - theta).sum(), np.log(size + theta).sum())) - log_bound
+def _aim(distance: float, rtol: float, locked=()):
+    """From Ritz values, and those of locked vectors, to the ends of an interval of relative width rtol.
 
+    It is narrower by what the distance takes; where that is more than nine tenths of it, as if there were none.
+    """
 
-def _forecast(slacks: dict[int, float]) -> int | None:
-    """The number of products at which the slack reaches 0: it grows by about as much with each of them."""
-    (now, slack), past = list(slacks.items())[-1], max((k for k in slacks if 2 * k <= max(slacks)), default=0)
-    growth = slack - slacks.get(past, slack)
-    return max(now, math.ceil(now - slack * (now - past) / growth)) if past >= 8 and 0 < growth < math.inf else None
+    def aim(theta):
+        size = float(max([-theta[0], theta[-1], *np.abs(locked)]))
+        room = rtol / (1 - rtol) * size if rtol < 1 else math.inf
+        end = size + (room - 2 * distance if 2 * distance < 0.9 * room else room)
+        return -end, end
 
-
-def _outermost_of_both(theta, log_bound: float) -> float:
-    return max(_outermost(theta, log_bound), _outermost(-theta, log_bound))
-
-
-def _outermost(theta, log_bound: float) -> float:
-    """The largest lambda >= max theta with sum log(lambda - theta_i) <= log_bound, from above, by bisection."""
-    top = float(theta.max())
-    below = top - theta
-    low, high = 0.0, math.exp(log_bound / len(theta))  # at top + high every factor is at least `high`
-    for _ in range(60):
-        middle = (low + high) / 2
-        if np.log(below + middle).sum() > log_bound:
-            high = middle
-        else:
-            low = middle
-    return top + high
+    return aim
 
 
 def frobenius_norm(operator: KernelOperator, *, rtol: float = 0.0, seed=0) -> Estimate:
@@ -124,16 +111,8 @@ def frobenius_norm(operator: KernelOperator, *, rtol: float = 0.0, seed=0) -> Es
     rtol > 0 allows a stochastic estimate; the exact one is cheap enough here, so it is returned all the same, and
     ``seed`` is not used. Cost: n n' tile_work (half of that where K is symmetric), one tile a worker.
     """
+    operator = wrap(operator)
     if operator.squares is None:
-        operator.squares = _sum_of_squares(operator)
+        operator.squares = operator.sum_of_squares()
     norm = math.sqrt(operator.squares)
     return Estimate(norm, norm, norm, 0.0, 0, True)
-
-
-def _sum_of_squares(operator: KernelOperator) -> float:
-    def squares(place):
-        rows, cols = place
-        weight = 2.0 if operator.symmetric and rows != cols else 1.0
-        return weight * operator.engine.sum_of_squares(operator.tile(rows, cols))
-
-    return math.fsum(operator.engine.run(squares, list(tiles(operator)), progress="Frobenius norm (tiles)"))

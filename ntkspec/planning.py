@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ntkspec import checks
 from ntkspec.operators import Dense, KernelOperator, Triangle, Work, form
 
@@ -39,10 +41,11 @@ class Plan:
         return f"{self.method} ({self.reason}){stored}: {time}"
 
 
-def plan(operator: KernelOperator, products: int = 48, *, method: str | None = None) -> Plan:
-    """Choose the form of a symmetric kernel that answers about ``products`` products with single vectors sooner.
+def plan(operator: KernelOperator, products: int = 48, *, method: str | None = None, block: int = 2) -> Plan:
+    """Choose the form of a symmetric kernel that answers about ``products`` products with float64 vectors sooner.
 
-    Dense forms one triangle, n² / 2 entries, and reads it for each product; factored costs ``product_work`` for each.
+    Dense forms one triangle, n² / 2 entries, and reads it once for every ``block`` of vectors; factored costs
+    ``product_work`` for each vector, at the rate of float64.
     The seconds are those of this machine: its rates are measured where the work is worth it. ``method`` overrides the
     choice. Raises ValueError with numbers where the triangle that ``method`` asks for does not fit.
     """
@@ -51,10 +54,10 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     n, stored = operator.shape[0], isinstance(operator, Dense | Triangle)
     tiles, side, _ = Triangle.layout(n)
     size = tiles * side**2 * operator.dtype.itemsize
-    # Beside each product, Lanczos reads its basis (half of it on average) four times.
-    basis = Work(bytes=2.0 * products * n * operator.dtype.itemsize)
+    # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
+    basis = Work(bytes=16.0 * products * n / block)
     build = tiles * side**2 * operator.tile_work
-    each, by_factors = Work(bytes=float(size)) + basis, operator.product_work + basis
+    each, by_factors = Work(bytes=float(size) / block) + basis, _in_float64(operator) + basis
     seconds = _clock(operator, build + products * each, products * by_factors)
     if stored:
         return Plan("dense", 0, 0.0, seconds(by_factors), products, "already stored")
@@ -73,10 +76,18 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     return _because(dense, f"sooner than the {factored.seconds:.2g} s of factored products")
 
 
-def prepare(operator: KernelOperator, products: int, *, method: str | None = None) -> tuple[KernelOperator, Plan]:
+def prepare(
+    operator: KernelOperator, products: int, *, method: str | None = None, block: int = 2
+) -> tuple[KernelOperator, Plan]:
     """The operator itself, or its stored triangle where :func:`plan` finds that better; and the plan."""
-    chosen = plan(operator, products, method=method)
+    chosen = plan(operator, products, method=method, block=block)
     return (form(operator) if chosen.bytes else operator), chosen
+
+
+def _in_float64(operator) -> Work:
+    """A product with a float64 vector: twice the flops of one in float32."""
+    work = operator.product_work
+    return replace(work, flops=2 * work.flops) if operator.dtype == np.float32 else work
 
 
 def _clock(operator, *works):

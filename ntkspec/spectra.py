@@ -1,191 +1,262 @@
-"""Lanczos with full reorthogonalization, and extreme eigenpairs from it."""
+"""Extreme eigenpairs, with residuals, multiplicities, and a bound on all the eigenvalues that are not among them."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import eigh, eigh_tridiagonal
+from scipy.linalg import eigh
 
 from ntkspec import checks, planning, progress
-from ntkspec.operators import KernelOperator
+from ntkspec.certificates import Chance, Outcome, fitting_basis, prove
+from ntkspec.evidence import Evidence, collect, sign
+from ntkspec.lanczos import Lanczos, random_start
+from ntkspec.operators import KernelOperator, as_symmetric
 
-# Up to this size the dense eigenproblem is solved: it takes about a second and finds every multiplicity.
-DENSE_SIZE = 1500
-# Numbers of a basis from which an orthogonalization is worth the time to wake the other workers.
-SHARED_FROM = 2**20
-
-
-class Lanczos:
-    r"""An orthonormal Krylov basis of a symmetric operator: K Q_k = Q_k T_k + beta_k q_{k+1} e_kᵀ.
-
-    Each product is followed by two Gram-Schmidt passes against the whole basis. The basis has the dtype of the
-    operator (n numbers a product); alpha and beta are float64. ``exhausted`` says that the Krylov space is invariant:
-    beta_k is no larger than rounding, and T_k's eigenvalues are eigenvalues of K.
-    """
-
-    def __init__(self, operator: KernelOperator, start):
-        n = operator.shape[0]
-        self.operator, self.engine = operator, operator.engine
-        self.basis = self.engine.xp.empty((16, n), dtype=operator.dtype)
-        self.alpha: list[float] = []
-        self.beta: list[float] = []
-        self._append(start)
-        self.exhausted = False
-
-    @property
-    def products(self) -> int:
-        """k, the number of products so far."""
-        return len(self.alpha)
-
-    def extend(self, count: int) -> None:
-        """Up to ``count`` further products; stops where the Krylov space is exhausted."""
-        for _ in range(count):
-            if self.exhausted:
-                return
-            self._step()
-
-    def restart(self, vector) -> bool:
-        """Continue an exhausted space in a direction orthogonal to it; False where the space is everything."""
-        vector = self._orthogonalized(vector.astype(self.basis.dtype), self.products)
-        if self.products == self.basis.shape[1]:
-            return False
-        self._append(vector)
-        self.exhausted = False
-        return True
-
-    def ritz(self):
-        """(theta, S): eigenvalues of T_k, ascending, and its eigenvectors as columns."""
-        return eigh_tridiagonal(np.array(self.alpha), np.array(self.beta[:-1]))
-
-    def vectors(self):
-        """q_1, ..., q_k as rows."""
-        return self.basis[: self.products]
-
-    def _append(self, vector):
-        k = self.products
-        if k == self.basis.shape[0]:
-            larger = self.engine.xp.empty((2 * k, self.basis.shape[1]), dtype=self.basis.dtype)
-            larger[:k] = self.basis
-            self.basis = larger
-        self.basis[k] = vector / self.engine.xp.linalg.norm(vector)
-
-    def _step(self):
-        k = self.products
-        product = self.operator @ self.basis[k]
-        alpha = float(self.basis[k] @ product)
-        if not np.isfinite(alpha):
-            raise ValueError(f"product {k + 1} with the kernel holds NaN or infinity; look at the kernel's entries")
-        rest = self._orthogonalized(product, k + 1)
-        beta = float(self.engine.xp.linalg.norm(rest))
-        self.alpha.append(alpha)
-        scale = max(map(abs, (*self.alpha, *self.beta)))
-        self.exhausted = k + 1 == len(rest) or beta <= 8 * np.finfo(rest.dtype).eps * (k + 1) ** 0.5 * scale
-        self.beta.append(0.0 if self.exhausted else beta)
-        if not self.exhausted:
-            self._append(rest)
-
-    def _orthogonalized(self, vector, k: int):
-        known, run = self.basis[:k], self.engine.run
-        shares = self.engine.shares(len(vector)) if known.size > SHARED_FROM else [slice(0, len(vector))]
-        for _ in range(2):
-            overlaps = sum(run(lambda share, old=vector: known[:, share] @ old[share], shares))
-            parts = run(lambda share, old=vector, c=overlaps: old[share] - c @ known[:, share], shares)
-            vector = self.engine.xp.concatenate(parts)
-        return vector
-
-
-def random_start(operator: KernelOperator, seed):
-    """A Gaussian vector: its direction is uniform, so its overlap with any eigenvector has a known law."""
-    return operator.engine.xp.asarray(np.random.default_rng(seed).standard_normal(operator.shape[0]), operator.dtype)
-
-
-def require_symmetric(operator: KernelOperator) -> None:
-    """Refuse what has no real spectrum."""
-    if not isinstance(operator, KernelOperator):
-        raise TypeError(f"a kernel operator is needed, not {type(operator).__name__}; wrap a matrix in operators.Dense")
-    if operator.shape[0] != operator.shape[1] or not operator.symmetric:
-        raise ValueError(
-            f"a symmetric kernel is needed, but this one (shape {operator.shape}) is not symmetric by construction; "
-            f"for an array that is, use operators.Dense(matrix, symmetric=True)"
-        )
+# Up to this size the dense eigenproblem is solved: it takes some 50 ms and finds everything.
+DENSE_SIZE = 600
+WHICH = ("LM", "LA", "SA", "BE")
+# What is left out is bounded to this part of the norm.
+RESOLUTION = 1e-3
+# The basis holds this many vectors, or six for each pair, before it is restarted.
+LEAST_BASIS, PER_PAIR = 256, 6
+# Restarts after which the pairs that have not converged are given as they are.
+MOST_RESTARTS = 50
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenpairs: values (k,), vectors (n, k) as columns, residuals |K z - value z| (k,)."""
+    r"""Extreme eigenpairs of a symmetric kernel.
+
+    values : (k,). vectors : (n, k) as columns, orthonormal, float64. residuals : (k,), |K z - value z|; an eigenvalue
+    lies within it of each value. multiplicities : (k,), how many of the values cannot be told from this one, itself
+    included. others : (low, high), between which every other eigenvalue lies, except with ``failure_probability`` for
+    each end. products : with single vectors. converged : all residuals are small enough, and what ``others`` leaves
+    open beyond the last value is at most 0.1 % of the norm. evidence : of the run that gave ``others``.
+    """
 
     values: np.ndarray
     vectors: np.ndarray
     residuals: np.ndarray
+    multiplicities: np.ndarray
+    others: tuple[float, float]
+    failure_probability: float
     products: int
     converged: bool
     method: str
+    evidence: Evidence | None = None
 
 
-def eigsh(operator: KernelOperator, k: int, *, which: str = "LM", rtol: float = 1e-6, seed=0) -> Spectrum:
-    """The k extreme eigenpairs of a symmetric kernel.
+def eigsh(
+    operator: KernelOperator,
+    k: int,
+    *,
+    which: str = "LM",
+    rtol: float = 1e-6,
+    failure_probability: float = 1e-6,
+    seed=0,
+    v0=None,
+    method: str | None = None,
+) -> Spectrum:
+    """The k extreme eigenpairs of a symmetric kernel, none missed.
 
-    which : "LM" largest magnitude (descending), "LA" largest (descending) or "SA" smallest (ascending).
-    rtol : every residual |K z - value z|, which bounds the error of the value, is at most rtol |value| or rounding
-    (50 eps times the largest |value|), else ``converged`` is False.
-    Up to n = 1500 the dense eigenproblem is solved and every multiplicity is found. Beyond, Lanczos from one random
-    vector finds an eigenvalue that is exactly multiple once for each invariant subspace that it exhausts.
-    Cost: p products and 4 n p² flops for a basis of p vectors, at most n and at most 40 k + 400.
+    which : "LM" largest magnitude (descending), "LA" largest (descending), "SA" smallest (ascending), or "BE" both ends
+    (the larger half of k from the top, descending, then the rest from the bottom, ascending).
+    rtol : every residual |K z - value z|, which bounds the error of the value, is at most rtol |value| or rounding.
+    Block Lanczos with thick restart; the pairs are then locked, and a second run from a random block on what is left
+    proves that nothing more extreme is left, except with the failure probability. What it finds instead (a further copy
+    of a multiple eigenvalue, something that the first start could not see) is taken in, and the proof starts again.
+    v0 : start vector (n,) or block (n, b) of the first run; None draws a Gaussian block. Up to n = 600 the dense
+    eigenproblem is solved. method : "dense", "factored" or None, as for :func:`ntkspec.spectral_norm`.
+    Cost: products, and 8 n (basis + k) bytes for a basis of at most max(256, 6 k) vectors.
+    Raises ValueError for k, which and v0 that do not fit, and for a kernel that is not symmetric or gives NaN.
     """
-    require_symmetric(operator)
+    operator = as_symmetric(operator)
     n = operator.shape[0]
     if checks.whole_number(k, "k", 1) > n:
         raise ValueError(f"k={k}, but a kernel of {n} points has {n} eigenpairs")
-    checks.one_of(which, "which", ("LM", "LA", "SA"))
+    checks.one_of(which, "which", WHICH)
+    if v0 is not None:
+        v0 = _checked_start(v0, n)
     if n <= DENSE_SIZE:
-        values, vectors = eigh(operator.to_dense())
-        chosen = _extreme(values, k, which)
-        residuals = np.linalg.norm(operator @ vectors[:, chosen] - vectors[:, chosen] * values[chosen], axis=0)
-        return Spectrum(values[chosen], vectors[:, chosen], residuals, k, True, "dense eigh")
-    lanczos, chosen, converged = _converge(operator, k, which, rtol, seed)
-    values, S = lanczos.ritz()
-    vectors = lanczos.vectors().T @ S[:, chosen].astype(operator.dtype)
-    residuals = lanczos.beta[-1] * abs(S[-1, chosen])
-    return Spectrum(values[chosen], vectors, residuals, lanczos.products, converged, "Lanczos")
+        return _dense(operator, k, which)
+    operator, plan = planning.prepare(operator, 20 * k + 100, method=method)
+    with operator.engine.one_blas_thread(), progress.bar(text=f"eigenpairs, {plan.method} (products)") as bar:
+        search = _Search(operator, Wanted(k, which, rtol), Chance(failure_probability, seed), bar)
+        return search.run(v0)
 
 
-def _converge(operator, k, which, rtol, seed):
-    """Extend, and restart in what is left where a Krylov space is exhausted, until k pairs are settled."""
-    operator, _ = planning.prepare(operator, 4 * k + 50)
-    limit = min(operator.shape[0], 40 * k + 400)
-    lanczos = Lanczos(operator, random_start(operator, seed))
-    with operator.engine.one_blas_thread(), progress.bar(text="eigenpairs (products)") as bar:
-        while True:
-            before = lanczos.products
-            lanczos.extend(min(max(10, k // 2), limit - before))
-            bar.update(lanczos.products - before)
-            values, S = lanczos.ritz()
-            chosen = _extreme(values, min(k, len(values)), which)
-            residuals = lanczos.beta[-1] * abs(S[-1, chosen])
-            rounding = 50 * np.finfo(operator.dtype).eps * abs(values).max()
-            small = len(chosen) == k and bool((residuals <= np.maximum(rtol * abs(values[chosen]), rounding)).all())
-            if small and _settled(lanczos, values[chosen[-1]], which):
-                return lanczos, chosen, True
-            if lanczos.products >= limit:
-                return lanczos, chosen, small and limit == operator.shape[0]
-            if lanczos.exhausted:
-                lanczos.restart(random_start(operator, [seed, lanczos.products]))
+def _checked_start(v0, n: int):
+    v0 = checks.as_floats(v0, "v0")
+    if v0.ndim not in (1, 2) or len(v0) != n:
+        raise ValueError(f"v0 has shape {v0.shape}, but ({n},) or ({n}, b) is needed")
+    if not np.isfinite(v0).all() or not v0.any():
+        raise ValueError("v0 holds NaN or infinity, or is zero; a start vector is finite and not zero")
+    return v0
 
 
-def _settled(lanczos: Lanczos, last, which) -> bool:
-    """Whether no further space can hold a value more extreme than the last one chosen.
+@dataclass(frozen=True)
+class Wanted:
+    """Which k values are asked for, and how accurately."""
 
-    Each exhausted space holds every eigenvalue that is left once, so the next one holds nothing beyond its extreme.
+    k: int
+    which: str
+    rtol: float
+
+    def choose(self, values):
+        """Indices of the wanted ones among the values, the most extreme first; all where there are fewer than k."""
+        values, k = np.asarray(values), min(self.k, len(values))
+        if self.which == "BE":
+            down, low = np.argsort(-values, kind="stable"), k // 2
+            return np.concatenate([down[: k - low], down[len(values) - low :][::-1]])
+        key = {"LM": -abs(values), "LA": -values, "SA": values}[self.which]
+        return np.argsort(key, kind="stable")[:k]
+
+    def ends(self, chosen) -> tuple[float, float]:
+        """(low, high): beyond them lies what is wanted, given the k chosen values; infinite where an end is not."""
+        if self.which == "LM":
+            last = float(abs(chosen).min())
+            return -last, last
+        if self.which == "BE":
+            high, low = chosen[: self.k - self.k // 2], chosen[self.k - self.k // 2 :]
+            return float(low.max()) if len(low) else -math.inf, float(high.min())
+        return (-math.inf, float(chosen.min())) if self.which == "LA" else (float(chosen.max()), math.inf)
+
+
+def _dense(operator, k: int, which: str) -> Spectrum:
+    values, vectors = eigh(operator.to_dense().astype(np.float64, copy=False))
+    wanted = Wanted(k, which, 0.0)
+    chosen = wanted.choose(values)
+    rest = np.delete(values, chosen)
+    rounding = len(values) * 2.0**-52 * float(abs(values).max()) + operator.distance
+    found, Z = values[chosen], vectors[:, chosen]
+    residuals = np.linalg.norm(operator @ Z - Z * found, axis=0)
+    others = (float(rest[0]) - rounding, float(rest[-1]) + rounding) if len(rest) else (math.inf, -math.inf)
+    counts = _multiplicities(found, np.full(k, rounding))
+    evidence = _dense_evidence(operator, values, vectors, rounding)
+    return Spectrum(found, Z, residuals, counts, others, 0.0, k, True, "dense eigh", evidence)
+
+
+def _dense_evidence(operator, values, vectors, rounding: float) -> Evidence:
+    ends = float(values[0]), float(values[-1])
+    return Evidence(
+        products=0,
+        block=0,
+        basis=len(values),
+        asymmetry=2 * operator.distance,
+        orthogonality_loss=float(np.linalg.norm(vectors.T @ vectors - np.eye(len(values)))),
+        rounding=rounding - operator.distance,
+        stored=operator.distance,
+        smallest=ends[0],
+        largest=ends[1],
+        lowest=ends[0] - rounding,
+        highest=ends[1] + rounding,
+        failure_probability=0.0,
+        rounding_share=1.0,
+        semidefinite=sign(operator.semidefinite, ends[0], ends[0] - rounding, rounding),
+    )
+
+
+def _multiplicities(values, errors):
+    """For each value the size of its cluster: neighbours whose intervals value ± error touch."""
+    order = np.argsort(values)
+    apart = np.diff(values[order]) > errors[order][1:] + errors[order][:-1]
+    cluster = np.concatenate([[0], np.cumsum(apart)])
+    counts = np.empty(len(values), dtype=np.int64)
+    counts[order] = np.bincount(cluster)[cluster]
+    return counts
+
+
+def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar):
+    """Extend and restart until the chosen Ritz pairs have small residuals, and lock them.
+
+    choose : from Ritz values to indices. Returns (values, residuals, whether they are small enough).
     """
-    ends = [k for k, beta in enumerate(lanczos.beta) if beta == 0.0]
-    if not ends:
-        return True
-    start = 0 if len(ends) == 1 else ends[-2] + 1
-    space = eigh_tridiagonal(lanczos.alpha[start : ends[-1] + 1], lanczos.beta[start : ends[-1]], eigvals_only=True)
-    extreme = space[_extreme(space, 1, which)[0]]
-    size = {"LM": abs(last) - abs(extreme), "LA": last - extreme, "SA": extreme - last}[which]
-    return bool(size >= -1e-6 * abs(np.array(lanczos.alpha)).max())
+    restarts, block = 0, max(1, lanczos.frontier)
+    most = max(fitting_basis(lanczos, max(LEAST_BASIS, PER_PAIR * wanted.k)), 2 * wanted.k + 4 * block)
+    while True:
+        before = lanczos.products
+        lanczos.extend(max(1, min(lanczos.size, most - lanczos.size) // (8 * block)))
+        bar.update(lanczos.products - before)
+        theta, S = lanczos.ritz()
+        chosen = choose(theta)
+        residuals = lanczos.residuals(S[:, chosen]) + lanczos.error
+        small = residuals <= np.maximum(wanted.rtol * abs(theta[chosen]), 4 * lanczos.error)
+        settled = lanczos.exhausted or (bool(small.all()) and len(theta) > len(chosen))
+        if settled or restarts == MOST_RESTARTS:
+            lanczos.lock(S[:, chosen])
+            return theta[chosen], residuals, settled
+        if lanczos.size + lanczos.frontier > most:
+            kept = np.sort(replace(wanted, k=len(chosen) + (most - len(chosen)) // 3).choose(theta))
+            lanczos.restart(theta[kept], S[:, kept])
+            restarts += 1
 
 
-def _extreme(values, k, which):
-    order = {"LM": np.argsort(-abs(values)), "LA": np.argsort(-values), "SA": np.argsort(values)}[which]
-    return order[:k]
+class _Search:
+    """Runs of Lanczos, each on what the locked vectors leave over, until a proof holds that nothing is missed."""
+
+    def __init__(self, operator, wanted: Wanted, chance, bar):
+        self.lanczos, self.wanted, self.chance, self.bar = Lanczos(operator), wanted, chance, bar
+        self.values, self.residuals, self.converged = np.zeros(0), np.zeros(0), True
+        self.block = 4 if wanted.k >= 4 and operator.stored_work.bytes else 2
+
+    def run(self, v0) -> Spectrum:
+        """Find, prove, and find what the proof stumbled over."""
+        lanczos, outcome, start = self.lanczos, None, v0
+        while len(self.values) < self.wanted.k:
+            lanczos.begin(self._start() if start is None else start)
+            self._converge(replace(self.wanted, k=self.wanted.k - len(self.values)).choose)
+            start = None
+        while lanczos.locked < lanczos.basis.shape[1]:
+            outcome = prove(lanczos, self._aim, self.chance, self.bar)
+            if outcome.reason != "stopped":
+                break
+            self._converge(self._beyond)
+        return self._spectrum(outcome)
+
+    def _start(self):
+        return random_start(self.lanczos.operator, [self.chance.seed, 0, self.lanczos.products], self.block)
+
+    def _converge(self, choose) -> None:
+        """Find and lock the chosen pairs of what is left."""
+        values, residuals, settled = converge(self.lanczos, self.wanted, choose, self.bar)
+        self.converged &= settled
+        # What was locked before couples to these vectors as far as it has not converged.
+        self.residuals = np.append(self.residuals, residuals + np.linalg.norm(self.residuals))
+        self.values = np.append(self.values, values)
+
+    def _ends(self, theta):
+        """The ends beyond which everything is found, and the tolerance within which a value is no news there."""
+        low, high = self.wanted.ends(self.values[self.wanted.choose(self.values)])
+        size = max(abs(self.values).max(), abs(theta).max())
+        return low, high, max(self.wanted.rtol * size, 4 * self.lanczos.error)
+
+    def _aim(self, theta):
+        """What the proof is to exclude; None where a Ritz value shows that something was missed."""
+        if len(self._beyond(theta)):
+            return None
+        low, high, _ = self._ends(theta)
+        room = RESOLUTION * max(abs(self.values).max(), abs(theta).max())
+        return min(low, theta[0] - room), max(high, theta[-1] + room)
+
+    def _beyond(self, theta):
+        low, high, tolerance = self._ends(theta)
+        return np.flatnonzero((theta < low - tolerance) | (theta > high + tolerance))
+
+    def _spectrum(self, outcome: Outcome | None) -> Spectrum:
+        lanczos, chosen = self.lanczos, self.wanted.choose(self.values)
+        values, residuals, vectors = self.values[chosen], self.residuals[chosen], lanczos.basis[chosen].T
+        found, coupling = (self.values, self.residuals), float(np.linalg.norm(self.residuals))
+        rest = np.delete(self.values, chosen)
+        bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)
+        evidence = collect(lanczos, bounds, self.chance.probability, found)
+        slack = coupling + evidence.stored
+        others = min([bounds[0], *rest]) - slack, max([bounds[1], *rest]) + slack
+        low, high = self.wanted.ends(values)
+        missed = max(low - others[0], others[1] - high)
+        allowed = 1.1 * RESOLUTION * max(abs(values).max(), lanczos.scale) + 4 * lanczos.error
+        converged = self.converged and missed <= allowed
+        return Spectrum(
+            *(values, vectors, residuals, _multiplicities(values, residuals), others, self.chance.probability),
+            *(lanczos.products, bool(converged), "Lanczos", evidence),
+        )

@@ -21,9 +21,12 @@ operators
 planning
 networks
 kernels
+storage provenance
+lanczos
+certificates
+evidence
 spectra
 norms
-storage provenance
 datasets
 assumptions
 dynamics

@@ -24,6 +24,7 @@ from ntkspec import progress as progress_bars
 from ntkspec.engines.bits import count_common, count_ones, empty_bits, pack_bits, unpack_bits
 from ntkspec.engines.compiling import compiled
 from ntkspec.engines.functions import erf_and_derivative, piecewise_linear_and_derivative
+from ntkspec.engines.symmetric import squares_and_defect, symmetric_product, triangle_product
 
 __all__ = [
     "count_common",
@@ -32,6 +33,9 @@ __all__ = [
     "erf_and_derivative",
     "pack_bits",
     "piecewise_linear_and_derivative",
+    "squares_and_defect",
+    "symmetric_product",
+    "triangle_product",
     "unpack_bits",
 ]
 
@@ -189,63 +193,6 @@ def copy_transposed(out, tile):
                     out[j, i] = tile[i, j]
 
 
-@compiled(fastmath={"contract", "reassoc"})
-def _both_sides(block, left, right, below, above):
-    """below += block @ right and above += left @ block, reading the block once, eight far rows at a time.
-
-    Rows of different pages keep the memory's prefetchers busy: the loop runs at the rate of the memory.
-    """
-    h = block.shape[0] // 8
-    zero = left.dtype.type(0)
-    for i in range(h):
-        a0, a1, a2, a3 = left[i], left[i + h], left[i + 2 * h], left[i + 3 * h]
-        a4, a5, a6, a7 = left[i + 4 * h], left[i + 5 * h], left[i + 6 * h], left[i + 7 * h]
-        s0, s1, s2, s3, s4, s5, s6, s7 = zero, zero, zero, zero, zero, zero, zero, zero
-        for j in range(block.shape[1]):
-            b0, b1, b2, b3 = block[i, j], block[i + h, j], block[i + 2 * h, j], block[i + 3 * h, j]
-            b4, b5, b6, b7 = block[i + 4 * h, j], block[i + 5 * h, j], block[i + 6 * h, j], block[i + 7 * h, j]
-            x = right[j]
-            s0 += b0 * x
-            s1 += b1 * x
-            s2 += b2 * x
-            s3 += b3 * x
-            s4 += b4 * x
-            s5 += b5 * x
-            s6 += b6 * x
-            s7 += b7 * x
-            above[j] += (a0 * b0 + a1 * b1 + a2 * b2 + a3 * b3) + (a4 * b4 + a5 * b5 + a6 * b6 + a7 * b7)
-        below[i] += s0
-        below[i + h] += s1
-        below[i + 2 * h] += s2
-        below[i + 3 * h] += s3
-        below[i + 4 * h] += s4
-        below[i + 5 * h] += s5
-        below[i + 6 * h] += s6
-        below[i + 7 * h] += s7
-
-
-@compiled
-def triangle_product(blocks, first, last, vector, out):
-    """Add to ``out`` the product of the tiles first, ..., last - 1 of a lower triangle, and of their mirrors.
-
-    blocks : (tiles, T, T) with T a multiple of 8, in the order (0, 0), (1, 0), (1, 1), (2, 0), ...; tiles on the
-    diagonal are whole. vector, out : (count of block rows) * T.
-    """
-    T = blocks.shape[1]
-    row = 0
-    while (row + 1) * (row + 2) // 2 <= first:
-        row += 1
-    column = first - row * (row + 1) // 2
-    ignored = xp.empty(T, out.dtype)
-    for k in range(first, last):
-        rows, columns = slice(row * T, (row + 1) * T), slice(column * T, (column + 1) * T)
-        mirror = out[columns] if row != column else ignored
-        _both_sides(blocks[k], vector[rows], vector[columns], out[rows], mirror)
-        column += 1
-        if column > row:
-            row, column = row + 1, 0
-
-
 # ------------------------------------------------------------------------------------------------------------ rates
 @dataclass(frozen=True)
 class Rates:
@@ -265,7 +212,7 @@ def rates(dtype) -> Rates:
     tile = rng.standard_normal((size, size)).astype(dtype)
     words = rng.integers(0, 2**63, (size, 64), dtype=xp.uint64)
     blocks = xp.ones((120, 512, 512), dtype)
-    vector = xp.ones(15 * 512, dtype)
+    vectors = xp.ones((2, 15 * 512))
 
     def rate(task, amount):
         items = [None] * workers()
@@ -275,7 +222,7 @@ def rates(dtype) -> Rates:
         flops=rate(lambda _: [tile @ tile.T for _ in range(4)], 4 * 2.0 * size**3),
         words=rate(lambda _: [count_common(words, words, dtype) for _ in range(4)], 4 * 64.0 * size**2),
         entries=rate(lambda _: [add_hadamard(tile.copy(), tile, tile, 1.0) for _ in range(4)], 4.0 * size**2),
-        bytes=rate(lambda _: triangle_product(blocks, 0, 120, vector, xp.zeros_like(vector)), float(blocks.nbytes)),
+        bytes=rate(lambda _: triangle_product(blocks, 0, 120, vectors, xp.zeros_like(vectors)), float(blocks.nbytes)),
     )
 
 

@@ -15,6 +15,7 @@ from ntkspec.assumptions import DataSummary, summarize
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import Trajectory, UnstableRateWarning, largest_stable_rate, predict_gd, warn_if_unstable
 from ntkspec.engines import engine_of
+from ntkspec.evidence import Evidence
 from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
 from ntkspec.kernels import ntk, weighted_linear_kernel
 from ntkspec.kernels.linear import LAYER_WEIGHTS
@@ -111,7 +112,7 @@ class Analysis:
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
     *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement),
-    *(Estimate, Plan, Trajectory, Constants, DataSummary),
+    *(Estimate, Evidence, Plan, Trajectory, Constants, DataSummary),
 )
 
 

@@ -1,5 +1,6 @@
 """Kernel matrices that are known through two primitives: a tile added to an array, and a product with vectors."""
 
+from ntkspec.operators.adapters import Products, as_symmetric, to_scipy, wrap
 from ntkspec.operators.base import KernelOperator, LinearCombination
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.dense import Dense
@@ -15,7 +16,11 @@ __all__ = [
     "HadamardGram",
     "KernelOperator",
     "LinearCombination",
+    "Products",
     "Triangle",
     "Work",
+    "as_symmetric",
     "form",
+    "to_scipy",
+    "wrap",
 ]

@@ -1,50 +1,62 @@
 """What every kernel operator can do, and the lazy algebra of operators."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from numbers import Real
 from types import ModuleType
 
 import numpy as np
 
-from ntkspec import checks
+from ntkspec import checks, progress
 from ntkspec.engines import engine_of
 from ntkspec.operators.work import Work
 
 TILE = 512
+HALF_ULP = 2.0**-53
 
 
 class Tile:
-    """Rows and columns of a matrix, and the Gram matrices A[rows] B[cols]ᵀ that several terms of a sum share there.
+    """Rows and columns of a matrix, the dtype they are computed in, and the Gram matrices A[rows] B[cols]ᵀ that several
+    terms of a sum share there.
 
     The difference of Theta_1 and Theta^lin1 takes one product X Xᵀ a tile, although both terms hold it. A tile lives
-    as long as it is being formed: it keeps those matrices.
+    as long as it is being formed: it keeps those matrices. ``rows`` is a slice or an array of row numbers.
     """
 
-    def __init__(self, rows: slice, cols: slice):
-        self.rows, self.cols = rows, cols
+    def __init__(self, rows, cols: slice, dtype):
+        self.rows, self.cols, self.dtype = rows, cols, dtype
         self._grams: dict = {}
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the tile."""
-        return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
+        rows = self.rows.stop - self.rows.start if isinstance(self.rows, slice) else len(self.rows)
+        return rows, self.cols.stop - self.cols.start
 
     def gram(self, A, B):
         """A[rows] @ B[cols].T, computed when it is first asked for; not to be written to."""
         key = id(A), id(B)
         if key not in self._grams:
-            stored = hasattr(A, "gram")
-            self._grams[key] = A.gram(self.rows, B, self.cols) if stored else A[self.rows] @ B[self.cols].T
+            if hasattr(A, "gram"):
+                self._grams[key] = A.gram(self.rows, B, self.cols, self.dtype)
+            else:
+                self._grams[key] = taken(A, self.rows, self.dtype) @ taken(B, self.cols, self.dtype).T
         return self._grams[key]
+
+
+def taken(A, rows, dtype):
+    """``A[rows]`` in a dtype, for an array or :class:`Bits`."""
+    return A.unpacked(rows, dtype) if hasattr(A, "unpacked") else A[rows].astype(dtype, copy=False)
 
 
 class KernelOperator:
     """A real matrix K of shape (n, n') that is never formed unless asked for.
 
     A subclass sets ``shape``, ``dtype``, ``engine``, ``symmetric`` (K equals its transpose by construction), ``grams``
-    (the pairs (A, B) whose Gram matrices its tiles take) and ``product_work`` (of one vector in factored form), and
-    defines :meth:`accumulate`, :meth:`factored_product`, :meth:`diagonal` and :attr:`T`. An operator keeps references
-    to its factors, which must not be changed afterwards.
+    (the pairs (A, B) whose Gram matrices its tiles take), ``product_work`` (of one vector in factored form) and
+    ``depth`` (roundings on the longest path of that product), and defines :meth:`accumulate`,
+    :meth:`factored_product`, :meth:`diagonal`, :attr:`absolute_norm` and :attr:`T`. An operator keeps references to its
+    factors, which must not be changed afterwards.
     """
 
     # NumPy's scalars and arrays leave * and @ to the operator.
@@ -60,14 +72,41 @@ class KernelOperator:
     stored_work = Work()
     # The sum of the squared entries, once all of them have been formed.
     squares: float | None = None
+    # Positive semidefinite by construction (where it is stored, up to ``distance``).
+    semidefinite = False
+    # How far in Frobenius norm the matrix that is multiplied with is from the one that the operator stands for.
+    distance: float = 0.0
+    depth: float
 
     def accumulate(self, out, tile: Tile, scale: float = 1.0) -> None:
-        """Add ``scale * K[tile.rows, tile.cols]`` to the array ``out`` of the operator's dtype."""
+        """Add ``scale * K[tile.rows, tile.cols]`` to the array ``out`` of the tile's dtype."""
         raise NotImplementedError
 
     def factored_product(self, V):
         """``K @ V`` for V of shape (n', k), without forming entries of K. Cost: k times product_work."""
         raise NotImplementedError
+
+    @property
+    def absolute_norm(self) -> float:
+        """A bound on the norm of K with every product in its entries replaced by its absolute value."""
+        raise NotImplementedError
+
+    def product_error(self) -> float:
+        """A bound on |computed K q - K q| for a float64 vector q of norm 1, multiplied in float64.
+
+        Each of at most ``depth`` roundings changes a sum of absolute values by half an ulp (first order).
+        """
+        return self.depth * HALF_ULP * self.absolute_norm
+
+    def sum_of_squares(self) -> float:
+        """The sum of the squared entries in float64: every tile once, of a symmetric K those of the lower triangle."""
+
+        def squares(place):
+            rows, cols = place
+            weight = 2.0 if self.symmetric and rows != cols else 1.0
+            return weight * self.engine.sum_of_squares(self.tile(rows, cols))
+
+        return math.fsum(self.engine.run(squares, list(tiles(self)), progress="Frobenius norm (tiles)"))
 
     def diagonal(self):
         """The diagonal of a square K, shape (n,)."""
@@ -91,14 +130,16 @@ class KernelOperator:
         return sum((Work.of_gram(A) for A in shared.values()), passes)
 
     def __matmul__(self, V):
-        """``K @ V`` for a vector (n',) or a block (n', k), in the dtype of the operator.
+        """``K @ V`` for a vector (n',) or a block (n', k).
 
-        Many vectors at once are multiplied tile by tile where that needs less work than the factored form.
+        The dtype is that of K and V together, and the arithmetic is done in it: a float32 kernel times float64 vectors
+        is accumulated in float64. Many vectors at once are multiplied tile by tile where that needs less work than the
+        factored form.
         """
         V = checks.as_floats(V, "the factor of a product")
         if V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
             raise ValueError(f"a kernel of shape {self.shape} cannot multiply an array of shape {V.shape}")
-        block = V.reshape(V.shape[0], -1).astype(self.dtype, copy=False)
+        block = V.reshape(V.shape[0], -1).astype(np.result_type(self.dtype, V.dtype), copy=False)
         return self._product(block).reshape(self.shape[0], *V.shape[1:])
 
     def __rmatmul__(self, V):
@@ -113,21 +154,24 @@ class KernelOperator:
         return self.factored_product(V)
 
     def _tiled_product(self, V):
-        product = self.engine.xp.empty((self.shape[0], V.shape[1]), dtype=self.dtype)
+        product = self.engine.xp.empty((self.shape[0], V.shape[1]), dtype=V.dtype)
 
         def fill(rows):
             total = 0.0
             for cols in slices(self.shape[1]):
-                total = total + self.tile(rows, cols) @ V[cols]
+                total = total + self.tile(rows, cols, V.dtype) @ V[cols]
             product[rows] = total
 
         self.engine.run(fill, slices(self.shape[0]), progress="products by tiles")
         return product
 
-    def tile(self, rows: slice, cols: slice):
-        """``K[rows, cols]`` as a new array."""
-        place = Tile(rows, cols)
-        out = self.engine.xp.zeros(place.shape, dtype=self.dtype)
+    def tile(self, rows, cols: slice, dtype=None):
+        """``K[rows, cols]`` as a new array, computed in ``dtype`` (that of K unless said otherwise).
+
+        rows : a slice or an array of row numbers.
+        """
+        place = Tile(rows, cols, self.dtype if dtype is None else dtype)
+        out = self.engine.xp.zeros(place.shape, dtype=place.dtype)
         self.accumulate(out, place)
         return out
 
@@ -197,6 +241,8 @@ class LinearCombination(KernelOperator):
         self.grams = tuple(pair for operator in operators for pair in operator.grams)
         self.product_work = sum((operator.product_work for operator in operators), Work())
         self.stored_work = sum((operator.stored_work for operator in operators), Work())
+        self.distance = sum(abs(c) * operator.distance for c, operator in self.terms)
+        self.semidefinite = all(c >= 0 and operator.semidefinite for c, operator in self.terms)
 
     def accumulate(self, out, tile, scale=1.0):
         for c, operator in self.terms:
@@ -205,8 +251,16 @@ class LinearCombination(KernelOperator):
     def factored_product(self, V):
         total = 0.0
         for c, operator in self.terms:
-            total = total + self.dtype.type(c) * operator.factored_product(V)
+            total = total + c * operator.factored_product(V)
         return total
+
+    @property
+    def absolute_norm(self):
+        return sum(abs(c) * operator.absolute_norm for c, operator in self.terms)
+
+    def product_error(self):
+        rounding = (1 + len(self.terms)) * HALF_ULP * self.absolute_norm
+        return rounding + sum(abs(c) * operator.product_error() for c, operator in self.terms)
 
     def diagonal(self):
         return sum(self.dtype.type(c) * operator.diagonal() for c, operator in self.terms)
@@ -233,9 +287,15 @@ def _terms(operator) -> list:
 
 
 # --------------------------------------------------------------------------------------------------------- geometry
-def slices(n: int) -> list[slice]:
-    """``range(n)`` in pieces of at most TILE."""
-    return [slice(a, min(a + TILE, n)) for a in range(0, n, TILE)]
+def slices(n: int, step: int | None = None) -> list[slice]:
+    """``range(n)`` in pieces of at most ``step`` (TILE)."""
+    step = step or TILE
+    return [slice(a, min(a + step, n)) for a in range(0, n, step)]
+
+
+def watched(pieces: Iterable, text: str) -> Iterable:
+    """The pieces, with a progress bar where they take long."""
+    return progress.bar(pieces, text=text)
 
 
 def tiles(operator: KernelOperator) -> Iterator[tuple[slice, slice]]:
@@ -244,6 +304,11 @@ def tiles(operator: KernelOperator) -> Iterator[tuple[slice, slice]]:
         for cols in slices(operator.shape[1]):
             if not operator.symmetric or cols.start <= rows.start:
                 yield rows, cols
+
+
+def summing_depth(blocks: list[slice]) -> float:
+    """Roundings on the longest path of a sum over rows that is done block by block; workers' sums come last."""
+    return len(blocks) + max(block.stop - block.start for block in blocks) + 64.0
 
 
 def paired_factors(F, G, name: str):

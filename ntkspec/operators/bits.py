@@ -18,19 +18,23 @@ class Bits:
         self.low, self.high = values
         self.shape, self.dtype, self.ndim = (words.shape[0], columns), dtype, 2
 
-    def __getitem__(self, rows: slice):
-        return self.engine.unpack_bits(self.words[rows], self.shape[1], (self.low, self.high), self.dtype)
+    def __getitem__(self, rows):
+        return self.unpacked(rows, self.dtype)
 
-    def gram(self, rows: slice, other: "Bits", cols: slice):
+    def unpacked(self, rows, dtype):
+        """``self[rows]`` as numbers of another dtype."""
+        return self.engine.unpack_bits(self.words[rows], self.shape[1], (self.low, self.high), dtype)
+
+    def gram(self, rows, other: "Bits", cols: slice, dtype):
         """``self[rows] @ other[cols].T`` without unpacking; m / 64 steps of AND and popcount an entry."""
-        product = self.engine.count_common(self.words[rows], other.words[cols], self.dtype)
+        product = self.engine.count_common(self.words[rows], other.words[cols], dtype)
         if (self.low, self.high) == (0.0, 1.0):
             return product
         step = self.high - self.low
         cross = self.low * step
-        product *= self.dtype.type(step**2)
-        product += (cross * self._ones[rows] + self.low**2 * self.shape[1]).astype(self.dtype)[:, None]
-        product += (cross * other._ones[cols]).astype(self.dtype)
+        product *= product.dtype.type(step**2)
+        product += (cross * self._ones[rows] + self.low**2 * self.shape[1]).astype(dtype)[:, None]
+        product += (cross * other._ones[cols]).astype(dtype)
         return product
 
     @cached_property

@@ -1,32 +1,120 @@
 """A matrix that is already there."""
 
+import itertools
+import math
+from functools import partial
+
+import numpy as np
+
 from ntkspec import checks
 from ntkspec.engines import engine_of
+from ntkspec.operators import base
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.work import Work
 
+# A matrix counts as symmetric up to this many eps of its dtype, in Frobenius norm.
+SYMMETRY_EPS = 16
+# Entries from which a product is worth the time to wake the other workers.
+SHARED_FROM = 2**18
+
 
 class Dense(KernelOperator):
-    """An array (n, n') as an operator; ``symmetric`` says that it equals its transpose, which is not checked."""
+    """An array (n, n') as an operator.
+
+    symmetric : None looks at the matrix: it is symmetric where |A - Aᵀ|_F is no more than rounding (16 eps of its
+    dtype times |A|_F). True asks for that and raises ValueError otherwise; False takes the matrix as it is. Products
+    of a symmetric matrix read one triangle only; ``distance`` is how far A is from that.
+    Cost of looking: one pass over the matrix. A symmetric matrix that is strided both ways is copied once.
+    """
 
     grams = ()
+    squares: float
 
-    def __init__(self, matrix, *, symmetric: bool = False):
-        self.matrix = checks.as_matrix(matrix, "the matrix")
+    def __init__(self, matrix, *, symmetric: bool | None = None):
+        self.matrix = checks.as_floats(matrix, "the matrix")
+        if self.matrix.ndim != 2 or self.matrix.size == 0:
+            checks.as_matrix(self.matrix, "the matrix")
         self.engine = engine_of(self.matrix)
-        self.symmetric = symmetric
         self.shape, self.dtype = self.matrix.shape, self.matrix.dtype
-        self.product_work = Work(bytes=float(self.matrix.nbytes))
+        self.squares, self.defect = self._look()
+        self.symmetric = self._decide(symmetric, self.defect)
+        self.distance = self.defect / 2 if self.symmetric else 0.0
+        self._rows = self._along_rows() if self.symmetric else None
+        self.product_work = Work(bytes=float(self.matrix.nbytes) / (2 if self.symmetric else 1))
         self.stored_work = Work(entries=1.0, bytes=float(self.dtype.itemsize))
+        self.depth = float(self.shape[1])
+
+    def _look(self) -> tuple[float, float]:
+        """The sum of squares, and |A - Aᵀ|_F (infinite where A is not square); refuses NaN and infinity."""
+        if self.shape[0] == self.shape[1]:
+            look = partial(self.engine.squares_and_defect, self.matrix)
+            parts = self.engine.run(lambda share: look(*share), self._shares(512))
+            squares, defect = (math.fsum(part) for part in zip(*parts, strict=True))
+        else:
+            squares, defect = float(self.engine.sum_of_squares(self.matrix)), math.inf
+        if not math.isfinite(squares):
+            checks.as_matrix(self.matrix, "the matrix")
+        if not math.isfinite(squares) or (squares < 1e-290 and self.matrix.any()):
+            size = float(abs(self.matrix).max())
+            raise ValueError(f"the matrix has entries up to {size:.3g}, whose squares float64 does not hold; scale it")
+        return squares, math.sqrt(defect)
+
+    def _decide(self, symmetric: bool | None, defect: float) -> bool:
+        allowed = SYMMETRY_EPS * float(np.finfo(self.dtype).eps) * math.sqrt(self.squares)
+        if symmetric and not defect <= allowed:
+            raise ValueError(
+                f"the matrix (shape {self.shape}) was said to be symmetric, but |A - A.T| = {defect:.3g} in Frobenius "
+                f"norm, while rounding explains {allowed:.3g}; pass (A + A.T) / 2 where its symmetric part is meant"
+            )
+        return defect <= allowed if symmetric is None else symmetric
+
+    def _along_rows(self):
+        """The symmetric matrix with its rows in one piece each: itself, its transpose, or a copy."""
+        if self.dtype.itemsize in self.matrix.strides:
+            return self.matrix if self.matrix.strides[1] == self.dtype.itemsize else self.matrix.T
+        return self.engine.xp.ascontiguousarray(self.matrix)
+
+    def _shares(self, multiple: int) -> list[tuple[int, int]]:
+        """First and last rows of equal parts of the lower triangle, at multiples of so many rows."""
+        n = self.shape[0]
+        parts = len(self.engine.shares(n)) if self.matrix.size > SHARED_FROM else 1
+        ends = [min(n, round(n * (k / parts) ** 0.5 / multiple) * multiple) for k in range(parts)] + [n]
+        return [(first, last) for first, last in itertools.pairwise(ends) if first < last]
 
     def accumulate(self, out, tile, scale=1.0):
         self.engine.add_scaled(out, self.matrix[tile.rows, tile.cols], scale)
 
     def factored_product(self, V):
-        return self.matrix @ V
+        """``K @ V``; of a symmetric matrix the lower triangle is read once for all vectors."""
+        if not self.symmetric:
+            return self._rows_times(V)
+        right = self.engine.xp.ascontiguousarray(V.T)
+
+        def add(share):
+            out = self.engine.xp.zeros_like(right)
+            self.engine.symmetric_product(self._rows, *share, right, out)
+            return out
+
+        return sum(self.engine.run(add, self._shares(64))).T
+
+    def _rows_times(self, V):
+        """Row blocks in the dtype of V, which a float32 matrix takes block by block."""
+        out = self.engine.xp.empty((self.shape[0], V.shape[1]), V.dtype)
+
+        def fill(share):
+            for rows in self.engine.blocks(share, self.shape[1]):
+                out[rows] = base.taken(self.matrix, rows, V.dtype) @ V
+
+        self.engine.run(fill, self.engine.shares(self.shape[0]))
+        return out
 
     def _product(self, V):
         return self.factored_product(V)
+
+    @property
+    def absolute_norm(self):
+        """At most the Frobenius norm."""
+        return math.sqrt(self.squares)
 
     def diagonal(self):
         return self.engine.xp.array(self.matrix.diagonal())
@@ -36,4 +124,4 @@ class Dense(KernelOperator):
 
     @property
     def T(self):
-        return self if self.symmetric else Dense(self.matrix.T)
+        return self if self.symmetric else Dense(self.matrix.T, symmetric=False)

@@ -1,6 +1,8 @@
 """The Gram operator F Gᵀ."""
 
-from ntkspec.operators.base import KernelOperator, paired_factors
+from functools import cached_property
+
+from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth, taken
 from ntkspec.operators.work import Work
 
 # Up to this many features are added feature by feature; more go through a matrix product.
@@ -17,20 +19,40 @@ class Gram(KernelOperator):
 
     def __init__(self, F, G=None):
         self.F, self.G, self.engine = paired_factors(F, G, "the features")
-        self.symmetric = self.G is self.F
+        self.symmetric = self.semidefinite = self.G is self.F
         self.shape, self.dtype = (self.F.shape[0], self.G.shape[0]), self.F.dtype
         self.grams = ((self.F, self.G),)
         self.product_work = Work(bytes=float(self.F.shape[1] * sum(self.shape) * self.dtype.itemsize))
+        self.depth = self.F.shape[1] + summing_depth(self.engine.blocks(slice(0, self.shape[1]), self.F.shape[1]))
 
     def accumulate(self, out, tile, scale=1.0):
         if self.F.shape[1] <= THIN:
             xp = self.engine.xp
-            self.engine.add_thin(out, self.F[tile.rows], xp.ascontiguousarray(self.G[tile.cols].T), scale)
+            F, G = taken(self.F, tile.rows, tile.dtype), taken(self.G, tile.cols, tile.dtype)
+            self.engine.add_thin(out, F, xp.ascontiguousarray(G.T), scale)
         else:
             self.engine.add_scaled(out, tile.gram(self.F, self.G), scale)
 
     def factored_product(self, V):
-        return self.F @ (self.G.T @ V)
+        xp, (run, shares, blocks) = self.engine.xp, (self.engine.run, self.engine.shares, self.engine.blocks)
+        out, k = xp.empty((self.shape[0], V.shape[1]), V.dtype), self.F.shape[1]
+
+        def gather(share):
+            return sum(taken(self.G, rows, V.dtype).T @ V[rows] for rows in blocks(share, k))
+
+        features = sum(run(gather, shares(self.shape[1])))
+
+        def scatter(share):
+            for rows in blocks(share, k):
+                out[rows] = taken(self.F, rows, V.dtype) @ features
+
+        run(scatter, shares(self.shape[0]))
+        return out
+
+    @cached_property
+    def absolute_norm(self):
+        norms = [self.engine.sum_of_squares(factor) ** 0.5 for factor in (self.F, self.G)]
+        return float(norms[0] * norms[1])
 
     def diagonal(self):
         return self.engine.xp.einsum("ik,ik->i", self.F, self.G)

@@ -1,6 +1,10 @@
 """The Hadamard product of two Gram matrices, (D D'ᵀ) ⊙ (X X'ᵀ)."""
 
-from ntkspec.operators.base import KernelOperator, paired_factors
+from functools import cached_property
+
+import numpy as np
+
+from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth, taken
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.work import Work
 
@@ -33,12 +37,13 @@ class HadamardGram(KernelOperator):
                 raise ValueError(f"D has {wide.shape[0]} rows and X has {narrow.shape[0]}; both have one a data point")
         if self.D.dtype != self.X.dtype:
             raise TypeError(f"D is {self.D.dtype} and X is {self.X.dtype}; convert one of them")
-        self.symmetric = self.D2 is self.D and self.X2 is self.X
+        self.symmetric = self.semidefinite = self.D2 is self.D and self.X2 is self.X
         self.shape, self.dtype = (self.D.shape[0], self.D2.shape[0]), self.D.dtype
         m, d = self.D.shape[1], self.X.shape[1]
         self.grams = ((self.D, self.D2), (self.X, self.X2))
         moved = MOVES * (m + 2 * d) * self.dtype.itemsize
         self.product_work = sum(self.shape) * Work(flops=2.0 * m * d, bytes=float(moved))
+        self.depth = m + d + summing_depth(self._blocks(slice(0, self.shape[1]), 1))
 
     def accumulate(self, out, tile, scale=1.0):
         self.engine.add_hadamard(out, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2), scale)
@@ -49,26 +54,40 @@ class HadamardGram(KernelOperator):
         return self.engine.xp.hstack(parts)
 
     def _few_products(self, V):
-        xp, run = self.engine.xp, self.engine.run
+        xp, run, dtype = self.engine.xp, self.engine.run, V.dtype
         (m, d), k = (self.D.shape[1], self.X.shape[1]), V.shape[1]
-        out = xp.empty((self.shape[0], k), dtype=self.dtype)
+        out = xp.empty((self.shape[0], k), dtype)
 
         def gather(share):
-            G = xp.zeros((k * d, m), dtype=self.dtype)
-            for rows in self.engine.blocks(share, m + k * d, NUMBERS_AT_ONCE):
+            G = xp.zeros((k * d, m), dtype)
+            for rows in self._blocks(share, k):
                 weighted = V[rows, :, None] * self.X2[rows, None, :]
-                G += weighted.reshape(-1, k * d).T @ self.D2[rows]
+                G += weighted.reshape(-1, k * d).T @ taken(self.D2, rows, dtype)
             return G
 
         G = sum(run(gather, self.engine.shares(self.shape[1])))
 
         def scatter(share):
-            for rows in self.engine.blocks(share, m + k * d, NUMBERS_AT_ONCE):
-                mixed = (self.D[rows] @ G.T).reshape(-1, k, d)
+            for rows in self._blocks(share, k):
+                mixed = (taken(self.D, rows, dtype) @ G.T).reshape(-1, k, d)
                 out[rows] = xp.einsum("ikd,id->ik", mixed, self.X[rows])
 
         run(scatter, self.engine.shares(self.shape[0]))
         return out
+
+    def _blocks(self, share: slice, vectors: int):
+        return self.engine.blocks(share, self.D.shape[1] + vectors * self.X.shape[1], NUMBERS_AT_ONCE)
+
+    @cached_property
+    def absolute_norm(self):
+        """Entries are at most a_i a'_j with a_i = |D_i| |X_i|, a matrix of rank one."""
+        sides = (
+            [self.diagonal()]
+            if self.symmetric
+            else [HadamardGram(self.D, self.X).diagonal(), HadamardGram(self.D2, self.X2).diagonal()]
+        )
+        sums = [float(side.sum(dtype=np.float64)) for side in sides]
+        return (sums[0] * sums[-1]) ** 0.5
 
     def diagonal(self):
         xp, parts = self.engine.xp, []

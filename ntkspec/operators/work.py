@@ -22,6 +22,11 @@ class Work:
         columns = A.shape[1]
         return cls(words=-(-columns // 64)) if hasattr(A, "words") else cls(flops=2.0 * columns)
 
+    @classmethod
+    def lasting(cls, seconds: float) -> "Work":
+        """Work that takes so long at nominal rates."""
+        return cls(bytes=seconds * _NOMINAL[-1])
+
     def __add__(self, other: "Work") -> "Work":
         return Work(*(one + two for one, two in zip(self._parts(), other._parts(), strict=True)))
 

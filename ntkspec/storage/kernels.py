@@ -8,8 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ntkspec.operators import KernelOperator, Triangle, form
-from ntkspec.spectra import require_symmetric
+from ntkspec.operators import KernelOperator, Triangle, as_symmetric, form
 from ntkspec.storage.trees import atomic_path, created, opened
 
 _KIND = "kernel"
@@ -24,7 +23,7 @@ def save_kernel(operator: KernelOperator, path) -> Triangle:
     tile_work; memory of a few tiles. Raises ValueError where the disk is too small, or where PATH.partial belongs to
     another kernel.
     """
-    require_symmetric(operator)
+    operator = as_symmetric(operator)
     path, n = Path(path), operator.shape[0]
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first")

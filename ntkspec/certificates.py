@@ -1,0 +1,196 @@
+r"""What a block Krylov space from a random start proves about the eigenvalues that it has not found.
+
+Let :math:`K Q = Q T + Q' C + F` with the start block in coordinates E (Lanczos), and K z = lambda z with |z| = 1. The
+overlaps :math:`y = Q^T z` satisfy :math:`(\lambda - T) y = C^T Q'^T z + F^T z`, so that those of the start block are
+
+.. math:: E^T y = E^T (\lambda - T)^{-1} (C^T Q'^T z + F^T z), \qquad
+          \|E^T y\| \le \sqrt{1 + 1/w^2}\, \|E^T (\lambda - T)^{-1} [C^T,\; w f I]\|
+
+for every w > 0 and f >= |F|. The space of the start block is uniform, so :math:`\|E^T y\|^2` follows the
+Beta(b/2, (n-b)/2) law whatever K is: it is below its delta-quantile t² with probability delta only. An eigenvalue
+lambda is therefore excluded where the right-hand side is smaller than t, except with probability delta.
+
+With b = 1 and f = 0 the norm is :math:`\prod \beta_j / \prod |\lambda - \theta_i|`: the bound of van Dorsselaer,
+Hochstenbach and van der Vorst (SIAM J. Matrix Anal. Appl. 22, 2001). For b > 1 the norm need not fall with lambda. It
+equals a level t exactly at the real eigenvalues of
+
+.. math:: H = \begin{pmatrix} T & (C^T C + w^2 f^2 I)/t \\ E E^T/t & T \end{pmatrix}
+
+(the argument of Boyd, Balakrishnan and Kabamba for H-infinity norms, Math. Control Signals Systems 2, 1989): beyond the
+outermost of them, no eigenvalue of K is left.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import betaincinv
+
+from ntkspec.lanczos import Lanczos, random_start
+
+# Vectors in a start block, the smallest first. More of them are taken where the products are so inaccurate that their
+# rounding could hide an eigenvector: k independent overlaps are small together with the k-th power of the chance.
+BLOCKS = (2, 4, 8)
+# A basis that has not excluded what it should with this many vectors, or with those that fit into this part of the
+# free memory, says so instead of going on.
+LARGEST_BASIS, MEMORY_SHARE = 512, 0.25
+# w above: rounding counts four times, the exact part 1.03 times.
+WEIGHT = 4.0
+_LOSS = math.sqrt(1 + 1 / WEIGHT**2)
+# Steps that most runs need.
+TYPICAL_STEPS = 40
+
+
+def overlap_quantile(n: int, block: int, failure_probability: float) -> float:
+    """t with P(|Q_1ᵀ z| < t) = failure_probability for a uniform orthonormal block (n, block) and a unit vector z."""
+    if block >= n:
+        return 1.0
+    return math.sqrt(betaincinv(block / 2, (n - block) / 2, failure_probability))
+
+
+def overlap_bounds(lanczos: Lanczos, value: float) -> tuple[float, float]:
+    """(exact, rounding): with z of this eigenvalue, outside T's spectrum, |Q_1ᵀ z| is at most their hypotenuse."""
+    try:
+        X = np.linalg.solve(value * np.eye(lanczos.size) - lanczos.T, lanczos.start)
+    except np.linalg.LinAlgError:
+        return math.inf, math.inf
+    exact = float(np.linalg.norm(lanczos.coupling @ X, 2)) if lanczos.frontier else 0.0
+    return _LOSS * exact, _LOSS * WEIGHT * lanczos.error * float(np.linalg.norm(X, 2))
+
+
+def rounding_share(lanczos: Lanczos, value: float) -> float:
+    """The part of the squared bound on the overlap that is due to F, from 0 to 1."""
+    exact, rounding = overlap_bounds(lanczos, value)
+    return rounding**2 / (exact**2 + rounding**2) if 0 < rounding < math.inf else 0.0
+
+
+def spectrum_bounds(lanczos: Lanczos, failure_probability: float) -> tuple[float, float]:
+    """Every eigenvalue of K (of P K P, with locked vectors) lies between these, except with the failure probability.
+
+    Each of the two statements fails with at most that probability. Holds where the basis was not restarted and its
+    start block was Gaussian. Cost: the eigenvalues of a (2 k, 2 k) matrix.
+    """
+    theta = np.linalg.eigvalsh(lanczos.T)
+    if lanczos.complete:
+        return float(theta[0]) - lanczos.error, float(theta[-1]) + lanczos.error
+    level = _level(lanczos, failure_probability) / _LOSS
+    C, E = lanczos.coupling, lanczos.start
+    far = C.T @ C + (WEIGHT * lanczos.error) ** 2 * np.eye(lanczos.size)
+    balance = math.sqrt(np.linalg.norm(far, 2)) or 1.0
+    H = np.block([[lanczos.T, far / (balance * level)], [E @ E.T * (balance / level), lanczos.T]])
+    crossings = np.linalg.eigvals(H)
+    real = crossings.real[abs(crossings.imag) <= 1e-8 * abs(theta).max()]
+    return float(min(real.min(initial=math.inf), theta[0])), float(max(real.max(initial=-math.inf), theta[-1]))
+
+
+def _level(lanczos: Lanczos, failure_probability: float) -> float:
+    n = lanczos.basis.shape[1] - lanczos.locked
+    return overlap_quantile(n, lanczos.start.shape[1], failure_probability)
+
+
+@dataclass
+class Chance:
+    """A failure probability that is shared out among attempts, and the seed from which each draws its own start.
+
+    Attempt i gets the part 6 / (pi (i + 1))² of it: however many there are, all of them fail with no more.
+    """
+
+    probability: float
+    seed: object
+    attempts: int = 0
+
+    def attempt(self) -> tuple[float, list]:
+        """The probability and the seed of the next attempt."""
+        self.attempts += 1
+        return self.probability * 6 / (math.pi * self.attempts) ** 2, [self.seed, self.attempts]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, and between what all eigenvalues lie.
+
+    reason : "excluded", "full" (the basis is as large as it may be), "stopped" (the aim was given up; no
+    bounds) or "hidden" (rounding hides eigenvalues even from the largest block).
+    """
+
+    reason: str
+    lowest: float = -math.inf
+    highest: float = math.inf
+
+
+def prove(lanczos: Lanczos, aim: Callable, chance: Chance, bar) -> Outcome:
+    """From a fresh random block, exclude all eigenvalues outside the aim; with larger blocks where rounding hides them.
+
+    aim : from the Ritz values, ascending, to (low, high), of which either may be infinite, or to None to stop.
+    """
+    for block in BLOCKS:
+        probability, seed = chance.attempt()
+        lanczos.begin(random_start(lanczos.operator, seed, block))
+        reason = _exclude(lanczos, aim, probability, bar)
+        if reason != "hidden":
+            break
+    return Outcome(reason) if reason == "stopped" else Outcome(reason, *spectrum_bounds(lanczos, probability))
+
+
+def _exclude(lanczos: Lanczos, aim: Callable, failure_probability: float, bar) -> str:
+    """Extend a run from a random block until it excludes what it should, or cannot."""
+    level, slacks, steps = _level(lanczos, failure_probability), {}, 4
+    most = fitting_basis(lanczos, LARGEST_BASIS)
+    while True:
+        before = lanczos.products
+        lanczos.extend(min(steps, -(-(most - lanczos.size) // max(1, lanczos.frontier))))
+        bar.update(lanczos.products - before)
+        theta = np.linalg.eigvalsh(lanczos.T)
+        ends = aim(theta)
+        if ends is None:
+            return "stopped"
+        bounds = [overlap_bounds(lanczos, end) for end in ends if math.isfinite(end)]
+        slack = min((_log_ratio(level, math.hypot(*both)) for both in bounds), default=0.0)
+        slacks[lanczos.products] = slack
+        if slack >= 0 or lanczos.exhausted or lanczos.size >= most:
+            lowest, highest = spectrum_bounds(lanczos, failure_probability)
+            if lowest >= ends[0] and highest <= ends[1]:
+                return "excluded"
+            if lanczos.complete or lanczos.size >= most:
+                return "full"
+            if lanczos.exhausted:
+                return "hidden"
+        elif _hidden(lanczos, (ends[0] - theta[0], ends[1] - theta[-1]), level):
+            return "hidden"
+        expected = forecast(slacks) or 0
+        bar.total = expected or bar.total
+        left = max(0, expected - lanczos.products) // (2 * max(1, lanczos.frontier))
+        steps = max(1, min(left, 8)) if expected else 2
+
+
+def fitting_basis(lanczos: Lanczos, wanted: int) -> int:
+    """How many vectors of a basis fit, and room for them: at most ``wanted``, at least four blocks."""
+    n, block = lanczos.basis.shape[1], max(1, lanczos.frontier)
+    fitting = int(MEMORY_SHARE * lanczos.engine.free_memory() / (8 * n))
+    most = min(n - lanczos.locked, max(4 * block, min(wanted, fitting)))
+    lanczos.reserve(lanczos.locked + most + block)
+    return most
+
+
+def _hidden(lanczos: Lanczos, gaps, level: float) -> bool:
+    """Whether rounding alone will keep a run of TYPICAL_STEPS from excluding eigenvalues at these distances.
+
+    A converged Ritz vector has an overlap of about (b/n)^(1/2) with the start, and the error grows with the root of the
+    number of products.
+    """
+    block, size = lanczos.start.shape[1], lanczos.basis.shape[1]
+    error = lanczos.error * max(1.0, TYPICAL_STEPS / lanczos.steps) ** 0.5
+    overlap = 2 * (block / size) ** 0.5
+    return block < BLOCKS[-1] and any(WEIGHT * error * overlap > level * abs(gap) for gap in gaps)
+
+
+def _log_ratio(level: float, bound: float) -> float:
+    return math.log(level / bound) if 0 < bound < math.inf else math.copysign(math.inf, -bound or 1.0)
+
+
+def forecast(slacks: dict[int, float]) -> int | None:
+    """The number of products at which the slack reaches 0: it grows by about as much with each of them."""
+    (now, slack), past = list(slacks.items())[-1], max((k for k in slacks if 2 * k <= max(slacks)), default=0)
+    growth = slack - slacks.get(past, slack)
+    return max(now, math.ceil(now - slack * (now - past) / growth)) if past >= 8 and 0 < growth < math.inf else None

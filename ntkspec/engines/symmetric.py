@@ -1,0 +1,211 @@
+"""Products with a symmetric matrix on the CPU that read one triangle once for both halves, and for several vectors."""
+
+import numpy as xp
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from ntkspec.engines.compiling import compiled
+
+# Eight numbers to a vector; LLVM splits it where the machine's are shorter.
+LANES = 8
+# Rows of a tile that are read together, by the number of vectors they are multiplied with: as many sums as stay in
+# registers. The rows lie far apart, so that the memory's prefetchers see several streams.
+_ROWS = {1: 4, 2: 8, 4: 4}
+_INT, _INDEX = ir.IntType(64), ir.IntType(32)
+_ROUNDED_ONCE = ("contract",)
+
+
+class _Writer:
+    """Writes the loop over one tile for a number of vectors; the numbers of the matrix may be shorter than theirs."""
+
+    def __init__(self, context, builder, signature, arguments):
+        self.builder = builder
+        self.arrays = [
+            context.make_array(kind)(context, builder, argument)
+            for kind, argument in zip(signature.args, arguments, strict=True)
+        ]
+        self.entry, self.number = (context.get_data_type(kind.dtype) for kind in signature.args[:2])
+        self.bytes = [kind.dtype.bitwidth // 8 for kind in signature.args]
+        self.vector = ir.VectorType(self.number, LANES)
+
+    def row(self, which: int, index):
+        """Pointer to a row of one of the arrays."""
+        array, builder = self.arrays[which], self.builder
+        stride = builder.sdiv(builder.extract_value(array.strides, 0), _INT(self.bytes[which]))
+        return builder.gep(array.data, [builder.mul(index, stride)])
+
+    def place(self, start, offset, kind=None):
+        """Pointer to LANES numbers of a row."""
+        return self.builder.bitcast(self.builder.gep(start, [offset]), (kind or self.vector).as_pointer())
+
+    def entries(self, start, offset):
+        """LANES entries of the matrix in the type of the vectors."""
+        kind = ir.VectorType(self.entry, LANES)
+        loaded = self.builder.load(self.place(start, offset, kind), align=self.bytes[0])
+        return loaded if self.entry == self.number else self.builder.fpext(loaded, self.vector)
+
+    def broadcast(self, number):
+        """LANES copies of a number."""
+        empty, first = ir.Constant(self.vector, ir.Undefined), ir.Constant(ir.VectorType(_INDEX, LANES), None)
+        return self.builder.shuffle_vector(self.builder.insert_element(empty, number, _INDEX(0)), empty, first)
+
+    def plus_product(self, total, one, other):
+        """total + one * other, rounded once where the machine can."""
+        return self.builder.fadd(total, self.builder.fmul(one, other, flags=_ROUNDED_ONCE), flags=_ROUNDED_ONCE)
+
+    def add_sum(self, place, vector):
+        """Add the sum of a vector's numbers to one number in memory."""
+        total = self.builder.load(place)
+        for lane in range(LANES):
+            total = self.builder.fadd(total, self.builder.extract_element(vector, _INDEX(lane)))
+        self.builder.store(total, place)
+
+
+def _both_sides(count: int):
+    """below += block @ right and above += left @ block for ``count`` vectors, reading the block once.
+
+    block : (r, c), rows of any stride, r a multiple of the rows read together, c of LANES.
+    left, below : (count, r). right, above : (count, c).
+    """
+    rows, vectors = range(_ROWS[count]), range(count)
+
+    def build(context, builder, signature, arguments):
+        write = _Writer(context, builder, signature, arguments)
+        height, width = (builder.extract_value(write.arrays[0].shape, axis) for axis in (0, 1))
+        step = builder.udiv(height, _INT(len(rows)))
+        left, right, below, above = ([write.row(k, _INT(v)) for v in vectors] for k in (1, 2, 3, 4))
+        zero = ir.Constant(write.vector, [0.0] * LANES)
+        sums = {(v, r): cgutils.alloca_once(builder, write.vector) for v in vectors for r in rows}
+        with cgutils.for_range(builder, step) as loop:
+            lines = [builder.add(loop.index, builder.mul(step, _INT(r))) for r in rows]
+            starts = [write.row(0, line) for line in lines]
+            factors = {
+                (v, r): write.broadcast(builder.load(builder.gep(left[v], [lines[r]]))) for v in vectors for r in rows
+            }
+            for place in sums.values():
+                builder.store(zero, place)
+            with cgutils.for_range_slice(builder, _INT(0), width, _INT(LANES), _INT) as (j, _):
+                x = [builder.load(write.place(right[v], j), align=write.bytes[1]) for v in vectors]
+                up = [builder.load(write.place(above[v], j), align=write.bytes[1]) for v in vectors]
+                for r in rows:
+                    entries = write.entries(starts[r], j)
+                    for v in vectors:
+                        builder.store(write.plus_product(builder.load(sums[v, r]), entries, x[v]), sums[v, r])
+                        up[v] = write.plus_product(up[v], factors[v, r], entries)
+                for v in vectors:
+                    builder.store(up[v], write.place(above[v], j), align=write.bytes[1])
+            for (v, r), place in sums.items():
+                write.add_sum(builder.gep(below[v], [lines[r]]), builder.load(place))
+        return context.get_dummy_value()
+
+    def both_sides(typingctx, block, left, right, below, above):
+        return types.void(block, left, right, below, above), build
+
+    both_sides.__doc__ = _both_sides.__doc__
+    return intrinsic(both_sides)
+
+
+_one_vector, _two_vectors, _four_vectors = (_both_sides(count) for count in (1, 2, 4))
+
+
+@compiled
+def _edges(block, left, right, below, above, height, width):
+    """What the loops over vectors of numbers leave: rows from ``height`` and columns from ``width`` on."""
+    for i in range(block.shape[0]):
+        for j in range(0 if i >= height else width, block.shape[1]):
+            for v in range(left.shape[0]):
+                below[v, i] += block[i, j] * right[v, j]
+                above[v, j] += left[v, i] * block[i, j]
+
+
+@compiled
+def _tile_product(block, left, right, below, above):
+    """below += right @ blockᵀ and above += left @ block for any number of vectors (rows of left, right)."""
+    height, width = block.shape[0] // 8 * 8, block.shape[1] // 8 * 8
+    whole, v, count = block[:height, :width], 0, left.shape[0]
+    while height * width > 0 and v < count:
+        if count - v >= 4:
+            _four_vectors(whole, left[v : v + 4], right[v : v + 4], below[v : v + 4], above[v : v + 4])
+            v += 4
+        elif count - v >= 2:
+            _two_vectors(whole, left[v : v + 2], right[v : v + 2], below[v : v + 2], above[v : v + 2])
+            v += 2
+        else:
+            _one_vector(whole, left[v : v + 1], right[v : v + 1], below[v : v + 1], above[v : v + 1])
+            v += 1
+    _edges(block, left, right, below, above, height, width)
+
+
+@compiled
+def triangle_product(blocks, first, last, vectors, out):
+    """Add to ``out`` the products of the tiles first, ..., last - 1 of a lower triangle, and of their mirrors.
+
+    blocks : (tiles, T, T) in the order (0, 0), (1, 0), (1, 1), (2, 0), ...; tiles on the diagonal are whole.
+    vectors, out : (k, count of block rows * T), float64, or the dtype of the blocks.
+    """
+    T = blocks.shape[1]
+    row = 0
+    while (row + 1) * (row + 2) // 2 <= first:
+        row += 1
+    column = first - row * (row + 1) // 2
+    ignored = xp.zeros((vectors.shape[0], T), out.dtype)
+    for k in range(first, last):
+        rows, columns = slice(row * T, (row + 1) * T), slice(column * T, (column + 1) * T)
+        mirror = out[:, columns] if row != column else ignored
+        _tile_product(blocks[k], vectors[:, rows], vectors[:, columns], out[:, rows], mirror)
+        column += 1
+        if column > row:
+            row, column = row + 1, 0
+
+
+# Rows and columns of the pieces of a matrix that is stored row by row: long rows for the prefetchers, and sums above
+# them that stay in the second cache.
+_STRIP, _LENGTH = 64, 4096
+
+
+@compiled
+def symmetric_product(matrix, first, last, vectors, out):
+    """Add to ``out`` the products of the rows first, ..., last - 1 of a lower triangle, and of their mirrors.
+
+    matrix : (n, n), of which the lower triangle and squares of 64 rows on the diagonal are read; first is a multiple of
+    64. vectors, out : (k, n), float64, or the dtype of the matrix.
+    """
+    for row in range(first, last, _STRIP):
+        end = min(row + _STRIP, last)
+        rows = slice(row, end)
+        for column in range(0, row, _LENGTH):
+            columns = slice(column, min(column + _LENGTH, row))
+            block = matrix[rows, columns]
+            _tile_product(block, vectors[:, rows], vectors[:, columns], out[:, rows], out[:, columns])
+        ignored = xp.zeros((vectors.shape[0], end - row), out.dtype)
+        _tile_product(matrix[rows, rows], vectors[:, rows], vectors[:, rows], out[:, rows], ignored)
+
+
+@compiled(fastmath={"contract", "reassoc"})
+def _squares(block, mirror):
+    """Sum of the squares of two mirrored blocks, and of their differences; NaN and infinity stay visible."""
+    squares, defect = 0.0, 0.0
+    for a in range(0, block.shape[0], 16):
+        for b in range(0, block.shape[1], 16):
+            for i in range(a, min(a + 16, block.shape[0])):
+                for j in range(b, min(b + 16, block.shape[1])):
+                    one, other = xp.float64(block[i, j]), xp.float64(mirror[j, i])
+                    squares += one * one + other * other
+                    defect += (one - other) ** 2
+    return squares, defect
+
+
+@compiled
+def squares_and_defect(matrix, first, last):
+    """(sum of a_ij², sum of (a_ij - a_ji)²) over rows first, ..., last - 1 of a lower triangle and their mirrors."""
+    side, squares, defect = 512, 0.0, 0.0
+    for row in range(first, last, side):
+        end = min(row + side, last)
+        for column in range(0, end, side):
+            right = min(column + side, end)
+            one, other = _squares(matrix[row:end, column:right], matrix[column:right, row:end])
+            weight = 1.0 if column + side <= row else 0.5
+            squares += weight * one
+            defect += 2.0 * weight * other
+    return squares, defect

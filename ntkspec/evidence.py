@@ -1,0 +1,91 @@
+"""What a spectral result rests on: products, symmetry, orthogonality, rounding, and the sign of the spectrum."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ntkspec.certificates import rounding_share
+from ntkspec.lanczos import Lanczos
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The numerical honesty of a result. All sizes are absolute, in the unit of the eigenvalues.
+
+    products : with single vectors, in blocks of ``block``. basis : vectors of the Krylov basis at the end.
+    asymmetry : largest \\|<q, K p> - <K q, p>\\| that was met. orthogonality_loss : \\|Q Qᵀ - I\\|_F.
+    rounding : bound on the error of the Lanczos relation, from products, Gram-Schmidt and asymmetry together.
+    stored : distance of the matrix that was multiplied with from the kernel (its entries rounded to float32; estimated
+    from a sample of rows). smallest, largest : extreme Ritz values, which eigenvalues reach up to rounding.
+    lowest, highest : no eigenvalue lies outside them, each except with ``failure_probability``. rounding_share : the
+    part of the outer bounds that rounding makes up, from 0 to 1; the random start makes up the rest.
+    semidefinite : "yes, by construction", "yes, to rounding", "no" or "cannot tell".
+    """
+
+    products: int
+    block: int
+    basis: int
+    asymmetry: float
+    orthogonality_loss: float
+    rounding: float
+    stored: float
+    smallest: float
+    largest: float
+    lowest: float
+    highest: float
+    failure_probability: float
+    rounding_share: float
+    semidefinite: str
+
+    def __str__(self) -> str:
+        verdict = f"{self.semidefinite}: eigenvalues from {self.smallest:.6g} (at least {self.lowest:.6g})"
+        return "\n".join(
+            [
+                f"products: {self.products} in blocks of {self.block}; basis of {self.basis} vectors",
+                f"eigenvalues outside [{self.lowest:.8g}, {self.highest:.8g}]: none, each end except with probability "
+                f"{self.failure_probability:.0e}; found up to [{self.smallest:.8g}, {self.largest:.8g}]",
+                f"outer bounds: {1 - self.rounding_share:.2%} random start, {self.rounding_share:.2%} rounding",
+                f"rounding of products and basis: {self.rounding:.2e}; of the stored matrix: {self.stored:.2e}",
+                f"symmetry defect: {self.asymmetry:.2e}; loss of orthogonality: {self.orthogonality_loss:.2e}",
+                f"positive semidefinite: {verdict}",
+            ]
+        )
+
+
+def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float, locked=((), ())) -> Evidence:
+    """The evidence of a run from a random block, and of the bounds that it proved.
+
+    locked : values and residuals of locked vectors. Eigenvalues of K lie as far from those of the two parts together as
+    the residuals say (Weyl).
+    """
+    operator, (values, residuals) = lanczos.operator, locked
+    theta = np.linalg.eigvalsh(lanczos.T) if lanczos.size else np.zeros(0)
+    distance, error, loss = operator.distance, lanczos.error, lanczos.orthogonality_loss()
+    slack = float(np.linalg.norm(residuals)) + distance
+    smallest, largest = float(min([*theta[:1], *values])), float(max([*theta[-1:], *values]))
+    lowest, highest = min(bounds[0], smallest) - slack, max(bounds[1], largest) + slack
+    return Evidence(
+        products=lanczos.products,
+        block=lanczos.start.shape[1],
+        basis=lanczos.size,
+        asymmetry=lanczos.asymmetry,
+        orthogonality_loss=loss,
+        rounding=error,
+        stored=distance,
+        smallest=smallest,
+        largest=largest,
+        lowest=lowest,
+        highest=highest,
+        failure_probability=failure_probability,
+        rounding_share=max((rounding_share(lanczos, value) for value in bounds if lanczos.size), default=1.0),
+        semidefinite=sign(operator.semidefinite, smallest, lowest, error + loss * abs(smallest) + slack),
+    )
+
+
+def sign(known: bool, smallest: float, lowest: float, rounding: float) -> str:
+    """Whether a kernel is positive semidefinite, judged by its smallest Ritz value and a bound on all eigenvalues."""
+    if known:
+        return "yes, by construction"
+    if smallest < -rounding:
+        return "no"
+    return "yes, to rounding" if lowest >= -2 * rounding else "cannot tell"

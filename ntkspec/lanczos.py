@@ -1,0 +1,219 @@
+"""Block Lanczos on any symmetric operator: two passes of Gram-Schmidt, breakdowns as answers, thick restart."""
+
+import math
+
+import numpy as np
+
+from ntkspec.operators import KernelOperator
+from ntkspec.operators.base import HALF_ULP
+
+# Numbers of a basis from which an orthogonalization is worth the time to wake the other workers.
+SHARED_FROM = 2**18
+# Relative size of <q, K p> - <K q, p> from which an operator is refused, where its own rounding does not explain it.
+ASYMMETRY = 1e-8
+
+
+class Lanczos:
+    r"""An orthonormal basis Q with :math:`K Q = Q T + Q' C + F` that grows by a block of products at a time.
+
+    T (k, k) is symmetric, Q' (the frontier) is the orthonormal block that is multiplied next, C (its size, k) is
+    ``coupling``. All of it is float64, whatever the dtype of the operator: products with float64 vectors are
+    accumulated in float64. ``start`` (k, b) holds the coordinates of the orthonormalized start block Q_1, and the block
+    that was given is ``start_factorᵀ`` Q_1 (rows). F is everything that is not exact: the rounding of products and of
+    Gram-Schmidt, the asymmetry of the operator, directions that were dropped because they are no larger than that;
+    ``error`` bounds its Frobenius norm, to first order in the unit roundoff.
+
+    Directions that vanish make the frontier narrower. Where it is empty the space is invariant (``exhausted``): T's
+    eigenvalues are eigenvalues of K. Vectors that were locked stay in front of the basis; K then stands for P K P with
+    the projector P onto what is orthogonal to them.
+
+    Cost: b vectors a product block, 8 n k b flops for Gram-Schmidt, 8 n (k + b) bytes.
+    """
+
+    def __init__(self, operator: KernelOperator):
+        self.operator, self.engine = operator, operator.engine
+        self.products, self.locked = 0, 0
+        self.asymmetry, self.scale = 0.0, 0.0
+        self.basis = self.engine.xp.empty((16, operator.shape[0]))
+
+    def begin(self, start) -> None:
+        """Start from a block (n, b) or a vector (n,); all but the locked vectors are forgotten."""
+        block = self.engine.xp.asarray(start, np.float64).reshape(len(start), -1).T
+        self.size, self.steps, self.error = 0, 0, 0.0
+        self._T = np.zeros((16, 16))
+        rounding = 8 * np.finfo(np.float64).eps * float(np.linalg.norm(block))
+        rows, (_, self.start_factor) = self._orthonormalized(block, self.basis[: self.locked], rounding)
+        self._append(rows)
+        self.start = np.eye(len(rows))
+
+    # ----------------------------------------------------------------------------------------------------- the relation
+    @property
+    def T(self):
+        """The projection of K on the basis."""
+        return self._T[: self.size, : self.size]
+
+    @property
+    def coupling(self):
+        """C in K Q = Q T + Q' C, shape (frontier, k)."""
+        return self._T[self.size : self.size + self.frontier, : self.size]
+
+    @property
+    def vectors(self):
+        """The basis as rows (k, n)."""
+        return self.basis[self.locked : self.locked + self.size]
+
+    @property
+    def exhausted(self) -> bool:
+        """The basis spans an invariant space."""
+        return self.frontier == 0
+
+    @property
+    def complete(self) -> bool:
+        """The basis and the locked vectors span everything."""
+        return self.locked + self.size == self.basis.shape[1]
+
+    def ritz(self):
+        """(theta, S): eigenvalues of T, ascending, and its eigenvectors as columns."""
+        return np.linalg.eigh(self.T)
+
+    def residuals(self, S):
+        """|K z - theta z| of the Ritz vectors z = Q s, for columns s of S; rounding (``error``) comes on top."""
+        return np.linalg.norm(self.coupling @ S, axis=0)
+
+    def orthogonality_loss(self) -> float:
+        """|Q Qᵀ - I| in Frobenius norm, of the locked vectors and the basis together. Cost: 2 n k² flops."""
+        rows = self.basis[: self.locked + self.size]
+        gram = sum(self._run(lambda share: rows[:, share] @ rows[:, share].T, rows.size))
+        return float(np.linalg.norm(gram - np.eye(len(rows))))
+
+    # ----------------------------------------------------------------------------------------------------------- growth
+    def extend(self, steps: int) -> None:
+        """Up to ``steps`` further blocks of products; stops where the space is exhausted."""
+        for _ in range(steps):
+            if self.exhausted:
+                return
+            self._step()
+
+    def _step(self) -> None:
+        k, width, first = self.size, self.frontier, self.locked + self.size
+        W = self._product(self.basis[first : first + width])
+        self.scale = max(self.scale, float(np.linalg.norm(W, axis=1).max()))
+        known = self.basis[: first + width]
+        rounding = self.operator.product_error() + (len(known) + 8) * HALF_ULP * self.scale
+        rows, (overlaps, factors) = self._orthonormalized(W, known, rounding)
+        overlaps = overlaps[self.locked :]
+        self._compare(overlaps, rounding)
+        self.error = math.hypot(self.error, math.sqrt(width) * rounding)
+        self._T[k : k + width, k : k + width] = (overlaps[k:] + overlaps[k:].T) / 2
+        self._T[:k, k : k + width] = self.coupling.T
+        self.size, self.steps = k + width, self.steps + 1
+        self.start = np.vstack([self.start, np.zeros((self.size - len(self.start), self.start.shape[1]))])
+        self._append(rows)
+        self._T[self.size : self.size + len(rows), k : self.size] = factors
+
+    def _product(self, block):
+        """K times each row of the block."""
+        W = (self.operator @ block.T).T
+        bad = ~self.engine.xp.isfinite(W).all(axis=1)
+        if bad.any():
+            number = self.products + int(bad.argmax()) + 1
+            raise ValueError(f"product {number} with the kernel holds NaN or infinity; look at the kernel's entries")
+        self.products += len(block)
+        return W
+
+    def _compare(self, overlaps, rounding: float) -> None:
+        """<q_i, K q_j> against <K q_i, q_j>, which an earlier product gave: what differs belongs to F."""
+        k = self.size
+        before, now = overlaps[:k] - self.coupling.T, overlaps[k:] - overlaps[k:].T
+        defect = math.hypot(np.linalg.norm(before), np.linalg.norm(now))
+        self.error = math.hypot(self.error, defect)
+        self.asymmetry = max(self.asymmetry, defect)
+        if defect > max(ASYMMETRY * self.scale, 1e3 * rounding):
+            raise ValueError(
+                f"the operator is not symmetric: in product {self.products} <q, K p> and <K q, p> differ by "
+                f"{defect:.3g}, with |K p| up to {self.scale:.3g}; pass (K + K.T) / 2 where that is meant"
+            )
+
+    def _orthonormalized(self, W, known, rounding: float):
+        """Orthonormal rows P, and (overlaps, factors) with W = overlapsᵀ known + factorsᵀ P.
+
+        Block Gram-Schmidt, twice (BCGSI+: Barlow, Smoktunowicz, Numer. Math. 123, 2013). Directions of W that are no
+        larger than rounding are dropped.
+        """
+        room = known.shape[1] - len(known)
+        overlaps, W = self._without(W, known)
+        first, W, dropped = _factored(W, rounding, room)
+        again, W = self._without(W, known)
+        second, P, _ = _factored(W, 0.0, room)
+        self.error = math.hypot(self.error, dropped)
+        return P, (overlaps + again @ first, second @ first)
+
+    def _without(self, W, known):
+        """(overlaps, W - overlapsᵀ known)."""
+        overlaps = sum(self._run(lambda share: known[:, share] @ W[:, share].T, known.size))
+        parts = self._run(lambda share: W[:, share] - overlaps.T @ known[:, share], known.size)
+        return overlaps, self.engine.xp.concatenate(parts, axis=1)
+
+    def _run(self, task, numbers: int) -> list:
+        n = self.basis.shape[1]
+        return self.engine.run(task, self.engine.shares(n) if numbers > SHARED_FROM else [slice(0, n)])
+
+    def _append(self, rows) -> None:
+        """Make rows the frontier."""
+        used = self.locked + self.size
+        self.frontier = len(rows)
+        self.reserve(used + self.frontier)
+        self.basis[used : used + self.frontier] = rows
+
+    def reserve(self, rows: int) -> None:
+        """Room for that many vectors."""
+        if rows > len(self.basis):
+            larger = self.engine.xp.empty((max(rows, 3 * len(self.basis) // 2), self.basis.shape[1]))
+            larger[: len(self.basis)] = self.basis
+            self.basis = larger
+        needed = rows - self.locked
+        if needed > len(self._T):
+            self._T = np.pad(self._T, (0, max(needed, 2 * len(self._T)) - len(self._T)))
+
+    # ---------------------------------------------------------------------------------------------------------- restart
+    def restart(self, theta, S) -> None:
+        """Keep the span of the Ritz vectors with values theta and columns S only, and the frontier (thick restart)."""
+        coupling, kept = self.coupling @ S, S.shape[1]
+        self._combine(S)
+        self._T = np.zeros_like(self._T)
+        self._T[:kept, :kept] = np.diag(theta)
+        self._T[kept : kept + self.frontier, :kept] = coupling
+        self.start, self.size = S.T @ self.start, kept
+
+    def lock(self, S) -> None:
+        """Put the Ritz vectors with columns S behind the locked ones; :meth:`begin` must follow."""
+        self._combine(S)
+        self.locked, self.size, self.frontier = self.locked + S.shape[1], 0, 0
+
+    def _combine(self, S) -> None:
+        """Overwrite the basis with Sᵀ times it, and move the frontier behind it; a few columns at a time."""
+        size, kept, width = self.size, S.shape[1], self.frontier
+        rows = self.basis[self.locked :]
+
+        def combine(share):
+            for columns in self.engine.blocks(share, size):
+                rows[:kept, columns] = S.T @ rows[:size, columns]
+                rows[kept : kept + width, columns] = rows[size : size + width, columns]
+
+        self.engine.run(combine, self.engine.shares(rows.shape[1]))
+
+
+def _factored(W, rounding: float, room: int):
+    """(A, P, dropped) with W = Aᵀ P up to dropped, P with orthonormal rows: the singular values above rounding."""
+    if len(W) == 0:
+        return np.zeros((0, 0)), W, 0.0
+    left, R = np.linalg.qr(W.T)
+    U, sizes, V = np.linalg.svd(R, full_matrices=False)
+    kept = min(int((sizes > max(rounding, np.finfo(np.float64).tiny)).sum()), room)
+    return sizes[:kept, None] * V[:kept], U[:, :kept].T @ left.T, float(np.linalg.norm(sizes[kept:]))
+
+
+def random_start(operator: KernelOperator, seed, block: int = 1):
+    """A Gaussian block (n, b): the space it spans is uniform, so its overlap with any eigenvector has a known law."""
+    normal = np.random.default_rng(seed).standard_normal((min(block, operator.shape[0]), operator.shape[0]))
+    return operator.engine.xp.asarray(normal).T

@@ -1,0 +1,176 @@
+"""What a Krylov space excludes: the bound for every eigenvector, its level sets, and how often it may fail."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import beta, binomtest
+
+from adversarial import SPECTRA, matrix_with, operator_with
+from ntkspec import progress
+from ntkspec.certificates import (
+    BLOCKS,
+    Chance,
+    forecast,
+    overlap_bounds,
+    overlap_quantile,
+    prove,
+    spectrum_bounds,
+)
+from ntkspec.lanczos import Lanczos, random_start
+from ntkspec.operators import Dense, wrap
+
+
+def started(operator, block, seed=0, steps=6):
+    lanczos = Lanczos(operator)
+    lanczos.begin(random_start(operator, seed, block))
+    lanczos.extend(steps)
+    return lanczos
+
+
+def outside(values, theta):
+    """Indices of the eigenvalues outside the Ritz values."""
+    gap = 1e-9 * abs(theta).max()
+    return np.flatnonzero((values > theta[-1] + gap) | (values < theta[0] - gap))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(sorted(SPECTRA)),
+    st.sampled_from([1, 2, 3, 6]),
+    st.integers(1, 8),
+    st.integers(0, 10**6),
+    st.sampled_from([0.0, 1e-9, 1e-4]),
+)
+def test_no_eigenvector_overlaps_the_start_by_more_than_the_bound(name, block, steps, seed, noise):
+    """The inequality of the theorem itself, for every eigenpair outside, with products that are wrong by ``noise``."""
+    matrix = matrix_with(SPECTRA[name](60), seed)
+    size, rng = np.linalg.norm(matrix, 2), np.random.default_rng(seed)
+    wrong = noise * size * np.linalg.qr(rng.standard_normal((60, 60)))[0]
+    operator = wrap(lambda v: (matrix + (wrong + wrong.T) / 2) @ v, 60, error=max(noise, 1e-15))
+    lanczos = started(operator, block, seed, steps)
+    values, vectors = np.linalg.eigh(matrix)
+    start = lanczos.basis[: lanczos.start.shape[1]]
+    for i in outside(values, lanczos.ritz()[0]):
+        overlap = np.linalg.norm(start @ vectors[:, i])
+        assert overlap <= math.hypot(*overlap_bounds(lanczos, values[i])) * (1 + 1e-6) + 1e-13
+
+
+def test_for_a_single_vector_it_is_the_bound_of_van_dorsselaer_hochstenbach_and_van_der_vorst():
+    """prod beta_j / prod |lambda - theta_i|, with 60 digits; 1.03 is the price of the rounding term."""
+    lanczos = started(operator_with(np.linspace(-1, 2, 80)), 1, steps=14)
+    betas = [mpmath.mpf(lanczos._T[j + 1, j]) for j in range(14)]
+    for value in (2.1, 2.5, -1.3, 7.0):
+        with mpmath.workdps(60):
+            matrix = mpmath.matrix(lanczos.T.tolist())
+            exact = mpmath.fprod(betas) / abs(mpmath.det(value * mpmath.eye(14) - matrix))
+        found, _ = overlap_bounds(lanczos, value)
+        assert found == pytest.approx(float(exact) * math.sqrt(1 + 1 / 16), rel=1e-9)
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_the_level_is_crossed_at_the_ends_and_nowhere_beyond(block):
+    operator = operator_with(np.linspace(-1, 2, 120))
+    lanczos, n = started(operator, block, steps=9), 120
+    for probability in (0.3, 1e-3, 1e-6):
+        level, ends = overlap_quantile(n, block, probability), spectrum_bounds(lanczos, probability)
+        for end, sign in zip(ends, (-1, 1), strict=True):
+            assert math.hypot(*overlap_bounds(lanczos, end)) == pytest.approx(level, rel=1e-5)
+            beyond = [math.hypot(*overlap_bounds(lanczos, end + sign * step)) for step in np.geomspace(1e-7, 1e3, 200)]
+            assert max(beyond) < level
+
+
+class Given(Lanczos):
+    """A relation that was not computed: T, start coordinates and coupling as given."""
+
+    def __init__(self, T, start, coupling):
+        self.size, self.frontier, self.locked, self.error = len(T), len(coupling), 0, 0.0
+        self._T = np.block([[T, coupling.T], [coupling, np.zeros((len(coupling),) * 2)]])
+        self.start, self.basis = start, np.empty((0, 1000))
+
+
+def test_a_bound_that_is_not_monotone_is_followed_to_its_outermost_crossing():
+    """Three blocks of two whose couplings are nearly of rank one: e_1 (x D^-1 y) e_1, with x D^-1 y = 0 at lambda = 3.
+
+    There the norm is small, and beyond it grows again before it falls.
+    """
+    x, y, tiny = np.array([1.0, 1.0]), np.array([1.0, -0.5]), 1e-9
+    first = np.outer(x, [1.0, 0.0]) + tiny * np.array([[0.0, 1.0], [0.0, -1.0]])
+    second = np.outer([1.0, 0.0], y) + tiny * np.array([[0.0, 0.0], [1.0, 2.0]])
+    middle = np.diag([0.0, 1.5])
+    zero = np.zeros((2, 2))
+    T = np.block([[-4 * np.eye(2), first.T, zero], [first, middle, second.T], [zero, second, -4 * np.eye(2)]])
+    lanczos = Given(T, np.eye(6)[:, :2], np.hstack([zero, zero, np.eye(2)]))
+    top = np.linalg.eigvalsh(T)[-1]
+    grid = np.linspace(top + 1e-3, 60, 60000)
+    sizes = np.array([overlap_bounds(lanczos, value)[0] for value in grid])
+    rises = np.flatnonzero(np.diff(sizes) > 0)
+    assert len(rises), "the example must not be monotone"
+    level = sizes[rises[len(rises) // 2]]
+    probability = float(beta.cdf(level**2, 1, (1000 - 2) / 2))
+    assert overlap_quantile(1000, 2, probability) == pytest.approx(level)
+    outermost = grid[np.flatnonzero(sizes >= level)[-1]]
+    assert grid[np.flatnonzero(sizes < level)[0]] < outermost - 0.01, "the level is crossed more than once"
+    assert spectrum_bounds(lanczos, probability)[1] == pytest.approx(outermost, abs=2e-3)
+
+
+@pytest.mark.parametrize(("n", "block"), [(5, 1), (50, 2), (400, 4), (3, 3)])
+def test_the_quantile_is_that_of_a_uniform_subspace(n, block):
+    rng = np.random.default_rng(n)
+    starts = [np.linalg.qr(rng.standard_normal((n, block)))[0] for _ in range(4000)]
+    for probability in (0.5, 0.05):
+        level = overlap_quantile(n, block, probability)
+        below = sum(np.linalg.norm(start[0]) < level * (1 - 1e-12) for start in starts)
+        wanted = 0.0 if block == n else probability
+        assert binomtest(below, 4000, wanted or 1e-300).pvalue > 1e-4 if wanted else below == 0
+    assert overlap_quantile(n, block, 1e-6) <= overlap_quantile(n, block, 1e-3) <= 1
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_quantile_holds_where_beta_is_far_in_its_tail(block):
+    """P(|Q_1ᵀ z|² < t²) by mpmath's incomplete beta function."""
+    level = overlap_quantile(100_000, block, 1e-6)
+    found = mpmath.betainc(block / 2, (100_000 - block) / 2, 0, mpmath.mpf(level) ** 2, regularized=True)
+    assert float(found) == pytest.approx(1e-6, rel=1e-9)
+
+
+def test_larger_blocks_are_taken_where_products_are_inaccurate():
+    A = matrix_with(np.linspace(-1, 1, 300))
+    blocks = {}
+    for error in (1e-14, 1e-6, 1e-5):
+        lanczos = Lanczos(wrap(lambda v: A @ v, 300, error=error))
+        with progress.bar() as bar:
+            outcome = prove(lanczos, lambda theta: (theta[0] - 1e-3, theta[-1] + 1e-3), Chance(1e-6, 0), bar)
+        blocks[error] = lanczos.start.shape[1]
+        assert outcome.lowest <= -1
+        assert outcome.highest >= 1
+    assert blocks[1e-14] == 2
+    assert blocks[1e-6] in (4, 8)
+    assert blocks[1e-5] == 8
+
+
+def test_an_aim_that_is_given_up_stops():
+    lanczos = Lanczos(Dense(np.diag(np.arange(300.0))))
+    with progress.bar() as bar:
+        outcome = prove(lanczos, lambda theta: None if theta[-1] > 200 else (-1e3, 1e3), Chance(1e-6, 0), bar)
+    assert outcome.reason == "stopped"
+    assert outcome.highest == math.inf
+
+
+def test_attempts_share_the_failure_probability():
+    chance = Chance(1e-6, 7)
+    parts = [chance.attempt() for _ in range(20_000)]
+    total = sum(probability for probability, _ in parts)
+    assert 0.9999e-6 < total <= 1e-6
+    assert parts[0][0] > 0.6e-6
+    assert len({tuple(seed) for _, seed in parts}) == 20_000
+
+
+def test_the_forecast_extrapolates_the_slack():
+    """Slack grows by the same amount with each product once Lanczos has found the outer eigenvalues."""
+    assert forecast({4: -30.0, 8: -25.0}) is None
+    assert forecast({4: -30.0, 8: -26.0, 12: -22.0, 16: -18.0}) == 34
+    assert forecast({8: -20.0, 16: -20.0}) is None

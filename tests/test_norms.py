@@ -1,0 +1,232 @@
+"""Norms as intervals, against dense eigenvalues, on spectra that break others."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+import ntkspec as ns
+from adversarial import SPECTRA, every_spectrum, matrix_with, operator_with
+from ntkspec import certificates
+from ntkspec.operators import Dense, Gram, form, wrap
+
+N = 130
+CASES = [(name, dtype) for dtype in (np.float64, np.float32) for name, _ in every_spectrum(N, dtype)]
+
+
+def spectrum(name, dtype):
+    return dict(every_spectrum(N, dtype))[name]
+
+
+def as_dense(matrix):
+    return Dense(matrix, symmetric=True)
+
+
+def as_triangle(matrix):
+    return form(Dense(matrix, symmetric=True))
+
+
+def as_function(matrix):
+    return wrap(lambda v: matrix @ v, len(matrix), dtype=matrix.dtype)
+
+
+def as_difference(matrix):
+    """2 K - K, from an array and from products."""
+    return 2 * as_dense(matrix) - as_function(matrix)
+
+
+FORMS = [as_dense, as_triangle, as_function, as_difference]
+
+
+@pytest.mark.parametrize("build", FORMS)
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+def test_the_interval_holds_the_spectral_norm_and_closes(name, dtype, build):
+    matrix = matrix_with(spectrum(name, dtype), 3, dtype)
+    exact = np.abs(np.linalg.eigvalsh(matrix.astype(np.float64))).max()
+    with np.errstate(over="ignore"):
+        estimate = ns.spectral_norm(build(matrix), seed=1, method="factored")
+    assert estimate.lower <= exact * (1 + 1e-14) + 1e-300
+    assert exact <= estimate.upper * (1 + 1e-14)
+    assert estimate.lower <= estimate.value == float(estimate) <= estimate.upper
+    assert estimate.converged
+    assert estimate.upper - estimate.lower <= 1e-3 * estimate.upper
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-10, 10).map(lambda value: round(value, 9)), min_size=1, max_size=40), st.integers(0, 10**6))
+def test_the_interval_holds_for_random_spectra(values, seed):
+    operator = operator_with(values, seed)
+    estimate = ns.spectral_norm(operator, seed=seed, rtol=1e-2)
+    exact = np.abs(np.linalg.eigvalsh(operator.matrix)).max()
+    assert estimate.lower <= exact + 1e-14
+    assert exact <= estimate.upper + 1e-14
+
+
+# Spectra on which the random start decides whether the bound holds, and not the rounding.
+SHARP = {
+    "outlier and four clusters": lambda n: np.r_[1.0, np.repeat([0.9, 0.5, 0.2, -0.3], (n - 1) // 4)],
+    "outlier and four others": lambda n: np.r_[1.0, np.repeat([0.98, 0.1, -0.5, -0.9], (n - 1) // 4)],
+}
+
+
+@pytest.mark.parametrize("name", SHARP)
+@pytest.mark.parametrize("factor", [1.0, -1.0, 1000.0])
+def test_the_failure_probability_is_kept_and_used_up_where_the_bound_is_sharp(name, factor):
+    """After few products only the start's overlap decides: 30 % means up to 30 %, and not far less."""
+    operator = operator_with(factor * SHARP[name](201))
+    norm = np.abs(np.linalg.eigvalsh(operator.matrix)).max()
+    estimates = [ns.spectral_norm(operator, rtol=0.5, failure_probability=0.3, seed=seed) for seed in range(600)]
+    misses = sum(estimate.upper < norm * (1 - 1e-9) for estimate in estimates)
+    assert 60 <= misses <= binom.ppf(1 - 1e-6, 600, 0.3)
+
+
+@pytest.mark.parametrize("name", ["outlier", "semicircle", "kernel-like", "five times the largest", "near clusters"])
+def test_misses_stay_below_the_stated_probability(name):
+    operator = operator_with(SPECTRA[name](100))
+    norm = np.abs(np.linalg.eigvalsh(operator.matrix)).max()
+    estimates = [ns.spectral_norm(operator, rtol=0.3, failure_probability=0.05, seed=seed) for seed in range(300)]
+    misses = sum(estimate.upper < norm * (1 - 1e-12) for estimate in estimates)
+    assert misses <= binom.ppf(1 - 1e-6, 300, 0.05)
+    assert all(estimate.lower <= norm * (1 + 1e-12) for estimate in estimates)
+
+
+def test_a_smaller_failure_probability_takes_more_products():
+    operator = operator_with(np.linspace(-1, 1, 300))
+    products = [ns.spectral_norm(operator, rtol=0.1, failure_probability=p).products for p in (0.5, 1e-2, 1e-6, 1e-12)]
+    assert products == sorted(products)
+    assert products[0] < products[-1]
+
+
+def gaps(dtype=np.float32, activation="erf", n=900):
+    X = np.random.default_rng(0).standard_normal((n, 20)).astype(dtype)
+    net = ns.TwoLayer.symmetric(20, 100, activation, seed=2, dtype=dtype)
+    return ns.ntk(net, X) - ns.linear_kernel(activation, X, trace_ratio=1.0)
+
+
+@pytest.mark.parametrize("activation", ["erf", "relu", "leaky_relu"])
+@pytest.mark.parametrize("method", ["dense", "factored"])
+def test_float32_kernels_have_the_norm_of_their_exact_matrix(method, activation):
+    """The truth is the kernel of the float32 factors in exact arithmetic; forming it in float32 is in the interval."""
+    gap = gaps(np.float32, activation)
+    exact = np.linalg.norm(
+        np.hstack([gap.tile(slice(0, 900), slice(a, a + 300), np.float64) for a in (0, 300, 600)]), 2
+    )
+    estimate = ns.spectral_norm(gap, method=method, rtol=1e-4)
+    assert estimate.lower <= exact <= estimate.upper
+    assert abs(estimate.value - exact) <= (1e-9 if method == "factored" else 1e-6) * exact
+    assert (estimate.evidence.stored > 0) == (method == "dense")
+    assert estimate.evidence.stored < 1e-4 * exact
+
+
+def test_the_distance_of_a_stored_matrix_is_estimated_well():
+    """Twice the Frobenius norm of what rounding to float32 did, within a factor of two."""
+    gap = gaps()
+    stored = form(gap)
+    precise = np.hstack([gap.tile(slice(0, 900), slice(a, a + 300), np.float64) for a in (0, 300, 600)])
+    exact = np.linalg.norm(stored.to_dense() - precise)
+    assert exact <= stored.distance <= 4 * exact
+    assert form(gaps(np.float64)).distance < 1e-10 * np.linalg.norm(precise)
+
+
+def test_a_matrix_that_is_too_inaccurate_for_the_interval_says_so():
+    operator = operator_with(np.linspace(-1, 1, 200))
+    operator.distance = 0.01
+    estimate = ns.spectral_norm(operator)
+    assert not estimate.converged
+    assert estimate.lower <= 0.99
+    assert 1.01 <= estimate.upper <= 1.0121
+    assert estimate.evidence.stored == 0.01
+
+
+def test_a_basis_that_is_full_says_so(monkeypatch):
+    monkeypatch.setattr(certificates, "LARGEST_BASIS", 20)
+    estimate = ns.spectral_norm(operator_with(np.linspace(-1, 1, 300)))
+    assert not estimate.converged
+    assert estimate.evidence.basis == 20
+    assert estimate.lower < 1 < estimate.upper < 2
+
+
+def test_what_has_converged_is_locked_where_the_basis_is_full(monkeypatch):
+    """1,000 eigenvalues up to 1 and eight beyond: 48 vectors do not close the interval at once."""
+    monkeypatch.setattr(certificates, "LARGEST_BASIS", 48)
+    values = np.r_[np.linspace(-1, 1, 1000), np.linspace(1.2, 1.21, 8)]
+    estimate = ns.spectral_norm(operator_with(values), rtol=1e-5)
+    assert estimate.converged
+    assert estimate.evidence.basis <= 48
+    assert estimate.products > 96
+    assert estimate.lower <= 1.21 <= estimate.upper <= 1.2100122
+
+
+def test_norms_of_kernels_agree_with_dense_linear_algebra():
+    gap = gaps(np.float64, "relu", 700)
+    matrix = gap.to_dense()
+    tight = ns.spectral_norm(gap, rtol=1e-8)
+    assert float(tight) == pytest.approx(np.linalg.norm(matrix, 2), rel=1e-10)
+    assert tight.converged
+    assert float(ns.frobenius_norm(gap)) == pytest.approx(np.linalg.norm(matrix), rel=1e-13)
+
+
+def test_the_evidence_says_what_the_interval_rests_on():
+    gap = gaps()
+    estimate = ns.spectral_norm(gap)
+    evidence, values = estimate.evidence, np.linalg.eigvalsh(gap.to_dense().astype(np.float64))
+    assert evidence.products == estimate.products
+    assert evidence.semidefinite == "no"
+    assert evidence.lowest <= values[0] <= evidence.smallest + 1e-5
+    assert evidence.largest - 1e-5 <= values[-1] <= evidence.highest
+    assert evidence.orthogonality_loss < 1e-12
+    assert evidence.asymmetry < 1e-12
+    assert 0 <= evidence.rounding_share < 1e-3
+    for part in ("blocks of 2", "outside [", "random start", "stored matrix", "symmetry defect", "semidefinite: no"):
+        assert part in str(evidence)
+
+
+def test_the_sign_of_a_spectrum_is_judged_against_rounding():
+    def verdict(operator, **options):
+        return ns.spectral_norm(operator, **options).evidence.semidefinite
+
+    assert verdict(Gram(np.random.default_rng(0).standard_normal((50, 60)))) == "yes, by construction"
+    assert verdict(form(Gram(np.eye(3)))) == "yes, by construction"
+    assert verdict(operator_with(np.r_[-0.2, np.linspace(0.1, 5, 99)]), rtol=1e-4) == "no"
+    assert verdict(operator_with(np.linspace(0.5, 5, 100)), rtol=1e-4) == "yes, to rounding"
+    assert verdict(operator_with(np.r_[np.zeros(3), np.linspace(2, 5, 97)]), rtol=0.5) == "cannot tell"
+    assert verdict(-1 * Gram(np.ones((5, 1)))) == "no"
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_frobenius_norm_is_exact_on_rectangles_and_duplicates(dtype):
+    F, G = (np.random.default_rng(seed).standard_normal((n, 4)).astype(dtype) for seed, n in ((0, 700), (1, 530)))
+    F[1] = F[0]
+    estimate = ns.frobenius_norm(Gram(F, G))
+    assert float(estimate) == pytest.approx(np.linalg.norm(F.astype(float) @ G.T.astype(float)), rel=1e-6)
+    assert (estimate.lower, estimate.upper, estimate.failure_probability) == (estimate.value, estimate.value, 0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [5, 600, 1100])
+def test_the_frobenius_norm_is_the_same_with_and_without_the_formed_matrix(n, dtype):
+    X = np.random.default_rng(0).standard_normal((n, 7)).astype(dtype)
+    net = ns.TwoLayer.symmetric(7, 60, "relu", dtype=dtype)
+    one, other = (ns.ntk(net, X) - ns.linear_kernel("relu", X, trace_ratio=1.0) for _ in range(2))
+    ns.spectral_norm(one, method="dense")
+    assert one.squares is not None
+    assert other.squares is None
+    exact = np.linalg.norm(other.to_dense().astype(np.float64))
+    assert float(ns.frobenius_norm(one)) == pytest.approx(exact, rel=50 * float(np.finfo(dtype).eps))
+    assert float(ns.frobenius_norm(other)) == pytest.approx(exact, rel=50 * float(np.finfo(dtype).eps))
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(3, 4\)\) is not symmetric by construction"):
+        ns.spectral_norm(Gram(np.ones((3, 1)), np.ones((4, 1))))
+    with pytest.raises(
+        ValueError, match=r"is not symmetric: \|A - A.T\| = 1.41 in Frobenius norm; pass \(A \+ A.T\) / 2"
+    ):
+        ns.spectral_norm(np.array([[1.0, 2.0], [3.0, 1.0]]))
+    with pytest.raises(TypeError, match="a str cannot be multiplied"):
+        ns.spectral_norm("kernel")
+    with pytest.raises(ValueError, match="failure_probability=0"):
+        ns.spectral_norm(np.eye(3), failure_probability=0)
+    with pytest.raises(ValueError, match="rtol=0"):
+        ns.spectral_norm(np.eye(3), rtol=0)
