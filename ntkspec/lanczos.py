@@ -113,7 +113,7 @@ class Lanczos:
 
     def _product(self, block):
         """K times each row of the block."""
-        W = (self.operator @ block.T).T
+        W = self.engine.xp.ascontiguousarray((self.operator @ block.T).T)
         bad = ~self.engine.xp.isfinite(W).all(axis=1)
         if bad.any():
             number = self.products + int(bad.argmax()) + 1

@@ -12,6 +12,7 @@ from ntkspec.lanczos import Lanczos
 from ntkspec.operators import KernelOperator, as_symmetric, wrap
 from ntkspec.planning import Plan
 from ntkspec.spectra import Wanted, converge
+from ntkspec.storage import recorded
 
 # What the forecast assumes: 22 to 160 products were seen on differences of kernels.
 EXPECTED_PRODUCTS = 60
@@ -46,6 +47,7 @@ def spectral_norm(
     failure_probability: float = 1e-6,
     seed=0,
     method: str | None = None,
+    checkpoint=None,
 ) -> Estimate:
     r"""The spectral norm max |lambda| of a symmetric kernel, as an interval of relative width ``rtol``.
 
@@ -60,6 +62,8 @@ def spectral_norm(
     Cost: products until the interval closes, and a basis of at most 512 vectors of 8 n bytes. Where that is full, outer
     eigenpairs are computed with restarts and locked, and a new basis proves what is left, up to four times; then the
     interval stays open (``converged``).
+    checkpoint : a file that keeps the products, 8 n bytes each: the same call goes on after an interruption, bit by bit
+    as if there had been none (:func:`ntkspec.storage.recorded`).
     Raises ValueError for a kernel that is not symmetric or gives NaN, and for a matrix that does not fit.
     """
     operator = as_symmetric(operator)
@@ -68,7 +72,7 @@ def spectral_norm(
     n = operator.shape[0]
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
-    with operator.engine.one_blas_thread(), bar:
+    with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
         lanczos, chance, rounds = Lanczos(operator), Chance(failure_probability, seed), 0
         values, residuals = np.zeros(0), np.zeros(0)
         outcome = prove(lanczos, _aim(operator.distance, rtol), chance, bar)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.operators import Dense, KernelOperator, Triangle, Work, form
+from ntkspec.operators import KernelOperator, Triangle, Work, form
 
 METHODS = ("dense", "factored")
 # A stored matrix that was not asked for by name takes at most this part of the free memory.
@@ -51,7 +51,7 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     """
     if method is not None:
         checks.one_of(method, "method", METHODS)
-    n, stored = operator.shape[0], isinstance(operator, Dense | Triangle)
+    n = operator.shape[0]
     tiles, side, _ = Triangle.layout(n)
     size = tiles * side**2 * operator.dtype.itemsize
     # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
@@ -59,7 +59,7 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     build = tiles * side**2 * operator.tile_work
     each, by_factors = Work(bytes=float(size) / block) + basis, _in_float64(operator) + basis
     seconds = _clock(operator, build + products * each, products * by_factors)
-    if stored:
+    if operator.stored:
         return Plan("dense", 0, 0.0, seconds(by_factors), products, "already stored")
     factored = Plan("factored", 0, 0.0, seconds(by_factors), products, "as asked for")
     dense = Plan("dense", size, seconds(build), seconds(each), products, "as asked for")

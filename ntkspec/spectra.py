@@ -12,6 +12,7 @@ from ntkspec.certificates import Chance, Outcome, fitting_basis, prove
 from ntkspec.evidence import Evidence, collect, sign
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import KernelOperator, as_symmetric
+from ntkspec.storage import recorded
 
 # Up to this size the dense eigenproblem is solved: it takes some 50 ms and finds everything.
 DENSE_SIZE = 600
@@ -57,6 +58,7 @@ def eigsh(
     seed=0,
     v0=None,
     method: str | None = None,
+    checkpoint=None,
 ) -> Spectrum:
     """The k extreme eigenpairs of a symmetric kernel, none missed.
 
@@ -67,7 +69,7 @@ def eigsh(
     proves that nothing more extreme is left, except with the failure probability. What it finds instead (a further copy
     of a multiple eigenvalue, something that the first start could not see) is taken in, and the proof starts again.
     v0 : start vector (n,) or block (n, b) of the first run; None draws a Gaussian block. Up to n = 600 the dense
-    eigenproblem is solved. method : "dense", "factored" or None, as for :func:`ntkspec.spectral_norm`.
+    eigenproblem is solved. method : "dense", "factored" or None, checkpoint : as for :func:`ntkspec.spectral_norm`.
     Cost: products, and 8 n (basis + k) bytes for a basis of at most max(256, 6 k) vectors.
     Raises ValueError for k, which and v0 that do not fit, and for a kernel that is not symmetric or gives NaN.
     """
@@ -81,9 +83,9 @@ def eigsh(
     if n <= DENSE_SIZE:
         return _dense(operator, k, which)
     operator, plan = planning.prepare(operator, 20 * k + 100, method=method)
-    with operator.engine.one_blas_thread(), progress.bar(text=f"eigenpairs, {plan.method} (products)") as bar:
-        search = _Search(operator, Wanted(k, which, rtol), Chance(failure_probability, seed), bar)
-        return search.run(v0)
+    bar = progress.bar(text=f"eigenpairs, {plan.method} (products)")
+    with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
+        return _Search(operator, Wanted(k, which, rtol), Chance(failure_probability, seed), bar).run(v0)
 
 
 def _checked_start(v0, n: int):
@@ -198,7 +200,7 @@ class _Search:
     def __init__(self, operator, wanted: Wanted, chance, bar):
         self.lanczos, self.wanted, self.chance, self.bar = Lanczos(operator), wanted, chance, bar
         self.values, self.residuals, self.converged = np.zeros(0), np.zeros(0), True
-        self.block = 4 if wanted.k >= 4 and operator.stored_work.bytes else 2
+        self.block = 4 if wanted.k >= 4 and operator.stored else 2
 
     def run(self, v0) -> Spectrum:
         """Find, prove, and find what the proof stumbled over."""

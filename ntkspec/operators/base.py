@@ -68,6 +68,8 @@ class KernelOperator:
     symmetric: bool
     grams: tuple
     product_work: Work
+    # The entries lie in memory or on disk: a block of products costs little more than one.
+    stored = False
     # The work of reading one entry that is stored.
     stored_work = Work()
     # The sum of the squared entries, once all of them have been formed.

@@ -28,6 +28,7 @@ class Dense(KernelOperator):
     """
 
     grams = ()
+    stored = True
     squares: float
 
     def __init__(self, matrix, *, symmetric: bool | None = None):

@@ -26,7 +26,7 @@ class Triangle(KernelOperator):
     """
 
     grams = ()
-    symmetric = True
+    stored = symmetric = True
     squares: float
 
     def __init__(self, blocks, n: int, squares: float, *, distance: float = 0.0, semidefinite: bool = False):
