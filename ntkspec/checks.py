@@ -81,6 +81,13 @@ def learning_rate(value, name: str) -> float:
     return rate
 
 
+def probability(value, name: str) -> float:
+    """``value`` as a float between 0 and 1, both excluded."""
+    if not 0 < value < 1:
+        raise ValueError(f"{name}={value!r}, but a probability between 0 and 1 is needed, such as 1e-6")
+    return float(value)
+
+
 def one_of(value, name: str, allowed: Sequence):
     """``value`` where it is one of ``allowed``."""
     if value not in allowed:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ntkspec.certificates import rounding_share
 from ntkspec.lanczos import Lanczos
+from ntkspec.planning import Plan
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,26 @@ class Evidence:
                 f"positive semidefinite: {verdict}",
             ]
         )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with an interval: lower <= truth <= upper, except with the failure probability.
+
+    products : with the kernel. plan : how they were computed, with the forecast. evidence : what the interval rests on.
+    """
+
+    value: float
+    lower: float
+    upper: float
+    failure_probability: float
+    products: int
+    converged: bool
+    plan: Plan | None = None
+    evidence: Evidence | None = None
+
+    def __float__(self) -> float:
+        return self.value
 
 
 def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float, locked=((), ())) -> Evidence:

@@ -1,43 +1,24 @@
 """Spectral and Frobenius norms, with intervals."""
 
 import math
-from dataclasses import dataclass
+import time
 
 import numpy as np
 
-from ntkspec import planning, progress
+from ntkspec import checks, planning, progress
 from ntkspec.certificates import Chance, prove
-from ntkspec.evidence import Evidence, collect
+from ntkspec.evidence import Estimate, collect
 from ntkspec.lanczos import Lanczos
-from ntkspec.operators import KernelOperator, as_symmetric, wrap
+from ntkspec.operators import Work, as_symmetric, wrap
 from ntkspec.planning import Plan
 from ntkspec.spectra import Wanted, converge
 from ntkspec.storage import recorded
+from ntkspec.traces import attempts, deflated, stochastic_is_sooner
 
 # What the forecast assumes: 22 to 160 products were seen on differences of kernels.
 EXPECTED_PRODUCTS = 60
 # Where the basis is full, so many outer eigenpairs are locked at once, and so often.
 PAIRS_AT_ONCE, MOST_ROUNDS = 16, 4
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with an interval: lower <= truth <= upper, except with the failure probability.
-
-    products : with the kernel. plan : how they were computed, with the forecast. evidence : what the interval rests on.
-    """
-
-    value: float
-    lower: float
-    upper: float
-    failure_probability: float
-    products: int
-    converged: bool
-    plan: Plan | None = None
-    evidence: Evidence | None = None
-
-    def __float__(self) -> float:
-        return self.value
 
 
 def spectral_norm(
@@ -67,8 +48,9 @@ def spectral_norm(
     Raises ValueError for a kernel that is not symmetric or gives NaN, and for a matrix that does not fit.
     """
     operator = as_symmetric(operator)
-    if not 0 < failure_probability < 1 or not rtol > 0:
-        raise ValueError(f"{failure_probability=} and {rtol=}, but 0 < failure_probability < 1 and rtol > 0 are needed")
+    checks.probability(failure_probability, "failure_probability")
+    if not rtol > 0:
+        raise ValueError(f"{rtol=}, but the relative width of an interval is a number > 0, such as 1e-3")
     n = operator.shape[0]
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
@@ -107,16 +89,62 @@ def _aim(distance: float, rtol: float, locked=()):
     return aim
 
 
-def frobenius_norm(operator: KernelOperator, *, rtol: float = 0.0, seed=0) -> Estimate:
+def frobenius_norm(
+    operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, seed=0, method: str | None = None
+) -> Estimate:
     r"""The Frobenius norm :math:`\|K\|_F`, the yardstick that Proposition 3.4 is contrasted with.
 
     Exact: every tile is formed once (the lower triangle of a symmetric kernel) and its squares are summed in float64;
-    where the spectral norm has formed the matrix of this operator before, the sum is there already.
-    rtol > 0 allows a stochastic estimate; the exact one is cheap enough here, so it is returned all the same, and
-    ``seed`` is not used. Cost: n n' tile_work (half of that where K is symmetric), one tile a worker.
+    where the spectral norm has formed the matrix of this operator before, the sum is there already. Entries are rounded
+    to the dtype of the kernel. Cost: n n' tile_work (half of that where K is symmetric), one tile a worker; n products
+    where only products are known.
+    rtol > 0 : for a symmetric kernel, an interval of that relative width from its leading eigenpairs and random probes
+    (:mod:`ntkspec.traces`), where that is forecast to be sooner; it fails with the failure probability. Where more
+    probes than the exact way is worth are needed, that is taken after all. method : "exact", "stochastic" or None.
+    The result's ``plan`` says what was done.
     """
     operator = wrap(operator)
+    checks.probability(failure_probability, "failure_probability")
+    if method is not None:
+        checks.one_of(method, "method", ("exact", "stochastic"))
+    if method == "stochastic" and not rtol > 0:
+        raise ValueError(f"{rtol=}, but a stochastic norm needs the relative width of its interval, such as 0.05")
+    if operator.squares is None and rtol > 0 and operator.symmetric and method != "exact":
+        sooner, seconds = stochastic_is_sooner(operator, _work_of_squares(operator))
+        if sooner or method == "stochastic":
+            limit = math.inf if method == "stochastic" else seconds
+            estimate = _stochastic_frobenius(operator, rtol, (failure_probability, seed), limit)
+            if estimate is not None:
+                return estimate
     if operator.squares is None:
         operator.squares = operator.sum_of_squares()
     norm = math.sqrt(operator.squares)
-    return Estimate(norm, norm, norm, 0.0, 0, True)
+    return Estimate(norm, norm, norm, 0.0, 0 if operator.entrywise else operator.shape[1], True)
+
+
+def _work_of_squares(operator) -> Work:
+    entries = operator.shape[0] * operator.shape[1] / (2 if operator.symmetric and operator.entrywise else 1)
+    return entries * operator.tile_work if operator.entrywise else operator.shape[1] * operator.product_work
+
+
+def _stochastic_frobenius(operator, rtol: float, chance, limit: float) -> Estimate | None:
+    """From leading pairs and probes; None where that takes longer than the limit in seconds."""
+    failure_probability, seed = chance
+    start = time.perf_counter()
+    with operator.engine.one_blas_thread(), progress.bar(text="Frobenius norm (probes)") as bar:
+        rest = deflated(operator, failure_probability, seed)
+        theta, residuals = rest.pairs.values, rest.pairs.residuals
+        for part in attempts(rest, failure_probability, bar):
+            low, high = rest.squares_interval(part)
+            known = float(np.square(theta).sum())
+            value = math.sqrt(known + rest.squares / rest.count)
+            lower, upper = math.sqrt(known + low), math.sqrt(known + float(np.square(residuals).sum()) + high)
+            closed = upper - lower <= rtol * upper
+            if closed:
+                break
+            # Twice the probes narrow the interval by the root of two, for twice the time.
+            if 2 * (time.perf_counter() - start) > limit:
+                return None
+    products = rest.pairs.products + rest.count
+    plan = Plan("stochastic", 0, 0.0, 0.0, products, f"{len(theta)} leading pairs and {rest.count} probes")
+    return Estimate(value, lower, upper, failure_probability, products, closed, plan, rest.pairs.evidence)

@@ -58,7 +58,7 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     basis = Work(bytes=16.0 * products * n / block)
     build = tiles * side**2 * operator.tile_work
     each, by_factors = Work(bytes=float(size) / block) + basis, _in_float64(operator) + basis
-    seconds = _clock(operator, build + products * each, products * by_factors)
+    seconds = clock(operator, build + products * each, products * by_factors)
     if operator.stored:
         return Plan("dense", 0, 0.0, seconds(by_factors), products, "already stored")
     factored = Plan("factored", 0, 0.0, seconds(by_factors), products, "as asked for")
@@ -90,7 +90,7 @@ def _in_float64(operator) -> Work:
     return replace(work, flops=2 * work.flops) if operator.dtype == np.float32 else work
 
 
-def _clock(operator, *works):
+def clock(operator, *works):
     """Work to seconds: at nominal rates where all choices are small, else at the rates measured on this machine."""
     if min(work.nominal_seconds for work in works) < WORTH_MEASURING:
         return lambda work: work.nominal_seconds

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ntkspec.evidence import Estimate
 from ntkspec.experiments.analyze import Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
-from ntkspec.norms import Estimate
 
 _WIDTH = 34
 _SHOWN_STEPS = 12

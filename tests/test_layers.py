@@ -26,6 +26,7 @@ lanczos
 certificates
 evidence
 spectra
+traces
 norms
 datasets
 assumptions

@@ -15,13 +15,13 @@ from ntkspec.assumptions import DataSummary, summarize
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import Trajectory, UnstableRateWarning, largest_stable_rate, predict_gd, warn_if_unstable
 from ntkspec.engines import engine_of
-from ntkspec.evidence import Evidence
+from ntkspec.evidence import Estimate, Evidence
 from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
 from ntkspec.kernels import ntk, weighted_linear_kernel
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import TwoLayer
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
-from ntkspec.norms import Estimate, frobenius_norm, spectral_norm
+from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import KernelOperator
 from ntkspec.planning import Plan
 from ntkspec.spectra import eigsh

@@ -88,6 +88,7 @@ class Products(KernelOperator):
 
     grams = ()
     depth = 0.0
+    entrywise = False
 
     def __init__(self, linear: LinearOperator, *, dtype=None, symmetric: bool | None = None, error=None):
         self.linear, self.shape = linear, linear.shape
@@ -149,8 +150,9 @@ class Products(KernelOperator):
     def sum_of_squares(self):
         return math.fsum(self._by_columns(lambda _, A: float(np.square(A, dtype=np.float64).sum()), "Frobenius norm"))
 
-    def diagonal(self):
-        return np.concatenate(self._by_columns(lambda cols, A: A[cols].diagonal(), "diagonal"))
+    def diagonal(self, dtype=None):
+        parts = self._by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")
+        return np.concatenate(parts).astype(dtype or self.dtype, copy=False)
 
     def to_dense(self):
         return np.hstack(self._by_columns(lambda _, A: A, "kernel matrix"))

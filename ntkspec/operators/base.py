@@ -72,6 +72,8 @@ class KernelOperator:
     stored = False
     # The work of reading one entry that is stored.
     stored_work = Work()
+    # Entries can be computed without multiplying whole vectors.
+    entrywise = True
     # The sum of the squared entries, once all of them have been formed.
     squares: float | None = None
     # Positive semidefinite by construction (where it is stored, up to ``distance``).
@@ -110,8 +112,8 @@ class KernelOperator:
 
         return math.fsum(self.engine.run(squares, list(tiles(self)), progress="Frobenius norm (tiles)"))
 
-    def diagonal(self):
-        """The diagonal of a square K, shape (n,)."""
+    def diagonal(self, dtype=None):
+        """The diagonal of a square K, shape (n,), computed in ``dtype`` (that of K unless said otherwise)."""
         raise NotImplementedError
 
     @property
@@ -244,6 +246,7 @@ class LinearCombination(KernelOperator):
         self.product_work = sum((operator.product_work for operator in operators), Work())
         self.stored_work = sum((operator.stored_work for operator in operators), Work())
         self.distance = sum(abs(c) * operator.distance for c, operator in self.terms)
+        self.entrywise = all(operator.entrywise for operator in operators)
         self.semidefinite = all(c >= 0 and operator.semidefinite for c, operator in self.terms)
 
     def accumulate(self, out, tile, scale=1.0):
@@ -264,8 +267,8 @@ class LinearCombination(KernelOperator):
         rounding = (1 + len(self.terms)) * HALF_ULP * self.absolute_norm
         return rounding + sum(abs(c) * operator.product_error() for c, operator in self.terms)
 
-    def diagonal(self):
-        return sum(self.dtype.type(c) * operator.diagonal() for c, operator in self.terms)
+    def diagonal(self, dtype=None):
+        return sum(c * operator.diagonal(dtype) for c, operator in self.terms)
 
     @property
     def T(self):

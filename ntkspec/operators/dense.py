@@ -117,8 +117,8 @@ class Dense(KernelOperator):
         """At most the Frobenius norm."""
         return math.sqrt(self.squares)
 
-    def diagonal(self):
-        return self.engine.xp.array(self.matrix.diagonal())
+    def diagonal(self, dtype=None):
+        return self.engine.xp.array(self.matrix.diagonal(), dtype or self.dtype)
 
     def to_dense(self):
         return self.matrix

@@ -54,8 +54,8 @@ class Gram(KernelOperator):
         norms = [self.engine.sum_of_squares(factor) ** 0.5 for factor in (self.F, self.G)]
         return float(norms[0] * norms[1])
 
-    def diagonal(self):
-        return self.engine.xp.einsum("ik,ik->i", self.F, self.G)
+    def diagonal(self, dtype=None):
+        return self.engine.xp.einsum("ik,ik->i", self.F, self.G, dtype=dtype or self.dtype)
 
     @property
     def T(self):

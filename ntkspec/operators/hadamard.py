@@ -89,12 +89,12 @@ class HadamardGram(KernelOperator):
         sums = [float(side.sum(dtype=np.float64)) for side in sides]
         return (sums[0] * sums[-1]) ** 0.5
 
-    def diagonal(self):
-        xp, parts = self.engine.xp, []
+    def diagonal(self, dtype=None):
+        xp, parts, dtype = self.engine.xp, [], dtype or self.dtype
         for share in self.engine.shares(self.shape[0]):
             for rows in self.engine.blocks(share, 2 * self.D.shape[1]):
-                slopes = xp.einsum("im,im->i", self.D[rows], self.D2[rows])
-                parts.append(slopes * xp.einsum("id,id->i", self.X[rows], self.X2[rows]))
+                slopes = xp.einsum("im,im->i", taken(self.D, rows, dtype), taken(self.D2, rows, dtype))
+                parts.append(slopes * xp.einsum("id,id->i", self.X[rows], self.X2[rows], dtype=dtype))
         return xp.concatenate(parts)
 
     @property

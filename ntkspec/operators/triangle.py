@@ -74,10 +74,10 @@ class Triangle(KernelOperator):
         """At most the Frobenius norm."""
         return math.sqrt(self.squares)
 
-    def diagonal(self):
+    def diagonal(self, dtype=None):
         count = -(-self.shape[0] // self.side)
         parts = [self.blocks[_index(i, i)].diagonal() for i in range(count)]
-        return self.engine.xp.concatenate(parts)[: self.shape[0]]
+        return self.engine.xp.concatenate(parts)[: self.shape[0]].astype(dtype or self.dtype, copy=False)
 
     @property
     def T(self):

@@ -97,10 +97,10 @@ class _Recorded(KernelOperator):
         columns = []
         for digest in given:
             record = self.file.read(self.record)
-            content = record[2 * _DIGEST :]
+            content = np.frombuffer(record[2 * _DIGEST :], np.uint8)
             if record[: 2 * _DIGEST] != digest + _digest(content):
                 return None
-            columns.append(np.frombuffer(content))
+            columns.append(content.view(np.float64))
         self.error = float(columns[-1][0])
         return np.stack([column[1:] for column in columns], axis=1)
 
@@ -123,8 +123,8 @@ class _Recorded(KernelOperator):
         """That of the operator."""
         return self.operator.absolute_norm
 
-    def diagonal(self):
-        return self.operator.diagonal()
+    def diagonal(self, dtype=None):
+        return self.operator.diagonal(dtype)
 
     def accumulate(self, out, tile, scale=1.0):
         self.operator.accumulate(out, tile, scale)
@@ -135,6 +135,5 @@ class _Recorded(KernelOperator):
 
 
 def _digest(content) -> bytes:
-    return hashlib.blake2b(
-        np.ascontiguousarray(content) if isinstance(content, np.ndarray) else content, digest_size=_DIGEST
-    ).digest()
+    """Of an array or of bytes."""
+    return hashlib.blake2b(np.ascontiguousarray(content).data, digest_size=_DIGEST).digest()
