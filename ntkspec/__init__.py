@@ -19,6 +19,8 @@ _HOMES = {
     "spectral_norm": "norms",
     "frobenius_norm": "norms",
     "trace": "traces",
+    "Density": "densities",
+    "spectral_density": "densities",
     "save_kernel": "storage",
     "load_kernel": "storage",
     "Spectrum": "spectra",

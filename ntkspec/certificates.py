@@ -71,17 +71,16 @@ def spectrum_bounds(lanczos: Lanczos, failure_probability: float) -> tuple[float
     Each of the two statements fails with at most that probability. Holds where the basis was not restarted and its
     start block was Gaussian. Cost: the eigenvalues of a (2 k, 2 k) matrix.
     """
-    theta = np.linalg.eigvalsh(lanczos.T)
-    if lanczos.complete:
-        return float(theta[0]) - lanczos.error, float(theta[-1]) + lanczos.error
-    level = _level(lanczos, failure_probability) / _LOSS
-    C, E = lanczos.coupling, lanczos.start
+    theta, C, E = np.linalg.eigvalsh(lanczos.T), lanczos.coupling, lanczos.start
     far = C.T @ C + (WEIGHT * lanczos.error) ** 2 * np.eye(lanczos.size)
-    balance = math.sqrt(np.linalg.norm(far, 2)) or 1.0
+    if lanczos.complete or not far.any():
+        return float(theta[0]) - lanczos.error, float(theta[-1]) + lanczos.error
+    level, balance = _level(lanczos, failure_probability) / _LOSS, math.sqrt(np.linalg.norm(far, 2))
     H = np.block([[lanczos.T, far / (balance * level)], [E @ E.T * (balance / level), lanczos.T]])
     crossings = np.linalg.eigvals(H)
-    real = crossings.real[abs(crossings.imag) <= 1e-8 * abs(theta).max()]
-    return float(min(real.min(initial=math.inf), theta[0])), float(max(real.max(initial=-math.inf), theta[-1]))
+    real = np.append(crossings.real[abs(crossings.imag) <= 1e-8 * abs(theta).max()], theta[[0, -1]])
+    rounding = lanczos.error + 4 * np.finfo(np.float64).eps * float(np.linalg.norm(H))
+    return float(real.min()) - rounding, float(real.max()) + rounding
 
 
 def _level(lanczos: Lanczos, failure_probability: float) -> float:

@@ -33,7 +33,7 @@ class Spectrum:
     lies within it of each value. multiplicities : (k,), how many of the values cannot be told from this one, itself
     included. others : (low, high), between which every other eigenvalue lies, except with ``failure_probability`` for
     each end. products : with single vectors. converged : all residuals are small enough, and what ``others`` leaves
-    open beyond the last value is at most 0.1 % of the norm. evidence : of the run that gave ``others``.
+    open beyond the last value is at most 0.1 % of the norm. evidence : of the run that gave ``others``, with all values.
     """
 
     values: np.ndarray
@@ -45,7 +45,7 @@ class Spectrum:
     products: int
     converged: bool
     method: str
-    evidence: Evidence | None = None
+    evidence: Evidence
 
 
 def eigsh(

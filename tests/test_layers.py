@@ -26,7 +26,7 @@ lanczos
 certificates
 evidence
 spectra
-traces
+traces densities
 norms
 datasets
 assumptions

@@ -1,0 +1,334 @@
+r"""Spectral densities by stochastic Lanczos quadrature, with error bars that hold.
+
+For a Gaussian probe g, Lanczos from g gives the Jacobi matrix of the measure :math:`\sum_i \langle g, z_i \rangle^2
+\delta_{\lambda_i}`. Two errors are kept apart. Truncation: of the share of that measure below x, the k-step rule with a
+node at x gives a lower and an upper bound (Chebyshev, Markov, Stieltjes), which no spectrum can leave. Chance: the
+share of r pooled probes follows the Beta(r m / 2, r (n - m) / 2) law where m of n eigenvalues lie there, whatever they
+are; its quantiles make an interval of the bounds.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh_tridiagonal
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import beta as beta_law
+
+from ntkspec import checks, planning, progress
+from ntkspec.certificates import MEMORY_SHARE, Chance, spectrum_bounds
+from ntkspec.evidence import Evidence, collect
+from ntkspec.lanczos import Lanczos, random_start
+from ntkspec.operators import KernelOperator, as_symmetric
+from ntkspec.planning import Plan
+from ntkspec.spectra import eigsh
+from ntkspec.storage import recorded
+
+# Up to this size all eigenvalues are computed.
+DENSE_SIZE = 1500
+# Steps after which the bounds on the spectrum are taken: more of them narrow these, and cost time that grows as a cube.
+BOUND_STEPS = 40
+# Shares below this are rounding.
+ROUNDING = 1e-10
+# The truncation error of a smoothed density at its default width, relative to the peak of the smoothing kernel.
+TRUNCATION = 0.01
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Shares of the eigenvalues in bins (edges[i], edges[i + 1]], with lower <= truth <= upper.
+
+    edges : (bins + 1,). mass, lower, upper : (bins,), fractions of n; mass is the estimate that is nearest in the
+    interval, as what is seen at all is at least one eigenvalue. Each bin fails with ``failure_probability``.
+    """
+
+    edges: np.ndarray
+    mass: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    failure_probability: float
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """The density smoothed by a Gaussian of standard deviation ``width`` at points ``x``, for one unit of mass.
+
+    error : 1.96 standard errors of the probes and a bound on the truncation, together.
+    """
+
+    x: np.ndarray
+    density: np.ndarray
+    error: np.ndarray
+    width: float
+
+
+@dataclass(frozen=True)
+class Density:
+    r"""The distribution of the n eigenvalues of a symmetric kernel.
+
+    alpha, beta : (probes, steps), Jacobi matrices of the probes; beta[:, i] couples step i with the next one, also the
+    last step with what was not computed. lengths : (probes,), how many steps each has (fewer where its space was
+    exhausted). sizes : (probes,), \|g\|². values : all eigenvalues, where they were computed, else None.
+    lowest, highest : no eigenvalue lies outside, each except with the failure probability of the call.
+    """
+
+    n: int
+    alpha: np.ndarray
+    beta: np.ndarray
+    lengths: np.ndarray
+    sizes: np.ndarray
+    values: np.ndarray | None
+    lowest: float
+    highest: float
+    products: int
+    plan: Plan
+    evidence: Evidence
+
+    @property
+    def probes(self) -> int:
+        """The number of probes."""
+        return len(self.sizes)
+
+    def mean(self, function) -> float:
+        """(1/n) tr f(K): the mean of a function over the eigenvalues."""
+        if self.values is not None:
+            return float(np.mean(function(self.values)))
+        rules = (_rule(a, b[:-1]) for a, b in self._matrices())
+        return _pooled([weights @ function(nodes) for nodes, weights in rules], self.sizes)
+
+    def cumulative(self, x, *, failure_probability: float = 0.05):
+        """(share, lower, upper) of the eigenvalues up to each x; each fails with the failure probability."""
+        checks.probability(failure_probability, "failure_probability")
+        low, high = self._shares(np.atleast_1d(np.asarray(x, dtype=np.float64)))
+        return self._with_chance((low + high) / 2, low, high, failure_probability)
+
+    def histogram(self, edges=40, *, failure_probability: float = 0.05) -> Histogram:
+        """Shares of the eigenvalues between edges; a number makes as many equal bins from lowest to highest."""
+        checks.probability(failure_probability, "failure_probability")
+        if np.ndim(edges) == 0:
+            edges = np.linspace(self.lowest, self.highest, checks.whole_number(edges, "edges", 1) + 1)
+        edges = np.asarray(edges, dtype=np.float64)
+        if len(edges) < 2 or not (np.diff(edges) > 0).all():
+            raise ValueError(f"edges={edges}, but at least two numbers that grow are needed")
+        low, high = self._shares(edges)
+        least, most = np.maximum(0, low[1:] - high[:-1]), np.maximum(0, high[1:] - low[:-1])
+        middle = np.diff((low + high) / 2).clip(least, most)
+        return Histogram(edges, *self._with_chance(middle, least, most, failure_probability), failure_probability)
+
+    def smoothed(self, x=200, *, width: float | None = None) -> Smoothed:
+        """The density smoothed by a Gaussian.
+
+        x : points, or how many from lowest to highest. width : standard deviation; None takes the smallest one whose
+        truncation error is at most 1 % of the kernel's peak (about twice the range over the number of steps).
+        """
+        if np.ndim(x) == 0:
+            x = np.linspace(self.lowest, self.highest, checks.whole_number(x, "x", 2))
+        x = np.asarray(x, dtype=np.float64)
+        width = self._finest_width() if width is None else float(width)
+        peak = 1 / (width * math.sqrt(2 * math.pi))
+        density, squares = (
+            np.array([self.mean(lambda z, at=at, s=s: peak**s * np.exp(-s * ((z - at) / width) ** 2 / 2)) for at in x])
+            for s in (1, 2)
+        )
+        if self.values is not None:
+            return Smoothed(x, density, np.zeros(len(x)), width)
+        chance = 1.96 * np.sqrt(2 * np.maximum(0, squares - density**2) / (self.probes * self.n))
+        return Smoothed(x, density, chance + peak * self._truncation(width), width)
+
+    # ----------------------------------------------------------------------------------------------------- one probe
+    def _matrices(self):
+        """The diagonal of each probe's Jacobi matrix, and what couples its steps."""
+        return [(a[:k], b[:k]) for a, b, k in zip(self.alpha, self.beta, self.lengths, strict=True)]
+
+    def _shares(self, x):
+        """Bounds on the pooled share of the probes' measures up to each x, which rounding may move."""
+        rounding = self.evidence.rounding + self.evidence.stored
+        if self.values is not None:
+            return tuple(np.searchsorted(self.values, x + e, side="right") / self.n for e in (-rounding, rounding))
+        low, high = (
+            _pooled([[share_below(*rule, at + side * rounding)[side > 0] for at in x] for rule in rules], self.sizes)
+            for side, rules in zip((-1, 1), 2 * [self._matrices()], strict=True)
+        )
+        return np.where(x >= self.highest, 1.0, low), np.where(x < self.lowest, 0.0, high)
+
+    def _with_chance(self, share, low, high, failure_probability: float):
+        if self.values is not None:
+            return share, low, high
+        law = self.n, self.probes, failure_probability / 2
+        lower = np.array([_smallest_share(value, *law) for value in low])
+        upper = 1 - np.array([_smallest_share(1 - value, *law) for value in high])
+        return share.clip(lower, upper), lower, upper
+
+    def _truncation(self, width: float) -> float:
+        """A bound on the error of the rules for a Gaussian of that width and height one.
+
+        A rule of k nodes is exact up to degree 2 k - 1, and a function that is at most M on the ellipse with foci at
+        the ends and semiaxes (rho + 1/rho, rho - 1/rho) / 2 has an error of at most 4 M / (rho^(2 k - 1) (rho - 1)).
+        """
+        half, k = (self.highest - self.lowest) / 2, int(self.lengths.min())
+        if half == 0 or (self.beta[np.arange(self.probes), self.lengths - 1] == 0).all():
+            return 0.0
+
+        def logarithm(log_excess):
+            rho = 1 + math.exp(log_excess)
+            height = half * (rho - 1 / rho) / 2 / width
+            return math.log(4) + height**2 / 2 - (2 * k - 1) * math.log(rho) - log_excess
+
+        found = minimize_scalar(logarithm, bounds=(-12, 3), method="bounded")
+        return min(1.0, math.exp(min(0.0, found.fun)))
+
+    def _finest_width(self) -> float:
+        size = self.highest - self.lowest or max(1e-300, abs(self.highest))
+        if self.values is not None:
+            return size / 50
+        if self._truncation(1e-6 * size) <= TRUNCATION:
+            return size / 50
+        return brentq(lambda w: math.log(self._truncation(w) / TRUNCATION), 1e-6 * size, 10 * size, rtol=1e-3)
+
+
+def _pooled(numbers, sizes):
+    return np.average(np.asarray(numbers), axis=0, weights=sizes)
+
+
+def _rule(alpha, beta):
+    nodes, S = eigh_tridiagonal(alpha, beta)
+    return nodes, S[0] ** 2
+
+
+def share_below(alpha, beta, x: float) -> tuple[float, float]:
+    """Bounds on the share up to x of a measure with this Jacobi matrix; beta[-1] couples to what is not known.
+
+    The rule with one more node, prescribed at x, has the largest mass at x that the moments allow (Chebyshev, Markov,
+    Stieltjes): what lies below it is a lower bound, and with it an upper one.
+    """
+    if beta[-1] == 0:
+        nodes, weights = _rule(alpha, beta[:-1])
+        share = float(weights[nodes <= x + 1e-13 * abs(nodes).max()].sum())
+        return share, share
+    # The last diagonal entry that makes x an eigenvalue: x + beta² e_kᵀ (T - x)⁻¹ e_k, by continued fraction.
+    pivot = alpha[0] - x
+    for a, b in zip(alpha[1:], beta[:-1], strict=True):
+        pivot = a - x - b**2 / (pivot or 1e-300)
+    nodes, weights = _rule(np.append(alpha, x + beta[-1] ** 2 / (pivot or 1e-300)), beta)
+    at = int(np.argmin(abs(nodes - x)))
+    below = float(weights[:at].sum())
+    return below, below + float(weights[at])
+
+
+def _smallest_share(share: float, n: int, probes: int, probability: float) -> float:
+    """The smallest true share F of n eigenvalues under which one as large as this is seen with that probability.
+
+    The law is Beta(probes n F / 2, probes n (1 - F) / 2); what is seen at all is at least one eigenvalue.
+    """
+    if share <= ROUNDING or share >= 1:
+        return float(share >= 1)
+    size = probes * n / 2
+
+    def excess(F):
+        return beta_law.sf(share, size * F, size * (1 - F)) - probability
+
+    return brentq(excess, 1 / n, share) if 1 / n < share and excess(1 / n) < 0 < excess(share) else 1 / n
+
+
+# ------------------------------------------------------------------------------------------------------------- probing
+def spectral_density(
+    operator,
+    *,
+    probes: int = 8,
+    steps: int = 100,
+    failure_probability: float = 1e-6,
+    seed=0,
+    method: str | None = None,
+    checkpoint=None,
+) -> Density:
+    """The spectral density of a symmetric kernel from random probes, as histogram, cumulated or smoothed.
+
+    probes : Gaussian vectors; the error by chance falls with the root of n times their number. steps : products with
+    each; they resolve the ends of the spectrum first. The spectrum's ends are bounded except with the failure
+    probability. Up to n = 1500 all eigenvalues are computed. method, checkpoint : as for
+    :func:`ntkspec.spectral_norm`. Cost: probes times steps products in blocks of four (two where not stored), and a
+    basis of 8 n steps bytes for each vector of a block. Raises ValueError where that does not fit.
+    """
+    operator = as_symmetric(operator)
+    probes, steps = checks.whole_number(probes, "probes", 1), checks.whole_number(steps, "steps", 1)
+    checks.probability(failure_probability, "failure_probability")
+    n = operator.shape[0]
+    operator, plan = planning.prepare(operator, probes * steps, method=method, block=4)
+    if n <= DENSE_SIZE:
+        return _dense(operator, plan)
+    block = _fitting_block(operator, min(probes, 4 if operator.stored else 2), steps)
+    lanczos, chance, measures = Lanczos(operator), Chance(failure_probability, seed), []
+    bar = progress.bar(total=probes * steps, text=f"spectral density, {plan.method} (products)")
+    with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as lanczos.operator:
+        probability, start = chance.attempt()
+        for first in range(0, probes, block):
+            lanczos.begin(random_start(operator, [*start, first], min(block, probes - first)))
+            _extend(lanczos, min(steps, BOUND_STEPS), bar)
+            if first == 0:
+                bounds = spectrum_bounds(lanczos, probability)
+                evidence = collect(lanczos, bounds, failure_probability)
+            _extend(lanczos, steps - BOUND_STEPS, bar)
+            measures += jacobi_matrices(lanczos, steps)
+    alpha, beta, lengths, sizes = (np.array(part) for part in zip(*measures, strict=True))
+    return Density(
+        *(n, alpha, beta, lengths, sizes, None, evidence.lowest, evidence.highest),
+        *(lanczos.products, plan, evidence),
+    )
+
+
+def _extend(lanczos: Lanczos, steps: int, bar) -> None:
+    for _ in range(0, steps, 4):
+        before = lanczos.products
+        lanczos.extend(min(4, steps))
+        bar.update(lanczos.products - before)
+
+
+def _fitting_block(operator: KernelOperator, block: int, steps: int) -> int:
+    """Vectors at once whose basis fits into the memory; refused where not even one does."""
+    fitting = int(MEMORY_SHARE * operator.engine.free_memory() / (8 * operator.shape[0] * (steps + 1)))
+    if fitting < 1:
+        checks.memory(8.0 * operator.shape[0] * steps / MEMORY_SHARE, operator.engine, f"{steps} steps", "take fewer")
+    return min(block, fitting)
+
+
+def _dense(operator, plan) -> Density:
+    """All eigenvalues."""
+    n = operator.shape[0]
+    spectrum = eigsh(operator, n, which="SA")
+    none, rounding = np.zeros((0, 0)), spectrum.evidence.rounding + spectrum.evidence.stored
+    return Density(
+        *(n, none, none, np.zeros(0, np.int64), np.zeros(0), spectrum.values),
+        *(float(spectrum.values[0]) - rounding, float(spectrum.values[-1]) + rounding),
+        *(spectrum.products, plan, spectrum.evidence),
+    )
+
+
+def jacobi_matrices(lanczos: Lanczos, steps: int) -> list:
+    """(alpha, beta, length, \\|g\\|²) of each column g of the start block, from the block's T and coupling.
+
+    Lanczos on T from the coordinates of g is Lanczos on K from g, as long as it has not reached the frontier.
+    """
+    size = lanczos.size + lanczos.frontier
+    whole = np.zeros((size, size))
+    whole[: lanczos.size, : lanczos.size] = lanczos.T
+    whole[lanczos.size :, : lanczos.size], whole[: lanczos.size, lanczos.size :] = lanczos.coupling, lanczos.coupling.T
+    starts = np.zeros((size, lanczos.start_factor.shape[1]))
+    starts[: lanczos.size] = lanczos.start @ lanczos.start_factor
+    return [_jacobi(whole, start, min(steps, lanczos.steps), steps) for start in starts.T]
+
+
+def _jacobi(matrix, start, steps: int, room: int):
+    alpha, beta, size = np.zeros(room), np.zeros(room), float(start @ start)
+    basis, negligible = [start / math.sqrt(size)], 1e-13 * float(abs(matrix).sum(axis=1).max())
+    for k in range(steps):
+        product = matrix @ basis[-1]
+        alpha[k] = basis[-1] @ product
+        known = np.array(basis)
+        for _ in range(2):
+            product = product - (known @ product) @ known
+        beta[k] = np.linalg.norm(product)
+        if beta[k] <= negligible:
+            beta[k] = 0.0
+            return alpha, beta, k + 1, size
+        basis.append(product / beta[k])
+    return alpha, beta, steps, size
