@@ -60,7 +60,9 @@ def overlap_bounds(lanczos: Lanczos, value: float) -> tuple[float, float]:
 
 
 def rounding_share(lanczos: Lanczos, value: float) -> float:
-    """The part of the squared bound on the overlap that is due to F, from 0 to 1."""
+    """The part of the squared bound on the overlap that is due to F, from 0 to 1; 0 at an end that was not bounded."""
+    if not math.isfinite(value):
+        return 0.0
     exact, rounding = overlap_bounds(lanczos, value)
     return rounding**2 / (exact**2 + rounding**2) if 0 < rounding < math.inf else 0.0
 

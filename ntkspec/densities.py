@@ -21,7 +21,7 @@ from ntkspec.evidence import Evidence, collect
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import KernelOperator, as_symmetric
 from ntkspec.planning import Plan
-from ntkspec.spectra import eigsh
+from ntkspec.spectra import dense_spectrum
 from ntkspec.storage import recorded
 
 # Up to this size all eigenvalues are computed.
@@ -93,7 +93,7 @@ class Density:
         """(1/n) tr f(K): the mean of a function over the eigenvalues."""
         if self.values is not None:
             return float(np.mean(function(self.values)))
-        rules = (_rule(a, b[:-1]) for a, b in self._matrices())
+        rules = (rule(a, b[:-1]) for a, b in self._matrices())
         return _pooled([weights @ function(nodes) for nodes, weights in rules], self.sizes)
 
     def cumulative(self, x, *, failure_probability: float = 0.05):
@@ -113,7 +113,8 @@ class Density:
         low, high = self._shares(edges)
         least, most = np.maximum(0, low[1:] - high[:-1]), np.maximum(0, high[1:] - low[:-1])
         middle = np.diff((low + high) / 2).clip(least, most)
-        return Histogram(edges, *self._with_chance(middle, least, most, failure_probability), failure_probability)
+        mass, lower, upper = self._with_chance(middle, least, most, failure_probability)
+        return Histogram(edges, mass, lower, upper, failure_probability)
 
     def smoothed(self, x=200, *, width: float | None = None) -> Smoothed:
         """The density smoothed by a Gaussian.
@@ -146,8 +147,10 @@ class Density:
         if self.values is not None:
             return tuple(np.searchsorted(self.values, x + e, side="right") / self.n for e in (-rounding, rounding))
         low, high = (
-            _pooled([[share_below(*rule, at + side * rounding)[side > 0] for at in x] for rule in rules], self.sizes)
-            for side, rules in zip((-1, 1), 2 * [self._matrices()], strict=True)
+            _pooled(
+                [[share_below(a, b, at + sign * rounding)[side] for at in x] for a, b in self._matrices()], self.sizes
+            )
+            for side, sign in enumerate((-1, 1))
         )
         return np.where(x >= self.highest, 1.0, low), np.where(x < self.lowest, 0.0, high)
 
@@ -190,7 +193,8 @@ def _pooled(numbers, sizes):
     return np.average(np.asarray(numbers), axis=0, weights=sizes)
 
 
-def _rule(alpha, beta):
+def rule(alpha, beta):
+    """(nodes, weights) of the Gauss rule of a Jacobi matrix."""
     nodes, S = eigh_tridiagonal(alpha, beta)
     return nodes, S[0] ** 2
 
@@ -202,17 +206,24 @@ def share_below(alpha, beta, x: float) -> tuple[float, float]:
     Stieltjes): what lies below it is a lower bound, and with it an upper one.
     """
     if beta[-1] == 0:
-        nodes, weights = _rule(alpha, beta[:-1])
+        nodes, weights = rule(alpha, beta[:-1])
         share = float(weights[nodes <= x + 1e-13 * abs(nodes).max()].sum())
         return share, share
+    nodes, weights = radau_rule(alpha, beta, x)
+    at = int(np.argmin(abs(nodes - x)))
+    below = float(weights[:at].sum())
+    return below, below + float(weights[at])
+
+
+def radau_rule(alpha, beta, x: float):
+    """(nodes, weights) of the Gauss rule with one more node, prescribed at x."""
+    if beta[-1] == 0:
+        return rule(alpha, beta[:-1])
     # The last diagonal entry that makes x an eigenvalue: x + beta² e_kᵀ (T - x)⁻¹ e_k, by continued fraction.
     pivot = alpha[0] - x
     for a, b in zip(alpha[1:], beta[:-1], strict=True):
         pivot = a - x - b**2 / (pivot or 1e-300)
-    nodes, weights = _rule(np.append(alpha, x + beta[-1] ** 2 / (pivot or 1e-300)), beta)
-    at = int(np.argmin(abs(nodes - x)))
-    below = float(weights[:at].sum())
-    return below, below + float(weights[at])
+    return rule(np.append(alpha, x + beta[-1] ** 2 / (pivot or 1e-300)), beta)
 
 
 def _smallest_share(share: float, n: int, probes: int, probability: float) -> float:
@@ -270,10 +281,8 @@ def spectral_density(
             _extend(lanczos, steps - BOUND_STEPS, bar)
             measures += jacobi_matrices(lanczos, steps)
     alpha, beta, lengths, sizes = (np.array(part) for part in zip(*measures, strict=True))
-    return Density(
-        *(n, alpha, beta, lengths, sizes, None, evidence.lowest, evidence.highest),
-        *(lanczos.products, plan, evidence),
-    )
+    ends = evidence.lowest, evidence.highest
+    return Density(n, alpha, beta, lengths, sizes, None, *ends, lanczos.products, plan, evidence)
 
 
 def _extend(lanczos: Lanczos, steps: int, bar) -> None:
@@ -294,13 +303,11 @@ def _fitting_block(operator: KernelOperator, block: int, steps: int) -> int:
 def _dense(operator, plan) -> Density:
     """All eigenvalues."""
     n = operator.shape[0]
-    spectrum = eigsh(operator, n, which="SA")
+    spectrum = dense_spectrum(operator, n, "SA")
     none, rounding = np.zeros((0, 0)), spectrum.evidence.rounding + spectrum.evidence.stored
-    return Density(
-        *(n, none, none, np.zeros(0, np.int64), np.zeros(0), spectrum.values),
-        *(float(spectrum.values[0]) - rounding, float(spectrum.values[-1]) + rounding),
-        *(spectrum.products, plan, spectrum.evidence),
-    )
+    ends = float(spectrum.values[0]) - rounding, float(spectrum.values[-1]) + rounding
+    sizes = np.zeros(0, np.int64), np.zeros(0)
+    return Density(n, none, none, *sizes, spectrum.values, *ends, spectrum.products, plan, spectrum.evidence)
 
 
 def jacobi_matrices(lanczos: Lanczos, steps: int) -> list:

@@ -34,13 +34,14 @@ class Lanczos:
         self.operator, self.engine = operator, operator.engine
         self.products, self.locked = 0, 0
         self.asymmetry, self.scale = 0.0, 0.0
-        self.basis = self.engine.xp.empty((16, operator.shape[0]))
+        self.basis, self._T = self.engine.xp.empty((16, operator.shape[0])), np.zeros((16, 16))
+        self.size, self.frontier = 0, 0
 
     def begin(self, start) -> None:
         """Start from a block (n, b) or a vector (n,); all but the locked vectors are forgotten."""
         block = self.engine.xp.asarray(start, np.float64).reshape(len(start), -1).T
         self.size, self.steps, self.error = 0, 0, 0.0
-        self._T = np.zeros((16, 16))
+        self._T = np.zeros_like(self._T)
         rounding = 8 * np.finfo(np.float64).eps * float(np.linalg.norm(block))
         rows, (_, self.start_factor) = self._orthonormalized(block, self.basis[: self.locked], rounding)
         self._append(rows)
@@ -189,6 +190,12 @@ class Lanczos:
         """Put the Ritz vectors with columns S behind the locked ones; :meth:`begin` must follow."""
         self._combine(S)
         self.locked, self.size, self.frontier = self.locked + S.shape[1], 0, 0
+
+    def lock_vectors(self, V) -> None:
+        """Put the orthonormal columns of V (n, k) behind the locked vectors; :meth:`begin` must follow."""
+        self.reserve(self.locked + V.shape[1])
+        self.basis[self.locked : self.locked + V.shape[1]] = V.T
+        self.locked, self.size, self.frontier = self.locked + V.shape[1], 0, 0
 
     def _combine(self, S) -> None:
         """Overwrite the basis with Sᵀ times it, and move the frontier behind it; a few columns at a time."""

@@ -33,7 +33,7 @@ class Spectrum:
     lies within it of each value. multiplicities : (k,), how many of the values cannot be told from this one, itself
     included. others : (low, high), between which every other eigenvalue lies, except with ``failure_probability`` for
     each end. products : with single vectors. converged : all residuals are small enough, and what ``others`` leaves
-    open beyond the last value is at most 0.1 % of the norm. evidence : of the run that gave ``others``, with all values.
+    open beyond the last value is at most 0.1 % of the norm. evidence : of the run that gave ``others``.
     """
 
     values: np.ndarray
@@ -81,7 +81,7 @@ def eigsh(
     if v0 is not None:
         v0 = _checked_start(v0, n)
     if n <= DENSE_SIZE:
-        return _dense(operator, k, which)
+        return dense_spectrum(operator, k, which)
     operator, plan = planning.prepare(operator, 20 * k + 100, method=method)
     bar = progress.bar(text=f"eigenpairs, {plan.method} (products)")
     with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
@@ -125,7 +125,8 @@ class Wanted:
         return (-math.inf, float(chosen.min())) if self.which == "LA" else (float(chosen.max()), math.inf)
 
 
-def _dense(operator, k: int, which: str) -> Spectrum:
+def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
+    """The k extreme eigenpairs from all of them. Cost: 9 n³ flops, 2 n² numbers."""
     values, vectors = eigh(operator.to_dense().astype(np.float64, copy=False))
     wanted = Wanted(k, which, 0.0)
     chosen = wanted.choose(values)

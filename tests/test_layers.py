@@ -28,6 +28,7 @@ evidence
 spectra
 traces densities
 norms
+dimensions alignments
 datasets
 assumptions
 dynamics

@@ -1,0 +1,91 @@
+"""Labels against kernels: alignment, energy in each eigenvector, and angles between leading eigenspaces."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from ntkspec import checks
+from ntkspec.evidence import Estimate
+from ntkspec.norms import frobenius_norm
+from ntkspec.operators import as_symmetric
+from ntkspec.spectra import Spectrum
+
+
+def kernel_target_alignment(
+    operator, y, *, centered: bool = False, rtol: float = 0.0, failure_probability: float = 1e-6, seed=0
+) -> Estimate:
+    r"""The alignment of a kernel with labels, a cosine from -1 to 1 (from 0 where K is positive semidefinite).
+
+    .. math:: A = \frac{\langle K, y y^T \rangle_F}{\|K\|_F \|y\|^2}
+
+    (Cristianini, Shawe-Taylor, Elisseeff, Kandola, NIPS 2001). centered : of H K H and H y with H = I - 1 1ᵀ / n, so
+    that a constant in kernel or labels does not count (Cortes, Mohri, Rostamizadeh, JMLR 13, 2012).
+    y : (n,), not zero (not constant, if centered). rtol, failure_probability, seed : of the Frobenius norm
+    (:func:`ntkspec.frobenius_norm`), whose interval is that of the result.
+    Cost: one product (two if centered) and the Frobenius norm. Raises ValueError for labels that do not fit.
+    """
+    operator = as_symmetric(operator)
+    n = operator.shape[0]
+    y = checks.as_vector(y, "y", n).astype(np.float64)
+    y = y - y.mean() if centered else y
+    size = float(y @ y)
+    if not size > 0:
+        raise ValueError(f"the labels are {'constant' if centered else 'zero'}; an alignment needs labels that vary")
+    products = operator @ np.column_stack([y, np.ones(n)] if centered else [y])
+    norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
+    values = [norm.value, norm.upper, norm.lower]
+    if centered:
+        means = products[:, 1] / n  # |H K H|² = |K|² - 2 n |means|² + n² mean(means)²
+        taken = 2 * n * float(means @ means) - n**2 * float(means.mean()) ** 2
+        values = [math.sqrt(max(0.0, value**2 - taken)) for value in values]
+    overlap = float(y @ products[:, 0]) / size
+    value, *ends = (overlap / value if value > 0 else 0.0 for value in values)
+    lower, upper = sorted(ends)
+    count = norm.products + products.shape[1]
+    return Estimate(value, lower, upper, norm.failure_probability, count, norm.converged, norm.plan, norm.evidence)
+
+
+def label_energy(spectrum: Spectrum, y) -> np.ndarray:
+    """The part of |y|² in each eigenvector, (k,): what adds up to less than one lies in the eigenvectors left out.
+
+    Eigenvectors of values that cannot be told apart share their part in an arbitrary way; only its sum means something.
+    y : (n,), not zero.
+    """
+    y = checks.as_vector(y, "y", len(spectrum.vectors)).astype(np.float64)
+    if not y.any():
+        raise ValueError("the labels are zero; their energy needs labels that are not")
+    return np.square(spectrum.vectors.T @ y) / float(y @ y)
+
+
+@dataclass(frozen=True)
+class Angles:
+    """Principal angles between two spaces, ascending, in radians; error bounds how far each is from the exact one."""
+
+    angles: np.ndarray
+    error: float
+
+
+def subspace_angles(one: Spectrum, other: Spectrum) -> Angles:
+    r"""The principal angles between the spaces of two spectra's eigenvectors, such as those of Theta and Theta^lin.
+
+    Each computed space is turned against the exact eigenspace by at most arcsin(|R|_F / gap), with the residuals R and
+    the gap between its values and the bound on all others (Davis, Kahan, SIAM J. Numer. Anal. 7, 1970); the error is
+    the sum of both. It is pi/2, nothing is known, where a gap is closed: the last value then cannot be told from one
+    that was left out, and which eigenvectors lead is not determined. Angles: (min(k, k'),).
+    """
+    if one.vectors.shape[0] != other.vectors.shape[0]:
+        raise ValueError(f"eigenvectors of {len(one.vectors)} and {len(other.vectors)} points; both need the same")
+    angles = np.sort(scipy.linalg.subspace_angles(one.vectors, other.vectors))
+    return Angles(angles, min(math.pi / 2, _turned(one) + _turned(other)))
+
+
+def _turned(spectrum: Spectrum) -> float:
+    """A bound on the largest angle between the computed and the exact eigenspace."""
+    low, high = spectrum.others
+    if low > high:
+        return 0.0  # nothing is left out
+    outside = np.maximum(spectrum.values - high, low - spectrum.values)
+    gap, residual = float(outside.min()), float(np.linalg.norm(spectrum.residuals))
+    return math.asin(residual / gap) if gap > residual else math.pi / 2

@@ -1,0 +1,180 @@
+r"""How many directions a positive semidefinite kernel has: its condition number and three notions of dimension.
+
+With eigenvalues lambda_i, T = tr K and p_i = lambda_i / T: the effective rank T / \|K\| counts against the largest, the
+participation ratio T² / \|K\|_F² = 1 / sum p_i² and the exponential of the spectral entropy - sum p_i log p_i (the
+effective rank of Roy and Vetterli, EUSIPCO 2007) count all. Each of the three is n for the identity and 1 for rank one.
+"""
+
+import math
+
+import numpy as np
+
+from ntkspec import checks, planning, progress
+from ntkspec.certificates import Chance, prove
+from ntkspec.densities import DENSE_SIZE, jacobi_matrices, radau_rule, rule
+from ntkspec.evidence import Estimate, Evidence, collect
+from ntkspec.lanczos import Lanczos, random_start
+from ntkspec.norms import frobenius_norm, spectral_norm
+from ntkspec.operators import as_symmetric
+from ntkspec.spectra import Spectrum, dense_spectrum, eigsh
+from ntkspec.traces import quadratic_interval, trace
+
+# Nats below which an entropy is zero.
+NEGLIGIBLE = 1e-9
+# Pairs that the entropy takes out, steps of Lanczos with each probe of the rest, and probes of the first attempt and at
+# most.
+PAIRS, STEPS, FIRST_PROBES, MOST_PROBES = 64, 30, 4, 128
+
+
+def effective_rank(operator, *, rtol: float = 1e-3, failure_probability: float = 1e-6, seed=0) -> Estimate:
+    r"""tr K / \|K\| of a positive semidefinite kernel, from 1 to n (r_0 of Bartlett et al., PNAS 117, 2020).
+
+    The interval is that of the spectral norm and of the trace. Raises ValueError where an eigenvalue is negative.
+    """
+    operator = as_symmetric(operator)
+    norm = spectral_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
+    _require_semidefinite(norm.evidence, "the effective rank")
+    total = trace(operator)
+    if not total.value > 0:
+        return Estimate(0.0, 0.0, 0.0, 0.0, norm.products, True, norm.plan, norm.evidence)
+    ends = total.lower / norm.upper, total.upper / norm.lower
+    return Estimate(
+        *(total.value / norm.value, *ends, failure_probability, norm.products + total.products),
+        *(norm.converged, norm.plan, norm.evidence),
+    )
+
+
+def participation_ratio(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, seed=0) -> Estimate:
+    r"""(tr K)² / \|K\|_F² of a positive semidefinite kernel, from 1 to n; rtol is that of the Frobenius norm."""
+    operator = as_symmetric(operator)
+    total = trace(operator)
+    norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
+    if total.value < 0:
+        raise ValueError(f"a participation ratio needs a positive semidefinite kernel; its trace is {total.value:.4g}")
+    ratio, low, high = (
+        (t / size) ** 2 if size > 0 else 0.0
+        for t, size in ((total.value, norm.value), (max(0.0, total.lower), norm.upper), (total.upper, norm.lower))
+    )
+    count = total.products + norm.products
+    return Estimate(ratio, low, high, norm.failure_probability, count, norm.converged, norm.plan, norm.evidence)
+
+
+def condition_number(
+    operator, *, rtol: float = 0.1, failure_probability: float = 1e-6, seed=0, method=None
+) -> Estimate:
+    """lambda_max / lambda_min of a positive semidefinite kernel, as an interval of relative width ``rtol``.
+
+    Both ends of the spectrum are bounded in one run. Where the bound on the smallest eigenvalue does not leave zero
+    within 512 vectors, the upper end is infinite and ``converged`` is False: that is all that products can say.
+    Up to n = 1500 all eigenvalues are computed. Raises ValueError where an eigenvalue is negative.
+    """
+    operator = as_symmetric(operator)
+    if operator.shape[0] <= DENSE_SIZE:
+        spectrum = dense_spectrum(operator, operator.shape[0], "LA")
+        ends, evidence, plan, products = spectrum.values[[-1, 0]], spectrum.evidence, None, spectrum.products
+    else:
+        operator, plan = planning.prepare(operator, 400, method=method)
+        with operator.engine.one_blas_thread(), progress.bar(text="condition number (products)") as bar:
+            lanczos, chance = Lanczos(operator), Chance(failure_probability, seed)
+            outcome = prove(lanczos, lambda theta: _relative_ends(theta, rtol), chance, bar)
+            bounds = (outcome.lowest, outcome.highest) if outcome.reason != "stopped" else (-math.inf, math.inf)
+            ends, products = np.linalg.eigvalsh(lanczos.T)[[0, -1]], lanczos.products
+            evidence = collect(lanczos, bounds, failure_probability)
+    _require_semidefinite(evidence, "the condition number")
+    slack = evidence.rounding + evidence.stored
+    smallest, largest = max(evidence.lowest, 0.0), evidence.highest
+    ends = [float(end) for end in ends]
+    value = ends[1] / ends[0] if ends[0] > slack else math.inf
+    lower = max(1.0, (ends[1] - slack) / (ends[0] + slack)) if ends[0] + slack > 0 else 1.0
+    upper = largest / smallest if smallest > 0 else math.inf
+    closed = upper < math.inf and upper - lower <= 1.01 * rtol * upper
+    return Estimate(value, lower, upper, evidence.failure_probability, products, bool(closed), plan, evidence)
+
+
+def _relative_ends(theta, rtol: float):
+    """Half of the interval for either end; None where the smallest Ritz value is not positive."""
+    if theta[0] <= 0:
+        return None
+    return theta[0] * (1 - rtol / 2), theta[-1] * (1 + rtol / 2)
+
+
+def _require_semidefinite(evidence: Evidence | None, what: str) -> None:
+    if evidence is not None and evidence.semidefinite == "no":
+        raise ValueError(
+            f"{what} needs a positive semidefinite kernel, but this one has an eigenvalue of {evidence.smallest:.4g} "
+            f"or below, and rounding explains {-(evidence.rounding + evidence.stored):.1e} only"
+        )
+
+
+def spectral_entropy(
+    operator, *, rtol: float = 0.1, failure_probability: float = 1e-6, seed=0, method: str | None = None
+) -> Estimate:
+    r"""- sum p_i log p_i with p_i = lambda_i / tr K, in nats, from 0 to log n, of a positive semidefinite kernel.
+
+    Up to n = 1500 from all eigenvalues. Beyond, the leading 64 eigenpairs count exactly, and of the rest, M = f(P K P)
+    with f(x) = - (x/T) log (x/T), Gaussian probes give gᵀ M g between the rules of Gauss and Gauss-Radau (node at 0),
+    whose errors have opposite signs, as the derivatives of f do; the trace of M is then in the interval of
+    :func:`ntkspec.traces.quadratic_interval`. Probes double, up to 128, until the interval is narrower than ``rtol``.
+    Raises ValueError where an eigenvalue is negative.
+    """
+    operator = as_symmetric(operator)
+    checks.probability(failure_probability, "failure_probability")
+    total, n = trace(operator), operator.shape[0]
+    if n <= DENSE_SIZE:
+        spectrum = dense_spectrum(operator, n, "LA")
+        _require_semidefinite(spectrum.evidence, "the spectral entropy")
+        value = float(_entropy(spectrum.values, total.value).sum())
+        return Estimate(value, value, value, 0.0, spectrum.products, True, None, spectrum.evidence)
+    operator, plan = planning.prepare(operator, 600, method=method)
+    pairs = eigsh(operator, PAIRS, which="LA", failure_probability=failure_probability / 2, seed=seed)
+    _require_semidefinite(pairs.evidence, "the spectral entropy")
+    known = float(_entropy(pairs.values, total.value).sum())
+    chance, rest = Chance(failure_probability / 2, seed), _Rest(operator, pairs, total.value)
+    with operator.engine.one_blas_thread(), progress.bar(text="spectral entropy (products)") as bar:
+        while True:
+            probability, start = chance.attempt()
+            rest.probe(max(FIRST_PROBES, rest.count), start, bar)
+            low, high = (known + end for end in rest.interval(probability))
+            closed = high - low <= rtol * high + NEGLIGIBLE
+            if closed or rest.count >= MOST_PROBES:
+                break
+    products = pairs.products + rest.lanczos.products
+    value = known + (rest.below + rest.above) / (2 * rest.count)
+    return Estimate(value, low, high, failure_probability, products, closed, plan, pairs.evidence)
+
+
+def _entropy(values, total: float):
+    """-(x/T) log(x/T), and 0 for what is not positive: rounding of a semidefinite kernel."""
+    p = np.maximum(values, 0.0) / total if total > 0 else np.zeros(len(values))
+    return -p * np.log(p, out=np.zeros(len(p)), where=p > 0)
+
+
+class _Rest:
+    """Probes of f(P K P): sums of the Gauss rules (above) and of the Radau rules (below) over ``count`` of them."""
+
+    def __init__(self, operator, pairs: Spectrum, total: float):
+        self.lanczos, self.total = Lanczos(operator), total
+        self.lanczos.lock_vectors(pairs.vectors)
+        # f grows up to p = 1/e.
+        self.largest = float(_entropy(np.array([min(max(pairs.others[1], 0.0), total / math.e)]), total)[0])
+        self.count, self.above, self.below = 0, 0.0, 0.0
+
+    def probe(self, count: int, seed, bar) -> None:
+        """That many further probes, in blocks of four."""
+        for first in range(0, count, FIRST_PROBES):
+            before = self.lanczos.products
+            self.lanczos.begin(random_start(self.lanczos.operator, [*seed, first], FIRST_PROBES))
+            self.lanczos.extend(STEPS)
+            bar.update(self.lanczos.products - before)
+            for alpha, beta, k, size in jacobi_matrices(self.lanczos, STEPS):
+                nodes, weights = rule(alpha[:k], beta[: k - 1])
+                self.above += size * float(weights @ _entropy(nodes, self.total))
+                nodes, weights = radau_rule(alpha[:k], beta[:k], 0.0)
+                self.below += size * float(weights @ _entropy(nodes, self.total))
+                self.count += 1
+
+    def interval(self, failure_probability: float) -> tuple[float, float]:
+        """(low, high) around tr f(P K P)."""
+        means = self.below / self.count, self.above / self.count
+        ends = [quadratic_interval(mean, self.count, self.largest, failure_probability) for mean in means]
+        return ends[0][0], ends[1][1]
