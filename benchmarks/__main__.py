@@ -2,14 +2,11 @@
 
 import argparse
 import json
-import platform
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import kernel_gap, large, prediction, startup, training
-from benchmarks.common import Result, rates, run
-from ntkspec.provenance import provenance
+from benchmarks.common import Result, made_with, rates, run
 
 
 def main() -> None:
@@ -60,21 +57,14 @@ def _large_line(result: large.Large) -> str:
 
 
 def _record(path: Path, found: dict) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    made_with = provenance("python -m benchmarks") | {"commit": commit, "processor": _processor()}
     limits = {dtype: asdict(rates(dtype)) for dtype in ("float32", "float64")}
     for limit in limits.values():
         del limit["entries"]
     results = {
         name: [asdict(result) for result in part] if isinstance(part, list) else part for name, part in found.items()
     }
-    content = {"made_with": made_with, "rates, per second": limits, **results}
+    content = {"made_with": made_with("python -m benchmarks"), "rates, per second": limits, **results}
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":

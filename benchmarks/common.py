@@ -1,14 +1,18 @@
 """A benchmark case: our way, the peers' ways, the machine's limit, and the check that all give the same answer."""
 
+import platform
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from ntkspec.engines import cpu
 from ntkspec.operators import Work
+from ntkspec.provenance import provenance
 
 # Seconds before each timing: BLAS's and PyTorch's threads spin for a while after their work, on everybody's cores.
 PAUSE = 0.2
@@ -95,3 +99,14 @@ def _gemm_rate(dtype: str, size: int = 2048) -> float:
         A @ A[::-1]
         times.append(time.perf_counter() - start)
     return 2 * size**3 / min(times[1:])
+
+
+def made_with(command: str) -> dict:
+    """Command, versions, machine, commit and processor of a recorded run."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    return provenance(command) | {"commit": commit, "processor": _processor()}
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from cyclopts import App, CycloptsError, Parameter
 import ntkspec
 
 IMAGES = ("mnist", "cifar10")
+KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
 SYNTHETIC = ("gaussian", "rademacher", "sphere", "subgaussian")
 
 app = App(
@@ -73,8 +74,8 @@ class DataOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class NetworkOptions:
-    """Which network, and how it is trained."""
+class KernelOptions:
+    """Which network, and how its kernel is multiplied."""
 
     activation: str = "erf"
     "identity, relu, leaky_relu, abs, erf, tanh, sigmoid, softplus, gelu, silu, elu, sin or cos"
@@ -86,6 +87,15 @@ class NetworkOptions:
     "which layer is trained"
     second: Literal["rademacher", "normal"] = "rademacher"
     "initial second layer: signs or N(0, 1)"
+    method: Literal["dense", "factored"] | None = None
+    "multiply with stored kernels or with their factors (default: what is sooner and fits)"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How the network is trained."""
+
     eta: float | None = None
     "learning rate of the trained layers (default: chosen from the kernel)"
     eta1: float | None = None
@@ -94,15 +104,14 @@ class NetworkOptions:
     "learning rate of the second layer, where it differs"
     steps: MaybeWhole = None
     "steps of gradient descent (default: 3000, or fewer for large settings)"
-    method: Literal["dense", "factored"] | None = None
-    "multiply with stored kernels or with their factors (default: what is sooner and fits)"
 
 
 @app.command
 def analyze(
     *,
     data: DataOptions | None = None,
-    network: NetworkOptions | None = None,
+    network: KernelOptions | None = None,
+    training: TrainingOptions | None = None,
     seed: Whole = 0,
     output: Path | None = None,
 ):
@@ -118,28 +127,86 @@ def analyze(
     output
         folder for the results (default: ntkspec-analyze/NAME, one folder for each setting)
     """
-    from ntkspec import storage
     from ntkspec.experiments.analyze import analyze as run
     from ntkspec.experiments.analyze import check_task
     from ntkspec.plotting.analysis import save_figures
-    from ntkspec.provenance import provenance
     from ntkspec.reporting import report
 
-    data, network = data or DataOptions(), network or NetworkOptions()
-    start = time.perf_counter()
-    task = _task(network, seed)
+    data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
+    task = _task(network, training, seed)
     check_task(task)
-    folder = output or Path("ntkspec-analyze") / _folder_name(data, network, seed)
+    folder = output or Path("ntkspec-analyze") / _folder_name((data, network, training, seed))
+    _run(Job("analysis", run, report, save_figures), task, (data, seed), folder)
+
+
+@app.command
+def spectrum(
+    *,
+    data: DataOptions | None = None,
+    network: KernelOptions | None = None,
+    kernel: Literal["theta", "linear", "gap"] = "theta",
+    pairs: Whole = 20,
+    probes: Whole = 8,
+    steps: Whole = 100,
+    seed: Whole = 0,
+    output: Path | None = None,
+):
+    """The spectrum of a kernel: its ends with a certificate, its density with error bars, and where the labels lie.
+
+    Prints a report and writes spectrum.h5 and two figures.
+
+    Parameters
+    ----------
+    kernel
+        theta (the NTK at initialization), linear (that of the linear model) or gap (their difference)
+    pairs
+        leading eigenpairs, by magnitude
+    probes
+        random vectors that measure the density
+    steps
+        products with each of them
+    seed
+        seed of data, network and random vectors
+    output
+        folder for the results (default: ntkspec-spectrum/NAME, one folder for each setting)
+    """
+    from ntkspec.experiments.spectrum import SpectrumTask, check_task, measure
+    from ntkspec.plotting.spectrum import save_figures
+    from ntkspec.reporting import spectrum_report
+
+    data, network = data or DataOptions(), network or KernelOptions()
+    task = SpectrumTask(kernel=kernel, pairs=pairs, probes=probes, steps=steps, seed=seed, **vars(network))
+    check_task(task)
+    folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name((data, network, task))}"
+    _run(Job("spectrum", measure, spectrum_report, save_figures), task, (data, seed), folder)
+
+
+@dataclass(frozen=True)
+class Job:
+    """An experiment, its report and its figures; ``name`` is that of its record and of the record's file."""
+
+    name: str
+    measure: Callable
+    report: Callable
+    save_figures: Callable
+
+
+def _run(job: Job, task, data: tuple, folder: Path) -> None:
+    """Measure on the data (options, seed), write record and figures into the folder, and print the report."""
+    from ntkspec import storage
+    from ntkspec.provenance import provenance
+
+    start = time.perf_counter()
     with output_folder(folder) as staging:
-        dataset = _dataset(data, seed)
-        analysis = run(task, dataset, report=lambda stage: print(f"ntkspec: {stage} ...", file=sys.stderr))
+        dataset = _dataset(*data)
+        record = job.measure(task, dataset, report=lambda stage: print(f"ntkspec: {stage} ...", file=sys.stderr))
         seconds = time.perf_counter() - start
-        made_with = provenance(_COMMAND.get("ntkspec analyze")) | {"seconds": seconds}
-        record = {"analysis": analysis, "inputs": {"X": dataset.X, "X_test": dataset.X_test}, "provenance": made_with}
-        storage.write(staging / "analysis.h5", record, kind="analyze")
-        figures = save_figures(analysis, staging)
-    print(report(analysis))
-    print(f"\nwritten to {folder}: analysis.h5, {', '.join(path.name for path in figures)} ({seconds:.0f} s)")
+        made_with = provenance(_COMMAND.get(f"ntkspec {job.name}")) | {"seconds": seconds}
+        content = {job.name: record, "inputs": {"X": dataset.X, "X_test": dataset.X_test}, "provenance": made_with}
+        storage.write(staging / f"{job.name}.h5", content, kind=KINDS[job.name])
+        figures = job.save_figures(record, staging)
+    print(job.report(record))
+    print(f"\nwritten to {folder}: {job.name}.h5, {', '.join(path.name for path in figures)} ({seconds:.0f} s)")
 
 
 @app.command
@@ -173,27 +240,17 @@ def doctor():
 
 
 # ------------------------------------------------------------------------------------------------ options to arguments
-def _task(network: NetworkOptions, seed: int):
+def _task(network: KernelOptions, training: TrainingOptions, seed: int):
     from ntkspec import checks
     from ntkspec.experiments.analyze import AnalyzeTask
 
-    eta1, eta2 = network.eta1, network.eta2
-    if network.eta is not None:
-        checks.learning_rate(network.eta, "eta")
-        eta1 = network.eta if eta1 is None and network.layer != "second" else eta1
-        eta2 = network.eta if eta2 is None and network.layer != "first" else eta2
-    return AnalyzeTask(
-        activation=network.activation,
-        negative_slope=network.negative_slope,
-        width=network.width,
-        layer=network.layer,
-        second=network.second,
-        eta1=eta1,
-        eta2=eta2,
-        steps=0 if network.steps is None else checks.whole_number(network.steps, "steps", 1),
-        seed=seed,
-        method=network.method,
-    )
+    eta1, eta2 = training.eta1, training.eta2
+    if training.eta is not None:
+        checks.learning_rate(training.eta, "eta")
+        eta1 = training.eta if eta1 is None and network.layer != "second" else eta1
+        eta2 = training.eta if eta2 is None and network.layer != "first" else eta2
+    steps = 0 if training.steps is None else checks.whole_number(training.steps, "steps", 1)
+    return AnalyzeTask(eta1=eta1, eta2=eta2, steps=steps, seed=seed, **vars(network))
 
 
 def _dataset(options: DataOptions, seed: int):
@@ -232,9 +289,10 @@ def _refuse(options: DataOptions, *names: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ output
-def _folder_name(data: DataOptions, network: NetworkOptions, seed: int) -> str:
-    """Readable, and different for different settings: the same command writes to the same folder again."""
-    key = hashlib.sha256(repr((data, network, seed)).encode()).hexdigest()[:8]
+def _folder_name(options: tuple) -> str:
+    """Readable, and different for different settings (data, network, ...): the same command, the same folder."""
+    key = hashlib.sha256(repr(options).encode()).hexdigest()[:8]
+    data, network = options[:2]
     return f"{Path(data.data).stem}-{network.activation}-m{network.width}-{network.layer}-{key}"
 
 

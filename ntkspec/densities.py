@@ -99,8 +99,9 @@ class Density:
     def cumulative(self, x, *, failure_probability: float = 0.05):
         """(share, lower, upper) of the eigenvalues up to each x; each fails with the failure probability."""
         checks.probability(failure_probability, "failure_probability")
-        low, high = self._shares(np.atleast_1d(np.asarray(x, dtype=np.float64)))
-        return self._with_chance((low + high) / 2, low, high, failure_probability)
+        x = np.atleast_1d(np.asarray(x, dtype=np.float64))
+        low, high = self._shares(x)
+        return self._with_chance(self._middle(x), low, high, failure_probability)
 
     def histogram(self, edges=40, *, failure_probability: float = 0.05) -> Histogram:
         """Shares of the eigenvalues between edges; a number makes as many equal bins from lowest to highest."""
@@ -112,7 +113,7 @@ class Density:
             raise ValueError(f"edges={edges}, but at least two numbers that grow are needed")
         low, high = self._shares(edges)
         least, most = np.maximum(0, low[1:] - high[:-1]), np.maximum(0, high[1:] - low[:-1])
-        middle = np.diff((low + high) / 2).clip(least, most)
+        middle = np.diff(self._middle(edges).clip(low, high)).clip(least, most)
         mass, lower, upper = self._with_chance(middle, least, most, failure_probability)
         return Histogram(edges, mass, lower, upper, failure_probability)
 
@@ -154,12 +155,23 @@ class Density:
         )
         return np.where(x >= self.highest, 1.0, low), np.where(x < self.lowest, 0.0, high)
 
+    def _middle(self, x):
+        """The estimated share up to each x: half of a node's weight lies below it, and between nodes it grows."""
+        if self.values is not None:
+            return self._shares(x)[0]
+        shares = []
+        for alpha, beta in self._matrices():
+            nodes, weights = rule(alpha, beta[:-1])
+            at = np.concatenate([[min(self.lowest, nodes[0])], nodes, [max(self.highest, nodes[-1])]])
+            shares.append(np.interp(x, at, np.concatenate([[0.0], np.cumsum(weights) - weights / 2, [1.0]])))
+        return _pooled(shares, self.sizes)
+
     def _with_chance(self, share, low, high, failure_probability: float):
         if self.values is not None:
             return share, low, high
         law = self.n, self.probes, failure_probability / 2
         lower = np.array([_smallest_share(value, *law) for value in low])
-        upper = 1 - np.array([_smallest_share(1 - value, *law) for value in high])
+        upper = np.maximum(lower, 1 - np.array([_smallest_share(1 - value, *law) for value in high]))
         return share.clip(lower, upper), lower, upper
 
     def _truncation(self, width: float) -> float:

@@ -33,30 +33,39 @@ def effective_rank(operator, *, rtol: float = 1e-3, failure_probability: float =
     """
     operator = as_symmetric(operator)
     norm = spectral_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
+    return effective_rank_of(trace(operator), norm)
+
+
+def effective_rank_of(total: Estimate, norm: Estimate) -> Estimate:
+    """The effective rank from a trace and a spectral norm that are known."""
     _require_semidefinite(norm.evidence, "the effective rank")
-    total = trace(operator)
-    if not total.value > 0:
-        return Estimate(0.0, 0.0, 0.0, 0.0, norm.products, True, norm.plan, norm.evidence)
-    ends = total.lower / norm.upper, total.upper / norm.lower
-    return Estimate(
-        *(total.value / norm.value, *ends, failure_probability, norm.products + total.products),
-        *(norm.converged, norm.plan, norm.evidence),
-    )
+    value, lower, upper = _ratios(total, norm, 1)
+    rest = norm.failure_probability, norm.products + total.products, norm.converged, norm.plan, norm.evidence
+    return Estimate(value, lower, upper, *rest)
 
 
 def participation_ratio(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, seed=0) -> Estimate:
     r"""(tr K)² / \|K\|_F² of a positive semidefinite kernel, from 1 to n; rtol is that of the Frobenius norm."""
     operator = as_symmetric(operator)
-    total = trace(operator)
     norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
+    return participation_ratio_of(trace(operator), norm)
+
+
+def participation_ratio_of(total: Estimate, norm: Estimate) -> Estimate:
+    """The participation ratio from a trace and a Frobenius norm that are known."""
     if total.value < 0:
         raise ValueError(f"a participation ratio needs a positive semidefinite kernel; its trace is {total.value:.4g}")
-    ratio, low, high = (
-        (t / size) ** 2 if size > 0 else 0.0
-        for t, size in ((total.value, norm.value), (max(0.0, total.lower), norm.upper), (total.upper, norm.lower))
-    )
-    count = total.products + norm.products
-    return Estimate(ratio, low, high, norm.failure_probability, count, norm.converged, norm.plan, norm.evidence)
+    value, lower, upper = _ratios(total, norm, 2)
+    rest = norm.failure_probability, total.products + norm.products, norm.converged, norm.plan, norm.evidence
+    return Estimate(value, lower, upper, *rest)
+
+
+def _ratios(total: Estimate, size: Estimate, power: int):
+    """(value, lower, upper) of (total / size)^power; 0 for the zero kernel."""
+    if not total.value > 0:
+        return 0.0, 0.0, 0.0
+    parts = (total.value, size.value), (max(0.0, total.lower), size.upper), (total.upper, size.lower)
+    return tuple((one / other) ** power if other > 0 else math.inf for one, other in parts)
 
 
 def condition_number(

@@ -84,7 +84,8 @@ def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: 
     distance, error, loss = operator.distance, lanczos.error, lanczos.orthogonality_loss()
     slack = float(np.linalg.norm(residuals)) + distance
     smallest, largest = float(min([*theta[:1], *values])), float(max([*theta[-1:], *values]))
-    lowest, highest = min(bounds[0], smallest) - slack, max(bounds[1], largest) + slack
+    lowest, highest = float(min(bounds[0], smallest) - slack), float(max(bounds[1], largest) + slack)
+    lowest = max(lowest, -slack - error) if operator.semidefinite else lowest
     return Evidence(
         products=lanczos.products,
         block=lanczos.start.shape[1],

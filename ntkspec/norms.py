@@ -70,7 +70,7 @@ def spectral_norm(
     slack = evidence.rounding + float(np.linalg.norm(residuals))
     lower = max(0.0, (value - slack) / (1 + evidence.orthogonality_loss) - evidence.stored)
     upper = max(-evidence.lowest, evidence.highest)
-    closed = upper - lower <= rtol * upper
+    closed = bool(upper - lower <= rtol * upper)
     return Estimate(value, lower, upper, failure_probability, lanczos.products, closed, plan, evidence)
 
 

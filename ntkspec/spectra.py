@@ -17,7 +17,7 @@ from ntkspec.storage import recorded
 # Up to this size the dense eigenproblem is solved: it takes some 50 ms and finds everything.
 DENSE_SIZE = 600
 WHICH = ("LM", "LA", "SA", "BE")
-# What is left out is bounded to this part of the norm.
+# What is left out is bounded to this part of its norm.
 RESOLUTION = 1e-3
 # The basis holds this many vectors, or six for each pair, before it is restarted.
 LEAST_BASIS, PER_PAIR = 256, 6
@@ -238,8 +238,8 @@ class _Search:
         """What the proof is to exclude; None where a Ritz value shows that something was missed."""
         if len(self._beyond(theta)):
             return None
-        low, high, _ = self._ends(theta)
-        room = RESOLUTION * max(abs(self.values).max(), abs(theta).max())
+        low, high, tolerance = self._ends(theta)
+        room = max(RESOLUTION * float(abs(theta).max()), tolerance)
         return min(low, theta[0] - room), max(high, theta[-1] + room)
 
     def _beyond(self, theta):
@@ -255,6 +255,8 @@ class _Search:
         evidence = collect(lanczos, bounds, self.chance.probability, found)
         slack = coupling + evidence.stored
         others = min([bounds[0], *rest]) - slack, max([bounds[1], *rest]) + slack
+        if lanczos.operator.semidefinite and outcome is not None:
+            others = max(others[0], evidence.lowest), others[1]
         low, high = self.wanted.ends(values)
         missed = max(low - others[0], others[1] - high)
         allowed = 1.1 * RESOLUTION * max(abs(values).max(), lanczos.scale) + 4 * lanczos.error

@@ -17,6 +17,7 @@ from ntkspec.dynamics import Trajectory, UnstableRateWarning, largest_stable_rat
 from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate, Evidence
 from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
+from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import ntk, weighted_linear_kernel
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import TwoLayer
@@ -159,7 +160,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     task = _with_steps(task, dataset)
     _check_dataset(dataset)
     _check_memory(task, dataset)
-    act, stages = task_activation(task), _Stages(report)
+    act, stages = task_activation(task), Stages(report)
     data = stages("data", summarize, dataset.X)
     net = TwoLayer.symmetric(
         dataset.X.shape[1], task.width, act, seed=task.seed, second=task.second, dtype=dataset.X.dtype.type
@@ -195,21 +196,6 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         weights={"W_initial": net.W, "v_initial": net.v, "W": trained.W, "v": trained.v},
         timings=stages.seconds,
     )
-
-
-class _Stages:
-    """Runs the stages of an analysis, announces each and keeps its seconds."""
-
-    def __init__(self, report):
-        self.report, self.seconds = report, {}
-
-    def __call__(self, name, function, *arguments, **options):
-        self.report(name)
-        start = time.perf_counter()
-        try:
-            return function(*arguments, **options)
-        finally:
-            self.seconds[name.split(" (")[0]] = time.perf_counter() - start
 
 
 def _check_dataset(dataset: Dataset) -> None:

@@ -1,15 +1,14 @@
 """An analysis as lines of text for a terminal."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
 from ntkspec.evidence import Estimate
 from ntkspec.experiments.analyze import Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
+from ntkspec.reporting.rows import WIDTH, interval, rows, titled
 
-_WIDTH = 34
 _SHOWN_STEPS = 12
 
 
@@ -25,11 +24,7 @@ def report(analysis: Analysis) -> str:
         "Network against its NTK at initialization": _agreement(analysis, "network-ntk"),
         "Verdict": [f"- {sentence}" for sentence in verdict(analysis)],
     }
-    return "\n\n".join("\n".join([title, "-" * len(title), *lines]) for title, lines in sections.items())
-
-
-def _rows(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    return [f"  {name:<{_WIDTH}} {value}" for name, value in pairs]
+    return titled(sections)
 
 
 def _title(analysis) -> str:
@@ -60,12 +55,12 @@ def _setting(analysis) -> list[str]:
     prediction = analysis.trajectories["ntk"]
     pairs += [("NTK prediction", f"{prediction.method}, truncation error {prediction.error.max():.1e}")]
     pairs += [(name, str(value)) for name, value in analysis.dataset["meta"].items() if name in ("labels", "source")]
-    return _rows(pairs)
+    return rows(pairs)
 
 
 def _data(analysis) -> list[str]:
     data = analysis.data
-    return _rows(
+    return rows(
         [
             ("||mean x|| / sqrt d", f"{data.mean_size:.4g}   (assumed 0)"),
             ("Tr[Sigma] / d", f"{data.trace_over_d:.4g}   (assumed 1)"),
@@ -84,7 +79,7 @@ def _data(analysis) -> list[str]:
 def _activation(analysis) -> list[str]:
     constants = analysis.constants
     case = {"smooth": "case (i), smooth", "piecewise linear": "case (ii), piecewise linear"}
-    return _rows(
+    return rows(
         [
             ("Assumption 3.2", case.get(analysis.assumption, analysis.assumption)),
             ("zeta, nu", f"{constants.zeta:.12g}, {analysis.nu:.12g}"),
@@ -104,11 +99,11 @@ def _kernel(analysis) -> list[str]:
     def relative(value, whole):
         return f"   = {value / whole:.4g} of Theta^lin" if whole else ""
 
-    return _rows(
+    return rows(
         [
-            ("||Theta||", _interval(kernel.theta)),
-            ("||Theta^lin||", _interval(kernel.theta_lin)),
-            ("||Theta - Theta^lin||", _interval(kernel.gap) + relative(float(kernel.gap), size)),
+            ("||Theta||", interval(kernel.theta)),
+            ("||Theta^lin||", interval(kernel.theta_lin)),
+            ("||Theta - Theta^lin||", interval(kernel.gap) + relative(float(kernel.gap), size)),
             (
                 "||Theta - Theta^lin||_F",
                 f"{float(kernel.gap_frobenius):.6g} (exact)" + relative(float(kernel.gap_frobenius), frobenius),
@@ -117,11 +112,6 @@ def _kernel(analysis) -> list[str]:
             ("largest stable learning rate", f"{kernel.largest_stable_rate:.5g}   (2 n / ||Theta||)"),
         ]
     )
-
-
-def _interval(estimate: Estimate) -> str:
-    state = "" if estimate.converged else ", not closed"
-    return f"{estimate.value:.6g} in [{estimate.lower:.6g}, {estimate.upper:.6g}]{state}"
 
 
 def _products(estimate: Estimate) -> str:
@@ -152,11 +142,11 @@ def _agreement(analysis, pair: str) -> list[str]:
     """The largest difference, then a row for each threshold: steps of agreement by either measure."""
     lines = []
     for part, comparison in analysis.comparisons[pair].items():
-        lines += _rows([(f"{part}: largest mean sq. difference", _largest(analysis, comparison))])
+        lines += rows([(f"{part}: largest mean sq. difference", _largest(analysis, comparison))])
         for own, to_labels in zip(comparison.agreement, comparison.agreement_to_labels, strict=True):
             ranges = f"{describe(to_labels):<32} {describe(own)}"
-            lines += _rows([(f"{part}: relative difference < {own.threshold:.0%}", ranges)])
-    return [f"  {'':<{_WIDTH}} {'relative to the mean of y^2':<32} relative to the second's own mean square", *lines]
+            lines += rows([(f"{part}: relative difference < {own.threshold:.0%}", ranges)])
+    return [f"  {'':<{WIDTH}} {'relative to the mean of y^2':<32} relative to the second's own mean square", *lines]
 
 
 def _largest(analysis, comparison: Comparison) -> str:

@@ -1,0 +1,93 @@
+"""The spectrum of a kernel as lines of text for a terminal."""
+
+import math
+
+import numpy as np
+
+from ntkspec.experiments.spectrum import KernelSpectrum
+from ntkspec.reporting.rows import interval, rows, titled
+
+NAMES = {"theta": "Theta", "linear": "Theta^lin", "gap": "Theta - Theta^lin"}
+_SHOWN_PAIRS, _SHOWN_SHARES = 12, (0.5, 0.9, 0.99)
+
+
+def spectrum_report(record: KernelSpectrum) -> str:
+    """The whole report."""
+    task, data = record.task, record.dataset
+    name = NAMES[task.kernel]
+    return titled(
+        {
+            f"{data['name']}: n = {data['n']}, d = {data['d']}": _setting(record),
+            f"Size of {name}": _size(record),
+            f"Leading eigenpairs of {name}": _pairs(record),
+            "Labels": _labels(record),
+            f"Density of {name}": _density(record),
+            "What this rests on": [f"  {line}" for line in str(record.norm.evidence).splitlines()],
+        }
+    )
+
+
+def _setting(record) -> list[str]:
+    task = record.task
+    network = f"two layers, {task.activation}, width {task.width}, equation (3), v {task.second}, seed {task.seed}"
+    return rows([("network", network), ("layer", task.layer), ("products", str(record.plan))])
+
+
+def _size(record) -> list[str]:
+    pairs = [("spectral norm", interval(record.norm))]
+    exact = " (exact)" if record.frobenius.failure_probability == 0 else ""
+    pairs += [("Frobenius norm", f"{record.frobenius.value:.6g}{exact}" if exact else interval(record.frobenius))]
+    for label, estimate in (
+        ("trace", record.trace),
+        ("effective rank, trace / norm", record.effective_rank),
+        ("participation ratio", record.participation_ratio),
+    ):
+        if estimate is not None:
+            pairs.append((label, interval(estimate)))
+    return rows(pairs)
+
+
+def _pairs(record) -> list[str]:
+    leading = record.leading
+    head = f"  {'eigenvalue':>14}{'residual':>12}{'multiplicity':>14}{'label energy':>14}"
+    columns = zip(leading.values, leading.residuals, leading.multiplicities, record.energies, strict=True)
+    shown = list(columns)[:_SHOWN_PAIRS]
+    lines = [f"  {value:>14.6g}{residual:>12.1e}{count:>14}{energy:>14.4g}" for value, residual, count, energy in shown]
+    low, high = leading.others
+    rest = f"all others between {low:.6g} and {high:.6g}" if low <= high else "these are all eigenvalues"
+    return [head, *lines, f"  ({len(leading.values)} pairs; {rest})"]
+
+
+def _labels(record) -> list[str]:
+    pairs = [
+        ("kernel-target alignment", interval(record.alignment)),
+        (f"energy in {len(record.energies)} leading vectors", f"{record.energies.sum():.4g} of |y|^2"),
+    ]
+    if record.angles is not None:
+        degrees, error = np.degrees(record.angles.angles), math.degrees(record.angles.error)
+        state = f"+- {error:.2g}" if error < 90 else "not determined: the last value cannot be told from the next"
+        other = NAMES["linear" if record.task.kernel == "theta" else "theta"]
+        pairs.append((f"angles to those of {other}", f"{degrees.min():.3g} to {degrees.max():.3g} degrees, {state}"))
+    return rows(pairs)
+
+
+def _density(record) -> list[str]:
+    density = record.density
+    if density.values is not None:
+        return rows(
+            (f"{q:.0%} of the eigenvalues", f"up to {np.quantile(density.values, q):.5g}") for q in _SHOWN_SHARES
+        )
+    how = f"{density.probes} probes of {density.lengths.max()} steps, {density.products} products"
+    grid = np.geomspace(1e-9, 1, 400) * max(abs(density.lowest), abs(density.highest))
+    grid = np.concatenate([-grid[::-1], grid])
+    grid = grid[(grid >= density.lowest) & (grid <= density.highest)]
+    _, lower, upper = density.cumulative(grid)
+    lines = [("measured with", how)]
+    for q in _SHOWN_SHARES:
+        first, last = _first(grid, upper >= q), _first(grid, lower >= q)
+        lines.append((f"{q:.0%} of the eigenvalues", f"up to a value between {first:.4g} and {last:.4g}"))
+    return rows(lines)
+
+
+def _first(grid, reached) -> float:
+    return float(grid[np.argmax(reached)]) if reached.any() else math.inf
