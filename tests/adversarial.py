@@ -30,6 +30,9 @@ SPECTRA = {
     "geometric": lambda n: 0.7 ** np.arange(n),
     "slow geometric": lambda n: 0.98 ** np.arange(n),
     "outlier": lambda n: np.r_[1 + 1e-6, np.linspace(-1, 1, n - 1)],
+    # After few products only the overlap of the random start decides whether a bound holds.
+    "outlier and four clusters": lambda n: np.r_[1.0, np.resize([0.9, 0.5, 0.2, -0.3], n - 1)],
+    "outlier and four others": lambda n: np.r_[1.0, np.resize([0.98, 0.1, -0.5, -0.9], n - 1)],
     "semicircle": lambda n: np.cos(np.linspace(0, np.pi, n)),
     "Marchenko-Pastur": _marchenko_pastur,
     "kernel-like": _kernel_like,

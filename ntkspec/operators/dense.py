@@ -49,7 +49,7 @@ class Dense(KernelOperator):
         """The sum of squares, and |A - Aᵀ|_F (infinite where A is not square); refuses NaN and infinity."""
         if self.shape[0] == self.shape[1]:
             look = partial(self.engine.squares_and_defect, self.matrix)
-            parts = self.engine.run(lambda share: look(*share), self._shares(512))
+            parts = self.engine.run(lambda share: look(*share), self._shares(128))
             squares, defect = (math.fsum(part) for part in zip(*parts, strict=True))
         else:
             squares, defect = float(self.engine.sum_of_squares(self.matrix)), math.inf
