@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import kernel_gap, large, prediction, startup, training
+from benchmarks import kernel_gap, large, prediction, spectra, startup, training
 from benchmarks.common import Result, made_with, rates, run
 
 
@@ -18,11 +18,13 @@ def main() -> None:
     options = parser.parse_args()
     found: dict = {"cases": []}
     print(f"{'case':<56}{'ntkspec':>10}  {'peer':<22}{'time':>10}{'ratio':>8}{'of floor':>10}")
-    for module in (kernel_gap, training, prediction):
+    for module in (kernel_gap, spectra, training, prediction):
         for case in module.cases(options.quick):
             found["cases"].append(run(case, repeats=1 if options.quick else 5))
             print("\n".join(_lines(found["cases"][-1])), flush=True)
     if not options.quick:
+        found["products at n=4096"] = spectra.products_at_4096()
+        print(f"products until the interval closes, n=4096, five seeds: {found['products at n=4096']}")
         found["startup"] = dict(zip(("cold", "warm"), startup.cold_and_warm(), strict=True))
         print("ntkspec analyze, n=500: {cold:.2f} s with a cold cache of compiled loops, {warm:.2f} s warm".format(
             **found["startup"]

@@ -31,7 +31,7 @@ def cases(quick: bool):
     yield _matrix(*sizes)
     yield _bit_gram(*((600, 700) if quick else (4096, 4096)))
     for name in ("relu", "erf"):
-        yield _product(name, *((3000, 32, 128) if quick else (200_000, 256, 1024)))
+        yield _product(name, *((3000, 64, 128) if quick else (200_000, 256, 1024)))
     if importlib.util.find_spec("torch"):
         yield _rows(*((600, 32, 128, 64) if quick else (4096, 128, 2048, 512)))
 
@@ -156,9 +156,8 @@ def _bit_gram(n, m) -> Case:
 
 
 def _product(name, n, d, m) -> Case:
-    """A network with m different neurons: nothing is halved."""
-    X = np.random.default_rng(1).standard_normal((n, d), dtype=np.float32)
-    net = ns.TwoLayer.random(d, m, name, dtype=np.float32)
+    """A network with m different neurons: nothing is halved. Inputs are exact, so that all agree on their signs."""
+    X, net = _exact_inputs(name, n, d, m)
     u = np.random.default_rng(2).standard_normal(n).astype(np.float32)
     theta, G = ns.ntk(net, X, layer="first"), np.ones((m, d), np.float32)
     D = net.activation.derivative(X @ net.W.T / np.float32(math.sqrt(d)))
@@ -178,6 +177,17 @@ def _product(name, n, d, m) -> Case:
         floor=Work(flops=4.0 * n * d * m),
         dtype="float32",
     )
+
+
+def _exact_inputs(name, n, d, m):
+    """Points and a network whose X Wᵀ / sqrt d float32 holds exactly, in any order of sums, and none is 0.
+
+    d is a power of four.
+    """
+    rng = np.random.default_rng(1)
+    X, W = (np.round(4 * rng.standard_normal(shape)).astype(np.float32) / 4 for shape in ((n, d), (m, d)))
+    X[:, 0], W[:, 0] = 1, (2 * rng.integers(-32, 32, m) + 1) / np.float32(64)
+    return X, ns.TwoLayer(W, rng.choice([-1, 1], m).astype(np.float32), name)
 
 
 def _two_products(D, X, G) -> float:

@@ -128,13 +128,13 @@ def prove(lanczos: Lanczos, aim: Callable, chance: Chance, bar) -> Outcome:
     for block in BLOCKS:
         probability, seed = chance.attempt()
         lanczos.begin(random_start(lanczos.operator, seed, block))
-        reason = _exclude(lanczos, aim, probability, bar)
-        if reason != "hidden":
-            break
-    return Outcome(reason) if reason == "stopped" else Outcome(reason, *spectrum_bounds(lanczos, probability))
+        outcome = _exclude(lanczos, aim, probability, bar)
+        if outcome.reason != "hidden":
+            return outcome
+    return Outcome("hidden", *spectrum_bounds(lanczos, probability))
 
 
-def _exclude(lanczos: Lanczos, aim: Callable, failure_probability: float, bar) -> str:
+def _exclude(lanczos: Lanczos, aim: Callable, failure_probability: float, bar) -> Outcome:
     """Extend a run from a random block until it excludes what it should, or cannot."""
     level, slacks, steps = _level(lanczos, failure_probability), {}, 4
     most = fitting_basis(lanczos, LARGEST_BASIS)
@@ -145,20 +145,20 @@ def _exclude(lanczos: Lanczos, aim: Callable, failure_probability: float, bar) -
         theta = np.linalg.eigvalsh(lanczos.T)
         ends = aim(theta)
         if ends is None:
-            return "stopped"
+            return Outcome("stopped")
         bounds = [overlap_bounds(lanczos, end) for end in ends if math.isfinite(end)]
         slack = min((_log_ratio(level, math.hypot(*both)) for both in bounds), default=0.0)
         slacks[lanczos.products] = slack
         if slack >= 0 or lanczos.exhausted or lanczos.size >= most:
             lowest, highest = spectrum_bounds(lanczos, failure_probability)
             if lowest >= ends[0] and highest <= ends[1]:
-                return "excluded"
+                return Outcome("excluded", lowest, highest)
             if lanczos.complete or lanczos.size >= most:
-                return "full"
+                return Outcome("full", lowest, highest)
             if lanczos.exhausted:
-                return "hidden"
+                return Outcome("hidden")
         elif _hidden(lanczos, (ends[0] - theta[0], ends[1] - theta[-1]), level):
-            return "hidden"
+            return Outcome("hidden")
         expected = forecast(slacks) or 0
         bar.total = expected or bar.total
         left = max(0, expected - lanczos.products) // (2 * max(1, lanczos.frontier))

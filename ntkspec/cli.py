@@ -130,7 +130,7 @@ def analyze(
     from ntkspec.experiments.analyze import analyze as run
     from ntkspec.experiments.analyze import check_task
     from ntkspec.plotting.analysis import save_figures
-    from ntkspec.reporting import report
+    from ntkspec.reporting.analysis import report
 
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
     task = _task(network, training, seed)
@@ -172,7 +172,7 @@ def spectrum(
     """
     from ntkspec.experiments.spectrum import SpectrumTask, check_task, measure
     from ntkspec.plotting.spectrum import save_figures
-    from ntkspec.reporting import spectrum_report
+    from ntkspec.reporting.spectrum import spectrum_report
 
     data, network = data or DataOptions(), network or KernelOptions()
     task = SpectrumTask(kernel=kernel, pairs=pairs, probes=probes, steps=steps, seed=seed, **vars(network))

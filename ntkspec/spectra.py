@@ -254,7 +254,7 @@ class _Search:
         bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)
         evidence = collect(lanczos, bounds, self.chance.probability, found)
         slack = coupling + evidence.stored
-        others = min([bounds[0], *rest]) - slack, max([bounds[1], *rest]) + slack
+        others = float(min([bounds[0], *rest]) - slack), float(max([bounds[1], *rest]) + slack)
         if lanczos.operator.semidefinite and outcome is not None:
             others = max(others[0], evidence.lowest), others[1]
         low, high = self.wanted.ends(values)

@@ -12,7 +12,7 @@ from ntkspec.experiments.analyze import AnalyzeTask, analyze, record_steps
 from ntkspec.experiments.verdict import verdict
 from ntkspec.kernels import weighted_linear_kernel
 from ntkspec.operators import Gram
-from ntkspec.reporting import report
+from ntkspec.reporting.analysis import report
 
 SMALL = AnalyzeTask(width=32, steps=40)
 

@@ -14,7 +14,7 @@ from ntkspec import cli, datasets, storage
 from ntkspec.experiments import analyze as analysis_module
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
 from ntkspec.plotting import analysis as plotting
-from ntkspec.reporting import report
+from ntkspec.reporting.analysis import report
 
 SMALL = {"--n": "200", "--d": "8", "--n-test": "50", "--width": "16", "--steps": "20"}
 FROM_FILE = {"--width": "16", "--steps": "20"}

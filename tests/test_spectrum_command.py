@@ -12,7 +12,7 @@ import ntkspec as ns
 from ntkspec import cli, densities, storage
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure
 from ntkspec.plotting import spectrum as plotting
-from ntkspec.reporting import spectrum_report
+from ntkspec.reporting.spectrum import spectrum_report
 
 TASK = SpectrumTask(width=40, pairs=6, probes=4, steps=30)
 

@@ -229,7 +229,7 @@ def _compare(block, mirror, sums):
     height, width = block.shape[0] // 8 * 8, block.shape[1] // 8 * 8
     for i in range(0, height, 8):
         for j in range(0, width, 8):
-            _compare_square(block, mirror, i, j, sums)
+            _compare_square(block, mirror, i, j, sums)  # type: ignore[call-arg]
     for i in range(block.shape[0]):
         for j in range(0 if i >= height else width, block.shape[1]):
             one, other = xp.float64(block[i, j]), xp.float64(mirror[j, i])

@@ -12,7 +12,7 @@ from ntkspec.operators.work import Work
 # The loop of a product takes rows and columns of a tile by eights.
 _MULTIPLE = 8
 # Rows from which the rounding of a float32 matrix is estimated.
-SAMPLED_ROWS = 16
+SAMPLED_ROWS = 8
 # Bytes from which a product is worth the time to wake the other workers.
 SHARED_FROM = 2**21
 
