@@ -10,8 +10,8 @@ from ntkspec.operators.work import Work
 
 # A product keeps an (m, d) matrix for each vector on each worker: at most this many vectors go together.
 VECTORS_AT_ONCE = 8
-# Numbers of the row blocks that each worker multiplies: where gemm reaches its rate.
-NUMBERS_AT_ONCE = 2**21
+# Numbers of the row blocks that each worker multiplies: gemm reaches its rate, and float64 copies stay in the cache.
+NUMBERS_AT_ONCE = 2**19
 # How often a product moves each number of D, X and the products with X: they are read, packed by gemm, read again.
 MOVES = 3
 
