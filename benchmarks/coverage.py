@@ -71,8 +71,8 @@ def _count(counts, names, problem, setting) -> None:
     misses = defaultdict(int)
     for seed in range(seeds):
         norm = ns.spectral_norm(operator, rtol=rtol, failure_probability=probability, seed=seed, method="factored")
-        misses["spectral norm"] += norm.upper < abs(exact).max() - tolerance
-        misses["lower end"] += norm.lower > abs(exact).max() + tolerance
+        misses["spectral norm"] += int(norm.upper < abs(exact).max() - tolerance)
+        misses["lower end"] += int(norm.lower > abs(exact).max() + tolerance)
         if seed % 4 == 0:
             k = min(3, len(exact))
             pairs = ns.eigsh(operator, k, which="LA", failure_probability=probability, seed=seed, method="factored")
