@@ -8,7 +8,7 @@ from ntkspec.operators import KernelOperator
 from ntkspec.operators.base import HALF_ULP
 
 # Numbers of a basis from which an orthogonalization is worth the time to wake the other workers.
-SHARED_FROM = 2**18
+SHARED_FROM = 2**19
 # Relative size of <q, K p> - <K q, p> from which an operator is refused, where its own rounding does not explain it.
 ASYMMETRY = 1e-8
 

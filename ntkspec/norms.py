@@ -2,12 +2,13 @@
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 
 from ntkspec import checks, planning, progress
 from ntkspec.certificates import Chance, prove
-from ntkspec.evidence import Estimate, collect
+from ntkspec.evidence import Estimate, Evidence, collect
 from ntkspec.lanczos import Lanczos
 from ntkspec.operators import Work, as_symmetric, wrap
 from ntkspec.planning import Plan
@@ -17,8 +18,8 @@ from ntkspec.traces import attempts, deflated, stochastic_is_sooner
 
 # What the forecast assumes: 22 to 160 products were seen on differences of kernels.
 EXPECTED_PRODUCTS = 60
-# Where the basis is full, so many outer eigenpairs are locked at once, and so often.
-PAIRS_AT_ONCE, MOST_ROUNDS = 16, 4
+# Where the basis is full, so many outer eigenpairs are locked at once, after at most so many restarts, and so often.
+PAIRS_AT_ONCE, DEFLATION_RESTARTS, MOST_ROUNDS = 16, 8, 4
 
 
 def spectral_norm(
@@ -41,8 +42,8 @@ def spectral_norm(
     the factors) or None for the sooner one that fits (:func:`ntkspec.plan`); the result's ``plan`` says which, with
     the forecast. Products are done with blocks of two float64 vectors, with four or eight where they are inaccurate.
     Cost: products until the interval closes, and a basis of at most 512 vectors of 8 n bytes. Where that is full, outer
-    eigenpairs are computed with restarts and locked, and a new basis proves what is left, up to four times; then the
-    interval stays open (``converged``).
+    eigenpairs are computed with restarts and locked, and a new basis proves what is left; where they do not converge
+    soon the interval stays open (``converged``).
     checkpoint : a file that keeps the products, 8 n bytes each: the same call goes on after an interruption, bit by bit
     as if there had been none (:func:`ntkspec.storage.recorded`).
     Raises ValueError for a kernel that is not symmetric or gives NaN, and for a matrix that does not fit.
@@ -51,27 +52,47 @@ def spectral_norm(
     checks.probability(failure_probability, "failure_probability")
     if not rtol > 0:
         raise ValueError(f"{rtol=}, but the relative width of an interval is a number > 0, such as 1e-3")
-    n = operator.shape[0]
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
     with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
-        lanczos, chance, rounds = Lanczos(operator), Chance(failure_probability, seed), 0
-        values, residuals = np.zeros(0), np.zeros(0)
+        lanczos, chance = Lanczos(operator), Chance(failure_probability, seed)
         outcome = prove(lanczos, _aim(operator.distance, rtol), chance, bar)
-        while outcome.reason == "full" and lanczos.locked < n and rounds < MOST_ROUNDS:
-            outer = Wanted(PAIRS_AT_ONCE, "LM", 0.01 * rtol)
-            more, of_more, _ = converge(lanczos, outer, outer.choose, bar)
-            values, residuals = np.append(values, more), np.append(residuals, of_more)
-            distance = operator.distance + float(np.linalg.norm(residuals))
-            outcome = prove(lanczos, _aim(distance, rtol, values), chance, bar)
-            rounds += 1
-        evidence = collect(lanczos, (outcome.lowest, outcome.highest), failure_probability, (values, residuals))
+        norm = _norm(collect(lanczos, (outcome.lowest, outcome.highest), failure_probability), rtol, plan)
+        if outcome.reason == "full" and not lanczos.complete:
+            norm = _deflated(lanczos, norm, chance, (rtol, bar))
+    return replace(norm, products=lanczos.products)
+
+
+def _norm(evidence: Evidence, rtol: float, plan: Plan | None, residuals=()) -> Estimate:
+    """The norm from what is known of the extreme eigenvalues; residuals are those of locked vectors."""
     value = max(abs(evidence.smallest), abs(evidence.largest))
     slack = evidence.rounding + float(np.linalg.norm(residuals))
     lower = max(0.0, (value - slack) / (1 + evidence.orthogonality_loss) - evidence.stored)
     upper = max(-evidence.lowest, evidence.highest)
     closed = bool(upper - lower <= rtol * upper)
-    return Estimate(value, lower, upper, failure_probability, lanczos.products, closed, plan, evidence)
+    return Estimate(value, lower, upper, evidence.failure_probability, evidence.products, closed, plan, evidence)
+
+
+def _deflated(lanczos: Lanczos, norm: Estimate, chance: Chance, how: tuple) -> Estimate:
+    """A narrower interval where the basis was full: outer pairs are locked, and a new basis proves what is left.
+
+    It is given up where those pairs do not converge soon: their neighbours are too close for any basis that fits.
+    """
+    (rtol, bar), values, residuals = how, np.zeros(0), np.zeros(0)
+    outer = Wanted(PAIRS_AT_ONCE, "LM", 0.01 * rtol)
+    for _ in range(MOST_ROUNDS):
+        more, of_more, settled = converge(lanczos, outer, outer.choose, bar, most_restarts=DEFLATION_RESTARTS)
+        if not settled or lanczos.locked == lanczos.basis.shape[1]:
+            break
+        values, residuals = np.append(values, more), np.append(residuals, of_more)
+        distance = lanczos.operator.distance + float(np.linalg.norm(residuals))
+        outcome = prove(lanczos, _aim(distance, rtol, values), chance, bar)
+        bounds = outcome.lowest, outcome.highest
+        evidence = collect(lanczos, bounds, chance.probability, (values, residuals))
+        norm = min(norm, _norm(evidence, rtol, norm.plan, residuals), key=lambda one: one.upper - one.lower)
+        if outcome.reason != "full":
+            break
+    return norm
 
 
 def _aim(distance: float, rtol: float, locked=()):

@@ -170,12 +170,12 @@ def _multiplicities(values, errors):
     return counts
 
 
-def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar):
+def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar, *, most_restarts: int | None = None):
     """Extend and restart until the chosen Ritz pairs have small residuals, and lock them.
 
     choose : from Ritz values to indices. Returns (values, residuals, whether they are small enough).
     """
-    restarts, block = 0, max(1, lanczos.frontier)
+    restarts, block, limit = 0, max(1, lanczos.frontier), MOST_RESTARTS if most_restarts is None else most_restarts
     most = max(fitting_basis(lanczos, max(LEAST_BASIS, PER_PAIR * wanted.k)), 2 * wanted.k + 4 * block)
     while True:
         before = lanczos.products
@@ -186,7 +186,7 @@ def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar):
         residuals = lanczos.residuals(S[:, chosen]) + lanczos.error
         small = residuals <= np.maximum(wanted.rtol * abs(theta[chosen]), 4 * lanczos.error)
         settled = lanczos.exhausted or (bool(small.all()) and len(theta) > len(chosen))
-        if settled or restarts == MOST_RESTARTS:
+        if settled or restarts == limit:
             lanczos.lock(S[:, chosen])
             return theta[chosen], residuals, settled
         if lanczos.size + lanczos.frontier > most:

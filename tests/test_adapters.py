@@ -154,7 +154,14 @@ def test_any_memory_layout_is_taken(layout):
     given = {"fortran": np.asfortranarray(A), "strided": wide[::2, ::2], "read-only": A.copy()}[layout]
     given.setflags(write=False)
     V = rng.standard_normal((60, 3))
-    assert Dense(given) @ V == pytest.approx(A @ V, abs=1e-12)
+    operator = Dense(given)
+    assert operator @ V == pytest.approx(A @ V, abs=1e-12)
+    assert operator.squares == pytest.approx((A**2).sum(), rel=1e-13)
+    assert operator.symmetric
+    skew = np.copy(wide)
+    skew[2, 4] += 1
+    assert Dense(skew[::2, ::2], symmetric=False).defect == pytest.approx(2**0.5)
+    assert Dense(np.asfortranarray(skew[::2, ::2]), symmetric=False).defect == pytest.approx(2**0.5)
 
 
 def test_the_error_of_products_is_relative_to_the_largest():

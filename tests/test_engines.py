@@ -190,3 +190,39 @@ def test_loops_are_compiled_where_no_cache_can_be_written(monkeypatch):
 
     monkeypatch.setattr(compiling.numba, "njit", refuse)
     assert compiling.compiled(lambda x: x + 1)(2) == 3
+
+
+@pytest.mark.parametrize(("entries", "vectors"), [("f", "f"), ("f", "d"), ("d", "d")])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("side", [8, 24])
+def test_tiles_of_a_triangle_are_multiplied_on_both_sides(entries, vectors, count, side):
+    """Against the whole matrix, from any tile to any other; padding with zeros changes nothing."""
+    rng = np.random.default_rng(side)
+    whole = rng.standard_normal((3 * side, 3 * side))
+    whole = (whole + whole.T).astype(entries)
+    places = [(i, j) for i in range(3) for j in range(i + 1)]
+    blocks = np.array([whole[i * side : (i + 1) * side, j * side : (j + 1) * side] for i, j in places])
+    V = rng.standard_normal((count, 3 * side)).astype(vectors)
+    exact = V.astype(float) @ whole.astype(float)
+    out = np.zeros_like(V)
+    for first, last in ((0, 2), (2, 2), (2, 5), (5, 6)):
+        cpu.triangle_product(blocks, first, last, V, out)
+    assert out.dtype == vectors
+    assert np.abs(out - exact).max() <= 40 * side * np.finfo(vectors).eps
+    again = np.zeros_like(V)
+    for first, last in ((0, 64), (64, 3 * side)):
+        cpu.symmetric_product(whole, first, min(last, 3 * side), V, again)
+    assert np.abs(again - exact).max() <= 40 * side * np.finfo(vectors).eps
+
+
+@pytest.mark.parametrize("n", [1, 5, 8, 64, 129, 300])
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_a_matrix_is_compared_with_its_mirror(n, dtype):
+    matrix = np.random.default_rng(n).standard_normal((2 * n, 2 * n)).astype(dtype)[::2, n:]
+    exact, cut = matrix.astype(float), n // 128 * 128
+    parts = [cpu.squares_and_defect(matrix, first, last) for first, last in ((0, cut), (cut, n))]
+    squares, defect = (sum(part) for part in zip(*parts, strict=True))
+    assert squares == pytest.approx((exact**2).sum(), rel=1e-12)
+    assert defect == pytest.approx(((exact - exact.T) ** 2).sum(), rel=1e-12)
+    matrix[n // 2, 0] = np.nan
+    assert np.isnan(cpu.squares_and_defect(matrix, 0, n)[0])

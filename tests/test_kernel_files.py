@@ -40,6 +40,19 @@ def test_a_kernel_on_disk_is_the_kernel(tmp_path, n, dtype):
         assert file["blocks"].shape == Triangle.layout(n)
 
 
+def test_what_is_known_of_a_kernel_stays_known_on_disk(tmp_path):
+    gap = kernel(dtype=np.float32)
+    theta = ns.ntk(ns.TwoLayer.symmetric(6, 20, "erf"), np.ones((20, 6)))
+    for operator, semidefinite in ((gap, False), (theta, True)):
+        stored = ns.save_kernel(operator, tmp_path / "kernel.h5")
+        assert stored.distance == form(operator).distance > 0
+        assert stored.semidefinite == semidefinite
+    with h5py.File(tmp_path / "kernel.h5", "r+") as file:
+        del file.attrs["distance"], file.attrs["semidefinite"]
+    old = ns.load_kernel(tmp_path / "kernel.h5")
+    assert (old.distance, old.semidefinite) == (0.0, False)
+
+
 def test_an_interrupted_file_is_finished_and_nothing_is_formed_twice(tmp_path, monkeypatch):
     gap, path, formed = kernel(), tmp_path / "gap.h5", []
     real = type(gap).accumulate

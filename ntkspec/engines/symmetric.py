@@ -168,8 +168,8 @@ _STRIP, _LENGTH = 64, 4096
 def symmetric_product(matrix, first, last, vectors, out):
     """Add to ``out`` the products of the rows first, ..., last - 1 of a lower triangle, and of their mirrors.
 
-    matrix : (n, n), of which the lower triangle and squares of 64 rows on the diagonal are read; first is a multiple of
-    64. vectors, out : (k, n), float64, or the dtype of the matrix.
+    matrix : (n, n), each row in one piece, of which the lower triangle and squares of 64 rows on the diagonal are read;
+    first is a multiple of 64. vectors, out : (k, n), float64, or the dtype of the matrix.
     """
     for row in range(first, last, _STRIP):
         end = min(row + _STRIP, last)
@@ -239,7 +239,10 @@ def _compare(block, mirror, sums):
 
 @compiled
 def squares_and_defect(matrix, first, last):
-    """(sum of a_ij², sum of (a_ij - a_ji)²) over rows first, ..., last - 1 of a lower triangle and their mirrors."""
+    """(sum of a_ij², sum of (a_ij - a_ji)²) over rows first, ..., last - 1 of a lower triangle and their mirrors.
+
+    matrix : (n, n), each row in one piece.
+    """
     side, squares, defect = 128, 0.0, 0.0
     for row in range(first, last, side):
         end = min(row + side, last)

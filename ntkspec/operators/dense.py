@@ -24,7 +24,7 @@ class Dense(KernelOperator):
     symmetric : None looks at the matrix: it is symmetric where |A - Aᵀ|_F is no more than rounding (16 eps of its
     dtype times |A|_F). True asks for that and raises ValueError otherwise; False takes the matrix as it is. Products
     of a symmetric matrix read one triangle only; ``distance`` is how far A is from that.
-    Cost of looking: one pass over the matrix. A symmetric matrix that is strided both ways is copied once.
+    Cost of looking: one pass over the matrix. A square matrix that is strided both ways is copied once.
     """
 
     grams = ()
@@ -37,10 +37,10 @@ class Dense(KernelOperator):
             checks.as_matrix(self.matrix, "the matrix")
         self.engine = engine_of(self.matrix)
         self.shape, self.dtype = self.matrix.shape, self.matrix.dtype
+        self._rows = self._along_rows() if self.shape[0] == self.shape[1] else None
         self.squares, self.defect = self._look()
         self.symmetric = self._decide(symmetric, self.defect)
         self.distance = self.defect / 2 if self.symmetric else 0.0
-        self._rows = self._along_rows() if self.symmetric else None
         self.product_work = Work(bytes=float(self.matrix.nbytes) / (2 if self.symmetric else 1))
         self.stored_work = Work(entries=1.0, bytes=float(self.dtype.itemsize))
         self.depth = float(self.shape[1])
@@ -48,7 +48,7 @@ class Dense(KernelOperator):
     def _look(self) -> tuple[float, float]:
         """The sum of squares, and |A - Aᵀ|_F (infinite where A is not square); refuses NaN and infinity."""
         if self.shape[0] == self.shape[1]:
-            look = partial(self.engine.squares_and_defect, self.matrix)
+            look = partial(self.engine.squares_and_defect, self._rows)
             parts = self.engine.run(lambda share: look(*share), self._shares(128))
             squares, defect = (math.fsum(part) for part in zip(*parts, strict=True))
         else:
@@ -70,7 +70,7 @@ class Dense(KernelOperator):
         return defect <= allowed if symmetric is None else symmetric
 
     def _along_rows(self):
-        """The symmetric matrix with its rows in one piece each: itself, its transpose, or a copy."""
+        """The matrix with its rows in one piece each, as the loops need it: itself, its transpose, or a copy."""
         if self.dtype.itemsize in self.matrix.strides:
             return self.matrix if self.matrix.strides[1] == self.dtype.itemsize else self.matrix.T
         return self.engine.xp.ascontiguousarray(self.matrix)

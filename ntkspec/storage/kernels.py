@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ntkspec.operators import KernelOperator, Triangle, as_symmetric, form
+from ntkspec.operators.triangle import formed_distance
 from ntkspec.storage.trees import atomic_path, created, opened
 
 _KIND = "kernel"
@@ -18,10 +19,10 @@ def save_kernel(operator: KernelOperator, path) -> Triangle:
     """Form the matrix of a symmetric kernel in a file, and return it as an operator that reads the file.
 
     The file is HDF5: ``blocks`` (tiles, T, T), the tiles (0, 0), (1, 0), (1, 1), (2, 0), ... of the lower triangle
-    padded with zeros, and ``squares``, the weighted sum of squares of each. While it grows it is called PATH.partial;
-    after an interruption the same call goes on where it stopped. Cost: n² / 2 entries on disk and n² / 2 times
-    tile_work; memory of a few tiles. Raises ValueError where the disk is too small, or where PATH.partial belongs to
-    another kernel.
+    padded with zeros, ``squares``, the weighted sum of squares of each, and how far the rounded entries are from the
+    kernel. While it grows it is called PATH.partial; after an interruption the same call goes on where it stopped.
+    Cost: n² / 2 entries on disk and n² / 2 times tile_work; memory of a few tiles. Raises ValueError where the disk is
+    too small, or where PATH.partial belongs to another kernel.
     """
     operator = as_symmetric(operator)
     path, n = Path(path), operator.shape[0]
@@ -47,18 +48,22 @@ def load_kernel(path) -> Triangle:
     """
     with opened(path, _KIND) as file:
         n = int(file.attrs["n"])
+        # Files from before these were kept stand for themselves.
+        distance = float(file.attrs.get("distance", 0.0))
+        semidefinite = bool(file.attrs.get("semidefinite", False))
     blocks, squares = _maps(path, "r", n)
     if np.isnan(squares).any():
         raise ValueError(
             f"{path} is not finished: {int(np.isnan(squares).sum())} tiles are missing; save_kernel goes on"
         )
-    return Triangle(blocks, n, math.fsum(squares))
+    return Triangle(blocks, n, math.fsum(squares), distance=distance, semidefinite=semidefinite)
 
 
 def _create(partial: Path, operator) -> None:
     layout = Triangle.layout(operator.shape[0])
     with atomic_path(partial) as temporary, created(temporary, _KIND) as file:
         file.attrs["n"] = operator.shape[0]
+        file.attrs["distance"], file.attrs["semidefinite"] = formed_distance(operator), operator.semidefinite
         file.create_dataset("blocks", layout, operator.dtype)[-1, -1, -1] = 0  # sets the whole room aside
         file.create_dataset("squares", data=np.full(layout[0], np.nan))  # NaN marks a tile that is not there yet
 
