@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import beta as beta_law
 
@@ -21,6 +20,7 @@ from ntkspec.evidence import Evidence, collect
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import KernelOperator, as_symmetric
 from ntkspec.planning import Plan
+from ntkspec.quadrature import jacobi_matrices, rule, share_below
 from ntkspec.spectra import dense_spectrum
 from ntkspec.storage import recorded
 
@@ -88,6 +88,13 @@ class Density:
     def probes(self) -> int:
         """The number of probes."""
         return len(self.sizes)
+
+    @property
+    def nodes(self):
+        """Where the probes' rules have weight, ascending; all eigenvalues where they were computed."""
+        if self.values is not None:
+            return self.values
+        return np.sort(np.concatenate([rule(alpha, beta[:-1])[0] for alpha, beta in self._matrices()]))
 
     def mean(self, function) -> float:
         """(1/n) tr f(K): the mean of a function over the eigenvalues."""
@@ -205,39 +212,6 @@ def _pooled(numbers, sizes):
     return np.average(np.asarray(numbers), axis=0, weights=sizes)
 
 
-def rule(alpha, beta):
-    """(nodes, weights) of the Gauss rule of a Jacobi matrix."""
-    nodes, S = eigh_tridiagonal(alpha, beta)
-    return nodes, S[0] ** 2
-
-
-def share_below(alpha, beta, x: float) -> tuple[float, float]:
-    """Bounds on the share up to x of a measure with this Jacobi matrix; beta[-1] couples to what is not known.
-
-    The rule with one more node, prescribed at x, has the largest mass at x that the moments allow (Chebyshev, Markov,
-    Stieltjes): what lies below it is a lower bound, and with it an upper one.
-    """
-    if beta[-1] == 0:
-        nodes, weights = rule(alpha, beta[:-1])
-        share = float(weights[nodes <= x + 1e-13 * abs(nodes).max()].sum())
-        return share, share
-    nodes, weights = radau_rule(alpha, beta, x)
-    at = int(np.argmin(abs(nodes - x)))
-    below = float(weights[:at].sum())
-    return below, below + float(weights[at])
-
-
-def radau_rule(alpha, beta, x: float):
-    """(nodes, weights) of the Gauss rule with one more node, prescribed at x."""
-    if beta[-1] == 0:
-        return rule(alpha, beta[:-1])
-    # The last diagonal entry that makes x an eigenvalue: x + beta² e_kᵀ (T - x)⁻¹ e_k, by continued fraction.
-    pivot = alpha[0] - x
-    for a, b in zip(alpha[1:], beta[:-1], strict=True):
-        pivot = a - x - b**2 / (pivot or 1e-300)
-    return rule(np.append(alpha, x + beta[-1] ** 2 / (pivot or 1e-300)), beta)
-
-
 def _smallest_share(share: float, n: int, probes: int, probability: float) -> float:
     """The smallest true share F of n eigenvalues under which one as large as this is seen with that probability.
 
@@ -320,34 +294,3 @@ def _dense(operator, plan) -> Density:
     ends = float(spectrum.values[0]) - rounding, float(spectrum.values[-1]) + rounding
     sizes = np.zeros(0, np.int64), np.zeros(0)
     return Density(n, none, none, *sizes, spectrum.values, *ends, spectrum.products, plan, spectrum.evidence)
-
-
-def jacobi_matrices(lanczos: Lanczos, steps: int) -> list:
-    """(alpha, beta, length, \\|g\\|²) of each column g of the start block, from the block's T and coupling.
-
-    Lanczos on T from the coordinates of g is Lanczos on K from g, as long as it has not reached the frontier.
-    """
-    size = lanczos.size + lanczos.frontier
-    whole = np.zeros((size, size))
-    whole[: lanczos.size, : lanczos.size] = lanczos.T
-    whole[lanczos.size :, : lanczos.size], whole[: lanczos.size, lanczos.size :] = lanczos.coupling, lanczos.coupling.T
-    starts = np.zeros((size, lanczos.start_factor.shape[1]))
-    starts[: lanczos.size] = lanczos.start @ lanczos.start_factor
-    return [_jacobi(whole, start, min(steps, lanczos.steps), steps) for start in starts.T]
-
-
-def _jacobi(matrix, start, steps: int, room: int):
-    alpha, beta, size = np.zeros(room), np.zeros(room), float(start @ start)
-    basis, negligible = [start / math.sqrt(size)], 1e-13 * float(abs(matrix).sum(axis=1).max())
-    for k in range(steps):
-        product = matrix @ basis[-1]
-        alpha[k] = basis[-1] @ product
-        known = np.array(basis)
-        for _ in range(2):
-            product = product - (known @ product) @ known
-        beta[k] = np.linalg.norm(product)
-        if beta[k] <= negligible:
-            beta[k] = 0.0
-            return alpha, beta, k + 1, size
-        basis.append(product / beta[k])
-    return alpha, beta, steps, size

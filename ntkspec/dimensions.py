@@ -11,11 +11,12 @@ import numpy as np
 
 from ntkspec import checks, planning, progress
 from ntkspec.certificates import Chance, prove
-from ntkspec.densities import DENSE_SIZE, jacobi_matrices, radau_rule, rule
+from ntkspec.densities import DENSE_SIZE
 from ntkspec.evidence import Estimate, Evidence, collect
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import as_symmetric
+from ntkspec.quadrature import jacobi_matrices, radau_rule, rule
 from ntkspec.spectra import Spectrum, dense_spectrum, eigsh
 from ntkspec.traces import quadratic_interval, trace
 

@@ -9,9 +9,9 @@ from scipy.stats import binom
 import ntkspec as ns
 from adversarial import SPECTRA, matrix_with, operator_with
 from ntkspec import densities
-from ntkspec.densities import jacobi_matrices, share_below
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import wrap
+from ntkspec.quadrature import jacobi_matrices, share_below
 
 
 @pytest.fixture

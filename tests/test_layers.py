@@ -25,7 +25,7 @@ storage provenance
 lanczos
 certificates
 evidence
-spectra
+spectra quadrature
 traces densities
 norms
 dimensions alignments

@@ -217,11 +217,11 @@ def _with_steps(task: AnalyzeTask, dataset: Dataset) -> AnalyzeTask:
 
 def _check_memory(task: AnalyzeTask, dataset: Dataset) -> None:
     """phi and phi' on half the neurons (of the training points once more for the kernel of the test points), three
-    trajectories and as much again to form them, about 500 Krylov vectors, and float64 copies of the inputs."""
+    trajectories and as much again to form them, about 500 Krylov vectors in float64, and copies of the inputs in it."""
     layers, n, tests = sum(LAYER_WEIGHTS[task.layer]), len(dataset.X), len(dataset.X_test)
     features = layers * task.width / 2 * (n + (n + tests if tests else 0))
-    entries = features + 6 * len(record_steps(task.steps)) * (n + tests) + 500 * n
-    needed = entries * dataset.X.dtype.itemsize + 16 * dataset.X.size
+    entries = features + 6 * len(record_steps(task.steps)) * (n + tests)
+    needed = entries * dataset.X.dtype.itemsize + 8 * 500 * n + 16 * dataset.X.size
     checks.memory(needed, engine_of(dataset.X), "the analysis", "take fewer points, a smaller width or float32")
 
 

@@ -47,12 +47,10 @@ def density(record: KernelSpectrum) -> Figure:
 
 
 def _geometric(spectrum):
-    """Edges on a logarithmic axis that hold all but a hundredth of the eigenvalues."""
+    """Edges on a logarithmic axis, from below the smallest node of the probes: nothing is resolved there."""
     top = spectrum.highest * 1.001
-    grid = top * np.geomspace(1e-12, 1, 200)
-    share, _, _ = spectrum.cumulative(grid)
-    bottom = max(grid[np.argmax(share > 1e-2)] / 2, 0.9 * spectrum.lowest)
-    return np.geomspace(bottom, top, _BINS + 1)
+    positive = spectrum.nodes[spectrum.nodes > 1e-9 * top]
+    return np.geomspace(0.5 * positive[0] if len(positive) else 1e-3 * top, top, _BINS + 1)
 
 
 def _bars(axis, histogram) -> None:
