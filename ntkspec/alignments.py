@@ -9,7 +9,7 @@ import scipy.linalg
 from ntkspec import checks
 from ntkspec.evidence import Estimate
 from ntkspec.norms import frobenius_norm
-from ntkspec.operators import as_symmetric
+from ntkspec.operators import Gram, as_symmetric
 from ntkspec.spectra import Spectrum
 
 
@@ -23,7 +23,7 @@ def kernel_target_alignment(
     (Cristianini, Shawe-Taylor, Elisseeff, Kandola, NIPS 2001). centered : of H K H and H y with H = I - 1 1ᵀ / n, so
     that a constant in kernel or labels does not count (Cortes, Mohri, Rostamizadeh, JMLR 13, 2012).
     y : (n,), not zero (not constant, if centered). rtol, failure_probability, seed : of the Frobenius norm
-    (:func:`ntkspec.frobenius_norm`), whose interval is that of the result.
+    (:func:`ntkspec.frobenius_norm`), whose interval is that of the result, with the rounding of the product.
     Cost: one product (two if centered) and the Frobenius norm. Raises ValueError for labels that do not fit.
     """
     operator = as_symmetric(operator)
@@ -33,18 +33,34 @@ def kernel_target_alignment(
     size = float(y @ y)
     if not size > 0:
         raise ValueError(f"the labels are {'constant' if centered else 'zero'}; an alignment needs labels that vary")
-    products = operator @ np.column_stack([y, np.ones(n)] if centered else [y])
+    operator = _centred(operator) if centered else operator
+    overlap = float(y @ (operator @ y)) / size
+    slack = operator.product_error() + operator.distance
     norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
-    values = [norm.value, norm.upper, norm.lower]
-    if centered:
-        means = products[:, 1] / n  # |H K H|² = |K|² - 2 n |means|² + n² mean(means)²
-        taken = 2 * n * float(means @ means) - n**2 * float(means.mean()) ** 2
-        values = [math.sqrt(max(0.0, value**2 - taken)) for value in values]
-    overlap = float(y @ products[:, 0]) / size
-    value, *ends = (overlap / value if value > 0 else 0.0 for value in values)
-    lower, upper = sorted(ends)
-    count = norm.products + products.shape[1]
-    return Estimate(value, lower, upper, norm.failure_probability, count, norm.converged, norm.plan, norm.evidence)
+    lower = _cosine(overlap - slack, norm.upper if overlap > slack else norm.lower)
+    upper = _cosine(overlap + slack, norm.lower if overlap > -slack else norm.upper)
+    count, closed = norm.products + (2 if centered else 1), norm.converged and upper - lower < 2
+    rest = norm.failure_probability, count, closed, norm.plan, norm.evidence
+    return Estimate(_cosine(overlap, norm.value), lower, upper, *rest)
+
+
+def _cosine(overlap: float, norm: float) -> float:
+    """overlap / norm, which is a cosine: from -1 to 1, the nearer one where the norm may be zero."""
+    if overlap == 0 or abs(overlap) >= norm:
+        return float(np.sign(overlap))
+    return overlap / norm
+
+
+def _centred(operator):
+    """H K H = K - r 1ᵀ - 1 rᵀ with r the row means less half of their mean; as squares of a thin factor each."""
+    n, dtype = operator.shape[0], operator.dtype
+    means = operator @ np.full(n, 1 / n)
+    r = means - means.mean() / 2
+    scale = float(np.sqrt(r @ r / n))
+    if scale == 0:
+        return operator
+    more, less = (Gram((r / scale + sign)[:, None].astype(dtype)) for sign in (1, -1))
+    return operator - (scale / 2) * more + (scale / 2) * less
 
 
 def label_energy(spectrum: Spectrum, y) -> np.ndarray:
@@ -53,6 +69,8 @@ def label_energy(spectrum: Spectrum, y) -> np.ndarray:
     Eigenvectors of values that cannot be told apart share their part in an arbitrary way; only its sum means something.
     y : (n,), not zero.
     """
+    if not isinstance(spectrum, Spectrum):
+        raise TypeError(f"a {type(spectrum).__name__} came, but the eigenpairs of ntkspec.eigsh are needed")
     y = checks.as_vector(y, "y", len(spectrum.vectors)).astype(np.float64)
     if not y.any():
         raise ValueError("the labels are zero; their energy needs labels that are not")

@@ -28,6 +28,7 @@ import numpy as np
 from scipy.special import betaincinv
 
 from ntkspec.lanczos import Lanczos, random_start
+from ntkspec.randomness import stream
 
 # Vectors in a start block, the smallest first. More of them are taken where the products are so inaccurate that their
 # rounding could hide an eigenvector: k independent overlaps are small together with the k-th power of the chance.
@@ -38,6 +39,9 @@ LARGEST_BASIS, MEMORY_SHARE = 512, 0.25
 # w above: rounding counts four times, the exact part 1.03 times.
 WEIGHT = 4.0
 _LOSS = math.sqrt(1 + 1 / WEIGHT**2)
+# Crossings are those of a level that is smaller by this: a bound that only just reaches the level crosses it twice at
+# a distance that rounding cannot hide.
+_MARGIN = 1 - 1e-6
 # Steps that most runs need.
 TYPICAL_STEPS = 40
 
@@ -54,6 +58,8 @@ def overlap_bounds(lanczos: Lanczos, value: float) -> tuple[float, float]:
     try:
         X = np.linalg.solve(value * np.eye(lanczos.size) - lanczos.T, lanczos.start)
     except np.linalg.LinAlgError:
+        return math.inf, math.inf
+    if not np.isfinite(X).all():
         return math.inf, math.inf
     exact = float(np.linalg.norm(lanczos.coupling @ X, 2)) if lanczos.frontier else 0.0
     return _LOSS * exact, _LOSS * WEIGHT * lanczos.error * float(np.linalg.norm(X, 2))
@@ -73,16 +79,36 @@ def spectrum_bounds(lanczos: Lanczos, failure_probability: float) -> tuple[float
     Each of the two statements fails with at most that probability. Holds where the basis was not restarted and its
     start block was Gaussian. Cost: the eigenvalues of a (2 k, 2 k) matrix.
     """
-    theta, C, E = np.linalg.eigvalsh(lanczos.T), lanczos.coupling, lanczos.start
-    far = C.T @ C + (WEIGHT * lanczos.error) ** 2 * np.eye(lanczos.size)
-    if lanczos.complete or not far.any():
-        return float(theta[0]) - lanczos.error, float(theta[-1]) + lanczos.error
-    level, balance = _level(lanczos, failure_probability) / _LOSS, math.sqrt(np.linalg.norm(far, 2))
-    H = np.block([[lanczos.T, far / (balance * level)], [E @ E.T * (balance / level), lanczos.T]])
-    crossings = np.linalg.eigvals(H)
+    theta, rounding = np.linalg.eigvalsh(lanczos.T), lanczos.error
+    if lanczos.complete or (lanczos.exhausted and rounding == 0):
+        return float(theta[0]) - rounding, float(theta[-1]) + rounding
+    level = _level(lanczos, failure_probability)
+    crossings, far = _crossings(lanczos, _MARGIN * level / _LOSS)
     real = np.append(crossings.real[abs(crossings.imag) <= 1e-8 * abs(theta).max()], theta[[0, -1]])
-    rounding = lanczos.error + 4 * np.finfo(np.float64).eps * float(np.linalg.norm(H))
-    return float(real.min()) - rounding, float(real.max()) + rounding
+    step = rounding + 4 * np.finfo(np.float64).eps * far
+    return _first_below(lanczos, float(real.min()), -step, level), _first_below(lanczos, float(real.max()), step, level)
+
+
+def _crossings(lanczos: Lanczos, level: float):
+    """The eigenvalues of H, and its norm; computed in units of the largest entry of T and C."""
+    unit = max(abs(lanczos.T).max(), abs(lanczos.coupling).max(initial=0.0), lanczos.error)
+    T, C, E = lanczos.T / unit, lanczos.coupling / unit, lanczos.start
+    far = C.T @ C + (WEIGHT * lanczos.error / unit) ** 2 * np.eye(lanczos.size)
+    balance = math.sqrt(np.linalg.norm(far, 2))
+    H = np.block([[T, far / (balance * level)], [E @ E.T * (balance / level), T]])
+    return unit * np.linalg.eigvals(H), unit * float(np.linalg.norm(H))
+
+
+def _first_below(lanczos: Lanczos, end: float, step: float, level: float) -> float:
+    """The first of end + step, end + 2 step, end + 4 step, ... where the bound on the overlap is below the level.
+
+    Next to a converged Ritz value two crossings lie so close that they are computed as complex: this finds them.
+    """
+    while not math.hypot(*overlap_bounds(lanczos, end + step)) < level:
+        step *= 2
+        if not math.isfinite(step):
+            return step
+    return end + step
 
 
 def _level(lanczos: Lanczos, failure_probability: float) -> float:
@@ -101,10 +127,10 @@ class Chance:
     seed: object
     attempts: int = 0
 
-    def attempt(self) -> tuple[float, list]:
-        """The probability and the seed of the next attempt."""
+    def attempt(self) -> tuple[float, int]:
+        """The probability and the number of the next attempt."""
         self.attempts += 1
-        return self.probability * 6 / (math.pi * self.attempts) ** 2, [self.seed, self.attempts]
+        return self.probability * 6 / (math.pi * self.attempts) ** 2, self.attempts
 
 
 @dataclass(frozen=True)
@@ -126,8 +152,8 @@ def prove(lanczos: Lanczos, aim: Callable, chance: Chance, bar) -> Outcome:
     aim : from the Ritz values, ascending, to (low, high), of which either may be infinite, or to None to stop.
     """
     for block in BLOCKS:
-        probability, seed = chance.attempt()
-        lanczos.begin(random_start(lanczos.operator, seed, block))
+        probability, number = chance.attempt()
+        lanczos.begin(random_start(lanczos.operator, stream(chance.seed, "proof", number), block))
         outcome = _exclude(lanczos, aim, probability, bar)
         if outcome.reason != "hidden":
             return outcome

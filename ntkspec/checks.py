@@ -10,6 +10,8 @@ LAYERS = ("first", "second", "both")
 def as_floats(array, name: str):
     """The array itself where it holds float32 or float64, else a float64 copy of integers or booleans."""
     array = array if hasattr(array, "dtype") and hasattr(array, "ndim") else np.asarray(array)
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, but every entry counts; pass {name}.filled(...) or drop rows")
     if type(array).__module__.split(".")[0] not in ("numpy", "cupy"):
         array = np.asarray(array)
     if array.dtype in (np.float32, np.float64):
@@ -68,8 +70,8 @@ def as_steps(steps) -> np.ndarray:
 
 def whole_number(value, name: str, least: int) -> int:
     """``value`` as an int that is at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name}={value!r}, but a whole number >= {least} is needed")
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < 2**63:
+        raise ValueError(f"{name}={value!r}, but a whole number >= {least} (and below 2^63) is needed")
     return int(value)
 
 
@@ -83,9 +85,18 @@ def learning_rate(value, name: str) -> float:
 
 def probability(value, name: str) -> float:
     """``value`` as a float between 0 and 1, both excluded."""
-    if not 0 < value < 1:
-        raise ValueError(f"{name}={value!r}, but a probability between 0 and 1 is needed, such as 1e-6")
+    if not isinstance(value, int | float | np.number) or not 1e-100 <= value < 1:
+        raise ValueError(f"{name}={value!r}, but a probability between 1e-100 and 1 is needed, such as 1e-6")
     return float(value)
+
+
+def accuracy(rtol, failure_probability, seed, *, least: float = 0.0) -> None:
+    """What a result with an interval is asked for; ``rtol`` may be ``least`` where that is 0."""
+    if not isinstance(rtol, int | float | np.number) or not (0 < rtol < 1 or rtol == least):
+        allowed = "from 0 (exact) to below 1" if least == 0 else "between 0 and 1"
+        raise ValueError(f"{rtol=}, but a relative width {allowed} is needed, such as 1e-3")
+    probability(failure_probability, "failure_probability")
+    whole_number(seed, "seed", 0)
 
 
 def one_of(value, name: str, allowed: Sequence):

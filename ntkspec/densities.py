@@ -8,19 +8,20 @@ are; its quantiles make an interval of the bounds.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import beta as beta_law
 
 from ntkspec import checks, planning, progress
-from ntkspec.certificates import MEMORY_SHARE, Chance, spectrum_bounds
+from ntkspec.certificates import MEMORY_SHARE, spectrum_bounds
 from ntkspec.evidence import Evidence, collect
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import KernelOperator, as_symmetric
 from ntkspec.planning import Plan
 from ntkspec.quadrature import jacobi_matrices, rule, share_below
+from ntkspec.randomness import stream
 from ntkspec.spectra import dense_spectrum
 from ntkspec.storage import recorded
 
@@ -107,6 +108,8 @@ class Density:
         """(share, lower, upper) of the eigenvalues up to each x; each fails with the failure probability."""
         checks.probability(failure_probability, "failure_probability")
         x = np.atleast_1d(np.asarray(x, dtype=np.float64))
+        if np.isnan(x).any():
+            raise ValueError("x holds NaN; a share of the eigenvalues up to it does not exist")
         low, high = self._shares(x)
         return self._with_chance(self._middle(x), low, high, failure_probability)
 
@@ -114,7 +117,9 @@ class Density:
         """Shares of the eigenvalues between edges; a number makes as many equal bins from lowest to highest."""
         checks.probability(failure_probability, "failure_probability")
         if np.ndim(edges) == 0:
-            edges = np.linspace(self.lowest, self.highest, checks.whole_number(edges, "edges", 1) + 1)
+            low, high = self.lowest, self.highest
+            room = 1e-12 * (abs(low) + abs(high)) + 1e-300 if high - low <= 1e-12 * (abs(low) + abs(high)) else 0.0
+            edges = np.linspace(low - 1e3 * room, high + 1e3 * room, checks.whole_number(edges, "edges", 1) + 1)
         edges = np.asarray(edges, dtype=np.float64)
         if len(edges) < 2 or not (np.diff(edges) > 0).all():
             raise ValueError(f"edges={edges}, but at least two numbers that grow are needed")
@@ -134,6 +139,8 @@ class Density:
             x = np.linspace(self.lowest, self.highest, checks.whole_number(x, "x", 2))
         x = np.asarray(x, dtype=np.float64)
         width = self._finest_width() if width is None else float(width)
+        if not 0 < width < math.inf:
+            raise ValueError(f"{width=}, but a standard deviation is a finite number > 0")
         peak = 1 / (width * math.sqrt(2 * math.pi))
         density, squares = (
             np.array([self.mean(lambda z, at=at, s=s: peak**s * np.exp(-s * ((z - at) / width) ** 2 / 2)) for at in x])
@@ -200,7 +207,7 @@ class Density:
         return min(1.0, math.exp(min(0.0, found.fun)))
 
     def _finest_width(self) -> float:
-        size = self.highest - self.lowest or max(1e-300, abs(self.highest))
+        size = self.highest - self.lowest or abs(self.highest) or 1.0
         if self.values is not None:
             return size / 50
         if self._truncation(1e-6 * size) <= TRUNCATION:
@@ -246,26 +253,27 @@ def spectral_density(
     :func:`ntkspec.spectral_norm`. Cost: probes times steps products in blocks of four (two where not stored), and a
     basis of 8 n steps bytes for each vector of a block. Raises ValueError where that does not fit.
     """
+    checks.accuracy(0.0, failure_probability, seed)
     operator = as_symmetric(operator)
     probes, steps = checks.whole_number(probes, "probes", 1), checks.whole_number(steps, "steps", 1)
-    checks.probability(failure_probability, "failure_probability")
     n = operator.shape[0]
     operator, plan = planning.prepare(operator, probes * steps, method=method, block=4)
     if n <= DENSE_SIZE:
         return _dense(operator, plan)
     block = _fitting_block(operator, min(probes, 4 if operator.stored else 2), steps)
-    lanczos, chance, measures = Lanczos(operator), Chance(failure_probability, seed), []
+    lanczos, measures, rounding = Lanczos(operator), [], 0.0
     bar = progress.bar(total=probes * steps, text=f"spectral density, {plan.method} (products)")
     with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as lanczos.operator:
-        probability, start = chance.attempt()
         for first in range(0, probes, block):
-            lanczos.begin(random_start(operator, [*start, first], min(block, probes - first)))
+            lanczos.begin(random_start(operator, stream(seed, "density", first), min(block, probes - first)))
             _extend(lanczos, min(steps, BOUND_STEPS), bar)
             if first == 0:
-                bounds = spectrum_bounds(lanczos, probability)
+                bounds = spectrum_bounds(lanczos, failure_probability)
                 evidence = collect(lanczos, bounds, failure_probability)
             _extend(lanczos, steps - BOUND_STEPS, bar)
+            rounding = max(rounding, lanczos.error)
             measures += jacobi_matrices(lanczos, steps)
+    evidence = replace(evidence, rounding=rounding)
     alpha, beta, lengths, sizes = (np.array(part) for part in zip(*measures, strict=True))
     ends = evidence.lowest, evidence.highest
     return Density(n, alpha, beta, lengths, sizes, None, *ends, lanczos.products, plan, evidence)

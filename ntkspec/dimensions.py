@@ -12,11 +12,12 @@ import numpy as np
 from ntkspec import checks, planning, progress
 from ntkspec.certificates import Chance, prove
 from ntkspec.densities import DENSE_SIZE
-from ntkspec.evidence import Estimate, Evidence, collect
+from ntkspec.evidence import WEYL, Estimate, Evidence, collect
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import as_symmetric
 from ntkspec.quadrature import jacobi_matrices, radau_rule, rule
+from ntkspec.randomness import stream
 from ntkspec.spectra import Spectrum, dense_spectrum, eigsh
 from ntkspec.traces import quadratic_interval, trace
 
@@ -28,7 +29,7 @@ PAIRS, STEPS, FIRST_PROBES, MOST_PROBES = 64, 30, 4, 128
 
 
 def effective_rank(operator, *, rtol: float = 1e-3, failure_probability: float = 1e-6, seed=0) -> Estimate:
-    r"""tr K / \|K\| of a positive semidefinite kernel, from 1 to n (r_0 of Bartlett et al., PNAS 117, 2020).
+    r"""tr K / \|K\| of a positive semidefinite kernel, from 1 to n (r_0 of Bartlett et al., PNAS 117, 2020); 0 of zero.
 
     The interval is that of the spectral norm and of the trace. Raises ValueError where an eigenvalue is negative.
     """
@@ -46,8 +47,14 @@ def effective_rank_of(total: Estimate, norm: Estimate) -> Estimate:
 
 
 def participation_ratio(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, seed=0) -> Estimate:
-    r"""(tr K)² / \|K\|_F² of a positive semidefinite kernel, from 1 to n; rtol is that of the Frobenius norm."""
+    r"""(tr K)² / \|K\|_F² of a positive semidefinite kernel, from 1 to n; rtol is that of the Frobenius norm.
+
+    Where K is not semidefinite by construction, its spectral norm is measured too, to see whether it is. 0 for zero.
+    """
     operator = as_symmetric(operator)
+    if not operator.semidefinite:
+        rough = spectral_norm(operator, rtol=0.1, failure_probability=failure_probability, seed=seed)
+        _require_semidefinite(rough.evidence, "a participation ratio")
     norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
     return participation_ratio_of(trace(operator), norm)
 
@@ -78,6 +85,7 @@ def condition_number(
     within 512 vectors, the upper end is infinite and ``converged`` is False: that is all that products can say.
     Up to n = 1500 all eigenvalues are computed. Raises ValueError where an eigenvalue is negative.
     """
+    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
     operator = as_symmetric(operator)
     if operator.shape[0] <= DENSE_SIZE:
         spectrum = dense_spectrum(operator, operator.shape[0], "LA")
@@ -85,7 +93,8 @@ def condition_number(
     else:
         operator, plan = planning.prepare(operator, 400, method=method)
         with operator.engine.one_blas_thread(), progress.bar(text="condition number (products)") as bar:
-            lanczos, chance = Lanczos(operator), Chance(failure_probability, seed)
+            # Both ends enter, and each may fail.
+            lanczos, chance = Lanczos(operator), Chance(failure_probability / 2, seed)
             outcome = prove(lanczos, lambda theta: _relative_ends(theta, rtol), chance, bar)
             bounds = (outcome.lowest, outcome.highest) if outcome.reason != "stopped" else (-math.inf, math.inf)
             ends, products = np.linalg.eigvalsh(lanczos.T)[[0, -1]], lanczos.products
@@ -127,30 +136,47 @@ def spectral_entropy(
     :func:`ntkspec.traces.quadratic_interval`. Probes double, up to 128, until the interval is narrower than ``rtol``.
     Raises ValueError where an eigenvalue is negative.
     """
+    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
     operator = as_symmetric(operator)
-    checks.probability(failure_probability, "failure_probability")
     total, n = trace(operator), operator.shape[0]
     if n <= DENSE_SIZE:
         spectrum = dense_spectrum(operator, n, "LA")
         _require_semidefinite(spectrum.evidence, "the spectral entropy")
         value = float(_entropy(spectrum.values, total.value).sum())
-        return Estimate(value, value, value, 0.0, spectrum.products, True, None, spectrum.evidence)
+        ends = _widened((value, value), n, total, spectrum.evidence.rounding + spectrum.evidence.stored)
+        return Estimate(value, *ends, 0.0, spectrum.products, True, None, spectrum.evidence)
     operator, plan = planning.prepare(operator, 600, method=method)
     pairs = eigsh(operator, PAIRS, which="LA", failure_probability=failure_probability / 2, seed=seed)
     _require_semidefinite(pairs.evidence, "the spectral entropy")
     known = float(_entropy(pairs.values, total.value).sum())
     chance, rest = Chance(failure_probability / 2, seed), _Rest(operator, pairs, total.value)
+    moved = WEYL * float(np.linalg.norm(pairs.residuals)) + operator.distance
     with operator.engine.one_blas_thread(), progress.bar(text="spectral entropy (products)") as bar:
         while True:
-            probability, start = chance.attempt()
-            rest.probe(max(FIRST_PROBES, rest.count), start, bar)
-            low, high = (known + end for end in rest.interval(probability))
+            probability, number = chance.attempt()
+            rest.probe(max(FIRST_PROBES, rest.count), (seed, number), bar)
+            ends = tuple(known + end for end in rest.interval(probability))
+            low, high = _widened(ends, n, total, moved + 2 * rest.negative)
             closed = high - low <= rtol * high + NEGLIGIBLE
             if closed or rest.count >= MOST_PROBES:
                 break
     products = pairs.products + rest.lanczos.products
-    value = known + (rest.below + rest.above) / (2 * rest.count)
+    value = float(np.clip(known + (rest.below + rest.above) / (2 * rest.count), low, high))
     return Estimate(value, low, high, failure_probability, products, closed, plan, pairs.evidence)
+
+
+def _widened(ends, n: int, total: Estimate, moved: float) -> tuple[float, float]:
+    """An interval of the entropy, wider by what eigenvalues that moved by (moved) in Frobenius norm make of it.
+
+    f(x) = -x log x changes by at most f(|dx|) where |dx| <= 1/2, and sum f(|dx_i|) is largest where all are equal
+    (Fannes, Comm. Math. Phys. 31, 1973). A relative error e of the trace changes it by (value + 1) e.
+    """
+    if not total.value > 0:
+        return 0.0, 0.0
+    each = min(moved / (math.sqrt(n) * total.value), 1 / math.e)
+    of_trace = (total.upper - total.lower) / (2 * total.value) * (ends[1] + 1)
+    slack = (-n * each * math.log(each) if each > 0 else 0.0) + of_trace
+    return max(0.0, ends[0] - slack), min(math.log(n), ends[1] + slack)
 
 
 def _entropy(values, total: float):
@@ -160,31 +186,37 @@ def _entropy(values, total: float):
 
 
 class _Rest:
-    """Probes of f(P K P): sums of the Gauss rules (above) and of the Radau rules (below) over ``count`` of them."""
+    """Probes of f(P K P): sums of the Gauss rules (above) and of the Radau rules (below) over ``count`` of them.
+
+    Rounding makes eigenvalues as small as -``negative``: the Radau rule has its node there, and f starts there.
+    """
 
     def __init__(self, operator, pairs: Spectrum, total: float):
         self.lanczos, self.total = Lanczos(operator), total
         self.lanczos.lock_vectors(pairs.vectors)
-        # f grows up to p = 1/e.
-        self.largest = float(_entropy(np.array([min(max(pairs.others[1], 0.0), total / math.e)]), total)[0])
-        self.count, self.above, self.below = 0, 0.0, 0.0
+        self.bound = max(pairs.others[1], 0.0)
+        self.count, self.above, self.below, self.negative = 0, 0.0, 0.0, 0.0
 
     def probe(self, count: int, seed, bar) -> None:
         """That many further probes, in blocks of four."""
         for first in range(0, count, FIRST_PROBES):
             before = self.lanczos.products
-            self.lanczos.begin(random_start(self.lanczos.operator, [*seed, first], FIRST_PROBES))
+            start = stream(seed[0], "entropy", seed[1], first)
+            self.lanczos.begin(random_start(self.lanczos.operator, start, FIRST_PROBES))
             self.lanczos.extend(STEPS)
+            self.negative = max(self.negative, self.lanczos.error + self.lanczos.operator.distance)
             bar.update(self.lanczos.products - before)
             for alpha, beta, k, size in jacobi_matrices(self.lanczos, STEPS):
                 nodes, weights = rule(alpha[:k], beta[: k - 1])
-                self.above += size * float(weights @ _entropy(nodes, self.total))
-                nodes, weights = radau_rule(alpha[:k], beta[:k], 0.0)
-                self.below += size * float(weights @ _entropy(nodes, self.total))
+                self.above += size * float(weights @ _entropy(nodes + self.negative, self.total))
+                nodes, weights = radau_rule(alpha[:k], beta[:k], -self.negative)
+                self.below += size * float(weights @ _entropy(nodes + self.negative, self.total))
                 self.count += 1
 
     def interval(self, failure_probability: float) -> tuple[float, float]:
         """(low, high) around tr f(P K P)."""
         means = self.below / self.count, self.above / self.count
-        ends = [quadratic_interval(mean, self.count, self.largest, failure_probability) for mean in means]
+        # f grows up to p = 1/e.
+        largest = float(_entropy(np.array([min(self.bound + self.negative, self.total / math.e)]), self.total)[0])
+        ends = [quadratic_interval(mean, self.count, largest, failure_probability) for mean in means]
         return ends[0][0], ends[1][1]

@@ -1,5 +1,6 @@
 """What a spectral result rests on: products, symmetry, orthogonality, rounding, and the sign of the spectrum."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,10 @@ import numpy as np
 from ntkspec.certificates import rounding_share
 from ntkspec.lanczos import Lanczos
 from ntkspec.planning import Plan
+
+# Locked vectors with residuals R couple to one another and to the rest through a block lower triangle L of Frobenius
+# norm at most |R|, and through its transpose: |L + Lᵀ| is at most this times |L| (Weyl's theorem does the rest).
+WEYL = math.sqrt(2)
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Evidence:
     semidefinite: str
 
     def __str__(self) -> str:
-        verdict = f"{self.semidefinite}: eigenvalues from {self.smallest:.6g} (at least {self.lowest:.6g})"
+        verdict = f"{self.semidefinite}; smallest Ritz value {self.smallest:.6g}, no eigenvalue below {self.lowest:.6g}"
         return "\n".join(
             [
                 f"products: {self.products} in blocks of {self.block}; basis of {self.basis} vectors",
@@ -72,6 +77,11 @@ class Estimate:
     def __float__(self) -> float:
         return self.value
 
+    def __str__(self) -> str:
+        chance = f" except with probability {self.failure_probability:.0e}" if self.failure_probability else ""
+        still = "" if self.converged else ", wider than asked for"
+        return f"{self.value:.8g} in [{self.lower:.8g}, {self.upper:.8g}]{chance} ({self.products} products{still})"
+
 
 def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float, locked=((), ())) -> Evidence:
     """The evidence of a run from a random block, and of the bounds that it proved.
@@ -82,7 +92,7 @@ def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: 
     operator, (values, residuals) = lanczos.operator, locked
     theta = np.linalg.eigvalsh(lanczos.T) if lanczos.size else np.zeros(0)
     distance, error, loss = operator.distance, lanczos.error, lanczos.orthogonality_loss()
-    slack = float(np.linalg.norm(residuals)) + distance
+    slack = WEYL * float(np.linalg.norm(residuals)) + distance
     smallest, largest = float(min([*theta[:1], *values])), float(max([*theta[-1:], *values]))
     lowest, highest = float(min(bounds[0], smallest) - slack), float(max(bounds[1], largest) + slack)
     lowest = max(lowest, -slack - error) if operator.semidefinite else lowest

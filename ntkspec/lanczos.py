@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from ntkspec.operators import KernelOperator
+from ntkspec.operators.adapters import LARGEST
 from ntkspec.operators.base import HALF_ULP
 
 # Numbers of a basis from which an orthogonalization is worth the time to wake the other workers.
@@ -33,7 +34,7 @@ class Lanczos:
     def __init__(self, operator: KernelOperator):
         self.operator, self.engine = operator, operator.engine
         self.products, self.locked = 0, 0
-        self.asymmetry, self.scale = 0.0, 0.0
+        self.asymmetry, self.scale, self._product_error = 0.0, 0.0, 0.0
         self.basis, self._T = self.engine.xp.empty((16, operator.shape[0])), np.zeros((16, 16))
         self.size, self.frontier = 0, 0
 
@@ -100,7 +101,7 @@ class Lanczos:
         W = self._product(self.basis[first : first + width])
         self.scale = max(self.scale, float(np.linalg.norm(W, axis=1).max()))
         known = self.basis[: first + width]
-        rounding = self.operator.product_error() + (len(known) + 8) * HALF_ULP * self.scale
+        rounding = self._error_of_products() + (len(known) + 8) * HALF_ULP * self.scale
         rows, (overlaps, factors) = self._orthonormalized(W, known, rounding)
         overlaps = overlaps[self.locked :]
         self._compare(overlaps, rounding)
@@ -112,13 +113,27 @@ class Lanczos:
         self._append(rows)
         self._T[self.size : self.size + len(rows), k : self.size] = factors
 
+    def _error_of_products(self) -> float:
+        """The bound for one product. It grows where it is relative to the largest one so far: so does the error."""
+        now, before = self.operator.product_error(), self._product_error
+        if 0 < before < now:
+            self.error *= now / before
+        self._product_error = max(now, before)
+        return now
+
     def _product(self, block):
         """K times each row of the block."""
-        W = self.engine.xp.ascontiguousarray((self.operator @ block.T).T)
+        W = self.engine.xp.ascontiguousarray((self.operator @ block.T).T, dtype=np.float64)
         bad = ~self.engine.xp.isfinite(W).all(axis=1)
         if bad.any():
             number = self.products + int(bad.argmax()) + 1
             raise ValueError(f"product {number} with the kernel holds NaN or infinity; look at the kernel's entries")
+        largest = float(abs(W).max())
+        if largest > LARGEST or 0 < max(largest, self.scale) < 1 / LARGEST:
+            raise ValueError(
+                f"products with the kernel are up to {largest:.3g}, but squares of numbers beyond 1e+-150 are not held "
+                f"by float64; scale the kernel"
+            )
         self.products += len(block)
         return W
 
@@ -129,10 +144,11 @@ class Lanczos:
         defect = math.hypot(np.linalg.norm(before), np.linalg.norm(now))
         self.error = math.hypot(self.error, defect)
         self.asymmetry = max(self.asymmetry, defect)
-        if defect > max(ASYMMETRY * self.scale, 1e3 * rounding):
+        if defect > max(ASYMMETRY * self.scale, 1e3 * rounding) + 2 * self.operator.distance:
             raise ValueError(
                 f"the operator is not symmetric: in product {self.products} <q, K p> and <K q, p> differ by "
-                f"{defect:.3g}, with |K p| up to {self.scale:.3g}; pass (K + K.T) / 2 where that is meant"
+                f"{defect:.3g}, with |K p| up to {self.scale:.3g}; pass (K + K.T) / 2 where that is meant, or say how "
+                f"inaccurate its products are: ntkspec.operators.wrap(K, error=...)"
             )
 
     def _orthonormalized(self, W, known, rounding: float):

@@ -8,9 +8,10 @@ import numpy as np
 
 from ntkspec import checks, planning, progress
 from ntkspec.certificates import Chance, prove
-from ntkspec.evidence import Estimate, Evidence, collect
+from ntkspec.evidence import WEYL, Estimate, Evidence, collect
 from ntkspec.lanczos import Lanczos
 from ntkspec.operators import Work, as_symmetric, wrap
+from ntkspec.operators.triangle import formed_distance
 from ntkspec.planning import Plan
 from ntkspec.spectra import Wanted, converge
 from ntkspec.storage import recorded
@@ -18,6 +19,8 @@ from ntkspec.traces import attempts, deflated, stochastic_is_sooner
 
 # What the forecast assumes: 22 to 160 products were seen on differences of kernels.
 EXPECTED_PRODUCTS = 60
+# Relative rounding of a sum of squares in float64.
+SUMMING = 2.0**-44
 # Where the basis is full, so many outer eigenpairs are locked at once, after at most so many restarts, and so often.
 PAIRS_AT_ONCE, DEFLATION_RESTARTS, MOST_ROUNDS = 16, 8, 4
 
@@ -48,10 +51,8 @@ def spectral_norm(
     as if there had been none (:func:`ntkspec.storage.recorded`).
     Raises ValueError for a kernel that is not symmetric or gives NaN, and for a matrix that does not fit.
     """
+    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
     operator = as_symmetric(operator)
-    checks.probability(failure_probability, "failure_probability")
-    if not rtol > 0:
-        raise ValueError(f"{rtol=}, but the relative width of an interval is a number > 0, such as 1e-3")
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
     with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
@@ -66,10 +67,10 @@ def spectral_norm(
 def _norm(evidence: Evidence, rtol: float, plan: Plan | None, residuals=()) -> Estimate:
     """The norm from what is known of the extreme eigenvalues; residuals are those of locked vectors."""
     value = max(abs(evidence.smallest), abs(evidence.largest))
-    slack = evidence.rounding + float(np.linalg.norm(residuals))
+    slack = evidence.rounding + WEYL * float(np.linalg.norm(residuals))
     lower = max(0.0, (value - slack) / (1 + evidence.orthogonality_loss) - evidence.stored)
-    upper = max(-evidence.lowest, evidence.highest)
-    closed = bool(upper - lower <= rtol * upper)
+    upper = max(abs(evidence.lowest), abs(evidence.highest))
+    closed = bool(upper - lower <= rtol * upper < math.inf)
     return Estimate(value, lower, upper, evidence.failure_probability, evidence.products, closed, plan, evidence)
 
 
@@ -84,8 +85,8 @@ def _deflated(lanczos: Lanczos, norm: Estimate, chance: Chance, how: tuple) -> E
         more, of_more, settled = converge(lanczos, outer, outer.choose, bar, most_restarts=DEFLATION_RESTARTS)
         if not settled or lanczos.locked == lanczos.basis.shape[1]:
             break
-        values, residuals = np.append(values, more), np.append(residuals, of_more)
-        distance = lanczos.operator.distance + float(np.linalg.norm(residuals))
+        values, residuals = np.append(values, more), np.append(residuals, of_more + np.linalg.norm(residuals))
+        distance = lanczos.operator.distance + WEYL * float(np.linalg.norm(residuals))
         outcome = prove(lanczos, _aim(distance, rtol, values), chance, bar)
         bounds = outcome.lowest, outcome.highest
         evidence = collect(lanczos, bounds, chance.probability, (values, residuals))
@@ -103,7 +104,7 @@ def _aim(distance: float, rtol: float, locked=()):
 
     def aim(theta):
         size = float(max([-theta[0], theta[-1], *np.abs(locked)]))
-        room = rtol / (1 - rtol) * size if rtol < 1 else math.inf
+        room = rtol / (1 - rtol) * size
         end = size + (room - 2 * distance if 2 * distance < 0.9 * room else room)
         return -end, end
 
@@ -116,16 +117,16 @@ def frobenius_norm(
     r"""The Frobenius norm :math:`\|K\|_F`, the yardstick that Proposition 3.4 is contrasted with.
 
     Exact: every tile is formed once (the lower triangle of a symmetric kernel) and its squares are summed in float64;
-    where the spectral norm has formed the matrix of this operator before, the sum is there already. Entries are rounded
-    to the dtype of the kernel. Cost: n n' tile_work (half of that where K is symmetric), one tile a worker; n products
-    where only products are known.
+    where the spectral norm has formed the matrix of this operator before, the sum is there already. The interval is the
+    rounding of the entries (of a float32 kernel an estimate, as in the spectral norm). Cost: n n' tile_work (half of
+    that where K is symmetric), one tile a worker; n products where only products are known.
     rtol > 0 : for a symmetric kernel, an interval of that relative width from its leading eigenpairs and random probes
     (:mod:`ntkspec.traces`), where that is forecast to be sooner; it fails with the failure probability. Where more
     probes than the exact way is worth are needed, that is taken after all. method : "exact", "stochastic" or None.
     The result's ``plan`` says what was done.
     """
+    checks.accuracy(rtol, failure_probability, seed)
     operator = wrap(operator)
-    checks.probability(failure_probability, "failure_probability")
     if method is not None:
         checks.one_of(method, "method", ("exact", "stochastic"))
     if method == "stochastic" and not rtol > 0:
@@ -139,8 +140,9 @@ def frobenius_norm(
                 return estimate
     if operator.squares is None:
         operator.squares = operator.sum_of_squares()
-    norm = math.sqrt(operator.squares)
-    return Estimate(norm, norm, norm, 0.0, 0 if operator.entrywise else operator.shape[1], True)
+    norm, products = math.sqrt(operator.squares), 0 if operator.entrywise else operator.shape[1]
+    slack = formed_distance(operator) + SUMMING * norm
+    return Estimate(norm, max(0.0, norm - slack), norm + slack, 0.0, products, True)
 
 
 def _work_of_squares(operator) -> Work:
@@ -157,9 +159,10 @@ def _stochastic_frobenius(operator, rtol: float, chance, limit: float) -> Estima
         theta, residuals = rest.pairs.values, rest.pairs.residuals
         for part in attempts(rest, failure_probability, bar):
             low, high = rest.squares_interval(part)
-            known = float(np.square(theta).sum())
+            known, slack = float(np.square(theta).sum()), operator.distance + SUMMING * operator.absolute_norm
             value = math.sqrt(known + rest.squares / rest.count)
             lower, upper = math.sqrt(known + low), math.sqrt(known + float(np.square(residuals).sum()) + high)
+            lower, upper = max(0.0, lower - slack), upper + slack
             closed = upper - lower <= rtol * upper
             if closed:
                 break

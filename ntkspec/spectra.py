@@ -9,9 +9,10 @@ from scipy.linalg import eigh
 
 from ntkspec import checks, planning, progress
 from ntkspec.certificates import Chance, Outcome, fitting_basis, prove
-from ntkspec.evidence import Evidence, collect, sign
+from ntkspec.evidence import WEYL, Evidence, collect, sign
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import KernelOperator, as_symmetric
+from ntkspec.randomness import stream
 from ntkspec.storage import recorded
 
 # Up to this size the dense eigenproblem is solved: it takes some 50 ms and finds everything.
@@ -29,11 +30,12 @@ MOST_RESTARTS = 50
 class Spectrum:
     r"""Extreme eigenpairs of a symmetric kernel.
 
-    values : (k,). vectors : (n, k) as columns, orthonormal, float64. residuals : (k,), |K z - value z|; an eigenvalue
-    lies within it of each value. multiplicities : (k,), how many of the values cannot be told from this one, itself
-    included. others : (low, high), between which every other eigenvalue lies, except with ``failure_probability`` for
-    each end. products : with single vectors. converged : all residuals are small enough, and what ``others`` leaves
-    open beyond the last value is at most 0.1 % of the norm. evidence : of the run that gave ``others``.
+    values : (k,). vectors : (n, k) as columns, orthonormal, float64. residuals : (k,), bounds on |K z - value z| with
+    the rounding of the kernel inside; an eigenvalue lies within it of each value. multiplicities : (k,), how many of
+    the values cannot be told from this one, itself included. others : (low, high), between which every other eigenvalue
+    lies, except with ``failure_probability`` for each end; (inf, -inf) where there are no others. products : with
+    single vectors. converged : all residuals are small enough, and what ``others`` leaves open beyond the last value is
+    at most 0.1 % of the norm. evidence : of the run that gave ``others``.
     """
 
     values: np.ndarray
@@ -73,6 +75,7 @@ def eigsh(
     Cost: products, and 8 n (basis + k) bytes for a basis of at most max(256, 6 k) vectors.
     Raises ValueError for k, which and v0 that do not fit, and for a kernel that is not symmetric or gives NaN.
     """
+    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
     operator = as_symmetric(operator)
     n = operator.shape[0]
     if checks.whole_number(k, "k", 1) > n:
@@ -127,13 +130,14 @@ class Wanted:
 
 def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
     """The k extreme eigenpairs from all of them. Cost: 9 n³ flops, 2 n² numbers."""
-    values, vectors = eigh(operator.to_dense().astype(np.float64, copy=False))
+    values, vectors = eigh(operator.to_dense(np.float64))
     wanted = Wanted(k, which, 0.0)
     chosen = wanted.choose(values)
     rest = np.delete(values, chosen)
-    rounding = len(values) * 2.0**-52 * float(abs(values).max()) + operator.distance
+    solving = (4 * len(values) + 32) * 2.0**-53 * float(abs(values).max())
+    rounding = solving + operator.forming_error() + operator.distance
     found, Z = values[chosen], vectors[:, chosen]
-    residuals = np.linalg.norm(operator @ Z - Z * found, axis=0)
+    residuals = np.linalg.norm(operator @ Z - Z * found, axis=0) + operator.product_error() + operator.distance
     others = (float(rest[0]) - rounding, float(rest[-1]) + rounding) if len(rest) else (math.inf, -math.inf)
     counts = _multiplicities(found, np.full(k, rounding))
     evidence = _dense_evidence(operator, values, vectors, rounding)
@@ -218,7 +222,8 @@ class _Search:
         return self._spectrum(outcome)
 
     def _start(self):
-        return random_start(self.lanczos.operator, [self.chance.seed, 0, self.lanczos.products], self.block)
+        start = stream(self.chance.seed, "search", self.lanczos.products)
+        return random_start(self.lanczos.operator, start, self.block)
 
     def _converge(self, choose) -> None:
         """Find and lock the chosen pairs of what is left."""
@@ -248,8 +253,9 @@ class _Search:
 
     def _spectrum(self, outcome: Outcome | None) -> Spectrum:
         lanczos, chosen = self.lanczos, self.wanted.choose(self.values)
-        values, residuals, vectors = self.values[chosen], self.residuals[chosen], lanczos.basis[chosen].T
-        found, coupling = (self.values, self.residuals), float(np.linalg.norm(self.residuals))
+        values, vectors = self.values[chosen], lanczos.basis[chosen].T
+        residuals = self.residuals[chosen] + lanczos.operator.distance
+        found, coupling = (self.values, self.residuals), WEYL * float(np.linalg.norm(self.residuals))
         rest = np.delete(self.values, chosen)
         bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)
         evidence = collect(lanczos, bounds, self.chance.probability, found)

@@ -20,6 +20,7 @@ from ntkspec.certificates import Chance
 from ntkspec.evidence import Estimate
 from ntkspec.operators import KernelOperator, Work, as_symmetric
 from ntkspec.planning import Plan
+from ntkspec.randomness import stream
 from ntkspec.spectra import Spectrum, eigsh
 
 # Eigenpairs that are taken out before probes measure the rest, at most a tenth of all.
@@ -58,7 +59,8 @@ def quadratic_interval(mean: float, probes: int, largest: float, failure_probabi
 class Deflated:
     """A symmetric operator without its leading eigenpairs, and probes of it.
 
-    trace and squares are sums over ``count`` probes of gᵀ P K P g and |K P g|².
+    trace and squares are sums over ``count`` probes of gᵀ P K P g and |K P g|², trace_error and squares_error bounds on
+    what the rounding of the products makes of them.
     """
 
     operator: KernelOperator
@@ -67,6 +69,8 @@ class Deflated:
     count: int = 0
     trace: float = 0.0
     squares: float = 0.0
+    trace_error: float = 0.0
+    squares_error: float = 0.0
 
     def probe(self, count: int, bar) -> None:
         """Multiply with that many further probes."""
@@ -78,6 +82,10 @@ class Deflated:
             product = self.operator @ G
             self.squares += float(np.square(product).sum())
             self.trace += float((G * product).sum())
+            given, sizes = np.linalg.norm(G, axis=0), np.linalg.norm(product, axis=0)
+            errors = given * self.operator.product_error()
+            self.trace_error += float(given @ errors)
+            self.squares_error += float((2 * sizes + errors) @ errors)
             self.count += G.shape[1]
             bar.update(G.shape[1])
 
@@ -88,7 +96,9 @@ class Deflated:
 
     def squares_interval(self, failure_probability: float) -> tuple[float, float]:
         """(low, high) around |K P|_F²."""
-        return quadratic_interval(self.squares / self.count, self.count, self.size**2, failure_probability)
+        law = self.count, self.size**2, failure_probability
+        ends = max(0.0, self.squares - self.squares_error), self.squares + self.squares_error
+        return quadratic_interval(ends[0] / self.count, *law)[0], quadratic_interval(ends[1] / self.count, *law)[1]
 
 
 def deflated(operator: KernelOperator, failure_probability: float, seed) -> Deflated:
@@ -97,7 +107,7 @@ def deflated(operator: KernelOperator, failure_probability: float, seed) -> Defl
     pairs = eigsh(
         operator, k, rtol=1e-3, failure_probability=failure_probability / 2, seed=seed, method="factored"
     )  # fmt: skip
-    return Deflated(operator, pairs, np.random.default_rng([seed, 1]))
+    return Deflated(operator, pairs, np.random.default_rng(stream(seed, "probes")))
 
 
 def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, float]:
@@ -131,12 +141,12 @@ def trace(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, see
     times sum |theta_i| + |mean| (``converged``), or n products are reached.
     Cost: n (m + d) flops, or n products, or the pairs and the probes. Raises ValueError where K is not symmetric.
     """
+    checks.accuracy(rtol, failure_probability, seed)
     operator = as_symmetric(operator)
-    checks.probability(failure_probability, "failure_probability")
     n = operator.shape[0]
     if operator.entrywise or not rtol > 0 or n <= PAIR_PRODUCTS:
         total = math.fsum(operator.diagonal(np.float64))
-        slack = operator.product_error() + operator.distance * n**0.5
+        slack = (operator.forming_error() + operator.distance) * n**0.5
         products = 0 if operator.entrywise else n
         return Estimate(total, total - slack, total + slack, 0.0, products, True)
     with operator.engine.one_blas_thread(), progress.bar(text="trace (products)") as bar:
@@ -146,6 +156,8 @@ def trace(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, see
             mean, x = rest.trace / rest.count, math.log(8 / part)
             _, squares = rest.squares_interval(part / 4)
             slack = 2 * (squares * x / rest.count) ** 0.5 + 2 * rest.size * x / rest.count
+            # Of the pairs' sum: rounding, and what their residuals couple to (Weyl, one by one).
+            slack += rest.trace_error / rest.count + operator.distance * n**0.5 + float(rest.pairs.residuals.sum())
             value, products = known + mean, rest.pairs.products + rest.count
             closed = slack <= rtol * (abs(rest.pairs.values).sum() + abs(mean))
             if closed or products >= n:

@@ -65,9 +65,9 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(compute, stops, 
     assert same(compute(counted, checkpoint=path), whole)
     again = Counted()
     assert same(compute(again, checkpoint=path), whole)
-    assert again.count <= 4, "only the first block is computed again, to compare it"
+    assert again.count <= 3 + 2, "three products look at the function, and the first block is compared"
     if len(stops) == 1 and stops[0] > 4:
-        assert counted.count <= whole.products - stops[0] + 6
+        assert counted.count <= whole.products - stops[0] + 3 + 2 + 2 + 6
 
 
 def test_a_file_of_another_kernel_is_refused(tmp_path):
@@ -75,10 +75,10 @@ def test_a_file_of_another_kernel_is_refused(tmp_path):
     norm(Counted(), checkpoint=path)
     with pytest.raises(ValueError, match="holds products with another kernel; remove it"):
         norm(Counted(matrix=2 * A), checkpoint=path)
-    with pytest.raises(ValueError, match="does not hold products with a kernel of n = 650"):
+    with pytest.raises(ValueError, match=r"\"n\": 700, .* but this run multiplies with .*\"n\": 650"):
         norm(Counted(matrix=A[:650, :650]), checkpoint=path)
     path.write_text("something else")
-    with pytest.raises(ValueError, match="does not hold products"):
+    with pytest.raises(ValueError, match="holds something else, but this run multiplies with"):
         norm(Counted(), checkpoint=path)
     with pytest.raises(FileNotFoundError, match="make it first"):
         norm(Counted(), checkpoint=tmp_path / "missing" / "products")

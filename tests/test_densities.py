@@ -12,6 +12,7 @@ from ntkspec import densities
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import wrap
 from ntkspec.quadrature import jacobi_matrices, share_below
+from ntkspec.randomness import stream
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_the_truncation_bound_is_one(probing):
     operator = operator_with(np.linspace(0, 1, 300))
     values, vectors = np.linalg.eigh(operator.matrix)
     density = ns.spectral_density(operator, steps=10, probes=1, seed=0)
-    g = vectors.T @ random_start(operator, [0, 1, 0], 1)[:, 0]
+    g = vectors.T @ random_start(operator, stream(0, "density", 0), 1)[:, 0]
     for width in (0.02, 0.05, 0.1, 0.2, 0.4):
         for at in (0.0, 0.3, 0.77):
             exact = float((g**2 / (g @ g)) @ np.exp(-(((values - at) / width) ** 2) / 2))

@@ -98,7 +98,7 @@ def test_the_zero_kernel_has_no_dimension():
 
 @pytest.mark.parametrize("measure", [ns.effective_rank, ns.spectral_entropy, ns.condition_number])
 def test_negative_eigenvalues_are_refused(measure, way):
-    with pytest.raises(ValueError, match=r"but this one has an eigenvalue of -0\.(2|198)"):
+    with pytest.raises(ValueError, match=r"but this one has an eigenvalue of -0\.(2|19)"):
         measure(matrix_with(np.r_[-0.2, np.linspace(1, 2, 99)]))
-    with pytest.raises(ValueError, match="its trace is -3"):
+    with pytest.raises(ValueError, match="has an eigenvalue of -3 or below"):
         ns.participation_ratio(-1 * Gram(np.ones((3, 1))))

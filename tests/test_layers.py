@@ -15,7 +15,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 ORDER = """
 progress
 engines
-checks
+checks randomness
 moments activations
 operators
 planning

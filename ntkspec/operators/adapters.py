@@ -16,10 +16,10 @@ from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.dense import Dense
 from ntkspec.operators.work import Work
 
+# Squares of products beyond this or below its inverse would overflow, or vanish in silence.
+LARGEST = 1e150
 # The relative error of a product that is not ours, in eps of its dtype, where nothing else is said.
 PRODUCT_EPS = 8
-# Entries of the unit vectors that are multiplied together where a matrix is asked for that only has products.
-_ENTRIES_AT_ONCE = 2**24
 
 
 def wrap(
@@ -35,10 +35,12 @@ def wrap(
     """
     if isinstance(matrix, KernelOperator):
         return matrix
+    if error is not None and not 0 <= error < 1:
+        raise ValueError(f"{error=}, but the relative error of a product is a number from 0 to 1, such as 1e-7")
     if callable(matrix) and not isinstance(matrix, LinearOperator):
-        size = checks.whole_number(n, "n", 1)
-        function = matrix  # SciPy passes single columns (n, 1)
-        matrix = LinearOperator((size, size), lambda v: function(v.reshape(-1)), dtype=np.dtype(dtype or np.float64))
+        return Products(_linear(matrix, n, dtype), dtype=dtype, symmetric=symmetric, error=error)
+    if n is not None and np.shape(matrix)[:1] != (n,):
+        raise ValueError(f"{n=}, but the matrix has shape {np.shape(matrix)}; n is for functions")
     if issparse(matrix):
         matrix = aslinearoperator(matrix)
     if isinstance(matrix, LinearOperator):
@@ -51,9 +53,30 @@ def wrap(
     return Dense(matrix, symmetric=symmetric)
 
 
+def _linear(function: Callable, n, dtype) -> LinearOperator:
+    """A function of vectors (n,) for SciPy, which passes single columns (n, 1); it may write into them, or into what it
+    returned before."""
+    if n is None:
+        raise ValueError("a function came without its size; pass ntkspec.operators.wrap(function, n)")
+    size = checks.whole_number(n, "n", 1)
+
+    def product(v):
+        result = np.array(function(v.reshape(-1).copy()))
+        if result.size != size or result.dtype.kind not in "fiub":
+            raise ValueError(
+                f"the function returned shape {result.shape} and dtype {result.dtype} for a vector ({size},), but real "
+                f"numbers of the same shape are needed"
+            )
+        return result.reshape(-1)
+
+    return LinearOperator((size, size), product, dtype=np.dtype(dtype or np.float64))
+
+
 def as_symmetric(matrix) -> KernelOperator:
     """What has a real spectrum, as an operator. Raises ValueError for what is not symmetric."""
     operator = wrap(matrix)
+    if isinstance(operator, Products) and operator.symmetric:
+        operator.look()
     if operator.shape[0] != operator.shape[1] or not operator.symmetric:
         raise ValueError(
             f"a symmetric kernel is needed, but this one (shape {operator.shape}) is not symmetric{_why(operator)}"
@@ -70,6 +93,7 @@ def _why(operator) -> str:
 
 def to_scipy(operator: KernelOperator) -> LinearOperator:
     """An operator for SciPy: products with vectors and blocks from both sides, in the dtype of operator and vectors."""
+    operator = wrap(operator)
     return LinearOperator(
         operator.shape,
         matvec=lambda v: operator @ v,
@@ -93,10 +117,13 @@ class Products(KernelOperator):
     def __init__(self, linear: LinearOperator, *, dtype=None, symmetric: bool | None = None, error=None):
         self.linear, self.shape = linear, linear.shape
         self.dtype = np.dtype(dtype or linear.dtype or np.float64)
+        if self.dtype.kind in "iub":
+            self.dtype = np.dtype(np.float64)
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"products have dtype {self.dtype}, but float32 or float64 is needed; pass dtype=")
         self.engine = engine_of()
-        self._largest, square = 0.0, self.shape[0] == self.shape[1]
+        self._largest, self._looked, self.products = 0.0, False, 0
+        square = self.shape[0] == self.shape[1]
         if symmetric and not square:
             raise ValueError(f"an operator of shape {self.shape} cannot be symmetric")
         self.symmetric = square if symmetric is None else symmetric
@@ -116,10 +143,42 @@ class Products(KernelOperator):
 
     def factored_product(self, V):
         product = np.asarray(self.linear.matmat(V))
-        sizes, given = np.linalg.norm(product, axis=0), np.linalg.norm(V, axis=0)
+        self._refuse(product)
+        self.products += V.shape[1]
+        sizes, given = (np.linalg.norm(part.astype(np.float64, copy=False), axis=0) for part in (product, V))
         ratios = sizes[given > 0] / given[given > 0]
         self._largest = float(np.fmax(ratios, self._largest).max(initial=self._largest))
         return product
+
+    def _refuse(self, product) -> None:
+        """Refuse NaN, infinity, and numbers whose squares float64 does not hold."""
+        bad = ~np.isfinite(product).all(axis=0)
+        if bad.any():
+            number = self.products + int(bad.argmax()) + 1
+            raise ValueError(f"product {number} with the kernel holds NaN or infinity; look at its entries")
+        largest = float(abs(product).max(initial=0.0))
+        if largest > LARGEST or 0 < largest < 1 / LARGEST:
+            raise ValueError(
+                f"product {self.products + 1} with the kernel has entries up to {largest:.3g}, whose squares float64 "
+                f"does not hold; scale it"
+            )
+
+    def look(self) -> None:
+        """Refuse what is not symmetric or not linear, as far as three products with random vectors show it."""
+        if self._looked:
+            return
+        p, q = np.random.default_rng(0).standard_normal((2, self.shape[0])).astype(self.dtype)
+        Kp, Kq, mixed = (self.factored_product(v[:, None])[:, 0].astype(np.float64) for v in (p, q, p - 2 * q))
+        size = float(np.linalg.norm(Kp) + np.linalg.norm(Kq)) * float(np.linalg.norm(p) + np.linalg.norm(q))
+        defects = {"symmetric: <q, K p> and <K q, p>": abs(q @ Kp - p @ Kq)}
+        defects["linear: K (p - 2 q) and K p - 2 K q"] = float(np.linalg.norm(mixed - Kp + 2 * Kq) * np.linalg.norm(p))
+        for what, defect in defects.items():
+            if defect > max(1e-8, 16 * self.error) * size:
+                raise ValueError(
+                    f"the operator is not {what} differ by {defect:.3g}, while {self.error * size:.3g} is rounding; "
+                    f"where it computes in float32, pass dtype=np.float32 to ntkspec.operators.wrap"
+                )
+        self._looked = True
 
     def _product(self, V):
         return self.factored_product(V)
@@ -134,28 +193,28 @@ class Products(KernelOperator):
     def product_error(self):
         return self.error * self.absolute_norm
 
+    def forming_error(self):
+        return math.sqrt(self.shape[1]) * self.product_error()
+
     def accumulate(self, out, tile, scale=1.0):
-        out += out.dtype.type(scale) * self._columns(tile.cols, tile.dtype)[tile.rows]
-
-    def _columns(self, cols: slice, dtype):
-        units = np.zeros((self.shape[1], cols.stop - cols.start), dtype)
-        units[cols.start : cols.stop] = np.eye(units.shape[1])
-        return self.factored_product(units)
-
-    def _by_columns(self, task: Callable, text: str) -> list:
-        """The task on (slice of columns, columns of the matrix), for all columns; n products."""
-        pieces = base.slices(self.shape[1], max(1, _ENTRIES_AT_ONCE // self.shape[1]))
-        return [task(cols, self._columns(cols, self.dtype)) for cols in base.watched(pieces, text)]
-
-    def sum_of_squares(self):
-        return math.fsum(self._by_columns(lambda _, A: float(np.square(A, dtype=np.float64).sum()), "Frobenius norm"))
+        out += out.dtype.type(scale) * self.factored_product(self._units(tile.cols, tile.dtype))[tile.rows]
 
     def diagonal(self, dtype=None):
-        parts = self._by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")
+        parts = self.by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")
         return np.concatenate(parts).astype(dtype or self.dtype, copy=False)
 
-    def to_dense(self):
-        return np.hstack(self._by_columns(lambda _, A: A, "kernel matrix"))
+    def to_dense(self, dtype=None):
+        """All columns. Raises ValueError where it is taken for symmetric, and they are not."""
+        matrix = np.hstack(self.by_columns(lambda _, A: A, "kernel matrix")).astype(dtype or self.dtype, copy=False)
+        if self.symmetric:
+            defect = float(np.linalg.norm(matrix - matrix.T))
+            allowed = max(1e-8 * float(np.linalg.norm(matrix)), 4 * self.forming_error())
+            if defect > allowed:
+                raise ValueError(
+                    f"the operator is not symmetric: |A - A.T| = {defect:.3g} in Frobenius norm, while rounding "
+                    f"explains {allowed:.3g}; pass (K + K.T) / 2 where that is meant"
+                )
+        return matrix
 
     @property
     def T(self):

@@ -13,6 +13,8 @@ from ntkspec.operators.work import Work
 
 TILE = 512
 HALF_ULP = 2.0**-53
+# Entries of the unit vectors that are multiplied together where a matrix is asked for that only has products.
+ENTRIES_AT_ONCE = 2**24
 
 
 class Tile:
@@ -102,8 +104,22 @@ class KernelOperator:
         """
         return self.depth * HALF_ULP * self.absolute_norm
 
+    def forming_error(self) -> float:
+        """A bound on |formed K - K| in Frobenius norm, for entries that are formed in float64."""
+        return self.product_error()
+
+    def row_weights(self):
+        """Sizes of the rows' rounding errors, (n,), up to a common factor: |diagonal|, of a sum that of its terms."""
+        return abs(self.diagonal(np.float64))
+
     def sum_of_squares(self) -> float:
-        """The sum of the squared entries in float64: every tile once, of a symmetric K those of the lower triangle."""
+        """The sum of the squared entries in float64: every tile once, of a symmetric K those of the lower triangle.
+
+        Where only products are known, n of them.
+        """
+        if not self.entrywise:
+            parts = self.by_columns(lambda _, A: self.engine.sum_of_squares(A), "Frobenius norm (products)")
+            return math.fsum(parts)
 
         def squares(place):
             rows, cols = place
@@ -111,6 +127,16 @@ class KernelOperator:
             return weight * self.engine.sum_of_squares(self.tile(rows, cols))
 
         return math.fsum(self.engine.run(squares, list(tiles(self)), progress="Frobenius norm (tiles)"))
+
+    def by_columns(self, task, text: str) -> list:
+        """The task on (slice of columns, those columns of the matrix), for all columns; n products."""
+        pieces = slices(self.shape[1], max(1, ENTRIES_AT_ONCE // self.shape[1]))
+        return [task(cols, self @ self._units(cols)) for cols in watched(pieces, text)]
+
+    def _units(self, cols: slice, dtype=None):
+        units = self.engine.xp.zeros((self.shape[1], cols.stop - cols.start), dtype or self.dtype)
+        units[cols] = self.engine.xp.eye(units.shape[1])
+        return units
 
     def diagonal(self, dtype=None):
         """The diagonal of a square K, shape (n,), computed in ``dtype`` (that of K unless said otherwise)."""
@@ -179,19 +205,20 @@ class KernelOperator:
         self.accumulate(out, place)
         return out
 
-    def to_dense(self):
-        """The whole matrix, n * n' entries; of a :class:`Dense` operator its own array.
+    def to_dense(self, dtype=None):
+        """The whole matrix, n * n' entries, computed in ``dtype``; of a :class:`Dense` operator its own array.
 
         Cost: n n' tile_work, half of that where K is symmetric. Raises ValueError where the memory does not suffice.
         """
-        size = self.shape[0] * self.shape[1] * self.dtype.itemsize
-        what = f"the whole matrix {self.shape[0]} x {self.shape[1]} in {self.dtype}"
+        dtype = np.dtype(dtype or self.dtype)
+        size = self.shape[0] * self.shape[1] * dtype.itemsize
+        what = f"the whole matrix {self.shape[0]} x {self.shape[1]} in {dtype}"
         checks.memory(size, self.engine, what, "use products with the operator, or its tiles")
-        matrix = self.engine.xp.empty(self.shape, dtype=self.dtype)
+        matrix = self.engine.xp.empty(self.shape, dtype=dtype)
 
         def fill(place):
             rows, cols = place
-            matrix[rows, cols] = entries = self.tile(rows, cols)
+            matrix[rows, cols] = entries = self.tile(rows, cols, dtype)
             if self.symmetric and rows != cols:
                 self.engine.copy_transposed(matrix[cols, rows], entries)
 
@@ -266,6 +293,13 @@ class LinearCombination(KernelOperator):
     def product_error(self):
         rounding = (1 + len(self.terms)) * HALF_ULP * self.absolute_norm
         return rounding + sum(abs(c) * operator.product_error() for c, operator in self.terms)
+
+    def forming_error(self):
+        rounding = (1 + len(self.terms)) * HALF_ULP * self.absolute_norm
+        return rounding + sum(abs(c) * operator.forming_error() for c, operator in self.terms)
+
+    def row_weights(self):
+        return sum(abs(c) * operator.row_weights() for c, operator in self.terms)
 
     def diagonal(self, dtype=None):
         return sum(c * operator.diagonal(dtype) for c, operator in self.terms)

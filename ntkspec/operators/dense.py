@@ -23,7 +23,8 @@ class Dense(KernelOperator):
 
     symmetric : None looks at the matrix: it is symmetric where |A - Aᵀ|_F is no more than rounding (16 eps of its
     dtype times |A|_F). True asks for that and raises ValueError otherwise; False takes the matrix as it is. Products
-    of a symmetric matrix read one triangle only; ``distance`` is how far A is from that.
+    of a symmetric matrix read one triangle only; ``distance`` is how far that is from (A + Aᵀ) / 2.
+    The array is kept, not copied: it must not be changed afterwards.
     Cost of looking: one pass over the matrix. A square matrix that is strided both ways is copied once.
     """
 
@@ -120,8 +121,8 @@ class Dense(KernelOperator):
     def diagonal(self, dtype=None):
         return self.engine.xp.array(self.matrix.diagonal(), dtype or self.dtype)
 
-    def to_dense(self):
-        return self.matrix
+    def to_dense(self, dtype=None):
+        return self.matrix.astype(dtype or self.dtype, copy=False)
 
     @property
     def T(self):

@@ -82,11 +82,11 @@ class HadamardGram(KernelOperator):
     def absolute_norm(self):
         """Entries are at most a_i a'_j with a_i = |D_i| |X_i|, a matrix of rank one."""
         sides = (
-            [self.diagonal()]
+            [self.diagonal(np.float64)]
             if self.symmetric
-            else [HadamardGram(self.D, self.X).diagonal(), HadamardGram(self.D2, self.X2).diagonal()]
+            else [HadamardGram(*one).diagonal(np.float64) for one in ((self.D, self.X), (self.D2, self.X2))]
         )
-        sums = [float(side.sum(dtype=np.float64)) for side in sides]
+        sums = [float(side.sum()) for side in sides]
         return (sums[0] * sums[-1]) ** 0.5
 
     def diagonal(self, dtype=None):

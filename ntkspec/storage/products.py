@@ -24,8 +24,8 @@ def recorded(operator: KernelOperator, path) -> Iterator[KernelOperator]:
 
     A run is a function of its seed and its products: the same call after an interruption repeats its small
     computations, reads the products that are there, and goes on, bit by bit as if it had never stopped. The file grows
-    by 8 n bytes a product and survives a kill at any moment. Its first block of products is computed again, to see that
-    it belongs to this kernel.
+    by 8 n bytes a product and survives a kill at any moment. The first and the last block of its products are computed
+    again, to see that they belong to this kernel: they may differ by what rounding can do.
     Raises ValueError where it does not, or where another process writes to it.
     """
     if path is None:
@@ -39,7 +39,9 @@ def recorded(operator: KernelOperator, path) -> Iterator[KernelOperator]:
 def _open(path: Path, operator):
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first")
-    header = json.dumps({"kind": "ntkspec products", "format": 1, "n": operator.shape[0]}).encode().ljust(_HEADER)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, but a checkpoint is a file; name one in it")
+    header = json.dumps(_described(operator)).encode().ljust(_HEADER)
     with open(path, "a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,13 +49,24 @@ def _open(path: Path, operator):
             raise ValueError(f"{path} is being written by another process; wait for it, or choose another") from None
         file.seek(0)
         found = file.read(_HEADER)
-        if not found:
+        if len(found) < _HEADER and header.startswith(found):
+            file.truncate(0)
             file.write(header)
         elif found != header:
             raise ValueError(
-                f"{path} does not hold products with a kernel of n = {operator.shape[0]}; remove it or choose another"
+                f"{path} holds {found.rstrip().decode(errors='replace')[:200]}, but this run multiplies with "
+                f"{header.rstrip().decode()}; remove it, choose another, or pass the method= that it was made with"
             )
         yield file
+
+
+def _described(operator) -> dict:
+    """What a file must agree in: a stored matrix and its factors differ by rounding, which a proof must not mix."""
+    form = "stored" if operator.stored else "factored"
+    return {"kind": "ntkspec products", "format": 2, "n": operator.shape[0], "matrix": form} | {
+        "dtype": str(operator.dtype),
+        "distance": operator.distance,
+    }
 
 
 class _Recorded(KernelOperator):
@@ -71,24 +84,31 @@ class _Recorded(KernelOperator):
         self.stored, self.product_work, self.stored_work = operator.stored, operator.product_work, operator.stored_work
         self.record = 2 * _DIGEST + 8 * (1 + self.shape[0])
         self.position, self.synced, self.error = _HEADER, time.monotonic(), 0.0
+        self.last: tuple | None = None
 
     def factored_product(self, V):
         given = [_digest(column) for column in V.T]
         product = self._read(given)
         if product is None:
+            if self.last is not None:
+                self._compare(*self.last)
+                self.last = None
             product = self.operator @ V
             self.error = max(self.error, self.operator.product_error())
             self._write(given, product)
-        elif self.position == _HEADER:
-            self._compare(product, self.operator @ V)
+        else:
+            if self.position == _HEADER:
+                self._compare(V, product)
+            self.last = V, product
         self.position += V.shape[1] * self.record
         return product
 
     def _product(self, V):
         return self.factored_product(V)
 
-    def _compare(self, product, computed) -> None:
-        if not np.abs(product - computed).max() <= 1e-6 * np.abs(computed).max():
+    def _compare(self, V, product) -> None:
+        apart = np.linalg.norm(product - self.operator @ V, axis=0)
+        if not (apart <= 4 * self.operator.product_error() * np.linalg.norm(V, axis=0)).all():
             raise ValueError(f"{self.path} holds products with another kernel; remove it or choose another")
 
     def _read(self, given):
