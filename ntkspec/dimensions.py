@@ -33,6 +33,7 @@ def effective_rank(operator, *, rtol: float = 1e-3, failure_probability: float =
 
     The interval is that of the spectral norm and of the trace. Raises ValueError where an eigenvalue is negative.
     """
+    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
     operator = as_symmetric(operator)
     norm = spectral_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
     return effective_rank_of(trace(operator), norm)
@@ -51,6 +52,7 @@ def participation_ratio(operator, *, rtol: float = 0.0, failure_probability: flo
 
     Where K is not semidefinite by construction, its spectral norm is measured too, to see whether it is. 0 for zero.
     """
+    checks.accuracy(rtol, failure_probability, seed)
     operator = as_symmetric(operator)
     if not operator.semidefinite:
         rough = spectral_norm(operator, rtol=0.1, failure_probability=failure_probability, seed=seed)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
 
+import ntkspec as ns
 from adversarial import SPECTRA, matrix_with, operator_with
 from ntkspec import progress
 from ntkspec.certificates import (
@@ -174,3 +175,51 @@ def test_the_forecast_extrapolates_the_slack():
     assert forecast({4: -30.0, 8: -25.0}) is None
     assert forecast({4: -30.0, 8: -26.0, 12: -22.0, 16: -18.0}) == 34
     assert forecast({8: -20.0, 16: -20.0}) is None
+
+
+@pytest.mark.parametrize("name", sorted(SPECTRA))
+def test_ends_next_to_converged_values_are_below_the_level(name):
+    """Two crossings next to a converged Ritz value are computed as complex; the end must lie beyond both."""
+    operator = operator_with(SPECTRA[name](150))
+    for seed in range(3):
+        lanczos = Lanczos(operator)
+        lanczos.begin(random_start(operator, [seed, 9], 2))
+        for _ in range(12):
+            lanczos.extend(3)
+            if lanczos.complete or (lanczos.exhausted and lanczos.error == 0):
+                break
+            ends, level = spectrum_bounds(lanczos, 1e-6), overlap_quantile(150, len(lanczos.start.T), 1e-6)
+            for end in ends:
+                assert np.hypot(*overlap_bounds(lanczos, end)) <= level
+
+
+def test_rounding_widens_the_bounds_by_what_it_can_hide():
+    """With F of norm f, |z_1| <= (1 + 1/w²)^(1/2) w f |E^T (λ - T)^-1|: beyond the end that is the level."""
+    operator = operator_with(np.linspace(0, 1, 200))
+    lanczos = Lanczos(operator)
+    lanczos.begin(random_start(operator, 3, 2))
+    lanczos.extend(25)
+    level, before = overlap_quantile(200, 2, 1e-6), spectrum_bounds(lanczos, 1e-6)
+    lanczos.error = 1e-5
+    after = spectrum_bounds(lanczos, 1e-6)
+    assert after[1] > before[1] + 1e-5
+    inverse = np.linalg.inv(after[1] * np.eye(lanczos.size) - lanczos.T) @ lanczos.start
+    rounding = np.sqrt(17 / 16) * 4 * 1e-5 * np.linalg.norm(inverse, 2)
+    exact = np.sqrt(17 / 16) * np.linalg.norm(lanczos.coupling @ inverse, 2)
+    assert 0.9 * level < np.hypot(rounding, exact) <= level
+    assert overlap_bounds(lanczos, after[1])[1] == pytest.approx(rounding)
+
+
+@pytest.mark.parametrize("scale", [1e-145, 1e-100, 1.0, 1e100, 1e145])
+def test_bounds_scale_with_the_kernel(scale):
+    A = np.diag(np.r_[2.0, np.linspace(-1, 1, 299)])
+    estimate = ns.spectral_norm(wrap(lambda v: scale * (A @ v), 300))
+    assert estimate.converged
+    assert estimate.lower <= 2 * scale <= estimate.upper
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-160, 1e160, 1e200])
+def test_products_whose_squares_are_not_held_are_refused(scale):
+    A = np.diag(np.r_[2.0, np.linspace(-1, 1, 299)])
+    with pytest.raises(ValueError, match="scale it"):
+        ns.spectral_norm(wrap(lambda v: scale * (A @ v), 300))

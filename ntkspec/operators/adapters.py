@@ -170,8 +170,10 @@ class Products(KernelOperator):
         p, q = np.random.default_rng(0).standard_normal((2, self.shape[0])).astype(self.dtype)
         Kp, Kq, mixed = (self.factored_product(v[:, None])[:, 0].astype(np.float64) for v in (p, q, p - 2 * q))
         size = float(np.linalg.norm(Kp) + np.linalg.norm(Kq)) * float(np.linalg.norm(p) + np.linalg.norm(q))
-        defects = {"symmetric: <q, K p> and <K q, p>": abs(q @ Kp - p @ Kq)}
-        defects["linear: K (p - 2 q) and K p - 2 K q"] = float(np.linalg.norm(mixed - Kp + 2 * Kq) * np.linalg.norm(p))
+        defects = {
+            "linear: K (p - 2 q) and K p - 2 K q": np.linalg.norm(mixed - Kp + 2 * Kq) * np.linalg.norm(p),
+            "symmetric: <q, K p> and <K q, p>": abs(q @ Kp - p @ Kq),
+        }
         for what, defect in defects.items():
             if defect > max(1e-8, 16 * self.error) * size:
                 raise ValueError(
