@@ -4,6 +4,7 @@ from ntkspec.operators.adapters import Products, as_symmetric, to_scipy, wrap
 from ntkspec.operators.base import KernelOperator, LinearCombination
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.dense import Dense
+from ntkspec.operators.function import GramFunction, PairFunction
 from ntkspec.operators.gram import Gram
 from ntkspec.operators.hadamard import HadamardGram
 from ntkspec.operators.triangle import Triangle, form
@@ -13,9 +14,11 @@ __all__ = [
     "Bits",
     "Dense",
     "Gram",
+    "GramFunction",
     "HadamardGram",
     "KernelOperator",
     "LinearCombination",
+    "PairFunction",
     "Products",
     "Triangle",
     "Work",
