@@ -34,13 +34,13 @@ def piecewise_linear(slope: float):
 
 def erf(xp, a, b, c, gap):
     """phi = erf: K = (2/pi) asin(2c / sqrt((1 + 2a)(1 + 2b)))."""
-    root = xp.sqrt(1 + 2 * a + 2 * b + 4 * gap)
+    root = xp.sqrt(1 + 2 * (a + b) + 4 * gap)
     return TWO_OVER_PI * xp.arctan2(2 * c, root), 2 * TWO_OVER_PI / root
 
 
 def gelu(xp, a, b, c, gap):
     """phi(z) = z Phi(z). For c < 0 and a small angle the form whose leading terms are cancelled on paper is taken."""
-    product, total = (1 + a) * (1 + b), 1 + a + b
+    product, total = (1 + a) * (1 + b), 1 + (a + b)
     square = total + gap
     root, size, ahead = xp.sqrt(square), abs(c), c >= 0
     psi = xp.arctan2(root, size)
@@ -48,7 +48,7 @@ def gelu(xp, a, b, c, gap):
     direct = c * xp.where(ahead, math.pi - psi, psi) + bump
     rest = (total * total - a * b + (1 + total) * gap) / (product * root)
     value = xp.where(ahead | (root > size), direct, _beyond_arc(xp, root, size, psi) - rest)
-    slope = c * ((3 + a + b) * square + c * c) / (product * square * root)
+    slope = c * ((2 + total) * square + c * c) / (product * square * root)
     return value / TWO_PI, (xp.where(ahead, math.pi - psi, psi) + slope) / TWO_PI
 
 

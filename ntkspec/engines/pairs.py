@@ -8,54 +8,44 @@ from ntkspec.engines.compiling import compiled
 
 
 @compiled
-def _moments(gram, left, right, close, c, gap):
-    dim = left.shape[1]
-    per_dim = gram.dtype.type(1 / dim)
-    squares = xp.empty(right.shape[0], gram.dtype)
-    for j in range(right.shape[0]):
-        total = 0.0
-        for k in range(dim):
-            total += xp.float64(right[j, k]) * xp.float64(right[j, k])
-        squares[j] = total / dim
+def _moments(gram, rows, cols, close, c, gap):
+    (left, own), (right, other) = rows, cols
+    per_dim, close = gram.dtype.type(1 / left.shape[1]), gram.dtype.type(close)
     for i in range(gram.shape[0]):
-        own = 0.0
-        for k in range(dim):
-            own += xp.float64(left[i, k]) * xp.float64(left[i, k])
-        a = gram.dtype.type(own / dim)
         for j in range(gram.shape[1]):
-            size = math.sqrt(a * squares[j])
+            size = math.sqrt(gram.dtype.type(own[i] * other[j]))
             c[i, j] = gram[i, j] * per_dim
             gap[i, j] = (size - abs(c[i, j])) * (size + abs(c[i, j]))
         for j in range(gram.shape[1]):
-            product = a * squares[j]
+            product = own[i] * other[j]
             if gap[i, j] < close * product:
-                _recompute(left[i], own, right[j], product, i, j, c, gap)
+                sign = -1.0 if c[i, j] < 0 else 1.0
+                near = _half_distance(left[i], right[j], math.sqrt(own[i]), sign * math.sqrt(other[j]))
+                c[i, j] = sign * math.sqrt(product) * (1 - near)
+                gap[i, j] = product * near * (2 - near)
 
 
-@compiled(fastmath={"contract", "reassoc"})
-def _recompute(x, own, y, product, i, j, c, gap):
-    """c and gap of a pair that is nearly parallel, from half the squared distance of the two directions."""
-    other = 0.0
-    for k in range(y.size):
-        other += xp.float64(y[k]) * xp.float64(y[k])
-    sign = -1.0 if c[i, j] < 0 else 1.0
-    per_x, per_y = 1 / math.sqrt(own), sign / math.sqrt(other)
-    distance = 0.0
+@compiled(fastmath={"reassoc"})
+def _half_distance(x, y, size, other):
+    """‖x/size - y/other‖² / (2 d), which is 1 - |rho| for the roots of ‖x‖²/d and ‖y‖²/d.
+
+    Without "contract": a fused difference would round one side only, and equal directions would not cancel.
+    """
+    per_x, per_y, total = 1 / size, 1 / other, 0.0
     for k in range(y.size):
         step = xp.float64(x[k]) * per_x - xp.float64(y[k]) * per_y
-        distance += step * step
-    distance /= 2
-    c[i, j] = sign * math.sqrt(product) * (1 - distance)
-    gap[i, j] = product * distance * (2 - distance)
+        total += step * step
+    return total / (2 * y.size)
 
 
-def pair_moments(gram, left, right, close: float):
-    """(c, gap): <x, x'>/d and ‖x‖²‖x'‖²/d² - c² for rows x of ``left`` and x' of ``right``, from gram = left rightᵀ.
+def pair_moments(gram, rows, cols, close: float):
+    """(c, gap): <x, x'>/d and ‖x‖²‖x'‖²/d² - c², from gram = X X'ᵀ, rows = (X, ‖x‖²/d) and cols = (X', ‖x'‖²/d).
 
-    Where gap is below ``close`` times ‖x‖²‖x'‖²/d², both are taken from the directions in float64: 6 d flops.
+    Where gap is below ``close`` times ‖x‖²‖x'‖²/d², both are taken from the directions in float64: 6 d flops. The norms
+    are float64 (n,).
     """
     c, gap = xp.empty_like(gram), xp.empty_like(gram)
-    _moments(gram, left, right, close, c, gap)
+    _moments(gram, rows, cols, close, c, gap)
     return c, gap
 
 

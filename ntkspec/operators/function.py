@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ntkspec.operators.base import HALF_ULP, KernelOperator, paired_factors, slices, taken
+from ntkspec.operators.base import HALF_ULP, KernelOperator, paired_factors, slices
 from ntkspec.operators.work import Work
 
 # Rows of a tile that are computed together: their intermediates stay in a core's cache.
@@ -61,12 +61,14 @@ class GramFunction(KernelOperator):
         return self.function.points(xp.einsum("id,id->i", X, X, dtype=xp.float64) / X.shape[1])
 
     def accumulate(self, out, tile, scale=1.0):
-        gram, right = tile.gram(self.X, self.X2), taken(self.right, tile.cols, tile.dtype)
-        left = taken(self.left, tile.rows, tile.dtype)
-        X, X2 = taken(self.X, tile.rows, self.dtype), taken(self.X2, tile.cols, self.dtype)
+        gram, left, right = tile.gram(self.X, self.X2), self.left[tile.rows], self.right[tile.cols]
+        X, cols = self.X[tile.rows], (self.X2[tile.cols], self.engine.xp.ascontiguousarray(right[:, 0]))
+        right = right.astype(tile.dtype, copy=False)
         for rows in slices(tile.shape[0], STRIP):
-            c, gap = self.engine.pair_moments(gram[rows], X[rows], X2, CLOSE[np.dtype(tile.dtype).char])
-            self.engine.add_scaled(out[rows], self.function(self.engine, left[rows], right, c, gap), scale)
+            own = self.engine.xp.ascontiguousarray(left[rows, 0])
+            c, gap = self.engine.pair_moments(gram[rows], (X[rows], own), cols, CLOSE[np.dtype(tile.dtype).char])
+            entries = self.function(self.engine, left[rows].astype(tile.dtype, copy=False), right, c, gap)
+            self.engine.add_scaled(out[rows], entries, scale)
 
     def factored_product(self, V):
         return self._tiled_product(V)
