@@ -119,7 +119,7 @@ def pair_integrals(act: Activation, a: float, b: float, c: float, gap: float) ->
     return value, derivative
 
 
-_GRADED = tuple(sign * 2.0**k for sign in (-1, 1) for k in range(-1, 60)) + (0.0,)
+_GRADED = (0.0, *(sign * 2.0**k for sign in (-1, 1) for k in range(-1, 60)))
 
 
 def _structure(scale: float, reach: float) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The definitions of the paper as slow loops, written without importing the package."""
 
+import itertools
 import math
 
 import numpy as np
@@ -152,7 +153,7 @@ def expected_elu(x, z):
     one, other = norms[0] / math.sqrt(len(x)), norms[1] / math.sqrt(len(x))
 
     def pieces(f, ends):
-        return sum(quad(f, a, b, epsabs=1e-14, epsrel=1e-13)[0] for a, b in zip(ends, ends[1:], strict=False))
+        return sum(quad(f, a, b, epsabs=1e-14, epsrel=1e-13)[0] for a, b in itertools.pairwise(ends))
 
     def density(g):
         return math.exp(-g * g / 2) / math.sqrt(2 * math.pi)

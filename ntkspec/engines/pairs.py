@@ -51,7 +51,7 @@ def pair_moments(gram, rows, cols, close: float):
 
 @compiled
 def hermite_moments(points, weighted, terms):
-    """sum_q weighted[p, q] he_k(points[q]) for k < terms, he_k = He_k / sqrt(k!); weighted (p, Q), result (p, terms)."""
+    """sum_q weighted[p, q] he_k(points[q]) for k < terms, he_k = He_k / sqrt(k!); weighted (p, Q)."""
     sums = xp.zeros((weighted.shape[0], terms))
     before, now = xp.zeros_like(points), xp.ones_like(points)
     for k in range(terms):
