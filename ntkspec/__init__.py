@@ -12,6 +12,7 @@ _HOMES = {
     "TwoLayer": "networks",
     "ntk": "kernels",
     "linear_kernel": "kernels",
+    "expected_ntk": "kernels",
     "KernelOperator": "operators",
     "Plan": "planning",
     "plan": "planning",

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ntkspec import checks
+from ntkspec import checks, duals
 from ntkspec.engines import engine_of
 
 SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
@@ -40,7 +40,8 @@ class Activation:
 
     fn, derivative : functions of an array z that return an array of the same shape and dtype.
     kinks : points where phi' jumps; quadrature splits there.
-    ``slopes`` are the two values of phi' (below and from 0) of a named piecewise-linear one, else None.
+    ``slopes`` are the two values of phi' (below and from 0) of a named piecewise-linear one, else None; ``dual`` is the
+    closed form of its expected products (:mod:`ntkspec.duals`) where there is one, else None.
     The constants are computed on first use. A function whose Gaussian moments do not exist, or whose derivative does
     not belong to it, raises ValueError with the reason then.
     """
@@ -48,6 +49,7 @@ class Activation:
     def __init__(self, fn: Callable, derivative: Callable, name: str = "custom", kinks=()):
         self.name = name
         self.slopes: tuple[float, float] | None = None
+        self.dual: Callable | None = None
         self.kinks = tuple(sorted(float(kink) for kink in kinks))
         self._fn, self._derivative = fn, derivative
 
@@ -107,9 +109,9 @@ class Activation:
 class _Named(Activation):
     """A built-in: phi and phi' computed together from (engine, z), and constants in closed form where they exist."""
 
-    def __init__(self, name: str, pair: Callable, *, kinks=(), constants: Constants | None = None):
+    def __init__(self, name: str, pair: Callable, *, kinks=(), constants: Constants | None = None, dual=None):
         super().__init__(lambda z: self.value_and_derivative(z)[0], lambda z: self.value_and_derivative(z)[1])
-        self.name, self.kinks, self._pair = name, kinks, pair
+        self.name, self.kinks, self._pair, self.dual = name, kinks, pair, dual
         if constants is not None:
             self.constants = constants
 
@@ -180,7 +182,8 @@ def _cos(engine, z):
 def _leaky(name: str, a: float) -> Activation:
     kink = (1 - a) / SQRT_2PI
     kinks = () if a == 1 else (0.0,)
-    act = _Named(name, _piecewise_linear(a), kinks=kinks, constants=Constants((1 + a) / 2, kink, kink, 0.0))
+    constants = Constants((1 + a) / 2, kink, kink, 0.0)
+    act = _Named(name, _piecewise_linear(a), kinks=kinks, constants=constants, dual=duals.piecewise_linear(a))
     act.slopes = None if a == 1 else (a, 1.0)
     return act
 
@@ -208,15 +211,20 @@ _NAMED: dict[str, Callable[..., Activation]] = {
     "relu": lambda: _leaky("relu", 0.0),
     "leaky_relu": _make_leaky_relu,
     "abs": lambda: _leaky("abs", -1.0),
-    "erf": lambda: _Named("erf", _erf, constants=Constants(2 / math.sqrt(3 * math.pi), 0.0, 0.0, 0.0)),
+    "erf": lambda: _Named("erf", _erf, constants=Constants(2 / math.sqrt(3 * math.pi), 0.0, 0.0, 0.0), dual=duals.erf),
     "tanh": lambda: _Named("tanh", _tanh),
     "sigmoid": lambda: _Named("sigmoid", _sigmoid),
     "softplus": lambda: _Named("softplus", _softplus),
-    "gelu": lambda: _Named("gelu", _gelu, constants=Constants(0.5, 0.5 / SQRT_PI, 0.75 / SQRT_PI, 0.0625 / SQRT_PI)),
+    "gelu": lambda: _Named(
+        "gelu",
+        _gelu,
+        constants=Constants(0.5, 0.5 / SQRT_PI, 0.75 / SQRT_PI, 0.0625 / SQRT_PI),
+        dual=duals.gelu,
+    ),
     "silu": lambda: _Named("silu", _silu),
     "elu": _make_elu,
-    "sin": lambda: _Named("sin", _sin, constants=Constants(math.exp(-0.5), 0.0, 0.0, 0.0)),
-    "cos": lambda: _Named("cos", _cos, constants=Constants(0.0, math.exp(-0.5), -math.exp(-0.5), 0.0)),
+    "sin": lambda: _Named("sin", _sin, constants=Constants(math.exp(-0.5), 0.0, 0.0, 0.0), dual=duals.sin),
+    "cos": lambda: _Named("cos", _cos, constants=Constants(0.0, math.exp(-0.5), -math.exp(-0.5), 0.0), dual=duals.cos),
 }
 NAMES = tuple(_NAMED)
 

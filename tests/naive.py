@@ -1,5 +1,6 @@
 """The definitions of the paper as slow loops, written without importing the package."""
 
+import itertools
 import math
 
 import numpy as np
@@ -96,3 +97,77 @@ def network_descent(W, v, activation, data, rates, steps):
                 gradient_v[r] += residual[i] * phi(U[i, r]) / (n * math.sqrt(m))
         W, v = W - eta1 * gradient_W, v - eta2 * gradient_v
     return np.array([outputs[t] for t in steps]), W, v
+
+
+def expected_kernel(phi, slope, X, layer):
+    """E_W of Theta_1, Theta_2 or the sum, for smooth phi: the trapezoidal rule in two standard normal variables, which
+    converges faster than any power of the step. The angle of two inputs comes from the difference of directions."""
+    step, (n, d) = 1 / 16, X.shape
+    g = np.arange(-12, 12 + step / 2, step)
+    density = step * np.exp(-g * g / 2) / math.sqrt(2 * math.pi)
+    weights, kernel = np.outer(density, density), np.zeros((n, n))
+    for i in range(n):
+        for j in range(i + 1):
+            cosine, sine, norms = angle(X[i], X[j])
+            u = norms[0] / math.sqrt(d) * g[:, None] + 0 * g
+            v = norms[1] / math.sqrt(d) * (cosine * g[:, None] + sine * g)
+            first = X[i] @ X[j] / d * (weights * slope(u) * slope(v)).sum()
+            second = (weights * phi(u) * phi(v)).sum()
+            kernel[i, j] = kernel[j, i] = {"first": first, "second": second, "both": first + second}[layer]
+    return kernel
+
+
+def angle(x, z):
+    """cos, sin >= 0 and the norms; a zero input is orthogonal to everything."""
+    norms = math.sqrt(x @ x), math.sqrt(z @ z)
+    if 0 in norms:
+        return 0.0, 1.0, norms
+    sign = math.copysign(1.0, x @ z)
+    near = ((x / norms[0] - sign * z / norms[1]) ** 2).sum() / 2
+    return sign * (1 - near), math.sqrt(near * (2 - near)), norms
+
+
+def expected_piecewise_linear(slope, X, layer):
+    """E_W for phi = z (z >= 0), slope z (z < 0): shares of the circle on which both, one or none are positive."""
+    n, d = X.shape
+    kernel = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            cosine, sine, norms = angle(X[i], X[j])
+            theta = math.atan2(sine, cosine)
+            same, mixed = (math.pi - theta) / (2 * math.pi), theta / (2 * math.pi)
+            slopes = (1 + slope**2) * same + 2 * slope * mixed
+            relu = (sine + (math.pi - theta) * cosine) / (2 * math.pi)
+            crossed = (sine - theta * cosine) / (2 * math.pi)
+            second = norms[0] * norms[1] / d * ((1 + slope**2) * relu - 2 * slope * crossed)
+            first = X[i] @ X[j] / d * slopes
+            kernel[i, j] = {"first": first, "second": second, "both": first + second}[layer]
+    return kernel
+
+
+def expected_elu(x, z):
+    """E_W of Theta_1 and Theta_2 for one pair and phi = ELU, by iterated adaptive quadrature split at the kinks."""
+    from scipy.integrate import quad
+
+    cosine, sine, norms = angle(x, z)
+    one, other = norms[0] / math.sqrt(len(x)), norms[1] / math.sqrt(len(x))
+
+    def pieces(f, ends):
+        return sum(quad(f, a, b, epsabs=1e-14, epsrel=1e-13)[0] for a, b in itertools.pairwise(ends))
+
+    def density(g):
+        return math.exp(-g * g / 2) / math.sqrt(2 * math.pi)
+
+    def expectation(f):
+        def inner(g):
+            if sine < 1e-14:
+                return f(other * cosine * g)
+            kink = -cosine * g / sine
+            ends = sorted([-9, -3, 3, 9, *([kink] if abs(kink) < 9 else [])])
+            return pieces(lambda h: density(h) * f(other * (cosine * g + sine * h)), ends)
+
+        near = [k * sine for k in (-8, -2, 2, 8)]
+        return pieces(lambda g: density(g) * f(one * g) * inner(g), sorted([-9, -4, -1, 0, 1, 4, 9, *near]))
+
+    slopes = expectation(lambda u: 1.0 if u >= 0 else math.exp(u))
+    return float(x @ z) / len(x) * slopes, expectation(lambda u: u if u >= 0 else math.expm1(u))

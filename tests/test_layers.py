@@ -15,8 +15,9 @@ PACKAGE = Path(ntkspec.__file__).parent
 ORDER = """
 progress
 engines
-checks randomness
+checks duals randomness
 moments activations
+series
 operators
 planning
 networks

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkspec.engines import cpu
-from ntkspec.operators import Bits, Dense, Gram, HadamardGram, KernelOperator, base, form
+from ntkspec.operators import Bits, Dense, Gram, GramFunction, HadamardGram, KernelOperator, base, form
 
 SIZES = [
     (1, 1, 1),
@@ -104,9 +104,49 @@ def sum_between(n, d, m, dtype):
     return -(one + 3 * Gram(F, G)), -(A + 3 * F @ G.T)
 
 
+class Cubic:
+    """h = c + c³ + (‖x‖²/d) (‖x'‖²/d) - gap / 2, in a form that uses every argument."""
+
+    error = 1e-15
+
+    def points(self, squares):
+        return np.stack([squares, 2 * squares], axis=1)
+
+    def __call__(self, engine, left, right, c, gap):
+        return c + c**3 + left[:, :1] * right[:, 1] / 2 - gap / 2
+
+    def diagonal(self, engine, points):
+        a = points[:, 0]
+        return a + a**3 + a**2
+
+
+def cubic(a, b, c):
+    return c + c**3 + a * b - (a * b - c * c) / 2
+
+
+def gram_function(n, d, m, dtype):
+    X = draw(n, d, dtype=dtype)
+    wide = X.astype(np.float64)
+    a = (wide**2).sum(axis=1) / d
+    return GramFunction(Cubic(), X), cubic(a[:, None], a, wide @ wide.T / d).astype(dtype)
+
+
+def gram_function_between(n, d, m, dtype):
+    X, X2 = draw(n, d, dtype=dtype), draw(n + 4, d, dtype=dtype, seed=1)
+    wide, wide2 = X.astype(np.float64), X2.astype(np.float64)
+    a, b = (wide**2).sum(axis=1) / d, (wide2**2).sum(axis=1) / d
+    return GramFunction(Cubic(), X, X2), cubic(a[:, None], b, wide @ wide2.T / d).astype(dtype)
+
+
+def function_minus_gram(n, d, m, dtype):
+    """Both terms hold X Xᵀ."""
+    (one, A), X = gram_function(n, d, m, dtype), draw(n, d, dtype=dtype)
+    return one - 2 * Gram(one.X), A - 2 * X @ X.T
+
+
 SYMMETRIC = [gram, hadamard, hadamard_wide_data, bits, bits_of_leaky_slopes, dense, difference, triangle, sharing]
-SYMMETRIC += [triangle_minus_gram]
-REGISTRY = [*SYMMETRIC, gram_between, hadamard_between, bits_between, sum_between]
+SYMMETRIC += [triangle_minus_gram, gram_function, function_minus_gram]
+REGISTRY = [*SYMMETRIC, gram_between, hadamard_between, bits_between, sum_between, gram_function_between]
 everything = [
     pytest.mark.parametrize("build", REGISTRY),
     pytest.mark.parametrize("size", SIZES),
@@ -154,7 +194,7 @@ def test_symmetric_operators_know_it_and_are(build):
     assert np.array_equal(matrix, matrix.T)
 
 
-@pytest.mark.parametrize("build", [gram_between, hadamard_between, sum_between])
+@pytest.mark.parametrize("build", [gram_between, hadamard_between, sum_between, gram_function_between])
 def test_operators_between_two_sets_are_not_symmetric(build):
     assert not build(5, 3, 4, np.float64)[0].symmetric
 

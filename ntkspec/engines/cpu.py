@@ -24,6 +24,7 @@ from ntkspec import progress as progress_bars
 from ntkspec.engines.bits import count_common, count_ones, empty_bits, pack_bits, unpack_bits
 from ntkspec.engines.compiling import compiled
 from ntkspec.engines.functions import erf_and_derivative, piecewise_linear_and_derivative
+from ntkspec.engines.pairs import hermite_moments, pair_moments, power_series
 from ntkspec.engines.symmetric import squares_and_defect, symmetric_product, triangle_product
 
 __all__ = [
@@ -31,8 +32,11 @@ __all__ = [
     "count_ones",
     "empty_bits",
     "erf_and_derivative",
+    "hermite_moments",
     "pack_bits",
+    "pair_moments",
     "piecewise_linear_and_derivative",
+    "power_series",
     "squares_and_defect",
     "symmetric_product",
     "triangle_product",

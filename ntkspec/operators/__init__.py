@@ -4,6 +4,8 @@ from ntkspec.operators.adapters import Products, as_symmetric, to_scipy, wrap
 from ntkspec.operators.base import KernelOperator, LinearCombination
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.dense import Dense
+from ntkspec.operators.diagonal import Diagonal
+from ntkspec.operators.function import GramFunction, PairFunction
 from ntkspec.operators.gram import Gram
 from ntkspec.operators.hadamard import HadamardGram
 from ntkspec.operators.triangle import Triangle, form
@@ -12,10 +14,13 @@ from ntkspec.operators.work import Work
 __all__ = [
     "Bits",
     "Dense",
+    "Diagonal",
     "Gram",
+    "GramFunction",
     "HadamardGram",
     "KernelOperator",
     "LinearCombination",
+    "PairFunction",
     "Products",
     "Triangle",
     "Work",

@@ -1,0 +1,48 @@
+"""A diagonal matrix."""
+
+import math
+
+from ntkspec import checks
+from ntkspec.engines import engine_of
+from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.work import Work
+
+
+class Diagonal(KernelOperator):
+    """diag(entries) for a finite vector (n,). A product costs n flops for each vector; its norms are exact."""
+
+    grams = ()
+    symmetric = True
+    depth = 2.0
+
+    def __init__(self, entries):
+        entries = checks.as_floats(entries, "the diagonal")
+        self.entries = checks.as_vector(entries, "the diagonal", entries.size)
+        self.engine = engine_of(self.entries)
+        self.shape, self.dtype = (entries.size, entries.size), entries.dtype
+        self.semidefinite = bool((self.entries >= 0).all())
+        self.product_work = Work(bytes=3.0 * self.entries.nbytes)
+        self.squares = float(self.engine.sum_of_squares(self.entries[None, :]))
+
+    def accumulate(self, out, tile, scale=1.0):
+        columns = self.engine.xp.arange(tile.cols.start, tile.cols.stop)
+        rows = self.engine.xp.arange(self.shape[0])[tile.rows]
+        here, there = (rows[:, None] == columns).nonzero()
+        out[here, there] += tile.dtype.type(scale) * self.entries[rows[here]] if len(here) else 0
+
+    def factored_product(self, V):
+        return self.entries[:, None] * V
+
+    def _product(self, V):
+        return self.factored_product(V)
+
+    @property
+    def absolute_norm(self):
+        return math.sqrt(self.squares)
+
+    def diagonal(self, dtype=None):
+        return self.entries.astype(dtype or self.dtype)
+
+    @property
+    def T(self):
+        return self

@@ -1,0 +1,232 @@
+"""Expected kernels against 150 digits, the trapezoidal rule in two dimensions, and wide random networks."""
+
+import math
+
+import mpmath as mp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import naive
+import ntkspec as ns
+from ntkspec import series
+from ntkspec.activations import NAMES
+
+CLOSED = ["identity", "relu", "leaky_relu", "abs", "erf", "gelu", "sin", "cos"]
+SERIES = ["tanh", "sigmoid", "softplus", "silu"]
+LAYERS = ["first", "second", "both"]
+
+
+# ---------------------------------------------------------------------------------------------- closed forms, digits
+def textbook(name, a, b, c):
+    """E phi(u) phi(v) and its derivative in c, as printed in the literature, in the precision of mpmath."""
+    if name in ("relu", "leaky_relu", "abs", "identity"):
+        slope = {"relu": 0, "leaky_relu": mp.mpf(0.01), "abs": -1, "identity": 1}[name]
+        p, q, rho = mp.mpf(1 + slope) / 2, mp.mpf(1 - slope) / 2, c / mp.sqrt(a * b)
+        arc = mp.asin(rho)
+        value = p**2 * c + q**2 * 2 / mp.pi * mp.sqrt(a * b) * (mp.sqrt(1 - rho**2) + rho * arc)
+        return value, p**2 + q**2 * 2 / mp.pi * arc
+    if name == "erf":
+        product = (1 + 2 * a) * (1 + 2 * b)
+        return 2 / mp.pi * mp.asin(2 * c / mp.sqrt(product)), 4 / mp.pi / mp.sqrt(product - 4 * c * c)
+    if name == "gelu":
+        P = (1 + a) * (1 + b)
+        D, arc = P - c * c, mp.asin(c / mp.sqrt(P))
+        bump = a * b + c * c * (1 - a * b) / P
+        value = c / 4 + c * arc / (2 * mp.pi) + bump / (2 * mp.pi * mp.sqrt(D))
+        slope = mp.mpf(1) / 4 + arc / (2 * mp.pi) + (c + 2 * c * (1 - a * b) / P) / (2 * mp.pi * mp.sqrt(D))
+        return value, slope + c * bump / (2 * mp.pi * D ** mp.mpf(1.5))
+    pair = mp.exp(-(a + b) / 2) * mp.sinh(c), mp.exp(-(a + b) / 2) * mp.cosh(c)
+    return pair if name == "sin" else pair[::-1]
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_closed_forms_are_accurate_at_every_angle_and_norm(name):
+    """1e-12 of the value, for norms from 1e-3 to 1e3 and angles down to 1e-15, except where it passes through zero."""
+    dual = ns.activation(name).dual
+    with mp.workdps(150):
+        for norm in (1e-3, 0.1, 1.0, 3.0, 30.0, 1e3):
+            for other in (norm, norm * 1.0001, norm / 2, 1.0):
+                for part in (0.0, 1e-30, 1e-16, 1e-9, 1e-3, 0.1, 0.5, 0.999):
+                    for sign in (1, -1):
+                        check_moments(name, dual, (norm**2, other**2, part, sign))
+
+
+def check_moments(name, dual, setting):
+    square, other, part, sign = setting
+    a, b = mp.mpf(square), mp.mpf(other)
+    gap = mp.mpf(square * other * part)
+    c = sign * mp.sqrt(max(a * b - gap, 0))
+    with np.errstate(under="ignore"):
+        found = dual(np, *(np.array([float(part)]) for part in (a, b, c, gap)))
+    expected = textbook(name, a, b, c)
+    one, two = textbook(name, a, a, a), textbook(name, b, b, b)
+    for k in range(2):
+        # A moment that passes through zero (GELU, abs) is held against the ends of the segment.
+        scale = max(abs(expected[k]), 1e-3 * mp.sqrt(abs(one[k] * two[k])))
+        if scale > 1e-290:
+            assert abs(mp.mpf(float(found[k][0])) - expected[k]) <= 1e-12 * scale, (name, k, *setting)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+def test_nearly_opposite_inputs_keep_their_relative_accuracy(name):
+    """K of ReLU falls like the cube of the angle to pi: not a digit is lost, although K is 1e-45 of its largest."""
+    dual = ns.activation(name).dual
+    with mp.workdps(150):
+        for part in (1e-30, 1e-20, 1e-8, 1e-4, 1e-2, 0.06, 0.07):
+            a = mp.mpf(1)
+            c = -mp.sqrt(1 - mp.mpf(part))
+            found = dual(np, *(np.array([float(x)]) for x in (a, a, c, part)))
+            for k in range(2):
+                expected = textbook(name, a, a, c)[k]
+                assert abs(mp.mpf(float(found[k][0])) - expected) <= 1e-14 * abs(expected)
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_the_second_moment_is_the_derivative_of_the_first(name):
+    """Price's theorem, by central differences in c."""
+    dual, (a, b, c, h) = ns.activation(name).dual, (1.3, 0.8, 0.4, 1e-5)
+    value = [float(dual(np, *map(np.array, (a, b, x, a * b - x * x)))[0]) for x in (c - h, c + h)]
+    slope = float(dual(np, *map(np.array, (a, b, c, a * b - c * c)))[1])
+    assert (value[1] - value[0]) / (2 * h) == pytest.approx(slope, rel=1e-8)
+
+
+# --------------------------------------------------------------------------------------------- kernels, independently
+def hard_inputs(dtype=np.float64):
+    """Duplicates, opposites, multiples, near duplicates, a zero row, and norms from 0.01 to 3."""
+    X = np.random.default_rng(0).standard_normal((14, 12))
+    X[1], X[2], X[3], X[4] = X[0], -X[0], 2 * X[0], 0
+    X[5] = X[0] + 1e-5 * X[10]
+    X[6] *= 3
+    X[7] *= 0.1
+    X[8] = 0.01 * X[6]
+    return X.astype(dtype)
+
+
+def relative(found, expected):
+    """Error against sqrt(K_ii K_jj)."""
+    roots = np.sqrt(np.diag(expected))
+    return float((np.abs(found - expected) / np.maximum(np.outer(roots, roots), 1e-300))[expected != 0].max())
+
+
+@pytest.mark.parametrize("name", [*CLOSED, *SERIES])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_kernels_agree_with_the_trapezoidal_rule(name, layer):
+    X = hard_inputs()
+    if name in ("relu", "leaky_relu", "abs"):
+        # At kinks the trapezoidal rule is no reference; the definition in angles is.
+        expected = naive.expected_piecewise_linear({"relu": 0.0, "leaky_relu": 0.01, "abs": -1.0}[name], X, layer)
+    else:
+        act = ns.activation(name)
+        expected = naive.expected_kernel(act, act.derivative, X, layer)
+    found = ns.expected_ntk(name, X, layer=layer)
+    assert relative(found.to_dense(), expected) < 1e-13
+    assert np.array_equal(found.to_dense(), found.to_dense().T)
+    assert np.abs(found.diagonal() - np.diag(expected)).max() <= 1e-13 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "elu"])
+def test_float32_kernels_agree_with_float64(name):
+    X = hard_inputs(np.float32)
+    for layer in LAYERS:
+        found, expected = (ns.expected_ntk(name, points, layer=layer) for points in (X, X.astype(np.float64)))
+        assert found.to_dense().dtype == np.float32
+        assert relative(found.to_dense(), expected.to_dense()) < 2e-5
+        assert relative(found.tile(slice(0, 14), slice(0, 14), np.float64), expected.to_dense()) < 1e-12
+
+
+def test_a_kink_is_integrated_piece_by_piece():
+    """ELU at wide, obtuse, small and zero angles."""
+    X = np.array([[1.0, 0.2], [0.9, 0.25], [-0.3, 1.1], [0.9001, 0.25]])
+    found = [ns.expected_ntk("elu", X, layer=layer).to_dense() for layer in ("first", "second")]
+    for i, j in [(0, 1), (0, 2), (1, 3), (2, 2)]:
+        first, second = naive.expected_elu(X[i], X[j])
+        assert found[0][i, j] == pytest.approx(first, rel=1e-11)
+        assert found[1][i, j] == pytest.approx(second, rel=1e-11)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_networks_converge_at_the_root_of_the_width(name):
+    """The mean square distance falls as 1/m: widths 64 and 1024, 40 seeds, against their own spread."""
+    X, deviations = hard_inputs(), []
+    expected = ns.expected_ntk(name, X).to_dense()
+    for width in (64, 1024):
+        nets = [ns.TwoLayer.random(12, width, name, seed=seed) for seed in range(40)]
+        distances = [np.linalg.norm(ns.ntk(net, X).to_dense() - expected) for net in nets]
+        deviations.append(math.sqrt(np.mean(np.square(distances))))
+    if name == "identity":
+        assert deviations[1] < deviations[0]
+    assert math.log(deviations[0] / deviations[1], 16) == pytest.approx(0.5, abs=0.12)
+
+
+def test_paired_networks_have_the_same_expectation():
+    X = hard_inputs()
+    kernels = [ns.ntk(ns.TwoLayer.symmetric(12, 64, "erf", seed=seed), X).to_dense() for seed in range(400)]
+    spread = np.std(kernels, axis=0) / 20
+    assert (np.abs(np.mean(kernels, axis=0) - ns.expected_ntk("erf", X).to_dense()) <= 6 * spread + 1e-12).all()
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "elu", "gelu"])
+def test_test_points_against_training_points(name):
+    X = hard_inputs()
+    whole, part = ns.expected_ntk(name, X), ns.expected_ntk(name, X[:5], X)
+    assert part.shape == (5, 14)
+    assert not part.symmetric
+    assert relative(np.vstack([part.to_dense(), whole.to_dense()[5:]]), whole.to_dense()) < 1e-13
+    V = np.random.default_rng(1).standard_normal((14, 3))
+    assert np.allclose(part @ V, whole.to_dense()[:5] @ V, rtol=1e-12, atol=1e-12)
+    assert np.allclose(part.T.to_dense(), part.to_dense().T, rtol=1e-13, atol=1e-15)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 7), st.integers(1, 4), st.sampled_from(NAMES), st.integers(0, 99), st.floats(-3, 2))
+def test_expected_kernels_are_positive_semidefinite_and_bounded(n, d, name, seed, exponent):
+    X = 10.0**exponent * np.random.default_rng(seed).standard_normal((n, d))
+    for layer in LAYERS:
+        operator = ns.expected_ntk(name, X, layer=layer)
+        matrix = operator.to_dense()
+        assert operator.semidefinite
+        assert np.linalg.eigvalsh(matrix)[0] >= -1e-12 * np.trace(matrix)
+        roots = np.sqrt(operator.diagonal())
+        assert (np.abs(matrix) <= (1 + 1e-12) * np.outer(roots, roots) + 1e-300).all()
+
+
+def test_an_integral_agrees_with_the_series_where_both_hold():
+    act, (a, b, c) = ns.activation("tanh"), (1.4, 0.9, 0.6)
+    squares = np.array([a, b])
+    moments = series.Series(act, squares, ns.expected_ntk("relu", np.ones((1, 1))).engine)
+    points = moments.points(squares)
+    found = moments(moments.engine, points[:1], points[1:], np.array([[c]]), np.array([[a * b - c * c]]))
+    integrals = series.pair_integrals(act, a, b, c, a * b - c * c)
+    assert [float(part[0, 0]) for part in found] == pytest.approx(integrals, rel=1e-13)
+
+
+def test_a_users_activation_is_served_and_one_without_expectations_refused():
+    swish = ns.Activation(lambda z: z / (1 + np.exp(-z)), lambda z: (1 + np.exp(-z) * (1 + z)) / (1 + np.exp(-z)) ** 2)
+    X = hard_inputs()
+    assert relative(ns.expected_ntk(swish, X).to_dense(), ns.expected_ntk("silu", X).to_dense()) < 1e-13
+    fast = ns.Activation(lambda z: np.sin(900 * z), lambda z: 900 * np.cos(900 * z))
+    with pytest.raises(ValueError, match="two quadrature rules differ"):
+        ns.expected_ntk(fast, X)
+
+
+def test_bad_input_is_refused():
+    X = hard_inputs()
+    with pytest.raises(ValueError, match="layer='third'"):
+        ns.expected_ntk("erf", X, layer="third")
+    with pytest.raises(ValueError, match="12 are needed"):
+        ns.expected_ntk("erf", X, X[:, :3])
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        ns.expected_ntk("erf", np.array([[np.nan]]))
+
+
+def test_the_gap_shares_one_product_of_the_data():
+    X = np.random.default_rng(3).standard_normal((700, 20))
+    net = ns.TwoLayer.symmetric(20, 64, "relu", seed=1)
+    fluctuation = ns.ntk(net, X, layer="first") - ns.expected_ntk("relu", X, layer="first")
+    pairs = {(id(A), id(B)) for A, B in fluctuation.grams}
+    assert len(pairs) == 2
+    dense = ns.ntk(net, X, layer="first").to_dense() - ns.expected_ntk("relu", X, layer="first").to_dense()
+    norm = ns.spectral_norm(fluctuation)
+    assert norm.lower <= np.linalg.norm(dense, 2) <= norm.upper
