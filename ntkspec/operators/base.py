@@ -78,6 +78,8 @@ class KernelOperator:
     entrywise = True
     # The sum of the squared entries, once all of them have been formed.
     squares: float | None = None
+    # How far its entries in its own dtype are from K, once that has been measured.
+    rounding: float | None = None
     # Positive semidefinite by construction (where it is stored, up to ``distance``).
     semidefinite = False
     # How far in Frobenius norm the matrix that is multiplied with is from the one that the operator stands for.

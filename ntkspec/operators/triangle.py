@@ -114,8 +114,8 @@ def form(operator: KernelOperator, blocks=None, squares=None) -> Triangle:
         squares[k] = engine.sum_of_squares(block) * (1 if rows == cols else 2)
 
     engine.run(fill, np.flatnonzero(np.isnan(squares)), progress="kernel matrix (tiles)")
-    operator.squares = math.fsum(squares)
-    return Triangle(blocks, n, operator.squares, distance=formed_distance(operator), semidefinite=operator.semidefinite)
+    operator.squares, distance = math.fsum(squares), formed_distance(operator)
+    return Triangle(blocks, n, operator.squares, distance=distance, semidefinite=operator.semidefinite)
 
 
 def formed_distance(operator: KernelOperator, seed=0) -> float:
@@ -127,9 +127,15 @@ def formed_distance(operator: KernelOperator, seed=0) -> float:
     """
     if operator.stored:
         return operator.distance
+    if operator.rounding is None:
+        operator.rounding = _forming_rounding(operator, seed)
+    return operator.rounding + operator.distance
+
+
+def _forming_rounding(operator: KernelOperator, seed) -> float:
     if operator.dtype == np.float64 or not operator.entrywise:
         rounding = float(np.finfo(operator.dtype).eps) * operator.absolute_norm if operator.dtype == np.float32 else 0.0
-        return operator.forming_error() + rounding * operator.shape[0] ** 0.5 + operator.distance
+        return operator.forming_error() + rounding * operator.shape[0] ** 0.5
     n = operator.shape[0]
     weights = (operator.row_weights() if operator.shape == (n, n) else np.ones(n)) + np.finfo(np.float64).tiny
     chances = 0.5 / n + 0.5 * weights / weights.sum()
@@ -140,7 +146,7 @@ def formed_distance(operator: KernelOperator, seed=0) -> float:
         return ((operator.tile(drawn, cols) - precise) ** 2).sum(axis=1)
 
     each = sum(operator.engine.run(squares, base.slices(operator.shape[1], 4 * base.TILE)))
-    return 2 * math.sqrt(float((each / chances[drawn]).mean())) + operator.distance
+    return 2 * math.sqrt(float((each / chances[drawn]).mean()))
 
 
 def _index(i: int, j: int) -> int:
