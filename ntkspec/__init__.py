@@ -13,6 +13,8 @@ _HOMES = {
     "ntk": "kernels",
     "linear_kernel": "kernels",
     "expected_ntk": "kernels",
+    "Budget": "budget",
+    "gap_budget": "budget",
     "KernelOperator": "operators",
     "Plan": "planning",
     "plan": "planning",
@@ -36,6 +38,7 @@ _HOMES = {
     "Trajectory": "dynamics",
     "predict_gd": "dynamics",
     "train_gd": "training",
+    "bounds": None,
     "datasets": None,
     "operators": None,
 }

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import ntkspec
+from ntkspec import cli_scaling
 
 IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
@@ -237,6 +238,10 @@ def doctor():
 
     for label, value in findings():
         print(f"{label:<20}{value}")
+
+
+for command in (cli_scaling.sweep, cli_scaling.check, cli_scaling.figure):
+    app.command(command)
 
 
 # ------------------------------------------------------------------------------------------------ options to arguments

@@ -161,3 +161,9 @@ def _gauss(ends, count: int):
     nodes = (middle + half * points).reshape(len(ends), -1)
     density = np.exp(-nodes * nodes / 2) / np.sqrt(2 * np.pi)
     return nodes, density * (half * weights).reshape(len(ends), -1)
+
+
+def expectation(act: Activation, function) -> float:
+    """E f(g, phi(g), phi'(g)) for g ~ N(0, 1), by panels that end at the kinks."""
+    g, weights = _scaled_nodes(1.0, act.kinks, NODES)
+    return float(weights @ function(g, *act.value_and_derivative(g)))

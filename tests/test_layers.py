@@ -30,12 +30,14 @@ spectra quadrature
 traces densities
 norms
 dimensions alignments
+bounds budget scaling execution
 datasets
 assumptions
 dynamics
 training
 experiments
 reporting plotting doctor
+cli_scaling
 cli
 """.strip().splitlines()
 LEVEL = {module: level for level, line in enumerate(ORDER) for module in line.split()}
@@ -48,7 +50,8 @@ DOORS = {
     "h5py": {"storage"},
     "matplotlib": {"plotting"},
     "tqdm": {"progress"},
-    "cyclopts": {"cli"},
+    "distributed": {"execution"},
+    "cyclopts": {"cli", "cli_scaling"},
 }
 
 

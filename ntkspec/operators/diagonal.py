@@ -22,7 +22,7 @@ class Diagonal(KernelOperator):
         self.shape, self.dtype = (entries.size, entries.size), entries.dtype
         self.semidefinite = bool((self.entries >= 0).all())
         self.product_work = Work(bytes=3.0 * self.entries.nbytes)
-        self.squares = float(self.engine.sum_of_squares(self.entries[None, :]))
+        self.squares = self._squares = float(self.engine.sum_of_squares(self.entries[None, :]))
 
     def accumulate(self, out, tile, scale=1.0):
         columns = self.engine.xp.arange(tile.cols.start, tile.cols.stop)
@@ -38,7 +38,7 @@ class Diagonal(KernelOperator):
 
     @property
     def absolute_norm(self):
-        return math.sqrt(self.squares)
+        return math.sqrt(self._squares)
 
     def diagonal(self, dtype=None):
         return self.entries.astype(dtype or self.dtype)

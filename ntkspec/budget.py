@@ -1,0 +1,180 @@
+r"""What the difference of the NTK and the linear kernel is made of.
+
+.. math:: \Theta - \Theta^{lin} = F + D + R, \quad F = \Theta - E_W \Theta, \quad D + R = E_W \Theta - \Theta^{lin}
+
+with the fluctuation F over the weights, the diagonal D, and the off-diagonal remainder R of the expansion around
+\|x\|² = d, <x, x'> = 0 (the two steps of the proof of Proposition 3.4).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ntkspec import checks
+from ntkspec.activations import Activation
+from ntkspec.evidence import Estimate
+from ntkspec.kernels import expected_ntk, linear_kernel, ntk
+from ntkspec.moments import trace_ratio as estimate_trace_ratio
+from ntkspec.networks import TwoLayer
+from ntkspec.norms import frobenius_norm, spectral_norm
+from ntkspec.operators import Diagonal, Gram, KernelOperator
+from ntkspec.series import expectation
+
+PARTS = ("fluctuation", "diagonal", "remainder")
+REMEDIES = {
+    "fluctuation": "a larger width: F falls as 1/sqrt(width)",
+    "diagonal": "more data or a larger d: D does not grow with n, while Theta^lin does as n/d",
+    "remainder": "a larger d, or inputs of equal norms: R falls as 1/sqrt(d) against n/d",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the gap. predicted_* : leading-order sizes for isotropic data (heuristic, within a factor of 2)."""
+
+    spectral: Estimate
+    frobenius: Estimate
+    predicted_spectral: float
+    predicted_frobenius: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The gap and its parts, for one choice of layers.
+
+    dominant : the part with the largest spectral norm. remedy : what would shrink it.
+    """
+
+    layer: str
+    gap: Part
+    fluctuation: Part
+    diagonal: Part
+    remainder: Part
+
+    @property
+    def dominant(self) -> str:
+        """The part with the largest spectral norm."""
+        return max(PARTS, key=lambda name: getattr(self, name).spectral.value)
+
+    @property
+    def remedy(self) -> str:
+        """What would shrink the dominant part."""
+        return REMEDIES[self.dominant]
+
+
+def gap_parts(net: TwoLayer, X, *, layer: str, trace_ratio: float | None = None) -> dict[str, KernelOperator]:
+    """The operators gap, fluctuation, diagonal and remainder; the last three add up to the first."""
+    X = checks.as_matrix(X, "X", columns=net.dim)
+    theta, mean = ntk(net, X, layer=layer), expected_ntk(net.activation, X.astype(net.dtype), layer=layer)
+    linear = linear_kernel(net.activation, X.astype(net.dtype), layer=layer, trace_ratio=trace_ratio)
+    on_diagonal = mean.diagonal(np.float64) - linear.diagonal(np.float64)
+    diagonal = Diagonal(on_diagonal.astype(theta.dtype))
+    return {
+        "gap": theta - linear,
+        "fluctuation": theta - mean,
+        "diagonal": diagonal,
+        "remainder": mean - linear - diagonal,
+    }
+
+
+def gap_budget(
+    net: TwoLayer, X, *, layer: str = "both", trace_ratio: float | None = None, rtol: float = 1e-3, seed=0
+) -> Budget:
+    """Spectral and Frobenius norms of Theta - Theta^lin and of F, D and R, beside their predicted sizes.
+
+    layer, trace_ratio : as for :func:`ntkspec.ntk` and :func:`ntkspec.linear_kernel`. rtol, seed : of the spectral
+    norms. Cost: three kernels are formed, or multiplied through their factors. Raises ValueError / TypeError.
+    """
+    checks.one_of(layer, "layer", checks.LAYERS)
+    if trace_ratio is None:
+        trace_ratio = estimate_trace_ratio(X)
+    predicted = _predictions(net, checks.as_matrix(X), layer, trace_ratio)
+    parts = {}
+    for name, operator in gap_parts(net, X, layer=layer, trace_ratio=trace_ratio).items():
+        if isinstance(operator, Diagonal):
+            spectral = _exact_norm(operator)
+        else:
+            spectral = spectral_norm(operator, rtol=rtol, seed=seed)
+        parts[name] = Part(spectral, frobenius_norm(operator), *predicted[name])
+    return Budget(layer, **parts)
+
+
+def _exact_norm(diagonal: Diagonal) -> Estimate:
+    size = float(abs(diagonal.entries).max())
+    return Estimate(size, size, size, 0.0, 0, True)
+
+
+# --------------------------------------------------------------------------------------------------------- predictions
+@dataclass(frozen=True)
+class _Sizes:
+    """What the predictions depend on: n, 1/d scaled by Tr[Sigma²]/d, ‖X Xᵀ‖/d, std of
+    ‖x‖/sqrt d, largest | ‖x‖²/d - 1 |, and neurons."""
+
+    n: int
+    overlap: float
+    data: float
+    spread: float
+    widest: float
+    neurons: int
+
+
+def _predictions(net: TwoLayer, X, layer: str, trace_ratio: float) -> dict[str, tuple[float, float]]:
+    """(spectral, Frobenius) of each part at leading order in 1/d and 1/width."""
+    (n, d), act = X.shape, net.activation
+    squares = np.einsum("id,id->i", X, X, dtype=np.float64) / d
+    data = float(spectral_norm(Gram(X), rtol=0.01)) / d
+    norms = float(np.sqrt(squares).std()), float(abs(squares - 1).max())
+    sizes = _Sizes(n, trace_ratio / d, data, *norms, len(net.kernel_neurons()[0]))
+    first, second = _first_layer(act, sizes), _second_layer(act, sizes, trace_ratio)
+    parts = {"first": first, "second": second, "both": {name: _sum(first[name], second[name]) for name in first}}[layer]
+    (F, F_size), (D, D_size), (R, R_size) = (parts[name] for name in PARTS)
+    total = D / 2 + math.sqrt(D * D / 4 + F * F + R * R), math.sqrt(F_size**2 + D_size**2 + R_size**2)
+    return {"gap": total, **parts}
+
+
+def _first_layer(act: Activation, sizes: _Sizes) -> dict[str, tuple[float, float]]:
+    zeta, n = act.constants.zeta, sizes.n
+    square, bend = expectation(act, lambda g, value, slope: slope**2), _bend(act)
+    variance = square - zeta**2
+    fluctuation = math.sqrt(variance / sizes.neurons) * abs(zeta) * sizes.data
+    entries = n * math.sqrt((square**2 - zeta**4) * sizes.overlap / sizes.neurons)
+    kink = act.constants.vartheta1**2
+    return {
+        "fluctuation": (fluctuation, entries),
+        "diagonal": (abs(variance), math.sqrt(n) * abs(variance)),
+        "remainder": _remainder(zeta * bend, kink, sizes),
+    }
+
+
+def _second_layer(act: Activation, sizes: _Sizes, trace_ratio: float) -> dict[str, tuple[float, float]]:
+    constants, n = act.constants, sizes.n
+    square = expectation(act, lambda g, value, slope: value**2)
+    mean, variance = constants.vartheta0, square - constants.vartheta0**2
+    constant = abs(mean) * n * math.sqrt(variance / sizes.neurons)
+    linear = 2 * constants.zeta**2 * math.sqrt(n * sizes.data / sizes.neurons)
+    left = abs(variance - constants.zeta**2 - constants.vartheta1**2 * sizes.overlap / 2)
+    # Its change with ‖x‖²/d: that of E phi(s g)², less that of the linear model.
+    change = abs(expectation(act, lambda g, value, slope: g * value * slope) - constants.zeta**2
+                 - mean * constants.vartheta1)  # fmt: skip
+    return {
+        "fluctuation": (max(constant, linear), n * math.sqrt((square**2 - mean**4) / sizes.neurons)),
+        "diagonal": (left + change * sizes.widest, math.sqrt(n) * math.hypot(left, 2 * change * sizes.spread)),
+        "remainder": _remainder(constants.zeta * _bend(act), constants.vartheta1**2 / 2, sizes),
+    }
+
+
+def _bend(act: Activation) -> float:
+    """d/ds E phi'(s g) at s = 1."""
+    return expectation(act, lambda g, value, slope: (g * g - 1) * slope)
+
+
+def _remainder(norms: float, kink: float, sizes: _Sizes) -> tuple[float, float]:
+    """Of norms (s + s' - 2) c + kink (c² - its mean), s = ‖x‖/sqrt d."""
+    n, overlap = sizes.n, sizes.overlap
+    spectral = math.hypot(norms * sizes.spread * sizes.data, kink / 2 * n * overlap * math.sqrt(2 * overlap))
+    return spectral, n * math.hypot(norms * math.sqrt(2 * overlap) * sizes.spread, math.sqrt(2) * kink * overlap)
+
+
+def _sum(one, other):
+    return one[0] + other[0], one[1] + other[1]

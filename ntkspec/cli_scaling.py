@@ -1,0 +1,219 @@
+"""The commands that run over a grid of settings: sweep, check and figure."""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+Several = Annotated[list[str], Parameter(consume_multiple=True)]
+MaybeSeveral = Annotated[list[str] | None, Parameter(consume_multiple=True)]
+FIGURES = ("5", "budget")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class GridOptions:
+    """Which settings; all combinations of what is listed."""
+
+    d: MaybeSeveral = None
+    "dimensions: whole numbers, or first:last:xratio such as 32:512:x1.5"
+    n: MaybeSeveral = None
+    "training points: whole numbers, or powers of d such as d^1.5"
+    width: MaybeSeveral = None
+    "neurons: whole numbers, or powers of d such as 2*d^1.25"
+    activation: MaybeSeveral = None
+    "activations by name"
+    distribution: MaybeSeveral = None
+    "gaussian, cube, sphere or uniform entries"
+    covariance: MaybeSeveral = None
+    "identity, or graded (variances from 0.2 to 1.8)"
+    seeds: int | None = None
+    "how many seeds: 0, 1, 2, ..."
+    second: Literal["rademacher", "normal"] = "rademacher"
+    "initial second layer: signs or N(0, 1)"
+    dtype: Literal["float32", "float64"] = "float64"
+    "precision of data and network"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PlaceOptions:
+    """Where the cells run."""
+
+    processes: int = 1
+    "local processes, each with its part of the cores"
+    scheduler: str | None = None
+    "address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed])"
+
+
+# Defaults of the commands: what runs in minutes on two cores.
+_DEFAULTS: dict[str, Any] = {
+    "d": ("32:256:x1.5",),
+    "n": ("d^1.5",),
+    "width": ("d^1.5",),
+    "activation": ("erf",),
+    "distribution": ("gaussian",),
+    "covariance": ("identity",),
+    "seeds": 5,
+}
+
+
+def _grid(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
+    from ntkspec.experiments.sweep import Grid, dimensions
+
+    given = {name: value for name, value in vars(options or GridOptions()).items() if value is not None}
+    settings = _DEFAULTS | defaults | given
+    lists: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in settings.items()}
+    return Grid(quantity=quantity, **(lists | {"d": dimensions(lists["d"])}))
+
+
+def _measured(grid, path: Path, options: PlaceOptions | None):
+    from ntkspec.execution import Place
+    from ntkspec.experiments.run_sweep import run_sweep
+
+    place = Place(**vars(options or PlaceOptions()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return run_sweep(grid, path, place=place, report=lambda text: print(f"ntkspec: {text}", file=sys.stderr))
+
+
+def sweep(
+    *,
+    grid: GridOptions | None = None,
+    quantity: Several,
+    place: PlaceOptions | None = None,
+    output: Path = Path("ntkspec-sweep.h5"),
+):
+    """Measure a grid of settings into one HDF5 file, which a later call completes.
+
+    Prints a row for each cell, and draws sizes against d beside the file.
+
+    Parameters
+    ----------
+    quantity
+        data, gap-first, gap-second, gap-both, budget-first, budget-second or budget-both
+    output
+        the file; cells that it holds are not measured again
+    """
+    from ntkspec.plotting import scaling as plots
+    from ntkspec.reporting.check import sweep_report
+
+    results = _measured(_grid(grid, tuple(quantity)), output, place)
+    print(sweep_report(results))
+    for name in quantity:
+        panels = _panels({cell: numbers for cell, numbers in results.items() if cell.quantity == name})
+        figure = _figure(plots, name, panels)
+        written = plots.save(figure, output.parent, f"{output.stem}-{name}")
+        print(f"drawn: {', '.join(str(path) for path in written)}")
+
+
+def check(
+    statement: Literal[
+        "claim-3.1",
+        "prop-3.4",
+        "prop-3.4-second",
+        "prop-3.4-both",
+        "theorem-3.2",
+        "corollary-3.3",
+        "theorem-3.5",
+        "theorem-both",
+    ],
+    /,
+    *,
+    grid: GridOptions | None = None,
+    place: PlaceOptions | None = None,
+    output: Path | None = None,
+):
+    """Whether a statement of the paper holds on a setting: measured over d and seeds, fitted, and judged.
+
+    Parameters
+    ----------
+    statement
+        claim-3.1 (data), prop-3.4 (first layer), prop-3.4-second or prop-3.4-both (reconstructions), theorem-3.2 and
+        corollary-3.3 (training the first layer), theorem-3.5 (second), theorem-both (a reconstruction)
+    output
+        folder for the file of measurements and the figure (default: ntkspec-check/STATEMENT)
+    """
+    from ntkspec.experiments.statements import STATEMENTS, check_statement
+    from ntkspec.plotting import scaling as plots
+    from ntkspec.reporting.check import check_report
+
+    folder, settings = output or Path("ntkspec-check") / statement, _grid(grid, (STATEMENTS[statement].quantity,))
+    if len(settings.n) > 1 or len(settings.width) > 1:
+        raise ValueError("a check fits exponents along one law for n and one for the width; pass one of each")
+    if len(settings.d) < 3 or settings.seeds < 2:
+        raise ValueError(
+            f"{len(settings.d)} values of d and {settings.seeds} seeds, but a fit needs three of the one and two of "
+            f"the other; pass --d 32:256:x1.5 --seeds 5"
+        )
+    results = _measured(settings, folder / "sweep.h5", place)
+    checks = check_statement(statement, settings, results)
+    print(check_report(checks))
+    written = plots.save(_figure(plots, settings.quantity[0], _panels(results)), folder, statement)
+    print(f"\nwritten to {folder}: sweep.h5, {', '.join(path.name for path in written)}")
+
+
+def figure(
+    which: Literal["5", "budget"],
+    /,
+    *,
+    grid: GridOptions | None = None,
+    place: PlaceOptions | None = None,
+    output: Path | None = None,
+):
+    """Draw a figure of the paper, or the budget of the gap, as PNG and PDF, beside the HDF5 file of its numbers.
+
+    A second call redraws without measuring.
+
+    Parameters
+    ----------
+    which
+        5 (spectral and Frobenius norm over d, at fixed n and width and along n = d^1.5), or budget (F, D and R)
+    output
+        folder (default: ntkspec-figure/WHICH)
+    """
+    from ntkspec.plotting import scaling as plots
+
+    folder = output or Path("ntkspec-figure") / which
+    panels: dict[str, dict] = {}
+    if which == "5":
+        fixed = _grid(grid, ("gap-first",), n=("2000",), width=("2000",))
+        along = replace(fixed, n=("d^1.5",), width=("d^1.5",))
+        for title, settings in (("n = m = 2000", fixed), ("n = m = d^1.5", along)):
+            results = _measured(settings, folder / "figure-5.h5", place)
+            panels |= {f"{kind}, {title}": own for kind, own in _panels(results).items()}
+        drawn = _figure(plots, "gap-first", panels)
+    else:
+        quantities = ("budget-first", "budget-second")
+        for quantity in quantities:
+            results = _measured(_grid(grid, (quantity,)), folder / "figure-budget.h5", place)
+            panels |= {f"{kind}, {quantity.split('-')[1]} layer": own for kind, own in _panels(results).items()}
+        drawn = plots.budget(panels)
+    written = plots.save(drawn, folder, f"figure-{which}")
+    print(f"written to {folder}: figure-{which}.h5, {', '.join(path.name for path in written)}")
+
+
+def _panels(results: dict) -> dict[str, dict]:
+    """{title: {cell: numbers}}: a panel for each activation, distribution, covariance and law of n and width."""
+    panels: dict[str, dict] = {}
+    for cell, numbers in results.items():
+        title = ", ".join([cell.activation, *_unusual(cell)])
+        panels.setdefault(title, {})[cell] = numbers
+    return panels
+
+
+def _unusual(cell) -> list[str]:
+    usual = (("distribution", "gaussian"), ("covariance", "identity"))
+    return [getattr(cell, name) for name, value in usual if getattr(cell, name) != value]
+
+
+def _figure(plots, quantity: str, panels: dict):
+    if quantity.startswith("budget"):
+        return plots.budget(panels)
+    if quantity.startswith("training"):
+        return plots.scaling(panels, ("train", "test"), scaled=False, ylabel="largest discrepancy up to T")
+    if quantity == "data":
+        return plots.scaling(panels, ("norms", "overlaps", "gram"), scaled=False, ylabel="ratio of Claim 3.1")
+    names = ("gap", "frobenius", "hollow", "hollow frobenius")
+    return plots.scaling(panels, names, ylabel="(d/n) × norm of Θ − Θ^lin")

@@ -1,0 +1,121 @@
+"""Run tasks here, on processes of this machine, or on a Dask cluster."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+from ntkspec import checks
+
+# How often a pool whose worker died is replaced before the sweep gives up.
+MOST_DEATHS = 5
+# How long a scheduler may take to answer.
+CONNECT_SECONDS = 10.0
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where tasks run: here (one process), on local processes, or on the cluster of a Dask scheduler's address."""
+
+    processes: int = 1
+    scheduler: str | None = None
+
+    def __post_init__(self):
+        checks.whole_number(self.processes, "processes", 1)
+        if self.scheduler is not None and self.processes != 1:
+            raise ValueError("tasks run on local processes or on a cluster; pass one of processes and scheduler")
+
+
+HERE = Place()
+
+
+def results(measure: Callable, tasks: Sequence, place: Place = HERE) -> Iterator[tuple[Any, Any]]:
+    """(task, measure(task)) for each task, in order here, elsewhere as they are done.
+
+    Each local process gets an equal part of the cores. A worker that dies costs what it was doing: that is done again,
+    at most MOST_DEATHS times. An exception of a task is raised here.
+    """
+    if place.scheduler is not None:
+        yield from _on_cluster(measure, tasks, place.scheduler)
+    elif place.processes == 1:
+        yield from ((task, measure(task)) for task in tasks)
+    else:
+        yield from _on_processes(measure, tasks, place.processes)
+
+
+def least_memory(place: Place, free: float) -> float:
+    """Bytes that one task may take: ``free`` here, an equal part on processes, the smallest worker's on a cluster."""
+    if place.scheduler is None:
+        return free / place.processes
+    with _client(place.scheduler) as client:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        return min((worker["memory_limit"] or free for worker in workers), default=free)
+
+
+@contextlib.contextmanager
+def _client(address: str):
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            f"the scheduler {address} needs Dask's distributed; install it with: pip install 'ntkspec[distributed]'"
+        ) from None
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
+    with client:
+        yield client
+
+
+def _on_cluster(measure: Callable, tasks: Sequence, address: str):
+    """On Dask's workers; only this process writes results. The scheduler gives the tasks of a dead worker to others."""
+    from distributed import KilledWorker, as_completed
+
+    with _client(address) as client:
+        futures = {client.submit(measure, task, pure=False): task for task in tasks}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except KilledWorker as error:
+            raise ValueError(
+                f"a task killed several workers, is their memory too small? What was finished is kept: {error}"
+            ) from None
+
+
+def _on_processes(measure: Callable, tasks: Sequence, processes: int):
+    left, deaths = list(tasks), 0
+    while left:
+        try:
+            for task, found in _on_pool(measure, left, processes):
+                left.remove(task)
+                yield task, found
+        except BrokenProcessPool:
+            deaths += 1
+            if deaths > MOST_DEATHS:
+                raise ValueError(
+                    f"{deaths} worker processes died, the last one with {len(left)} tasks left; is the memory too "
+                    f"small? Use fewer processes; what was finished is kept"
+                ) from None
+
+
+def _on_pool(measure: Callable, tasks: Sequence, processes: int):
+    threads = str(max(1, len(os.sched_getaffinity(0)) // processes))
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, threads))
+    try:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            futures = {pool.submit(measure, task): task for task in tasks}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)

@@ -1,0 +1,33 @@
+"""Measure the cells of a grid that are not in the file yet."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ntkspec import execution, progress
+from ntkspec.engines import engine_of
+from ntkspec.execution import HERE, Place
+from ntkspec.experiments.cells import Cell, check_cell, measure
+from ntkspec.experiments.sweep import Grid
+from ntkspec.storage.sweeps import open_sweep
+
+
+def run_sweep(
+    grid: Grid, path, *, place: Place = HERE, report: Callable[[str], None] = lambda text: None
+) -> dict[Cell, dict[str, float]]:
+    """{cell: {name: number}} of the whole grid; what the file holds is not measured again.
+
+    path : an HDF5 file, which grows cell by cell and survives a kill at any moment; this process alone writes it.
+    place : here, on local processes or on a Dask cluster. Cells that cannot run there are refused before the first one
+    starts.
+    """
+    cells, memory = grid.cells(), execution.least_memory(place, engine_of().free_memory())
+    for cell in cells:
+        check_cell(cell, memory)
+    with open_sweep(Path(path), Cell) as file:
+        missing = [cell for cell in cells if cell not in file.results]
+        report(f"{len(cells) - len(missing)} of {len(cells)} cells are there, {len(missing)} to measure")
+        with progress.bar(total=len(missing), text="cells") as bar:
+            for cell, numbers in execution.results(measure, missing, place):
+                file.add(cell, numbers)
+                bar.update(1)
+        return {cell: file.results[cell] for cell in cells}

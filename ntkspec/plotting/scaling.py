@@ -1,0 +1,89 @@
+"""The figures of sweeps: sizes against d, with fitted slopes. They read in grey, at the width of a column."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ntkspec import storage
+from ntkspec.budget import PARTS
+from ntkspec.scaling import fit_power_law
+
+# Colour, marker and line tell curves apart, each on its own.
+STYLES = {
+    "gap": ("#0072B2", "o", "-", "spectral"),
+    "frobenius": ("#D55E00", "s", "-", "Frobenius"),
+    "hollow": ("#0072B2", "o", ":", "spectral, no diagonal"),
+    "hollow frobenius": ("#D55E00", "s", ":", "Frobenius, no diagonal"),
+    "fluctuation": ("#0072B2", "o", "-", "fluctuation F"),
+    "diagonal": ("#D55E00", "s", "-", "diagonal D"),
+    "remainder": ("#009E73", "^", "-", "remainder R"),
+    "train": ("#0072B2", "o", "-", "training points"),
+    "test": ("#D55E00", "s", "-", "test points, clipped at 1"),
+    "norms": ("#0072B2", "o", "-", "norms"),
+    "overlaps": ("#D55E00", "s", "-", "overlaps"),
+    "gram": ("#009E73", "^", "-", "‖X Xᵀ‖/n"),
+}
+
+
+def save(figure: Figure, folder, name: str) -> list[Path]:
+    """PNG and PDF in the folder; each file is whole or not there."""
+    paths = [Path(folder) / f"{name}.{kind}" for kind in ("png", "pdf")]
+    for path in paths:
+        with storage.atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=200)
+    return paths
+
+
+def scaling(panels: dict[str, dict], names, *, scaled: bool = True, ylabel: str = "") -> Figure:
+    """One panel for each title: {title: {cell: numbers}}; medians and ranges of the named numbers over seeds.
+
+    scaled : multiplied by d/n. The legend gives fitted exponents with their 95 % intervals where there are enough
+    dimensions and seeds.
+    """
+    figure = Figure(figsize=(3.5 * len(panels) + 0.3, 3.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (title, results) in zip(axes, panels.items(), strict=True):
+        for name in names:
+            _curve(axis, results, name, scaled)
+        axis.set_title(title, fontsize=9)
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xlabel("d")
+        ticks = sorted({cell.d for cell in results})
+        axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
+        axis.minorticks_off()
+        axis.tick_params(axis="y", labelsize=8)
+        axis.legend(fontsize=6.5, frameon=False)
+    axes[0].set_ylabel(ylabel)
+    return figure
+
+
+def _curve(axis, results: dict, name: str, scaled: bool) -> None:
+    colour, marker, line, label = STYLES[name]
+    d = np.array([cell.d for cell in results], dtype=float)
+    n = np.array([cell.n for cell in results], dtype=float)
+    seeds = np.array([cell.seed for cell in results])
+    y = np.array([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
+    places = np.unique(d)
+    ends = np.array([[y[d == place].min(), np.median(y[d == place]), y[d == place].max()] for place in places]).T
+    if len(places) >= 3 and len(np.unique(seeds)) >= 2 and (y > 0).all():
+        law = fit_power_law(d, y, seeds)
+        label += f": {law.exponent:+.2f} [{law.lower:+.2f}, {law.upper:+.2f}]"
+    axis.fill_between(places, ends[0], ends[2], color=colour, alpha=0.15, linewidth=0)
+    filled = {"markerfacecolor": colour if line == "-" else "white"}
+    axis.plot(places, ends[1], line, color=colour, marker=marker, markersize=4, linewidth=1.2, label=label, **filled)
+
+
+def budget(panels: dict[str, dict]) -> Figure:
+    """F, D and R measured (markers) and predicted (thin grey lines of the same kind), times d/n."""
+    figure = scaling(panels, PARTS, ylabel="(d/n) × spectral norm")
+    for axis, results in zip(figure.axes, panels.values(), strict=True):
+        d = np.array([cell.d for cell in results], dtype=float)
+        per = d / np.array([cell.n for cell in results], dtype=float)
+        for name in PARTS:
+            y = per * np.array([numbers[f"{name} predicted"] for numbers in results.values()])
+            places = np.unique(d)
+            medians = [np.median(y[d == place]) for place in places]
+            axis.plot(places, medians, "--", color=STYLES[name][0], linewidth=0.8)
+    return figure

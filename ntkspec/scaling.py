@@ -1,0 +1,136 @@
+"""Scaling laws from sweeps: exponents with intervals, local slopes, and the two-term law of the gap."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares
+from scipy.stats import t as student
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """y = constant x^exponent, fitted in logarithms over all seeds.
+
+    lower, upper : 95 % interval of the exponent, the wider end of two: Student's t on the slopes of the single seeds,
+    and a bootstrap that resamples whole seeds. x, medians : distinct x and the median y there; local : slopes between
+    consecutive medians. points : how many (x, y) were fitted.
+    """
+
+    exponent: float
+    constant: float
+    lower: float
+    upper: float
+    x: np.ndarray
+    medians: np.ndarray
+    local: np.ndarray
+    points: int
+
+
+def fit_power_law(x, y, seeds, *, seed: int = 0) -> PowerLaw:
+    """Fit y = c x^p to positive y (k,) at x (k,), in clusters of equal ``seeds`` (k,).
+
+    Raises ValueError for fewer than three distinct x or two seeds: no interval can be given then.
+    """
+    x, y, seeds = (np.asarray(values) for values in (x, y, seeds))
+    if not (np.isfinite(y).all() and (y > 0).all()):
+        raise ValueError("a power law is fitted to finite numbers > 0; some of these are not")
+    places, clusters = np.unique(x), np.unique(seeds)
+    if len(places) < 3 or len(clusters) < 2:
+        raise ValueError(
+            f"{len(places)} values of x and {len(clusters)} seeds came, but an exponent with an interval needs three "
+            f"of the one and two of the other"
+        )
+    slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
+    ends = _by_seeds(x, y, seeds, float(slope)), _bootstrap(x, y, seeds, seed)
+    medians = np.array([np.median(y[x == place]) for place in places])
+    return PowerLaw(
+        exponent=float(slope),
+        constant=float(np.exp(intercept)),
+        lower=min(end[0] for end in ends),
+        upper=max(end[1] for end in ends),
+        x=places,
+        medians=medians,
+        local=np.diff(np.log(medians)) / np.diff(np.log(places)),
+        points=len(x),
+    )
+
+
+def _slopes(x, y, seeds):
+    """The slope of each seed that has at least two places."""
+    slopes = []
+    for cluster in np.unique(seeds):
+        own = seeds == cluster
+        if len(np.unique(x[own])) >= 2:
+            slopes.append(np.polyfit(np.log(x[own]), np.log(y[own]), 1)[0])
+    return np.array(slopes)
+
+
+def _by_seeds(x, y, seeds, slope: float) -> tuple[float, float]:
+    """Student's t on the slopes of the single seeds; they also fluctuate about a law that bends."""
+    slopes = _slopes(x, y, seeds)
+    if len(slopes) < 2:
+        return slope, slope
+    half = student.ppf((1 + CONFIDENCE) / 2, len(slopes) - 1) * slopes.std(ddof=1) / math.sqrt(len(slopes))
+    return float(slope - half), float(slope + half)
+
+
+def _bootstrap(x, y, seeds, seed: int) -> tuple[float, float]:
+    """Percentiles of the slope over resampled seeds."""
+    rng, clusters = np.random.default_rng(seed), np.unique(seeds)
+    members = [np.flatnonzero(seeds == cluster) for cluster in clusters]
+    log_x, log_y, slopes = np.log(x), np.log(y), []
+    for draw in rng.integers(0, len(clusters), (RESAMPLES, len(clusters))):
+        chosen = np.concatenate([members[k] for k in draw])
+        u, v = log_x[chosen] - log_x[chosen].mean(), log_y[chosen]
+        if (u @ u) > 0:
+            slopes.append((u @ v) / (u @ u))
+    low, high = np.quantile(slopes, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class TwoTerms:
+    """max(floor, C (n/d) (1/d + kappa/m)^(1/2)): the diagonal against fluctuation and remainder.
+
+    error : root mean square of the logarithm of measured over fitted.
+    """
+
+    floor: float
+    constant: float
+    kappa: float
+    error: float
+
+    def __call__(self, n, d, width):
+        """The fitted gap."""
+        n, d, width = (np.asarray(values, dtype=np.float64) for values in (n, d, width))
+        return np.maximum(self.floor, self.constant * n / d * np.sqrt(1 / d + self.kappa / width))
+
+
+def fit_two_terms(grid, y, floor: float) -> TwoTerms:
+    """Fit C and kappa >= 0 to y (k,) on a grid (n, d, width), each (k,), in logarithms; the floor is known."""
+    n, d, width = (np.asarray(values, dtype=np.float64) for values in grid)
+    y = np.asarray(y, dtype=np.float64)
+
+    def law(parameters):
+        constant, kappa = np.exp(parameters)
+        return TwoTerms(floor, constant, kappa, 0.0)(n, d, width)
+
+    def misfit(parameters):
+        return np.log(law(parameters) / y)
+
+    starts = [np.log([np.median(y * d / n * np.sqrt(d)), kappa]) for kappa in (0.01, 1.0, 10.0)]
+    found = min((least_squares(misfit, start) for start in starts), key=lambda one: one.cost)
+    constant, kappa = np.exp(found.x)
+    return TwoTerms(floor, float(constant), float(kappa), float(np.sqrt(np.mean(found.fun**2))))
+
+
+def never_rises(x, y) -> bool:
+    """Whether the median slope between all pairs of (x, y) is not positive (Theil, Sen)."""
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    i, j = np.triu_indices(len(x), 1)
+    apart = x[j] != x[i]
+    return bool(np.median((y[j] - y[i])[apart] / (x[j] - x[i])[apart]) <= 0)

@@ -1,0 +1,157 @@
+"""Verdicts on laws that are known, the real statements on small settings, and the commands."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import ntkspec.cli as cli
+from ntkspec.experiments.cells import Cell
+from ntkspec.experiments.run_sweep import run_sweep
+from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, check_statement
+from ntkspec.experiments.sweep import Grid
+
+D = (32, 48, 72, 108, 162)
+
+
+def grid(**changes):
+    return Grid(**({"d": D, "n": ("d^1.5",), "width": ("d^1.5",), "quantity": ("gap-first",)} | changes))
+
+
+def invented(settings, exponent, *, noise=0.02, frobenius=0.0):
+    """Gaps (n/d) d^exponent, with a factor of each seed."""
+    rng, results = np.random.default_rng(0), {}
+    for cell in settings.cells():
+        size = cell.n / cell.d * np.exp(noise * rng.standard_normal())
+        gap, whole = size * cell.d**exponent, 3 * size * cell.d**frobenius
+        numbers = {"gap": gap, "hollow": gap / 2, "frobenius": whole, "hollow frobenius": whole / 2}
+        results[cell] = numbers | {"linear": cell.n / cell.d}
+    return results
+
+
+def verdict(name, settings, results):
+    (check,) = check_statement(name, settings, results)
+    return check
+
+
+@pytest.mark.parametrize(
+    ("exponent", "noise", "expected"),
+    [(-0.5, 0.02, HOLDS), (-0.3, 0.02, HOLDS), (-0.1, 0.02, FAILS), (0.2, 0.02, FAILS), (-0.26, 0.4, OPEN)],
+)
+def test_proposition_34_is_judged_by_the_exponent(exponent, noise, expected):
+    settings = grid()
+    check = verdict("prop-3.4", settings, invented(settings, exponent, noise=noise))
+    assert check.verdict == expected
+    assert [finding.verdict for finding in check.assumptions] == [HOLDS] * 3
+    assert check.laws["gap"].lower <= exponent <= check.laws["gap"].upper
+
+
+def test_the_frobenius_norm_is_contrasted():
+    settings = grid()
+    falls, same = (
+        verdict("prop-3.4", settings, invented(settings, -0.5, frobenius=f)).findings[1].verdict for f in (0.1, -0.5)
+    )
+    assert (falls, same) == (HOLDS, OPEN)
+
+
+@pytest.mark.parametrize(
+    ("act", "n", "width", "unmet"),
+    [
+        ("erf", "d^1.5", "d^1.5", []),
+        ("erf", "5000", "d^1.5", ["n >= d^(1 + alpha)"]),
+        ("erf", "d^1.5", "d", ["m >= d^(1 + alpha)"]),
+        ("relu", "d^1.5", "d^1.25", ["m >= d^(2 + alpha)"]),
+        ("relu", "d^1.5", "d^2.2", []),
+    ],
+)
+def test_assumptions_of_the_second_layer_depend_on_the_mean_of_phi(act, n, width, unmet):
+    settings = grid(d=(8, 12, 18), n=(n,), width=(width,), activation=(act,), quantity=("gap-second",))
+    check = verdict("prop-3.4-second", settings, invented(settings, -0.5))
+    assert [finding.what for finding in check.assumptions if finding.verdict == FAILS] == unmet
+
+
+def test_claim_31_is_judged_by_ratios_that_must_be_bounded():
+    settings = grid(quantity=("data",))
+    for growth, expected in ((0.0, HOLDS), (0.3, FAILS)):
+        results = {
+            cell: {"norms": 1.5 * cell.d**growth, "overlaps": 2.0 + 0.01 * cell.seed, "gram": 1.7}
+            for cell in settings.cells()
+        }
+        assert verdict("claim-3.1", settings, results).verdict == expected
+
+
+def test_several_activations_are_judged_apart():
+    settings = grid(activation=("erf", "relu"))
+    results = invented(settings, -0.5)
+    for cell in results:
+        if cell.activation == "relu":
+            results[cell]["gap"] *= cell.d**0.6
+    assert [check.verdict for check in check_statement("prop-3.4", settings, results)] == [HOLDS, FAILS]
+
+
+def test_the_statements_on_small_settings(tmp_path):
+    """Data of Assumption 3.1 and erf meet them; the control, ReLU's second layer at m = d^1.25, does not."""
+    settings = Grid(d=(16, 24, 36, 54), quantity=("data", "gap-first"), seeds=4)
+    results = run_sweep(settings, tmp_path / "sweep.h5")
+    assert verdict("prop-3.4", settings, results).verdict == HOLDS
+    assert verdict("claim-3.1", settings, results).verdict != FAILS
+    control = Grid(d=(16, 24, 36, 54), width=("d^1.25",), activation=("relu",), quantity=("gap-second",), seeds=4)
+    check = verdict("prop-3.4-second", control, run_sweep(control, tmp_path / "control.h5"))
+    assert check.verdict == FAILS
+
+
+# ---------------------------------------------------------------------------------------------------------- commands
+def test_check_prints_a_verdict_and_draws(tmp_path, capsys):
+    given = ["check", "prop-3.4", "--d", "8", "12", "18", "--seeds", "2", "--output", str(tmp_path / "out")]
+    assert cli.main(given) == 0
+    printed = capsys.readouterr().out
+    assert "prop-3.4: erf, gaussian data, covariance identity" in printed
+    assert "exponent" in printed
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"sweep.h5", "prop-3.4.png", "prop-3.4.pdf"}
+
+
+def test_sweep_goes_on_and_draws_each_quantity(tmp_path, capsys):
+    given = ["sweep", "--quantity", "gap-first", "budget-second", "data", "--d", "8", "12", "--n", "30", "--width", "d"]
+    output = tmp_path / "my.h5"
+    assert cli.main([*given, "--seeds", "1", "--output", str(output)]) == 0
+    assert cli.main([*given, "--seeds", "2", "--activation", "erf", "relu", "--output", str(output)]) == 0
+    captured = capsys.readouterr()
+    assert "6 of 24 cells are there, 18 to measure" in captured.err
+    names = {path.name for path in tmp_path.iterdir()}
+    kinds = itertools.product(("gap-first", "budget-second", "data"), ("png", "pdf"))
+    assert names >= {"my.h5", *(f"my-{quantity}.{kind}" for quantity, kind in kinds)}
+
+
+@pytest.mark.parametrize("which", ["5", "budget"])
+def test_figures_are_drawn_and_redrawn(which, tmp_path, capsys, monkeypatch):
+    given = ["figure", which, "--d", "8", "12", "18", "--seeds", "2", "--output", str(tmp_path)]
+    given += ["--n", "40", "--width", "20"]
+    assert cli.main(given) == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {f"figure-{which}.{kind}" for kind in ("png", "pdf", "h5")}
+    monkeypatch.setattr("ntkspec.experiments.run_sweep.measure", None)
+    assert cli.main(given) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["check", "prop-3.4", "--d", "8", "12"], "2 values of d and 5 seeds"),
+        (["check", "prop-3.4", "--n", "d", "d^2"], "one law for n"),
+        (["check", "prop-9"], "prop-9"),
+        (["sweep", "--quantity", "gap"], "quantity='gap'"),
+        (["sweep", "--quantity", "data", "--d", "a"], "d='a'"),
+        (["figure", "7"], "7"),
+    ],
+)
+def test_bad_input_ends_with_one_line(given, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(given) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_cell_knows_everything_that_its_numbers_depend_on():
+    cells = [Cell("gap-first", 8, 20, 10), Cell("gap-first", 8, 20, 10, seed=1), Cell("gap-first", 8, 20, 10, "relu")]
+    assert len({cell.key for cell in cells}) == 3

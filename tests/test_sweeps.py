@@ -1,0 +1,380 @@
+"""Grids, the file that grows cell by cell, kills at any moment, and processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+import naive
+import ntkspec as ns
+from ntkspec import execution
+from ntkspec.execution import Place
+from ntkspec.experiments.cells import Cell, check_cell, measure
+from ntkspec.experiments.run_sweep import run_sweep
+from ntkspec.experiments.sweep import Grid, dimensions, exponent_of, size_of
+from ntkspec.storage.sweeps import open_sweep, read_sweep
+
+SMALL = Grid(d=(4, 6, 8), n=("20",), width=("10",), quantity=("gap-first", "data"), seeds=2)
+
+
+# ------------------------------------------------------------------------------------------------------------- grids
+def test_sizes_are_read_as_written():
+    assert dimensions("32:512:x1.5") == (32, 48, 72, 108, 162, 243, 364, 512)
+    assert dimensions(["64", "16:20:x1.1", "64"]) == (16, 18, 19, 20, 64)
+    assert [size_of(text, 100) for text in ("4000", "d", "d^1.5", "2*d^1.25")] == [4000, 100, 1000, 632]
+    assert size_of("d^1.25", 32, even=True) == 76
+    assert [exponent_of(text) for text in ("4000", "d", "3*d^1.5")] == [0.0, 1.0, 1.5]
+
+
+@pytest.mark.parametrize("bad", ["32:16:x2", "32:64:x1", "a", "32:64", "-3", "1.5"])
+def test_dimensions_that_cannot_be_are_refused(bad):
+    with pytest.raises(ValueError, match="d="):
+        dimensions(bad)
+
+
+@pytest.mark.parametrize("bad", ["d^", "d^-1", "2d", "x", "1.5", "-4"])
+def test_sizes_that_cannot_be_are_refused(bad):
+    with pytest.raises(ValueError, match="is not a size"):
+        size_of(bad, 10)
+
+
+def test_a_grid_holds_every_combination_once():
+    grid = replace(SMALL, activation=("erf", "relu"), width=("10", "d"))
+    cells = grid.cells()
+    assert len(cells) == len(set(cells)) == 3 * 2 * 2 * 2 * 2
+    assert len({cell.key for cell in cells}) == len(cells)
+    assert len(replace(grid, width=("10", "10")).cells()) == len(cells) / 2
+
+
+def test_cells_that_cannot_run_are_refused_before_any_runs(tmp_path):
+    cell = SMALL.cells()[0]
+    for change, message in (
+        ({"quantity": "gap"}, "quantity='gap'"),
+        ({"activation": "cosine"}, "'cosine' is unknown"),
+        ({"distribution": "ball"}, "distribution='ball'"),
+        ({"width": 7}, "width=7"),
+        ({"n": 10**9}, "needs .* GB, but 10 GB are there"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_cell(replace(cell, **change), 1e10)
+    with pytest.raises(ValueError, match="GB are there for it"):
+        run_sweep(replace(SMALL, n=("20", "2000000000")), tmp_path / "sweep.h5")
+    assert not (tmp_path / "sweep.h5").exists()
+
+
+# -------------------------------------------------------------------------------------------------------------- cells
+@pytest.mark.parametrize("layer", ["first", "second", "both"])
+def test_a_gap_cell_measures_the_gap(layer):
+    cell = Cell(f"gap-{layer}", 8, 60, 20, "relu", "cube", "graded", seed=3)
+    found = measure(cell)
+    data = ns.datasets.rademacher(60, 8, covariance=np.linspace(0.2, 1.8, 8), seed=3)
+    net = ns.TwoLayer.symmetric(8, 20, "relu", seed=3)
+    linear = ns.linear_kernel("relu", data.X, layer=layer, trace_ratio=data.trace_ratio).to_dense()
+    gap = ns.ntk(net, data.X, layer=layer).to_dense() - linear
+    hollow = gap - np.diag(np.diag(gap))
+    for name, matrix in (("gap", gap), ("hollow", hollow)):
+        assert found[f"{name} lower"] <= np.linalg.norm(matrix, 2) <= found[f"{name} upper"]
+    assert found["frobenius"] == pytest.approx(np.linalg.norm(gap))
+    assert found["hollow frobenius"] == pytest.approx(np.linalg.norm(hollow))
+    assert found["linear"] == pytest.approx(np.linalg.norm(linear, 2), rel=1e-3)
+
+
+def test_a_data_cell_measures_claim_31():
+    found = measure(Cell("data", 8, 60, 2, seed=1))
+    X = ns.datasets.gaussian(60, 8, seed=1).X
+    yardstick = np.sqrt(np.log(60) / 8)
+    overlaps = np.abs(X @ X.T - np.diag(np.square(X).sum(axis=1))) / 8
+    assert found["norms"] == pytest.approx(np.abs(np.square(X).sum(axis=1) / 8 - 1).max() / yardstick)
+    assert found["overlaps"] == pytest.approx(overlaps.max() / yardstick)
+    assert found["gram"] == pytest.approx(np.linalg.norm(X, 2) ** 2 / 60, rel=1e-5)
+
+
+@pytest.mark.parametrize(("layer", "act"), [("first", "erf"), ("second", "relu"), ("both", "erf")])
+def test_a_training_cell_follows_network_and_linear_model(layer, act):
+    """Against real training step by step, also of the second layer, and the normal equations of the linear model."""
+    cell = Cell(f"training-{layer}", 6, 90, 40, act, seed=1)
+    found, data = measure(cell), ns.datasets.gaussian(90, 6, n_test=2000, seed=1)
+    eta = 0.05 * ns.bounds.largest_rate(90, 6, layer=layer, centred=act == "erf")
+    last = int(found["steps"])
+    assert last == round(2 * 6 * np.log(6) / eta)
+    assert found["c"] == pytest.approx(2, rel=0.02)
+    steps = np.unique(np.geomspace(1, last, 40).round().astype(int))
+    net = ns.TwoLayer.symmetric(6, 40, act, seed=1)
+    rates = {"first": (eta, 0), "second": (0, eta), "both": (eta, eta)}[layer]
+    real = ns.train_gd(net, data.X, data.y, eta1=rates[0], eta2=rates[1], steps=steps, X_test=data.X_test)
+    psi, psi_test = (linear_features(act, points, layer) for points in (data.X, data.X_test))
+    beta, differences, tests = np.zeros(psi.shape[1]), [], []
+    for t in range(1, last + 1):
+        beta -= eta / 90 * psi.T @ (psi @ beta - data.y)
+        if t in steps:
+            k = list(steps).index(t)
+            differences.append(np.mean((real.train[k] - psi @ beta) ** 2))
+            tests.append(np.minimum((real.test[k] - psi_test @ beta) ** 2, 1).mean())
+    assert found["train"] == pytest.approx(max(differences), rel=1e-6)
+    assert found["test"] == pytest.approx(max(tests), rel=1e-6)
+    optimum = psi @ np.linalg.lstsq(psi, data.y)[0]
+    assert found["optimum train"] == pytest.approx(np.mean((real.train[-1] - optimum) ** 2), rel=1e-6)
+
+
+def linear_features(act, X, layer):
+    constants = ns.activation(act).constants
+    thetas = constants.vartheta0, constants.vartheta1, constants.vartheta2
+    nu = constants.nu(1.0)
+    rows = {
+        "first": lambda x: naive.psi_first(x, constants.zeta, nu),
+        "second": lambda x: naive.psi_second(x, constants.zeta, nu, thetas),
+        "both": lambda x: naive.psi_both(x, constants.zeta, nu, thetas),
+    }[layer]
+    return np.array([rows(x) for x in X])
+
+
+# --------------------------------------------------------------------------------------------------------------- file
+def test_a_sweep_is_measured_once(tmp_path, monkeypatch):
+    path = tmp_path / "sweep.h5"
+    whole = run_sweep(SMALL, path)
+    assert set(whole) == set(SMALL.cells())
+    assert read_sweep(path, Cell) == whole
+
+    def never(task):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("ntkspec.experiments.run_sweep.measure", never)
+    assert run_sweep(SMALL, path) == whole
+
+
+def test_a_larger_grid_measures_what_is_missing(tmp_path, monkeypatch):
+    path, measured = tmp_path / "sweep.h5", []
+    run_sweep(SMALL, path)
+
+    def counting(cell):
+        measured.append(cell)
+        return measure(cell)
+
+    monkeypatch.setattr("ntkspec.experiments.run_sweep.measure", counting)
+    larger = replace(SMALL, seeds=3)
+    run_sweep(larger, path)
+    assert set(measured) == set(larger.cells()) - set(SMALL.cells())
+
+
+def test_the_same_cell_gives_the_same_bits(tmp_path):
+    one, other = (run_sweep(SMALL, tmp_path / name) for name in ("a.h5", "b.h5"))
+    assert one == other
+
+
+def test_a_failure_keeps_what_was_measured(tmp_path, monkeypatch):
+    path, done = tmp_path / "sweep.h5", []
+
+    def failing(cell):
+        if len(done) == 4:
+            raise OSError("No space left on device")
+        done.append(cell)
+        return measure(cell)
+
+    monkeypatch.setattr("ntkspec.experiments.run_sweep.measure", failing)
+    with pytest.raises(OSError, match="No space"):
+        run_sweep(SMALL, path)
+    assert list(read_sweep(path, Cell)) == done
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path, cells = tmp_path / "sweep.h5", SMALL.cells()
+    with open_sweep(path, Cell) as file:
+        file.add(cells[0], {"gap": 1.0})
+        before = path.read_bytes()
+
+        def full(descriptor):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            file.add(cells[1], {"gap": 2.0})
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name != ".sweep.h5.lock"] == ["sweep.h5"]
+
+
+def test_two_processes_on_one_file_are_refused(tmp_path):
+    path = tmp_path / "sweep.h5"
+    imports = "from ntkspec.storage.sweeps import open_sweep\nfrom ntkspec.experiments.cells import Cell\n"
+    code = f"{imports}with open_sweep({str(path)!r}, Cell): pass"
+    with open_sweep(path, Cell):
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "is in use by another process" in other.stderr
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_files_of_another_kind_or_version_are_refused(tmp_path):
+    path = tmp_path / "sweep.h5"
+    path.write_bytes(b"not a file of ours")
+    with pytest.raises(ValueError, match="is damaged"), open_sweep(path, Cell):
+        pass
+
+    @dataclass(frozen=True)
+    class Older:
+        d: int
+
+    older = tmp_path / "older.h5"
+    with open_sweep(older, Older) as file:
+        file.add(Older(3), {"gap": 1.0})
+    with (
+        pytest.raises(ValueError, match="holds cells with the fields d, but this version has quantity"),
+        open_sweep(older, Cell),
+    ):
+        pass
+    with pytest.raises(FileNotFoundError, match="make it first"), open_sweep(tmp_path / "no" / "sweep.h5", Cell):
+        pass
+
+
+KILLED = """
+import sys
+from ntkspec.experiments.run_sweep import run_sweep
+from ntkspec.experiments.sweep import Grid
+run_sweep(Grid(d=(4, 6, 8, 10, 12), n=("40",), width=("10",), quantity=("gap-first",), seeds=8), sys.argv[1])
+"""
+
+
+def test_a_sweep_survives_kills(tmp_path):
+    """kill -9 at random moments; what comes out is what an undisturbed run gives, bit by bit."""
+    undisturbed, path, rng = tmp_path / "whole.h5", tmp_path / "killed.h5", np.random.default_rng(0)
+    subprocess.run([sys.executable, "-c", KILLED, str(undisturbed)], check=True)
+    kills = 0
+    for _ in range(40):
+        process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)])
+        size = len(read_sweep(path, Cell)) if path.exists() else 0
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if path.exists() and len(read_sweep(path, Cell)) > size:
+                time.sleep(rng.uniform(0, 0.05))
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.01)
+        process.wait()
+        if path.exists() and len(read_sweep(path, Cell)) == 40:
+            break
+    assert kills >= 3
+    assert read_sweep(path, Cell) == read_sweep(undisturbed, Cell)
+
+
+# ---------------------------------------------------------------------------------------------------------- processes
+def slow_square(task):
+    """A task that kills its own process the first time it is tried, where it is told to."""
+    number, marker = task
+    if marker and not os.path.exists(marker):
+        with open(marker, "w") as file:
+            json.dump(number, file)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number**2
+
+
+def dying(task):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def failing(task):
+    raise ValueError(f"cell {task} failed")
+
+
+def test_processes_give_the_same_results(tmp_path):
+    tasks = [(k, "") for k in range(6)]
+    assert dict(execution.results(slow_square, tasks, Place(2))) == {task: task[0] ** 2 for task in tasks}
+
+
+def test_a_process_that_dies_loses_nothing(tmp_path):
+    tasks = [(k, str(tmp_path / "died") if k == 3 else "") for k in range(8)]
+    found = list(execution.results(slow_square, tasks, Place(2)))
+    assert sorted(found) == [(task, task[0] ** 2) for task in tasks]
+    assert (tmp_path / "died").exists()
+
+
+def test_processes_that_keep_dying_end_the_run(monkeypatch):
+    monkeypatch.setattr(execution, "MOST_DEATHS", 1)
+    with pytest.raises(ValueError, match="worker processes died"):
+        list(execution.results(dying, [1], Place(2)))
+
+
+def test_an_exception_in_a_process_is_raised_here():
+    with pytest.raises(ValueError, match="cell 1 failed"):
+        list(execution.results(failing, [1], Place(2)))
+
+
+def test_a_sweep_on_processes_agrees_with_one_here(tmp_path):
+    one = run_sweep(SMALL, tmp_path / "a.h5")
+    other = run_sweep(SMALL, tmp_path / "b.h5", place=Place(2))
+    assert one.keys() == other.keys()
+    for cell, numbers in one.items():
+        assert other[cell] == pytest.approx(numbers, rel=1e-9)
+
+
+# ------------------------------------------------------------------------------------------------------------ cluster
+@pytest.fixture
+def cluster(tmp_path):
+    """A real scheduler and two real workers, as processes of their own."""
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed")
+    file, running = tmp_path / "scheduler.json", []
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+
+    def start(*command):
+        quiet = subprocess.DEVNULL
+        running.append(subprocess.Popen([sys.executable, "-m", *command], stdout=quiet, stderr=quiet, env=environment))
+        return running[-1]
+
+    start(
+        "distributed.cli.dask_scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--scheduler-file",
+        str(file),
+        "--no-dashboard",
+    )
+    worker = ["distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny"]
+    worker += ["--host", "127.0.0.1"]
+    workers = [start(*worker, "--no-dashboard", "--memory-limit", "2GB") for _ in range(2)]
+    deadline = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    address = json.loads(file.read_text())["address"]
+    from distributed import Client
+
+    with Client(address, timeout=30) as client:
+        client.wait_for_workers(2, timeout=60)
+    yield address, workers
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(cluster, tmp_path):
+    address, workers = cluster
+    grid = Grid(d=(8, 12, 16), n=("60",), width=("20",), quantity=("gap-first",), seeds=6)
+    undisturbed = run_sweep(grid, tmp_path / "whole.h5", place=Place(scheduler=address))
+    path, cells = tmp_path / "killed.h5", grid.cells()
+    with open_sweep(path, Cell) as file:
+        for k, (cell, numbers) in enumerate(execution.results(measure, cells, Place(scheduler=address))):
+            file.add(cell, numbers)
+            if k == 2:
+                workers[0].kill()
+    assert read_sweep(path, Cell) == undisturbed
+
+
+def test_a_cell_too_large_for_a_worker_is_refused_before_any_starts(cluster, tmp_path):
+    address, _ = cluster
+    large = Grid(d=(50,), n=("100000",), width=("4000",), quantity=("gap-first",), seeds=1)
+    with pytest.raises(ValueError, match="but 2 GB are there for it"):
+        run_sweep(large, tmp_path / "sweep.h5", place=Place(scheduler=address))
+
+
+def test_a_scheduler_that_is_not_there_is_said_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, "CONNECT_SECONDS", 0.5)
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed")
+    with pytest.raises(ValueError, match="no Dask scheduler answers"):
+        run_sweep(SMALL, tmp_path / "sweep.h5", place=Place(scheduler="tcp://127.0.0.1:9"))
+    with pytest.raises(ValueError, match="pass one of processes and scheduler"):
+        Place(2, "tcp://127.0.0.1:9")
