@@ -234,30 +234,29 @@ KILLED = """
 import sys
 from ntkspec.experiments.run_sweep import run_sweep
 from ntkspec.experiments.sweep import Grid
-run_sweep(Grid(d=(4, 6, 8, 10, 12), n=("40",), width=("10",), quantity=("gap-first",), seeds=8), sys.argv[1])
+seeds = int(sys.argv[2])
+run_sweep(Grid(d=(4, 6, 8, 10, 12), n=("40",), width=("10",), quantity=("gap-first",), seeds=seeds), sys.argv[1])
 """
 
 
-def test_a_sweep_survives_kills(tmp_path):
+@pytest.mark.parametrize(("seeds", "kills"), [(8, 3), pytest.param(40, 10, marks=pytest.mark.slow)])
+def test_a_sweep_survives_kills(seeds, kills, tmp_path):
     """kill -9 at random moments; what comes out is what an undisturbed run gives, bit by bit."""
     undisturbed, path, rng = tmp_path / "whole.h5", tmp_path / "killed.h5", np.random.default_rng(0)
-    subprocess.run([sys.executable, "-c", KILLED, str(undisturbed)], check=True)
-    kills = 0
-    for _ in range(40):
-        process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)])
-        size = len(read_sweep(path, Cell)) if path.exists() else 0
+    subprocess.run([sys.executable, "-c", KILLED, str(undisturbed), str(seeds)], check=True)
+    for _ in range(kills):
+        process = subprocess.Popen([sys.executable, "-c", KILLED, str(path), str(seeds)])
+        before = len(read_sweep(path, Cell)) if path.exists() else 0
         deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if path.exists() and len(read_sweep(path, Cell)) > size:
-                time.sleep(rng.uniform(0, 0.05))
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-                break
-            time.sleep(0.01)
+        while not (path.exists() and len(read_sweep(path, Cell)) > before):
+            assert process.poll() is None, "it ended before it could be killed; make the grid larger"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.03))
+        process.send_signal(signal.SIGKILL)
         process.wait()
-        if path.exists() and len(read_sweep(path, Cell)) == 40:
-            break
-    assert kills >= 3
+    assert len(read_sweep(path, Cell)) < 5 * seeds
+    subprocess.run([sys.executable, "-c", KILLED, str(path), str(seeds)], check=True)
     assert read_sweep(path, Cell) == read_sweep(undisturbed, Cell)
 
 
@@ -351,9 +350,10 @@ def cluster(tmp_path):
         process.wait()
 
 
-def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(cluster, tmp_path):
+@pytest.mark.parametrize("seeds", [6, pytest.param(67, marks=pytest.mark.slow)])
+def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(seeds, cluster, tmp_path):
     address, workers = cluster
-    grid = Grid(d=(8, 12, 16), n=("60",), width=("20",), quantity=("gap-first",), seeds=6)
+    grid = Grid(d=(8, 12, 16), n=("60",), width=("20",), quantity=("gap-first",), seeds=seeds)
     undisturbed = run_sweep(grid, tmp_path / "whole.h5", place=Place(scheduler=address))
     path, cells = tmp_path / "killed.h5", grid.cells()
     with open_sweep(path, Cell) as file:

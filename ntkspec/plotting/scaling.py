@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from ntkspec import storage
 from ntkspec.budget import PARTS
@@ -41,8 +42,8 @@ def scaling(panels: dict[str, dict], names, *, scaled: bool = True, ylabel: str 
     scaled : multiplied by d/n. The legend gives fitted exponents with their 95 % intervals where there are enough
     dimensions and seeds.
     """
-    figure = Figure(figsize=(3.5 * len(panels) + 0.3, 3.4), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure = Figure(figsize=(3.3 * len(panels) + 0.4, 4.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axis, (title, results) in zip(axes, panels.items(), strict=True):
         for name in names:
             _curve(axis, results, name, scaled)
@@ -52,9 +53,10 @@ def scaling(panels: dict[str, dict], names, *, scaled: bool = True, ylabel: str 
         axis.set_xlabel("d")
         ticks = sorted({cell.d for cell in results})
         axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
-        axis.minorticks_off()
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
         axis.tick_params(axis="y", labelsize=8)
-        axis.legend(fontsize=6.5, frameon=False)
+        axis.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     axes[0].set_ylabel(ylabel)
     return figure
 
@@ -76,7 +78,7 @@ def _curve(axis, results: dict, name: str, scaled: bool) -> None:
 
 
 def budget(panels: dict[str, dict]) -> Figure:
-    """F, D and R measured (markers) and predicted (thin grey lines of the same kind), times d/n."""
+    """F, D and R measured (markers) and predicted (thin dashes of the same colour), times d/n."""
     figure = scaling(panels, PARTS, ylabel="(d/n) × spectral norm")
     for axis, results in zip(figure.axes, panels.values(), strict=True):
         d = np.array([cell.d for cell in results], dtype=float)
