@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv
 
-from ntkspec.lanczos import Lanczos, random_start
+from ntkspec.lanczos import Lanczos
 from ntkspec.randomness import stream
 
 # Vectors in a start block, the smallest first. More of them are taken where the products are so inaccurate that their
@@ -153,7 +153,7 @@ def prove(lanczos: Lanczos, aim: Callable, chance: Chance, bar) -> Outcome:
     """
     for block in BLOCKS:
         probability, number = chance.attempt()
-        lanczos.begin(random_start(lanczos.operator, stream(chance.seed, "proof", number), block))
+        lanczos.begin_random(stream(chance.seed, "proof", number), block)
         outcome = _exclude(lanczos, aim, probability, bar)
         if outcome.reason != "hidden":
             return outcome
@@ -194,8 +194,7 @@ def _exclude(lanczos: Lanczos, aim: Callable, failure_probability: float, bar) -
 def fitting_basis(lanczos: Lanczos, wanted: int) -> int:
     """How many vectors of a basis fit, and room for them: at most ``wanted``, at least four blocks."""
     n, block = lanczos.basis.shape[1], max(1, lanczos.frontier)
-    fitting = int(MEMORY_SHARE * lanczos.engine.free_memory() / (8 * n))
-    most = min(n - lanczos.locked, max(4 * block, min(wanted, fitting)))
+    most = min(n - lanczos.locked, max(4 * block, min(wanted, lanczos.fitting(MEMORY_SHARE))))
     lanczos.reserve(lanczos.locked + most + block)
     return most
 

@@ -52,13 +52,14 @@ def least_memory(place: Place, free: float) -> float:
     """Bytes that one task may take: ``free`` here, an equal part on processes, the smallest worker's on a cluster."""
     if place.scheduler is None:
         return free / place.processes
-    with _client(place.scheduler) as client:
+    with client_of(place.scheduler) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         return min((worker["memory_limit"] or free for worker in workers), default=free)
 
 
 @contextlib.contextmanager
-def _client(address: str):
+def client_of(address: str):
+    """A client of the Dask scheduler at an address. Raises ValueError where none answers or Dask is not installed."""
     try:
         from distributed import Client
     except ImportError:
@@ -77,7 +78,7 @@ def _on_cluster(measure: Callable, tasks: Sequence, address: str):
     """On Dask's workers; only this process writes results. The scheduler gives the tasks of a dead worker to others."""
     from distributed import KilledWorker, as_completed
 
-    with _client(address) as client:
+    with client_of(address) as client:
         futures = {client.submit(measure, task, pure=False): task for task in tasks}
         try:
             for future in as_completed(futures):

@@ -38,12 +38,19 @@ class Lanczos:
         self.basis, self._T = self.engine.xp.empty((16, operator.shape[0])), np.zeros((16, 16))
         self.size, self.frontier = 0, 0
 
+    def begin_random(self, seed, block: int) -> None:
+        """Start from a Gaussian block (:func:`random_start`)."""
+        self.begin(random_start(self.operator, seed, block))
+
     def begin(self, start) -> None:
         """Start from a block (n, b) or a vector (n,); all but the locked vectors are forgotten."""
         block = self.engine.xp.asarray(start, np.float64).reshape(len(start), -1).T
+        self._begin(block)
+
+    def _begin(self, block) -> None:
         self.size, self.steps, self.error = 0, 0, 0.0
         self._T = np.zeros_like(self._T)
-        rounding = 8 * np.finfo(np.float64).eps * float(np.linalg.norm(block))
+        rounding = 8 * np.finfo(np.float64).eps * float(np.linalg.norm(self._sizes(block)))
         rows, (_, self.start_factor) = self._orthonormalized(block, self.basis[: self.locked], rounding)
         self._append(rows)
         self.start = np.eye(len(rows))
@@ -99,7 +106,7 @@ class Lanczos:
     def _step(self) -> None:
         k, width, first = self.size, self.frontier, self.locked + self.size
         W = self._product(self.basis[first : first + width])
-        self.scale = max(self.scale, float(np.linalg.norm(W, axis=1).max()))
+        self.scale = max(self.scale, float(self._sizes(W).max()))
         known = self.basis[: first + width]
         rounding = self._error_of_products() + (len(known) + 8) * HALF_ULP * self.scale
         rows, (overlaps, factors) = self._orthonormalized(W, known, rounding)
@@ -159,11 +166,18 @@ class Lanczos:
         """
         room = known.shape[1] - len(known)
         overlaps, W = self._without(W, known)
-        first, W, dropped = _factored(W, rounding, room)
+        first, W, dropped = self._factored(W, rounding, room)
         again, W = self._without(W, known)
-        second, P, _ = _factored(W, 0.0, room)
+        second, P, _ = self._factored(W, 0.0, room)
         self.error = math.hypot(self.error, dropped)
         return P, (overlaps + again @ first, second @ first)
+
+    def _sizes(self, W):
+        """The norms of the rows."""
+        return np.linalg.norm(W, axis=1)
+
+    def _factored(self, W, rounding: float, room: int):
+        return _factored(W, rounding, room)
 
     def _without(self, W, known):
         """(overlaps, W - overlapsᵀ known)."""
@@ -181,6 +195,10 @@ class Lanczos:
         self.frontier = len(rows)
         self.reserve(used + self.frontier)
         self.basis[used : used + self.frontier] = rows
+
+    def fitting(self, share: float) -> int:
+        """How many vectors fit into this share of the free memory."""
+        return int(share * self.engine.free_memory() / (8 * self.basis.shape[1]))
 
     def reserve(self, rows: int) -> None:
         """Room for that many vectors."""

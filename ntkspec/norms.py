@@ -57,14 +57,14 @@ def spectral_norm(
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
     with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
         lanczos, chance = Lanczos(operator), Chance(failure_probability, seed)
-        outcome = prove(lanczos, _aim(operator.distance, rtol), chance, bar)
-        norm = _norm(collect(lanczos, (outcome.lowest, outcome.highest), failure_probability), rtol, plan)
+        outcome = prove(lanczos, aim_of(operator.distance, rtol), chance, bar)
+        norm = norm_of(collect(lanczos, (outcome.lowest, outcome.highest), failure_probability), rtol, plan)
         if outcome.reason == "full" and not lanczos.complete:
             norm = _deflated(lanczos, norm, chance, (rtol, bar))
     return replace(norm, products=lanczos.products)
 
 
-def _norm(evidence: Evidence, rtol: float, plan: Plan | None, residuals=()) -> Estimate:
+def norm_of(evidence: Evidence, rtol: float, plan: Plan | None, residuals=()) -> Estimate:
     """The norm from what is known of the extreme eigenvalues; residuals are those of locked vectors."""
     value = max(abs(evidence.smallest), abs(evidence.largest))
     slack = evidence.rounding + WEYL * float(np.linalg.norm(residuals))
@@ -87,16 +87,16 @@ def _deflated(lanczos: Lanczos, norm: Estimate, chance: Chance, how: tuple) -> E
             break
         values, residuals = np.append(values, more), np.append(residuals, of_more + np.linalg.norm(residuals))
         distance = lanczos.operator.distance + WEYL * float(np.linalg.norm(residuals))
-        outcome = prove(lanczos, _aim(distance, rtol, values), chance, bar)
+        outcome = prove(lanczos, aim_of(distance, rtol, values), chance, bar)
         bounds = outcome.lowest, outcome.highest
         evidence = collect(lanczos, bounds, chance.probability, (values, residuals))
-        norm = min(norm, _norm(evidence, rtol, norm.plan, residuals), key=lambda one: one.upper - one.lower)
+        norm = min(norm, norm_of(evidence, rtol, norm.plan, residuals), key=lambda one: one.upper - one.lower)
         if outcome.reason != "full":
             break
     return norm
 
 
-def _aim(distance: float, rtol: float, locked=()):
+def aim_of(distance: float, rtol: float, locked=()):
     """From Ritz values, and those of locked vectors, to the ends of an interval of relative width rtol.
 
     It is narrower by what the distance takes; where that is more than nine tenths of it, as if there were none.

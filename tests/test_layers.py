@@ -31,6 +31,7 @@ traces densities
 norms
 dimensions alignments
 bounds budget scaling execution
+cluster
 datasets
 assumptions
 dynamics

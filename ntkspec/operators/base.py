@@ -94,6 +94,18 @@ class KernelOperator:
         """``K @ V`` for V of shape (n', k), without forming entries of K. Cost: k times product_work."""
         raise NotImplementedError
 
+    def gathered(self, V):
+        """What these points contribute to products with all points, for their rows of a few vectors V (n', k).
+
+        An array, or a list of them, that adds up over parts of the points; :meth:`scattered` makes rows of the product
+        of the sum. So K may be spread over machines: they exchange this, which does not grow with n.
+        """
+        raise NotImplementedError
+
+    def scattered(self, total):
+        """These points' rows of the product (n, k), from what all points have :meth:`gathered`."""
+        raise NotImplementedError
+
     @property
     def absolute_norm(self) -> float:
         """A bound on the norm of K with every product in its entries replaced by its absolute value."""
@@ -287,6 +299,13 @@ class LinearCombination(KernelOperator):
         for c, operator in self.terms:
             total = total + c * operator.factored_product(V)
         return total
+
+    def gathered(self, V):
+        return [operator.gathered(V) for _, operator in self.terms]
+
+    def scattered(self, total):
+        parts = zip(self.terms, total, strict=True)
+        return sum(c * operator.scattered(part) for (c, operator), part in parts)
 
     @property
     def absolute_norm(self):

@@ -34,19 +34,27 @@ class Gram(KernelOperator):
             self.engine.add_scaled(out, tile.gram(self.F, self.G), scale)
 
     def factored_product(self, V):
-        xp, (run, shares, blocks) = self.engine.xp, (self.engine.run, self.engine.shares, self.engine.blocks)
-        out, k = xp.empty((self.shape[0], V.shape[1]), V.dtype), self.F.shape[1]
+        return self.scattered(self.gathered(V))
+
+    def gathered(self, V):
+        """Gᵀ V."""
+        k, blocks = self.F.shape[1], self.engine.blocks
 
         def gather(share):
             return sum(taken(self.G, rows, V.dtype).T @ V[rows] for rows in blocks(share, k))
 
-        features = sum(run(gather, shares(self.shape[1])))
+        return sum(self.engine.run(gather, self.engine.shares(self.shape[1])))
+
+    def scattered(self, total):
+        """F times the total."""
+        k, blocks = self.F.shape[1], self.engine.blocks
+        out = self.engine.xp.empty((self.shape[0], total.shape[1]), total.dtype)
 
         def scatter(share):
             for rows in blocks(share, k):
-                out[rows] = taken(self.F, rows, V.dtype) @ features
+                out[rows] = taken(self.F, rows, total.dtype) @ total
 
-        run(scatter, shares(self.shape[0]))
+        self.engine.run(scatter, self.engine.shares(self.shape[0]))
         return out
 
     @cached_property

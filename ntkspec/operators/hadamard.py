@@ -50,13 +50,12 @@ class HadamardGram(KernelOperator):
 
     def factored_product(self, V):
         step = VECTORS_AT_ONCE
-        parts = [self._few_products(V[:, k : k + step]) for k in range(0, V.shape[1], step)]
+        parts = [self.scattered(self.gathered(V[:, k : k + step])) for k in range(0, V.shape[1], step)]
         return self.engine.xp.hstack(parts)
 
-    def _few_products(self, V):
-        xp, run, dtype = self.engine.xp, self.engine.run, V.dtype
-        (m, d), k = (self.D.shape[1], self.X.shape[1]), V.shape[1]
-        out = xp.empty((self.shape[0], k), dtype)
+    def gathered(self, V):
+        """D'ᵀ diag(u) X', transposed, for each column u of V: (k d, m)."""
+        xp, dtype, (m, d), k = self.engine.xp, V.dtype, (self.D.shape[1], self.X.shape[1]), V.shape[1]
 
         def gather(share):
             G = xp.zeros((k * d, m), dtype)
@@ -65,14 +64,20 @@ class HadamardGram(KernelOperator):
                 G += weighted.reshape(-1, k * d).T @ taken(self.D2, rows, dtype)
             return G
 
-        G = sum(run(gather, self.engine.shares(self.shape[1])))
+        return sum(self.engine.run(gather, self.engine.shares(self.shape[1])))
+
+    def scattered(self, total):
+        """d_i · (total x_i) for each point."""
+        xp, dtype, d = self.engine.xp, total.dtype, self.X.shape[1]
+        k = len(total) // d
+        out = xp.empty((self.shape[0], k), dtype)
 
         def scatter(share):
             for rows in self._blocks(share, k):
-                mixed = (taken(self.D, rows, dtype) @ G.T).reshape(-1, k, d)
+                mixed = (taken(self.D, rows, dtype) @ total.T).reshape(-1, k, d)
                 out[rows] = xp.einsum("ikd,id->ik", mixed, self.X[rows])
 
-        run(scatter, self.engine.shares(self.shape[0]))
+        self.engine.run(scatter, self.engine.shares(self.shape[0]))
         return out
 
     def _blocks(self, share: slice, vectors: int):

@@ -1,0 +1,219 @@
+r"""One kernel whose points live on the workers of a Dask cluster: its spectral norm, with the same certificate.
+
+Each worker keeps a part of the points: its rows of the factors and of every Lanczos vector. A product is a map
+(``gathered``: what the part's rows contribute), a reduce, and a map (``scattered``: the part's rows of the product), so
+that an iteration moves O(m d) numbers to and from each worker, and nothing that grows with n.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import replace
+
+import numpy as np
+from scipy.linalg import qr
+
+from ntkspec import checks, progress
+from ntkspec.certificates import Chance, prove
+from ntkspec.engines import engine_of
+from ntkspec.evidence import Estimate, collect
+from ntkspec.execution import client_of
+from ntkspec.lanczos import Lanczos
+from ntkspec.norms import aim_of, norm_of
+from ntkspec.operators import KernelOperator
+from ntkspec.planning import Plan
+
+# What sums over the parts add to the roundings of one part's products.
+SUMMING = 2.0
+
+
+def spectral_norm(
+    build: Callable, parts: Sequence, *, scheduler: str, rtol: float = 1e-3, failure_probability: float = 1e-6, seed=0
+) -> Estimate:
+    r"""The spectral norm of a symmetric kernel on the points of all parts, as :func:`ntkspec.spectral_norm`.
+
+    build : from one of the ``parts`` (row ranges, file names: anything that can be sent) to the kernel on its points
+    alone, a sum of Theta_1, Theta_2 and linear kernels with one network and one trace_ratio; it runs on a worker, which
+    keeps what it returns. scheduler : address of a Dask scheduler. Each worker holds n_w (m + d) numbers of its n_w
+    points and 8 n_w bytes for each Lanczos vector; each block of two products moves 2 (m d + d + 2) numbers to and from
+    it for each of Theta_1 and the rest. Raises ValueError where a kernel is not symmetric or not such a sum, where no
+    scheduler answers, and where a worker dies: what it held is lost, and the call has to be made again.
+    """
+    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
+    with client_of(scheduler) as client, progress.bar(text="spectral norm, cluster (products)") as bar:
+        start = time.perf_counter()
+        shards = [client.submit(Shard, build, part, k, actor=True) for k, part in enumerate(parts)]
+        lanczos = ShardedLanczos(_answers(shards))
+        built = time.perf_counter() - start
+        outcome = prove(lanczos, aim_of(lanczos.operator.distance, rtol), Chance(failure_probability, seed), bar)
+        each = (time.perf_counter() - start - built) / max(1, lanczos.products)
+        plan = Plan("cluster", 0, built, each, lanczos.products, f"{len(parts)} parts")
+        evidence = collect(lanczos, (outcome.lowest, outcome.highest), failure_probability)
+        return replace(norm_of(evidence, rtol, plan), products=lanczos.products)
+
+
+def _answers(futures: Sequence) -> list:
+    """The results; what a worker takes with it when it dies is said."""
+    try:
+        return [future.result() for future in futures]
+    except (OSError, RuntimeError, CancelledError) as error:
+        raise ValueError(f"a worker that held a part of the points was lost; run this again: {error}") from None
+
+
+class Shard:
+    """The points of one part: the kernel on them, and their rows of the basis and of the block that is worked on."""
+
+    def __init__(self, build: Callable, part, index: int):
+        self.operator, self.index = build(part), index
+        if not isinstance(self.operator, KernelOperator) or not self.operator.symmetric:
+            raise ValueError(f"build({part!r}) gave {self.operator!r}, but a symmetric kernel operator is needed")
+        self.basis, self.block = np.zeros((0, self.operator.shape[0])), np.zeros((0, self.operator.shape[0]))
+
+    def facts(self) -> tuple:
+        """Points, dtype, semidefinite, product error, absolute norm, distance."""
+        K = self.operator
+        return K.shape[0], K.dtype.str, K.semidefinite, K.product_error(), K.absolute_norm, K.distance
+
+    def fitting(self, share: float) -> int:
+        """How many vectors fit into this share of the worker's free memory."""
+        return int(share * engine_of().free_memory() / (8 * self.operator.shape[0]))
+
+    def draw(self, entropy, spawn_key, block: int) -> None:
+        """A Gaussian block, from a stream of this part's own."""
+        rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(*spawn_key, self.index)))
+        self.block = rng.standard_normal((block, self.operator.shape[0]))
+
+    def gather(self, first: int, last: int):
+        """What these rows contribute to products with vectors first to last of the basis."""
+        return self.operator.gathered(np.ascontiguousarray(self.basis[first:last].T))
+
+    def scatter(self, total):
+        """Make the rows of the product the block; returns its squared norms, which are not finite where it is not."""
+        self.block = np.ascontiguousarray(self.operator.scattered(total).T)
+        return self.squares()
+
+    def squares(self):
+        """Squared norms of the block's rows."""
+        return np.square(self.block).sum(axis=1)
+
+    def overlaps(self, count: int):
+        """Of the first vectors of the basis with the block, (count, b)."""
+        return self.basis[:count] @ self.block.T
+
+    def subtract(self, overlaps) -> None:
+        """overlapsᵀ times the first vectors from the block."""
+        self.block = self.block - overlaps.T @ self.basis[: len(overlaps)]
+
+    def triangle(self):
+        """R of the block's transpose: of all of them together comes that of the whole block."""
+        return qr(self.block.T, mode="economic")[1]
+
+    def mix(self, matrix) -> None:
+        """The block times a small matrix from the left."""
+        self.block = matrix @ self.block
+
+    def append(self, used: int) -> None:
+        """The block behind the first ``used`` vectors of the basis."""
+        self.basis = np.concatenate([self.basis[:used], self.block])
+
+    def gram(self, count: int):
+        """Overlaps of the first vectors with one another."""
+        return self.basis[:count] @ self.basis[:count].T
+
+
+class _Rows:
+    """Vectors on the shards: how many, from which place, of which length."""
+
+    def __init__(self, first: int, last: int, n: int):
+        self.first, self.last, self.shape, self.size = first, last, (last - first, n), (last - first) * n
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice):
+        first, last, _ = rows.indices(len(self))
+        return _Rows(self.first + first, self.first + last, self.shape[1])
+
+
+class _Whole:
+    """What Lanczos asks of the operator, from the facts of all shards."""
+
+    symmetric = stored = True
+
+    def __init__(self, facts):
+        sizes, dtypes, semidefinite, errors, norms, distances = zip(*facts, strict=True)
+        if len(set(dtypes)) > 1:
+            raise ValueError(f"the parts have dtypes {sorted(set(dtypes))}, but one kernel has one dtype")
+        self.shape, self.engine = (sum(sizes), sum(sizes)), engine_of()
+        self.semidefinite, self.distance = all(semidefinite), float(sum(distances))
+        self.absolute_norm, self._error = float(sum(norms)), SUMMING * float(sum(errors))
+
+    def product_error(self) -> float:
+        """Absolute norms add up over the points, and so do these."""
+        return self._error
+
+
+class ShardedLanczos(Lanczos):
+    """:class:`Lanczos` whose vectors never leave the workers."""
+
+    def __init__(self, shards: list):
+        self.shards = shards
+        super().__init__(_Whole(self._all("facts")))  # type: ignore[arg-type]
+        self.basis = _Rows(0, 0, self.operator.shape[0])
+
+    def _all(self, method: str, *arguments) -> list:
+        """The method of every shard, at the same time."""
+        return _answers([getattr(shard, method)(*arguments) for shard in self.shards])
+
+    def begin_random(self, seed, block):
+        """Start from a Gaussian block, each part from its own stream."""
+        block = min(block, self.operator.shape[0])
+        self._all("draw", seed.entropy, seed.spawn_key, block)
+        self._begin(_Rows(0, block, self.operator.shape[0]))
+
+    def _product(self, block):
+        parts = self._all("gather", block.first, block.last)
+        total = [sum(terms) for terms in zip(*parts, strict=True)] if isinstance(parts[0], list) else sum(parts)
+        squares = sum(self._all("scatter", total))
+        if not np.isfinite(squares).all():
+            raise ValueError(f"a product after {self.products} with the kernel holds NaN or infinity")
+        self.products += len(block)
+        return _Rows(0, len(block), self.operator.shape[0])
+
+    def _sizes(self, W):
+        return np.sqrt(sum(self._all("squares")))
+
+    def _without(self, W, known):
+        overlaps = sum(self._all("overlaps", len(known)))
+        self._all("subtract", overlaps)
+        return overlaps, W
+
+    def _factored(self, W, rounding, room):
+        R = qr(np.vstack(self._all("triangle")), mode="economic")[1] if len(W) else np.zeros((0, 0))
+        _, sizes, V = np.linalg.svd(R, full_matrices=False)
+        kept = min(int((sizes > max(rounding, np.finfo(np.float64).tiny)).sum()), room)
+        self._all("mix", V[:kept] / sizes[:kept, None])
+        dropped = float(np.linalg.norm(sizes[kept:]))
+        return sizes[:kept, None] * V[:kept], _Rows(0, kept, self.operator.shape[0]), dropped
+
+    def _append(self, rows):
+        used = self.locked + self.size
+        self.frontier = len(rows)
+        self.reserve(used + self.frontier)
+        self._all("append", used)
+
+    def fitting(self, share):
+        """How many vectors fit on every worker."""
+        return min(self._all("fitting", share))
+
+    def reserve(self, rows):
+        """Room in T; the shards make room as they need it."""
+        if rows > len(self.basis):
+            self.basis = _Rows(0, rows, self.operator.shape[0])
+        if rows > len(self._T):
+            self._T = np.pad(self._T, (0, max(rows, 2 * len(self._T)) - len(self._T)))
+
+    def orthogonality_loss(self):
+        """|Q Qᵀ - I| in Frobenius norm."""
+        count = self.locked + self.size
+        return float(np.linalg.norm(sum(self._all("gram", count)) - np.eye(count)))

@@ -1,0 +1,138 @@
+"""A kernel whose points are spread over parts: the same products, the same relation, the same certificate."""
+
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+import ntkspec as ns
+from ntkspec.certificates import spectrum_bounds
+from ntkspec.cluster import Shard, ShardedLanczos, spectral_norm
+from ntkspec.operators import wrap
+from ntkspec.randomness import stream
+
+N, DIM, WIDTH = 240, 12, 40
+
+
+def kernel(rows, act="relu", layer="both"):
+    """Theta - Theta^lin on some rows of one data set, with one network and one trace_ratio."""
+    X = ns.datasets.gaussian(N, DIM, seed=5).X[slice(*rows)]
+    net = ns.TwoLayer.symmetric(DIM, WIDTH, act, seed=2)
+    return ns.ntk(net, X, layer=layer) - ns.linear_kernel(act, X, layer=layer, trace_ratio=1.0)
+
+
+class Here:
+    """A shard in this process that answers as an actor does."""
+
+    def __init__(self, shard):
+        self.shard = shard
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            future = Future()
+            future.set_result(getattr(self.shard, name)(*arguments))
+            return future
+
+        return call
+
+
+def sharded(parts, build=kernel):
+    return ShardedLanczos([Here(Shard(build, part, k)) for k, part in enumerate(parts)])
+
+
+PARTS = [[(0, N)], [(0, 100), (100, N)], [(0, 1), (1, 90), (90, 95), (95, N)]]
+
+
+@pytest.mark.parametrize("layer", ["first", "second", "both"])
+@pytest.mark.parametrize("act", ["relu", "erf"])
+def test_what_parts_gather_makes_products(act, layer):
+    operator = kernel((0, N), act, layer)
+    V = np.random.default_rng(0).standard_normal((N, 3))
+    parts = [kernel(rows, act, layer) for rows in PARTS[2]]
+    gathered = [part.gathered(V[slice(*rows)]) for part, rows in zip(parts, PARTS[2], strict=True)]
+    total = [sum(terms) for terms in zip(*gathered, strict=True)]
+    product = np.vstack([part.scattered(total) for part in parts])
+    assert np.abs(product - operator.to_dense() @ V).max() <= 1e-12 * np.abs(product).max()
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("block", [1, 2, 4])
+def test_the_relation_holds_on_the_shards(parts, block):
+    lanczos, matrix = sharded(parts), kernel((0, N)).to_dense()
+    lanczos.begin_random(stream(0, "proof", 1), block)
+    lanczos.extend(7)
+    used = lanczos.size + lanczos.frontier
+    Q = np.hstack([shard.shard.basis[:used] for shard in lanczos.shards]).T
+    assert np.linalg.norm(Q.T @ Q - np.eye(used)) < 1e-13
+    assert lanczos.orthogonality_loss() < 1e-13
+    known, frontier = Q[:, : lanczos.size], Q[:, lanczos.size :]
+    residual = matrix @ known - known @ lanczos.T - frontier @ lanczos.coupling
+    assert np.linalg.norm(residual) <= lanczos.error
+    assert lanczos.error < 1e-9
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_bounds_are_those_of_the_whole_kernel(parts):
+    lanczos, values = sharded(parts), np.linalg.eigvalsh(kernel((0, N)).to_dense())
+    lanczos.begin_random(stream(3, "proof", 1), 2)
+    lanczos.extend(25)
+    low, high = spectrum_bounds(lanczos, 1e-6)
+    assert low <= values[0]
+    assert values[-1] <= high <= values[-1] + 0.01 * abs(values).max()
+
+
+def test_an_invariant_space_ends_the_run():
+    """Rank DIM + 2: the space is exhausted before the basis is full."""
+
+    def linear(rows):
+        X = ns.datasets.gaussian(N, DIM, seed=5).X[slice(*rows)]
+        return ns.linear_kernel("relu", X, trace_ratio=1.0)
+
+    lanczos = sharded(PARTS[1], linear)
+    lanczos.begin_random(stream(0, "proof", 1), 2)
+    lanczos.extend(40)
+    assert lanczos.exhausted
+    assert lanczos.size <= DIM + 8
+    expected = np.linalg.norm(linear((0, N)).to_dense(), 2)
+    assert np.abs(np.linalg.eigvalsh(lanczos.T)).max() == pytest.approx(expected, rel=1e-12)
+
+
+def test_parts_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="a symmetric kernel operator is needed"):
+        Shard(lambda part: np.eye(3), 0, 0)
+    with pytest.raises(ValueError, match="a symmetric kernel operator is needed"):
+        Shard(lambda part: wrap(np.triu(np.ones((3, 3)))), 0, 0)
+
+    def mixed(rows):
+        X = np.ones((2, 3), np.float32 if rows else np.float64)
+        return ns.linear_kernel("erf", X, trace_ratio=1.0)
+
+    with pytest.raises(ValueError, match="one kernel has one dtype"):
+        sharded([0, 1], mixed)
+
+
+def test_a_cluster_certifies_the_norm(cluster):
+    address, _ = cluster
+    truth = np.linalg.norm(kernel((0, N)).to_dense(), 2)
+    norm = spectral_norm(kernel, [(0, 70), (70, 200), (200, N)], scheduler=address)
+    assert norm.converged
+    assert norm.lower <= truth <= norm.upper
+    local = ns.spectral_norm(kernel((0, N)), method="factored")
+    assert norm.value == pytest.approx(local.value, rel=1e-6)
+    assert norm.products <= 2 * local.products
+
+
+def dying(rows):
+    """The second part takes its worker down while it is built."""
+    import os
+    import signal
+
+    if rows[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return kernel(rows)
+
+
+def test_a_worker_that_dies_ends_the_run_with_the_reason(cluster):
+    address, _ = cluster
+    with pytest.raises(ValueError, match="a worker that held a part of the points was lost"):
+        spectral_norm(dying, [(0, 70), (70, N)], scheduler=address)
