@@ -39,6 +39,7 @@ _HOMES = {
     "predict_gd": "dynamics",
     "train_gd": "training",
     "bounds": None,
+    "cluster": None,
     "datasets": None,
     "operators": None,
 }
