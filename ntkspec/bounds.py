@@ -7,8 +7,15 @@ alpha is the paper's constant in (0, 1/4).
 import math
 
 
+def _sizes(**sizes: float) -> None:
+    for name, value in sizes.items():
+        if not value >= 2:
+            raise ValueError(f"{name}={value!r}, but the paper's statements are about {name} >= 2")
+
+
 def concentration(n: int, d: int) -> float:
     """sqrt(log n / d), the yardstick of Claim 3.1 for \\|x\\|²/d - 1 and <x, x'>/d."""
+    _sizes(n=n, d=d)
     return math.sqrt(math.log(n) / d)
 
 
@@ -24,6 +31,9 @@ def frobenius_lower_bound(n: int, d: int) -> float:
 
 def horizon(d: int, eta: float, c: float = 1.0) -> float:
     """T = c d log(d) / eta, the steps up to which Theorems 3.2 and 3.5 speak."""
+    _sizes(d=d)
+    if not eta > 0:
+        raise ValueError(f"{eta=}, but a learning rate > 0 is needed: with 0 nothing is ever learned")
     return c * d * math.log(d) / eta
 
 
@@ -45,6 +55,7 @@ def least_width(d: int, alpha: float, *, layer: str = "first", centred: bool = T
 
 def largest_rate(n: int, d: int, *, layer: str = "first", centred: bool = True) -> float:
     """What the learning rate must be far below: d (Theorem 3.2); d / log n or, where E[phi(g)] is not 0, 1 (3.5)."""
+    _sizes(n=n, d=d)
     if layer == "first":
         return float(d)
     return d / math.log(n) if centred else 1.0

@@ -24,14 +24,18 @@ from ntkspec.series import expectation
 PARTS = ("fluctuation", "diagonal", "remainder")
 REMEDIES = {
     "fluctuation": "a larger width: F falls as 1/sqrt(width)",
-    "diagonal": "more data or a larger d: D does not grow with n, while Theta^lin does as n/d",
+    "diagonal": "more data: D does not grow with n, while Theta^lin does",
     "remainder": "a larger d, or inputs of equal norms: R falls as 1/sqrt(d) against n/d",
+    "none": "nothing to shrink: the gap is zero to rounding",
 }
+# A gap below this part of ‖Theta^lin‖'s scale, ‖X Xᵀ‖/d, is rounding.
+NOTHING = 1e-12
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the gap. predicted_* : leading-order sizes for isotropic data (heuristic, within a factor of 2)."""
+    """One part of the gap. predicted_* : leading-order sizes for isotropic data (heuristic, within a factor of 3); NaN
+    where the leading order vanishes, and the next one, which is not known here, decides."""
 
     spectral: Estimate
     frobenius: Estimate
@@ -43,7 +47,8 @@ class Part:
 class Budget:
     """The gap and its parts, for one choice of layers.
 
-    dominant : the part with the largest spectral norm. remedy : what would shrink it.
+    scale : ‖X Xᵀ‖/d, with which Theta^lin grows. dominant : the part with the largest spectral norm. remedy : what
+    would shrink it.
     """
 
     layer: str
@@ -51,10 +56,13 @@ class Budget:
     fluctuation: Part
     diagonal: Part
     remainder: Part
+    scale: float
 
     @property
     def dominant(self) -> str:
-        """The part with the largest spectral norm."""
+        """The part with the largest spectral norm; "none" where the gap is zero to rounding."""
+        if self.gap.spectral.value <= NOTHING * self.scale:
+            return "none"
         return max(PARTS, key=lambda name: getattr(self, name).spectral.value)
 
     @property
@@ -97,7 +105,7 @@ def gap_budget(
         else:
             spectral = spectral_norm(operator, rtol=rtol, seed=seed)
         parts[name] = Part(spectral, frobenius_norm(operator), *predicted[name])
-    return Budget(layer, **parts)
+    return Budget(layer, **parts, scale=float(spectral_norm(Gram(checks.as_matrix(X)), rtol=0.01)) / net.dim)
 
 
 def _exact_norm(diagonal: Diagonal) -> Estimate:
@@ -129,6 +137,7 @@ def _predictions(net: TwoLayer, X, layer: str, trace_ratio: float) -> dict[str, 
     first, second = _first_layer(act, sizes), _second_layer(act, sizes, trace_ratio)
     parts = {"first": first, "second": second, "both": {name: _sum(first[name], second[name]) for name in first}}[layer]
     (F, F_size), (D, D_size), (R, R_size) = (parts[name] for name in PARTS)
+    R, R_size = (0.0 if math.isnan(value) else value for value in (R, R_size))
     total = D / 2 + math.sqrt(D * D / 4 + F * F + R * R), math.sqrt(F_size**2 + D_size**2 + R_size**2)
     return {"gap": total, **parts}
 
@@ -138,10 +147,10 @@ def _first_layer(act: Activation, sizes: _Sizes) -> dict[str, tuple[float, float
     square, bend = expectation(act, lambda g, value, slope: slope**2), _bend(act)
     variance = square - zeta**2
     fluctuation = math.sqrt(variance / sizes.neurons) * abs(zeta) * sizes.data
-    entries = n * math.sqrt((square**2 - zeta**4) * sizes.overlap / sizes.neurons)
+    entries = n * math.sqrt(max(0.0, square**2 - zeta**4) * sizes.overlap / sizes.neurons)
     kink = act.constants.vartheta1**2
     return {
-        "fluctuation": (fluctuation, entries),
+        "fluctuation": (max(fluctuation, 2 * entries / math.sqrt(n)), entries),
         "diagonal": (abs(variance), math.sqrt(n) * abs(variance)),
         "remainder": _remainder(zeta * bend, kink, sizes),
     }
@@ -153,12 +162,13 @@ def _second_layer(act: Activation, sizes: _Sizes, trace_ratio: float) -> dict[st
     mean, variance = constants.vartheta0, square - constants.vartheta0**2
     constant = abs(mean) * n * math.sqrt(variance / sizes.neurons)
     linear = 2 * constants.zeta**2 * math.sqrt(n * sizes.data / sizes.neurons)
+    entries = n * math.sqrt(max(0.0, square**2 - mean**4) / sizes.neurons)
     left = abs(variance - constants.zeta**2 - constants.vartheta1**2 * sizes.overlap / 2)
     # Its change with ‖x‖²/d: that of E phi(s g)², less that of the linear model.
     change = abs(expectation(act, lambda g, value, slope: g * value * slope) - constants.zeta**2
                  - mean * constants.vartheta1)  # fmt: skip
     return {
-        "fluctuation": (max(constant, linear), n * math.sqrt((square**2 - mean**4) / sizes.neurons)),
+        "fluctuation": (max(constant, linear, 2 * entries / math.sqrt(n)), entries),
         "diagonal": (left + change * sizes.widest, math.sqrt(n) * math.hypot(left, 2 * change * sizes.spread)),
         "remainder": _remainder(constants.zeta * _bend(act), constants.vartheta1**2 / 2, sizes),
     }
@@ -173,7 +183,8 @@ def _remainder(norms: float, kink: float, sizes: _Sizes) -> tuple[float, float]:
     """Of norms (s + s' - 2) c + kink (c² - its mean), s = ‖x‖/sqrt d."""
     n, overlap = sizes.n, sizes.overlap
     spectral = math.hypot(norms * sizes.spread * sizes.data, kink / 2 * n * overlap * math.sqrt(2 * overlap))
-    return spectral, n * math.hypot(norms * math.sqrt(2 * overlap) * sizes.spread, math.sqrt(2) * kink * overlap)
+    whole = n * math.hypot(norms * math.sqrt(2 * overlap) * sizes.spread, math.sqrt(2) * kink * overlap)
+    return (spectral, whole) if spectral > NOTHING * sizes.data else (math.nan, math.nan)
 
 
 def _sum(one, other):

@@ -354,7 +354,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             reason = _one_line(error)
         except KeyboardInterrupt:
-            print("ntkspec: stopped; nothing was written", file=sys.stderr)
+            kept = given and given[0] in ("sweep", "check", "figure")
+            state = "what was measured is kept, and the same command goes on" if kept else "nothing was written"
+            print(f"ntkspec: stopped; {state}", file=sys.stderr)
             return 130
     print(f"ntkspec: error: {reason}", file=sys.stderr)
     return 2

@@ -1,5 +1,6 @@
 """The commands that run over a grid of settings: sweep, check and figure."""
 
+import itertools
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,17 +93,20 @@ def sweep(
     Parameters
     ----------
     quantity
-        data, gap-first, gap-second, gap-both, budget-first, budget-second or budget-both
+        data, gap-LAYER, budget-LAYER or training-LAYER, LAYER being first, second or both
     output
         the file; cells that it holds are not measured again
     """
     from ntkspec.plotting import scaling as plots
     from ntkspec.reporting.check import sweep_report
 
-    results = _measured(_grid(grid, tuple(quantity)), output, place)
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder, but a sweep goes into one file; name one in it, such as sweep.h5")
+    settings = _grid(grid, tuple(quantity))
+    results = _measured(settings, output, place)
     print(sweep_report(results))
     for name in quantity:
-        panels = _panels({cell: numbers for cell, numbers in results.items() if cell.quantity == name})
+        panels = _panels({cell: numbers for cell, numbers in results.items() if cell.quantity == name}, settings)
         figure = _figure(plots, name, panels)
         written = plots.save(figure, output.parent, f"{output.stem}-{name}")
         print(f"drawn: {', '.join(str(path) for path in written)}")
@@ -150,7 +154,7 @@ def check(
     results = _measured(settings, folder / "sweep.h5", place)
     checks = check_statement(statement, settings, results)
     print(check_report(checks))
-    written = plots.save(_figure(plots, settings.quantity[0], _panels(results)), folder, statement)
+    written = plots.save(_figure(plots, settings.quantity[0], _panels(results, settings)), folder, statement)
     print(f"\nwritten to {folder}: sweep.h5, {', '.join(path.name for path in written)}")
 
 
@@ -180,26 +184,37 @@ def figure(
     if which == "5":
         fixed = _grid(grid, ("gap-first",), n=("2000",), width=("2000",))
         along = replace(fixed, n=("d^1.5",), width=("d^1.5",))
-        for title, settings in (("n = m = 2000", fixed), ("n = m = d^1.5", along)):
+        for settings in (fixed, along):
             results = _measured(settings, folder / "figure-5.h5", place)
-            panels |= {f"{kind}, {title}": own for kind, own in _panels(results).items()}
+            panels |= _panels(results, settings, sizes=True)
         drawn = _figure(plots, "gap-first", panels)
     else:
         quantities = ("budget-first", "budget-second")
         for quantity in quantities:
-            results = _measured(_grid(grid, (quantity,)), folder / "figure-budget.h5", place)
-            panels |= {f"{kind}, {quantity.split('-')[1]} layer": own for kind, own in _panels(results).items()}
+            settings = _grid(grid, (quantity,))
+            results = _measured(settings, folder / "figure-budget.h5", place)
+            panels |= {
+                f"{kind}, {quantity.split('-')[1]} layer": own for kind, own in _panels(results, settings).items()
+            }
         drawn = plots.budget(panels)
     written = plots.save(drawn, folder, f"figure-{which}")
     print(f"written to {folder}: figure-{which}.h5, {', '.join(path.name for path in written)}")
 
 
-def _panels(results: dict) -> dict[str, dict]:
-    """{title: {cell: numbers}}: a panel for each activation, distribution, covariance and law of n and width."""
+def _panels(results: dict, settings, *, sizes: bool = False) -> dict[str, dict]:
+    """{title: {cell: numbers}}: a panel for each activation, distribution, covariance and law of n and of the width.
+
+    sizes : the title names the laws also where there is only one of each.
+    """
+    from ntkspec.experiments.sweep import points_of, width_of
+
     panels: dict[str, dict] = {}
-    for cell, numbers in results.items():
-        title = ", ".join([cell.activation, *_unusual(cell)])
-        panels.setdefault(title, {})[cell] = numbers
+    several = sizes or len(settings.n) > 1 or len(settings.width) > 1
+    for n, width in itertools.product(settings.n, settings.width):
+        law = [f"n = {n}, m = {width}"] if several else []
+        for cell, numbers in results.items():
+            if (cell.n, cell.width) == (points_of(n, cell.d), width_of(width, cell.d)):
+                panels.setdefault(", ".join([cell.activation, *_unusual(cell), *law]), {})[cell] = numbers
     return panels
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -79,6 +79,8 @@ def _on_cluster(measure: Callable, tasks: Sequence, address: str):
     from distributed import KilledWorker, as_completed
 
     with client_of(address) as client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise ValueError(f"no worker is connected to the scheduler {address}; start some: dask worker {address}")
         futures = {client.submit(measure, task, pure=False): task for task in tasks}
         try:
             for future in as_completed(futures):
@@ -86,6 +88,10 @@ def _on_cluster(measure: Callable, tasks: Sequence, address: str):
         except KilledWorker as error:
             raise ValueError(
                 f"a task killed several workers, is their memory too small? What was finished is kept: {error}"
+            ) from None
+        except (CancelledError, OSError) as error:
+            raise ValueError(
+                f"the scheduler {address} was lost; what was finished is kept, and the same call goes on: {error}"
             ) from None
 
 

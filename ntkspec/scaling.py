@@ -97,12 +97,18 @@ class TwoTerms:
     """max(floor, C (n/d) (1/d + kappa/m)^(1/2)): the diagonal against fluctuation and remainder.
 
     error : root mean square of the logarithm of measured over fitted.
+    Along one law m = d^gamma the two terms under the root are hard to tell apart: see ``identified``.
     """
 
     floor: float
     constant: float
     kappa: float
     error: float
+
+    @property
+    def identified(self) -> bool:
+        """Whether both terms under the root mattered to the fit."""
+        return 1e-3 < self.kappa < 1e3
 
     def __call__(self, n, d, width):
         """The fitted gap."""

@@ -16,8 +16,9 @@ REMAINDER = {"f": 1e-8, "d": 1e-14}
 # Quadrature: Gauss-Legendre nodes of a panel, half-width in standard deviations of an inner integral, and how far from
 # 0 an activation is expected to have structure of scale 1; beyond, panels double in width.
 NODES, INNER_REACH, STRUCTURE = 16, 9.0, 40
-# A difference of two rules above this, relative to the second moment, is refused.
-WORST = 1e-11
+# A difference of two rules above this, relative to the second moment, is refused; the panels of the second rule are
+# shifted, so that a kink that was not named cannot hide between two panels. Largest ‖x‖²/d.
+WORST, SHIFT, LARGEST = 1e-11, 0.37, 1e12
 
 
 class Series:
@@ -30,6 +31,11 @@ class Series:
 
     def __init__(self, act: Activation, squares, engine):
         self.act, self.engine = act, engine
+        if not squares.max() <= LARGEST:
+            raise ValueError(
+                f"‖x‖²/d is up to {squares.max():.3g}, but expectations of {act.name!r} are computed up to "
+                f"{LARGEST:.0e}; scale the inputs"
+            )
         extremes = np.unique([squares.min(), np.median(squares), squares.max()])
         self.error = REMAINDER["d"] + max(self._quadrature_error(a) for a in extremes)
         for self.terms in TERMS:
@@ -77,9 +83,9 @@ class Series:
                 pair = known[key] = pair_integrals(self.act, *(float(part) for part in key))
             moments[0][i, j], moments[1][i, j] = pair
 
-    def _point(self, square: float, nodes: int = NODES) -> np.ndarray:
+    def _point(self, square: float, nodes: int = NODES, shift: float = 0.0) -> np.ndarray:
         scale = float(np.sqrt(square))
-        g, weights = _scaled_nodes(scale, self.act.kinks, nodes)
+        g, weights = _scaled_nodes(scale, self.act.kinks, nodes, shift)
         both = np.array(self.act.value_and_derivative(scale * g))
         second = (both**2) @ weights
         coefficients = self.engine.hermite_moments(g, both * weights, self.terms if nodes == NODES else 8)
@@ -89,7 +95,14 @@ class Series:
 
     def _quadrature_error(self, square: float) -> float:
         self.terms = 8
-        one, other = self._point(square), self._point(square, NODES + 6)
+        with np.errstate(all="ignore"):
+            one, other = self._point(square), self._point(square, NODES + 6, SHIFT)
+            ends = np.square(self.act.value_and_derivative(np.sqrt(square) * np.array([-REACH, REACH])))
+        if not (ends.max(axis=1) * np.exp(-REACH * REACH / 2) <= 1e-20 * one[1:3] + 1e-300).all():
+            raise ValueError(
+                f"activation {self.act.name!r} grows too fast for expectations at ‖x‖²/d = {square:.3g}; scale the "
+                f"inputs"
+            )
         scales = np.sqrt(np.maximum(one[1:3], np.finfo(float).tiny))
         second = np.abs(one[1:3] - other[1:3]) / scales**2
         first = np.abs(one[5:] - other[5:]).reshape(2, -1).max(axis=1) / scales
@@ -97,7 +110,8 @@ class Series:
         if not error < WORST:
             raise ValueError(
                 f"activation {self.act.name!r} has no reliable expectations at ‖x‖²/d = {square:.3g}: two quadrature "
-                f"rules differ by {error:.1e} of its second moment; name the points where phi' jumps in kinks="
+                f"rules differ by {error:.1e} of its second moment; name the points where phi' jumps in kinks=, or "
+                f"scale the inputs of a function that oscillates fast"
             )
         return error + 1e-15
 
@@ -132,12 +146,13 @@ def _structure(scale: float, reach: float) -> np.ndarray:
     return np.concatenate([-positive, [0.0], positive])
 
 
-def _scaled_nodes(scale: float, marks, count: int):
+def _scaled_nodes(scale: float, marks, count: int, shift: float = 0.0):
     """Nodes g and weights of E f(scale g), panels ending where ``marks`` (in z) and the structure of f ask for it."""
-    ends = np.arange(-REACH, REACH + 1)
+    ends = np.concatenate([[-REACH, REACH], np.arange(-REACH, REACH) + shift])
     if scale > 0:
-        marked = np.concatenate([_structure(scale, REACH), np.asarray(marks, dtype=float)]) / scale
-        ends = np.unique(np.concatenate([ends, marked[np.abs(marked) < REACH]]))
+        marked = np.concatenate([_structure(scale, REACH) + shift, np.asarray(marks, dtype=float)]) / scale
+        ends = np.concatenate([ends, marked[np.abs(marked) < REACH]])
+    ends = np.unique(ends)
     nodes, weights = _gauss(ends[None, :], count)
     return nodes[0], weights[0]
 

@@ -84,6 +84,22 @@ def test_each_remedy_shrinks_its_part():
     assert float(equal.remainder.spectral) < float(narrow.remainder.spectral) / 3
 
 
+def test_a_gap_that_is_zero_has_no_culprit():
+    net, X = setting("identity")
+    budget = ns.gap_budget(net, X, layer="first", trace_ratio=1.0)
+    assert budget.dominant == "none"
+    assert "zero to rounding" in budget.remedy
+
+
+def test_what_vanishes_at_leading_order_is_not_predicted():
+    net, X = setting("erf")
+    equal = X / np.linalg.norm(X, axis=1, keepdims=True) * 12**0.5
+    assert np.isnan(ns.gap_budget(net, equal, layer="first", trace_ratio=1.0).remainder.predicted_spectral)
+    net, X = setting("cos", n=900, d=30, width=200)
+    part = ns.gap_budget(net, X, layer="first", trace_ratio=1.0).fluctuation
+    assert 0.3 < float(part.spectral) / part.predicted_spectral < 3
+
+
 def test_bad_input_is_refused():
     net, X = setting()
     with pytest.raises(ValueError, match="layer='third'"):

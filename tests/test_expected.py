@@ -206,6 +206,16 @@ def test_a_users_activation_is_served_and_one_without_expectations_refused():
     swish = ns.Activation(lambda z: z / (1 + np.exp(-z)), lambda z: (1 + np.exp(-z) * (1 + z)) / (1 + np.exp(-z)) ** 2)
     X = hard_inputs()
     assert relative(ns.expected_ntk(swish, X).to_dense(), ns.expected_ntk("silu", X).to_dense()) < 1e-13
+    hidden = ns.Activation(lambda z: np.maximum(z, 0), lambda z: (z >= 0).astype(float))
+    with pytest.raises(ValueError, match="name the points where phi' jumps"):
+        ns.expected_ntk(hidden, X)
+    steep = ns.Activation(np.exp, np.exp)
+    exact = np.exp((np.square(X[:, None] + X[None]).sum(axis=2)) / 24)  # E exp(u + v)
+    assert relative(ns.expected_ntk(steep, X, layer="second").to_dense(), exact) < 1e-11
+    with pytest.raises(ValueError, match="grows too fast"):
+        ns.expected_ntk(steep, 10 * X)
+    with pytest.raises(ValueError, match="scale the inputs"):
+        ns.expected_ntk("tanh", 1e7 * X)
     fast = ns.Activation(lambda z: np.sin(900 * z), lambda z: 900 * np.cos(900 * z))
     with pytest.raises(ValueError, match="two quadrature rules differ"):
         ns.expected_ntk(fast, X)

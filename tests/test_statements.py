@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ntkspec.cli as cli
+from ntkspec.cli_scaling import _panels
 from ntkspec.experiments.cells import Cell
 from ntkspec.experiments.run_sweep import run_sweep
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, check_statement
@@ -58,7 +59,7 @@ def test_the_frobenius_norm_is_contrasted():
     ("act", "n", "width", "unmet"),
     [
         ("erf", "d^1.5", "d^1.5", []),
-        ("erf", "5000", "d^1.5", ["n >= d^(1 + alpha)"]),
+        ("erf", "18", "d^1.5", ["n >= d^(1 + alpha)"]),
         ("erf", "d^1.5", "d", ["m >= d^(1 + alpha)"]),
         ("relu", "d^1.5", "d^1.25", ["m >= d^(2 + alpha)"]),
         ("relu", "d^1.5", "d^2.2", []),
@@ -100,7 +101,52 @@ def test_the_statements_on_small_settings(tmp_path):
     assert check.verdict == FAILS
 
 
+def test_what_is_zero_holds_and_is_not_fitted(tmp_path):
+    """Equal norms (the sphere) and an identity: rounding has no exponent."""
+    sphere = Grid(d=(8, 12, 18), distribution=("sphere",), quantity=("data",), seeds=2)
+    check = verdict("claim-3.1", sphere, run_sweep(sphere, tmp_path / "data.h5"))
+    assert check.findings[0].verdict == HOLDS
+    assert "norms" not in check.laws
+    linear = Grid(d=(8, 12, 18), activation=("identity",), quantity=("gap-first",), seeds=2)
+    check = verdict("prop-3.4", linear, run_sweep(linear, tmp_path / "gap.h5"))
+    assert (check.verdict, check.laws) == (HOLDS, {})
+
+
+def test_a_statement_that_says_nothing_is_not_refuted():
+    settings = grid(n=("32",))
+    check = verdict("prop-3.4", settings, invented(settings, 0.2))
+    assert check.verdict == OPEN
+    assert "n is too small" in check.findings[0].evidence
+
+
 # ---------------------------------------------------------------------------------------------------------- commands
+def test_laws_of_the_sizes_are_drawn_apart(tmp_path):
+    settings = Grid(d=(8, 12), n=("30", "d^1.5"), width=("d", "40"), seeds=1)
+    panels = _panels(run_sweep(settings, tmp_path / "sweep.h5"), settings)
+    assert list(panels) == [f"erf, n = {n}, m = {m}" for n in ("30", "d^1.5") for m in ("d", "40")]
+    assert all(len({(cell.d, cell.seed) for cell in own}) == len(own) == 2 for own in panels.values())
+
+
+def test_single_precision_and_theorems_run(tmp_path, capsys):
+    given = ["sweep", "--quantity", "gap-both", "budget-first", "training-first", "training-second", "--d", "8", "12"]
+    given += ["--n", "40", "--width", "20", "--seeds", "1", "--dtype", "float32", "--output", str(tmp_path / "s.h5")]
+    assert cli.main(given) == 0
+    for name in ("theorem-3.2", "corollary-3.3", "theorem-3.5", "theorem-both"):
+        given = ["check", name, "--d", "6", "8", "12", "--n", "40", "--width", "20", "--seeds", "2"]
+        assert cli.main([*given, "--output", str(tmp_path / name)]) == 0
+        assert f"{name}, erf, gaussian data" in capsys.readouterr().out
+
+
+def test_ctrl_c_says_that_results_are_kept(monkeypatch, capsys, tmp_path):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ntkspec.execution.results", stopped)
+    given = ["sweep", "--quantity", "data", "--d", "8", "--seeds", "1", "--output", str(tmp_path / "s.h5")]
+    assert cli.main(given) == 130
+    assert "is kept, and the same command goes on" in capsys.readouterr().err
+
+
 def test_check_prints_a_verdict_and_draws(tmp_path, capsys):
     given = ["check", "prop-3.4", "--d", "8", "12", "18", "--seeds", "2", "--output", str(tmp_path / "out")]
     assert cli.main(given) == 0

@@ -17,7 +17,7 @@ from ntkspec import execution
 from ntkspec.execution import Place
 from ntkspec.experiments.cells import Cell, check_cell, measure
 from ntkspec.experiments.run_sweep import run_sweep
-from ntkspec.experiments.sweep import Grid, dimensions, exponent_of, size_of
+from ntkspec.experiments.sweep import Grid, dimensions, points_of, width_of
 from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 SMALL = Grid(d=(4, 6, 8), n=("20",), width=("10",), quantity=("gap-first", "data"), seeds=2)
@@ -27,12 +27,11 @@ SMALL = Grid(d=(4, 6, 8), n=("20",), width=("10",), quantity=("gap-first", "data
 def test_sizes_are_read_as_written():
     assert dimensions("32:512:x1.5") == (32, 48, 72, 108, 162, 243, 364, 512)
     assert dimensions(["64", "16:20:x1.1", "64"]) == (16, 18, 19, 20, 64)
-    assert [size_of(text, 100) for text in ("4000", "d", "d^1.5", "2*d^1.25")] == [4000, 100, 1000, 632]
-    assert size_of("d^1.25", 32, even=True) == 76
-    assert [exponent_of(text) for text in ("4000", "d", "3*d^1.5")] == [0.0, 1.0, 1.5]
+    assert [points_of(text, 100) for text in ("4000", "d", "d^1.5", "2*d^1.25")] == [4000, 100, 1000, 632]
+    assert [width_of(text, 32) for text in ("4000", "d", "d^1.25")] == [4000, 32, 76]
 
 
-@pytest.mark.parametrize("bad", ["32:16:x2", "32:64:x1", "a", "32:64", "-3", "1.5"])
+@pytest.mark.parametrize("bad", ["32:16:x2", "32:64:x1", "a", "32:64", "-3", "1.5", "1", "0"])
 def test_dimensions_that_cannot_be_are_refused(bad):
     with pytest.raises(ValueError, match="d="):
         dimensions(bad)
@@ -40,8 +39,18 @@ def test_dimensions_that_cannot_be_are_refused(bad):
 
 @pytest.mark.parametrize("bad", ["d^", "d^-1", "2d", "x", "1.5", "-4"])
 def test_sizes_that_cannot_be_are_refused(bad):
-    with pytest.raises(ValueError, match="is not a size"):
-        size_of(bad, 10)
+    for size in (points_of, width_of):
+        with pytest.raises(ValueError, match="is not a size"):
+            size(bad, 10)
+
+
+def test_numbers_are_taken_as_they_are_or_refused():
+    for bad in ("0", "1", "99999999999999999999"):
+        with pytest.raises(ValueError, match=f"n={bad}"):
+            points_of(bad, 10)
+    for bad in ("0", "7"):
+        with pytest.raises(ValueError, match=f"width={bad}"):
+            width_of(bad, 10)
 
 
 def test_a_grid_holds_every_combination_once():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ntkspec import checks
 from ntkspec.experiments.cells import Cell
+from ntkspec.networks.two_layer import even_width
 
 _RANGE = re.compile(r"(\d+):(\d+):x(\d+(?:\.\d*)?)")
 _POWER = re.compile(r"(?:(\d+(?:\.\d*)?)\*)?d(?:\^(\d+(?:\.\d*)?))?")
@@ -34,7 +35,7 @@ class Grid:
     def cells(self) -> list[Cell]:
         """Every cell once, the small ones first."""
         kinds = itertools.product(self.quantity, self.activation, self.distribution, self.covariance)
-        sizes = [(d, size_of(n, d), size_of(m, d, even=True)) for d in self.d for n in self.n for m in self.width]
+        sizes = [(d, points_of(n, d), width_of(m, d)) for d in self.d for n in self.n for m in self.width]
         seeds = range(checks.whole_number(self.seeds, "seeds", 1))
         found = {
             Cell(quantity, d, n, width, act, distribution, covariance, self.second, self.dtype, seed)
@@ -51,16 +52,18 @@ def dimensions(given: str | Sequence[str]) -> tuple[int, ...]:
         match = _RANGE.fullmatch(part)
         if match:
             found += _geometric(int(match[1]), int(match[2]), float(match[3]))
-        elif part.isdigit():
+        elif part.isdigit() and int(part) >= 2:
             found.append(int(part))
         else:
-            raise ValueError(f"d={part!r}, but whole numbers, or first:last:xratio such as 32:512:x1.5, are needed")
+            raise ValueError(
+                f"d={part!r}, but whole numbers >= 2, or first:last:xratio such as 32:512:x1.5, are needed"
+            )
     return tuple(sorted(set(found)))
 
 
 def _geometric(first: int, last: int, ratio: float) -> Iterable[int]:
-    if not (1 <= first <= last and ratio > 1):
-        raise ValueError(f"d={first}:{last}:x{ratio:g}, but first <= last and a ratio above 1 are needed")
+    if not (2 <= first <= last and ratio > 1):
+        raise ValueError(f"d={first}:{last}:x{ratio:g}, but 2 <= first <= last and a ratio above 1 are needed")
     value = float(first)
     while round(value) < last * ratio**-0.5:
         yield round(value)
@@ -68,19 +71,18 @@ def _geometric(first: int, last: int, ratio: float) -> Iterable[int]:
     yield last
 
 
-def size_of(given: str, d: int, *, even: bool = False) -> int:
-    """A whole number, or a power of d: "4000", "d", "d^1.5", "2*d^1.25"."""
+def points_of(given: str, d: int) -> int:
+    """A number of points: a whole number >= 2, or a power of d such as "d^1.5" or "2*d^1.25", rounded."""
+    return max(2, round(_power(given, d))) if not given.isdigit() else checks.whole_number(int(given), "n", 2)
+
+
+def width_of(given: str, d: int) -> int:
+    """A number of neurons, which equation (3) pairs: an even number, or a power of d, rounded to an even number."""
+    return max(2, 2 * round(_power(given, d) / 2)) if not given.isdigit() else even_width(int(given))
+
+
+def _power(given: str, d: int) -> float:
     match = _POWER.fullmatch(given)
-    if match:
-        size = float(match[1] or 1) * d ** float(match[2] or 1)
-    elif given.isdigit():
-        size = float(given)
-    else:
+    if not match:
         raise ValueError(f"{given!r} is not a size; pass a whole number, or a power of d such as d^1.5 or 2*d^1.25")
-    return max(2, 2 * round(size / 2)) if even else max(2, round(size))
-
-
-def exponent_of(given: str) -> float:
-    """The power of d in a size; 0 for a number."""
-    match = _POWER.fullmatch(given)
-    return float(match[2] or 1) if match else 0.0
+    return float(match[1] or 1) * d ** float(match[2] or 1)

@@ -28,7 +28,7 @@ class Diagonal(KernelOperator):
         columns = self.engine.xp.arange(tile.cols.start, tile.cols.stop)
         rows = self.engine.xp.arange(self.shape[0])[tile.rows]
         here, there = (rows[:, None] == columns).nonzero()
-        out[here, there] += tile.dtype.type(scale) * self.entries[rows[here]] if len(here) else 0
+        out[here, there] += out.dtype.type(scale) * self.entries[rows[here]] if len(here) else 0
 
     def factored_product(self, V):
         return self.entries[:, None] * V

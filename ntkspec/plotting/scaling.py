@@ -49,7 +49,8 @@ def scaling(panels: dict[str, dict], names, *, scaled: bool = True, ylabel: str 
             _curve(axis, results, name, scaled)
         axis.set_title(title, fontsize=9)
         axis.set_xscale("log")
-        axis.set_yscale("log")
+        if any(numbers[name] > 0 for numbers in results.values() for name in names):
+            axis.set_yscale("log")
         axis.set_xlabel("d")
         ticks = sorted({cell.d for cell in results})
         axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
@@ -86,6 +87,6 @@ def budget(panels: dict[str, dict]) -> Figure:
         for name in PARTS:
             y = per * np.array([numbers[f"{name} predicted"] for numbers in results.values()])
             places = np.unique(d)
-            medians = [np.median(y[d == place]) for place in places]
+            medians = np.array([np.median(y[d == place]) for place in places])
             axis.plot(places, medians, "--", color=STYLES[name][0], linewidth=0.8)
     return figure

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ntkspec.experiments.statements import Check
+from ntkspec.experiments.statements import HOLDS, Check
 from ntkspec.reporting.rows import titled
 
 
@@ -17,9 +17,14 @@ def _one(check: Check) -> str:
         "Assumptions": [_line(finding) for finding in check.assumptions],
         "Findings": [_line(finding) for finding in check.findings],
         "Against d": _table(check),
-        "Verdict": [f"  {check.statement} {check.verdict} for {check.setting}"],
+        "Verdict": [f"  {check.statement}, {check.setting}: {check.verdict}{_reservation(check)}"],
     }
     return titled(sections)
+
+
+def _reservation(check: Check) -> str:
+    unmet = [finding.what for finding in check.assumptions if finding.verdict != HOLDS]
+    return f" (assumed, but not met here: {'; '.join(unmet)})" if unmet else ""
 
 
 def _line(finding) -> str:
@@ -27,6 +32,8 @@ def _line(finding) -> str:
 
 
 def _table(check: Check) -> list[str]:
+    if not check.laws:
+        return ["  nothing to fit: what was measured is zero to rounding"]
     names, d = list(check.laws), next(iter(check.laws.values())).x
     head = f"  {'d':>20}" + "".join(f"{name:>18}" for name in names)
     lines = [f"  {place:>20.0f}" + "".join(f"{check.laws[name].medians[k]:>18.4g}" for name in names)
@@ -39,9 +46,11 @@ def _table(check: Check) -> list[str]:
     lines.append(f"  medians over seeds{norms}")
     if check.terms:
         terms = check.terms
+        law = f"max({terms.floor:.3g}, {terms.constant:.3g} (n/d) sqrt(1/d + {terms.kappa:.3g}/m))"
         lines.append(
-            f"  two terms: max({terms.floor:.3g}, {terms.constant:.3g} (n/d) sqrt(1/d + {terms.kappa:.3g}/m)), "
-            f"rms error {terms.error:.1%}"
+            f"  two terms: {law}, rms error {terms.error:.1%}"
+            if terms.identified
+            else "  two terms: 1/d and kappa/m cannot be told apart along this law; sweep over the width as well"
         )
     return [head, *lines]
 
@@ -51,11 +60,17 @@ def _interval(law) -> str:
 
 
 def sweep_report(results: dict) -> str:
-    """One row for each cell, one column for each number."""
-    names = list(dict.fromkeys(name for numbers in results.values() for name in numbers if "predicted" not in name))
-    fields = ("quantity", "activation", "distribution", "d", "n", "width", "seed")
-    lines = ["  ".join([*(f"{name:>12}" for name in fields), *(f"{name:>16}" for name in names)])]
-    for cell, numbers in results.items():
-        own = [f"{getattr(cell, name)!s:>12}" for name in fields]
-        lines.append("  ".join([*own, *(f"{numbers[name]:>16.6g}" if name in numbers else " " * 16 for name in names)]))
+    """A table for each quantity: one row for each cell, one column for each number."""
+    quantities = list(dict.fromkeys(cell.quantity for cell in results))
+    return "\n\n".join(_of_quantity(quantity, results) for quantity in quantities)
+
+
+def _of_quantity(quantity: str, results: dict) -> str:
+    own = {cell: numbers for cell, numbers in results.items() if cell.quantity == quantity}
+    names = sorted({name for numbers in own.values() for name in numbers if "predicted" not in name})
+    fields = ("activation", "distribution", "d", "n", "width", "seed")
+    lines = [quantity, "  ".join([*(f"{name:>12}" for name in fields), *(f"{name:>17}" for name in names)])]
+    for cell, numbers in own.items():
+        setting = [f"{getattr(cell, name)!s:>12}" for name in fields]
+        lines.append("  ".join([*setting, *(f"{numbers[name]:>17.6g}" for name in names)]))
     return "\n".join(lines)
