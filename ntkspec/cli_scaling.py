@@ -173,7 +173,7 @@ def figure(
     Parameters
     ----------
     which
-        5 (spectral and Frobenius norm over d, at fixed n and width and along n = d^1.5), or budget (F, D and R)
+        5 (spectral and Frobenius norm over d, at fixed n and width, and times d/n along n = d^1.5), or budget (F, D, R)
     output
         folder (default: ntkspec-figure/WHICH)
     """
@@ -184,10 +184,9 @@ def figure(
     if which == "5":
         fixed = _grid(grid, ("gap-first",), n=("2000",), width=("2000",))
         along = replace(fixed, n=("d^1.5",), width=("d^1.5",))
-        for settings in (fixed, along):
-            results = _measured(settings, folder / "figure-5.h5", place)
-            panels |= _panels(results, settings, sizes=True)
-        drawn = _figure(plots, "gap-first", panels)
+        plain = _panels(_measured(fixed, folder / "figure-5.h5", place), fixed, sizes=True)
+        panels = plain | _panels(_measured(along, folder / "figure-5.h5", place), along, sizes=True)
+        drawn = _figure(plots, "gap-first", panels, plain)
     else:
         quantities = ("budget-first", "budget-second")
         for quantity in quantities:
@@ -223,12 +222,12 @@ def _unusual(cell) -> list[str]:
     return [getattr(cell, name) for name, value in usual if getattr(cell, name) != value]
 
 
-def _figure(plots, quantity: str, panels: dict):
+def _figure(plots, quantity: str, panels: dict, plain=()):
     if quantity.startswith("budget"):
         return plots.budget(panels)
     if quantity.startswith("training"):
-        return plots.scaling(panels, ("train", "test"), scaled=False, ylabel="largest discrepancy up to T")
+        return plots.scaling(panels, ("train", "test"), plain=panels, ylabel="largest discrepancy up to T")
     if quantity == "data":
-        return plots.scaling(panels, ("norms", "overlaps", "gram"), scaled=False, ylabel="ratio of Claim 3.1")
+        return plots.scaling(panels, ("norms", "overlaps", "gram"), plain=panels, ylabel="ratio of Claim 3.1")
     names = ("gap", "frobenius", "hollow", "hollow frobenius")
-    return plots.scaling(panels, names, ylabel="(d/n) × norm of Θ − Θ^lin")
+    return plots.scaling(panels, names, plain=plain, ylabel="norm of Θ − Θ^lin")

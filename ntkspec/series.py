@@ -6,6 +6,8 @@ the two tails sum_{k >= T} c_k², which are known from E[phi(s g)²] (Parseval).
 is integrated in two dimensions.
 """
 
+from functools import cache
+
 import numpy as np
 
 from ntkspec.activations import REACH, Activation
@@ -169,9 +171,12 @@ def _conditional_nodes(means, sigma: float, kinks):
     return _gauss(ends, NODES)
 
 
+_legendre = cache(np.polynomial.legendre.leggauss)
+
+
 def _gauss(ends, count: int):
     """Gauss-Legendre nodes of all panels of each row of ``ends``, with weights of the standard normal law."""
-    points, weights = np.polynomial.legendre.leggauss(count)
+    points, weights = _legendre(count)
     half, middle = np.diff(ends, axis=1)[..., None] / 2, ((ends[:, 1:] + ends[:, :-1]) / 2)[..., None]
     nodes = (middle + half * points).reshape(len(ends), -1)
     density = np.exp(-nodes * nodes / 2) / np.sqrt(2 * np.pi)

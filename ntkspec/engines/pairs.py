@@ -49,7 +49,7 @@ def pair_moments(gram, rows, cols, close: float):
     return c, gap
 
 
-@compiled
+@compiled(fastmath={"contract", "reassoc"})
 def hermite_moments(points, weighted, terms):
     """sum_q weighted[p, q] he_k(points[q]) for k < terms, he_k = He_k / sqrt(k!); weighted (p, Q)."""
     sums = xp.zeros((weighted.shape[0], terms))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from ntkspec import storage
 from ntkspec.budget import PARTS
@@ -36,17 +36,20 @@ def save(figure: Figure, folder, name: str) -> list[Path]:
     return paths
 
 
-def scaling(panels: dict[str, dict], names, *, scaled: bool = True, ylabel: str = "") -> Figure:
+def scaling(panels: dict[str, dict], names, *, plain=(), ylabel: str = "norm") -> Figure:
     """One panel for each title: {title: {cell: numbers}}; medians and ranges of the named numbers over seeds.
 
-    scaled : multiplied by d/n. The legend gives fitted exponents with their 95 % intervals where there are enough
-    dimensions and seeds.
+    They are multiplied by d/n, except in the panels whose titles are in ``plain``. The legend gives fitted exponents
+    with their 95 % intervals where there are enough dimensions and seeds.
     """
     figure = Figure(figsize=(3.3 * len(panels) + 0.4, 4.2), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    alike = len({title in plain for title in panels}) == 1
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=alike)[0]
     for axis, (title, results) in zip(axes, panels.items(), strict=True):
         for name in names:
-            _curve(axis, results, name, scaled)
+            _curve(axis, results, name, title not in plain)
+        if axis is axes[0] or not alike:
+            axis.set_ylabel(ylabel if title in plain else f"(d/n) × {ylabel}")
         axis.set_title(title, fontsize=9)
         axis.set_xscale("log")
         if any(numbers[name] > 0 for numbers in results.values() for name in names):
@@ -56,9 +59,9 @@ def scaling(panels: dict[str, dict], names, *, scaled: bool = True, ylabel: str 
         axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
         axis.xaxis.set_minor_locator(NullLocator())
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.tick_params(axis="y", labelsize=8)
         axis.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
-    axes[0].set_ylabel(ylabel)
     return figure
 
 
@@ -80,7 +83,7 @@ def _curve(axis, results: dict, name: str, scaled: bool) -> None:
 
 def budget(panels: dict[str, dict]) -> Figure:
     """F, D and R measured (markers) and predicted (thin dashes of the same colour), times d/n."""
-    figure = scaling(panels, PARTS, ylabel="(d/n) × spectral norm")
+    figure = scaling(panels, PARTS, ylabel="spectral norm")
     for axis, results in zip(figure.axes, panels.values(), strict=True):
         d = np.array([cell.d for cell in results], dtype=float)
         per = d / np.array([cell.n for cell in results], dtype=float)
