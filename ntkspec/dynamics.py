@@ -187,7 +187,7 @@ def _float64_matrix(kernel):
     """The matrix in float64, from the features where there are some: then its null space is one to 1e-16."""
     factors = kernel.thin_factors()
     if factors is None:
-        return kernel.to_dense().astype(np.float64, copy=False)
+        return kernel.to_dense(np.float64)
     F = factors[0].astype(np.float64, copy=False)
     return F @ F.T
 
