@@ -97,6 +97,18 @@ def test_an_invariant_space_ends_the_run():
     assert np.abs(np.linalg.eigvalsh(lanczos.T)).max() == pytest.approx(expected, rel=1e-12)
 
 
+def test_errors_of_the_parts_add_up():
+    def inexact(rows):
+        operator = kernel(rows)
+        operator.distance = 0.1
+        return operator
+
+    whole, parts = sharded(PARTS[1], inexact).operator, [kernel(rows) for rows in PARTS[1]]
+    assert whole.distance == pytest.approx(0.2)
+    assert whole.product_error() >= sum(part.product_error() for part in parts)
+    assert whole.absolute_norm == pytest.approx(sum(part.absolute_norm for part in parts))
+
+
 def test_parts_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="a symmetric kernel operator is needed"):
         Shard(lambda part: np.eye(3), 0, 0)

@@ -221,6 +221,17 @@ def test_a_users_activation_is_served_and_one_without_expectations_refused():
         ns.expected_ntk(fast, X)
 
 
+@pytest.mark.parametrize("name", ["erf", "tanh"])
+def test_the_error_of_the_entries_is_a_distance(name):
+    """|K_ij| <= sqrt(K_ii K_jj): relative errors of the entries add up to at most that of the trace."""
+    operator = ns.expected_ntk(name, hard_inputs())
+    trace = float(np.trace(operator.to_dense()))
+    assert operator.function.error > 1e-15
+    assert operator.function.error * trace <= operator.distance <= 1e-9 * trace
+    norm = ns.spectral_norm(operator)
+    assert norm.evidence.stored >= operator.function.error * trace
+
+
 def test_bad_input_is_refused():
     X = hard_inputs()
     with pytest.raises(ValueError, match="layer='third'"):

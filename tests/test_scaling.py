@@ -41,6 +41,14 @@ def test_a_factor_of_a_whole_seed_does_not_narrow_the_interval():
     assert law.exponent == pytest.approx(-0.5)
 
 
+def test_points_that_are_seeds_of_their_own_have_an_interval():
+    """No seed has a slope; whole seeds, here points, are resampled all the same."""
+    d, y, _ = noisy(-0.5, 0.2, 3)
+    law = fit_power_law(d, y, np.arange(len(d)))
+    assert law.lower < law.exponent < law.upper
+    assert 0.02 < law.upper - law.lower < 0.6
+
+
 def test_local_slopes_show_a_bend():
     law = fit_power_law(*noisy(-0.5, 0.0, 0, bend=50.0))
     assert (np.diff(law.local) > 0).all()

@@ -9,7 +9,7 @@ import ntkspec.cli as cli
 from ntkspec.cli_scaling import _panels
 from ntkspec.experiments.cells import Cell
 from ntkspec.experiments.run_sweep import run_sweep
-from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, check_statement
+from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
 from ntkspec.experiments.sweep import Grid
 
 D = (32, 48, 72, 108, 162)
@@ -45,6 +45,20 @@ def test_proposition_34_is_judged_by_the_exponent(exponent, noise, expected):
     assert check.verdict == expected
     assert [finding.verdict for finding in check.assumptions] == [HOLDS] * 3
     assert check.laws["gap"].lower <= exponent <= check.laws["gap"].upper
+
+
+def test_a_constant_that_rises_leaves_it_open():
+    settings = grid()
+    law = verdict("prop-3.4", settings, invented(settings, -0.5)).laws["gap"]
+    d = np.array(D, dtype=float)
+    assert _falls(law, 0.25, d, d**-0.5).verdict == HOLDS
+    assert _falls(law, 0.25, d, d**-0.2).verdict == OPEN
+
+
+def test_the_second_layer_is_held_to_half_of_alpha():
+    first, second = grid(), grid(quantity=("gap-second",))
+    assert verdict("prop-3.4", first, invented(first, -0.2)).verdict == FAILS
+    assert verdict("prop-3.4-second", second, invented(second, -0.2)).verdict == HOLDS
 
 
 def test_the_frobenius_norm_is_contrasted():

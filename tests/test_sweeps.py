@@ -118,15 +118,18 @@ def test_a_training_cell_follows_network_and_linear_model(layer, act):
     rates = {"first": (eta, 0), "second": (0, eta), "both": (eta, eta)}[layer]
     real = ns.train_gd(net, data.X, data.y, eta1=rates[0], eta2=rates[1], steps=steps, X_test=data.X_test)
     psi, psi_test = (linear_features(act, points, layer) for points in (data.X, data.X_test))
-    beta, differences, tests = np.zeros(psi.shape[1]), [], []
+    beta, differences, tests, spreads = np.zeros(psi.shape[1]), [], [], []
     for t in range(1, last + 1):
         beta -= eta / 90 * psi.T @ (psi @ beta - data.y)
         if t in steps:
             k = list(steps).index(t)
             differences.append(np.mean((real.train[k] - psi @ beta) ** 2))
-            tests.append(np.minimum((real.test[k] - psi_test @ beta) ** 2, 1).mean())
+            clipped = np.minimum((real.test[k] - psi_test @ beta) ** 2, 1)
+            tests.append(clipped.mean())
+            spreads.append(2 * clipped.std() / 2000**0.5)
     assert found["train"] == pytest.approx(max(differences), rel=1e-6)
     assert found["test"] == pytest.approx(max(tests), rel=1e-6)
+    assert found["test error"] == pytest.approx(spreads[int(np.argmax(tests))], rel=1e-4)
     optimum = psi @ np.linalg.lstsq(psi, data.y)[0]
     assert found["optimum train"] == pytest.approx(np.mean((real.train[-1] - optimum) ** 2), rel=1e-6)
 
