@@ -26,7 +26,7 @@ def kernel_target_alignment(
     (:func:`ntkspec.frobenius_norm`), whose interval is that of the result, with the rounding of the product.
     Cost: one product (two if centered) and the Frobenius norm. Raises ValueError for labels that do not fit.
     """
-    checks.accuracy(rtol, failure_probability, seed)
+    checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
     n = operator.shape[0]
     y = checks.as_vector(y, "y", n).astype(np.float64)

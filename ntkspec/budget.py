@@ -97,7 +97,8 @@ def gap_budget(
     checks.one_of(layer, "layer", checks.LAYERS)
     if trace_ratio is None:
         trace_ratio = estimate_trace_ratio(X)
-    predicted = _predictions(net, checks.as_matrix(X), layer, trace_ratio)
+    sizes = _sizes(net, checks.as_matrix(X), trace_ratio)
+    predicted = _predictions(net.activation, layer, sizes)
     parts = {}
     for name, operator in gap_parts(net, X, layer=layer, trace_ratio=trace_ratio).items():
         if isinstance(operator, Diagonal):
@@ -105,7 +106,7 @@ def gap_budget(
         else:
             spectral = spectral_norm(operator, rtol=rtol, seed=seed)
         parts[name] = Part(spectral, frobenius_norm(operator), *predicted[name])
-    return Budget(layer, **parts, scale=float(spectral_norm(Gram(checks.as_matrix(X)), rtol=0.01)) / net.dim)
+    return Budget(layer, **parts, scale=sizes.data)
 
 
 def _exact_norm(diagonal: Diagonal) -> Estimate:
@@ -127,14 +128,17 @@ class _Sizes:
     neurons: int
 
 
-def _predictions(net: TwoLayer, X, layer: str, trace_ratio: float) -> dict[str, tuple[float, float]]:
-    """(spectral, Frobenius) of each part at leading order in 1/d and 1/width."""
-    (n, d), act = X.shape, net.activation
+def _sizes(net: TwoLayer, X, trace_ratio: float) -> _Sizes:
+    n, d = X.shape
     squares = np.einsum("id,id->i", X, X, dtype=np.float64) / d
     data = float(spectral_norm(Gram(X), rtol=0.01)) / d
     norms = float(np.sqrt(squares).std()), float(abs(squares - 1).max())
-    sizes = _Sizes(n, trace_ratio / d, data, *norms, len(net.kernel_neurons()[0]))
-    first, second = _first_layer(act, sizes), _second_layer(act, sizes, trace_ratio)
+    return _Sizes(n, trace_ratio / d, data, *norms, len(net.kernel_neurons()[0]))
+
+
+def _predictions(act: Activation, layer: str, sizes: _Sizes) -> dict[str, tuple[float, float]]:
+    """(spectral, Frobenius) of each part at leading order in 1/d and 1/width."""
+    first, second = _first_layer(act, sizes), _second_layer(act, sizes)
     parts = {"first": first, "second": second, "both": {name: _sum(first[name], second[name]) for name in first}}[layer]
     (F, F_size), (D, D_size), (R, R_size) = (parts[name] for name in PARTS)
     R, R_size = (0.0 if math.isnan(value) else value for value in (R, R_size))
@@ -144,8 +148,8 @@ def _predictions(net: TwoLayer, X, layer: str, trace_ratio: float) -> dict[str, 
 
 def _first_layer(act: Activation, sizes: _Sizes) -> dict[str, tuple[float, float]]:
     zeta, n = act.constants.zeta, sizes.n
-    square, bend = expectation(act, lambda g, value, slope: slope**2), _bend(act)
-    variance = square - zeta**2
+    variance, bend = slope_variance(act), _bend(act)
+    square = variance + zeta**2
     fluctuation = math.sqrt(variance / sizes.neurons) * abs(zeta) * sizes.data
     entries = n * math.sqrt(max(0.0, square**2 - zeta**4) * sizes.overlap / sizes.neurons)
     kink = act.constants.vartheta1**2
@@ -156,7 +160,7 @@ def _first_layer(act: Activation, sizes: _Sizes) -> dict[str, tuple[float, float
     }
 
 
-def _second_layer(act: Activation, sizes: _Sizes, trace_ratio: float) -> dict[str, tuple[float, float]]:
+def _second_layer(act: Activation, sizes: _Sizes) -> dict[str, tuple[float, float]]:
     constants, n = act.constants, sizes.n
     square = expectation(act, lambda g, value, slope: value**2)
     mean, variance = constants.vartheta0, square - constants.vartheta0**2
@@ -172,6 +176,11 @@ def _second_layer(act: Activation, sizes: _Sizes, trace_ratio: float) -> dict[st
         "diagonal": (left + change * sizes.widest, math.sqrt(n) * math.hypot(left, 2 * change * sizes.spread)),
         "remainder": _remainder(constants.zeta * _bend(act), constants.vartheta1**2 / 2, sizes),
     }
+
+
+def slope_variance(act: Activation) -> float:
+    """Var phi'(g), to which the diagonal of Theta_1 - Theta^lin1 tends."""
+    return expectation(act, lambda g, value, slope: slope**2) - act.constants.zeta**2
 
 
 def _bend(act: Activation) -> float:

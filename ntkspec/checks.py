@@ -90,10 +90,10 @@ def probability(value, name: str) -> float:
     return float(value)
 
 
-def accuracy(rtol, failure_probability, seed, *, least: float = 0.0) -> None:
-    """What a result with an interval is asked for; ``rtol`` may be ``least`` where that is 0."""
-    if not isinstance(rtol, int | float | np.number) or not (0 < rtol < 1 or rtol == least):
-        allowed = "from 0 (exact) to below 1" if least == 0 else "between 0 and 1"
+def accuracy(rtol, failure_probability, seed, *, exact: bool = False) -> None:
+    """What a result with an interval is asked for; where it can be ``exact``, rtol may be 0."""
+    if not isinstance(rtol, int | float | np.number) or not (0 < rtol < 1 or (exact and rtol == 0)):
+        allowed = "from 0 (exact) to below 1" if exact else "between 0 and 1"
         raise ValueError(f"{rtol=}, but a relative width {allowed} is needed, such as 1e-3")
     probability(failure_probability, "failure_probability")
     whole_number(seed, "seed", 0)

@@ -49,23 +49,15 @@ class PlaceOptions:
     "address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed])"
 
 
-# Defaults of the commands: what runs in minutes on two cores.
-_DEFAULTS: dict[str, Any] = {
-    "d": ("32:256:x1.5",),
-    "n": ("d^1.5",),
-    "width": ("d^1.5",),
-    "activation": ("erf",),
-    "distribution": ("gaussian",),
-    "covariance": ("identity",),
-    "seeds": 5,
-}
+# What runs in minutes on two cores; the other defaults are those of Grid.
+_DIMENSIONS = ("32:256:x1.5",)
 
 
 def _grid(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
     from ntkspec.experiments.sweep import Grid, dimensions
 
     given = {name: value for name, value in vars(options or GridOptions()).items() if value is not None}
-    settings = _DEFAULTS | defaults | given
+    settings = {"d": _DIMENSIONS} | defaults | given
     lists: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in settings.items()}
     return Grid(quantity=quantity, **(lists | {"d": dimensions(lists["d"])}))
 

@@ -39,7 +39,7 @@ def spectral_norm(
     it for each of Theta_1 and the rest. Raises ValueError where a kernel is not symmetric or not such a sum, where no
     scheduler answers, and where a worker dies: what it held is lost, and the call has to be made again.
     """
-    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
+    checks.accuracy(rtol, failure_probability, seed)
     with client_of(scheduler) as client, progress.bar(text="spectral norm, cluster (products)") as bar:
         start = time.perf_counter()
         shards = [client.submit(Shard, build, part, k, actor=True) for k, part in enumerate(parts)]

@@ -253,7 +253,7 @@ def spectral_density(
     :func:`ntkspec.spectral_norm`. Cost: probes times steps products in blocks of four (two where not stored), and a
     basis of 8 n steps bytes for each vector of a block. Raises ValueError where that does not fit.
     """
-    checks.accuracy(0.0, failure_probability, seed)
+    checks.accuracy(0.0, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
     probes, steps = checks.whole_number(probes, "probes", 1), checks.whole_number(steps, "steps", 1)
     n = operator.shape[0]

@@ -33,7 +33,7 @@ def effective_rank(operator, *, rtol: float = 1e-3, failure_probability: float =
 
     The interval is that of the spectral norm and of the trace. Raises ValueError where an eigenvalue is negative.
     """
-    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
+    checks.accuracy(rtol, failure_probability, seed)
     operator = as_symmetric(operator)
     norm = spectral_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
     return effective_rank_of(trace(operator), norm)
@@ -52,7 +52,7 @@ def participation_ratio(operator, *, rtol: float = 0.0, failure_probability: flo
 
     Where K is not semidefinite by construction, its spectral norm is measured too, to see whether it is. 0 for zero.
     """
-    checks.accuracy(rtol, failure_probability, seed)
+    checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
     if not operator.semidefinite:
         rough = spectral_norm(operator, rtol=0.1, failure_probability=failure_probability, seed=seed)
@@ -87,7 +87,7 @@ def condition_number(
     within 512 vectors, the upper end is infinite and ``converged`` is False: that is all that products can say.
     Up to n = 1500 all eigenvalues are computed. Raises ValueError where an eigenvalue is negative.
     """
-    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
+    checks.accuracy(rtol, failure_probability, seed)
     operator = as_symmetric(operator)
     if operator.shape[0] <= DENSE_SIZE:
         spectrum = dense_spectrum(operator, operator.shape[0], "LA")
@@ -138,7 +138,7 @@ def spectral_entropy(
     :func:`ntkspec.traces.quadratic_interval`. Probes double, up to 128, until the interval is narrower than ``rtol``.
     Raises ValueError where an eigenvalue is negative.
     """
-    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
+    checks.accuracy(rtol, failure_probability, seed)
     operator = as_symmetric(operator)
     total, n = trace(operator), operator.shape[0]
     if n <= DENSE_SIZE:

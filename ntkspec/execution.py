@@ -54,12 +54,15 @@ def least_memory(place: Place, free: float) -> float:
         return free / place.processes
     with client_of(place.scheduler) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        return min((worker["memory_limit"] or free for worker in workers), default=free)
+        return min(worker["memory_limit"] or free for worker in workers)
 
 
 @contextlib.contextmanager
 def client_of(address: str):
-    """A client of the Dask scheduler at an address. Raises ValueError where none answers or Dask is not installed."""
+    """A client of the Dask scheduler at an address.
+
+    Raises ValueError where none answers, where it has no workers, or where Dask is not installed.
+    """
     try:
         from distributed import Client
     except ImportError:
@@ -71,6 +74,8 @@ def client_of(address: str):
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise ValueError(f"no worker is connected to the scheduler {address}; start some: dask worker {address}")
         yield client
 
 
@@ -79,8 +84,6 @@ def _on_cluster(measure: Callable, tasks: Sequence, address: str):
     from distributed import KilledWorker, as_completed
 
     with client_of(address) as client:
-        if not client.scheduler_info(n_workers=-1)["workers"]:
-            raise ValueError(f"no worker is connected to the scheduler {address}; start some: dask worker {address}")
         futures = {client.submit(measure, task, pure=False): task for task in tasks}
         try:
             for future in as_completed(futures):

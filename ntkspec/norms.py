@@ -51,7 +51,7 @@ def spectral_norm(
     as if there had been none (:func:`ntkspec.storage.recorded`).
     Raises ValueError for a kernel that is not symmetric or gives NaN, and for a matrix that does not fit.
     """
-    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
+    checks.accuracy(rtol, failure_probability, seed)
     operator = as_symmetric(operator)
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
@@ -125,7 +125,7 @@ def frobenius_norm(
     probes than the exact way is worth are needed, that is taken after all. method : "exact", "stochastic" or None.
     The result's ``plan`` says what was done.
     """
-    checks.accuracy(rtol, failure_probability, seed)
+    checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = wrap(operator)
     if method is not None:
         checks.one_of(method, "method", ("exact", "stochastic"))

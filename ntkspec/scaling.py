@@ -46,7 +46,7 @@ def fit_power_law(x, y, seeds, *, seed: int = 0) -> PowerLaw:
         )
     slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
     ends = _by_seeds(x, y, seeds, float(slope)), _bootstrap(x, y, seeds, seed)
-    medians = np.array([np.median(y[x == place]) for place in places])
+    medians = at_places(np.median, x, y)
     return PowerLaw(
         exponent=float(slope),
         constant=float(np.exp(intercept)),
@@ -57,6 +57,11 @@ def fit_power_law(x, y, seeds, *, seed: int = 0) -> PowerLaw:
         local=np.diff(np.log(medians)) / np.diff(np.log(places)),
         points=len(x),
     )
+
+
+def at_places(summary, x, y):
+    """summary(y) at each distinct x, ascending."""
+    return np.array([summary(y[x == place]) for place in np.unique(x)])
 
 
 def _slopes(x, y, seeds):

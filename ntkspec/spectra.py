@@ -75,7 +75,7 @@ def eigsh(
     Cost: products, and 8 n (basis + k) bytes for a basis of at most max(256, 6 k) vectors.
     Raises ValueError for k, which and v0 that do not fit, and for a kernel that is not symmetric or gives NaN.
     """
-    checks.accuracy(rtol, failure_probability, seed, least=1e-300)
+    checks.accuracy(rtol, failure_probability, seed)
     operator = as_symmetric(operator)
     n = operator.shape[0]
     if checks.whole_number(k, "k", 1) > n:

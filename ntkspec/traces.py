@@ -141,7 +141,7 @@ def trace(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, see
     times sum |theta_i| + |mean| (``converged``), or n products are reached.
     Cost: n (m + d) flops, or n products, or the pairs and the probes. Raises ValueError where K is not symmetric.
     """
-    checks.accuracy(rtol, failure_probability, seed)
+    checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
     n = operator.shape[0]
     if operator.entrywise or not rtol > 0 or n <= PAIR_PRODUCTS:

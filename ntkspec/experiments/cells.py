@@ -10,6 +10,7 @@ from ntkspec.activations import activation
 from ntkspec.assumptions import summarize
 from ntkspec.budget import PARTS, gap_budget
 from ntkspec.dynamics import predict_gd
+from ntkspec.experiments.agreement import mean_squared_difference
 from ntkspec.kernels import linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import TwoLayer
@@ -140,22 +141,16 @@ def _training(net, data, layer: str) -> dict[str, float]:
     else:
         rates = {"eta1": weight1 * eta, "eta2": weight2 * eta}
         network = train_gd(net, data.X, data.y, steps=steps, X_test=data.X_test, **rates)
-    apart = np.square(network.train - fitted.train[:-1])
     tests = np.square(np.asarray(network.test) - np.asarray(fitted.test)[:-1])
     clipped = np.minimum(tests, 1.0).mean(axis=1, dtype=np.float64)
     worst = int(clipped.argmax())
-    end, end_test = (np.asarray(one[-1]) - np.asarray(other[-1]) for one, other in _outputs(network, fitted))
+    at_end = np.square(np.asarray(network.test)[-1] - np.asarray(fitted.test)[-1])
     return {
-        "train": float(apart.mean(axis=1, dtype=np.float64).max()),
+        "train": float(mean_squared_difference(network.train, fitted.train[:-1]).max()),
         "test": float(clipped[worst]),
         "test error": 2 * float(np.minimum(tests[worst], 1.0).std() / math.sqrt(tests.shape[1])),
-        "optimum train": float(np.square(end).mean(dtype=np.float64)),
-        "optimum test": float(np.minimum(np.square(end_test), 1.0).mean(dtype=np.float64)),
+        "optimum train": float(mean_squared_difference(network.train[-1:], fitted.train[-1:])[0]),
+        "optimum test": float(np.minimum(at_end, 1.0).mean(dtype=np.float64)),
         "steps": float(last),
         "c": last * eta / (d * math.log(d)),
     }
-
-
-def _outputs(one, other):
-    """The outputs of two trajectories on training and test points."""
-    return (one.train, other.train), (one.test, other.test)

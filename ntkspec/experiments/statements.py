@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec.activations import Activation, activation
+from ntkspec.budget import slope_variance
 from ntkspec.experiments.cells import COVARIANCES, PART_OF_RATE, Cell
 from ntkspec.experiments.sweep import Grid, points_of, width_of
-from ntkspec.scaling import PowerLaw, TwoTerms, fit_power_law, fit_two_terms, never_rises
-from ntkspec.series import expectation
+from ntkspec.scaling import PowerLaw, TwoTerms, at_places, fit_power_law, fit_two_terms, never_rises
 
 HOLDS, FAILS, OPEN = "holds", "fails", "cannot tell"
 # The paper's alpha is a constant below this.
@@ -114,13 +114,13 @@ def _gap(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
     if alpha == 0:
         falls = Finding(falls.what, OPEN, f"n is too small for the statement to say anything; {falls.evidence}")
     findings = (falls, _contrast(laws["gap"], laws["frobenius"]))
-    terms = fit_two_terms((n, d, width), _numbers(results, "gap"), _floor(act)) if layer == "first" else None
+    terms = fit_two_terms((n, d, width), _numbers(results, "gap"), slope_variance(act)) if layer == "first" else None
     return _check(name, statement, results, assumptions, findings, laws, terms)
 
 
 def _falls(law: PowerLaw, alpha: float, d, ratio) -> Finding:
     """(d/n) ‖gap‖ falls at least as d^-alpha: exponent, and the constant max (d/n) ‖gap‖ d^alpha does not rise."""
-    steady = never_rises(*_largest(d, ratio * d**alpha))
+    steady = never_rises(np.unique(d), at_places(np.max, d, ratio * d**alpha))
     evidence = (
         f"alpha = {-law.exponent:.3f} in [{-law.upper:.3f}, {-law.lower:.3f}] against {alpha:.3f}; "
         f"constant at that alpha {(ratio * d**alpha).max():.3g}, which {'does not rise' if steady else 'rises'} with d"
@@ -136,11 +136,6 @@ def _contrast(gap: PowerLaw, frobenius: PowerLaw) -> Finding:
     )
     verdict = HOLDS if frobenius.lower > gap.upper else FAILS if frobenius.upper < gap.lower else OPEN
     return Finding("the spectral norm falls faster than the Frobenius norm", verdict, evidence)
-
-
-def _largest(d, ratio):
-    places = np.unique(d)
-    return places, np.array([ratio[d == place].max() for place in places])
 
 
 def _assumptions(grid: Grid, act: Activation, layer: str) -> tuple[tuple[Finding, ...], float]:
@@ -167,11 +162,6 @@ def _at_least(name: str, given: str, power: float) -> str:
 def _more_points_than_dimensions(grid: Grid) -> Finding:
     least = min(points_of(grid.n[0], d) / d for d in grid.d)
     return Finding("n >> d", HOLDS if least >= 4 else FAILS, f"n = {grid.n[0]} is at least {least:.3g} d")
-
-
-def _floor(act: Activation) -> float:
-    """Var phi'(g), to which the diagonal of Theta_1 - Theta^lin1 tends."""
-    return expectation(act, lambda g, value, slope: slope**2) - act.constants.zeta**2
 
 
 # ------------------------------------------------------------------------------------------------------------- theorems

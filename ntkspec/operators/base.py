@@ -267,6 +267,22 @@ class KernelOperator:
         return -1.0 * self
 
 
+class Stored(KernelOperator):
+    """Entries that are there: products read them where they lie, and never copy them into tiles."""
+
+    grams = ()
+    stored = True
+    squares: float
+
+    def _product(self, V):
+        return self.factored_product(V)
+
+    @property
+    def absolute_norm(self):
+        """At most the Frobenius norm."""
+        return math.sqrt(self.squares)
+
+
 class LinearCombination(KernelOperator):
     """``sum of c * K`` over (c, K) terms of one shape; nothing is computed until a tile or a product is asked for."""
 

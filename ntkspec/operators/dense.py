@@ -9,7 +9,7 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.operators import base
-from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.base import Stored
 from ntkspec.operators.work import Work
 
 # A matrix counts as symmetric up to this many eps of its dtype, in Frobenius norm.
@@ -18,7 +18,7 @@ SYMMETRY_EPS = 16
 SHARED_FROM = 2**18
 
 
-class Dense(KernelOperator):
+class Dense(Stored):
     """An array (n, n') as an operator.
 
     symmetric : None looks at the matrix: it is symmetric where |A - Aᵀ|_F is no more than rounding (16 eps of its
@@ -27,10 +27,6 @@ class Dense(KernelOperator):
     The array is kept, not copied: it must not be changed afterwards.
     Cost of looking: one pass over the matrix. A square matrix that is strided both ways is copied once.
     """
-
-    grams = ()
-    stored = True
-    squares: float
 
     def __init__(self, matrix, *, symmetric: bool | None = None):
         self.matrix = checks.as_floats(matrix, "the matrix")
@@ -109,14 +105,6 @@ class Dense(KernelOperator):
 
         self.engine.run(fill, self.engine.shares(self.shape[0]))
         return out
-
-    def _product(self, V):
-        return self.factored_product(V)
-
-    @property
-    def absolute_norm(self):
-        """At most the Frobenius norm."""
-        return math.sqrt(self.squares)
 
     def diagonal(self, dtype=None):
         return self.engine.xp.array(self.matrix.diagonal(), dtype or self.dtype)

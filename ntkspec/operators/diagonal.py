@@ -1,17 +1,14 @@
 """A diagonal matrix."""
 
-import math
-
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.base import Stored
 from ntkspec.operators.work import Work
 
 
-class Diagonal(KernelOperator):
+class Diagonal(Stored):
     """diag(entries) for a finite vector (n,). A product costs n flops for each vector; its norms are exact."""
 
-    grams = ()
     symmetric = True
     depth = 2.0
 
@@ -22,7 +19,7 @@ class Diagonal(KernelOperator):
         self.shape, self.dtype = (entries.size, entries.size), entries.dtype
         self.semidefinite = bool((self.entries >= 0).all())
         self.product_work = Work(bytes=3.0 * self.entries.nbytes)
-        self.squares = self._squares = float(self.engine.sum_of_squares(self.entries[None, :]))
+        self.squares = float(self.engine.sum_of_squares(self.entries[None, :]))
 
     def accumulate(self, out, tile, scale=1.0):
         columns = self.engine.xp.arange(tile.cols.start, tile.cols.stop)
@@ -32,13 +29,6 @@ class Diagonal(KernelOperator):
 
     def factored_product(self, V):
         return self.entries[:, None] * V
-
-    def _product(self, V):
-        return self.factored_product(V)
-
-    @property
-    def absolute_norm(self):
-        return math.sqrt(self._squares)
 
     def diagonal(self, dtype=None):
         return self.entries.astype(dtype or self.dtype)

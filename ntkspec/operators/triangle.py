@@ -6,7 +6,7 @@ import numpy as np
 
 from ntkspec.engines import engine_of
 from ntkspec.operators import base
-from ntkspec.operators.base import KernelOperator, Tile
+from ntkspec.operators.base import KernelOperator, Stored, Tile
 from ntkspec.operators.work import Work
 
 # The loop of a product takes rows and columns of a tile by eights.
@@ -17,7 +17,7 @@ SAMPLED_ROWS = 8
 SHARED_FROM = 2**21
 
 
-class Triangle(KernelOperator):
+class Triangle(Stored):
     """A symmetric (n, n) matrix as ``blocks`` (tiles, T, T): (0, 0), (1, 0), (1, 1), (2, 0), ..., padded with zeros.
 
     Half the memory of the matrix and one pass over it for each product. ``squares`` is the sum of the squared entries
@@ -25,9 +25,7 @@ class Triangle(KernelOperator):
     from, and ``semidefinite`` whether that kernel is by construction. ``blocks`` may be a memory map.
     """
 
-    grams = ()
-    stored = symmetric = True
-    squares: float
+    symmetric = True
 
     def __init__(self, blocks, n: int, squares: float, *, distance: float = 0.0, semidefinite: bool = False):
         self.blocks, self.squares, self.distance, self.semidefinite = blocks, squares, distance, semidefinite
@@ -65,14 +63,6 @@ class Triangle(KernelOperator):
 
         shares = self.engine.shares(count) if self.blocks.nbytes > SHARED_FROM else [slice(0, count)]
         return sum(self.engine.run(add, shares))[:, : len(V)].T
-
-    def _product(self, V):
-        return self.factored_product(V)
-
-    @property
-    def absolute_norm(self):
-        """At most the Frobenius norm."""
-        return math.sqrt(self.squares)
 
     def diagonal(self, dtype=None):
         count = -(-self.shape[0] // self.side)

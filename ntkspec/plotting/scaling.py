@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from ntkspec import storage
 from ntkspec.budget import PARTS
-from ntkspec.scaling import fit_power_law
+from ntkspec.scaling import at_places, fit_power_law
 
 # Colour, marker and line tell curves apart, each on its own.
 STYLES = {
@@ -72,13 +72,13 @@ def _curve(axis, results: dict, name: str, scaled: bool) -> None:
     seeds = np.array([cell.seed for cell in results])
     y = np.array([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
     places = np.unique(d)
-    ends = np.array([[y[d == place].min(), np.median(y[d == place]), y[d == place].max()] for place in places]).T
+    least, medians, most = (at_places(summary, d, y) for summary in (np.min, np.median, np.max))
     if len(places) >= 3 and len(np.unique(seeds)) >= 2 and (y > 0).all():
         law = fit_power_law(d, y, seeds)
         label += f": {law.exponent:+.2f} [{law.lower:+.2f}, {law.upper:+.2f}]"
-    axis.fill_between(places, ends[0], ends[2], color=colour, alpha=0.15, linewidth=0)
+    axis.fill_between(places, least, most, color=colour, alpha=0.15, linewidth=0)
     filled = {"markerfacecolor": colour if line == "-" else "white"}
-    axis.plot(places, ends[1], line, color=colour, marker=marker, markersize=4, linewidth=1.2, label=label, **filled)
+    axis.plot(places, medians, line, color=colour, marker=marker, markersize=4, linewidth=1.2, label=label, **filled)
 
 
 def budget(panels: dict[str, dict]) -> Figure:
@@ -89,7 +89,5 @@ def budget(panels: dict[str, dict]) -> Figure:
         per = d / np.array([cell.n for cell in results], dtype=float)
         for name in PARTS:
             y = per * np.array([numbers[f"{name} predicted"] for numbers in results.values()])
-            places = np.unique(d)
-            medians = np.array([np.median(y[d == place]) for place in places])
-            axis.plot(places, medians, "--", color=STYLES[name][0], linewidth=0.8)
+            axis.plot(np.unique(d), at_places(np.median, d, y), "--", color=STYLES[name][0], linewidth=0.8)
     return figure
