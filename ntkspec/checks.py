@@ -68,6 +68,16 @@ def as_steps(steps) -> np.ndarray:
     return whole
 
 
+def as_times(times) -> np.ndarray:
+    """The recorded times as float64, in the order given."""
+    given = np.atleast_1d(np.asarray(times))
+    if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iuf" or not (given >= 0).all():
+        raise ValueError(f"steps={times!r}, but a list of times >= 0 is needed, such as [0, 0.5, 10, 1e6]")
+    if not np.isfinite(given).all():
+        raise ValueError(f"steps={times!r}, but a time is finite; take a large one, such as 1e12, for the end")
+    return given.astype(np.float64)
+
+
 def whole_number(value, name: str, least: int) -> int:
     """``value`` as an int that is at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < 2**63:

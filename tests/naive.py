@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import scipy.linalg
 
 
 def network(W, v, phi, x):
@@ -67,6 +68,27 @@ def kernel_descent(K, K_test, y, eta, steps):
         train[t], test[t] = K @ alpha, K_test @ alpha
         alpha = alpha - eta / n * (K @ alpha - y)
     return np.array([train[t] for t in steps]), np.array([test[t] for t in steps])
+
+
+def heavy_ball(K, K_test, y, how, start):
+    """u_{t+1} = u_t - (eta/n) K (u_t - y) + momentum (u_t - u_{t-1}) with its dual coefficients, from outputs
+    start = (u_0, f_0); how is (eta, momentum, steps)."""
+    (eta, momentum, steps), (u0, f0) = how, start
+    n, alpha, before, train, test = len(y), np.zeros(len(y)), np.zeros(len(y)), {}, {}
+    for t in range(max(steps) + 1):
+        train[t], test[t] = u0 + K @ alpha, f0 + K_test @ alpha
+        alpha, before = alpha - eta / n * (train[t] - y) + momentum * (alpha - before), alpha
+    return np.array([train[t] for t in steps]), np.array([test[t] for t in steps])
+
+
+def kernel_flow(K, K_test, y, eta, times):
+    """du/dt = -(eta/n) K (u - y) from 0 by the exponential of the matrix [[K, .], [K*, 0]] acting on outputs."""
+    n, n_test = len(y), len(K_test)
+    A = np.zeros((n + n_test + 1, n + n_test + 1))
+    A[:n, :n], A[:n, -1] = -eta / n * K, eta / n * K @ y
+    A[n:-1, :n], A[n:-1, -1] = -eta / n * K_test, eta / n * K_test @ y
+    states = [scipy.linalg.expm(t * A)[:, -1] for t in times]
+    return np.array([s[:n] for s in states]), np.array([s[n:-1] for s in states])
 
 
 def linear_model_descent(features, test_features, y, eta, steps):

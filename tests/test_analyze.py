@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.dynamics import largest_stable_rate
+from ntkspec.dynamics import stable_rate
 from ntkspec.experiments.analyze import AnalyzeTask, analyze, record_steps
 from ntkspec.experiments.verdict import verdict
 from ntkspec.kernels import weighted_linear_kernel
@@ -85,7 +85,7 @@ def test_a_rate_past_the_stable_one_warns_with_the_threshold():
         analyze(task, dataset)
     weighted = ns.TwoLayer.symmetric(8, 32, "erf")
     first, second = (ns.ntk(weighted, dataset.X, layer=layer) for layer in ("first", "second"))
-    unequal = largest_stable_rate(np.linalg.norm((first + second * 0.25).to_dense(), 2), 400)
+    unequal = stable_rate(np.linalg.norm((first + second * 0.25).to_dense(), 2), 400)
     with pytest.warns(RuntimeWarning, match="past the largest stable one"):
         analyze(dataclasses.replace(task, eta1=1.05 * unequal, eta2=1.05 * unequal / 4), dataset)
     with warnings.catch_warnings():

@@ -2,16 +2,12 @@
 
 import math
 
-import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import naive
 import ntkspec as ns
-from ntkspec import dynamics
-from ntkspec.dynamics import UnstableRateWarning, gain, largest_stable_rate, learned
+from ntkspec.dynamics import UnstableRateWarning, krylov, prediction, stable_rate
 from ntkspec.kernels import weighted_linear_kernel
 from ntkspec.operators import Dense, Gram
 
@@ -29,7 +25,7 @@ def setting(n, d, m=6, name="erf", n_test=4):
 def method(request, monkeypatch):
     """Both general methods on one problem."""
     if request.param == "krylov":
-        monkeypatch.setattr(dynamics, "DENSE_SIZE", 0)
+        monkeypatch.setattr(prediction, "DENSE_SIZE", 0)
     return request.param
 
 
@@ -39,7 +35,7 @@ def test_ntk_dynamics_agree_with_the_plain_loop(shape, name, method):
     X, X_test, y, net = setting(*shape, name=name)
     kernel, kernel_test = ns.ntk(net, X), ns.ntk(net, X_test, X)
     K, K_test = kernel.to_dense(), kernel_test.to_dense()
-    eta = 0.7 * largest_stable_rate(np.linalg.norm(K, 2), len(y))
+    eta = 0.7 * stable_rate(np.linalg.norm(K, 2), len(y))
     train, test = naive.kernel_descent(K, K_test, y, eta, STEPS)
     found = ns.predict_gd(kernel, y, eta=eta, steps=STEPS, kernel_test=kernel_test)
     assert found.train == pytest.approx(train, abs=1e-10)
@@ -62,7 +58,7 @@ def test_linear_dynamics_agree_with_descent_on_the_parameters(shape, name, layer
         "both": lambda x: naive.psi_both(x, constants.zeta, constants.nu(1.3), thetas),
     }[layer]
     features, test_features = (np.array([psi(x) for x in points]) for points in (X, X_test))
-    eta = 0.7 * largest_stable_rate(np.linalg.norm(features, 2) ** 2, len(y))
+    eta = 0.7 * stable_rate(np.linalg.norm(features, 2) ** 2, len(y))
     train, test = naive.linear_model_descent(features, test_features, y, eta, STEPS)
     found = ns.predict_gd(
         ns.linear_kernel(name, X, layer=layer, trace_ratio=1.3),
@@ -79,9 +75,9 @@ def test_the_three_methods_agree(monkeypatch):
     X, X_test, y, _ = setting(60, 5)
     kernel, kernel_test = ns.linear_kernel("relu", X), ns.linear_kernel("relu", X_test, X)
     thin = ns.predict_gd(kernel, y, eta=1.5, steps=STEPS, kernel_test=kernel_test)
-    monkeypatch.setattr(dynamics, "_shared_factors", lambda *kernels: None)
+    monkeypatch.setattr(prediction, "_shared_factors", lambda *kernels: None)
     dense = ns.predict_gd(kernel, y, eta=1.5, steps=STEPS, kernel_test=kernel_test)
-    monkeypatch.setattr(dynamics, "DENSE_SIZE", 0)
+    monkeypatch.setattr(prediction, "DENSE_SIZE", 0)
     krylov = ns.predict_gd(kernel, y, eta=1.5, steps=STEPS, kernel_test=kernel_test)
     assert (thin.method, dense.method) == ("features (7)", "dense eigenproblem")
     assert krylov.method.startswith("Krylov")
@@ -119,8 +115,8 @@ def test_unequal_rates_are_a_weighted_kernel():
 
 def test_the_krylov_error_bound_holds_and_is_not_idle(monkeypatch):
     """Stopped early on purpose: the true error stays below the bound and within a factor of 100 of it."""
-    monkeypatch.setattr(dynamics, "DENSE_SIZE", 0)
-    monkeypatch.setitem(dynamics.KRYLOV_TOLERANCE, "d", 1e-3)
+    monkeypatch.setattr(prediction, "DENSE_SIZE", 0)
+    monkeypatch.setitem(krylov.TOLERANCE, "d", 1e-3)
     rng = np.random.default_rng(3)
     Q, _ = np.linalg.qr(rng.standard_normal((300, 300)))
     K, y = (Q * np.linspace(0, 1, 300) ** 3) @ Q.T, rng.choice([-1.0, 1.0], 300)
@@ -146,29 +142,11 @@ def test_late_times_are_stable_on_singular_kernels(t, method):
     assert thin.test[0] == pytest.approx(projection[:5], abs=1e-10)
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.floats(1e-15, 1.999), st.integers(0, 10**6))
-def test_one_mode_over_time_agrees_with_high_precision(x, t):
-    with mpmath.workdps(60):
-        exact = 1 - (1 - mpmath.mpf(x)) ** t
-        relative = float(exact / mpmath.mpf(x)) if t else 0.0
-    assert learned([x], [t])[0, 0] == pytest.approx(float(exact), rel=1e-9, abs=1e-13)
-    assert gain([x], [t])[0, 0] == pytest.approx(relative, rel=1e-9, abs=1e-13)
-
-
-def test_modes_at_the_ends():
-    assert gain([0.0], [0, 1, 10**9])[:, 0].tolist() == [0, 1, 10**9]
-    assert learned([1.0], [0, 1, 2])[:, 0].tolist() == [0, 1, 1]
-    assert learned([2.0], [0, 1, 2, 10**9])[:, 0].tolist() == [0, 2, 0, 0]
-    assert learned([-1e-3], [2])[0, 0] == pytest.approx(1 - 1.001**2)
-    assert math.isinf(learned([3.0], [10**6])[0, 0])
-
-
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:numpy")
 def test_an_unstable_rate_is_followed_with_a_warning_that_names_the_threshold(method):
     X, _, y, net = setting(25, 3)
     K = ns.ntk(net, X).to_dense()
-    threshold = largest_stable_rate(np.linalg.norm(K, 2), 25)
+    threshold = stable_rate(np.linalg.norm(K, 2), 25)
     ns.predict_gd(ns.ntk(net, X), y, eta=0.999 * threshold, steps=[5])
     with pytest.warns(UnstableRateWarning, match=f"largest stable one, 2 n / lambda_max = {threshold:.6g}"):
         found = ns.predict_gd(ns.ntk(net, X), y, eta=1.001 * threshold, steps=[1, 30])
@@ -180,7 +158,7 @@ def test_a_krylov_prediction_past_the_stable_rate_ends():
     """Outputs grow to infinity; the basis need not grow with them."""
     X, X_test, y, net = setting(1700, 6, m=20)
     kernel = ns.ntk(net, X)
-    eta = 1.5 * largest_stable_rate(float(ns.spectral_norm(kernel)), 1700)
+    eta = 1.5 * stable_rate(float(ns.spectral_norm(kernel)), 1700)
     with pytest.warns(UnstableRateWarning):
         found = ns.predict_gd(kernel, y, eta=eta, steps=[0, 1, 30, 3000], kernel_test=ns.ntk(net, X_test, X))
     assert int(found.method.strip("Krylov ()")) < 200
@@ -244,3 +222,146 @@ def test_bad_input_is_refused():
         ns.predict_gd(ns.ntk(net, X_test, X), y, eta=1, steps=[1])
     with pytest.raises(ValueError, match="row 2"):
         ns.predict_gd(kernel, np.where(np.arange(10) == 2, np.nan, y), eta=1, steps=[1])
+
+
+# ------------------------------------------------------------------------------------------------ other laws and starts
+MOMENTA = [0.0, 0.5, 0.9]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (30, 4), (5, 40)])
+@pytest.mark.parametrize("momentum", MOMENTA)
+def test_heavy_ball_from_any_start_agrees_with_the_plain_loop(shape, momentum, method):
+    X, X_test, y, net = setting(*shape)
+    kernel, kernel_test = ns.ntk(net, X), ns.ntk(net, X_test, X)
+    K, K_test = kernel.to_dense(), kernel_test.to_dense()
+    eta = 0.7 * stable_rate(np.linalg.norm(K, 2), len(y), ns.HeavyBall(momentum))
+    start = net(X), net(X_test)
+    train, test = naive.heavy_ball(K, K_test, y, (eta, momentum, STEPS), start)
+    found = ns.predict_gd(
+        kernel, y, eta=eta, steps=STEPS, kernel_test=kernel_test, law=ns.HeavyBall(momentum), start=start
+    )
+    assert found.train == pytest.approx(train, abs=1e-10)
+    assert found.test == pytest.approx(test, abs=1e-10 * max(1, np.abs(test).max()))
+    assert found.train[0] == pytest.approx(start[0], abs=1e-14)
+    assert found.test[0] == pytest.approx(start[1], abs=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (20, 4)])
+def test_the_flow_agrees_with_the_exponential_of_the_matrix(shape, method):
+    X, X_test, y, net = setting(*shape)
+    kernel, kernel_test = ns.ntk(net, X), ns.ntk(net, X_test, X)
+    times = [0.0, 0.25, 1.0, 17.3, 200.0]
+    train, test = naive.kernel_flow(kernel.to_dense(), kernel_test.to_dense(), y, 1.7, times)
+    found = ns.predict_gd(kernel, y, eta=1.7, steps=times, kernel_test=kernel_test, law="flow")
+    assert found.train == pytest.approx(train, abs=1e-10)
+    assert found.test == pytest.approx(test, abs=1e-9)
+    assert found.steps.tolist() == times
+
+
+@pytest.mark.parametrize("law", ["gd", "flow", ns.HeavyBall(0.9)], ids=str)
+def test_the_methods_agree_for_every_law(law, monkeypatch):
+    X, X_test, y, _ = setting(60, 5)
+    kernel, kernel_test = ns.linear_kernel("relu", X), ns.linear_kernel("relu", X_test, X)
+    start = np.full(60, 0.1), np.full(4, 0.1)
+    found = []
+    for name, value in (("", None), ("_shared_factors", lambda *kernels: None), ("DENSE_SIZE", 0)):
+        if name:
+            monkeypatch.setattr(prediction, name, value)
+        found.append(
+            ns.predict_gd(kernel, y, eta=1.5, steps=[*STEPS, 10**9], kernel_test=kernel_test, law=law, start=start)
+        )
+    for other in found[1:]:
+        assert other.train == pytest.approx(found[0].train, abs=1e-6)
+        assert other.train[:-1] == pytest.approx(found[0].train[:-1], abs=1e-10)
+        assert other.test[:-1] == pytest.approx(found[0].test[:-1], abs=1e-9)
+
+
+@pytest.mark.parametrize("law", ["gd", "flow", ns.HeavyBall(0.5), ns.HeavyBall(0.9)], ids=str)
+@pytest.mark.parametrize("part", [0.05, 0.45, 0.95])
+def test_krylov_errors_are_bounded_for_every_law(law, part, monkeypatch):
+    """Stopped early on purpose, over stable rates: bounds on training and test outputs hold and are not idle."""
+    monkeypatch.setattr(prediction, "DENSE_SIZE", 0)
+    monkeypatch.setitem(krylov.TOLERANCE, "d", 1e-3)
+    rng = np.random.default_rng(3)
+    points = rng.standard_normal((330, 300)) * np.linspace(0.05, 1, 300) ** 2
+    K = points @ points.T / 300
+    K, K_test = K[:300, :300], K[300:, :300]
+    y = rng.choice([-1.0, 1.0], 300)
+    eta = part * min(law_limit(law), 2.0) * 300 / np.linalg.norm(K, 2)
+    steps = [1, 10, 100, 1000, 30_000]
+    kernels = Dense(K, symmetric=True), Dense(K_test, symmetric=False)
+    found = ns.predict_gd(kernels[0], y, eta=eta, steps=steps, kernel_test=kernels[1], law=law)
+    monkeypatch.setattr(prediction, "DENSE_SIZE", 1500)
+    exact = ns.predict_gd(kernels[0], y, eta=eta, steps=steps, kernel_test=kernels[1], law=law)
+    error = np.sqrt(np.mean((found.train - exact.train) ** 2, axis=1))
+    test_error = abs(found.test - exact.test).max(axis=1)
+    assert (error <= found.error + 1e-12).all()
+    assert (test_error <= found.error_test + 1e-10).all()
+    assert found.error.max() <= 3000 * max(error.max(), 1e-12)
+
+
+def law_limit(law):
+    return law.limit if isinstance(law, ns.HeavyBall) else 2.0
+
+
+def test_what_grows_is_counted_with_its_mass(method):
+    kernel = Dense(np.diag([3.0, 2.0, 1.0, -0.5]), symmetric=True)
+    y = np.array([1.0, 2.0, 0.0, 2.0])
+    with pytest.warns(RuntimeWarning):
+        found = ns.predict_gd(kernel, y, eta=4.0, steps=[3]).stability
+    assert found.largest_rate == pytest.approx(8 / 3)
+    assert (found.unstable, found.negative) == (1, 1)
+    assert found.unstable_mass == pytest.approx(1 / 9)
+    assert found.negative_mass == pytest.approx(4 / 9)
+    assert found.smallest == pytest.approx(-0.5)
+    with pytest.warns(RuntimeWarning, match="eigenvalue -0.5 < 0"):
+        calm = ns.predict_gd(kernel, y, eta=4.0, steps=[3], law="flow").stability
+    assert (calm.unstable, calm.unstable_mass, calm.largest_rate) == (0, 0.0, math.inf)
+
+
+def test_a_stable_prediction_reports_nothing_that_grows(method):
+    X, _, y, net = setting(40, 4)
+    found = ns.predict_gd(ns.ntk(net, X), y, eta=0.1, steps=[5]).stability
+    assert (found.unstable, found.unstable_mass, found.negative_mass) == (0, 0.0, pytest.approx(0, abs=1e-12))
+    thin = ns.predict_gd(ns.linear_kernel("relu", X), y, eta=0.1, steps=[5]).stability
+    assert (thin.unstable, thin.negative, thin.complete) == (0, 0, True)
+
+
+def test_the_largest_stable_rate_separates_what_converges_from_what_does_not():
+    X, _, y, net = setting(60, 4)
+    kernel = ns.ntk(net, X)
+    for law in ("gd", ns.HeavyBall(0.9)):
+        rate = ns.largest_stable_rate(kernel, law=law)
+        exact = stable_rate(np.linalg.norm(kernel.to_dense(), 2), 60, law)
+        assert rate.lower <= exact <= rate.upper
+        assert rate.upper / rate.lower < 1.002
+        calm = ns.predict_gd(kernel, y, eta=rate.lower, steps=[10**6], law=law)
+        assert abs(calm.train).max() < 10
+        with pytest.warns(UnstableRateWarning, match=r"2 n|3.8 n"):
+            wild = ns.predict_gd(kernel, y, eta=1.002 * rate.upper, steps=[10**4], law=law)
+        assert abs(wild.train).max() > 1e3
+    assert math.isinf(float(ns.largest_stable_rate(kernel, law="flow")))
+
+
+def test_the_largest_stable_rate_of_an_indefinite_kernel_is_that_of_its_positive_end():
+    values = np.linspace(-9, 4, 50)
+    rate = ns.largest_stable_rate(Dense(np.diag(values), symmetric=True))
+    assert rate.lower <= 2 * 50 / 4 <= rate.upper
+
+
+def test_bad_starts_and_laws_are_refused():
+    X, X_test, y, net = setting(10, 3)
+    kernel, kernel_test = ns.ntk(net, X), ns.ntk(net, X_test, X)
+    with pytest.raises(ValueError, match=r"start has shape \(9,\)"):
+        ns.predict_gd(kernel, y, eta=1, steps=[1], start=np.zeros(9))
+    with pytest.raises(ValueError, match="start needs the outputs at step 0"):
+        ns.predict_gd(kernel, y, eta=1, steps=[1], start=np.zeros(10), kernel_test=kernel_test)
+    with pytest.raises(ValueError, match="start needs the outputs at step 0"):
+        ns.predict_gd(kernel, y, eta=1, steps=[1], start=(np.zeros(10), np.zeros(4)))
+    with pytest.raises(ValueError, match="start of the test points has shape"):
+        ns.predict_gd(kernel, y, eta=1, steps=[1], start=(np.zeros(10), np.zeros(5)), kernel_test=kernel_test)
+    with pytest.raises(ValueError, match="whole numbers"):
+        ns.predict_gd(kernel, y, eta=1, steps=[0.5])
+    for wrong in ([-1.0], [math.nan], [math.inf], [], "x"):
+        with pytest.raises(ValueError, match="time"):
+            ns.predict_gd(kernel, y, eta=1, steps=wrong, law="flow")

@@ -13,7 +13,7 @@ from ntkspec import checks, planning
 from ntkspec.activations import Activation, Constants, activation
 from ntkspec.assumptions import DataSummary, summarize
 from ntkspec.datasets import Dataset
-from ntkspec.dynamics import Trajectory, UnstableRateWarning, largest_stable_rate, predict_gd, warn_if_unstable
+from ntkspec.dynamics import Stability, Trajectory, UnstableRateWarning, predict_gd, stable_rate, warn_if_unstable
 from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate, Evidence
 from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
@@ -113,7 +113,7 @@ class Analysis:
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
     *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement),
-    *(Estimate, Evidence, Plan, Trajectory, Constants, DataSummary),
+    *(Estimate, Evidence, Plan, Trajectory, Stability, Constants, DataSummary),
 )
 
 
@@ -237,7 +237,7 @@ def _gap(theta: KernelOperator, linear: KernelOperator, task: AnalyzeTask) -> Ke
         gap=spectral_norm(gap, seed=seed, method=task.method),
         gap_frobenius=frobenius_norm(gap),
         theta_lin_frobenius=frobenius_norm(linear),
-        largest_stable_rate=largest_stable_rate(float(norm), n),
+        largest_stable_rate=stable_rate(float(norm), n),
         eigenvalues=eigsh(theta, min(n, max(20, min(d + 10, 80))), which="LA", rtol=1e-3, seed=seed).values,
         eigenvalues_lin=eigenvalues_lin,
     )
@@ -253,7 +253,7 @@ def _weights(task: AnalyzeTask) -> tuple[float, float]:
 
 def _automatic_rate(steps, layers, act, gap, data) -> float:
     mode = layers * act.constants.zeta**2 * data.trace_over_d / data.d
-    stable = PART_OF_STABLE * min(gap.largest_stable_rate, largest_stable_rate(float(gap.theta_lin), data.n))
+    stable = PART_OF_STABLE * min(gap.largest_stable_rate, stable_rate(float(gap.theta_lin), data.n))
     return min(stable, E_FOLDS / (PART_OF_STEPS * steps * mode)) if mode > 0 else stable
 
 

@@ -1,0 +1,23 @@
+"""Training of kernel models in closed form: trajectories, laws, stable rates, and the modes that learn."""
+
+from ntkspec.dynamics.laws import GradientDescent, GradientFlow, HeavyBall, Law
+from ntkspec.dynamics.modes import Modes, learning_modes
+from ntkspec.dynamics.prediction import UnstableRateWarning, predict_gd, warn_if_unstable
+from ntkspec.dynamics.stability import largest_stable_rate, stable_rate
+from ntkspec.dynamics.trajectory import Stability, Trajectory
+
+__all__ = [
+    "GradientDescent",
+    "GradientFlow",
+    "HeavyBall",
+    "Law",
+    "Modes",
+    "Stability",
+    "Trajectory",
+    "UnstableRateWarning",
+    "largest_stable_rate",
+    "learning_modes",
+    "predict_gd",
+    "stable_rate",
+    "warn_if_unstable",
+]

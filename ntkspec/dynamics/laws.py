@@ -1,0 +1,239 @@
+r"""How one eigenmode of a kernel is learned over time: gradient descent, its continuous limit, and the heavy ball.
+
+A mode with eigenvalue lambda and x = eta lambda / n keeps the part e_t(x) of its start residual after t steps. A law
+gives, for arrays of times t (rows) and of x (columns),
+
+    learned(x, t) = 1 - e_t(x),     gain(x, t) = learned(x, t) / x  (its limit at x = 0),     residual(x, t) = e_t(x)
+
+without cancellation for small x t and without overflow for stable x, at any t up to 10^9 and beyond.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ntkspec import checks
+
+# Past the stable range modes grow to infinity: that is followed, and told.
+_FOLLOWED = np.errstate(all="ignore")
+
+
+class Law(Protocol):
+    """What :func:`ntkspec.predict_gd` needs to know of a law."""
+
+    @property
+    def limit(self) -> float:
+        """A mode is stable for 0 <= x <= limit."""
+
+    @property
+    def amplification(self) -> float:
+        """No perturbation of one step ever grows beyond this factor, in the stable range."""
+
+    def times(self, steps) -> np.ndarray:
+        """The recorded steps as an array, checked."""
+
+    def learned(self, x, t) -> np.ndarray:
+        """1 - e_t(x), shape (len(t), len(x))."""
+
+    def gain(self, x, t) -> np.ndarray:
+        """(1 - e_t(x)) / x."""
+
+    def residual(self, x, t) -> np.ndarray:
+        """e_t(x)."""
+
+    def decay(self, x) -> np.ndarray:
+        """-log |e_{t+1} / e_t| that each mode ends with, per step; below 0 where it grows."""
+
+    def keeps_signs(self, largest: float) -> bool:
+        """e_t of a tridiagonal matrix has entries of one sign pattern at all times, if its diagonal is <= largest."""
+
+
+@dataclass(frozen=True)
+class GradientDescent:
+    """u <- u - (eta/n) K (u - y): e_t = (1 - x)^t."""
+
+    limit = 2.0
+    amplification = 1.0
+
+    def times(self, steps) -> np.ndarray:
+        """Whole numbers >= 0."""
+        return checks.as_steps(steps)
+
+    @_FOLLOWED
+    def learned(self, x, t):
+        """-expm1(t log1p(-x)) for x < 1/2, by powers with their sign beyond."""
+        x, t = _grid(x, t)
+        slow = -np.expm1(t * np.log1p(-np.minimum(x, 0.5)))
+        return np.where(x < 0.5, slow, 1 - self.residual(x[0], t[:, 0]))
+
+    def gain(self, x, t):
+        """learned / x, and t at x = 0."""
+        x, t = _grid(x, t)
+        return np.where(x == 0, t, self.learned(x[0], t[:, 0]) / np.where(x == 0, 1.0, x))
+
+    @_FOLLOWED
+    def residual(self, x, t):
+        """(1 - x)^t."""
+        x, t = _grid(x, t)
+        return np.where(t == 0, 1.0, _sign(1 - x, t) * np.exp(t * np.where(x < 0.5, np.log1p(-x), np.log(abs(1 - x)))))
+
+    @_FOLLOWED
+    def decay(self, x):
+        """-log |1 - x|."""
+        x = np.asarray(x, np.float64)
+        return -np.where(x < 0.5, np.log1p(-x), np.log(abs(1 - x)))
+
+    def keeps_signs(self, largest: float) -> bool:
+        """I - T has diagonal entries >= 0, and off-diagonal ones of one sign: so have its powers."""
+        return largest <= 1
+
+
+@dataclass(frozen=True)
+class GradientFlow:
+    """du/dt = -(eta/n) K (u - y), time in steps: e_t = exp(-x t). Every mode with lambda >= 0 is stable."""
+
+    limit = math.inf
+    amplification = 1.0
+
+    def times(self, steps) -> np.ndarray:
+        """Numbers >= 0, whole or not."""
+        return checks.as_times(steps)
+
+    @_FOLLOWED
+    def learned(self, x, t):
+        """-expm1(-x t)."""
+        x, t = _grid(x, t)
+        return -np.expm1(-x * t)
+
+    def gain(self, x, t):
+        """learned / x, and t at x = 0."""
+        x, t = _grid(x, t)
+        return np.where(x == 0, t, self.learned(x[0], t[:, 0]) / np.where(x == 0, 1.0, x))
+
+    @_FOLLOWED
+    def residual(self, x, t):
+        """exp(-x t)."""
+        x, t = _grid(x, t)
+        return np.exp(-x * t)
+
+    def decay(self, x):
+        """x."""
+        return np.asarray(x, np.float64)
+
+    def keeps_signs(self, largest: float) -> bool:
+        """exp(-T) has one sign pattern for every T."""
+        return True
+
+
+@dataclass(frozen=True)
+class HeavyBall:
+    r"""u_{t+1} = u_t - (eta/n) K (u_t - y) + momentum (u_t - u_{t-1}), u_{-1} = u_0.
+
+    Each mode has the roots r of r² - (1 + momentum - x) r + momentum. With the sums S_t = (r_1^t - r_2^t)/(r_1 - r_2),
+    e_t = S_{t+1} - momentum S_t. momentum : from 0 to below 1; 0 is gradient descent.
+    """
+
+    momentum: float
+
+    def __post_init__(self):
+        if not isinstance(self.momentum, int | float | np.number) or not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum!r}, but a number from 0 to below 1 is needed, such as 0.9")
+
+    @property
+    def limit(self) -> float:
+        """2 (1 + momentum)."""
+        return 2.0 * (1 + self.momentum)
+
+    @property
+    def amplification(self) -> float:
+        """1 / (1 - momentum): S_t is a scaled Chebyshev polynomial, largest at the ends of the stable range."""
+        return 1.0 / (1 - self.momentum)
+
+    def times(self, steps) -> np.ndarray:
+        """Whole numbers >= 0."""
+        return checks.as_steps(steps)
+
+    @_FOLLOWED
+    def learned(self, x, t):
+        r"""For real roots >= 0: (1 - r_1^t) - momentum ((1 - r_1)/r_1) S_t, with 1 - r_1 = x / (1 - r_2)."""
+        x, t = _grid(x, t)
+        rest = self._rest(x)
+        learned = -np.expm1(t * np.log1p(-rest)) - self.momentum * rest / (1 - rest) * self._sums(x, t)
+        return np.where(self._positive(x), learned, 1 - self.residual(x[0], t[:, 0]))
+
+    def gain(self, x, t):
+        """learned / x; at x = 0 its limit, (t - momentum (1 - momentum^t)/(1 - momentum)) / (1 - momentum)."""
+        x, t = _grid(x, t)
+        m = self.momentum
+        still = (t - m * (1 - m**t) / (1 - m)) / (1 - m)
+        return np.where(x == 0, still, self.learned(x[0], t[:, 0]) / np.where(x == 0, 1.0, x))
+
+    @_FOLLOWED
+    def residual(self, x, t):
+        """S_{t+1} - momentum S_t."""
+        x, t = _grid(x, t)
+        return self._sums(x, t + 1) - self.momentum * self._sums(x, t)
+
+    @_FOLLOWED
+    def decay(self, x):
+        """-log of the larger of the moduli of the two roots."""
+        x = np.asarray(x, np.float64)
+        middle, square, spread = self._roots(x)
+        larger = np.where(square < 0, math.sqrt(self.momentum), (abs(middle) + spread) / 2)
+        return -np.where(self._positive(x), np.log1p(-self._rest(x)), np.log(larger))
+
+    def keeps_signs(self, largest: float) -> bool:
+        """Never known: two steps enter each."""
+        return False
+
+    def _roots(self, x):
+        """Twice the middle of the roots, the square of their distance, and the distance where they are real."""
+        middle = 1 + self.momentum - x
+        square = middle**2 - 4 * self.momentum
+        return middle, square, np.sqrt(np.maximum(square, 0))
+
+    def _positive(self, x):
+        """Where the roots are real and above 0."""
+        middle, square, _ = self._roots(x)
+        return (square >= 0) & (middle > 0)
+
+    def _rest(self, x):
+        """1 - r_1 where the roots are real and above 0, without cancellation; 1/2 elsewhere."""
+        _, _, spread = self._roots(x)
+        return np.where(self._positive(x), x / ((1 - self.momentum + x + spread) / 2), 0.5)
+
+    def _sums(self, x, t):
+        """S_t, by the larger root's power where roots are real, by sines where they are not."""
+        m, (middle, square, spread) = self.momentum, self._roots(x)
+        larger = (abs(middle) + spread) / 2
+        ratio = np.where(larger > 0, spread / np.where(larger > 0, larger, 1.0), 0.0)
+        count = _PLAIN.gain(ratio.ravel(), t.ravel())
+        power = np.where(t == 1, 1.0, _sign(middle, t - 1) * np.exp((t - 1) * np.log(larger)))
+        angle = np.arctan2(np.sqrt(np.maximum(-square, 0)), middle)
+        turning = np.exp((t - 1) / 2 * math.log(m)) * np.sin(t * angle) / np.sin(angle) if m else 0.0
+        return np.where(t == 0, 0.0, np.where(square >= 0, power * count, turning))
+
+
+_PLAIN = GradientDescent()
+_NAMED: dict[str, Law] = {"gd": _PLAIN, "flow": GradientFlow()}
+
+
+def law_of(given) -> Law:
+    """The law of that name ("gd" or "flow"), or a law itself, such as ``HeavyBall(0.9)``."""
+    if isinstance(given, GradientDescent | GradientFlow | HeavyBall):
+        return given
+    if not isinstance(given, str) or given not in _NAMED:
+        raise ValueError(f"law={given!r}, but 'gd', 'flow' or ntkspec.HeavyBall(momentum) is needed")
+    return _NAMED[given]
+
+
+def _grid(x, t):
+    """x as a row and t as a column, in float64."""
+    return np.asarray(x, np.float64).reshape(1, -1), np.asarray(t, np.float64).reshape(-1, 1)
+
+
+def _sign(base, t):
+    """The sign of base^t for whole t."""
+    return np.where(t % 2 == 1, np.sign(base), 1.0)

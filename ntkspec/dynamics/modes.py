@@ -1,0 +1,93 @@
+"""The eigenmodes of a kernel as they learn: how fast each is, what it carries of the labels, and when they are done."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from ntkspec import checks
+from ntkspec.alignments import label_energy
+from ntkspec.dynamics.laws import Law, law_of
+from ntkspec.operators import KernelOperator, as_symmetric
+from ntkspec.spectra import eigsh
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Eigenmodes under training, largest eigenvalue first.
+
+    values : (k,). e_folds : (k,), steps in which a mode's residual shrinks by e in the end; inf where it stands still,
+    negative where it grows. energies : (k,), the part of |y|² in each eigenvector. complete : all modes with an
+    eigenvalue that is not zero are here; what the energies lack of 1 is then never learned.
+    """
+
+    values: np.ndarray
+    e_folds: np.ndarray
+    energies: np.ndarray
+    complete: bool
+    eta: float
+    n: int
+    law: Law
+
+    def carrying(self, part: float) -> np.ndarray:
+        """Indices of the fewest modes that together carry this part of |y|², the strongest first; all if none do."""
+        checks.probability(part, "part")
+        order = np.argsort(-self.energies, kind="stable")
+        reached = np.cumsum(self.energies[order]) >= part
+        return order[: int(np.argmax(reached)) + 1] if reached.any() else order
+
+    def steps_to_learn(self, part: float = 0.99) -> float:
+        """Steps after which the residual in these modes has lost this part of its square, |residual|² <= 1 - part.
+
+        For a linear model with all its modes: when linear learning is finished. Found by bisection between powers of
+        two, up to 2^60; inf where it is never reached. The heavy ball may swing back above it for a while.
+        """
+        checks.probability(part, "part")
+        aim = (1 - part) * float(self.energies.sum())
+        high = next((2.0**k for k in range(61) if self._left(2.0**k) <= aim), np.inf)
+        low = high / 2 if high > 1 else 0.0
+        while np.isfinite(high) and high - low > 1:
+            middle = np.floor((low + high) / 2)
+            low, high = (low, middle) if self._left(middle) <= aim else (middle, high)
+        return float(high)
+
+    def _left(self, step: float) -> float:
+        """The part of |y|² that is left in these modes."""
+        left = self.law.residual(self.eta * self.values / self.n, [step])[0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.where(self.energies > 0, self.energies * np.square(left), 0.0).sum())
+
+
+def learning_modes(kernel: KernelOperator, y, *, eta: float, k: int | None = None, law: str | Law = "gd") -> Modes:
+    """The leading k modes of a kernel for labels y (n,), not zero; k = None is all modes of a thin kernel, 20 others.
+
+    A thin kernel F Fᵀ (the linear models: d + 2 columns) takes the problem of its features, O(n k²); any other
+    :func:`ntkspec.eigsh`, whose pairs are certified to be the leading ones. Raises ValueError for zero labels.
+    """
+    kernel, law = as_symmetric(kernel), law_of(law)
+    n = kernel.shape[0]
+    y = checks.as_vector(y, "y", n).astype(np.float64)
+    eta = checks.learning_rate(eta, "eta")
+    if not y.any():
+        raise ValueError("the labels are zero; no mode carries anything of them")
+    k = None if k is None else checks.whole_number(k, "k", 1)
+    factors = kernel.thin_factors()
+    if factors is not None and factors[0].shape[1] < n:
+        values, energies = _thin(factors[0].astype(np.float64, copy=False), y)
+        complete = k is None or k >= len(values)
+        values, energies = values[:k], energies[:k]
+    else:
+        found = eigsh(kernel, min(n, k or 20), which="LA")
+        values, energies, complete = found.values, label_energy(found, y), len(found.values) == n
+    with np.errstate(divide="ignore"):
+        e_folds = 1 / law.decay(eta * values / n)
+    return Modes(values, np.where(values == 0, np.inf, e_folds), energies, complete, eta, n, law)
+
+
+def _thin(F, y):
+    """Eigenvalues of F Fᵀ that are not zero to rounding, descending, and the part of |y|² in each eigenvector."""
+    values, V = eigh(F.T @ F)
+    values, V = values[::-1], V[:, ::-1]
+    seen = values > len(values) * np.finfo(np.float64).eps * values[0]
+    values = values[seen]
+    return values, np.square(V[:, seen].T @ (F.T @ y)) / values / float(y @ y)

@@ -1,0 +1,232 @@
+"""Training of a kernel model in closed form: three methods behind one name."""
+
+import math
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from scipy.linalg import eigh
+
+from ntkspec import checks
+from ntkspec.dynamics.krylov import grow
+from ntkspec.dynamics.laws import Law, law_of
+from ntkspec.dynamics.problem import Problem
+from ntkspec.dynamics.stability import stability_of, stable_rate
+from ntkspec.dynamics.trajectory import Trajectory
+from ntkspec.operators import Dense, KernelOperator, as_symmetric
+
+# Up to this size the dense eigenproblem is solved, in about a second.
+DENSE_SIZE = 1500
+
+
+def predict_gd(
+    kernel: KernelOperator,
+    y,
+    *,
+    eta: float,
+    steps,
+    kernel_test: KernelOperator | None = None,
+    law: str | Law = "gd",
+    start=None,
+) -> Trajectory:
+    r"""Full-batch training of the kernel model u <- u - (eta/n) K (u - y), in closed form.
+
+    .. math:: u_t = u_0 + (I - e_t(\eta K / n)) (y - u_0), \qquad
+              f_t = f_0 + K_* g_t(K) (y - u_0), \qquad g_t(\lambda) = (1 - e_t(\eta\lambda/n)) / \lambda
+
+    kernel : (n, n), symmetric. y : (n,). kernel_test : (n', n), test points against training points, or None.
+    steps : whole numbers >= 0 in any order, any size. Unequal rates: ``predict_gd(eta1*K1 + eta2*K2, y, eta=1, ...)``.
+    law : "gd" (gradient descent, e_t = (1 - x)^t), "flow" (its continuous limit, e_t = exp(-x t); steps may be
+    fractions) or ``ntkspec.HeavyBall(momentum)``. start : outputs at step 0, u_0 (n,), or (u_0, f_0) with those on the
+    test points; None is zero.
+
+    Method: the k x k problem of the features where K = F Fᵀ is thin (the linear models: k = d + 2), else the dense
+    eigenproblem up to n = 1500, else one Krylov basis from y - u_0 for all steps. The basis grows until the truncation
+    error of every step is below 1e-10 (float32 kernels: 1e-5) of |y - u_0|; its bound is returned as ``error``. It is
+    a proof for a semidefinite kernel and a stable rate, up to rounding, for the flow and for eta lambda_max <= n; for
+    larger rates and the heavy ball it sums what is missed up to step 5,000, and beyond by quadrature. Past the stable
+    range it takes the largest Ritz value for the largest eigenvalue.
+    ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point.
+    Nothing is clipped: modes that grow are followed, with a RuntimeWarning that names the threshold, and
+    ``stability`` counts them and the part of |y - u_0|² that they carry.
+    Cost: O(n k²), O(n³), or p products and 4 n p² flops. Raises ValueError for input that does not fit.
+    """
+    kernel, law = as_symmetric(kernel), law_of(law)
+    n = kernel.shape[0]
+    y = checks.as_vector(y, "y", n).astype(kernel.dtype, copy=False)
+    eta, steps = checks.learning_rate(eta, "eta"), law.times(steps)
+    if kernel_test is not None and kernel_test.shape[1] != n:
+        raise ValueError(f"kernel_test has shape {kernel_test.shape}, but (n', {n}) is needed: test against training")
+    start, start_test = _starts(start, kernel, kernel_test)
+    residual = y if start is None else y - start
+    found = _method(kernel, kernel_test)(Problem(kernel, kernel_test, residual, eta / n, law, steps))
+    return _moved(found, start, start_test)
+
+
+def _starts(start, kernel, kernel_test):
+    """Checked outputs at step 0 on the training and on the test points; None where they are zero."""
+    if start is None:
+        return None, None
+    if not isinstance(start, tuple):
+        start = (start, None)
+    if len(start) != 2 or (start[1] is None) != (kernel_test is None):
+        raise ValueError(
+            "start needs the outputs at step 0 on the training points and, with kernel_test, those on the test points: "
+            "start=(net(X), net(X_test))"
+        )
+    train = checks.as_vector(start[0], "start", kernel.shape[0]).astype(kernel.dtype, copy=False)
+    if kernel_test is None:
+        return train, None
+    test = checks.as_vector(start[1], "start of the test points", kernel_test.shape[0])
+    return train, test.astype(kernel_test.dtype, copy=False)
+
+
+def _moved(found: Trajectory, start, start_test) -> Trajectory:
+    if start is None:
+        return found
+    test = None if start_test is None else found.test + start_test
+    return replace(found, train=found.train + start, test=test)
+
+
+def _method(kernel, kernel_test):
+    if _shared_factors(kernel, kernel_test) is not None:
+        return _predict_thin
+    return _predict_dense if kernel.shape[0] <= DENSE_SIZE else _predict_krylov
+
+
+def _shared_factors(kernel, kernel_test):
+    """(F, F*) where K = F Fᵀ is thin and the test kernel is F* Fᵀ with the same F, else None."""
+    factors = kernel.thin_factors()
+    if factors is None or factors[0].shape[1] >= kernel.shape[0]:
+        return None
+    if kernel_test is None:
+        return factors[0], None
+    test_factors = kernel_test.thin_factors()
+    if test_factors is None or not np.array_equal(test_factors[1], factors[1]):
+        return None
+    return factors[0], test_factors[0]
+
+
+# -------------------------------------------------------------------------------------------------- the three methods
+# Past the largest stable rate outputs grow to infinity; that is followed, and was warned of.
+_UNSTABLE = np.errstate(over="ignore", invalid="ignore")
+
+
+@_UNSTABLE
+def _predict_thin(problem: Problem) -> Trajectory:
+    (F, F_test), y = _shared_factors(problem.kernel, problem.kernel_test), problem.residual
+    engine, dtype = problem.kernel.engine, problem.kernel.dtype
+    parts = engine.run(lambda share: _normal_equations(F[share], y[share]), engine.shares(len(y)))
+    gram, target = map(sum, zip(*parts, strict=True))
+    values, V = eigh(gram)
+    target = V.T @ target
+    # The Gram matrix is semidefinite: what rounding left below zero, or of the size of rounding, carries nothing.
+    seen = values > len(values) * np.finfo(np.float64).eps * values[-1]
+    stability = _reported(
+        problem, np.where(seen, values, 0.0), np.where(seen, target**2 / np.where(seen, values, 1), 0)
+    )
+    coefficients = (problem.rate * problem.law.gain(problem.rate * values, problem.steps) * target) @ V.T
+
+    def outputs(features):
+        rows = engine.shares(len(features))
+        return np.hstack(engine.run(_UNSTABLE(lambda share: (coefficients @ features[share].T).astype(dtype)), rows))
+
+    test = None if F_test is None else outputs(F_test)
+    return _exact(problem, (outputs(F), test), f"features ({F.shape[1]})", stability)
+
+
+def _normal_equations(F, y):
+    """Fᵀ F and Fᵀ y in float64: many steps amplify what rounding leaves in the directions of small eigenvalues."""
+    F = F.astype(np.float64, copy=False)
+    return F.T @ F, F.T @ y.astype(np.float64, copy=False)
+
+
+@_UNSTABLE
+def _predict_dense(problem: Problem) -> Trajectory:
+    values, V = eigh(_float64_matrix(problem.kernel))
+    target = V.T @ problem.residual
+    stability = _reported(problem, values, target**2)
+    x, law = problem.rate * values, problem.law
+    train = ((law.learned(x, problem.steps) * target) @ V.T).astype(problem.kernel.dtype)
+    test = None
+    if problem.kernel_test is not None:
+        test = _test_outputs(problem.kernel_test, (problem.rate * law.gain(x, problem.steps) * target) @ V.T)
+    return _exact(problem, (train, test), "dense eigenproblem", stability)
+
+
+def _exact(problem: Problem, outputs, method: str, stability) -> Trajectory:
+    """A trajectory that no truncation separates from the truth."""
+    (train, test), nothing = outputs, np.zeros(len(problem.steps))
+    error_test = None if test is None else nothing
+    return Trajectory(problem.steps, train, test, method, nothing, error_test=error_test, stability=stability)
+
+
+def _test_outputs(kernel_test, dual):
+    """K_* alpha for each row alpha of ``dual``; NaN where alpha is past the square root of the largest number."""
+    outputs = np.full((len(dual), kernel_test.shape[0]), np.nan, kernel_test.dtype)
+    followed = (abs(dual) < np.finfo(kernel_test.dtype).max ** 0.5).all(axis=1)
+    if followed.any():
+        outputs[followed] = (kernel_test @ dual[followed].astype(kernel_test.dtype).T).T
+    return outputs
+
+
+def _float64_matrix(kernel):
+    """The matrix in float64, from the features where there are some: then its null space is one to 1e-16."""
+    factors = kernel.thin_factors()
+    if factors is None:
+        return kernel.to_dense(np.float64)
+    F = factors[0].astype(np.float64, copy=False)
+    return F @ F.T
+
+
+@_UNSTABLE
+def _predict_krylov(problem: Problem) -> Trajectory:
+    kernel, kernel_test, y, steps = problem.kernel, problem.kernel_test, problem.residual, problem.steps
+    if not y.any():
+        test = None if kernel_test is None else np.zeros((len(steps), kernel_test.shape[0]), kernel.dtype)
+        return _exact(problem, (np.zeros((len(steps), len(y)), kernel.dtype), test), "nothing to learn", None)
+    lanczos, error = grow(problem)
+    theta, S = lanczos.ritz()
+    size = float(lanczos.start_factor[0, 0])
+    stability = _reported(problem, theta, (size * S[0]) ** 2, complete=lanczos.exhausted)
+    x, law, weights = problem.rate * theta, problem.law, size * S[0]
+    train = (((weights * law.learned(x, steps)) @ S.T) @ lanczos.vectors).astype(kernel.dtype)
+    bound, test, error_test = abs(size) * error, None, None
+    if kernel_test is not None:
+        basis_test = Dense(kernel_test @ lanczos.vectors.T.astype(kernel.dtype), symmetric=False)
+        test = _test_outputs(basis_test, (weights * problem.rate * law.gain(x, steps)) @ S.T)
+        error_test = bound * np.sqrt(2 * problem.rate * steps * float(kernel.diagonal(np.float64).max()))
+    error, method = bound / math.sqrt(len(y)), f"Krylov ({lanczos.products})"
+    return Trajectory(steps, train, test, method, error, error_test=error_test, stability=stability)
+
+
+# --------------------------------------------------------------------------------------------------------- what is told
+class UnstableRateWarning(RuntimeWarning):
+    """The learning rate is past the largest stable one."""
+
+
+def warn_if_unstable(eta: float, norm: float, n: int, law: str | Law = "gd") -> None:
+    """Warn where training with rate eta and a kernel of that norm diverges; the threshold is named."""
+    largest = stable_rate(norm, n, law)
+    if eta > largest:
+        warnings.warn(
+            f"learning rate {eta:.6g} is past the largest stable one, {law_of(law).limit:.4g} n / lambda_max = "
+            f"{largest:.6g}: training of the kernel model diverges",
+            UnstableRateWarning,
+            stacklevel=6,
+        )
+
+
+def _reported(problem: Problem, values, masses, *, complete: bool = True):
+    """Which modes grow and what they carry; warned of where that shows."""
+    n, stability = len(problem.residual), stability_of(problem, values, masses, complete=complete)
+    warn_if_unstable(problem.rate * n, float(values.max()), n, problem.law)
+    growth = problem.rate * max(0.0, -float(values.min())) * float(np.max(problem.steps))
+    if growth > 0.01:
+        warnings.warn(
+            f"the kernel has the eigenvalue {values.min():.3g} < 0, whose part of y grows by exp({growth:.3g}) over "
+            f"the steps; where it comes from rounding, use float64 or fewer steps",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+    return stability

@@ -1,0 +1,56 @@
+"""Which learning rates are stable, and which modes are not."""
+
+import math
+
+import numpy as np
+
+from ntkspec.dynamics.laws import Law, law_of
+from ntkspec.dynamics.problem import Problem
+from ntkspec.dynamics.trajectory import Stability
+from ntkspec.evidence import Estimate
+from ntkspec.norms import spectral_norm
+from ntkspec.operators import KernelOperator
+
+
+def stable_rate(norm: float, n: int, law: str | Law = "gd") -> float:
+    """2 n / lambda_max for gradient descent, 2 (1 + momentum) n / lambda_max for the heavy ball, inf for the flow."""
+    limit = law_of(law).limit
+    return limit * n / norm if norm > 0 and limit < math.inf else math.inf
+
+
+def largest_stable_rate(
+    kernel: KernelOperator, *, law: str | Law = "gd", rtol: float = 1e-3, failure_probability: float = 1e-6, seed=0
+) -> Estimate:
+    r"""The learning rate from which training on (1/2n) |f - y|² diverges, as an interval.
+
+    .. math:: \eta < \frac{2 n}{\lambda_{max}} \text{ (gradient descent)}, \qquad
+              \eta < \frac{2 (1 + \beta) n}{\lambda_{max}} \text{ (heavy ball with momentum } \beta)
+
+    kernel : (n, n), symmetric. Below ``lower`` every mode with lambda >= 0 is stable, except with the failure
+    probability; above ``upper`` one is not. The interval is that of :func:`ntkspec.spectral_norm`, whose cost it has;
+    where the kernel is not semidefinite, that of its largest eigenvalue. No eigenvalue above zero: inf.
+    """
+    law = law_of(law)
+    norm = spectral_norm(kernel, rtol=rtol, failure_probability=failure_probability, seed=seed)
+    n, seen, top = kernel.shape[0], norm.evidence, (norm.value, norm.lower, norm.upper)
+    if seen is not None and seen.semidefinite == "no":
+        top = (seen.largest, seen.largest - seen.rounding - seen.stored, seen.highest)
+    value, upper, lower = (stable_rate(one, n, law) for one in top)
+    return Estimate(value, lower, upper, failure_probability, norm.products, norm.converged, norm.plan, seen)
+
+
+def stability_of(problem: Problem, values, masses, *, complete: bool) -> Stability:
+    """The report on modes with these eigenvalues and parts of the start residual's square."""
+    total = float(np.square(problem.residual, dtype=np.float64).sum())
+    share = np.asarray(masses) / total if total else np.zeros(len(values))
+    rounding = len(values) * np.finfo(np.float64).eps * float(abs(values).max())
+    unstable, negative = problem.rate * values > problem.law.limit, values < -rounding
+    return Stability(
+        largest_rate=stable_rate(float(values.max()), len(problem.residual), problem.law),
+        unstable=int(unstable.sum()),
+        unstable_mass=float(share[unstable].sum()),
+        negative=int(negative.sum()),
+        negative_mass=float(share[negative].sum()),
+        smallest=float(values.min()),
+        complete=complete,
+    )

@@ -1,0 +1,47 @@
+"""What training or a prediction of it gives: outputs over steps."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ntkspec.networks import TwoLayer
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Modes that do not shrink, and the part of the start residual's square |y - u_0|² that they carry.
+
+    largest_rate : the largest stable learning rate (inf where every rate is), from the largest eigenvalue that was
+    seen. unstable, unstable_mass : modes past it at the rate of this run. negative, negative_mass, smallest :
+    eigenvalues below zero by more than rounding, and the smallest of all. complete : from all eigenvalues; otherwise
+    from the Ritz values of a Krylov basis, whose masses are those of a Gauss quadrature.
+    """
+
+    largest_rate: float
+    unstable: int
+    unstable_mass: float
+    negative: int
+    negative_mass: float
+    smallest: float
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Outputs over training: ``train`` (steps, n) and ``test`` (steps, n') or None, at the recorded ``steps``.
+
+    method : how it was computed. error : for each step a bound on |u - train| / sqrt(n), the root mean square
+    truncation error of the training outputs; error_test : the same for the largest error of a test output, or None.
+    What the bounds assume is said by :func:`ntkspec.predict_gd`; rounding comes on top. stability : of a prediction.
+    network : the trained network of real training. watched : what was measured on it at the recorded steps, by name.
+    """
+
+    steps: np.ndarray
+    train: np.ndarray
+    test: np.ndarray | None
+    method: str
+    error: np.ndarray
+    network: TwoLayer | None = None
+    error_test: np.ndarray | None = None
+    stability: Stability | None = None
+    watched: dict[str, np.ndarray] = field(default_factory=dict)
