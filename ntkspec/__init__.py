@@ -41,6 +41,8 @@ _HOMES = {
     "largest_stable_rate": "dynamics",
     "learning_modes": "dynamics",
     "train_gd": "training",
+    "weight_movement": "training",
+    "kernel_drift": "training",
     "bounds": None,
     "cluster": None,
     "datasets": None,

@@ -1,10 +1,17 @@
 """Real gradient descent against the plain loop, PyTorch, and the kernel it starts from."""
 
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
 import naive
 import ntkspec as ns
+from ntkspec import storage
+from ntkspec.engines import cpu
+from ntkspec.training import checkpoints
 
 STEPS = [0, 1, 2, 5, 12]
 
@@ -126,3 +133,182 @@ def test_bad_input_is_refused():
         ns.train_gd(net, X, y, eta1=1, eta2=-1, steps=[1])
     with pytest.raises(ValueError, match=r"y has shape \(9,\)"):
         ns.train_gd(net, X, y[:9], eta1=1, eta2=1, steps=[1])
+
+
+# ------------------------------------------------------------------------------------------- output at initialization
+@pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.3), (0.4, 0.1)])
+def test_subtracting_the_start_is_training_on_shifted_labels(rates):
+    net, X, y = setting(11, 3, 6)
+    start = net(X)
+    found = ns.train_gd(net, X, y, eta1=rates[0], eta2=rates[1], steps=STEPS, X_test=X[:4], subtract_start=True)
+    act = (net.activation, net.activation.derivative)
+    outputs, W, _ = naive.network_descent(net.W, net.v, act, (X, y + start), rates, STEPS)
+    assert found.train == pytest.approx(outputs - start, abs=1e-10)
+    assert found.test == pytest.approx((outputs - start)[:, :4], abs=1e-10)
+    assert not found.train[0].any()
+    assert np.abs(found.network.W - W).max() <= 1e-10
+
+
+def test_a_wide_network_without_pairs_follows_its_kernel_from_its_start():
+    """Outputs start at f_0, or at zero where f_0 is subtracted: the kernel's prediction from the same start holds."""
+    net = ns.TwoLayer.random(5, 16384, "erf", seed=3)
+    _, X, y = setting(40, 5, 2)
+    kernel, kernel_test = ns.ntk(net, X), ns.ntk(net, X[:3] + 0.5, X)
+    how = {"eta1": 1.0, "eta2": 1.0, "steps": [0, 3, 30], "X_test": X[:3] + 0.5}
+    start = net(X), net(X[:3] + 0.5)
+    trained = ns.train_gd(net, X, y, **how)
+    predicted = ns.predict_gd(kernel, y, eta=1.0, steps=[0, 3, 30], kernel_test=kernel_test, start=start)
+    assert np.abs(start[0]).max() > 0.3
+    assert trained.train == pytest.approx(predicted.train, abs=0.02)
+    assert trained.test == pytest.approx(predicted.test, abs=0.02)
+    trained = ns.train_gd(net, X, y, subtract_start=True, **how)
+    predicted = ns.predict_gd(kernel, y, eta=1.0, steps=[0, 3, 30], kernel_test=kernel_test)
+    assert trained.train == pytest.approx(predicted.train, abs=0.02)
+    assert trained.test == pytest.approx(predicted.test, abs=0.02)
+
+
+# ---------------------------------------------------------------------------------------------------- what is watched
+def test_movement_and_drift_agree_with_their_definitions():
+    net, X, y = setting(30, 4, 10, symmetric=True)
+    found = ns.train_gd(
+        net, X, y, eta1=1.0, eta2=0.5, steps=[20, 0, 5], watch=[ns.weight_movement, ns.kernel_drift], X_test=X[:2]
+    )
+    now, watched = found.network, found.watched
+    last = ns.train_gd(net, X, y, eta1=1.0, eta2=0.5, steps=[20]).network
+    assert np.array_equal(now.W, last.W)
+    moved = last.W - net.W
+    assert watched["weight movement"][0] == pytest.approx(np.linalg.norm(moved, 2), rel=1e-9)
+    assert watched["largest row movement"][0] == pytest.approx(np.sqrt((moved**2).sum(axis=1)).max(), rel=1e-9)
+    assert watched["second layer movement"][0] == pytest.approx(np.linalg.norm(last.v - net.v), rel=1e-9)
+    drift = np.linalg.norm(ns.ntk(last, X).to_dense() - ns.ntk(net, X).to_dense(), 2)
+    assert watched["kernel drift lower"][0] <= drift * (1 + 1e-9)
+    assert drift <= watched["kernel drift upper"][0] * (1 + 1e-9)
+    for values in watched.values():
+        assert values.shape == (3,)
+        assert values[1] <= 1e-11  # the interval of a difference of equal kernels is their rounding
+        assert values[2] > 0 or np.isclose(values[2], 0)
+
+
+def test_wide_rectangles_move_too():
+    net, X, y = setting(12, 30, 4)
+    found = ns.train_gd(net, X, y, eta1=1.0, eta2=0.0, steps=[9], watch=[ns.weight_movement])
+    assert found.watched["weight movement"][0] == pytest.approx(np.linalg.norm(found.network.W - net.W, 2), rel=1e-9)
+    assert found.watched["second layer movement"][0] == 0
+
+
+def test_a_drifting_kernel_stays_within_the_trajectory_bound():
+    """What the frozen kernel's prediction misses, against the bound that the largest drift on the way gives."""
+    net, X, y = setting(40, 5, 64, symmetric=True)
+    steps = list(range(0, 60))
+    found = ns.train_gd(
+        net, X, y, eta1=0.5, eta2=0.0, steps=steps, watch=[lambda *a: ns.kernel_drift(*a, layer="first")]
+    )
+    frozen = ns.predict_gd(ns.ntk(net, X, layer="first"), y, eta=0.5, steps=steps)
+    distance = np.sqrt(np.mean((found.train[-1] - frozen.train[-1]) ** 2))
+    rms = float(np.sqrt(np.mean(y**2)))
+    bound = ns.bounds.trajectory_bound(found.watched["kernel drift upper"].max(), rms, 0.5, 59, 40)
+    assert 0 < distance <= bound
+
+
+# --------------------------------------------------------------------------------------------------------- checkpoints
+class Interrupt:
+    """A watcher that stops training once at a step."""
+
+    def __init__(self, call):
+        self.call, self.calls = call, 0
+
+    def __call__(self, net, now, X):
+        self.calls += 1
+        if self.calls == self.call:
+            raise KeyboardInterrupt
+        return {"norm": float(np.linalg.norm(now.W))}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("subtract", [False, True])
+def test_an_interrupted_run_ends_with_the_same_bits(dtype, subtract, tmp_path):
+    net, X, y = setting(700, 5, 32, dtype=dtype)
+    how = {"eta1": 1.0, "eta2": 0.5, "steps": [0, 1, 4, 9, 12], "X_test": X[:9], "subtract_start": subtract}
+    whole = ns.train_gd(net, X, y, watch=[Interrupt(0)], **how)
+    for call in (3, 2, 0):
+        if call:
+            with pytest.raises(KeyboardInterrupt):
+                ns.train_gd(net, X, y, watch=[Interrupt(call)], checkpoint=tmp_path / "run.h5", **how)
+        else:
+            last = Interrupt(0)
+            found = ns.train_gd(net, X, y, watch=[last], checkpoint=tmp_path / "run.h5", **how)
+    assert last.calls <= 3
+    for one, other in (
+        (found, whole),
+        (ns.train_gd(net, X, y, watch=[Interrupt(0)], checkpoint=tmp_path / "run.h5", **how), whole),
+    ):
+        assert np.array_equal(one.train, other.train)
+        assert np.array_equal(one.test, other.test)
+        assert np.array_equal(one.network.W, other.network.W)
+        assert np.array_equal(one.network.v, other.network.v)
+        assert np.array_equal(one.watched["norm"], other.watched["norm"])
+
+
+KILLED = """
+import numpy as np, ntkspec as ns
+from ntkspec.training import checkpoints
+checkpoints.SECONDS = 0
+X = np.random.default_rng(0).standard_normal((500, 4))
+net = ns.TwoLayer.symmetric(4, 16, "erf")
+ns.train_gd(net, X, np.sign(X[:, 0]), eta1=1.0, eta2=1.0, steps=[0, 5, 4000], checkpoint={path!r})
+"""
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path):
+    """kill -9 in the middle, with a checkpoint after each step: the same bits, and not from the start."""
+    path = tmp_path / "run.h5"
+    process = subprocess.Popen([sys.executable, "-c", KILLED.format(path=str(path))])
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.kill()
+    process.wait()
+    assert 0 < storage.read(path, kind=checkpoints.KIND)["step"] < 4000
+    X = np.random.default_rng(0).standard_normal((500, 4))
+    how = {"eta1": 1.0, "eta2": 1.0, "steps": [0, 5, 4000]}
+    found, whole = (
+        ns.train_gd(ns.TwoLayer.symmetric(4, 16, "erf"), X, np.sign(X[:, 0]), checkpoint=where, **how)
+        for where in (path, None)
+    )
+    assert np.array_equal(found.train, whole.train)
+    assert np.array_equal(found.network.W, whole.network.W)
+
+
+def test_checkpoints_of_other_runs_are_refused(tmp_path):
+    net, X, y = setting(20, 3, 4)
+    path = tmp_path / "run.h5"
+    ns.train_gd(net, X, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
+    for other in ({"eta1": 2}, {"steps": [0, 4]}, {"X_test": X[:2]}, {"subtract_start": True}):
+        with pytest.raises(ValueError, match="checkpoint of another run"):
+            ns.train_gd(net, X, y, **({"eta1": 1, "eta2": 1, "steps": [0, 3], "checkpoint": path} | other))
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        ns.train_gd(net, X, -y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        ns.train_gd(ns.TwoLayer(net.W, net.v, "tanh"), X, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
+    with pytest.raises(FileNotFoundError, match="make it first"):
+        ns.train_gd(net, X, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=tmp_path / "nowhere" / "run.h5")
+
+
+def test_other_threads_are_told(tmp_path, monkeypatch):
+    net, X, y = setting(20, 3, 4)
+    path = tmp_path / "run.h5"
+    ns.train_gd(net, X, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
+    monkeypatch.setattr(cpu, "workers", lambda: 17)
+    with pytest.warns(RuntimeWarning, match="goes on with 17"):
+        ns.train_gd(net, X, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
+
+
+def test_a_diverged_run_says_so_again(tmp_path):
+    net, X, y = setting(20, 3, 4, "relu")
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="training diverged"):
+            found = ns.train_gd(net, X, y, eta1=1e6, eta2=1e6, steps=[0, 1, 500], checkpoint=tmp_path / "run.h5")
+        assert np.isfinite(found.train[:2]).all()
+        assert np.isnan(found.train[2]).all()
+        assert np.isfinite(found.network(X)).all()
