@@ -139,9 +139,7 @@ def _training(net, data, layer: str) -> dict[str, float]:
         kernels = ntk(net, data.X, layer=layer), ntk(net, data.X_test, data.X, layer=layer)
         network = predict_gd(kernels[0], data.y, eta=eta, steps=steps, kernel_test=kernels[1])
     else:
-        network = train_gd(
-            net, data.X, data.y, eta1=weight1 * eta, eta2=weight2 * eta, steps=steps, X_test=data.X_test
-        )
+        network = train_gd(net, data.X, data.y, eta1=weight1 * eta, eta2=weight2 * eta, steps=steps, X_test=data.X_test)
     tests = np.square(np.asarray(network.test) - np.asarray(fitted.test)[:-1])
     clipped = np.minimum(tests, 1.0).mean(axis=1, dtype=np.float64)
     worst = int(clipped.argmax())
