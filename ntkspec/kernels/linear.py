@@ -62,3 +62,22 @@ def linear_kernel(
     elif not trace_ratio >= 0:
         raise ValueError(f"trace_ratio={trace_ratio!r}, but Tr[Sigma^2]/d is a number >= 0")
     return weighted_linear_kernel(act, X, X2, weights=LAYER_WEIGHTS[layer], trace_ratio=trace_ratio)
+
+
+def naive_linear_kernel(
+    activation: str | Activation, X, X2=None, *, trace_ratio: float | None = None
+) -> KernelOperator:
+    r"""The kernel of the naive linear model of section 3.4: equation (11) with vartheta1 = vartheta2 = 0.
+
+    .. math:: \psi = \left[ \sqrt{\tfrac{2}{d}} \zeta x,\; \sqrt{\tfrac{3}{2d}} \nu,\; \vartheta_0 \right]
+
+    nu stays what it is. Arguments, cost and errors as for :func:`linear_kernel`, for both layers.
+    """
+    act, X = activations.activation(activation), checks.as_matrix(X)
+    train = X if X2 is None else checks.as_matrix(X2, "X2", columns=X.shape[1])
+    trace_ratio = estimate_trace_ratio(train) if trace_ratio is None else trace_ratio
+    d, constants = X.shape[1], act.constants
+    bias = (1.5 / d * constants.nu(trace_ratio) ** 2 + constants.vartheta0**2) ** 0.5
+    left, right = (engine_of(points).xp.full((len(points), 1), bias, points.dtype) for points in (X, train))
+    inputs, rest = (Gram(X), Gram(left)) if X2 is None else (Gram(X, train), Gram(left, right))
+    return (2 / d * constants.zeta**2) * inputs + rest

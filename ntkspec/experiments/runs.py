@@ -1,0 +1,152 @@
+"""A network and its linear models, trained side by side on synthetic data: what Figures 1 and 2 are drawn from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ntkspec import checks, datasets, storage
+from ntkspec.activations import activation
+from ntkspec.datasets import Dataset
+from ntkspec.dynamics import learning_modes, predict_gd
+from ntkspec.experiments.agreement import loss, mean_squared_difference
+from ntkspec.experiments.stages import Stages
+from ntkspec.kernels import linear_kernel, naive_linear_kernel
+from ntkspec.networks import TwoLayer
+from ntkspec.training import train_gd
+
+KIND = "runs"
+# Test points whose outputs are kept, as in Figure 1b; records; and when linear learning counts as finished.
+POINTS, RECORDS, FINISHED = 5, 60, 0.99
+# The learning rate takes the average linear mode through so many e-folds in so many steps: linear learning then ends
+# near step 1,000, as in Figure 1a.
+E_FOLDS, LINEAR_STEPS = 5.0, 1000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One comparison: x ~ N(0, I), the network of equation (3), both layers trained.
+
+    target : "teacher" (sign of a random erf network of width 5) or "norm" (‖x‖/sqrt d + ReLU(a·x), section 3.4).
+    eta : 0 chooses it (:func:`linear_rate`). naive : also train the linear model without the norm-dependent feature.
+    """
+
+    activation: str
+    d: int
+    n: int
+    width: int
+    steps: int
+    target: str = "teacher"
+    n_test: int = 2000
+    eta: float = 0.0
+    naive: bool = False
+    seed: int = 0
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was measured: by model ("network", "linear", "naive") and by "train" and "test", over ``steps``.
+
+    losses : (1/2n) sum (f - y)². discrepancies : mean squared differences from the network, for each linear model.
+    outputs : (steps, 5) on the first test points. finished : the step at which the residual in the span of the linear
+    model's features has lost 99 % of its square, as its eigenvalues say.
+    """
+
+    setting: Setting
+    eta: float
+    steps: np.ndarray
+    losses: dict
+    discrepancies: dict
+    outputs: dict
+    finished: float
+    seconds: dict
+
+
+def linear_rate(name: str, d: int) -> float:
+    """5 d / (2 zeta² 1000): the average linear mode, 2 zeta²/d for x ~ N(0, I), passes 5 e-folds in 1,000 steps."""
+    zeta = activation(name).constants.zeta
+    if zeta == 0:
+        raise ValueError(f"activation {name!r} has zeta = 0: its linear model learns no direction; pass a learning rate")
+    return E_FOLDS * d / (2 * zeta**2 * LINEAR_STEPS)
+
+
+def record_steps(last: int) -> np.ndarray:
+    """0, some 60 steps evenly spaced up to ``last``, and as many on a logarithmic axis."""
+    spread = np.concatenate([[0], np.geomspace(1, max(1, last), RECORDS), np.linspace(0, last, RECORDS + 1)])
+    return np.unique(spread.round().astype(np.int64))
+
+
+def check_setting(setting: Setting) -> None:
+    """Refuse a setting that cannot run, before anything is computed."""
+    for name, least in (("d", 2), ("n", 2), ("n_test", POINTS), ("steps", 1), ("seed", 0)):
+        checks.whole_number(getattr(setting, name), name, least)
+    checks.learning_rate(setting.eta, "eta")
+    checks.one_of(setting.dtype, "dtype", ("float32", "float64"))
+    if not setting.eta:
+        linear_rate(setting.activation, setting.d)
+
+
+def compare(setting: Setting, *, report: Callable[[str], None] = lambda text: None) -> Run:
+    """Train the network, predict its linear models in closed form, and compare them at each recorded step.
+
+    Cost: 4 n m d flops a step of training; the linear models take O(n d²).
+    """
+    check_setting(setting)
+    stages, steps = Stages(report), record_steps(setting.steps)
+    eta = setting.eta or linear_rate(setting.activation, setting.d)
+    dtype = np.dtype(setting.dtype).type
+    data = datasets.gaussian(
+        setting.n, setting.d, n_test=setting.n_test, target=setting.target, seed=setting.seed, dtype=dtype
+    )
+    models = {"linear": linear_kernel} | ({"naive": naive_linear_kernel} if setting.naive else {})
+    found = {
+        name: stages(name, _predicted, model, (setting.activation, data), eta, steps) for name, model in models.items()
+    }
+    net = TwoLayer.symmetric(setting.d, setting.width, setting.activation, seed=setting.seed, dtype=dtype)
+    title = f"training (d = {setting.d}, width {setting.width}, {setting.steps} steps)"
+    trained = stages(title, train_gd, net, data.X, data.y, eta1=eta, eta2=eta, steps=steps, X_test=data.X_test)
+    labels = {"train": data.y, "test": data.y_test}
+    outputs = {name: {part: getattr(one, part) for part in labels} for name, one in (("network", trained), *found.items())}
+    return Run(
+        setting=setting,
+        eta=eta,
+        steps=steps,
+        losses={name: {part: loss(own[part], y) for part, y in labels.items()} for name, own in outputs.items()},
+        discrepancies={
+            name: {part: mean_squared_difference(outputs["network"][part], outputs[name][part]) for part in labels}
+            for name in models
+        },
+        outputs={name: own["test"][:, :POINTS] for name, own in outputs.items()},
+        finished=_finished(setting, data, eta),
+        seconds=stages.seconds,
+    )
+
+
+def _predicted(model, what: tuple[str, Dataset], eta: float, steps):
+    name, data = what
+    kernels = (model(name, *points, trace_ratio=data.trace_ratio) for points in ((data.X,), (data.X_test, data.X)))
+    kernel, kernel_test = kernels
+    return predict_gd(kernel, data.y, eta=eta, steps=steps, kernel_test=kernel_test)
+
+
+def _finished(setting: Setting, data: Dataset, eta: float) -> float:
+    linear = linear_kernel(setting.activation, data.X, trace_ratio=data.trace_ratio)
+    return learning_modes(linear, data.y, eta=eta).steps_to_learn(FINISHED)
+
+
+def compared(settings, path: Path, *, report: Callable[[str], None] = lambda text: None) -> list[Run]:
+    """The runs of the settings, in their order; the file keeps each when it is done, and what it holds is not repeated.
+
+    Raises ValueError for a file that is not one of runs.
+    """
+    kept = storage.read(path, kind=KIND, types=(Run, Setting)) if path.exists() else []
+    runs = {run.setting: run for run in kept}
+    for setting in settings:
+        check_setting(setting)
+    for setting in settings:
+        if setting not in runs:
+            runs[setting] = compare(setting, report=report)
+            storage.write(path, list(runs.values()), kind=KIND)
+    return [runs[setting] for setting in settings]
