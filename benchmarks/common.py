@@ -1,7 +1,9 @@
 """A benchmark case: our way, the peers' ways, the machine's limit, and the check that all give the same answer."""
 
+import os
 import platform
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,6 +18,9 @@ from ntkspec.provenance import provenance
 
 # Seconds before each timing: BLAS's and PyTorch's threads spin for a while after their work, on everybody's cores.
 PAUSE = 0.2
+
+# The Python of an environment with requirements-neural-tangents.txt.
+PEER_PYTHON = "NTKSPEC_NEURAL_TANGENTS_PYTHON"
 
 
 @dataclass
@@ -81,6 +86,17 @@ def _check(case: Case, name: str, ours, theirs) -> None:
         error = np.abs(np.asarray(one) - np.asarray(other)).max() / (scale if scale else 1)
         if not error <= case.tolerance:
             raise AssertionError(f"{case.name}: ntkspec and {name} differ by {error:.2e} > {case.tolerance:.0e}")
+
+
+def elsewhere(script: str, **setting) -> dict:
+    """What `script SETTING.npz RESULT.npz` finds under PEER_PYTHON: jax and neural-tangents need an older NumPy."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder, "setting.npz"), Path(folder, "result.npz")
+        np.savez(given, **setting)
+        command = [os.environ[PEER_PYTHON], Path(__file__).with_name(script), given, found]
+        subprocess.run(command, check=True, capture_output=True)
+        with np.load(found) as result:
+            return dict(result)
 
 
 @cache

@@ -4,9 +4,6 @@ and PyTorch; the Gram matrix of bits against BLAS; and products that never form 
 import importlib.util
 import math
 import os
-import subprocess
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse.linalg
@@ -14,13 +11,10 @@ from scipy.linalg.blas import ssyrk
 
 import ntkspec as ns
 from benchmarks import torch_peer
-from benchmarks.common import Case, Timed
+from benchmarks.common import PEER_PYTHON, Case, Timed, elsewhere
 from ntkspec.engines import cpu
 from ntkspec.operators import Triangle, Work
 from ntkspec.operators.triangle import places
-
-# The Python of an environment with requirements-neural-tangents.txt.
-PEER_PYTHON = "NTKSPEC_NEURAL_TANGENTS_PYTHON"
 
 
 def cases(quick: bool):
@@ -96,15 +90,10 @@ def _gram_floor(name, n, d, m) -> Work:
 
 
 def _neural_tangents(setting) -> Timed:
-    """neural-tangents needs an older NumPy: a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        given, found = Path(folder, "setting.npz"), Path(folder, "result.npz")
-        constants = {"zeta": setting.zeta, "nu": setting.nu, "activation": setting.name, "repeats": 1}
-        np.savez(given, X=setting.X, W=setting.net.W, v=setting.net.v, **constants)
-        script = Path(__file__).with_name("neural_tangents_peer.py")
-        subprocess.run([os.environ[PEER_PYTHON], script, given, found], check=True, capture_output=True)
-        with np.load(found) as result:
-            return Timed(tuple(result["norms"]), float(result["seconds"]))
+    constants = {"zeta": setting.zeta, "nu": setting.nu, "activation": setting.name, "repeats": 1}
+    arrays = {"X": setting.X, "W": setting.net.W, "v": setting.net.v}
+    result = elsewhere("neural_tangents_peer.py", **arrays, **constants)
+    return Timed(tuple(result["norms"]), float(result["seconds"]))
 
 
 def _matrix(n, d, m) -> Case:
