@@ -28,7 +28,7 @@ class Case:
     """``ours`` and each of ``peers`` return arrays or numbers that agree to ``tolerance`` of the largest entry.
 
     floor : work that no method can avoid; its time is taken at the rates measured in the same run. compare : what of an
-    answer is compared, outside the timing.
+    answer is compared, outside the timing. parts : equal parts, such as steps, of which the time of one is reported.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Case:
     floor: Work
     dtype: str
     compare: Callable = field(default=lambda answer: answer)
+    parts: int = 1
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Timed:
 
 @dataclass
 class Result:
-    """Seconds of each way, and the floor."""
+    """Seconds of one part by each way, and the floor."""
 
     name: str
     ours: float
@@ -60,7 +61,7 @@ class Result:
 
 def run(case: Case, repeats: int) -> Result:
     """Best of the repeats for each way, interleaved; raises AssertionError where an answer is wrong."""
-    floor = case.floor.seconds(rates(case.dtype))
+    floor = case.floor.seconds(rates(case.dtype)) / case.parts
     ways = {"ntkspec": case.ours, **case.peers}
     answers = {name: way() for name, way in ways.items()}
     best = {name: answer.seconds for name, answer in answers.items() if isinstance(answer, Timed)}
@@ -75,6 +76,7 @@ def run(case: Case, repeats: int) -> Result:
             ways[name]()
             times.append(time.perf_counter() - start)
     best |= {name: min(times) for name, times in seconds.items()}
+    best = {name: whole / case.parts for name, whole in best.items()}
     ours = best.pop("ntkspec")
     return Result(case.name, ours, best, floor)
 

@@ -1,9 +1,11 @@
-"""The first-layer NTK by torch.func: rows through explicit Jacobians, and products through vjp and jvp.
+"""The first-layer NTK by torch.func, rows through explicit Jacobians and products through vjp and jvp; and full-batch
+gradient descent, eager or compiled, its gradient by autograd or written by hand.
 
 Arrays are NumPy float32 in and out; torch (requirements-torch.txt) is imported only where it is used.
 """
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -39,6 +41,54 @@ def ntk_vector_product(X, W, v, activation: str, u):
 
     gradient = vjp(outputs, W)[1](_tensor(u))
     return jvp(outputs, (W,), gradient)[1].numpy()
+
+
+def train(X, y, W, v, activation: str, eta: float, steps: int, *, by_hand: bool, compiled: bool):
+    """The weights after so many steps on both layers."""
+    step = _training_step(activation, eta, by_hand, compiled)
+    X, y, W, v = (_tensor(array) for array in (X, y, W, v))
+    for _ in range(steps):
+        W, v = step(W, v, X, y)
+    return W.numpy(), v.numpy()
+
+
+@cache
+def _training_step(activation: str, eta: float, by_hand: bool, compiled: bool):
+    """The function (W, v, X, y) -> (W, v); kept, so that it is compiled once."""
+    import torch
+
+    phi, slope = {
+        "erf": (torch.erf, lambda z: 2 / math.sqrt(math.pi) * torch.exp(-z * z)),
+        "relu": (torch.relu, lambda z: (z > 0).to(z.dtype)),
+    }[activation]
+
+    def autograd(W, v, X, y):
+        (m, d), W, v = W.shape, W.detach().requires_grad_(), v.detach().requires_grad_()
+        loss = ((phi(X @ (W.T / math.sqrt(d))) @ v / math.sqrt(m) - y) ** 2).mean() / 2
+        gradient_W, gradient_v = torch.autograd.grad(loss, (W, v))
+        return (W - eta * gradient_W).detach(), (v - eta * gradient_v).detach()
+
+    def hand(W, v, X, y):
+        (m, d), n = W.shape, len(y)
+        U = X @ (W.T / math.sqrt(d))
+        value = phi(U)
+        residual = (value @ v / math.sqrt(m) - y) / (n * math.sqrt(m))
+        gradient_W = slope(U).T @ (residual[:, None] * X) * (v[:, None] / math.sqrt(d))
+        return W - eta * gradient_W, v - eta * (value.T @ residual)
+
+    step = hand if by_hand else autograd
+    return torch.compile(step) if compiled else step
+
+
+def why_not_compiled() -> str | None:
+    """Why torch.compile does not work here (no C++ compiler, say), found by trying; None where it does."""
+    import torch
+
+    try:
+        torch.compile(lambda x: torch.sin(x) + 1)(torch.ones(64))
+    except RuntimeError as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 def _network(v, activation: str, shape):

@@ -1,43 +1,76 @@
-"""One step of real gradient descent, both layers, against NumPy and PyTorch as a user would write it."""
+"""Real gradient descent, both layers, per step: against NumPy as a user would write it, and PyTorch and jax, eager or
+compiled, their gradients by autograd or by hand."""
 
 import importlib.util
 import math
+import os
+from functools import partial
 
 import numpy as np
 import scipy.special
 
 import ntkspec as ns
-from benchmarks.common import Case
+from benchmarks import torch_peer
+from benchmarks.common import PEER_PYTHON, Case, Timed, elsewhere
 from ntkspec.operators import Work
+
+ETA = 0.3
 
 
 def cases(quick: bool):
     """erf and ReLU in the setting of Figure 1."""
     n, d, m, steps = (2000, 20, 64, 5) if quick else (20000, 50, 256, 20)
+    torch_ways = _torch_ways()
     for name in ("erf", "relu"):
-        yield _training(name, (n, d, m), steps)
+        yield _training(name, (n, d, m), steps, torch_ways)
 
 
-def _training(name, sizes, steps) -> Case:
+def _torch_ways() -> dict:
+    """Whether each way that works here compiles its step."""
+    if not importlib.util.find_spec("torch"):
+        return {}
+    if reason := torch_peer.why_not_compiled():
+        print(f"left out: torch.compile, {reason}")
+        return {"PyTorch": False}
+    return {"PyTorch": False, "torch.compile": True}
+
+
+def _training(name, sizes, steps, torch_ways) -> Case:
     n, d, m = sizes
     data = ns.datasets.gaussian(n, d, dtype=np.float32)
     net = ns.TwoLayer.symmetric(d, m, name, dtype=np.float32)
 
     def ours():
-        trained = ns.train_gd(net, data.X, data.y, eta1=0.3, eta2=0.3, steps=[steps]).network
+        trained = ns.train_gd(net, data.X, data.y, eta1=ETA, eta2=ETA, steps=[steps]).network
         return trained.W, trained.v
 
-    peers = {"NumPy": lambda: _numpy(name, net, data, steps)}
-    if importlib.util.find_spec("torch"):
-        peers["PyTorch eager"] = lambda: _torch(name, net, data, steps)
     return Case(
-        name=f"training, {name}, n={n} d={d} m={m} float32, {steps} steps",
+        name=f"training step, {name}, n={n} d={d} m={m} float32",
         ours=ours,
-        peers=peers,
-        tolerance=1e-4,
+        peers=_peers(name, net, data, steps, torch_ways),
+        tolerance=3e-4,
         floor=Work(flops=4.0 * n * d * m * steps),
         dtype="float32",
+        # The weights move by less than 1 % of the largest one.
+        compare=lambda weights: (weights[0] - net.W, weights[1] - net.v),
+        parts=steps,
     )
+
+
+def _peers(name, net, data, steps, torch_ways) -> dict:
+    setting = {"X": data.X, "y": data.y, "W": net.W, "v": net.v, "activation": name, "eta": ETA, "steps": steps}
+    peers = {"NumPy": lambda: _numpy(name, net, data, steps)}
+    for by_hand, gradient in ((False, "autograd"), (True, "by hand")):
+        for way, compiled in torch_ways.items():
+            peers[f"{way} {gradient}"] = partial(torch_peer.train, **setting, by_hand=by_hand, compiled=compiled)
+        if os.environ.get(PEER_PYTHON):
+            peers[f"jax.jit {gradient}"] = partial(_jax, setting | {"by_hand": by_hand})
+    return peers
+
+
+def _jax(setting) -> Timed:
+    result = elsewhere("jax_peer.py", **setting, repeats=5)
+    return Timed((result["W"], result["v"]), float(result["seconds"]))
 
 
 PHI = {
@@ -55,22 +88,5 @@ def _numpy(name, net, data, steps):
         residual = value @ v / np.float32(math.sqrt(m)) - data.y
         gradient_W = ((residual[:, None] * slope(U)) * v).T @ data.X / np.float32(n * math.sqrt(m * d))
         gradient_v = value.T @ residual / np.float32(n * math.sqrt(m))
-        W, v = W - np.float32(0.3) * gradient_W, v - np.float32(0.3) * gradient_v
+        W, v = W - np.float32(ETA) * gradient_W, v - np.float32(ETA) * gradient_v
     return W, v
-
-
-def _torch(name, net, data, steps):
-    import torch
-
-    phi = {"erf": torch.erf, "relu": torch.relu}[name]
-    X, y = torch.tensor(data.X), torch.tensor(data.y)
-    W, v = (torch.tensor(array, requires_grad=True) for array in (net.W, net.v))
-    m, d = W.shape
-    for _ in range(steps):
-        loss = ((phi(X @ W.T / math.sqrt(d)) @ v / math.sqrt(m) - y) ** 2).mean() / 2
-        gradients = torch.autograd.grad(loss, (W, v))
-        W, v = (
-            (parameter - 0.3 * gradient).detach().requires_grad_()
-            for parameter, gradient in zip((W, v), gradients, strict=True)
-        )
-    return W.detach().numpy(), v.detach().numpy()
