@@ -18,6 +18,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 import ntkspec
 from ntkspec import cli_scaling
+from ntkspec.cli_figures import figure
+from ntkspec.cli_types import MaybeWhole, Whole
 
 IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
@@ -31,19 +33,6 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _COMMAND: ContextVar[str] = ContextVar("command")
-
-
-def _strict_int(type_, tokens) -> int:
-    """cyclopts would round 2.6 to 3."""
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError(f'"{tokens[0].value}" is not a whole number.') from None
-
-
-_STRICT = Parameter(converter=_strict_int, n_tokens=1, accepts_keys=False)
-Whole = Annotated[int, _STRICT]
-MaybeWhole = Annotated[int | None, _STRICT]
 
 
 @Parameter(name="*")
@@ -240,7 +229,7 @@ def doctor():
         print(f"{label:<20}{value}")
 
 
-for command in (cli_scaling.sweep, cli_scaling.check, cli_scaling.figure):
+for command in (cli_scaling.sweep, cli_scaling.check, figure):
     app.command(command)
 
 

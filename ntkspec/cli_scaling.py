@@ -1,16 +1,14 @@
-"""The commands that run over a grid of settings: sweep, check and figure."""
+"""The commands that run over a grid of settings: sweep and check."""
 
 import itertools
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from cyclopts import Parameter
 
-Several = Annotated[list[str], Parameter(consume_multiple=True)]
-MaybeSeveral = Annotated[list[str] | None, Parameter(consume_multiple=True)]
-FIGURES = ("5", "budget")
+from ntkspec.cli_types import MaybeSeveral, Several
 
 
 @Parameter(name="*")
@@ -53,7 +51,8 @@ class PlaceOptions:
 _DIMENSIONS = ("32:256:x1.5",)
 
 
-def _grid(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
+def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
+    """The grid of the options; what they leave open is in ``defaults``, or in Grid."""
     from ntkspec.experiments.sweep import Grid, dimensions
 
     given = {name: value for name, value in vars(options or GridOptions()).items() if value is not None}
@@ -62,7 +61,8 @@ def _grid(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
     return Grid(quantity=quantity, **(lists | {"d": dimensions(lists["d"])}))
 
 
-def _measured(grid, path: Path, options: PlaceOptions | None):
+def measured(grid, path: Path, options: PlaceOptions | None):
+    """The numbers of every cell of the grid, from the file or measured into it."""
     from ntkspec.execution import Place
     from ntkspec.experiments.run_sweep import run_sweep
 
@@ -90,17 +90,18 @@ def sweep(
         the file; cells that it holds are not measured again
     """
     from ntkspec.plotting import scaling as plots
+    from ntkspec.plotting.files import save
     from ntkspec.reporting.check import sweep_report
 
     if output.is_dir():
         raise ValueError(f"{output} is a folder, but a sweep goes into one file; name one in it, such as sweep.h5")
-    settings = _grid(grid, tuple(quantity))
-    results = _measured(settings, output, place)
+    settings = grid_of(grid, tuple(quantity))
+    results = measured(settings, output, place)
     print(sweep_report(results))
     for name in quantity:
-        panels = _panels({cell: numbers for cell, numbers in results.items() if cell.quantity == name}, settings)
-        figure = _figure(plots, name, panels)
-        written = plots.save(figure, output.parent, f"{output.stem}-{name}")
+        panels = panels_of({cell: numbers for cell, numbers in results.items() if cell.quantity == name}, settings)
+        figure = figure_of(plots, name, panels)
+        written = save(figure, output.parent, f"{output.stem}-{name}")
         print(f"drawn: {', '.join(str(path) for path in written)}")
 
 
@@ -133,9 +134,10 @@ def check(
     """
     from ntkspec.experiments.statements import STATEMENTS, check_statement
     from ntkspec.plotting import scaling as plots
+    from ntkspec.plotting.files import save
     from ntkspec.reporting.check import check_report
 
-    folder, settings = output or Path("ntkspec-check") / statement, _grid(grid, (STATEMENTS[statement].quantity,))
+    folder, settings = output or Path("ntkspec-check") / statement, grid_of(grid, (STATEMENTS[statement].quantity,))
     if len(settings.n) > 1 or len(settings.width) > 1:
         raise ValueError("a check fits exponents along one law for n and one for the width; pass one of each")
     if len(settings.d) < 3 or settings.seeds < 2:
@@ -143,56 +145,14 @@ def check(
             f"{len(settings.d)} values of d and {settings.seeds} seeds, but a fit needs three of the one and two of "
             f"the other; pass --d 32:256:x1.5 --seeds 5"
         )
-    results = _measured(settings, folder / "sweep.h5", place)
+    results = measured(settings, folder / "sweep.h5", place)
     checks = check_statement(statement, settings, results)
     print(check_report(checks))
-    written = plots.save(_figure(plots, settings.quantity[0], _panels(results, settings)), folder, statement)
+    written = save(figure_of(plots, settings.quantity[0], panels_of(results, settings)), folder, statement)
     print(f"\nwritten to {folder}: sweep.h5, {', '.join(path.name for path in written)}")
 
 
-def figure(
-    which: Literal["5", "budget"],
-    /,
-    *,
-    grid: GridOptions | None = None,
-    place: PlaceOptions | None = None,
-    output: Path | None = None,
-):
-    """Draw a figure of the paper, or the budget of the gap, as PNG and PDF, beside the HDF5 file of its numbers.
-
-    A second call redraws without measuring.
-
-    Parameters
-    ----------
-    which
-        5 (spectral and Frobenius norm over d, at fixed n and width, and times d/n along n = d^1.5), or budget (F, D, R)
-    output
-        folder (default: ntkspec-figure/WHICH)
-    """
-    from ntkspec.plotting import scaling as plots
-
-    folder = output or Path("ntkspec-figure") / which
-    panels: dict[str, dict] = {}
-    if which == "5":
-        fixed = _grid(grid, ("gap-first",), n=("2000",), width=("2000",))
-        along = replace(fixed, n=("d^1.5",), width=("d^1.5",))
-        plain = _panels(_measured(fixed, folder / "figure-5.h5", place), fixed, sizes=True)
-        panels = plain | _panels(_measured(along, folder / "figure-5.h5", place), along, sizes=True)
-        drawn = _figure(plots, "gap-first", panels, plain)
-    else:
-        quantities = ("budget-first", "budget-second")
-        for quantity in quantities:
-            settings = _grid(grid, (quantity,))
-            results = _measured(settings, folder / "figure-budget.h5", place)
-            panels |= {
-                f"{kind}, {quantity.split('-')[1]} layer": own for kind, own in _panels(results, settings).items()
-            }
-        drawn = plots.budget(panels)
-    written = plots.save(drawn, folder, f"figure-{which}")
-    print(f"written to {folder}: figure-{which}.h5, {', '.join(path.name for path in written)}")
-
-
-def _panels(results: dict, settings, *, sizes: bool = False) -> dict[str, dict]:
+def panels_of(results: dict, settings, *, sizes: bool = False) -> dict[str, dict]:
     """{title: {cell: numbers}}: a panel for each activation, distribution, covariance and law of n and of the width.
 
     sizes : the title names the laws also where there is only one of each.
@@ -214,7 +174,8 @@ def _unusual(cell) -> list[str]:
     return [getattr(cell, name) for name, value in usual if getattr(cell, name) != value]
 
 
-def _figure(plots, quantity: str, panels: dict, plain=()):
+def figure_of(plots, quantity: str, panels: dict, plain=()):
+    """The figure of a quantity."""
     if quantity.startswith("budget"):
         return plots.budget(panels)
     if quantity.startswith("training"):

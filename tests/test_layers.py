@@ -38,7 +38,9 @@ dynamics
 training
 experiments
 reporting plotting doctor
+cli_types
 cli_scaling
+cli_figures
 cli
 """.strip().splitlines()
 LEVEL = {module: level for level, line in enumerate(ORDER) for module in line.split()}
@@ -52,7 +54,7 @@ DOORS = {
     "matplotlib": {"plotting"},
     "tqdm": {"progress"},
     "distributed": {"execution"},
-    "cyclopts": {"cli", "cli_scaling"},
+    "cyclopts": {"cli", "cli_types", "cli_scaling", "cli_figures"},
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ntkspec.cli as cli
-from ntkspec.cli_scaling import _panels
+from ntkspec.cli_scaling import panels_of
 from ntkspec.experiments.cells import Cell
 from ntkspec.experiments.run_sweep import run_sweep
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
@@ -136,7 +136,7 @@ def test_a_statement_that_says_nothing_is_not_refuted():
 # ---------------------------------------------------------------------------------------------------------- commands
 def test_laws_of_the_sizes_are_drawn_apart(tmp_path):
     settings = Grid(d=(8, 12), n=("30", "d^1.5"), width=("d", "40"), seeds=1)
-    panels = _panels(run_sweep(settings, tmp_path / "sweep.h5"), settings)
+    panels = panels_of(run_sweep(settings, tmp_path / "sweep.h5"), settings)
     assert list(panels) == [f"erf, n = {n}, m = {m}" for n in ("30", "d^1.5") for m in ("d", "40")]
     assert all(len({(cell.d, cell.seed) for cell in own}) == len(own) == 2 for own in panels.values())
 

@@ -14,6 +14,7 @@ from ntkspec.experiments.agreement import loss, mean_squared_difference
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import linear_kernel, naive_linear_kernel
 from ntkspec.networks import TwoLayer
+from ntkspec.networks.two_layer import even_width
 from ntkspec.training import train_gd
 
 KIND = "runs"
@@ -68,7 +69,9 @@ def linear_rate(name: str, d: int) -> float:
     """5 d / (2 zeta² 1000): the average linear mode, 2 zeta²/d for x ~ N(0, I), passes 5 e-folds in 1,000 steps."""
     zeta = activation(name).constants.zeta
     if zeta == 0:
-        raise ValueError(f"activation {name!r} has zeta = 0: its linear model learns no direction; pass a learning rate")
+        raise ValueError(
+            f"activation {name!r} has zeta = 0: its linear model learns no direction; pass a learning rate"
+        )
     return E_FOLDS * d / (2 * zeta**2 * LINEAR_STEPS)
 
 
@@ -83,6 +86,8 @@ def check_setting(setting: Setting) -> None:
     for name, least in (("d", 2), ("n", 2), ("n_test", POINTS), ("steps", 1), ("seed", 0)):
         checks.whole_number(getattr(setting, name), name, least)
     checks.learning_rate(setting.eta, "eta")
+    even_width(setting.width)
+    activation(setting.activation)
     checks.one_of(setting.dtype, "dtype", ("float32", "float64"))
     if not setting.eta:
         linear_rate(setting.activation, setting.d)
@@ -108,7 +113,9 @@ def compare(setting: Setting, *, report: Callable[[str], None] = lambda text: No
     title = f"training (d = {setting.d}, width {setting.width}, {setting.steps} steps)"
     trained = stages(title, train_gd, net, data.X, data.y, eta1=eta, eta2=eta, steps=steps, X_test=data.X_test)
     labels = {"train": data.y, "test": data.y_test}
-    outputs = {name: {part: getattr(one, part) for part in labels} for name, one in (("network", trained), *found.items())}
+    outputs = {
+        name: {part: getattr(one, part) for part in labels} for name, one in (("network", trained), *found.items())
+    }
     return Run(
         setting=setting,
         eta=eta,

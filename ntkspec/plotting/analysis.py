@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ntkspec import storage
 from ntkspec.experiments.analyze import Analysis
+from ntkspec.plotting.files import save
 
 # Okabe-Ito colours, told apart in grey by lightness and by line style.
 COLOURS = {"network": "#0072B2", "linear": "#D55E00", "ntk": "#000000"}
@@ -23,13 +23,7 @@ def save_figures(analysis: Analysis, folder) -> list[Path]:
         "discrepancy": discrepancy(analysis),
         "eigenvalues": eigenvalues(analysis),
     }
-    paths = []
-    for name, figure in figures.items():
-        path = Path(folder) / f"{name}.png"
-        with storage.atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=160)
-        paths.append(path)
-    return paths
+    return [path for name, figure in figures.items() for path in save(figure, folder, name, kinds=("png",))]
 
 
 def losses(analysis: Analysis) -> Figure:

@@ -1,12 +1,9 @@
 """The figures of sweeps: sizes against d, with fitted slopes. They read in grey, at the width of a column."""
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from ntkspec import storage
 from ntkspec.budget import PARTS
 from ntkspec.scaling import at_places, fit_power_law
 
@@ -25,15 +22,6 @@ STYLES = {
     "overlaps": ("#D55E00", "s", "-", "overlaps"),
     "gram": ("#009E73", "^", "-", "‖X Xᵀ‖/n"),
 }
-
-
-def save(figure: Figure, folder, name: str) -> list[Path]:
-    """PNG and PDF in the folder; each file is whole or not there."""
-    paths = [Path(folder) / f"{name}.{kind}" for kind in ("png", "pdf")]
-    for path in paths:
-        with storage.atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=200)
-    return paths
 
 
 def scaling(panels: dict[str, dict], names, *, plain=(), ylabel: str = "norm") -> Figure:

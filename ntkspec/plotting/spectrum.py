@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ntkspec import storage
 from ntkspec.experiments.spectrum import KernelSpectrum
+from ntkspec.plotting.files import save
 
 NAMES = {"theta": "Θ", "linear": "Θ^lin", "gap": "Θ − Θ^lin"}
 _COLOUR, _BAND = "#0072B2", "#0072B240"
@@ -16,12 +16,8 @@ _BINS = 36
 
 def save_figures(record: KernelSpectrum, folder) -> list[Path]:
     """Draw every figure as a PNG in the folder; each file is whole or not there."""
-    paths = []
-    for name, figure in {"density": density(record), "eigenpairs": eigenpairs(record)}.items():
-        paths.append(Path(folder) / f"{name}.png")
-        with storage.atomic_path(paths[-1]) as temporary:
-            figure.savefig(temporary, dpi=160)
-    return paths
+    figures = {"density": density(record), "eigenpairs": eigenpairs(record)}
+    return [path for name, figure in figures.items() for path in save(figure, folder, name, kinds=("png",))]
 
 
 def density(record: KernelSpectrum) -> Figure:

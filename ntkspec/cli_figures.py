@@ -1,0 +1,171 @@
+"""The figures of the paper, one command each."""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import App, Parameter
+
+from ntkspec.cli_scaling import GridOptions, PlaceOptions, figure_of, grid_of, measured, panels_of
+from ntkspec.cli_types import MaybeSeveral, Whole
+
+figure = App(
+    name="figure",
+    help="Draw a figure of the paper as PNG and PDF, beside the HDF5 file of its numbers. "
+    "A second call redraws without computing.",
+    default_parameter=Parameter(negative=()),
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions:
+    """The setting of a figure of training."""
+
+    activation: str | None = None
+    "activation by name (figure 1: erf; figure 2: relu)"
+    d: Whole = 50
+    "dimension"
+    n: Whole = 20_000
+    "training points"
+    n_test: Whole = 2000
+    "test points"
+    width: Whole = 256
+    "number of neurons m, even"
+    steps: Whole = 3000
+    "steps of gradient descent"
+    eta: float | None = None
+    "learning rate of both layers (default: 5 d / (2 zeta^2 1000), so that linear learning ends near step 1,000)"
+    seed: Whole = 0
+    "seed of data and network"
+    dtype: Literal["float32", "float64"] = "float32"
+    "precision of data and network"
+
+
+@figure.command(name="1")
+def figure_1(
+    *,
+    run: RunOptions | None = None,
+    dimensions: MaybeSeveral = None,
+    panel_steps: Whole = 1000,
+    output: Path = Path("ntkspec-figure/1"),
+):
+    """Figure 1: losses, outputs on five test points, and the discrepancy over d at fixed and at growing width.
+
+    Parameters
+    ----------
+    dimensions
+        values of d in panel c (default: 25 50 100 200); the learning rate is proportional to d
+    panel_steps
+        steps in panel c
+    output
+        folder
+    """
+    from ntkspec.experiments.sweep import dimensions as whole_numbers
+    from ntkspec.plotting.training import figure_1 as draw
+
+    main = _setting(run, "erf")
+    panels = _panels(main, whole_numbers(dimensions or ("25", "50", "100", "200")), panel_steps)
+    runs = iter(_compared([main, *(setting for settings in panels.values() for setting in settings)], output, "1"))
+    first = next(runs)
+    _save(draw(first, {title: [next(runs) for _ in settings] for title, settings in panels.items()}), output, "1")
+
+
+@figure.command(name="2")
+def figure_2(*, run: RunOptions | None = None, output: Path = Path("ntkspec-figure/2")):
+    """Figure 2: a ReLU network learns a function of the norm; its linear model follows, the naive one does not.
+
+    Parameters
+    ----------
+    output
+        folder
+    """
+    from ntkspec.plotting.training import figure_2 as draw
+
+    setting = replace(_setting(run, "relu"), target="norm", naive=True)
+    _save(draw(*_compared([setting], output, "2")), output, "2")
+
+
+@figure.command(name="5")
+def figure_5(
+    *,
+    grid: GridOptions | None = None,
+    place: PlaceOptions | None = None,
+    output: Path = Path("ntkspec-figure/5"),
+):
+    """Figure 5: spectral and Frobenius norm over d, at fixed n and width, and times d/n along n = d^1.5.
+
+    Parameters
+    ----------
+    output
+        folder
+    """
+    from ntkspec.plotting import scaling as plots
+
+    fixed = grid_of(grid, ("gap-first",), n=("2000",), width=("2000",))
+    along = replace(fixed, n=("d^1.5",), width=("d^1.5",))
+    plain = panels_of(measured(fixed, output / "figure-5.h5", place), fixed, sizes=True)
+    panels = plain | panels_of(measured(along, output / "figure-5.h5", place), along, sizes=True)
+    _save(figure_of(plots, "gap-first", panels, plain), output, "5")
+
+
+@figure.command(name="budget")
+def figure_budget(
+    *,
+    grid: GridOptions | None = None,
+    place: PlaceOptions | None = None,
+    output: Path = Path("ntkspec-figure/budget"),
+):
+    """The budget of the gap: fluctuation, diagonal and remainder over d, measured and predicted.
+
+    Parameters
+    ----------
+    output
+        folder
+    """
+    from ntkspec.plotting import scaling as plots
+
+    panels: dict[str, dict] = {}
+    for quantity in ("budget-first", "budget-second"):
+        settings = grid_of(grid, (quantity,))
+        results = measured(settings, output / "figure-budget.h5", place)
+        panels |= {f"{kind}, {quantity.split('-')[1]} layer": own for kind, own in panels_of(results, settings).items()}
+    _save(plots.budget(panels), output, "budget")
+
+
+def _setting(options: RunOptions | None, activation: str):
+    from ntkspec.experiments.runs import Setting
+
+    given = {name: value for name, value in vars(options or RunOptions()).items() if value is not None}
+    return Setting(**({"activation": activation} | given))
+
+
+def _panels(main, dimensions, steps: int) -> dict[str, list]:
+    """Settings of Figure 1c: at the main width, and at a width that grows as d^1.5 through the main setting."""
+    laws = {f"width {main.width}": 0.0, "width grows as d^1.5": 1.5}
+    return {
+        title: [
+            replace(main, d=d, width=_width(main, d, power), steps=steps, eta=main.eta * d / main.d) for d in dimensions
+        ]
+        for title, power in laws.items()
+    }
+
+
+def _width(main, d: int, power: float) -> int:
+    return 2 * round(main.width / 2 * (d / main.d) ** power)
+
+
+def _compared(settings, folder: Path, which: str):
+    from ntkspec.experiments.runs import compared
+
+    folder.mkdir(parents=True, exist_ok=True)
+    report = lambda stage: print(f"ntkspec: {stage} ...", file=sys.stderr)  # noqa: E731
+    return compared(settings, folder / f"figure-{which}.h5", report=report)
+
+
+def _save(drawn, folder: Path, which: str) -> None:
+    from ntkspec.plotting.files import save
+
+    written = save(drawn, folder, f"figure-{which}")
+    print(f"written to {folder}: figure-{which}.h5, {', '.join(path.name for path in written)}")

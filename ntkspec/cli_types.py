@@ -1,0 +1,20 @@
+"""Types of options that more than one file of commands uses."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def _strict_int(type_, tokens) -> int:
+    """cyclopts would round 2.6 to 3."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f'"{tokens[0].value}" is not a whole number.') from None
+
+
+_STRICT = Parameter(converter=_strict_int, n_tokens=1, accepts_keys=False)
+Whole = Annotated[int, _STRICT]
+MaybeWhole = Annotated[int | None, _STRICT]
+Several = Annotated[list[str], Parameter(consume_multiple=True)]
+MaybeSeveral = Annotated[list[str] | None, Parameter(consume_multiple=True)]

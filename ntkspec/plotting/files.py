@@ -1,0 +1,16 @@
+"""Figures on disk: each file is whole or not there."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ntkspec import storage
+
+
+def save(figure: Figure, folder, name: str, *, kinds=("png", "pdf")) -> list[Path]:
+    """One file of each kind in the folder."""
+    paths = [Path(folder) / f"{name}.{kind}" for kind in kinds]
+    for path in paths:
+        with storage.atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=200)
+    return paths

@@ -1,0 +1,115 @@
+"""Figures 1 and 2: a network and its linear models over the steps of training. They read in grey."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ntkspec.experiments.runs import Run
+
+# Colour, width of the line, name.
+MODELS = {
+    "network": ("#0072B2", 1.8, "network"),
+    "linear": ("#D55E00", 1.2, "linear model (11)"),
+    "naive": ("#000000", 1.2, "naive linear model (ϑ₁ = ϑ₂ = 0)"),
+}
+POINT_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
+
+
+def figure_1(main: Run, panels: dict[str, list[Run]]) -> Figure:
+    """a: losses. b: outputs on five test points. c: the test discrepancy over steps for each d, a panel per title."""
+    figure = Figure(figsize=(4.1 * 2, 3.6 * 2), layout="constrained")
+    losses, outputs, *rest = figure.subplots(2, 2).ravel()
+    _losses(losses, main, ("train", "test"))
+    losses.set_title("a  losses (solid: train, dashed: test)", fontsize=9, loc="left")
+    _outputs(outputs, main)
+    for axis, (title, runs) in zip(rest, panels.items(), strict=True):
+        _discrepancies(axis, runs)
+        axis.set_title(f"c  {title}", fontsize=9, loc="left")
+    low, high = zip(*(axis.get_ylim() for axis in rest), strict=True)
+    for axis in rest:
+        axis.set_ylim(min(low), max(high))
+    figure.suptitle(_settings(main), fontsize=9)
+    return figure
+
+
+def figure_2(run: Run) -> Figure:
+    """Test losses of the network, its linear model and the naive one; and how far the two are from the network."""
+    figure = Figure(figsize=(8.2, 3.6), layout="constrained")
+    losses, distances = figure.subplots(1, 2)
+    _losses(losses, run, ("test",))
+    losses.set_yscale("log")
+    losses.set_xscale("log")
+    losses.set_xlim(1, run.steps[-1])
+    losses.set_title("a  test losses", fontsize=9, loc="left")
+    for name, found in run.discrepancies.items():
+        colour, width, label = MODELS[name]
+        line = "--" if name == "naive" else "-"
+        distances.plot(run.steps, found["test"], line, color=colour, linewidth=width, label=f"network − {label}")
+    distances.set_xscale("log")
+    distances.set_xlim(1, run.steps[-1])
+    distances.set_ylim(bottom=0)
+    _labelled(distances, "mean squared difference (test)")
+    distances.set_title("b  distance from the network", fontsize=9, loc="left")
+    figure.suptitle(_settings(run), fontsize=9)
+    return figure
+
+
+def _losses(axis, run: Run, parts) -> None:
+    for name, found in run.losses.items():
+        colour, width, label = MODELS[name]
+        for part in parts:
+            line = "--" if (part == "test") != (len(parts) == 1) else "-"
+            own = label if part == parts[0] else None
+            axis.plot(run.steps, found[part], line, color=colour, linewidth=width, label=own)
+    _finished(axis, run)
+    _labelled(axis, "loss (1/2n) Σ (f − y)²")
+
+
+def _outputs(axis, run: Run) -> None:
+    for k, colour in enumerate(POINT_COLOURS):
+        axis.plot(run.steps, run.outputs["network"][:, k], "-", color=colour, linewidth=1.6)
+        axis.plot(run.steps, run.outputs["linear"][:, k], ":", color=colour, linewidth=1.6)
+    axis.plot([], [], "-", color="black", label="network")
+    axis.plot([], [], ":", color="black", label="linear model (11)")
+    _finished(axis, run)
+    _labelled(axis, "output")
+    axis.set_title("b  outputs on five test points", fontsize=9, loc="left")
+
+
+def _discrepancies(axis, runs: list[Run]) -> None:
+    """Darker for larger d, each in its own line."""
+    for k, run in enumerate(runs):
+        shade = 0.75 * (1 - k / max(1, len(runs) - 1))
+        later, setting = run.steps >= 1, run.setting
+        label = f"d = {setting.d}, width {setting.width}"
+        line = ("-", "--", "-.", ":")[k % 4]
+        values = run.discrepancies["linear"]["test"][later]
+        axis.plot(run.steps[later], values, line, color=(shade, shade, shade), linewidth=1.4, label=label)
+    axis.set_yscale("log")
+    axis.set_xscale("log")
+    _labelled(axis, "mean squared difference (test)")
+
+
+def _finished(axis, run: Run) -> None:
+    if run.finished <= run.steps[-1]:
+        text = f"99 % of the linear part, step {run.finished:.0f}"
+        axis.axvline(run.finished, color="grey", linewidth=0.8, linestyle=(0, (1, 2)), label=text)
+
+
+def _labelled(axis, quantity: str) -> None:
+    axis.set_xlabel("step")
+    axis.set_ylabel(quantity)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=7)
+    axis.tick_params(labelsize=8)
+    if axis.get_xscale() == "linear":
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axis.set_xlim(left=0)
+
+
+def _settings(run: Run) -> str:
+    setting = run.setting
+    return (
+        f"{setting.activation}, width {setting.width}, d = {setting.d}, {setting.n:,} / {setting.n_test:,} points, "
+        f"η = {run.eta:.3g}, {np.dtype(setting.dtype).name}, seed {setting.seed}"
+    )
