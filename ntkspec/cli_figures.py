@@ -159,9 +159,9 @@ def _width(main, d: int, power: float) -> int:
 def _compared(settings, folder: Path, which: str):
     from ntkspec.experiments.runs import compared
 
-    folder.mkdir(parents=True, exist_ok=True)
-    report = lambda stage: print(f"ntkspec: {stage} ...", file=sys.stderr)  # noqa: E731
-    return compared(settings, folder / f"figure-{which}.h5", report=report)
+    return compared(
+        settings, folder / f"figure-{which}.h5", report=lambda text: print(f"ntkspec: {text} ...", file=sys.stderr)
+    )
 
 
 def _save(drawn, folder: Path, which: str) -> None:

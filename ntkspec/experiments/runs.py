@@ -148,10 +148,11 @@ def compared(settings, path: Path, *, report: Callable[[str], None] = lambda tex
 
     Raises ValueError for a file that is not one of runs.
     """
-    kept = storage.read(path, kind=KIND, types=(Run, Setting)) if path.exists() else []
-    runs = {run.setting: run for run in kept}
     for setting in settings:
         check_setting(setting)
+    kept = storage.read(path, kind=KIND, types=(Run, Setting)) if path.exists() else []
+    runs = {run.setting: run for run in kept}
+    path.parent.mkdir(parents=True, exist_ok=True)
     for setting in settings:
         if setting not in runs:
             runs[setting] = compare(setting, report=report)

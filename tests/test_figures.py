@@ -1,0 +1,141 @@
+"""Figures 1 and 2: what they are drawn from, what is kept, and what the command says."""
+
+import numpy as np
+import pytest
+
+import ntkspec as ns
+from ntkspec import storage
+from ntkspec.cli import main
+from ntkspec.experiments import runs
+from ntkspec.experiments.runs import Run, Setting, compare, compared, linear_rate
+from ntkspec.kernels import naive_linear_kernel
+from ntkspec.plotting import training
+
+SMALL = Setting("erf", d=6, n=150, width=8, steps=40, n_test=30, dtype="float64")
+GIVEN = ["--d", "6", "--n", "150", "--width", "8", "--steps", "40", "--n-test", "30"]
+
+
+def test_a_run_holds_what_the_public_functions_give():
+    found = compare(SMALL)
+    data = ns.datasets.gaussian(150, 6, n_test=30)
+    net = ns.TwoLayer.symmetric(6, 8, "erf")
+    trained = ns.train_gd(net, data.X, data.y, eta1=found.eta, eta2=found.eta, steps=found.steps, X_test=data.X_test)
+    kernels = ns.linear_kernel("erf", data.X), ns.linear_kernel("erf", data.X_test, data.X)
+    linear = ns.predict_gd(kernels[0], data.y, eta=found.eta, steps=found.steps, kernel_test=kernels[1])
+    assert found.losses["network"]["train"] == pytest.approx(((trained.train - data.y) ** 2).mean(axis=1) / 2)
+    assert found.losses["linear"]["test"] == pytest.approx(((linear.test - data.y_test) ** 2).mean(axis=1) / 2)
+    assert found.discrepancies["linear"]["test"] == pytest.approx(((trained.test - linear.test) ** 2).mean(axis=1))
+    assert np.array_equal(found.outputs["network"], trained.test[:, :5])
+    assert found.steps[0] == 0
+    assert found.steps[-1] == 40
+
+
+def test_the_rate_takes_the_average_mode_through_five_e_folds():
+    zeta = ns.activation("erf").constants.zeta
+    assert linear_rate("erf", 50) * 2 * zeta**2 / 50 * 1000 == pytest.approx(5)
+    with pytest.raises(ValueError, match="zeta = 0"):
+        linear_rate("cos", 50)
+
+
+def test_the_naive_model_lacks_the_norm_and_nothing_else():
+    X = np.random.default_rng(0).standard_normal((9, 4))
+    X_test = np.random.default_rng(1).standard_normal((3, 4))
+    constants, ratio = ns.activation("relu").constants, 1.3
+    for one, other in ((X, None), (X_test, X)):
+        right = one if other is None else other
+        expected = 2 / 4 * constants.zeta**2 * one @ right.T + 1.5 / 4 * constants.nu(ratio) ** 2
+        expected += constants.vartheta0**2
+        found = naive_linear_kernel("relu", one, other, trace_ratio=ratio)
+        assert found.to_dense() == pytest.approx(expected, abs=1e-14)
+    on_the_sphere = X / np.linalg.norm(X, axis=1, keepdims=True) * 2
+    naive, whole = naive_linear_kernel("relu", on_the_sphere), ns.linear_kernel("relu", on_the_sphere)
+    assert naive.to_dense() == pytest.approx(whole.to_dense(), abs=1e-14)
+
+
+def test_runs_that_are_kept_are_not_repeated(tmp_path, monkeypatch):
+    settings = [SMALL, Setting("relu", d=4, n=60, width=4, steps=10, n_test=10, target="norm", naive=True)]
+    first = compared(settings[:1], tmp_path / "runs.h5")
+    both = compared(settings, tmp_path / "runs.h5")
+    assert np.array_equal(first[0].losses["network"]["train"], both[0].losses["network"]["train"])
+    monkeypatch.setattr(runs, "compare", lambda *a, **k: pytest.fail("computed again"))
+    again = compared(settings[::-1], tmp_path / "runs.h5")
+    assert [run.setting for run in again] == settings[::-1]
+    assert set(again[0].losses) == {"network", "linear", "naive"}
+
+
+def test_an_interrupted_figure_keeps_what_is_done(tmp_path, monkeypatch):
+    other = Setting("erf", d=4, n=60, width=4, steps=10, n_test=10)
+    true, calls = runs.compare, []
+
+    def stopping(setting, **options):
+        calls.append(setting)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return true(setting, **options)
+
+    monkeypatch.setattr(runs, "compare", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        compared([SMALL, other], tmp_path / "runs.h5")
+    compared([SMALL, other], tmp_path / "runs.h5")
+    assert calls == [SMALL, other, other]
+    kept = storage.read(tmp_path / "runs.h5", kind=runs.KIND, types=(Run, Setting))
+    assert [run.setting for run in kept] == [SMALL, other]
+
+
+def test_both_figures_by_command(tmp_path, capsys, monkeypatch):
+    one = ["figure", "1", *GIVEN, "--dimensions", "4", "9", "--panel-steps", "12", "--output", str(tmp_path / "1")]
+    two = ["figure", "2", *GIVEN, "--output", str(tmp_path / "2")]
+    assert main(one) == main(two) == 0
+    out, err = capsys.readouterr()
+    assert "figure-1.h5, figure-1.png, figure-1.pdf" in out
+    assert "training (d = 9, width 14, 12 steps)" in err
+    for which in "12":
+        for kind in ("png", "pdf", "h5"):
+            assert (tmp_path / which / f"figure-{which}.{kind}").stat().st_size > 1000
+    monkeypatch.setattr(runs, "compare", lambda *a, **k: pytest.fail("computed again"))
+    (tmp_path / "1" / "figure-1.png").unlink()
+    assert main(one) == main(two) == 0
+    assert (tmp_path / "1" / "figure-1.png").exists()
+    kept = storage.read(tmp_path / "1" / "figure-1.h5", kind=runs.KIND, types=(Run, Setting))
+    assert [(run.setting.d, run.setting.width, run.setting.steps) for run in kept] == [
+        *((6, 8, 40), (4, 8, 12), (9, 8, 12)),
+        *((4, 4, 12), (9, 14, 12)),
+    ]
+    rates = {run.setting.d: run.eta for run in kept}
+    assert rates[9] / rates[4] == pytest.approx(9 / 4)
+
+
+def test_what_is_drawn():
+    erf = compare(SMALL)
+    figure = training.figure_1(erf, {"width 8": [erf], "width grows": [erf, erf]})
+    losses, outputs, fixed, growing = figure.axes
+    drawn = {tuple(line.get_ydata()) for line in losses.lines}
+    assert tuple(erf.losses["linear"]["train"]) in drawn
+    assert tuple(erf.losses["network"]["test"]) in drawn
+    assert tuple(erf.outputs["linear"][:, 3]) in {tuple(line.get_ydata()) for line in outputs.lines}
+    assert (len(fixed.lines), len(growing.lines)) == (1, 2)
+    assert fixed.get_ylim() == growing.get_ylim()
+    relu = compare(Setting("relu", d=4, n=60, width=4, steps=10, n_test=10, target="norm", naive=True))
+    losses, distances = training.figure_2(relu).axes
+    assert tuple(relu.losses["naive"]["test"]) in {tuple(line.get_ydata()) for line in losses.lines}
+    assert len(distances.lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (["figure", "1", "--width", "7"], "even width"),
+        (["figure", "1", "--d", "2.5"], "not a whole number"),
+        (["figure", "2", "--activation", "cos"], "zeta = 0"),
+        (["figure", "2", "--activation", "gelo"], "gelo"),
+        (["figure", "1", "--n-test", "3"], "n_test"),
+        (["figure", "1", "--dimensions", "x"], "whole numbers"),
+    ],
+)
+def test_bad_input_ends_with_one_line(given, reason, tmp_path, capsys):
+    assert main([*given, "--output", str(tmp_path / "out")]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.count("\n") == 1
+    assert reason in err
+    assert not (tmp_path / "out").exists()
