@@ -8,7 +8,7 @@ from typing import Literal
 from cyclopts import App, Parameter
 
 from ntkspec.cli_scaling import GridOptions, PlaceOptions, figure_of, grid_of, measured, panels_of
-from ntkspec.cli_types import MaybeSeveral, Whole
+from ntkspec.cli_types import MaybeSeveral, MaybeWhole, Whole
 
 figure = App(
     name="figure",
@@ -31,10 +31,10 @@ class RunOptions:
     "training points"
     n_test: Whole = 2000
     "test points"
-    width: Whole = 256
-    "number of neurons m, even"
-    steps: Whole = 3000
-    "steps of gradient descent"
+    width: MaybeWhole = None
+    "number of neurons m, even (figure 1: 256; figure 2: 4096)"
+    steps: MaybeWhole = None
+    "steps of gradient descent (figure 1: 3000; figure 2: 1000)"
     eta: float | None = None
     "learning rate of both layers (default: 5 d / (2 zeta^2 1000), so that linear learning ends near step 1,000)"
     seed: Whole = 0
@@ -65,7 +65,7 @@ def figure_1(
     from ntkspec.experiments.sweep import dimensions as whole_numbers
     from ntkspec.plotting.training import figure_1 as draw
 
-    main = _setting(run, "erf")
+    main = _setting(run, activation="erf", width=256, steps=3000)
     panels = _panels(main, whole_numbers(dimensions or ("25", "50", "100", "200")), panel_steps)
     runs = iter(_compared([main, *(setting for settings in panels.values() for setting in settings)], output, "1"))
     first = next(runs)
@@ -76,6 +76,8 @@ def figure_1(
 def figure_2(*, run: RunOptions | None = None, output: Path = Path("ntkspec-figure/2")):
     """Figure 2: a ReLU network learns a function of the norm; its linear model follows, the naive one does not.
 
+    The width is beyond d^2, as Theorem 3.5 asks where E[phi(g)] is not 0.
+
     Parameters
     ----------
     output
@@ -83,7 +85,7 @@ def figure_2(*, run: RunOptions | None = None, output: Path = Path("ntkspec-figu
     """
     from ntkspec.plotting.training import figure_2 as draw
 
-    setting = replace(_setting(run, "relu"), target="norm", naive=True)
+    setting = _setting(run, activation="relu", width=4096, steps=1000, target="norm", naive=True)
     _save(draw(*_compared([setting], output, "2")), output, "2")
 
 
@@ -134,11 +136,11 @@ def figure_budget(
     _save(plots.budget(panels), output, "budget")
 
 
-def _setting(options: RunOptions | None, activation: str):
+def _setting(options: RunOptions | None, **defaults):
     from ntkspec.experiments.runs import Setting
 
     given = {name: value for name, value in vars(options or RunOptions()).items() if value is not None}
-    return Setting(**({"activation": activation} | given))
+    return Setting(**(defaults | given))
 
 
 def _panels(main, dimensions, steps: int) -> dict[str, list]:

@@ -8,9 +8,9 @@ from ntkspec.experiments.runs import Run
 
 # Colour, width of the line, name.
 MODELS = {
-    "network": ("#0072B2", 1.8, "network"),
-    "linear": ("#D55E00", 1.2, "linear model (11)"),
-    "naive": ("#000000", 1.2, "naive linear model (ϑ₁ = ϑ₂ = 0)"),
+    "network": ("#0072B2", 2.2, "network"),
+    "linear": ("#D55E00", 1.3, "linear model (11)"),
+    "naive": ("#000000", 1.3, "naive linear model (ϑ₁ = ϑ₂ = 0)"),
 }
 POINT_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
@@ -43,7 +43,7 @@ def figure_2(run: Run) -> Figure:
     losses.set_title("a  test losses", fontsize=9, loc="left")
     for name, found in run.discrepancies.items():
         colour, width, label = MODELS[name]
-        line = "--" if name == "naive" else "-"
+        line = ":" if name == "naive" else "-"
         distances.plot(run.steps, found["test"], line, color=colour, linewidth=width, label=f"network − {label}")
     distances.set_xscale("log")
     distances.set_xlim(1, run.steps[-1])
@@ -58,7 +58,7 @@ def _losses(axis, run: Run, parts) -> None:
     for name, found in run.losses.items():
         colour, width, label = MODELS[name]
         for part in parts:
-            line = "--" if (part == "test") != (len(parts) == 1) else "-"
+            line = ":" if name == "naive" else "--" if part == "test" and len(parts) == 2 else "-"
             own = label if part == parts[0] else None
             axis.plot(run.steps, found[part], line, color=colour, linewidth=width, label=own)
     _finished(axis, run)
