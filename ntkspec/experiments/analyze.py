@@ -1,6 +1,5 @@
 """From a data set to a record: how close a two-layer network is to a linear model, in kernel and in training."""
 
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from ntkspec.dynamics import Stability, Trajectory, UnstableRateWarning, predict
 from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate, Evidence
 from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
+from ntkspec.experiments.forecast import Forecast, forecast
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import ntk, weighted_linear_kernel
 from ntkspec.kernels.linear import LAYER_WEIGHTS
@@ -108,11 +108,12 @@ class Analysis:
     comparisons: dict
     weights: dict
     timings: dict = field(default_factory=dict)
+    forecast: Forecast | None = None
 
 
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
-    *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement),
+    *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast),
     *(Estimate, Evidence, Plan, Trajectory, Stability, Constants, DataSummary),
 )
 
@@ -159,15 +160,19 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     check_task(task)
     task = _with_steps(task, dataset)
     _check_dataset(dataset)
-    _check_memory(task, dataset)
+    needed = _check_memory(task, dataset)
     act, stages = task_activation(task), Stages(report)
     data = stages("data", summarize, dataset.X)
     net = TwoLayer.symmetric(
         dataset.X.shape[1], task.width, act, seed=task.seed, second=task.second, dtype=dataset.X.dtype.type
     )
     weights = _weights(task)
-    theta = stages("kernel", _prepared_ntk, (net, dataset.X), weights, task.method)
+    theta = stages("features", _weighted_ntk, net, dataset.X, None, weights)
     linear = weighted_linear_kernel(act, dataset.X, weights=weights, trace_ratio=dataset.trace_ratio)
+    trial = partial(train_gd, net, dataset.X, dataset.y, eta1=1e-6 * weights[0], eta2=1e-6 * weights[1])
+    expected = stages("forecast", forecast, (theta, linear), trial, task.steps, needed)
+    report(f"forecast: {expected}")
+    theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
     gap = stages("norms", _gap, theta, linear, task)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, sum(weights), act, gap, data)
     rates = (rate * weights[0], rate * weights[1])
@@ -195,6 +200,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         comparisons=_compare(trajectories, labels),
         weights={"W_initial": net.W, "v_initial": net.v, "W": trained.W, "v": trained.v},
         timings=stages.seconds,
+        forecast=expected,
     )
 
 
@@ -215,14 +221,16 @@ def _with_steps(task: AnalyzeTask, dataset: Dataset) -> AnalyzeTask:
     return task if task.steps else replace(task, steps=min(MOST_STEPS, max(LEAST_STEPS, allowed)))
 
 
-def _check_memory(task: AnalyzeTask, dataset: Dataset) -> None:
-    """phi and phi' on half the neurons (of the training points once more for the kernel of the test points), three
-    trajectories and as much again to form them, about 500 Krylov vectors in float64, and copies of the inputs in it."""
+def _check_memory(task: AnalyzeTask, dataset: Dataset) -> float:
+    """Bytes, refused where they are not there: phi and phi' on half the neurons (of the training points once more for
+    the kernel of the test points), three trajectories and as much again to form them, about 500 Krylov vectors in
+    float64, and copies of the inputs in it."""
     layers, n, tests = sum(LAYER_WEIGHTS[task.layer]), len(dataset.X), len(dataset.X_test)
     features = layers * task.width / 2 * (n + (n + tests if tests else 0))
     entries = features + 6 * len(record_steps(task.steps)) * (n + tests)
     needed = entries * dataset.X.dtype.itemsize + 8 * 500 * n + 16 * dataset.X.size
     checks.memory(needed, engine_of(dataset.X), "the analysis", "take fewer points, a smaller width or float32")
+    return needed
 
 
 # --------------------------------------------------------------------------------------------------- kernels and rates
@@ -272,9 +280,8 @@ def _trajectories(task, models, dataset, training, stages):
         "linear": stages("linear prediction", predict_gd, linear, y, eta=rate, steps=steps, kernel_test=linear_test),
         "ntk": stages("NTK prediction", predict_gd, theta, y, eta=rate, steps=steps, kernel_test=theta_test),
     }
-    train = partial(train_gd, net, X, y, eta1=rate * weights[0], eta2=rate * weights[1])
-    seconds = _seconds(train, [1]) * task.steps / 2
-    network = stages(f"training ({task.steps} steps, about {seconds:.0f} s)", train, steps=steps, X_test=X_test)
+    rates = {"eta1": rate * weights[0], "eta2": rate * weights[1]}
+    network = stages(f"training ({task.steps} steps)", train_gd, net, X, y, steps=steps, X_test=X_test, **rates)
     trajectories["network"] = replace(network, network=None)
     return trajectories, linear_test, network.network
 
@@ -293,20 +300,6 @@ def _least_linear_loss(linear: KernelOperator, linear_test: KernelOperator | Non
     )
     coefficients = lstsq(features["train"], labels["train"], cutoff, lapack_driver="gelsy")[0]
     return {part: float(loss([F @ coefficients], labels[part])[0]) for part, F in features.items()}
-
-
-def _seconds(train, steps) -> float:
-    """The time of a trial run; one before it compiles what has to be compiled."""
-    train(steps=steps)
-    start = time.perf_counter()
-    train(steps=steps)
-    return time.perf_counter() - start
-
-
-def _prepared_ntk(inputs, weights, method) -> KernelOperator:
-    """Theta in the form that answers the some 400 products of an analysis sooner."""
-    net, X = inputs
-    return planning.prepare(_weighted_ntk(net, X, None, weights), 400, method=method)[0]
 
 
 def _weighted_ntk(net, X, X2, rates) -> KernelOperator:

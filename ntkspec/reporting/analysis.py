@@ -54,6 +54,7 @@ def _setting(analysis) -> list[str]:
     ]
     prediction = analysis.trajectories["ntk"]
     pairs += [("NTK prediction", f"{prediction.method}, truncation error {prediction.error.max():.1e}")]
+    pairs += [("time", f"{sum(analysis.timings.values()):.0f} s; forecast: {analysis.forecast}")]
     pairs += [(name, str(value)) for name, value in analysis.dataset["meta"].items() if name in ("labels", "source")]
     return rows(pairs)
 

@@ -1,0 +1,64 @@
+"""What an analysis will take, in seconds and bytes, before its long parts begin."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from ntkspec import planning
+from ntkspec.operators import KernelOperator, Triangle
+from ntkspec.planning import Plan
+
+# Products with Theta, its difference from Theta^lin and for the prediction that settings of all sizes took.
+NORMS, GAP, PREDICTION = 250, 60, 150
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expected seconds of the long stages, by name, and bytes at the peak. plan : of the products with Theta."""
+
+    seconds: dict[str, float]
+    bytes: float
+    plan: Plan
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items() if seconds >= 1)
+        detail = f" ({parts})" if parts else ""
+        return f"about {self.total:.0f} s{detail} and {self.bytes / 1e9:.2g} GB; {self.plan.method} kernels"
+
+    @property
+    def total(self) -> float:
+        """Seconds of all stages."""
+        return sum(self.seconds.values())
+
+
+def forecast(kernels: tuple[KernelOperator, KernelOperator], train, steps: int, needed: float) -> Forecast:
+    """The forecast for kernels (Theta, Theta^lin), a function ``train(steps=...)``, and ``needed`` bytes besides.
+
+    Products at the rates of this machine (:func:`ntkspec.plan`), the Frobenius norm at the cost of its tiles, training
+    from a trial of a few steps.
+    """
+    theta, linear = kernels
+    gap = theta - linear
+    chosen = planning.plan(theta, NORMS + GAP + PREDICTION)
+    tiles, side, _ = Triangle.layout(theta.shape[0])
+    entries = tiles * side**2 * gap.tile_work
+    seconds = {
+        "kernel": chosen.build,
+        "norms": NORMS * chosen.each + planning.plan(gap, GAP).seconds + planning.clock(gap, entries)(entries),
+        "NTK prediction": PREDICTION * chosen.each,
+        "training": steps * _seconds_of_a_step(train),
+    }
+    return Forecast(seconds, needed + 2 * chosen.bytes, chosen)
+
+
+def _seconds_of_a_step(train) -> float:
+    """The best of three trials of two steps, less trials of one; one before them compiles what has to be compiled."""
+    train(steps=[1])
+    times = {count: min(_timed(partial(train, steps=[count])) for _ in range(3)) for count in (1, 3)}
+    return max(0.0, times[3] - times[1]) / 2
+
+
+def _timed(function) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start

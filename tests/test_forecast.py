@@ -1,0 +1,36 @@
+"""The forecast of an analysis: what it is made of, and that it is told first."""
+
+import numpy as np
+import pytest
+
+import ntkspec as ns
+from ntkspec.experiments.analyze import AnalyzeTask, analyze
+from ntkspec.experiments.forecast import forecast
+
+
+def test_the_forecast_comes_before_the_long_parts_and_is_kept():
+    data, told = ns.datasets.gaussian(400, 6, n_test=20), []
+    found = analyze(AnalyzeTask(width=16, steps=30), data, report=told.append)
+    first = next(k for k, text in enumerate(told) if text.startswith("forecast: about"))
+    assert "norms" not in told[:first]
+    assert told.index("norms") > first
+    assert set(found.forecast.seconds) == {"kernel", "norms", "NTK prediction", "training"}
+    assert found.forecast.total == pytest.approx(sum(found.forecast.seconds.values()))
+    assert found.forecast.plan.products > 0
+
+
+def test_more_of_anything_takes_longer():
+    def seconds(n, steps):
+        X = np.random.default_rng(0).standard_normal((n, 20))
+        net = ns.TwoLayer.symmetric(20, 64, "erf")
+        kernels = ns.ntk(net, X), ns.linear_kernel("erf", X)
+
+        def train(steps):
+            ns.train_gd(net, X, X[:, 0], eta1=1e-6, eta2=1e-6, steps=steps)
+
+        return forecast(kernels, train, steps, 1e6).seconds
+
+    small, long, large = seconds(2000, 100), seconds(2000, 1000), seconds(8000, 100)
+    assert long["training"] > 3 * small["training"]
+    assert large["norms"] > 2 * small["norms"]
+    assert large["NTK prediction"] > small["NTK prediction"]
