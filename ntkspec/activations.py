@@ -61,10 +61,6 @@ class Activation:
         """phi'(z), in the shape and dtype of z."""
         return self._applied(self._derivative, z)
 
-    def fill(self, z, value, slope):
-        """Write phi(z) and phi'(z) into given arrays."""
-        value[...], slope[...] = self.value_and_derivative(z)
-
     def value_and_derivative(self, z):
         """(phi(z), phi'(z)); activations that share work between the two do so."""
         return self(z), self.derivative(z)
