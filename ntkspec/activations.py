@@ -65,6 +65,15 @@ class Activation:
         """(phi(z), phi'(z)); activations that share work between the two do so."""
         return self(z), self.derivative(z)
 
+    def fill(self, z, value, slope):
+        """Writes phi(z) and phi'(z) into ``value`` and ``slope``; a named activation needs no other memory.
+
+        All three are arrays of one shape and one dtype, float32 or float64, C-contiguous, and do not overlap.
+        """
+        _refuse_unlike(z, value, slope)
+        value[...] = self(z)
+        slope[...] = self.derivative(z)
+
     def _applied(self, function: Callable, z):
         """A user's function may return a number, another dtype or a list; the shape must be that of z."""
         z = checks.as_floats(z, "the argument of an activation")
@@ -106,84 +115,47 @@ class Activation:
         return f"Activation({self.name!r})"
 
 
-class _Named(Activation):
-    """A built-in: phi and phi' computed together from (engine, z), and constants in closed form where they exist."""
+def _refuse_unlike(z, value, slope) -> None:
+    """ValueError for arrays that a loop over their memory cannot take; only an overlap is not noticed."""
+    kinds = [(array.shape, array.dtype, array.flags.c_contiguous) for array in (z, value, slope)]
+    if kinds != [(z.shape, z.dtype, True)] * 3 or z.dtype not in (np.float32, np.float64):
+        found = "; ".join(f"{shape} {dtype}{'' if whole else ' not contiguous'}" for shape, dtype, whole in kinds)
+        raise ValueError(
+            f"z, value and slope are {found}, but C-contiguous arrays of one shape and of dtype float32 or float64 "
+            f"are needed"
+        )
 
-    def __init__(self, name: str, pair: Callable, *, kinks=(), constants: Constants | None = None, dual=None):
+
+class _Named(Activation):
+    """A built-in: an engine's function of (z, value, slope, *parameters); constants in closed form where they exist."""
+
+    def __init__(self, name: str, function: str, parameters=(), *, kinks=(), constants=None, dual=None):
         super().__init__(lambda z: self.value_and_derivative(z)[0], lambda z: self.value_and_derivative(z)[1])
-        self.name, self.kinks, self._pair, self.dual = name, kinks, pair, dual
+        self.name, self.kinks, self.dual = name, kinks, dual
+        self._function, self._parameters = function, parameters
         if constants is not None:
             self.constants = constants
 
     def value_and_derivative(self, z):
         z = checks.as_floats(z, "the argument of an activation")
-        return self._pair(engine_of(z), z)
+        xp = engine_of(z).xp
+        z = xp.asarray(z, order="C")
+        value, slope = xp.empty_like(z), xp.empty_like(z)
+        self.fill(z, value, slope)
+        return value, slope
+
+    def fill(self, z, value, slope):
+        _refuse_unlike(z, value, slope)
+        getattr(engine_of(z, value, slope), self._function)(z, value, slope, *self._parameters)
 
 
 # ------------------------------------------------------------------------------------------------ the thirteen named
-def _piecewise_linear(slope: float):
-    return lambda engine, z: engine.piecewise_linear_and_derivative(z, slope)
-
-
-def _erf(engine, z):
-    return engine.erf_and_derivative(z)
-
-
-def _tanh(engine, z):
-    decay = engine.xp.exp(-2 * abs(z))
-    return engine.xp.tanh(z), 4 * decay / (1 + decay) ** 2
-
-
-def _logistic(engine, z):
-    """sigmoid(z) and 1 - sigmoid(z), neither by cancellation."""
-    xp = engine.xp
-    decay = xp.exp(-abs(z))
-    larger, smaller = 1 / (1 + decay), decay / (1 + decay)
-    return xp.where(z >= 0, larger, smaller), xp.where(z >= 0, smaller, larger)
-
-
-def _sigmoid(engine, z):
-    s, rest = _logistic(engine, z)
-    return s, s * rest
-
-
-def _softplus(engine, z):
-    return engine.xp.maximum(z, 0) + engine.xp.log1p(engine.xp.exp(-abs(z))), _logistic(engine, z)[0]
-
-
-def _silu(engine, z):
-    s, rest = _logistic(engine, z)
-    return z * s, s * (1 + z * rest)
-
-
-def _gelu(engine, z):
-    value, slope = engine.erf_and_derivative(z * z.dtype.type(math.sqrt(0.5)))
-    cdf = (1 + value) / 2
-    return z * cdf, cdf + z * slope * z.dtype.type(math.sqrt(0.125))
-
-
-def _elu(alpha: float):
-    def pair(engine, z):
-        xp = engine.xp
-        below = z.dtype.type(alpha) * xp.expm1(xp.minimum(z, 0))
-        return xp.where(z >= 0, z, below), xp.where(z >= 0, z.dtype.type(1), below + z.dtype.type(alpha))
-
-    return pair
-
-
-def _sin(engine, z):
-    return engine.xp.sin(z), engine.xp.cos(z)
-
-
-def _cos(engine, z):
-    return engine.xp.cos(z), -engine.xp.sin(z)
-
-
 def _leaky(name: str, a: float) -> Activation:
     kink = (1 - a) / SQRT_2PI
     kinks = () if a == 1 else (0.0,)
     constants = Constants((1 + a) / 2, kink, kink, 0.0)
-    act = _Named(name, _piecewise_linear(a), kinks=kinks, constants=constants, dual=duals.piecewise_linear(a))
+    dual = duals.piecewise_linear(a)
+    act = _Named(name, "piecewise_linear", (a,), kinks=kinks, constants=constants, dual=dual)
     act.slopes = None if a == 1 else (a, 1.0)
     return act
 
@@ -197,7 +169,8 @@ def _make_elu(alpha: float = 1.0) -> Activation:
         vartheta1=(1 - alpha) / SQRT_2PI + alpha * r,
         vartheta2=alpha * (r - 1 / (2 * SQRT_2PI)),
     )
-    return _Named("elu" if alpha == 1 else f"elu({alpha:g})", _elu(alpha), kinks=(0.0,), constants=constants)
+    name = "elu" if alpha == 1 else f"elu({alpha:g})"
+    return _Named(name, "elu", (alpha,), kinks=(0.0,), constants=constants)
 
 
 def _make_leaky_relu(negative_slope: float = 0.01) -> Activation:
@@ -211,20 +184,20 @@ _NAMED: dict[str, Callable[..., Activation]] = {
     "relu": lambda: _leaky("relu", 0.0),
     "leaky_relu": _make_leaky_relu,
     "abs": lambda: _leaky("abs", -1.0),
-    "erf": lambda: _Named("erf", _erf, constants=Constants(2 / math.sqrt(3 * math.pi), 0.0, 0.0, 0.0), dual=duals.erf),
-    "tanh": lambda: _Named("tanh", _tanh),
-    "sigmoid": lambda: _Named("sigmoid", _sigmoid),
-    "softplus": lambda: _Named("softplus", _softplus),
+    "erf": lambda: _Named("erf", "erf", constants=Constants(2 / math.sqrt(3 * math.pi), 0.0, 0.0, 0.0), dual=duals.erf),
+    "tanh": lambda: _Named("tanh", "tanh"),
+    "sigmoid": lambda: _Named("sigmoid", "sigmoid"),
+    "softplus": lambda: _Named("softplus", "softplus"),
     "gelu": lambda: _Named(
         "gelu",
-        _gelu,
+        "gelu",
         constants=Constants(0.5, 0.5 / SQRT_PI, 0.75 / SQRT_PI, 0.0625 / SQRT_PI),
         dual=duals.gelu,
     ),
-    "silu": lambda: _Named("silu", _silu),
+    "silu": lambda: _Named("silu", "silu"),
     "elu": _make_elu,
-    "sin": lambda: _Named("sin", _sin, constants=Constants(math.exp(-0.5), 0.0, 0.0, 0.0), dual=duals.sin),
-    "cos": lambda: _Named("cos", _cos, constants=Constants(0.0, math.exp(-0.5), -math.exp(-0.5), 0.0), dual=duals.cos),
+    "sin": lambda: _Named("sin", "sin", constants=Constants(math.exp(-0.5), 0.0, 0.0, 0.0), dual=duals.sin),
+    "cos": lambda: _Named("cos", "cos", constants=Constants(0.0, math.exp(-0.5), -math.exp(-0.5), 0.0), dual=duals.cos),
 }
 NAMES = tuple(_NAMED)
 

@@ -1,54 +1,14 @@
-"""The CPU engine: erf, tiles, sums and the worker pool."""
+"""The CPU engine: tiles, sums and the worker pool."""
 
 import subprocess
 import sys
 import threading
 import time
 
-import mpmath
 import numpy as np
 import pytest
 
 from ntkspec.engines import compiling, cpu, engine_of
-
-
-def ulps(values, exact):
-    return max(
-        abs(mpmath.mpf(float(value)) - truth) / float(np.spacing(abs(value)))
-        for value, truth in zip(values, exact, strict=True)
-        if value != 0
-    )
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_erf_and_its_derivative_against_mpmath(dtype):
-    z = np.concatenate([np.linspace(-6.5, 6.5, 1501), np.geomspace(1e-30, 1, 200), [1.0, -1.0, 1 + 1e-7]]).astype(dtype)
-    z = z[(abs(z) < 3.9) | (dtype == np.float64)]
-    value, slope = cpu.erf_and_derivative(z)
-    exact = [mpmath.mpf(float(x)) for x in z]
-    assert ulps(value, [mpmath.erf(x) for x in exact]) <= 4
-    gauss = [2 / mpmath.sqrt(mpmath.pi) * mpmath.exp(-x * x) for x in exact]
-    room = [
-        float(abs(mpmath.mpf(float(s)) - g) / (np.spacing(abs(s)) * (1 + x * x)))
-        for s, g, x in zip(slope, gauss, z, strict=True)
-    ]
-    assert max(room) <= 2
-    assert value.dtype == slope.dtype == dtype
-
-
-def test_erf_at_the_ends_of_the_line():
-    value, slope = cpu.erf_and_derivative(np.array([np.inf, -np.inf, np.nan, 0.0, -0.0, 40.0, -40.0]))
-    assert value[[0, 1, 3, 5, 6]].tolist() == [1, -1, 0, 1, -1]
-    assert np.isnan(value[2])
-    assert np.isnan(slope[2])
-    assert np.signbit(value[4])
-    assert slope[[0, 1, 5, 6]].tolist() == [0, 0, 0, 0]
-
-
-def test_erf_takes_strided_and_read_only_arrays():
-    z = np.linspace(-3, 3, 60).reshape(6, 10)
-    z.setflags(write=False)
-    assert np.array_equal(cpu.erf_and_derivative(z[::2, ::3])[0], cpu.erf_and_derivative(z[::2, ::3].copy())[0])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -23,22 +23,30 @@ from threadpoolctl import ThreadpoolController
 from ntkspec import progress as progress_bars
 from ntkspec.engines.bits import count_common, count_ones, empty_bits, pack_bits, unpack_bits
 from ntkspec.engines.compiling import compiled
-from ntkspec.engines.functions import erf_and_derivative, piecewise_linear_and_derivative
+from ntkspec.engines.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
 from ntkspec.engines.pairs import hermite_moments, pair_moments, power_series
 from ntkspec.engines.symmetric import squares_and_defect, symmetric_product, triangle_product
 
 __all__ = [
+    "cos",
     "count_common",
     "count_ones",
+    "elu",
     "empty_bits",
-    "erf_and_derivative",
+    "erf",
+    "gelu",
     "hermite_moments",
     "pack_bits",
     "pair_moments",
-    "piecewise_linear_and_derivative",
+    "piecewise_linear",
     "power_series",
+    "sigmoid",
+    "silu",
+    "sin",
+    "softplus",
     "squares_and_defect",
     "symmetric_product",
+    "tanh",
     "triangle_product",
     "unpack_bits",
 ]
