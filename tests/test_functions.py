@@ -16,6 +16,11 @@ def logistic(z):
     return 1 / (1 + mpmath.exp(-z))
 
 
+def below(z):
+    """P(g < z); mpmath overflows far out, where it is zero for every purpose."""
+    return mpmath.ncdf(max(z, -(10**6)))
+
+
 # name of the engine's function: its parameters, phi and phi'
 EXACT = {
     "piecewise_linear": ((0.01,), lambda z: z if z >= 0 else 0.01 * z, lambda z: 1 if z >= 0 else mpmath.mpf(0.01)),
@@ -23,7 +28,7 @@ EXACT = {
     "tanh": ((), mpmath.tanh, lambda z: mpmath.sech(z) ** 2),
     "sigmoid": ((), logistic, lambda z: logistic(z) * logistic(-z)),
     "softplus": ((), lambda z: max(z, 0) + mpmath.log1p(mpmath.exp(-abs(z))), logistic),
-    "gelu": ((), lambda z: z * mpmath.ncdf(z), lambda z: mpmath.ncdf(z) + z * mpmath.npdf(z)),
+    "gelu": ((), lambda z: z * below(z), lambda z: below(z) + z * mpmath.npdf(z)),
     "silu": ((), lambda z: z * logistic(z), lambda z: logistic(z) * (1 + z * logistic(-z))),
     "elu": ((2.5,), lambda z: z if z >= 0 else 2.5 * mpmath.expm1(z), lambda z: 1 if z >= 0 else 2.5 * mpmath.exp(z)),
     "sin": ((), mpmath.sin, mpmath.cos),
@@ -49,10 +54,10 @@ def sample(dtype):
     meet += [k * math.log(2) / 2 for k in range(1, 30)]
     sizes = np.concatenate(
         [
-            np.random.default_rng(0).uniform(0, 12, 400),
-            np.random.default_rng(1).uniform(0, 1.5, 100),
+            np.random.default_rng(0).uniform(0, 12, 1200),
+            np.random.default_rng(1).uniform(0, 1.5, 400),
             np.geomspace(12, 1500, 60),
-            np.geomspace(1e3, limits.max, 20),
+            np.geomspace(1e3, limits.max / 2, 20),
             np.geomspace(limits.smallest_subnormal, 1, 60),
         ]
     ).astype(dtype)
