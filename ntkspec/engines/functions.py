@@ -44,6 +44,8 @@ _TAIL32 = (0.22633852499, -0.37858372631, 0.21416400495, -0.069983839148, 0.0033
 # 2/sqrt(pi) in two parts, the centre of the tail, and a size whose exp(-x²) has the power of two whose bits are all 0
 _CONSTANTS64 = (1.1283791670955126, 1.533545961316588e-17, 3.0, 26.63)
 _CONSTANTS32 = (1.1283792, -5.8635383e-08, 2.0, 9.38)
+# exp(-1400) is 0 times any number; min(x, 1400) is NaN for a NaN x, unlike min(1400, x).
+_FAR = 1400.0
 # (atanh(s)/s - 1) 2/s² in s², 0 <= s <= 1/3: 5e-18.
 _ATANH = (0.66666666666666658561, 0.40000000000014582673, 0.28571428567108757162, 0.22222222717427862989,
           0.18181789436132858169, 0.15385570064958623103, 0.1331414420965493615, 0.12001072809590712535,
@@ -124,12 +126,6 @@ def _scaled(x, k):
     return x * _power_of_two(half) * _power_of_two(k - half)
 
 
-@inlined
-def _limited(z, largest):
-    """min(|z|, largest), NaN for NaN: exp(-1400) is 0 times any number."""
-    return largest if abs(z) > largest else abs(z)
-
-
 def _elementwise(loop):
     """A loop over flat arrays, as a function of arrays of any shape; it never fuses a product and a sum by itself."""
     flat = compiled(loop, fastmath=False)
@@ -157,7 +153,7 @@ def _erf(z, value, slope, tables):
     small, tail, (scale, scale_rest, centre, largest), coefficients, log = tables
     one = z.dtype.type(1)
     for i in range(z.size):
-        size = _limited(z[i], largest)
+        size = min(abs(z[i]), largest)
         square = size * size
         k, e = _exp(-square, -_fma(size, size, -square), coefficients, log)
         slope[i] = (_fma(scale, e, scale_rest) + scale) * _power_of_two(k)
@@ -176,7 +172,7 @@ def tanh(z, value, slope):
     """tanh(z) and 1/cosh(z)²."""
     for i in range(z.size):
         x = xp.float64(z[i])
-        k, e = _exp(-2.0 * _limited(x, 700.0), 0.0, _EXP64, _LOG64)
+        k, e = _exp(-min(2.0 * abs(x), _FAR), 0.0, _EXP64, _LOG64)
         less = _fma(_scaled(1.0, k), e, _scaled(1.0, k) - 1.0)
         decay = _scaled(1.0 + e, k)
         value[i] = math.copysign(less / (2.0 + less), x)
@@ -188,7 +184,7 @@ def sigmoid(z, value, slope):
     """1/(1 + exp(-z)) and its derivative."""
     for i in range(z.size):
         x = xp.float64(z[i])
-        k, e = _exp(-_limited(x, 1400.0), 0.0, _EXP64, _LOG64)
+        k, e = _exp(-min(abs(x), _FAR), 0.0, _EXP64, _LOG64)
         decay = _scaled(1.0 + e, k)
         larger = 1.0 / (1.0 + decay)
         value[i] = larger if x >= 0 else decay * larger
@@ -200,10 +196,10 @@ def softplus(z, value, slope):
     """log(1 + exp(z)) and 1/(1 + exp(-z))."""
     for i in range(z.size):
         x = xp.float64(z[i])
-        k, e = _exp(-_limited(x, 1400.0), 0.0, _EXP64, _LOG64)
+        k, e = _exp(-min(abs(x), _FAR), 0.0, _EXP64, _LOG64)
         decay = _scaled(1.0 + e, k)
         s, larger = decay / (2.0 + decay), 1.0 / (1.0 + decay)
-        value[i] = (x if x > 0 else 0.0) + _fma(s * s * s, _polynomial(_ATANH, s * s), 2.0 * s)
+        value[i] = max(x, 0.0) + _fma(s * s * s, _polynomial(_ATANH, s * s), 2.0 * s)
         slope[i] = larger if x >= 0 else decay * larger
 
 
@@ -212,7 +208,7 @@ def silu(z, value, slope):
     """z/(1 + exp(-z)) and its derivative."""
     for i in range(z.size):
         x = xp.float64(z[i])
-        size = _limited(x, 1400.0)
+        size = min(abs(x), _FAR)
         k, e = _exp(-size, 0.0, _EXP64, _LOG64)
         decay = _scaled(1.0 + e, k)
         larger = 1.0 / (1.0 + decay)
@@ -226,7 +222,7 @@ def gelu(z, value, slope):
     """z P(g < z) for a standard normal g, and its derivative."""
     for i in range(z.size):
         x = xp.float64(z[i])
-        size = _limited(x, 39.0)
+        size = min(abs(x), 39.0)  # exp(-39²/2) is 0
         square = 0.5 * size * size
         k, e = _exp(-square, -_fma(0.5 * size, size, -square), _EXP64, _LOG64)
         rest = _fma(0.35355339059327373 * square, _polynomial(_SMALL64, square), -2.49232720227773e-17)
@@ -245,7 +241,7 @@ def elu(z, value, slope, alpha):
     """z and 1 for z >= 0, alpha (exp(z) - 1) and alpha exp(z) below."""
     for i in range(z.size):
         x = xp.float64(z[i])
-        k, e = _exp(-_limited(x, 1400.0), 0.0, _EXP64, _LOG64)
+        k, e = _exp(-min(abs(x), _FAR), 0.0, _EXP64, _LOG64)
         less = _fma(_scaled(1.0, k), e, _scaled(1.0, k) - 1.0)
         value[i] = x if x >= 0 else alpha * less
         slope[i] = 1.0 if x >= 0 else _scaled(alpha * (1.0 + e), k)
