@@ -68,7 +68,8 @@ class Activation:
     def fill(self, z, value, slope):
         """Writes phi(z) and phi'(z) into ``value`` and ``slope``; a named activation needs no other memory.
 
-        All three are arrays of one shape and one dtype, float32 or float64, C-contiguous, and do not overlap.
+        All three are arrays of one shape and one dtype, float32 or float64, C-contiguous (else ValueError), and do not
+        overlap.
         """
         _refuse_unlike(z, value, slope)
         value[...] = self(z)
