@@ -7,6 +7,7 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.networks import TwoLayer
+from ntkspec.networks.two_layer import Forward, scaled_weights
 from ntkspec.operators import Bits, Gram, HadamardGram, KernelOperator
 
 
@@ -53,11 +54,12 @@ class _Features:
         self.slope: Any = None
         if layer != "second":
             self.slope = engine.empty_bits(n, self.width) if values else engine.xp.empty((n, self.width), dtype)
-        scaled = W.astype(dtype, copy=False) / dtype.type(net.dim**0.5)
+        scaled, _ = scaled_weights(W, v, dtype)
 
         def fill(share):
+            forward = Forward(net.activation, scaled)
             for rows in engine.blocks(share, self.width):
-                value, slope = net.activation.value_and_derivative(X[rows] @ scaled.T)
+                value, slope = forward(X[rows])
                 if self.value is not None:
                     self.value[rows] = value
                 if self.slope is None:

@@ -71,12 +71,14 @@ class TwoLayer:
         X = checks.as_matrix(X, "X", columns=self.dim)
         engine = engine_of(X, self.W)
         dtype = np.result_type(X.dtype, self.dtype)
-        scaled, readout = scaled_weights(self.W, self.v, dtype)
+        weights, readout = scaled_weights(self.W, self.v, dtype)
         out = engine.xp.empty(X.shape[0], dtype=dtype)
 
         def fill(share):
+            forward = Forward(self.activation, weights)
             for rows in engine.blocks(share, self.width):
-                out[rows] = self.activation(X[rows].astype(dtype, copy=False) @ scaled.T) @ readout
+                value, _ = forward(X[rows].astype(dtype, copy=False))
+                out[rows] = value @ readout
 
         engine.run(fill, engine.shares(X.shape[0]))
         return out
@@ -93,9 +95,30 @@ def even_width(width) -> int:
 
 
 def scaled_weights(W, v, dtype):
-    """(W / sqrt d, v / sqrt m) in the dtype: what a forward pass multiplies with."""
+    """(Wᵀ / sqrt d, v / sqrt m) in the dtype: what a forward pass multiplies with."""
     m, d = W.shape
-    return W.astype(dtype, copy=False) / dtype.type(d**0.5), v.astype(dtype, copy=False) / dtype.type(m**0.5)
+    weights = W.T.astype(dtype) / dtype.type(d**0.5)
+    return engine_of(W).xp.ascontiguousarray(weights), v.astype(dtype, copy=False) / dtype.type(m**0.5)
+
+
+class Forward:
+    """phi(u) and phi'(u), u = x Wᵀ / sqrt d, of one block of rows after another, for ``weights`` = Wᵀ / sqrt d.
+
+    They lie in memory that the next block overwrites: new pages would cost more than the arithmetic.
+    """
+
+    def __init__(self, activation: Activation, weights):
+        self.activation, self.weights = activation, weights
+        self._xp = engine_of(weights).xp
+        self._room = self._xp.empty((3, 0, weights.shape[1]), weights.dtype)
+
+    def __call__(self, x):
+        """(phi(u), phi'(u)), each of shape (rows of x, m)."""
+        if self._room.shape[1] < len(x):
+            self._room = self._xp.empty((3, len(x), self._room.shape[2]), self._room.dtype)
+        inputs, value, slope = (part[: len(x)] for part in self._room)
+        self.activation.fill(self._xp.matmul(x, self.weights, out=inputs), value, slope)
+        return value, slope
 
 
 def _as_activation(given) -> Activation:

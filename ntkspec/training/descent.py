@@ -4,10 +4,10 @@ import numpy as np
 
 from ntkspec.engines import engine_of
 from ntkspec.networks import TwoLayer
-from ntkspec.networks.two_layer import scaled_weights
+from ntkspec.networks.two_layer import Forward, scaled_weights
 
-# Numbers of the block of pre-activations, phi and phi' of one worker: together they fill a core's second-level cache.
-BLOCK = 2**16
+# Numbers of phi of a block of rows: small enough for a core's caches, large enough for fast matrix products.
+BLOCK = 2**17
 # A diverging run is reported once, by its outputs.
 _DIVERGING = np.errstate(over="ignore", invalid="ignore")
 
@@ -26,7 +26,8 @@ class Descent:
         self.targets = y if offset is None else y + offset
         self.state = self._seen = 0, net.W.astype(X.dtype), net.v.astype(X.dtype)
         self._shares = self.engine.shares(len(y))
-        self._spaces = [_Space(self.engine.xp, self.state[1]) for _ in self._shares]
+        weights, _ = scaled_weights(*self.state[1:], y.dtype)
+        self._spaces = [_Space(self.engine.xp, Forward(net.activation, weights)) for _ in self._shares]
         self._gradients: list = []
 
     def network(self) -> TwoLayer:
@@ -34,16 +35,18 @@ class Descent:
         _, W, v = self._seen
         return TwoLayer(W, v, self.activation)
 
-    def outputs(self):
-        """Outputs on the training points now, (n,); the gradients are kept for :meth:`step`.
+    def outputs(self, *, gradients: bool):
+        """Outputs on the training points now, (n,); None where one is not finite, and the state goes back to before.
 
-        None where an output is not finite: the state then goes back to the last one whose outputs were.
+        gradients : whether those are computed in the same pass, for :meth:`step`.
         """
-        xp, (_, W, v) = self.engine.xp, self.state
-        scaled, readout = scaled_weights(W, v, self.y.dtype)
-        weights, out = (xp.ascontiguousarray(scaled.T), readout), xp.empty_like(self.y)
+        xp, (_, W, v), out = self.engine.xp, self.state, self.engine.xp.empty_like(self.y)
+        weights, readout = scaled_weights(W, v, self.y.dtype)
+        for space in self._spaces:
+            space.forward.weights = weights
+        rates = self.rates if gradients else (0.0, 0.0)
         works = list(zip(self._shares, self._spaces, strict=True))
-        self._gradients = self.engine.run(lambda work: self._pass(work, weights, out), works)
+        self._gradients = self.engine.run(lambda work: self._pass(work, readout, rates, out), works)
         if not bool(xp.isfinite(out).all()):
             self.state = self._seen
             return None
@@ -61,44 +64,31 @@ class Descent:
         self.state = step + 1, W - W_step, v - v_step
 
     @_DIVERGING
-    def _pass(self, work, weights, out):
+    def _pass(self, work, readout, rates, out):
         """Outputs of a share of the rows, and its part of sum r_i phi'(u_i) x_iᵀ and sum r_i phi(u_i)."""
-        (share, space), (scaled, readout), xp = work, weights, self.engine.xp
+        (share, space), xp = work, self.engine.xp
         gradient_W, gradient_v = space.zeroed()
         for rows in self.engine.blocks(share, len(readout), BLOCK):
-            x, inputs, value, slope, product = space.views(rows, self.X)
-            xp.matmul(x, scaled, out=inputs)
-            self.activation.fill(inputs, value, slope)
+            x, (value, slope) = self.X[rows], space.forward(self.X[rows])
             xp.matmul(value, readout, out=out[rows])
             residual = out[rows] - self.targets[rows]
-            if self.rates[0]:
-                gradient_W += xp.matmul(slope.T, xp.multiply(x, residual[:, None], out=product), out=space.part)
-            if self.rates[1]:
+            if rates[0]:
+                gradient_W += xp.matmul(slope.T, x * residual[:, None], out=space.part)
+            if rates[1]:
                 gradient_v += residual @ value
         return gradient_W, gradient_v
 
 
 class _Space:
-    """Memory of one worker, allocated once: new pages cost more than what is written to them."""
+    """Memory of one worker, allocated once."""
 
-    def __init__(self, xp, W):
-        self._xp, self._shape, self._dtype = xp, W.shape, W.dtype
-        self._gradients = xp.empty_like(W), xp.empty(len(W), W.dtype)
-        self.part = xp.empty_like(W)
-        self._rows = xp.empty((0, 0), W.dtype)
+    def __init__(self, xp, forward: Forward):
+        d, m = forward.weights.shape
+        self.forward, self.part = forward, xp.empty((m, d), forward.weights.dtype)
+        self._gradients = xp.empty_like(self.part), xp.empty(m, self.part.dtype)
 
     def zeroed(self):
         """The gradients of W and v, set to zero."""
         for gradient in self._gradients:
             gradient[...] = 0
         return self._gradients
-
-    def views(self, rows, X):
-        """Of a block of rows: X, room for inputs, phi and phi', and room for X times the residual."""
-        (m, d), count = self._shape, rows.stop - rows.start
-        if len(self._rows) < count:
-            self._rows, self._product = (
-                self._xp.empty((3, count, m), self._dtype),
-                self._xp.empty((count, d), self._dtype),
-            )
-        return X[rows], *(room[:count] for room in self._rows), self._product[:count]

@@ -69,7 +69,7 @@ def _run(descent: Descent, records: Records, saved: Checkpoint) -> None:
     first, last = descent.state[0], records.last
     with progress.bar(total=last, text="gradient descent (steps)", initial=first) as bar:
         for step in range(first, last + 1):
-            outputs = descent.outputs()
+            outputs = descent.outputs(gradients=step < last)
             if outputs is None:
                 warnings.warn(
                     f"training diverged: outputs are no longer finite at step {step}; take a smaller learning rate",
