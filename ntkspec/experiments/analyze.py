@@ -12,7 +12,17 @@ from ntkspec import checks, planning
 from ntkspec.activations import Activation, Constants, activation
 from ntkspec.assumptions import DataSummary, summarize
 from ntkspec.datasets import Dataset
-from ntkspec.dynamics import Stability, Trajectory, UnstableRateWarning, predict_gd, stable_rate, warn_if_unstable
+from ntkspec.dynamics import (
+    GradientDescent,
+    Modes,
+    Stability,
+    Trajectory,
+    UnstableRateWarning,
+    learning_modes,
+    predict_gd,
+    stable_rate,
+    warn_if_unstable,
+)
 from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate, Evidence
 from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
@@ -90,7 +100,9 @@ class Comparison:
 @dataclass(frozen=True)
 class Analysis:
     """Everything that one analysis measured. Dictionaries are keyed by model ("network", "linear", "ntk"), by pair
-    ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points)."""
+    ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points). modes : of the
+    linear model; None where it or the labels are zero.
+    """
 
     task: AnalyzeTask
     dataset: dict
@@ -109,12 +121,13 @@ class Analysis:
     weights: dict
     timings: dict = field(default_factory=dict)
     forecast: Forecast | None = None
+    modes: Modes | None = None
 
 
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
     *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast),
-    *(Estimate, Evidence, Plan, Trajectory, Stability, Constants, DataSummary),
+    *(Estimate, Evidence, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
 )
 
 
@@ -201,6 +214,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         weights={"W_initial": net.W, "v_initial": net.v, "W": trained.W, "v": trained.v},
         timings=stages.seconds,
         forecast=expected,
+        modes=learning_modes(linear, dataset.y, eta=rate) if np.any(dataset.y) and float(gap.theta_lin) else None,
     )
 
 

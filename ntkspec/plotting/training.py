@@ -47,7 +47,7 @@ def figure_2(run: Run) -> Figure:
         distances.plot(run.steps, found["test"], line, color=colour, linewidth=width, label=f"network − {label}")
     distances.set_xscale("log")
     distances.set_xlim(1, run.steps[-1])
-    distances.set_ylim(bottom=0)
+    distances.set_ylim(0, 1.25 * distances.get_ylim()[1])  # room for the legend
     _labelled(distances, "mean squared difference (test)")
     distances.set_title("b  distance from the network", fontsize=9, loc="left")
     figure.suptitle(_settings(run), fontsize=9)

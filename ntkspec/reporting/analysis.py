@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ntkspec.dynamics import stable_rate
 from ntkspec.evidence import Estimate
 from ntkspec.experiments.analyze import Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
@@ -19,6 +20,7 @@ def report(analysis: Analysis) -> str:
         "Data against Assumption 3.1 and Claim 3.1": _data(analysis),
         f"Activation {analysis.task.activation}": _activation(analysis),
         f"Kernel at initialization ({_combination(analysis)})": _kernel(analysis),
+        "Linear model, mode by mode": _modes(analysis),
         "Losses (1/2n) sum (f - y)^2": _losses(analysis),
         "Network against linear model": _agreement(analysis, "network-linear"),
         "Network against its NTK at initialization": _agreement(analysis, "network-ntk"),
@@ -110,7 +112,31 @@ def _kernel(analysis) -> list[str]:
                 f"{float(kernel.gap_frobenius):.6g} (exact)" + relative(float(kernel.gap_frobenius), frobenius),
             ),
             ("products with the difference", _products(kernel.gap)),
-            ("largest stable learning rate", f"{kernel.largest_stable_rate:.5g}   (2 n / ||Theta||)"),
+            ("largest stable learning rate", _stable_rate(analysis)),
+        ]
+    )
+
+
+def _stable_rate(analysis) -> str:
+    norm, n = analysis.kernel.theta, analysis.data.n
+    low, high = (stable_rate(end, n) for end in (norm.upper, norm.lower))
+    return f"{analysis.kernel.largest_stable_rate:.5g} in [{low:.5g}, {high:.5g}]   (2 n / ||Theta||)"
+
+
+def _modes(analysis) -> list[str]:
+    """How the linear model learns, as its eigenvalues say."""
+    modes = analysis.modes
+    if modes is None:
+        return ["The linear model or the labels are zero: nothing is learned."]
+    half = len(modes.carrying(max(0.5 * float(modes.energies.sum()), 1e-99)))
+    return rows(
+        [
+            (
+                "modes",
+                f"{len(modes.values)}; e-fold times {modes.e_folds.min():.4g} to {modes.e_folds.max():.4g} steps",
+            ),
+            ("part of |y|^2 that it can learn", f"{modes.energies.sum():.4g}; half of that in {half} modes"),
+            ("99 % of it is learned after", f"{modes.steps_to_learn(0.99):.0f} steps"),
         ]
     )
 
