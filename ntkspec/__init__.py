@@ -10,6 +10,8 @@ _HOMES = {
     "activation": "activations",
     "trace_ratio": "moments",
     "TwoLayer": "networks",
+    "FullyConnected": "networks",
+    "Convolutional": "networks",
     "ntk": "kernels",
     "linear_kernel": "kernels",
     "expected_ntk": "kernels",

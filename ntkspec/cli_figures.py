@@ -145,7 +145,7 @@ def _setting(options: RunOptions | None, **defaults):
 
 def _panels(main, dimensions, steps: int) -> dict[str, list]:
     """Settings of Figure 1c: at the main width, and at a width that grows as d^1.5 through the main setting."""
-    laws = {f"width {main.width}": 0.0, "width grows as d^1.5": 1.5}
+    laws = {f"η ∝ d, fixed width {main.width}": 0.0, "η ∝ d, width grows as d^1.5": 1.5}
     return {
         title: [
             replace(main, d=d, width=_width(main, d, power), steps=steps, eta=main.eta * d / main.d) for d in dimensions

@@ -6,13 +6,14 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.networks import TwoLayer
+from ntkspec.kernels.deep import deep_ntk
+from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.networks.two_layer import Forward, scaled_weights
 from ntkspec.operators import Bits, Gram, HadamardGram, KernelOperator
 
 
-def ntk(net: TwoLayer, X, X2=None, *, layer: str = "both") -> KernelOperator:
-    r"""The NTK of a two-layer network at its present weights, shape (n, n) or (n, n').
+def ntk(net: TwoLayer | DeepNetwork, X, X2=None, *, layer: str | int = "both") -> KernelOperator:
+    r"""The NTK of a network at its present weights, shape (n, n) or (n, n').
 
     .. math:: \Theta_1 = \frac{\phi'(U) \mathrm{diag}(v^2) \phi'(U')^T}{m} \odot \frac{X X'^T}{d}, \quad
               \Theta_2 = \frac{\phi(U) \phi(U')^T}{m}, \quad U = X W^T / \sqrt d
@@ -20,11 +21,14 @@ def ntk(net: TwoLayer, X, X2=None, *, layer: str = "both") -> KernelOperator:
     layer : "first" (:math:`\Theta_1`, section 3.1.1), "second" (:math:`\Theta_2`) or "both" (their sum).
     X : (n, d), X2 : (n', d), for example test points against training points; X2 = None means X itself.
     The dtype is that of X and the network together. Neurons paired as in equation (3) are used once.
+    Deep networks: "both" is all layers, a number one weight matrix from 0 on (:func:`ntkspec.kernels.deep.deep_ntk`).
     Cost: 2 n m d flops, and n m numbers a layer (half of each for paired neurons). Raises ValueError / TypeError.
     """
+    if isinstance(net, DeepNetwork):
+        return deep_ntk(net, X, X2, layer=layer)
     if not isinstance(net, TwoLayer):
-        raise TypeError(f"ntk of a {type(net).__name__} is not available; pass an ntkspec.TwoLayer")
-    checks.one_of(layer, "layer", checks.LAYERS)
+        raise TypeError(f"ntk of a {type(net).__name__} is not available; pass an ntkspec network, such as TwoLayer")
+    layer = checks.one_of(layer, "layer", checks.LAYERS)
     X = checks.as_matrix(X, "X", columns=net.dim)
     dtype = np.result_type(X.dtype, net.dtype)
     left = _Features(net, X.astype(dtype, copy=False), layer)

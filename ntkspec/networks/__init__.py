@@ -1,5 +1,8 @@
-"""Networks in the NTK parameterization: parameters and outputs, nothing about kernels."""
+"""Networks in the NTK parameterization: parameters, outputs and their derivatives, nothing about kernels."""
 
+from ntkspec.networks.convolutional import Convolutional
+from ntkspec.networks.deep import DeepNetwork
+from ntkspec.networks.fully_connected import FullyConnected
 from ntkspec.networks.two_layer import TwoLayer
 
-__all__ = ["TwoLayer"]
+__all__ = ["Convolutional", "DeepNetwork", "FullyConnected", "TwoLayer"]

@@ -8,6 +8,7 @@ from ntkspec.operators.diagonal import Diagonal
 from ntkspec.operators.function import GramFunction, PairFunction
 from ntkspec.operators.gram import Gram
 from ntkspec.operators.hadamard import HadamardGram
+from ntkspec.operators.jacobian import JacobianGram
 from ntkspec.operators.triangle import Triangle, form
 from ntkspec.operators.work import Work
 
@@ -18,6 +19,7 @@ __all__ = [
     "Gram",
     "GramFunction",
     "HadamardGram",
+    "JacobianGram",
     "KernelOperator",
     "LinearCombination",
     "PairFunction",

@@ -1,0 +1,134 @@
+"""Small layers that compose into networks: forward, and the two directions of their derivative.
+
+Arrays are (n, ...): one entry for each data point, then positions, then channels. A layer with weights multiplies the
+last axis; convolutions are the gathering of circular patches and such a product. Everything is written for the engine's
+array module.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ntkspec.activations import Activation
+from ntkspec.engines import engine_of
+
+
+class Layer(Protocol):
+    """y = layer(x). ``saved`` is what forward keeps for the other two."""
+
+    @property
+    def weights(self) -> tuple[int, int] | None:
+        """The shape of its weights, if it has any."""
+
+    def forward(self, W, x):
+        """(y, saved)."""
+
+    def push(self, W, saved, tangent, W_tangent):
+        """How y moves when x moves by ``tangent`` and the weights by ``W_tangent``; either may be None, for nothing."""
+
+    def pull(self, W, saved, cotangent):
+        """The cotangent of x."""
+
+
+class Linear:
+    """x Wᵀ / sqrt(fan in) on the last axis, W (out, in): the NTK parameterization, without bias."""
+
+    def __init__(self, fan_in: int, fan_out: int):
+        self.weights = fan_out, fan_in
+        self._scale = fan_in**-0.5
+
+    def forward(self, W, x):
+        return self._times(x, W.T), x
+
+    def push(self, W, saved, tangent, W_tangent):
+        moved = None if tangent is None else self._times(tangent, W.T)
+        turned = None if W_tangent is None else self._times(saved, W_tangent.T)
+        return _sum(moved, turned)
+
+    def pull(self, W, saved, cotangent):
+        return self._times(cotangent, W)
+
+    def gradient(self, saved, cotangent):
+        """The cotangent of W: sum over points and positions of cotangent xᵀ / sqrt(fan in), shape (out, in)."""
+        scaled = cotangent.dtype.type(self._scale)
+        return scaled * (cotangent.reshape(-1, self.weights[0]).T @ saved.reshape(-1, self.weights[1]))
+
+    def gradients(self, saved, cotangent):
+        """The same for each point on its own, (n, out * in)."""
+        (n, *_), (fan_out, fan_in), scaled = saved.shape, self.weights, saved.dtype.type(self._scale)
+        left, right = cotangent.reshape(n, -1, fan_out), saved.reshape(n, -1, fan_in)
+        return (scaled * (left.swapaxes(1, 2) @ right)).reshape(n, -1)
+
+    def _times(self, x, matrix):
+        product = x.reshape(-1, x.shape[-1]) @ matrix
+        product *= product.dtype.type(self._scale)
+        return product.reshape(*x.shape[:-1], matrix.shape[1])
+
+
+class Activate:
+    """phi entry by entry."""
+
+    weights = None
+
+    def __init__(self, activation: Activation):
+        self.activation = activation
+
+    def forward(self, W, x):
+        value, slope = engine_of(x).xp.empty_like(x), engine_of(x).xp.empty_like(x)
+        self.activation.fill(x, value, slope)
+        return value, slope
+
+    def push(self, W, saved, tangent, W_tangent):
+        return None if tangent is None else saved * tangent
+
+    def pull(self, W, saved, cotangent):
+        return saved * cotangent
+
+
+class Patches:
+    """For each position the channels of ``size`` positions from it on, circularly: (n, *space, c) to (n, *space, q c).
+
+    size : one number for each axis of space; q is their product. Equation (12) has [w * x]_i = sum_j w_j x_{i+j-1}.
+    """
+
+    weights = None
+
+    def __init__(self, size: Sequence[int]):
+        self.size = tuple(size)
+        self._axes = tuple(range(1, 1 + len(self.size)))
+        self._shifts = list(np.ndindex(*self.size))
+
+    def forward(self, W, x):
+        xp = engine_of(x).xp
+        return xp.concatenate([xp.roll(x, [-s for s in shift], self._axes) for shift in self._shifts], axis=-1), None
+
+    def push(self, W, saved, tangent, W_tangent):
+        return None if tangent is None else self.forward(W, tangent)[0]
+
+    def pull(self, W, saved, cotangent):
+        xp = engine_of(cotangent).xp
+        parts = xp.split(cotangent, len(self._shifts), axis=-1)
+        return sum(xp.roll(part, shift, self._axes) for part, shift in zip(parts, self._shifts, strict=True))
+
+
+class Reshape:
+    """Each point in another shape: flat inputs to images, the last features to one axis."""
+
+    weights = None
+
+    def __init__(self, before: Sequence[int], after: Sequence[int]):
+        self.before, self.after = tuple(before), tuple(after)
+
+    def forward(self, W, x):
+        return x.reshape(len(x), *self.after), None
+
+    def push(self, W, saved, tangent, W_tangent):
+        return None if tangent is None else tangent.reshape(len(tangent), *self.after)
+
+    def pull(self, W, saved, cotangent):
+        return cotangent.reshape(len(cotangent), *self.before)
+
+
+def _sum(one, other):
+    return other if one is None else one if other is None else one + other

@@ -1,0 +1,92 @@
+"""The Gram operator of gradients, J J'ᵀ, through a function's two directions of differentiation."""
+
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from ntkspec import checks
+from ntkspec.engines import engine_of
+from ntkspec.operators.base import TILE, KernelOperator
+from ntkspec.operators.work import Work
+
+
+class Jacobian(Protocol):
+    """The gradients of a scalar function in its parameters, of which each point x has one: what the operator needs.
+
+    size : number of parameters. flops : of one pass forward for a point. fan : the longest sum in it.
+    """
+
+    dtype: np.dtype
+    size: int
+    flops: float
+    fan: int
+
+    def pull(self, X, cotangent):
+        """sum_i cotangent_i times the gradient at x_i, in any form that can be added up: a list of arrays."""
+
+    def push(self, X, tangents):
+        """The inner product of each point's gradient with ``tangents``, (n,)."""
+
+    def parts(self, X) -> list:
+        """The gradients of the points in parts, functions that return (n, p_k) each."""
+
+
+class JacobianGram(KernelOperator):
+    r"""K_ij = <grad f(x_i), grad f(x'_j)> for X (n, d) and X' (n', d); X' defaults to X. Keeps references.
+
+    A product pulls the vector back to the parameters and pushes the result forward: about six passes forward of the
+    function for each vector, and nothing of the size n n' or n p. A tile forms the gradients of its rows and columns,
+    part by part: 2 p flops an entry.
+    """
+
+    grams = ()
+
+    def __init__(self, jacobian: Jacobian, X, X2=None):
+        self.jacobian, self.X = jacobian, checks.as_matrix(X)
+        self.X2 = self.X if X2 is None else checks.as_matrix(X2, "X2", columns=self.X.shape[1])
+        self.engine = engine_of(self.X, self.X2)
+        self.symmetric = self.semidefinite = self.X2 is self.X
+        self.shape, self.dtype = (self.X.shape[0], self.X2.shape[0]), jacobian.dtype
+        self.product_work = sum(self.shape) * Work(flops=3.0 * jacobian.flops)
+        self.stored_work = Work(flops=2.0 * jacobian.size + 8.0 * jacobian.flops / TILE)
+        self.depth = 4.0 * jacobian.fan + sum(self.shape)
+
+    def accumulate(self, out, tile, scale=1.0):
+        left, right = (self.jacobian.parts(X.astype(tile.dtype)) for X in (self.X[tile.rows], self.X2[tile.cols]))
+        for one, other in zip(left, right, strict=True):
+            self.engine.add_scaled(out, one() @ other().T, scale)
+
+    def factored_product(self, V):
+        return self.engine.xp.stack([self._times(v) for v in V.T], axis=1)
+
+    def _times(self, v):
+        """K v for one vector."""
+        X, X2, dtype = self.X, self.X2, v.dtype
+        shares = self.engine.shares(self.shape[1])
+        pulled = self.engine.run(lambda s: self.jacobian.pull(X2[s].astype(dtype, copy=False), v[s]), shares)
+        total = [sum(parts) for parts in zip(*pulled, strict=True)]
+        shares = self.engine.shares(self.shape[0])
+        pushed = self.engine.run(lambda s: self.jacobian.push(X[s].astype(dtype, copy=False), total), shares)
+        return self.engine.xp.concatenate(pushed)
+
+    @cached_property
+    def absolute_norm(self):
+        """At most the trace (of a rectangular K the geometric mean of both sides' traces)."""
+        sides = [self] if self.symmetric else [JacobianGram(self.jacobian, X) for X in (self.X, self.X2)]
+        sums = [float(side.diagonal(np.float64).sum()) for side in sides]
+        return (sums[0] * sums[-1]) ** 0.5
+
+    def diagonal(self, dtype=None):
+        dtype, xp = np.dtype(dtype or self.dtype), self.engine.xp
+
+        def entries(rows):
+            left, right = (self.jacobian.parts(X[rows].astype(dtype)) for X in (self.X, self.X2))
+            return sum(xp.einsum("ip,ip->i", one(), other()) for one, other in zip(left, right, strict=True))
+
+        blocks = self.engine.blocks(slice(0, self.shape[0]), self.jacobian.size, 2**24)
+        return xp.concatenate(self.engine.run(entries, blocks))
+
+    @property
+    def T(self):
+        return self if self.symmetric else JacobianGram(self.jacobian, self.X2, self.X)
