@@ -12,6 +12,7 @@ import ntkspec as ns
 from ntkspec import storage
 from ntkspec.engines import cpu
 from ntkspec.training import checkpoints
+from ntkspec.training.batches import Batches
 
 STEPS = [0, 1, 2, 5, 12]
 
@@ -221,7 +222,7 @@ class Interrupt:
         self.calls += 1
         if self.calls == self.call:
             raise KeyboardInterrupt
-        return {"norm": float(np.linalg.norm(now.W))}
+        return {"output": float(now(X[:1])[0])}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -246,12 +247,13 @@ def test_an_interrupted_run_ends_with_the_same_bits(dtype, subtract, tmp_path):
         assert np.array_equal(one.test, other.test)
         assert np.array_equal(one.network.W, other.network.W)
         assert np.array_equal(one.network.v, other.network.v)
-        assert np.array_equal(one.watched["norm"], other.watched["norm"])
+        assert np.array_equal(one.watched["output"], other.watched["output"])
 
 
 KILLED = """
 import numpy as np, ntkspec as ns
 from ntkspec.training import checkpoints
+from ntkspec.training.batches import Batches
 checkpoints.SECONDS = 0
 X = np.random.default_rng(0).standard_normal((500, 4))
 net = ns.TwoLayer.symmetric(4, 16, "erf")
@@ -312,3 +314,107 @@ def test_a_diverged_run_says_so_again(tmp_path):
         assert np.isfinite(found.train[:2]).all()
         assert np.isnan(found.train[2]).all()
         assert np.isfinite(found.network(X)).all()
+
+
+# ---------------------------------------------------------------------------------------------------- rates and batches
+def test_eta_is_the_rate_of_both_layers():
+    net, X, y = setting(11, 3, 6)
+    one, two = (ns.train_gd(net, X, y, steps=[4], **rates) for rates in ({"eta": 0.3}, {"eta1": 0.3, "eta2": 0.3}))
+    assert np.array_equal(one.network.W, two.network.W)
+    for wrong in ({}, {"eta1": 1}, {"eta": 1, "eta1": 1}):
+        with pytest.raises(ValueError, match="pass"):
+            ns.train_gd(net, X, y, steps=[4], **wrong)
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 11, 100])
+def test_batches_are_steps_on_the_points_they_hold(size):
+    """Each epoch holds every point once; a step is the full-batch step on its points."""
+    net, X, y = setting(11, 3, 6)
+    order = Batches(11, size, 5)
+    per_epoch = -(-11 // size)
+    first = np.concatenate([order.rows(k) for k in range(per_epoch)])
+    assert sorted(first) == list(range(11))
+    if size < 11:
+        assert not np.array_equal(first, np.concatenate([order.rows(per_epoch + k) for k in range(per_epoch)]))
+    now, steps = net, 2 * per_epoch + 1
+    for k in range(steps):
+        rows = Batches(11, size, 5).rows(k)
+        now = ns.train_gd(now, X[rows], y[rows], eta1=0.4, eta2=0.2, steps=[1]).network
+    found = ns.train_gd(net, X, y, eta1=0.4, eta2=0.2, steps=[0, steps], batch=size, seed=5, X_test=X[:2])
+    assert np.abs(found.network.W - now.W).max() < 1e-12
+    assert found.train[1] == pytest.approx(now(X), abs=1e-12)
+    assert found.test[1] == pytest.approx(now(X[:2]), abs=1e-12)
+
+
+def test_interrupted_batches_go_on_with_the_same_ones(tmp_path):
+    net, X, y = setting(30, 3, 6)
+    how = {"eta": 0.5, "steps": [0, 3, 9], "batch": 7, "seed": 2}
+    whole = ns.train_gd(net, X, y, **how)
+    with pytest.raises(KeyboardInterrupt):
+        ns.train_gd(net, X, y, watch=[Interrupt(2)], checkpoint=tmp_path / "run.h5", **how)
+    found = ns.train_gd(net, X, y, watch=[Interrupt(0)], checkpoint=tmp_path / "run.h5", **how)
+    assert np.array_equal(found.network.W, whole.network.W)
+    assert np.array_equal(found.train, whole.train)
+    with pytest.raises(ValueError, match="another run"):
+        ns.train_gd(net, X, y, watch=[Interrupt(0)], checkpoint=tmp_path / "run.h5", **(how | {"seed": 3}))
+
+
+# ------------------------------------------------------------------------------------------------------- deep networks
+DEEP = {
+    "dense": lambda **how: ns.FullyConnected.paired(6, [8, 6], "erf", **how),
+    "single": lambda **how: ns.FullyConnected.random(6, [5, 4], "tanh", **how),
+    "convolutional": lambda **how: ns.Convolutional.paired((3, 2), [4, 6], "erf", filter_size=2, **how),
+}
+
+
+@pytest.mark.parametrize("make", DEEP.values(), ids=DEEP)
+@pytest.mark.parametrize("subtract", [False, True])
+def test_deep_training_agrees_with_descent_on_the_vjp(make, subtract):
+    """Step after step with the gradients of net.vjp, which are compared with autograd elsewhere."""
+    rng, net = np.random.default_rng(0), make(seed=1)
+    X, y = rng.standard_normal((15, 6)), rng.uniform(-1, 1, 15)
+    start = net(X) if subtract else 0.0
+    now, outputs = net, []
+    for step in range(13):
+        outputs.append(now(X) - start)
+        if step < 12:
+            gradients = now.vjp(X, (outputs[-1] - y) / 15)
+            now = now.with_parameters([W - 0.5 * g for W, g in zip(now.parameters, gradients, strict=True)])
+    found = ns.train_gd(net, X, y, eta=0.5, steps=[0, 1, 12], X_test=X[:3], subtract_start=subtract)
+    assert found.train == pytest.approx(np.array(outputs)[[0, 1, 12]], abs=1e-11)
+    assert found.test == pytest.approx(np.array(outputs)[[0, 1, 12], :3], abs=1e-11)
+    for mine, other in zip(found.network.parameters, now.parameters, strict=True):
+        assert mine == pytest.approx(other, abs=1e-11)
+
+
+@pytest.mark.parametrize("make", [DEEP["dense"], DEEP["convolutional"]], ids=["dense", "convolutional"])
+def test_one_deep_step_is_the_kernel_step_up_to_third_order(make):
+    rng, net = np.random.default_rng(0), make(seed=1)
+    X, y = rng.standard_normal((15, 6)), rng.uniform(-1, 1, 15)
+    theta, etas = ns.ntk(net, X), np.array([0.4, 0.2, 0.1, 0.05])
+    errors = [
+        np.abs(ns.train_gd(net, X, y, eta=eta, steps=[1]).train[0] - eta / 15 * (theta @ y)).max() for eta in etas
+    ]
+    slopes = np.diff(np.log(errors)) / np.diff(np.log(etas))
+    assert ((slopes > 2.8) & (slopes < 3.3)).all()
+
+
+@pytest.mark.parametrize("make", DEEP.values(), ids=DEEP)
+def test_deep_runs_are_watched_resumed_and_stopped(make, tmp_path):
+    rng, net = np.random.default_rng(0), make(seed=1)
+    X, y = rng.standard_normal((15, 6)), rng.uniform(-1, 1, 15)
+    how = {"eta": 0.5, "steps": [0, 2, 6], "watch": [ns.weight_movement, ns.kernel_drift]}
+    found = ns.train_gd(net, X, y, **how)
+    moved = found.network.parameters[0] - net.parameters[0]
+    assert found.watched["weight movement 0"][2] == pytest.approx(np.linalg.norm(moved, 2), rel=1e-9)
+    drift = np.linalg.norm(ns.ntk(found.network, X).to_dense() - ns.ntk(net, X).to_dense(), 2)
+    assert found.watched["kernel drift"][2] == pytest.approx(drift, rel=1e-3)
+    how["watch"] = []
+    with pytest.raises(KeyboardInterrupt):
+        ns.train_gd(net, X, y, **(how | {"watch": [Interrupt(2)]}), checkpoint=tmp_path / "run.h5")
+    again = ns.train_gd(net, X, y, **(how | {"watch": [Interrupt(0)]}), checkpoint=tmp_path / "run.h5")
+    assert all(np.array_equal(*pair) for pair in zip(again.network.parameters, found.network.parameters, strict=True))
+    with pytest.warns(RuntimeWarning, match="training diverged"):
+        ns.train_gd(net, 1e3 * X, y, eta=1e300, steps=[50])
+    with pytest.raises(ValueError, match="trains with one rate"):
+        ns.train_gd(net, X, y, eta1=1, eta2=2, steps=[1])

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ntkspec.networks import TwoLayer
+from ntkspec.networks import DeepNetwork, TwoLayer
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Trajectory:
     test: np.ndarray | None
     method: str
     error: np.ndarray
-    network: TwoLayer | None = None
+    network: TwoLayer | DeepNetwork | None = None
     error_test: np.ndarray | None = None
     stability: Stability | None = None
     watched: dict[str, np.ndarray] = field(default_factory=dict)

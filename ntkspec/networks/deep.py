@@ -92,11 +92,21 @@ class DeepNetwork:
         """sum_i cotangent_i of the gradients of f(x_i): a list of arrays of the parameters' shapes. Cost: as jvp."""
         X = self._checked(X)
         cotangent = checks.as_vector(cotangent, "cotangent", len(X)).astype(X.dtype, copy=False)
-        parts = [
-            [layer.gradient(saved, signal) for layer, saved, signal in self._signals(X[rows], cotangent[rows])]
-            for rows in self._blocks(X)
-        ]
-        return [sum(own) for own in zip(*parts, strict=True)]
+        return self.value_and_vjp(X, lambda rows, outputs: cotangent[rows])[1]
+
+    def value_and_vjp(self, X, cotangent):
+        """(outputs, vjp) in one pass, for a cotangent that depends on the outputs: a function of (rows, outputs there).
+
+        The gradient of a loss: ``cotangent`` gives its derivatives in the outputs.
+        """
+        X, outputs, total = self._checked(X), [], None
+        for rows in self._blocks(X):
+            kept = [self._forward(weights, X[rows]) for _, weights in self.chains()]
+            outputs.append(sum(factor * f for (factor, _), (f, _) in zip(self.chains(), kept, strict=True)))
+            signals = self._signals(kept, cotangent(rows, outputs[-1]))
+            own = [layer.gradient(saved, signal) for layer, saved, signal in signals]
+            total = own if total is None else [one + other for one, other in zip(total, own, strict=True)]
+        return engine_of(X).xp.concatenate(outputs), total
 
     def signals(self, X) -> list[tuple]:
         """(layer, its input, the gradient of f in its output) for each parameter, those of the second chain behind.
@@ -105,19 +115,19 @@ class DeepNetwork:
         products. Memory: all activations of the network, twice.
         """
         X = self._checked(X)
-        return list(self._signals(X, engine_of(X).xp.ones(len(X), X.dtype)))
+        kept = [self._forward(weights, X) for _, weights in self.chains()]
+        return list(self._signals(kept, engine_of(X).xp.ones(len(X), X.dtype)))
 
-    def _signals(self, X, cotangent) -> Iterator[tuple]:
-        for factor, weights in self.chains():
-            signal, found = (factor * cotangent)[:, None], []
-            steps = list(self._steps(weights, self._forward(weights, X)[1]))
-            for k in range(len(steps) - 1, -1, -1):
-                layer, W, saved = steps[k]
+    def _signals(self, kept, cotangent) -> Iterator[tuple]:
+        """(layer, saved input, signal) of the parameters, from what forward passes of the chains have kept."""
+        for (factor, weights), (_, saved) in zip(self.chains(), kept, strict=True):
+            signal, found = (cotangent.dtype.type(factor) * cotangent)[:, None], []
+            for layer, W, own in reversed(list(self._steps(weights, saved))):
                 if layer.weights:
-                    found.append((layer, saved, signal))
+                    found.append((layer, own, signal))
                     if len(found) == self.depth:
                         break
-                signal = layer.pull(W, saved, signal)
+                signal = layer.pull(W, own, signal)
             yield from reversed(found)
 
     def _forward(self, weights, x):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ntkspec import storage
+from ntkspec.training.deep import DeepDescent
 from ntkspec.training.descent import Descent
 from ntkspec.training.records import Records
 
@@ -20,8 +21,9 @@ class Checkpoint:
     Raises ValueError, before anything is computed, for a file of another run.
     """
 
-    def __init__(self, path, descent: Descent, records: Records):
+    def __init__(self, path, descent: Descent | DeepDescent, records: Records, batches=()):
         self.path, self.descent, self.records = None if path is None else Path(path), descent, records
+        self._batches = batches
         self._written = time.monotonic()
 
     def __enter__(self) -> "Checkpoint":
@@ -29,7 +31,7 @@ class Checkpoint:
             return self
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"the folder {self.path.parent} does not exist; make it first")
-        self._run = _fingerprint(self.descent, self.records)
+        self._run = _fingerprint(self.descent, self.records, self._batches)
         if self.path.exists():
             self._read()
         return self
@@ -58,24 +60,25 @@ class Checkpoint:
                 RuntimeWarning,
                 stacklevel=4,
             )
-        self.descent.state = tree["step"], tree["W"], tree["v"]
+        self.descent.state = tree["step"], tree["weights"]
         self.records.restore(tree["records"])
 
     def _write(self) -> None:
-        step, W, v = self.descent.state
-        workers = self.descent.engine.workers()
-        tree = {"run": self._run, "workers": workers, "step": step, "W": W, "v": v, "records": self.records.tree()}
+        step, weights = self.descent.state
+        tree = {"run": self._run, "workers": self.descent.engine.workers(), "step": step, "weights": weights}
+        tree["records"] = self.records.tree()
         storage.write(self.path, tree, kind=KIND)
         self._written = time.monotonic()
 
 
-def _fingerprint(descent: Descent, records: Records) -> str:
+def _fingerprint(descent: Descent | DeepDescent, records: Records, batches) -> str:
     """A digest of everything that a run depends on."""
-    _, W, v = descent.state
-    probe = np.linspace(-3, 3, 50)
-    arrays = (descent.X, descent.y, W, v, records.steps, descent.activation(probe))
-    found = hashlib.sha256(repr((descent.rates, descent.offset is None, len(records.watch))).encode())
-    for array in (*arrays, *(part for part in (records.X_test,) if part is not None)):
+    probe = descent.activation(np.linspace(-3, 3, 50))
+    arrays = [descent.X, descent.y, *descent.state[1], records.steps, probe]
+    arrays += [] if records.X_test is None else [records.X_test]
+    settings = descent.rates, descent.offset is None, len(records.watch), batches
+    found = hashlib.sha256(repr(settings).encode())
+    for array in arrays:
         found.update(repr((array.shape, str(array.dtype))).encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()

@@ -3,7 +3,6 @@
 import numpy as np
 
 from ntkspec.engines import engine_of
-from ntkspec.networks import TwoLayer
 
 
 class Records:
@@ -12,7 +11,7 @@ class Records:
     points : X, X_test or None, and the offset that is subtracted from outputs on X_test, or None.
     """
 
-    def __init__(self, net: TwoLayer, points, steps, watch):
+    def __init__(self, net, points, steps, watch):
         self.net, (self.X, self.X_test, self.offset), self.steps, self.watch = net, points, steps, watch
         xp = engine_of(self.X).xp
         self.train = xp.full((len(steps), len(self.X)), xp.nan, self.X.dtype)
@@ -29,7 +28,7 @@ class Records:
         """Whether this step is recorded."""
         return step in self._places
 
-    def write(self, step: int, outputs, network: TwoLayer) -> None:
+    def write(self, step: int, outputs, network) -> None:
         """Record a step that is due."""
         k = self._places[step]
         self.train[k] = outputs

@@ -5,27 +5,38 @@ import math
 import numpy as np
 
 from ntkspec.kernels import ntk
-from ntkspec.networks import TwoLayer
+from ntkspec.networks import DeepNetwork
 from ntkspec.norms import spectral_norm
 
 
-def weight_movement(initial: TwoLayer, now: TwoLayer, X=None) -> dict[str, float]:
+def weight_movement(initial, now, X=None) -> dict[str, float]:
     r"""\|W(t) - W(0)\| as a spectral norm and as the largest norm of a row, and \|v(t) - v(0)\|.
 
-    The proof of Theorem 3.2 rests on their being small against \|W(0)\|, about sqrt m + sqrt d. X is not used.
+    The proof of Theorem 3.2 rests on their being small against \|W(0)\|, about sqrt m + sqrt d. Of a deep network the
+    spectral norm for each weight matrix, numbered from 0 (of a paired one the second chain's behind). X is not used.
     Cost: 2 m d min(m, d) flops, in float64.
     """
-    moved = np.subtract(now.W, initial.W, dtype=np.float64)
-    gram = moved.T @ moved if moved.shape[1] <= moved.shape[0] else moved @ moved.T
-    largest = max(0.0, float(np.linalg.eigvalsh(gram)[-1]))
+    if isinstance(initial, DeepNetwork):
+        pairs = zip(initial.parameters, now.parameters, strict=True)
+        return {f"weight movement {k}": _spectral(_moved(*pair)) for k, pair in enumerate(pairs)}
+    moved = _moved(initial.W, now.W)
     return {
-        "weight movement": math.sqrt(largest),
+        "weight movement": _spectral(moved),
         "largest row movement": float(np.linalg.norm(moved, axis=1).max()),
-        "second layer movement": float(np.linalg.norm(np.subtract(now.v, initial.v, dtype=np.float64))),
+        "second layer movement": float(np.linalg.norm(_moved(initial.v, now.v))),
     }
 
 
-def kernel_drift(initial: TwoLayer, now: TwoLayer, X, *, layer: str = "both", seed=0) -> dict[str, float]:
+def _moved(before, after):
+    return np.subtract(after, before, dtype=np.float64)
+
+
+def _spectral(matrix) -> float:
+    gram = matrix.T @ matrix if matrix.shape[1] <= matrix.shape[0] else matrix @ matrix.T
+    return math.sqrt(max(0.0, float(np.linalg.eigvalsh(gram)[-1])))
+
+
+def kernel_drift(initial, now, X, *, layer: str | int = "both", seed=0) -> dict[str, float]:
     r"""\|Theta(t) - Theta(0)\| on the points X in spectral norm, with the interval of :func:`ntkspec.spectral_norm`.
 
     layer : of the kernels. The frozen kernel's prediction is off by at most eta t / n times the drift and rms(y)
