@@ -29,6 +29,7 @@ def cifar10(classes=None, n=None, n_test=None, pool=1, data_dir=None, seed=0, dt
     train, test = (_chosen(images, numbers, wanted, pool) for images, numbers in splits)
     title = f" {CLASSES[wanted[0]]} vs {CLASSES[wanted[1]]}" if wanted else ""
     meta = {"cite": public.registry("cifar10")["cite"], "classes": wanted or "all", "pool": pool, "source": source}
+    meta["shape"] = (32 // pool, 32 // pool, 3)
     return standardized(
         subset(train[0], train[1], n, "n", [seed, 1]),
         subset(test[0], test[1], n_test, "n_test", [seed, 2]),

@@ -28,6 +28,7 @@ def mnist(classes=None, n=None, n_test=None, pool=1, data_dir=None, seed=0, dtyp
     train = _split(folder, "train", wanted, pool)
     test = _split(folder, "t10k", wanted, pool)
     meta = {"cite": public.registry("mnist")["cite"], "classes": wanted or "all", "pool": pool, "folder": str(folder)}
+    meta["shape"] = (28 // pool, 28 // pool, 1)
     return standardized(
         subset(train[0], train[1], n, "n", [seed, 1]),
         subset(test[0], test[1], n_test, "n_test", [seed, 2]),

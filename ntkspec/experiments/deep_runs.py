@@ -1,0 +1,150 @@
+"""Deep networks and one linear model trained side by side on images: what Figure 3 is drawn from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ntkspec import checks, datasets
+from ntkspec.activations import activation
+from ntkspec.datasets import Dataset
+from ntkspec.experiments.agreement import relative_difference
+from ntkspec.experiments.runs import record_steps
+from ntkspec.experiments.stages import Stages
+from ntkspec.kernels import ntk
+from ntkspec.networks import DeepNetwork
+from ntkspec.networks.layers import Linear
+from ntkspec.networks.specification import named_network
+from ntkspec.operators import Gram
+from ntkspec.training import train_gd
+
+# Test points whose outputs are kept, as in Figure 3b; points on which a network's kernel is fitted by the data kernel.
+POINTS, FITTED = 3, 1000
+
+
+@dataclass(frozen=True)
+class DeepSetting:
+    """One network of Figure 3 on two classes of images, with the linear model that goes with it.
+
+    network : fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, or "linear". eta : learning rate of the linear model
+    x · delta / sqrt d; a network's is eta / kappa, kappa being its kernel's coefficient of X Xᵀ/d, so that all linear
+    models coincide. batch : points of a step; all see the same batches. 0 is all points.
+    """
+
+    network: str
+    data: str = "cifar10"
+    classes: tuple[str, ...] = ("cat", "horse")
+    pool: int = 4
+    n: int = 10_000
+    n_test: int = 2000
+    activation: str = "erf"
+    eta: float = 0.3
+    steps: int = 3000
+    batch: int = 256
+    seed: int = 0
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class DeepRun:
+    """What was measured at ``steps``, on the test points.
+
+    eta, kappa : the network's learning rate and kernel coefficient. inside, outside : mean squares of the parts of the
+    residual in V_lin, the span of the inputs (d dimensions of n'), and in its complement. loss : (1/2n) sum (f - y)² on
+    the training points. outputs : (steps, n'). source : what the images are.
+    """
+
+    setting: DeepSetting
+    eta: float
+    kappa: float
+    steps: np.ndarray
+    inside: np.ndarray
+    outside: np.ndarray
+    loss: np.ndarray
+    outputs: np.ndarray
+    source: str
+    seconds: dict
+
+
+def check_deep_setting(setting: DeepSetting) -> None:
+    """Refuse a setting that cannot run, before anything is computed."""
+    checks.one_of(setting.data, "data", ("cifar10", "mnist"))
+    checks.one_of(setting.dtype, "dtype", ("float32", "float64"))
+    for name, least in (("pool", 1), ("n", 2), ("n_test", POINTS), ("steps", 1), ("batch", 0), ("seed", 0)):
+        checks.whole_number(getattr(setting, name), name, least)
+    checks.learning_rate(setting.eta, "eta")
+    activation(setting.activation)
+    if setting.network != "linear":
+        named_network(setting.network, (4, 4, 1), setting.activation)
+
+
+def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda text: None) -> DeepRun:
+    """Train the network (or the linear model) and decompose its test residual at each recorded step."""
+    check_deep_setting(setting)
+    stages, dtype = Stages(report), np.dtype(setting.dtype).type
+    load = {"cifar10": datasets.cifar10, "mnist": datasets.mnist}[setting.data]
+    sizes = {"n": setting.n, "n_test": setting.n_test, "pool": setting.pool, "seed": setting.seed, "dtype": dtype}
+    data = load(setting.classes, **sizes)
+    net = _network(setting, data)
+    kappa = 1.0 if setting.network == "linear" else stages("kernel", data_coefficient, net, data.X[:FITTED])
+    steps, eta = record_steps(setting.steps), setting.eta / kappa
+    how = {"X_test": data.X_test, "batch": setting.batch or None, "seed": setting.seed}
+    trained = stages(f"training {setting.network}", train_gd, net, data.X, data.y, eta=eta, steps=steps, **how)
+    inside, outside = decomposed(trained.test - data.y_test, data.X_test)
+    return DeepRun(
+        setting=setting,
+        eta=eta,
+        kappa=kappa,
+        steps=steps,
+        inside=inside,
+        outside=outside,
+        loss=np.square(trained.train - data.y, dtype=np.float64).mean(axis=1) / 2,
+        outputs=trained.test,
+        source=data.name,
+        seconds=stages.seconds,
+    )
+
+
+def _network(setting: DeepSetting, data: Dataset) -> DeepNetwork:
+    dtype = np.dtype(setting.dtype).type
+    if setting.network == "linear":
+        return DataModel(data.X.shape[1], dtype)
+    return named_network(setting.network, data.meta["shape"], setting.activation, seed=setting.seed, dtype=dtype)
+
+
+class DataModel(DeepNetwork):
+    """x · delta / sqrt d from delta = 0, whose kernel is X Xᵀ/d: the linear model where vartheta_0 = vartheta_1 = 0."""
+
+    def __init__(self, d: int, dtype):
+        super().__init__([Linear(d, 1)], [np.zeros((1, d), dtype)], activation("identity"))
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return self.parameters[0].shape[1]
+
+    @property
+    def numbers(self) -> int:
+        """d."""
+        return self.dim
+
+
+def data_coefficient(net: DeepNetwork, X) -> float:
+    """kappa that makes kappa X Xᵀ/d closest to the network's kernel off the diagonal, in least squares."""
+    theta, gram = ntk(net, X).to_dense(np.float64), Gram(X).to_dense(np.float64) / X.shape[1]
+    off = ~np.eye(len(X), dtype=bool)
+    return float(theta[off] @ gram[off] / (gram[off] @ gram[off]))
+
+
+def decomposed(residuals, X_test) -> tuple[np.ndarray, np.ndarray]:
+    """Mean squares of each residual's (steps, n') part in the span of the columns of X_test, and of the rest."""
+    Q, sizes, _ = np.linalg.svd(np.asarray(X_test, np.float64), full_matrices=False)
+    Q = Q[:, sizes > 1e-6 * sizes[0]]
+    whole = np.square(residuals, dtype=np.float64).mean(axis=1)
+    inside = np.square(residuals @ Q).sum(axis=1) / len(X_test)
+    return inside, whole - inside
+
+
+def relative_mse(run: DeepRun, linear: DeepRun) -> np.ndarray:
+    """E |f - f^lin|² / E |f^lin|² on the test points, Figure 3c; step 0 says nothing, all outputs are zero."""
+    return relative_difference(run.outputs, linear.outputs)
