@@ -62,14 +62,16 @@ def figure_1(
     output
         folder
     """
+    from ntkspec.experiments.runs import COMPARISON
     from ntkspec.experiments.sweep import dimensions as whole_numbers
     from ntkspec.plotting.training import figure_1 as draw
 
     main = _setting(run, activation="erf", width=256, steps=3000)
     panels = _panels(main, whole_numbers(dimensions or ("25", "50", "100", "200")), panel_steps)
-    runs = iter(_compared([main, *(setting for settings in panels.values() for setting in settings)], output, "1"))
+    settings = [main, *(setting for own in panels.values() for setting in own)]
+    runs = iter(_kept(settings, output, "1", COMPARISON))
     first = next(runs)
-    _save(draw(first, {title: [next(runs) for _ in settings] for title, settings in panels.items()}), output, "1")
+    _save(draw(first, {title: [next(runs) for _ in own] for title, own in panels.items()}), output, "1")
 
 
 @figure.command(name="2")
@@ -83,10 +85,68 @@ def figure_2(*, run: RunOptions | None = None, output: Path = Path("ntkspec-figu
     output
         folder
     """
+    from ntkspec.experiments.runs import COMPARISON
     from ntkspec.plotting.training import figure_2 as draw
 
     setting = _setting(run, activation="relu", width=4096, steps=1000, target="norm", naive=True)
-    _save(draw(*_compared([setting], output, "2")), output, "2")
+    _save(draw(*_kept([setting], output, "2", COMPARISON)), output, "2")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DeepOptions:
+    """The images, and how deep networks are trained on them."""
+
+    data: Literal["cifar10", "mnist"] = "cifar10"
+    "which images; their folder is named by NTKSPEC_DATA"
+    classes: MaybeSeveral = None
+    "two classes, labelled +1 and -1 (cifar10: cat horse; mnist: 4 9)"
+    pool: MaybeWhole = None
+    "average the images over POOL x POOL patches (cifar10: 4; mnist: 1)"
+    n: Whole = 10_000
+    "training points"
+    n_test: Whole = 2000
+    "test points"
+    activation: str = "erf"
+    "activation by name, an odd one: the linear model is x . delta / sqrt d"
+    eta: float = 0.3
+    "learning rate of the linear model; a network's is such that its own linear model is the same"
+    steps: Whole = 3000
+    "steps of gradient descent"
+    batch: Whole = 256
+    "points of a step, the same ones for all models; 0 is all"
+    seed: Whole = 0
+    "seed of the choice of images, the networks and the batches"
+    dtype: Literal["float32", "float64"] = "float32"
+    "precision of data and network"
+
+
+@figure.command(name="3")
+def figure_3(
+    *,
+    run: DeepOptions | None = None,
+    network: MaybeSeveral = None,
+    output: Path = Path("ntkspec-figure/3"),
+):
+    """Figure 3: deep dense and convolutional networks on images learn the linear part first.
+
+    Parameters
+    ----------
+    network
+        networks, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE (default: fc:4x1024 cnn:4x64:k3)
+    output
+        folder
+    """
+    from ntkspec.experiments.deep_runs import DEEP_COMPARISON, DeepSetting
+    from ntkspec.plotting.training import figure_3 as draw
+
+    given = vars(run or DeepOptions())
+    usual = {"cifar10": (("cat", "horse"), 4), "mnist": (("4", "9"), 1)}[given["data"]]
+    chosen = {"classes": tuple(given["classes"] or usual[0]), "pool": given["pool"] or usual[1]}
+    names = ["linear", *(network or ("fc:4x1024", "cnn:4x64:k3"))]
+    settings = [DeepSetting(name, **(given | chosen)) for name in names]
+    linear, *networks = _kept(settings, output, "3", DEEP_COMPARISON)
+    _save(draw(linear, networks), output, "3")
 
 
 @figure.command(name="5")
@@ -158,12 +218,11 @@ def _width(main, d: int, power: float) -> int:
     return 2 * round(main.width / 2 * (d / main.d) ** power)
 
 
-def _compared(settings, folder: Path, which: str):
-    from ntkspec.experiments.runs import compared
+def _kept(settings, folder: Path, which: str, how):
+    from ntkspec.experiments.kept import kept
 
-    return compared(
-        settings, folder / f"figure-{which}.h5", report=lambda text: print(f"ntkspec: {text} ...", file=sys.stderr)
-    )
+    report = lambda text: print(f"ntkspec: {text} ...", file=sys.stderr)  # noqa: E731
+    return kept(settings, folder / f"figure-{which}.h5", how, report=report)
 
 
 def _save(drawn, folder: Path, which: str) -> None:

@@ -1,5 +1,7 @@
 """Figures 1 and 2: what they are drawn from, what is kept, and what the command says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ import ntkspec as ns
 from ntkspec import storage
 from ntkspec.cli import main
 from ntkspec.experiments import runs
-from ntkspec.experiments.runs import Run, Setting, compare, compared, linear_rate
+from ntkspec.experiments.kept import kept
+from ntkspec.experiments.runs import COMPARISON, Run, Setting, compare, linear_rate
 from ntkspec.kernels import naive_linear_kernel
 from ntkspec.plotting import training
 
@@ -52,34 +55,38 @@ def test_the_naive_model_lacks_the_norm_and_nothing_else():
     assert naive.to_dense() == pytest.approx(whole.to_dense(), abs=1e-14)
 
 
-def test_runs_that_are_kept_are_not_repeated(tmp_path, monkeypatch):
+def computed_again(setting, **options):
+    """What must not happen."""
+    pytest.fail("computed again")
+
+
+def test_runs_that_are_kept_are_not_repeated(tmp_path):
     settings = [SMALL, Setting("relu", d=4, n=60, width=4, steps=10, n_test=10, target="norm", naive=True)]
-    first = compared(settings[:1], tmp_path / "runs.h5")
-    both = compared(settings, tmp_path / "runs.h5")
+    first = kept(settings[:1], tmp_path / "runs.h5", COMPARISON)
+    both = kept(settings, tmp_path / "runs.h5", COMPARISON)
     assert np.array_equal(first[0].losses["network"]["train"], both[0].losses["network"]["train"])
-    monkeypatch.setattr(runs, "compare", lambda *a, **k: pytest.fail("computed again"))
-    again = compared(settings[::-1], tmp_path / "runs.h5")
+    again = kept(settings[::-1], tmp_path / "runs.h5", replace(COMPARISON, measure=computed_again))
     assert [run.setting for run in again] == settings[::-1]
     assert set(again[0].losses) == {"network", "linear", "naive"}
 
 
-def test_an_interrupted_figure_keeps_what_is_done(tmp_path, monkeypatch):
+def test_an_interrupted_figure_keeps_what_is_done(tmp_path):
     other = Setting("erf", d=4, n=60, width=4, steps=10, n_test=10)
-    true, calls = runs.compare, []
+    calls: list = []
 
     def stopping(setting, **options):
         calls.append(setting)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return true(setting, **options)
+        return compare(setting, **options)
 
-    monkeypatch.setattr(runs, "compare", stopping)
+    how = replace(COMPARISON, measure=stopping)
     with pytest.raises(KeyboardInterrupt):
-        compared([SMALL, other], tmp_path / "runs.h5")
-    compared([SMALL, other], tmp_path / "runs.h5")
+        kept([SMALL, other], tmp_path / "runs.h5", how)
+    kept([SMALL, other], tmp_path / "runs.h5", how)
     assert calls == [SMALL, other, other]
-    kept = storage.read(tmp_path / "runs.h5", kind=runs.KIND, types=(Run, Setting))
-    assert [run.setting for run in kept] == [SMALL, other]
+    found = storage.read(tmp_path / "runs.h5", kind=COMPARISON.kind, types=(Run, Setting))
+    assert [run.setting for run in found] == [SMALL, other]
 
 
 def test_both_figures_by_command(tmp_path, capsys, monkeypatch):
@@ -92,11 +99,11 @@ def test_both_figures_by_command(tmp_path, capsys, monkeypatch):
     for which in "12":
         for kind in ("png", "pdf", "h5"):
             assert (tmp_path / which / f"figure-{which}.{kind}").stat().st_size > 1000
-    monkeypatch.setattr(runs, "compare", lambda *a, **k: pytest.fail("computed again"))
+    monkeypatch.setattr(runs, "COMPARISON", replace(COMPARISON, measure=computed_again))
     (tmp_path / "1" / "figure-1.png").unlink()
     assert main(one) == main(two) == 0
     assert (tmp_path / "1" / "figure-1.png").exists()
-    kept = storage.read(tmp_path / "1" / "figure-1.h5", kind=runs.KIND, types=(Run, Setting))
+    kept = storage.read(tmp_path / "1" / "figure-1.h5", kind=COMPARISON.kind, types=(Run, Setting))
     assert [(run.setting.d, run.setting.width, run.setting.steps) for run in kept] == [
         *((6, 8, 40), (4, 8, 12), (9, 8, 12)),
         *((4, 4, 12), (9, 14, 12)),

@@ -9,6 +9,7 @@ from ntkspec import checks, datasets
 from ntkspec.activations import activation
 from ntkspec.datasets import Dataset
 from ntkspec.experiments.agreement import relative_difference
+from ntkspec.experiments.kept import Measurement
 from ntkspec.experiments.runs import record_steps
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import ntk
@@ -148,3 +149,6 @@ def decomposed(residuals, X_test) -> tuple[np.ndarray, np.ndarray]:
 def relative_mse(run: DeepRun, linear: DeepRun) -> np.ndarray:
     """E |f - f^lin|² / E |f^lin|² on the test points, Figure 3c; step 0 says nothing, all outputs are zero."""
     return relative_difference(run.outputs, linear.outputs)
+
+
+DEEP_COMPARISON = Measurement("deep runs", (DeepRun, DeepSetting), check_deep_setting, run_deep)

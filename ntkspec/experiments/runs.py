@@ -2,22 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ntkspec import checks, datasets, storage
+from ntkspec import checks, datasets
 from ntkspec.activations import activation
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import learning_modes, predict_gd
 from ntkspec.experiments.agreement import loss, mean_squared_difference
+from ntkspec.experiments.kept import Measurement
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import linear_kernel, naive_linear_kernel
 from ntkspec.networks import TwoLayer
 from ntkspec.networks.two_layer import even_width
 from ntkspec.training import train_gd
 
-KIND = "runs"
 # Test points whose outputs are kept, as in Figure 1b; records; and when linear learning counts as finished.
 POINTS, RECORDS, FINISHED = 5, 60, 0.99
 # The learning rate takes the average linear mode through so many e-folds in so many steps: linear learning then ends
@@ -143,18 +142,4 @@ def _finished(setting: Setting, data: Dataset, eta: float) -> float:
     return learning_modes(linear, data.y, eta=eta).steps_to_learn(FINISHED)
 
 
-def compared(settings, path: Path, *, report: Callable[[str], None] = lambda text: None) -> list[Run]:
-    """The runs of the settings, in their order; the file keeps each when it is done, and what it holds is not repeated.
-
-    Raises ValueError for a file that is not one of runs.
-    """
-    for setting in settings:
-        check_setting(setting)
-    kept = storage.read(path, kind=KIND, types=(Run, Setting)) if path.exists() else []
-    runs = {run.setting: run for run in kept}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for setting in settings:
-        if setting not in runs:
-            runs[setting] = compare(setting, report=report)
-            storage.write(path, list(runs.values()), kind=KIND)
-    return [runs[setting] for setting in settings]
+COMPARISON = Measurement("runs", (Run, Setting), check_setting, compare)

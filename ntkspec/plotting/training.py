@@ -1,9 +1,10 @@
-"""Figures 1 and 2: a network and its linear models over the steps of training. They read in grey."""
+"""Figures 1, 2 and 3: networks and their linear models over the steps of training."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ntkspec.experiments.deep_runs import DeepRun, relative_mse
 from ntkspec.experiments.runs import Run
 
 # Colour, width of the line, name.
@@ -12,6 +13,7 @@ MODELS = {
     "linear": ("#D55E00", 1.3, "linear model (11)"),
     "naive": ("#000000", 1.3, "naive linear model (ϑ₁ = ϑ₂ = 0)"),
 }
+DEEP_STYLES = (("#D55E00", 1.2), ("#0072B2", 1.8), ("#009E73", 1.8), ("#CC79A7", 1.8), ("#000000", 1.8))
 POINT_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
@@ -52,6 +54,47 @@ def figure_2(run: Run) -> Figure:
     distances.set_title("b  distance from the network", fontsize=9, loc="left")
     figure.suptitle(_settings(run), fontsize=9)
     return figure
+
+
+def figure_3(linear: DeepRun, networks: list[DeepRun]) -> Figure:
+    """a: the test residual in the span of the inputs and outside. b: outputs on three points. c: relative MSE."""
+    figure = Figure(figsize=(12.0, 3.8), layout="constrained")
+    residuals, outputs, distances = figure.subplots(1, 3)
+    for run, (colour, width) in zip([linear, *networks], DEEP_STYLES, strict=False):
+        label = run.setting.network if run is not linear else "linear model"
+        residuals.plot(run.steps, run.inside, "-", color=colour, linewidth=width, label=label)
+        residuals.plot(run.steps, run.outside, "--", color=colour, linewidth=width)
+        for k, line in enumerate(("-", "--", ":")):
+            own = label if k == 0 else None
+            outputs.plot(run.steps, run.outputs[:, k], line, color=colour, linewidth=width, label=own)
+        if run is not linear:
+            later = run.steps >= 1
+            distances.plot(run.steps[later], relative_mse(run, linear)[later], color=colour, label=label)
+    residuals.set_title("a  solid: in V_lin, dashed: in its complement", fontsize=9, loc="left")
+    outputs.set_title("b  outputs on three test points", fontsize=9, loc="left")
+    distances.set_title("c  relative MSE from the linear model", fontsize=9, loc="left")
+    for axis, quantity in (
+        (residuals, "mean square of the test residual"),
+        (outputs, "output"),
+        (distances, "E |f − f^lin|² / E |f^lin|²"),
+    ):
+        axis.set_xscale("symlog", linthresh=1, linscale=0.3)
+        axis.set_xlim(0, linear.steps[-1])
+        _labelled(axis, quantity)
+    distances.set_xlim(1, linear.steps[-1])
+    distances.set_ylim(bottom=0)
+    figure.suptitle(_deep_settings(linear, networks), fontsize=9)
+    return figure
+
+
+def _deep_settings(linear: DeepRun, networks: list[DeepRun]) -> str:
+    setting = linear.setting
+    rates = ", ".join(f"η({run.setting.network}) = {run.eta:.3g}" for run in networks)
+    batch = f"batches of {setting.batch}" if setting.batch else "full batch"
+    return (
+        f"{linear.source}, pooled {setting.pool} × {setting.pool}, {setting.n:,} / {setting.n_test:,} points, "
+        f"{setting.activation}; η(linear) = {setting.eta:.3g}, {rates}; {batch}, seed {setting.seed}"
+    )
 
 
 def _losses(axis, run: Run, parts) -> None:

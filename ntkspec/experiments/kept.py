@@ -1,0 +1,38 @@
+"""Runs that are kept in a file when they are done: what it holds is not repeated, and an interruption costs one run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ntkspec import storage
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How a setting becomes a run (a dataclass with the field ``setting``), and what the file of runs is called.
+
+    kind : of the file. types : the dataclasses in it. check : refuses a setting that cannot run.
+    measure : of (setting, report).
+    """
+
+    kind: str
+    types: tuple[type, ...]
+    check: Callable
+    measure: Callable
+
+
+def kept(settings, path: Path, how: Measurement, *, report: Callable[[str], None] = lambda text: None) -> list:
+    """The runs of the settings, in their order, from the file or measured into it; each is written when it is done.
+
+    All settings are checked before the first one runs. Raises ValueError for a file that holds something else.
+    """
+    for setting in settings:
+        how.check(setting)
+    found = storage.read(path, kind=how.kind, types=how.types) if path.exists() else []
+    runs = {run.setting: run for run in found}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for setting in settings:
+        if setting not in runs:
+            runs[setting] = how.measure(setting, report=report)
+            storage.write(path, list(runs.values()), kind=how.kind)
+    return [runs[setting] for setting in settings]
