@@ -156,8 +156,8 @@ class DeepNetwork:
 
     @property
     def flops(self) -> float:
-        """Of an output: two for each weight, at each position where it is used."""
-        raise NotImplementedError
+        """Of an output: two for each weight."""
+        return 2.0 * sum(W.size for W in self.parameters)
 
     def _checked(self, X):
         X = checks.as_matrix(X, "X", columns=self.dim)

@@ -52,11 +52,6 @@ class FullyConnected(DeepNetwork):
         """Inputs of the layers, phi and phi'."""
         return self._dim + 2 * sum(self.widths)
 
-    @property
-    def flops(self) -> float:
-        """Two for each weight."""
-        return 2.0 * sum(W.size for W in self.parameters)
-
     def __repr__(self) -> str:
         kind = "paired, " if self.doubled else ""
         return f"FullyConnected({kind}d={self.dim}, widths={self.widths}, activation={self.activation.name!r})"
