@@ -6,13 +6,15 @@ rate is stable, so
 
 .. math:: |u_t - u_t^{Krylov}| \le \text{amplification} \cdot \text{rate} \, \beta \sum_{s < t} |e_k^T z_s| .
 
-Where e_kᵀ z_s has one sign for all s the sum is |e_kᵀ g_t(T) e_1| in closed form (``Law.keeps_signs``). The test
-output on x* depends on what was missed through k_*ᵀ g_j(K) q, and k_* = K^{1/2} w with |w|² <= k(x*, x*), since the
-kernel of all points together is semidefinite; learned(x, j) <= amplification min(x j, 2) makes that at most
-amplification sqrt(2 rate j k(x*, x*)).
+Where e_kᵀ z_s has one sign for all s (and the amplification is 1) the sum is |e_kᵀ g_t(T) e_1| in closed form
+(``keeps_signs``). The test output on x* depends on what was missed through k_*ᵀ h_j(K) q, and k_* = K^{1/2} w with
+|w|² <= k(x*, x*), since the kernel of all points together is semidefinite. h_j(lambda) lambda, for the heavy ball
+S_j(0) - S_j(x), is at most amplification min(amplification x j, 2), so that the product is at most
+amplification sqrt(2 amplification rate j k(x*, x*)).
 """
 
 import itertools
+import math
 import warnings
 
 import numpy as np
@@ -45,61 +47,75 @@ def grow(problem: Problem) -> tuple[Lanczos, np.ndarray]:
             before = lanczos.products
             lanczos.extend(min(10 + before // 10, most - before))
             bar.update(lanczos.products - before)
-            open_ = _open(lanczos, problem)
-            if not open_.any() or lanczos.exhausted:
-                return lanczos, truncation(lanczos, problem)
-            if lanczos.products >= most:
-                error = truncation(lanczos, problem)
-                warnings.warn(
-                    f"the prediction reaches an error of {error[open_].max():.1e} |y| with a basis of {most} vectors, "
-                    f"instead of {TOLERANCE[kernel.dtype.char]:.0e}; ask for fewer steps or a smaller learning rate",
-                    RuntimeWarning,
-                    stacklevel=5,
-                )
-                return lanczos, error
+            last = lanczos.exhausted or lanczos.products >= most
+            # The closed form of the sum is quick, and no more than the bound.
+            if not last and _open(problem, lanczos, _closed(lanczos, problem)).any():
+                continue
+            error = truncation(lanczos, problem)
+            left = _open(problem, lanczos, error)
+            if last or not left.any():
+                break
+    if left.any() and not lanczos.exhausted:
+        warnings.warn(
+            f"the prediction's error is bounded by {error[left].max():.1e} |y| with a basis of {most} vectors, instead "
+            f"of {TOLERANCE[kernel.dtype.char]:.0e}; ask for fewer steps or a smaller learning rate",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+    return lanczos, error
 
 
-def _open(lanczos: Lanczos, problem: Problem) -> np.ndarray:
-    """Which steps are not accurate yet, judged by the closed form of the sum."""
-    x, defects, start = _defects(lanczos, problem)
-    error = abs(problem.law.gain(x, problem.steps) @ defects)
-    size = np.linalg.norm(problem.law.learned(x, problem.steps) * start, axis=1)
+def _open(problem: Problem, lanczos: Lanczos, error) -> np.ndarray:
+    """Which steps are not accurate yet."""
+    theta, S = lanczos.ritz()
+    size = np.linalg.norm(problem.law.learned(problem.rate * theta, problem.steps) * S[0], axis=1)
     # Past the largest stable rate the outputs grow; where they overflow there is nothing to be accurate about.
     return np.isfinite(size) & ~(error <= TOLERANCE[problem.kernel.dtype.char] * np.maximum(1, size))
 
 
 def _defects(lanczos: Lanczos, problem: Problem):
-    """x = rate theta of the Ritz values, rate beta times the products of S's last and first rows, and its first row."""
+    """x = rate theta of the Ritz values, and rate beta times the products of S's last and first rows."""
     theta, S = lanczos.ritz()
-    return problem.rate * theta, problem.rate * (lanczos.coupling @ S).sum(axis=0) * S[0], S[0]
+    return problem.rate * theta, problem.rate * (lanczos.coupling @ S).sum(axis=0) * S[0]
+
+
+def _closed(lanczos: Lanczos, problem: Problem) -> np.ndarray:
+    """rate beta |e_kᵀ g_t(T) e_1|, |sum of what is missed|."""
+    x, defects = _defects(lanczos, problem)
+    return abs(problem.law.gain(x, problem.steps) @ defects)
 
 
 def truncation(lanczos: Lanczos, problem: Problem) -> np.ndarray:
     """The bound of this module's head for each step, relative to |r|."""
-    x, defects, _ = _defects(lanczos, problem)
-    law, steps = problem.law, problem.steps
-    if law.keeps_signs(problem.rate * float(np.diag(lanczos.T).max())):
-        return law.amplification * abs(law.gain(x, steps) @ defects)
-    return law.amplification * _summed(law, (x, defects), steps)
-
-
-def _summed(law, modes, steps) -> np.ndarray:
-    """Sums over s < t of |defects · e_s(x)|, each amplified by how the fastest growing mode grows until t.
-
-    The first steps one by one; beyond, the largest of a few consecutive terms stands for all of an interval of a
-    geometric grid, over which what is still alive changes little.
-    """
-    (x, defects), whole = modes, np.asarray(np.ceil(steps), np.int64)
+    if problem.law.keeps_signs(problem.rate * float(np.diag(lanczos.T).max())):
+        return _closed(lanczos, problem)
+    (x, defects), law, steps = _defects(lanczos, problem), problem.law, problem.steps
     with np.errstate(over="ignore", invalid="ignore"):
-        growth, last = np.exp(max(0.0, -float(law.decay(x).min()))), int(min(whole.max(), SUMMED))
-        parts = [law.residual(x, np.arange(a, min(a + CHUNK, last))) @ defects for a in range(0, last, CHUNK)]
-        sums = lfilter([1.0], [1.0, -growth], np.concatenate([[0.0], *map(abs, parts)]))
-        nodes, later = _grid_from(last, whole), [float(sums[-1])]
-        for a, b in itertools.pairwise(nodes):
-            term = abs(law.residual(x, a + _LOOKED_AT) @ defects).max()
-            later.append((later[-1] + (b - a) * term) * growth ** (b - a))
-    total = np.where(whole <= last, sums[np.minimum(whole, last)], np.array(later)[np.searchsorted(nodes, whole)])
-    return np.where(np.isnan(total), np.inf, total)
+        growth, last = math.exp(max(0.0, -float(law.decay(x).min()))), int(min(steps.max(), SUMMED))
+        missed = np.concatenate(
+            [
+                [0.0],
+                *(abs(law.residual(x, np.arange(a, min(a + CHUNK, last))) @ defects) for a in range(0, last, CHUNK)),
+            ]
+        )
+        sums = lfilter([1.0], [1.0, -growth], missed)
+        nodes, later = _beyond(law, (x, defects), _grid_from(last, steps), (float(sums[-1]), growth))
+    total = np.where(steps <= last, sums[np.minimum(steps, last)], later[np.searchsorted(nodes, steps)])
+    return law.amplification * np.where(np.isnan(total), np.inf, total)
+
+
+def _beyond(law, modes, nodes, start):
+    """(nodes, sums there) from the sum and the growth of ``start`` on.
+
+    The largest of a few consecutive terms stands for all of an interval of a geometric grid, over which what is still
+    alive changes little.
+    """
+    (x, defects), (total, growth) = modes, start
+    sums = [total]
+    for a, b in itertools.pairwise(nodes):
+        term = abs(law.residual(x, a + _LOOKED_AT) @ defects).max()
+        sums.append((sums[-1] + (b - a) * term) * growth ** int(b - a))
+    return nodes, np.array(sums)
 
 
 def _grid_from(last: int, steps) -> np.ndarray:
@@ -107,4 +123,4 @@ def _grid_from(last: int, steps) -> np.ndarray:
     end = int(max(last, steps.max(), 1))
     count = 1 + int(np.log(end / max(last, 1)) / np.log(RATIO))
     grid = np.geomspace(max(last, 1), end, count + 1).astype(np.int64)
-    return np.unique(np.concatenate([[last], grid, steps[steps > last]]))
+    return np.unique(np.concatenate([[last], grid[grid >= last], steps[steps > last]]))

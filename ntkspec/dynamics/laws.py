@@ -3,14 +3,17 @@ r"""How one eigenmode of a kernel is learned over time: gradient descent, its co
 A mode with eigenvalue lambda and x = eta lambda / n keeps the part e_t(x) of its start residual after t steps. A law
 gives, for arrays of times t (rows) and of x (columns),
 
-    learned(x, t) = 1 - e_t(x),     gain(x, t) = learned(x, t) / x  (its limit at x = 0),     residual(x, t) = e_t(x)
+    residual(x, t) = e_t(x),     learned(x, t) = 1 - e_t(x),     gain(x, t) = learned(x, t) / x  (its limit at x = 0)
 
-without cancellation for small x t and without overflow for stable x, at any t up to 10^9 and beyond.
+at any t, without overflow for stable x and without cancellation for small x t (the heavy ball loses digits as
+1/(1 - momentum) grows: three of them at 0.999); ``envelope``, what |e_s| stays below for all s >= t, and ``decay``,
+-log |e_{t+1} / e_t| that each mode ends with, below 0 where it grows. ``limit``: modes are stable for 0 <= x <= limit.
+``amplification``: no perturbation of one step ever grows beyond this factor while they are. ``keeps_signs(largest)``:
+e_t of a tridiagonal matrix with diagonal entries up to ``largest`` has entries of one sign at all times.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -18,36 +21,6 @@ from ntkspec import checks
 
 # Past the stable range modes grow to infinity: that is followed, and told.
 _FOLLOWED = np.errstate(all="ignore")
-
-
-class Law(Protocol):
-    """What :func:`ntkspec.predict_gd` needs to know of a law."""
-
-    @property
-    def limit(self) -> float:
-        """A mode is stable for 0 <= x <= limit."""
-
-    @property
-    def amplification(self) -> float:
-        """No perturbation of one step ever grows beyond this factor, in the stable range."""
-
-    def times(self, steps) -> np.ndarray:
-        """The recorded steps as an array, checked."""
-
-    def learned(self, x, t) -> np.ndarray:
-        """1 - e_t(x), shape (len(t), len(x))."""
-
-    def gain(self, x, t) -> np.ndarray:
-        """(1 - e_t(x)) / x."""
-
-    def residual(self, x, t) -> np.ndarray:
-        """e_t(x)."""
-
-    def decay(self, x) -> np.ndarray:
-        """-log |e_{t+1} / e_t| that each mode ends with, per step; below 0 where it grows."""
-
-    def keeps_signs(self, largest: float) -> bool:
-        """e_t of a tridiagonal matrix has entries of one sign pattern at all times, if its diagonal is <= largest."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +43,17 @@ class GradientDescent:
 
     def gain(self, x, t):
         """learned / x, and t at x = 0."""
-        x, t = _grid(x, t)
-        return np.where(x == 0, t, self.learned(x[0], t[:, 0]) / np.where(x == 0, 1.0, x))
+        return _per_x(self, x, t, _grid(x, t)[1])
 
     @_FOLLOWED
     def residual(self, x, t):
         """(1 - x)^t."""
         x, t = _grid(x, t)
         return np.where(t == 0, 1.0, _sign(1 - x, t) * np.exp(t * np.where(x < 0.5, np.log1p(-x), np.log(abs(1 - x)))))
+
+    def envelope(self, x, t):
+        """|1 - x|^t, of a stable mode."""
+        return abs(self.residual(x, t))
 
     @_FOLLOWED
     def decay(self, x):
@@ -109,14 +85,17 @@ class GradientFlow:
 
     def gain(self, x, t):
         """learned / x, and t at x = 0."""
-        x, t = _grid(x, t)
-        return np.where(x == 0, t, self.learned(x[0], t[:, 0]) / np.where(x == 0, 1.0, x))
+        return _per_x(self, x, t, _grid(x, t)[1])
 
     @_FOLLOWED
     def residual(self, x, t):
         """exp(-x t)."""
         x, t = _grid(x, t)
         return np.exp(-x * t)
+
+    def envelope(self, x, t):
+        """exp(-x t)."""
+        return self.residual(x, t)
 
     def decay(self, x):
         """x."""
@@ -165,16 +144,26 @@ class HeavyBall:
 
     def gain(self, x, t):
         """learned / x; at x = 0 its limit, (t - momentum (1 - momentum^t)/(1 - momentum)) / (1 - momentum)."""
-        x, t = _grid(x, t)
-        m = self.momentum
-        still = (t - m * (1 - m**t) / (1 - m)) / (1 - m)
-        return np.where(x == 0, still, self.learned(x[0], t[:, 0]) / np.where(x == 0, 1.0, x))
+        m, (_, times) = self.momentum, _grid(x, t)
+        sums = -np.expm1(times * math.log(m)) / (1 - m) if m else np.minimum(times, 1.0)
+        return _per_x(self, x, t, (times - m * sums) / (1 - m))
 
     @_FOLLOWED
     def residual(self, x, t):
-        """S_{t+1} - momentum S_t."""
+        r"""S_{t+1} - momentum S_t; for real roots >= 0 r_1^t + momentum ((1 - r_1)/r_1) S_t."""
         x, t = _grid(x, t)
-        return self._sums(x, t + 1) - self.momentum * self._sums(x, t)
+        rest, sums = self._rest(x), self._sums(x, t)
+        slow = np.exp(t * np.log1p(-rest)) + self.momentum * rest / (1 - rest) * sums
+        return np.where(self._positive(x), slow, self._sums(x, t + 1) - self.momentum * sums)
+
+    @_FOLLOWED
+    def envelope(self, x, t):
+        """Of complex roots the amplitude of the oscillation, from two steps; |e_t| otherwise."""
+        x, t = _grid(x, t)
+        middle, square, _ = self._roots(x)
+        now, following = (self.residual(x[0], t[:, 0] + later) for later in (0, 1))
+        amplitude = (following**2 - middle * now * following + self.momentum * now**2) / (-square / 4)
+        return np.where(square < 0, np.sqrt(np.maximum(amplitude, now**2)), abs(now))
 
     @_FOLLOWED
     def decay(self, x):
@@ -190,9 +179,9 @@ class HeavyBall:
 
     def _roots(self, x):
         """Twice the middle of the roots, the square of their distance, and the distance where they are real."""
-        middle = 1 + self.momentum - x
-        square = middle**2 - 4 * self.momentum
-        return middle, square, np.sqrt(np.maximum(square, 0))
+        m, root = self.momentum, math.sqrt(self.momentum)
+        square = (((1 - m) / (1 + root)) ** 2 - x) * ((1 + root) ** 2 - x)
+        return 1 + m - x, square, np.sqrt(np.maximum(square, 0))
 
     def _positive(self, x):
         """Where the roots are real and above 0."""
@@ -210,19 +199,21 @@ class HeavyBall:
         larger = (abs(middle) + spread) / 2
         ratio = np.where(larger > 0, spread / np.where(larger > 0, larger, 1.0), 0.0)
         count = _PLAIN.gain(ratio.ravel(), t.ravel())
-        power = np.where(t == 1, 1.0, _sign(middle, t - 1) * np.exp((t - 1) * np.log(larger)))
+        logarithm = np.where(self._positive(x), np.log1p(-self._rest(x)), np.log(larger))
+        power = np.where(t == 1, 1.0, _sign(middle, t - 1) * np.exp((t - 1) * logarithm))
         angle = np.arctan2(np.sqrt(np.maximum(-square, 0)), middle)
         turning = np.exp((t - 1) / 2 * math.log(m)) * np.sin(t * angle) / np.sin(angle) if m else 0.0
         return np.where(t == 0, 0.0, np.where(square >= 0, power * count, turning))
 
 
+Law = GradientDescent | GradientFlow | HeavyBall
 _PLAIN = GradientDescent()
 _NAMED: dict[str, Law] = {"gd": _PLAIN, "flow": GradientFlow()}
 
 
 def law_of(given) -> Law:
     """The law of that name ("gd" or "flow"), or a law itself, such as ``HeavyBall(0.9)``."""
-    if isinstance(given, GradientDescent | GradientFlow | HeavyBall):
+    if isinstance(given, Law):
         return given
     if not isinstance(given, str) or given not in _NAMED:
         raise ValueError(f"law={given!r}, but 'gd', 'flow' or ntkspec.HeavyBall(momentum) is needed")
@@ -232,6 +223,12 @@ def law_of(given) -> Law:
 def _grid(x, t):
     """x as a row and t as a column, in float64."""
     return np.asarray(x, np.float64).reshape(1, -1), np.asarray(t, np.float64).reshape(-1, 1)
+
+
+def _per_x(law, x, t, at_zero):
+    """learned / x, and ``at_zero`` for x = 0."""
+    row, _ = _grid(x, t)
+    return np.where(row == 0, at_zero, law.learned(x, t) / np.where(row == 0, 1.0, row))
 
 
 def _sign(base, t):

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
 
 from ntkspec import checks
 from ntkspec.alignments import label_energy
+from ntkspec.dynamics.features import feature_modes
 from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.operators import KernelOperator, as_symmetric
 from ntkspec.spectra import eigsh
@@ -16,9 +16,9 @@ from ntkspec.spectra import eigsh
 class Modes:
     """Eigenmodes under training, largest eigenvalue first.
 
-    values : (k,). e_folds : (k,), steps in which a mode's residual shrinks by e in the end; inf where it stands still,
-    negative where it grows. energies : (k,), the part of |y|² in each eigenvector. complete : all modes with an
-    eigenvalue that is not zero are here; what the energies lack of 1 is then never learned.
+    values : (k,), without those that are zero to rounding. e_folds : (k,), steps in which a mode's residual shrinks by
+    e in the end, inf where it stands still, negative where it grows. energies : (k,), the part of |y|² in each
+    eigenvector. complete : no other mode has an eigenvalue; what the energies lack of 1 is then never learned.
     """
 
     values: np.ndarray
@@ -39,8 +39,9 @@ class Modes:
     def steps_to_learn(self, part: float = 0.99) -> float:
         """Steps after which the residual in these modes has lost this part of its square, |residual|² <= 1 - part.
 
-        For a linear model with all its modes: when linear learning is finished. Found by bisection between powers of
-        two, up to 2^60; inf where it is never reached. The heavy ball may swing back above it for a while.
+        For a linear model with all its modes: when linear learning is finished. By the envelope of each mode, so that
+        the heavy ball does not swing back. Found by bisection between powers of two, up to 2^60; inf where it is never
+        reached.
         """
         checks.probability(part, "part")
         aim = (1 - part) * float(self.energies.sum())
@@ -53,7 +54,7 @@ class Modes:
 
     def _left(self, step: float) -> float:
         """The part of |y|² that is left in these modes."""
-        left = self.law.residual(self.eta * self.values / self.n, [step])[0]
+        left = self.law.envelope(self.eta * self.values / self.n, [step])[0]
         with np.errstate(over="ignore", invalid="ignore"):
             return float(np.where(self.energies > 0, self.energies * np.square(left), 0.0).sum())
 
@@ -73,21 +74,13 @@ def learning_modes(kernel: KernelOperator, y, *, eta: float, k: int | None = Non
     k = None if k is None else checks.whole_number(k, "k", 1)
     factors = kernel.thin_factors()
     if factors is not None and factors[0].shape[1] < n:
-        values, energies = _thin(factors[0].astype(np.float64, copy=False), y)
-        complete = k is None or k >= len(values)
+        values, _, target = (part[..., ::-1] for part in feature_modes(factors[0], y, kernel.engine))
+        energies, complete = target**2 / values / float(y @ y), k is None or k >= len(values)
         values, energies = values[:k], energies[:k]
     else:
         found = eigsh(kernel, min(n, k or 20), which="LA")
-        values, energies, complete = found.values, label_energy(found, y), len(found.values) == n
+        seen = abs(found.values) > n * np.finfo(np.float64).eps * abs(found.values).max()
+        values, energies, complete = found.values[seen], label_energy(found, y)[seen], len(found.values) == n
     with np.errstate(divide="ignore"):
         e_folds = 1 / law.decay(eta * values / n)
-    return Modes(values, np.where(values == 0, np.inf, e_folds), energies, complete, eta, n, law)
-
-
-def _thin(F, y):
-    """Eigenvalues of F Fᵀ that are not zero to rounding, descending, and the part of |y|² in each eigenvector."""
-    values, V = eigh(F.T @ F)
-    values, V = values[::-1], V[:, ::-1]
-    seen = values > len(values) * np.finfo(np.float64).eps * values[0]
-    values = values[seen]
-    return values, np.square(V[:, seen].T @ (F.T @ y)) / values / float(y @ y)
+    return Modes(values, e_folds, energies, complete, eta, n, law)

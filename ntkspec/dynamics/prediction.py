@@ -8,6 +8,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from ntkspec import checks
+from ntkspec.dynamics.features import feature_modes
 from ntkspec.dynamics.krylov import grow
 from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.dynamics.problem import Problem
@@ -41,14 +42,16 @@ def predict_gd(
     test points; None is zero.
 
     Method: the k x k problem of the features where K = F Fᵀ is thin (the linear models: k = d + 2), else the dense
-    eigenproblem up to n = 1500, else one Krylov basis from y - u_0 for all steps. The basis grows until the truncation
-    error of every step is below 1e-10 (float32 kernels: 1e-5) of |y - u_0|; its bound is returned as ``error``. It is
-    a proof for a semidefinite kernel and a stable rate, up to rounding, for the flow and for eta lambda_max <= n; for
-    larger rates and the heavy ball it sums what is missed up to step 5,000, and beyond by quadrature. Past the stable
-    range it takes the largest Ritz value for the largest eigenvalue.
+    eigenproblem up to n = 1500, else one Krylov basis from y - u_0 for all steps. The basis grows until the bound on
+    the truncation error of every step, returned as ``error``, is below 1e-10 (float32 kernels: 1e-5) of |y - u_0|, or
+    warns. It is a proof for a semidefinite kernel and a stable rate, up to rounding, for the flow and for
+    eta lambda_max <= n; for larger rates and the heavy ball it sums what is missed up to step 5,000, and beyond by
+    quadrature. Past the stable range it takes the largest Ritz value for the largest eigenvalue.
     ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point.
+    Rounding of the kernel, about eta t / n times that of its entries, is in neither: take float64 for late steps.
     Nothing is clipped: modes that grow are followed, with a RuntimeWarning that names the threshold, and
-    ``stability`` counts them and the part of |y - u_0|² that they carry.
+    ``stability`` counts them and the part of |y - u_0|² that they carry. A Krylov basis sees the modes that y - u_0
+    touches; :func:`ntkspec.largest_stable_rate` is the threshold of all.
     Cost: O(n k²), O(n³), or p products and 4 n p² flops. Raises ValueError for input that does not fit.
     """
     kernel, law = as_symmetric(kernel), law_of(law)
@@ -116,15 +119,8 @@ _UNSTABLE = np.errstate(over="ignore", invalid="ignore")
 def _predict_thin(problem: Problem) -> Trajectory:
     (F, F_test), y = _shared_factors(problem.kernel, problem.kernel_test), problem.residual
     engine, dtype = problem.kernel.engine, problem.kernel.dtype
-    parts = engine.run(lambda share: _normal_equations(F[share], y[share]), engine.shares(len(y)))
-    gram, target = map(sum, zip(*parts, strict=True))
-    values, V = eigh(gram)
-    target = V.T @ target
-    # The Gram matrix is semidefinite: what rounding left below zero, or of the size of rounding, carries nothing.
-    seen = values > len(values) * np.finfo(np.float64).eps * values[-1]
-    stability = _reported(
-        problem, np.where(seen, values, 0.0), np.where(seen, target**2 / np.where(seen, values, 1), 0)
-    )
+    values, V, target = feature_modes(F, y, engine)
+    stability = _reported(problem, values, target**2 / values)
     coefficients = (problem.rate * problem.law.gain(problem.rate * values, problem.steps) * target) @ V.T
 
     def outputs(features):
@@ -133,12 +129,6 @@ def _predict_thin(problem: Problem) -> Trajectory:
 
     test = None if F_test is None else outputs(F_test)
     return _exact(problem, (outputs(F), test), f"features ({F.shape[1]})", stability)
-
-
-def _normal_equations(F, y):
-    """Fᵀ F and Fᵀ y in float64: many steps amplify what rounding leaves in the directions of small eigenvalues."""
-    F = F.astype(np.float64, copy=False)
-    return F.T @ F, F.T @ y.astype(np.float64, copy=False)
 
 
 @_UNSTABLE
@@ -195,7 +185,8 @@ def _predict_krylov(problem: Problem) -> Trajectory:
     if kernel_test is not None:
         basis_test = Dense(kernel_test @ lanczos.vectors.T.astype(kernel.dtype), symmetric=False)
         test = _test_outputs(basis_test, (weights * problem.rate * law.gain(x, steps)) @ S.T)
-        error_test = bound * np.sqrt(2 * problem.rate * steps * float(kernel.diagonal(np.float64).max()))
+        largest = law.amplification * float(kernel.diagonal(np.float64).max())
+        error_test = bound * np.sqrt(2 * problem.rate * steps * largest)
     error, method = bound / math.sqrt(len(y)), f"Krylov ({lanczos.products})"
     return Trajectory(steps, train, test, method, error, error_test=error_test, stability=stability)
 
@@ -205,7 +196,7 @@ class UnstableRateWarning(RuntimeWarning):
     """The learning rate is past the largest stable one."""
 
 
-def warn_if_unstable(eta: float, norm: float, n: int, law: str | Law = "gd") -> None:
+def warn_if_unstable(eta: float, norm: float, n: int, law: str | Law = "gd", *, stacklevel: int = 3) -> None:
     """Warn where training with rate eta and a kernel of that norm diverges; the threshold is named."""
     largest = stable_rate(norm, n, law)
     if eta > largest:
@@ -213,18 +204,21 @@ def warn_if_unstable(eta: float, norm: float, n: int, law: str | Law = "gd") -> 
             f"learning rate {eta:.6g} is past the largest stable one, {law_of(law).limit:.4g} n / lambda_max = "
             f"{largest:.6g}: training of the kernel model diverges",
             UnstableRateWarning,
-            stacklevel=6,
+            stacklevel=stacklevel,
         )
 
 
 def _reported(problem: Problem, values, masses, *, complete: bool = True):
     """Which modes grow and what they carry; warned of where that shows."""
     n, stability = len(problem.residual), stability_of(problem, values, masses, complete=complete)
-    warn_if_unstable(problem.rate * n, float(values.max()), n, problem.law)
-    growth = problem.rate * max(0.0, -float(values.min())) * float(np.max(problem.steps))
+    if not len(values):
+        return stability
+    warn_if_unstable(problem.rate * n, float(values.max()), n, problem.law, stacklevel=6)
+    smallest = min(0.0, float(values.min()))
+    growth = float(np.max(problem.steps) * max(0.0, -problem.law.decay(problem.rate * smallest)))
     if growth > 0.01:
         warnings.warn(
-            f"the kernel has the eigenvalue {values.min():.3g} < 0, whose part of y grows by exp({growth:.3g}) over "
+            f"the kernel has the eigenvalue {smallest:.3g} < 0, whose part of y grows by exp({growth:.3g}) over "
             f"the steps; where it comes from rounding, use float64 or fewer steps",
             RuntimeWarning,
             stacklevel=5,

@@ -43,14 +43,15 @@ def stability_of(problem: Problem, values, masses, *, complete: bool) -> Stabili
     """The report on modes with these eigenvalues and parts of the start residual's square."""
     total = float(np.square(problem.residual, dtype=np.float64).sum())
     share = np.asarray(masses) / total if total else np.zeros(len(values))
-    rounding = len(values) * np.finfo(np.float64).eps * float(abs(values).max())
+    largest, smallest = (float(end(values, initial=0.0)) for end in (np.max, np.min))
+    rounding = len(values) * np.finfo(np.float64).eps * max(largest, -smallest)
     unstable, negative = problem.rate * values > problem.law.limit, values < -rounding
     return Stability(
-        largest_rate=stable_rate(float(values.max()), len(problem.residual), problem.law),
+        largest_rate=stable_rate(largest, len(problem.residual), problem.law),
         unstable=int(unstable.sum()),
         unstable_mass=float(share[unstable].sum()),
         negative=int(negative.sum()),
         negative_mass=float(share[negative].sum()),
-        smallest=float(values.min()),
+        smallest=smallest,
         complete=complete,
     )

@@ -13,8 +13,9 @@ class Stability:
 
     largest_rate : the largest stable learning rate (inf where every rate is), from the largest eigenvalue that was
     seen. unstable, unstable_mass : modes past it at the rate of this run. negative, negative_mass, smallest :
-    eigenvalues below zero by more than rounding, and the smallest of all. complete : from all eigenvalues; otherwise
-    from the Ritz values of a Krylov basis, whose masses are those of a Gauss quadrature.
+    eigenvalues below zero by more than rounding, and the smallest of all (0 where none is below). complete : from all
+    eigenvalues; otherwise from the Ritz values of a Krylov basis, whose masses are those of a Gauss quadrature and
+    which sees the modes that y - u_0 touches.
     """
 
     largest_rate: float
