@@ -1,6 +1,7 @@
 """Closed forms against the plain loop, against each other, and far out in time."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import pytest
 import naive
 import ntkspec as ns
 from ntkspec.dynamics import UnstableRateWarning, krylov, prediction, stable_rate
+from ntkspec.dynamics.laws import law_of
+from ntkspec.dynamics.problem import Problem
 from ntkspec.kernels import weighted_linear_kernel
+from ntkspec.lanczos import Lanczos
 from ntkspec.operators import Dense, Gram
 
 STEPS = [0, 1, 2, 3, 7, 20, 50, 121]
@@ -365,3 +369,109 @@ def test_bad_starts_and_laws_are_refused():
     for wrong in ([-1.0], [math.nan], [math.inf], [], "x"):
         with pytest.raises(ValueError, match="time"):
             ns.predict_gd(kernel, y, eta=1, steps=wrong, law="flow")
+
+
+# -------------------------------------------------------------------------------------------------- what bounds are of
+@pytest.mark.parametrize(
+    ("law", "part"),
+    [("gd", 0.3), ("gd", 0.9), ("gd", 1.05), (ns.HeavyBall(0.9), 0.05), (ns.HeavyBall(0.9), 0.6)],
+    ids=str,
+)
+def test_truncation_is_the_sum_that_it_stands_for(law, part):
+    """Against the explicit sum over steps, of a basis of 12 vectors."""
+    rng, n, law = np.random.default_rng(1), 40, law_of(law)
+    Q, _ = np.linalg.qr(rng.standard_normal((n, n)))
+    K = (Q * np.r_[1, 0.999 * np.linspace(0.5, 1, 9), np.geomspace(1e-4, 1e-6, n - 10)]) @ Q.T
+    late = [4999, 5000, 5003, 7000, 20_000] if part < 1 else [400]
+    rate, steps = part * law.limit, np.array([0, 1, 2, 7, 100, *late])
+    problem = Problem(Dense((K + K.T) / 2, symmetric=True), None, rng.choice([-1.0, 1.0], n), rate, law, steps)
+    lanczos = Lanczos(problem.kernel)
+    lanczos.begin(problem.residual)
+    lanczos.extend(12)
+    T, momentum = rate * lanczos.T, getattr(law, "momentum", 0.0)
+    growth = max(1.0, abs(1 - np.linalg.eigvalsh(T)).max()) if momentum == 0 else 1.0
+    z, total, sums = np.eye(12)[0], 0.0, []
+    before = z
+    for _ in range(steps.max() + 1):
+        sums.append(total)
+        total = total * growth + rate * np.linalg.norm(lanczos.coupling) * abs(z[-1])
+        z, before = z - T @ z + momentum * (z - before), z
+    exact = law.amplification * np.array(sums)[steps]
+    found = krylov.truncation(lanczos, problem)
+    assert found[:7] == pytest.approx(exact[:7], rel=1e-6, abs=1e-12)
+    assert found == pytest.approx(exact, rel=0.1, abs=1e-12)
+
+
+def test_late_terms_that_cancel_in_every_other_step_are_seen():
+    """Modes at 2 - delta and delta with equal weights: every even term is zero or twice one of them."""
+    delta = 1e-5
+    x, weights, nodes = np.array([2 - delta, delta]), np.array([1.0, 1.0]), np.arange(5000, 5401, 100)
+    _, found = krylov._beyond(law_of("gd"), (x, weights), nodes, (0.0, 1.0))
+    terms = abs((1 - x[0]) ** np.arange(5000, 5400) + (1 - x[1]) ** np.arange(5000, 5400))
+    assert found[-1] >= terms.sum() * 0.999
+    assert found[-1] <= 2.2 * terms.sum()
+
+
+@pytest.mark.parametrize("momentum", [0.5, 0.9, 0.99])
+def test_test_errors_of_the_overdamped_heavy_ball_are_bounded(momentum, monkeypatch):
+    """A fast block of ten and one slow direction behind it: what is missed early arrives late."""
+    monkeypatch.setattr(prediction, "DENSE_SIZE", 0)
+    monkeypatch.setitem(krylov.TOLERANCE, "d", 1e3)
+    law, t, n = ns.HeavyBall(momentum), 100_000, 11
+    slow, fast = 1.26 / (t * law.amplification), (1 - math.sqrt(momentum)) ** 2 * 0.5
+    K = np.diag([fast] * 10 + [slow]) + np.diag([0.45 * fast] * 9 + [0.3 * math.sqrt(slow * fast)], 1)
+    K = np.triu(K) + np.triu(K, 1).T
+    values, V = np.linalg.eigh(K)
+    test = math.sqrt(K.diagonal().max()) * (np.sqrt(values) * V).T
+    y = np.eye(n)[0]
+    found = ns.predict_gd(
+        Dense(K, symmetric=True), y, eta=n, steps=[t], kernel_test=Dense(test, symmetric=False), law=law
+    )
+    train, outputs = naive.heavy_ball(K, test, y, (float(n), momentum, [t]), (np.zeros(n), np.zeros(n)))
+    assert found.method == "Krylov (10)"
+    assert np.sqrt(np.mean((found.train - train) ** 2)) <= found.error[0]
+    assert abs(found.test - outputs).max() <= found.error_test[0]
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.99])
+def test_returned_bounds_are_below_the_tolerance(momentum, monkeypatch):
+    monkeypatch.setattr(prediction, "DENSE_SIZE", 0)
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((200, 400))
+    K, law = points @ points.T / 400, ns.HeavyBall(momentum)
+    eta = 0.5 * stable_rate(np.linalg.norm(K, 2), 200, law)
+    found = ns.predict_gd(Dense(K, symmetric=True), rng.choice([-1.0, 1.0], 200), eta=eta, steps=[1000], law=law)
+    assert found.error[0] <= 1e-10 or found.stability.complete
+
+
+def test_single_precision_stops_at_its_own_tolerance(monkeypatch):
+    monkeypatch.setattr(prediction, "DENSE_SIZE", 0)
+    X, _, y, net = setting(300, 5, m=30)
+    small = ns.ntk(ns.TwoLayer(net.W.astype(np.float32), net.v.astype(np.float32), "erf"), X.astype(np.float32))
+    found = ns.predict_gd(small, y.astype(np.float32), eta=1.0, steps=STEPS)
+    assert 0 < found.error.max() <= 1e-5
+    assert not found.stability.complete
+
+
+def test_features_that_depend_on_one_another_stay_calm_for_ever():
+    F = np.random.default_rng(0).standard_normal((30, 3))
+    F = np.hstack([F, F[:, :1] + F[:, 1:2]])
+    y = np.random.default_rng(1).choice([-1.0, 1.0], 30)
+    for law in ("gd", "flow", ns.HeavyBall(0.9)):
+        found = ns.predict_gd(Gram(F), y, eta=0.3, steps=[4 * 10**18], law=law)
+        assert found.train[0] == pytest.approx(F @ np.linalg.lstsq(F, y, rcond=None)[0], abs=1e-9)
+        assert found.stability.smallest == 0
+    single = ns.predict_gd(Gram(F[:, :3].astype(np.float32)), y.astype(np.float32), eta=0.3, steps=[10**9])
+    exact = ns.predict_gd(Gram(F[:, :3]), y, eta=0.3, steps=[10**9])
+    assert single.train == pytest.approx(exact.train, abs=1e-5)
+
+
+@pytest.mark.parametrize("law", ["gd", "flow", ns.HeavyBall(0.9)], ids=str)
+def test_negative_eigenvalues_are_warned_of_by_how_the_law_grows(law):
+    faster = law.amplification if isinstance(law, ns.HeavyBall) else 1.0
+    for growth, told in ((0.05, True), (0.005, False)):
+        kernel = Dense(np.diag([1.0, -growth / 1000 / faster]), symmetric=True)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ns.predict_gd(kernel, np.ones(2), eta=2.0, steps=[1000], law=law)
+        assert any("whose part of y grows" in str(one.message) for one in caught) == told

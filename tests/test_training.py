@@ -286,11 +286,16 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path):
     net, X, y = setting(20, 3, 4)
     path = tmp_path / "run.h5"
     ns.train_gd(net, X, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
-    for other in ({"eta1": 2}, {"steps": [0, 4]}, {"X_test": X[:2]}, {"subtract_start": True}):
+    others = ({"eta1": 2}, {"steps": [0, 4]}, {"X_test": X[:2]}, {"subtract_start": True}, {"batch": 7})
+    for other in (*others, {"watch": [ns.weight_movement]}):
         with pytest.raises(ValueError, match="checkpoint of another run"):
             ns.train_gd(net, X, y, **({"eta1": 1, "eta2": 1, "steps": [0, 3], "checkpoint": path} | other))
     with pytest.raises(ValueError, match="checkpoint of another run"):
         ns.train_gd(net, X, -y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        ns.train_gd(net, X + 1, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        ns.train_gd(ns.TwoLayer(net.W, -net.v, "erf"), X, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
     with pytest.raises(ValueError, match="checkpoint of another run"):
         ns.train_gd(ns.TwoLayer(net.W, net.v, "tanh"), X, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
     with pytest.raises(FileNotFoundError, match="make it first"):
@@ -304,6 +309,31 @@ def test_other_threads_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(cpu, "workers", lambda: 17)
     with pytest.warns(RuntimeWarning, match="goes on with 17"):
         ns.train_gd(net, X, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
+
+
+def test_checkpoints_are_written_once_a_minute(tmp_path, monkeypatch):
+    net, X, y = setting(20, 3, 4)
+    clock, written = iter(range(0, 100_000, 25)), []
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(checkpoints.storage, "write", lambda path, tree, **kind: written.append(tree["step"]))
+    ns.train_gd(net, X, y, eta=1, steps=[0, 12], checkpoint=tmp_path / "run.h5")
+    assert written[-1] == 12
+    assert 3 <= len(written) <= 6
+    assert written == sorted(written)
+
+
+def test_a_checkpoint_before_a_divergence_keeps_the_last_finite_network(tmp_path):
+    """Killed after a step whose outputs were not looked at yet: going on ends like the undisturbed run."""
+    net, X, y = setting(20, 3, 4, "relu")
+    how = {"eta": 40.0, "steps": [0, 400]}
+    with pytest.warns(RuntimeWarning, match="training diverged"):
+        whole = ns.train_gd(net, X, y, **how)
+    with pytest.warns(RuntimeWarning, match="training diverged"):
+        ns.train_gd(net, X, y, checkpoint=tmp_path / "run.h5", **how)
+    with pytest.warns(RuntimeWarning, match="training diverged"):
+        again = ns.train_gd(net, X, y, checkpoint=tmp_path / "run.h5", **how)
+    assert np.array_equal(again.network.W, whole.network.W)
+    assert not np.array_equal(again.network.W, net.W)
 
 
 def test_a_diverged_run_says_so_again(tmp_path):

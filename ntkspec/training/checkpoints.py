@@ -49,8 +49,8 @@ class Checkpoint:
         tree = storage.read(self.path, kind=KIND)
         if tree["run"] != self._run:
             raise ValueError(
-                f"{self.path} is the checkpoint of another run (data, network, learning rates or steps differ); "
-                f"remove it or choose another"
+                f"{self.path} is the checkpoint of another run (data, network, learning rates, steps, batches or what "
+                f"is watched differ); remove it or choose another"
             )
         workers = self.descent.engine.workers()
         if tree["workers"] != workers:
@@ -60,11 +60,11 @@ class Checkpoint:
                 RuntimeWarning,
                 stacklevel=4,
             )
-        self.descent.state = tree["step"], tree["weights"]
+        self.descent.state = self.descent.seen = tree["step"], tree["weights"]
         self.records.restore(tree["records"])
 
     def _write(self) -> None:
-        step, weights = self.descent.state
+        step, weights = self.descent.seen  # what follows is repeated: its outputs are not known to be finite
         tree = {"run": self._run, "workers": self.descent.engine.workers(), "step": step, "weights": weights}
         tree["records"] = self.records.tree()
         storage.write(self.path, tree, kind=KIND)
@@ -76,7 +76,8 @@ def _fingerprint(descent: Descent | DeepDescent, records: Records, batches) -> s
     probe = descent.activation(np.linspace(-3, 3, 50))
     arrays = [descent.X, descent.y, *descent.state[1], records.steps, probe]
     arrays += [] if records.X_test is None else [records.X_test]
-    settings = descent.rates, descent.offset is None, len(records.watch), batches
+    watched = [getattr(function, "__qualname__", type(function).__qualname__) for function in records.watch]
+    settings = descent.rates, descent.offset is None, watched, batches
     found = hashlib.sha256(repr(settings).encode())
     for array in arrays:
         found.update(repr((array.shape, str(array.dtype))).encode())

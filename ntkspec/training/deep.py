@@ -16,12 +16,12 @@ class DeepDescent:
         self.engine, self.activation, self._net = engine_of(X), net.activation, net
         self.X, self.y, self.rates, self.offset = X, y, rates, offset
         self.targets = y if offset is None else y + offset
-        self.state = self._seen = 0, [W.astype(X.dtype) for W in net.parameters]
+        self.state = self.seen = 0, [W.astype(X.dtype) for W in net.parameters]
         self._gradients: list = []
 
     def network(self) -> DeepNetwork:
         """The network whose outputs were finite last."""
-        return self._net.with_parameters(self._seen[1])
+        return self._net.with_parameters(self.seen[1])
 
     def outputs(self, *, gradients: bool, rows=None):
         """As :meth:`Descent.outputs`."""
@@ -32,9 +32,9 @@ class DeepDescent:
         if gradients:
             self._gradients = [sum(own) / len(X) for own in zip(*(found for _, found in parts), strict=True)]
         if not bool(self.engine.xp.isfinite(out).all()):
-            self.state = self._seen
+            self.state = self.seen
             return None
-        self._seen = self.state
+        self.seen = self.state
         return out if self.offset is None else out - (self.offset if rows is None else self.offset[rows])
 
     @_DIVERGING

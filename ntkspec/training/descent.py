@@ -16,7 +16,8 @@ class Descent:
     r"""Equation (4) for targets y + offset: outputs are those of the network less the offset.
 
     One step is one pass over the rows: u = X Wᵀ / sqrt d, phi(u), phi'(u), the outputs and residuals r, and
-    sum r_i phi'(u_i) x_iᵀ and sum r_i phi(u_i), block by block. ``state`` is (step, [W, v]), replaced as a whole.
+    sum r_i phi'(u_i) x_iᵀ and sum r_i phi(u_i), block by block. ``state`` is (step, [W, v]), replaced as a whole, and
+    ``seen`` the last one whose outputs were finite.
     """
 
     def __init__(self, net: TwoLayer, data, rates, offset):
@@ -25,14 +26,14 @@ class Descent:
         self.X, self.y, self.rates, self.offset = X, y, rates, offset
         self.targets = y if offset is None else y + offset
         W, v = net.W.astype(X.dtype), net.v.astype(X.dtype)
-        self.state = self._seen = 0, [W, v]
+        self.state = self.seen = 0, [W, v]
         weights, _ = scaled_weights(W, v, y.dtype)
         self._spaces = [_Space(self.engine.xp, Forward(net.activation, weights)) for _ in self.engine.shares(len(y))]
         self._gradients: list = []
 
     def network(self) -> TwoLayer:
         """The network whose outputs were finite last."""
-        W, v = self._seen[1]
+        W, v = self.seen[1]
         return TwoLayer(W, v, self.activation)
 
     def outputs(self, *, gradients: bool, rows=None):
@@ -52,9 +53,9 @@ class Descent:
         parts = self.engine.run(lambda work: self._pass(work, (*data, out), readout, rates), works)
         self._gradients = [sum(own) / len(out) for own in zip(*parts, strict=True)]
         if not bool(xp.isfinite(out).all()):
-            self.state = self._seen
+            self.state = self.seen
             return None
-        self._seen = self.state
+        self.seen = self.state
         return out if offset is None else out - (offset if rows is None else offset[rows])
 
     @_DIVERGING
