@@ -76,11 +76,11 @@ class Activation:
         slope[...] = self.derivative(z)
 
     def _applied(self, function: Callable, z):
-        """A user's function may return a number, another dtype or a list; the shape must be that of z."""
+        """A user's function may return a number, another dtype or a list, and write into its argument, a copy."""
         z = checks.as_floats(z, "the argument of an activation")
         xp = engine_of(z).xp
         try:
-            return xp.array(xp.broadcast_to(xp.asarray(function(z), dtype=z.dtype), z.shape), copy=None)
+            return xp.array(xp.broadcast_to(xp.asarray(function(z.copy()), dtype=z.dtype), z.shape), copy=None)
         except ValueError:
             raise ValueError(f"activation {self.name!r} does not return arrays of the shape of its argument") from None
 

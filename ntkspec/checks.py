@@ -58,7 +58,7 @@ def _refuse_non_finite(array, name: str) -> None:
 def as_steps(steps) -> np.ndarray:
     """The recorded steps as int64, in the order given."""
     given = np.atleast_1d(np.asarray(steps))
-    if given.dtype.kind == "f" and not (abs(given) < 2**62).all():
+    if given.dtype.kind in "fuO" and not (np.abs(given.astype(object)) < 2**62).all():
         raise ValueError(f"steps={steps!r}, but a step is a whole number below 2^62")
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iuf" or (given != np.floor(given)).any():
         raise ValueError(f"steps={steps!r}, but a list of whole numbers >= 0 is needed, such as [0, 1, 10, 100]")
@@ -87,10 +87,9 @@ def whole_number(value, name: str, least: int) -> int:
 
 def learning_rate(value, name: str) -> float:
     """``value`` as a finite float that is not negative."""
-    rate = float(value)
-    if not (np.isfinite(rate) and rate >= 0):
+    if not isinstance(value, int | float | np.number) or not (np.isfinite(value) and value >= 0):
         raise ValueError(f"{name}={value!r}, but a learning rate is a finite number >= 0")
-    return rate
+    return float(value)
 
 
 def probability(value, name: str) -> float:

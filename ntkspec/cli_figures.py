@@ -200,6 +200,8 @@ def _setting(options: RunOptions | None, **defaults):
     from ntkspec.experiments.runs import Setting
 
     given = {name: value for name, value in vars(options or RunOptions()).items() if value is not None}
+    if given.get("eta") == 0:
+        raise ValueError("eta=0 trains nothing; leave it out for the automatic rate")
     return Setting(**(defaults | given))
 
 
@@ -215,7 +217,8 @@ def _panels(main, dimensions, steps: int) -> dict[str, list]:
 
 
 def _width(main, d: int, power: float) -> int:
-    return 2 * round(main.width / 2 * (d / main.d) ** power)
+    """Even, and at least 2."""
+    return 2 * max(1, round(main.width / 2 * (d / main.d) ** power))
 
 
 def _kept(settings, folder: Path, which: str, how):

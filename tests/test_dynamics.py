@@ -366,6 +366,16 @@ def test_bad_starts_and_laws_are_refused():
         ns.predict_gd(kernel, y, eta=1, steps=[1], start=(np.zeros(10), np.zeros(5)), kernel_test=kernel_test)
     with pytest.raises(ValueError, match="whole numbers"):
         ns.predict_gd(kernel, y, eta=1, steps=[0.5])
+    with pytest.raises(ValueError, match="below"):
+        ns.predict_gd(kernel, y, eta=1, steps=[2**63])
+    for rate in (None, "a", [1.0]):
+        with pytest.raises(ValueError, match="eta="):
+            ns.predict_gd(kernel, y, eta=rate, steps=[1])
+    for rectangle in ([1.0, 2.0], np.zeros(10), np.zeros((3, 4))):
+        with pytest.raises(ValueError, match="kernel_test has shape"):
+            ns.predict_gd(kernel, y, eta=1, steps=[1], kernel_test=rectangle)
+    with pytest.raises(ValueError, match="NaN"):
+        ns.predict_gd(kernel, y, eta=1, steps=[1], kernel_test=np.full((3, 10), np.nan))
     for wrong in ([-1.0], [math.nan], [math.inf], [], "x"):
         with pytest.raises(ValueError, match="time"):
             ns.predict_gd(kernel, y, eta=1, steps=wrong, law="flow")
@@ -475,3 +485,24 @@ def test_negative_eigenvalues_are_warned_of_by_how_the_law_grows(law):
             warnings.simplefilter("always")
             ns.predict_gd(kernel, np.ones(2), eta=2.0, steps=[1000], law=law)
         assert any("whose part of y grows" in str(one.message) for one in caught) == told
+
+
+def test_test_kernels_may_be_plain_arrays():
+    X, X_test, y, _ = setting(30, 4)
+    linear, linear_test = ns.linear_kernel("relu", X), ns.linear_kernel("relu", X_test, X)
+    operator, array = (
+        ns.predict_gd(linear, y, eta=0.5, steps=STEPS, kernel_test=one) for one in (linear_test, linear_test.to_dense())
+    )
+    assert array.test == pytest.approx(operator.test, abs=1e-9)
+    square = ns.linear_kernel("relu", X[::-1], X)
+    assert ns.predict_gd(linear, y, eta=0.5, steps=[3], kernel_test=square.to_dense()).test == pytest.approx(
+        ns.predict_gd(linear, y, eta=0.5, steps=[3]).train[:, ::-1], abs=1e-9
+    )
+    listed = ns.predict_gd(linear, y, eta=0.5, steps=[0], kernel_test=linear_test, start=[np.ones(30), np.ones(4)])
+    assert (listed.test == 1).all()
+
+
+def test_nothing_to_learn_has_a_report_in_every_form(method):
+    X, _, _, net = setting(12, 3)
+    found = ns.predict_gd(ns.ntk(net, X), np.zeros(12), eta=1, steps=[3]).stability
+    assert (found.unstable, found.negative) == (0, 0)

@@ -85,7 +85,7 @@ def test_double_roots(momentum):
         for x in (edge * (1 - 1e-12), edge, edge * (1 + 1e-12)):
             with mpmath.workdps(80):
                 exact = [float(exact_residual(law, x, t)) for t in range(30)]
-            assert law.residual([x], range(30))[:, 0] == pytest.approx(exact, rel=1e-7, abs=1e-9)
+            assert law.residual([x], range(30))[:, 0] == pytest.approx(exact, rel=1e-9, abs=1e-11)
 
 
 def test_a_ball_without_momentum_is_gradient_descent():

@@ -50,6 +50,14 @@ def test_slow_modes_are_learned_late():
     assert modes.steps_to_learn(0.99) == pytest.approx(math.log(10) / 1e-12, rel=1e-9)
 
 
+def test_what_takes_for_ever_or_is_nothing_ends():
+    slowest = ns.learning_modes(Dense(np.diag([1.0, 1e-15]), symmetric=True), np.ones(2), eta=1.0)
+    assert slowest.steps_to_learn(0.99) > 1e15
+    assert ns.learning_modes(0 * Gram(np.ones((4, 1))), np.ones(4), eta=1.0).steps_to_learn() == math.inf
+    orthogonal = ns.learning_modes(Gram(np.ones((4, 1))), np.array([1.0, -1.0, 1.0, -1.0]), eta=1.0)
+    assert orthogonal.steps_to_learn() == math.inf
+
+
 @pytest.mark.parametrize("dense", [False, True])
 def test_modes_that_are_not_there_are_left_out_in_every_form(dense):
     F, y = np.random.default_rng(0).standard_normal((40, 3)), np.random.default_rng(1).standard_normal(40)

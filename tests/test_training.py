@@ -286,7 +286,7 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path):
     net, X, y = setting(20, 3, 4)
     path = tmp_path / "run.h5"
     ns.train_gd(net, X, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
-    others = ({"eta1": 2}, {"steps": [0, 4]}, {"X_test": X[:2]}, {"subtract_start": True}, {"batch": 7})
+    others = ({"eta1": 2}, {"X_test": X[:2]}, {"subtract_start": True}, {"batch": 7})
     for other in (*others, {"watch": [ns.weight_movement]}):
         with pytest.raises(ValueError, match="checkpoint of another run"):
             ns.train_gd(net, X, y, **({"eta1": 1, "eta2": 1, "steps": [0, 3], "checkpoint": path} | other))
@@ -309,6 +309,66 @@ def test_other_threads_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(cpu, "workers", lambda: 17)
     with pytest.warns(RuntimeWarning, match="goes on with 17"):
         ns.train_gd(net, X, y, eta1=1, eta2=1, steps=[0, 3], checkpoint=path)
+
+
+def test_a_checkpoint_goes_on_to_further_steps(tmp_path):
+    net, X, y = setting(20, 3, 4)
+    how = {"eta": 0.5, "X_test": X[:3], "watch": [ns.weight_movement]}
+    path = tmp_path / "run.h5"
+    ns.train_gd(net, X, y, steps=[0, 3, 8], checkpoint=path, **how)
+    found = ns.train_gd(net, X, y, steps=[3, 8, 12, 20], checkpoint=path, **how)
+    whole = ns.train_gd(net, X, y, steps=[3, 8, 12, 20], **how)
+    assert np.array_equal(found.train, whole.train)
+    assert np.array_equal(found.test, whole.test)
+    assert np.array_equal(found.network.W, whole.network.W)
+    assert np.array_equal(found.watched["weight movement"], whole.watched["weight movement"])
+    with pytest.raises(ValueError, match=r"come to step 20 and did not record the steps \[5\]"):
+        ns.train_gd(net, X, y, steps=[5, 30], checkpoint=path, **how)
+
+
+def test_checkpoints_of_other_derivatives_folders_and_damaged_ones_are_refused(tmp_path):
+    _, X, y = setting(20, 3, 4)
+    phis = [lambda z: 1 - np.tanh(z) ** 2, np.ones_like]
+    nets = [ns.TwoLayer.random(3, 4, ns.Activation(np.tanh, slope, name="mine"), seed=1) for slope in phis]
+    path = tmp_path / "run.h5"
+    ns.train_gd(nets[0], X, y, eta=1, steps=[0, 3], checkpoint=path)
+    with pytest.raises(ValueError, match="another run"):
+        ns.train_gd(nets[1], X, y, eta=1, steps=[0, 3], checkpoint=path)
+    with pytest.raises(ValueError, match="is a folder"):
+        ns.train_gd(nets[0], X, y, eta=1, steps=[0, 3], checkpoint=tmp_path)
+    trained = ns.train_gd(nets[0], X, y, eta=1, steps=[0, 3]).train[1]
+    content = bytearray(path.read_bytes())
+    content[content.index(trained.tobytes()[:8]) + 3] ^= 255
+    path.write_bytes(content)
+    with pytest.raises((ValueError, OSError)):
+        ns.train_gd(nets[0], X, y, eta=1, steps=[0, 3], checkpoint=path)
+
+
+def test_functions_that_overwrite_their_argument_train_right():
+    net, X, y = setting(20, 3, 4)
+    inside = ns.Activation(lambda z: np.tanh(z, out=z), lambda z: 1 - np.tanh(z) ** 2)
+    mine = ns.train_gd(ns.TwoLayer(net.W, net.v, inside), X, y, eta=0.5, steps=[20])
+    named = ns.train_gd(ns.TwoLayer(net.W, net.v, "tanh"), X, y, eta=0.5, steps=[20])
+    assert mine.train == pytest.approx(named.train, abs=1e-12)
+
+
+def test_watch_functions_are_checked_and_cannot_change_training():
+    net, X, y = setting(20, 3, 4)
+
+    def meddling(initial, now, points):
+        now.W[...] = 0
+        return {"nothing": 0.0}
+
+    plain = ns.train_gd(net, X, y, eta=0.5, steps=[0, 5])
+    watched = ns.train_gd(net, X, y, eta=0.5, steps=[0, 5], watch=meddling)
+    assert np.array_equal(watched.train, plain.train)
+    with pytest.raises(TypeError, match="watch holds a str"):
+        ns.train_gd(net, X, y, eta=0.5, steps=[5], watch=["drift"])
+    for wrong in (lambda *a: 3.0, lambda *a: {"W": a[1].W}):
+        with pytest.raises(TypeError, match="number} is needed"):
+            ns.train_gd(net, X, y, eta=0.5, steps=[0], watch=[wrong])
+    with pytest.raises(ValueError, match="two watch functions"):
+        ns.train_gd(net, X, y, eta=0.5, steps=[0], watch=[meddling, meddling])
 
 
 def test_checkpoints_are_written_once_a_minute(tmp_path, monkeypatch):

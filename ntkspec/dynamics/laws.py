@@ -201,8 +201,9 @@ class HeavyBall:
         count = _PLAIN.gain(ratio.ravel(), t.ravel())
         logarithm = np.where(self._positive(x), np.log1p(-self._rest(x)), np.log(larger))
         power = np.where(t == 1, 1.0, _sign(middle, t - 1) * np.exp((t - 1) * logarithm))
-        angle = np.arctan2(np.sqrt(np.maximum(-square, 0)), middle)
-        turning = np.exp((t - 1) / 2 * math.log(m)) * np.sin(t * angle) / np.sin(angle) if m else 0.0
+        angle = np.arctan2(np.sqrt(np.maximum(-square, 0)), abs(middle))
+        waves = _sign(middle, t - 1) * np.sin(t * angle) / np.sin(angle)
+        turning = np.exp((t - 1) / 2 * math.log(m)) * waves if m else 0.0
         return np.where(t == 0, 0.0, np.where(square >= 0, power * count, turning))
 
 

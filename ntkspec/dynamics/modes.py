@@ -11,6 +11,9 @@ from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.operators import KernelOperator, as_symmetric
 from ntkspec.spectra import eigsh
 
+# A part of |y|² below this is rounding.
+NOTHING = 1e-20
+
 
 @dataclass(frozen=True)
 class Modes:
@@ -31,9 +34,8 @@ class Modes:
 
     def carrying(self, part: float) -> np.ndarray:
         """Indices of the fewest modes that together carry this part of |y|², the strongest first; all if none do."""
-        checks.probability(part, "part")
         order = np.argsort(-self.energies, kind="stable")
-        reached = np.cumsum(self.energies[order]) >= part
+        reached = np.cumsum(self.energies[order]) >= _part(part)
         return order[: int(np.argmax(reached)) + 1] if reached.any() else order
 
     def steps_to_learn(self, part: float = 0.99) -> float:
@@ -41,14 +43,14 @@ class Modes:
 
         For a linear model with all its modes: when linear learning is finished. By the envelope of each mode, so that
         the heavy ball does not swing back. Found by bisection between powers of two, up to 2^60; inf where it is never
-        reached.
+        reached, or where these modes carry nothing of the labels.
         """
-        checks.probability(part, "part")
-        aim = (1 - part) * float(self.energies.sum())
+        aim = (1 - _part(part)) * float(self.energies.sum())
+        if not self.energies.sum() > NOTHING:
+            return np.inf
         high = next((2.0**k for k in range(61) if self._left(2.0**k) <= aim), np.inf)
         low = high / 2 if high > 1 else 0.0
-        while np.isfinite(high) and high - low > 1:
-            middle = np.floor((low + high) / 2)
+        while low < (middle := np.floor((low + high) / 2)) < high < np.inf:
             low, high = (low, middle) if self._left(middle) <= aim else (middle, high)
         return float(high)
 
@@ -57,6 +59,12 @@ class Modes:
         left = self.law.envelope(self.eta * self.values / self.n, [step])[0]
         with np.errstate(over="ignore", invalid="ignore"):
             return float(np.where(self.energies > 0, self.energies * np.square(left), 0.0).sum())
+
+
+def _part(part) -> float:
+    if not isinstance(part, int | float | np.number) or not 0 < part < 1:
+        raise ValueError(f"part={part!r}, but a part of |y|^2 between 0 and 1 is needed, such as 0.99")
+    return float(part)
 
 
 def learning_modes(kernel: KernelOperator, y, *, eta: float, k: int | None = None, law: str | Law = "gd") -> Modes:

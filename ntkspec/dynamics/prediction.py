@@ -14,7 +14,7 @@ from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.stability import stability_of, stable_rate
 from ntkspec.dynamics.trajectory import Trajectory
-from ntkspec.operators import Dense, KernelOperator, as_symmetric
+from ntkspec.operators import Dense, KernelOperator, as_symmetric, wrap
 
 # Up to this size the dense eigenproblem is solved, in about a second.
 DENSE_SIZE = 1500
@@ -58,19 +58,28 @@ def predict_gd(
     n = kernel.shape[0]
     y = checks.as_vector(y, "y", n).astype(kernel.dtype, copy=False)
     eta, steps = checks.learning_rate(eta, "eta"), law.times(steps)
-    if kernel_test is not None and kernel_test.shape[1] != n:
-        raise ValueError(f"kernel_test has shape {kernel_test.shape}, but (n', {n}) is needed: test against training")
+    kernel_test = _checked_test(kernel_test, n)
     start, start_test = _starts(start, kernel, kernel_test)
     residual = y if start is None else y - start
     found = _method(kernel, kernel_test)(Problem(kernel, kernel_test, residual, eta / n, law, steps))
     return _moved(found, start, start_test)
 
 
+def _checked_test(kernel_test, n: int):
+    """The test kernel as an operator of shape (n', n)."""
+    if kernel_test is None:
+        return None
+    shape = np.shape(kernel_test) if isinstance(kernel_test, list | tuple | np.ndarray) else kernel_test.shape
+    if len(shape) != 2 or shape[1] != n:
+        raise ValueError(f"kernel_test has shape {shape}, but (n', {n}) is needed: test against training")
+    return wrap(kernel_test, symmetric=None if isinstance(kernel_test, KernelOperator) else False)
+
+
 def _starts(start, kernel, kernel_test):
     """Checked outputs at step 0 on the training and on the test points; None where they are zero."""
     if start is None:
         return None, None
-    if not isinstance(start, tuple):
+    if not isinstance(start, tuple) and not (isinstance(start, list) and len(start) == 2 and np.ndim(start[0]) == 1):
         start = (start, None)
     if len(start) != 2 or (start[1] is None) != (kernel_test is None):
         raise ValueError(
@@ -174,7 +183,8 @@ def _predict_krylov(problem: Problem) -> Trajectory:
     kernel, kernel_test, y, steps = problem.kernel, problem.kernel_test, problem.residual, problem.steps
     if not y.any():
         test = None if kernel_test is None else np.zeros((len(steps), kernel_test.shape[0]), kernel.dtype)
-        return _exact(problem, (np.zeros((len(steps), len(y)), kernel.dtype), test), "nothing to learn", None)
+        nothing = stability_of(problem, np.zeros(0), np.zeros(0), complete=False)
+        return _exact(problem, (np.zeros((len(steps), len(y)), kernel.dtype), test), "nothing to learn", nothing)
     lanczos, error = grow(problem)
     theta, S = lanczos.ritz()
     size = float(lanczos.start_factor[0, 0])

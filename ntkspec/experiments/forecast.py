@@ -9,7 +9,7 @@ from ntkspec.operators import KernelOperator, Triangle
 from ntkspec.planning import Plan
 
 # Products with Theta, its difference from Theta^lin and for the prediction that settings of all sizes took.
-NORMS, GAP, PREDICTION = 250, 60, 150
+NORMS, GAP, PREDICTION = 400, 60, 100
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ def forecast(kernels: tuple[KernelOperator, KernelOperator], train, steps: int, 
 
 
 def _seconds_of_a_step(train) -> float:
-    """The best of three trials of two steps, less trials of one; one before them compiles what has to be compiled."""
+    """The middle one of three trials of six steps, less trials of one; one before compiles what has to be compiled."""
     train(steps=[1])
-    times = {count: min(_timed(partial(train, steps=[count])) for _ in range(3)) for count in (1, 3)}
-    return max(0.0, times[3] - times[1]) / 2
+    times = {count: sorted(_timed(partial(train, steps=[count])) for _ in range(3))[1] for count in (1, 7)}
+    return max(0.0, times[7] - times[1]) / 6
 
 
 def _timed(function) -> float:

@@ -128,15 +128,16 @@ def _modes(analysis) -> list[str]:
     modes = analysis.modes
     if modes is None:
         return ["The linear model or the labels are zero: nothing is learned."]
-    half = len(modes.carrying(max(0.5 * float(modes.energies.sum()), 1e-99)))
+    half, last = len(modes.carrying(max(0.5 * float(modes.energies.sum()), 1e-99))), modes.steps_to_learn(0.99)
+    grow = int((modes.e_folds < 0).sum())
+    times = f"e-fold times {modes.e_folds.min():.4g} to {modes.e_folds.max():.4g} steps"
+    if grow:
+        times = f"{grow} of them grow: the learning rate is past the largest stable one"
     return rows(
         [
-            (
-                "modes",
-                f"{len(modes.values)}; e-fold times {modes.e_folds.min():.4g} to {modes.e_folds.max():.4g} steps",
-            ),
+            ("modes", f"{len(modes.values)}; {times}"),
             ("part of |y|^2 that it can learn", f"{modes.energies.sum():.4g}; half of that in {half} modes"),
-            ("99 % of it is learned after", f"{modes.steps_to_learn(0.99):.0f} steps"),
+            ("99 % of it is learned after", f"{last:.0f} steps" if math.isfinite(last) else "never"),
         ]
     )
 

@@ -119,6 +119,7 @@ def _write_node(parent, name: str, value) -> None:
         parent.create_group(name, track_order=True).attrs["type"] = "None"
     elif isinstance(value, np.ndarray):
         options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if value.size >= _COMPRESSED else {}
+        options |= {"fletcher32": True} if value.size and value.ndim and value.dtype.kind in "fiu" else {}
         parent.create_dataset(name, data=value, **options).attrs["type"] = "array"
     elif isinstance(value, bool | int | float | str | np.bool_ | np.integer | np.floating):
         value = value.item() if isinstance(value, np.generic) else value

@@ -31,6 +31,8 @@ class Checkpoint:
             return self
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"the folder {self.path.parent} does not exist; make it first")
+        if self.path.is_dir():
+            raise ValueError(f"{self.path} is a folder, but a checkpoint is a file; name one in it")
         self._run = _fingerprint(self.descent, self.records, self._batches)
         if self.path.exists():
             self._read()
@@ -49,8 +51,8 @@ class Checkpoint:
         tree = storage.read(self.path, kind=KIND)
         if tree["run"] != self._run:
             raise ValueError(
-                f"{self.path} is the checkpoint of another run (data, network, learning rates, steps, batches or what "
-                f"is watched differ); remove it or choose another"
+                f"{self.path} is the checkpoint of another run (data, network, learning rates, batches or what is "
+                f"watched differ); remove it or choose another"
             )
         workers = self.descent.engine.workers()
         if tree["workers"] != workers:
@@ -61,7 +63,7 @@ class Checkpoint:
                 stacklevel=4,
             )
         self.descent.state = self.descent.seen = tree["step"], tree["weights"]
-        self.records.restore(tree["records"])
+        self.records.restore(tree["records"], tree["step"])
 
     def _write(self) -> None:
         step, weights = self.descent.seen  # what follows is repeated: its outputs are not known to be finite
@@ -73,8 +75,8 @@ class Checkpoint:
 
 def _fingerprint(descent: Descent | DeepDescent, records: Records, batches) -> str:
     """A digest of everything that a run depends on."""
-    probe = descent.activation(np.linspace(-3, 3, 50))
-    arrays = [descent.X, descent.y, *descent.state[1], records.steps, probe]
+    probes = descent.activation.value_and_derivative(np.linspace(-40, 40, 1601))
+    arrays = [descent.X, descent.y, *descent.state[1], *probes]
     arrays += [] if records.X_test is None else [records.X_test]
     watched = [getattr(function, "__qualname__", type(function).__qualname__) for function in records.watch]
     settings = descent.rates, descent.offset is None, watched, batches

@@ -21,7 +21,7 @@ class DeepDescent:
 
     def network(self) -> DeepNetwork:
         """The network whose outputs were finite last."""
-        return self._net.with_parameters(self.seen[1])
+        return self._net.with_parameters([W.copy() for W in self.seen[1]])
 
     def outputs(self, *, gradients: bool, rows=None):
         """As :meth:`Descent.outputs`."""

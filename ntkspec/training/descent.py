@@ -34,7 +34,7 @@ class Descent:
     def network(self) -> TwoLayer:
         """The network whose outputs were finite last."""
         W, v = self.seen[1]
-        return TwoLayer(W, v, self.activation)
+        return TwoLayer(W.copy(), v.copy(), self.activation)
 
     def outputs(self, *, gradients: bool, rows=None):
         """Outputs on the training points now, (n,); None where one is not finite, and the state goes back to before.

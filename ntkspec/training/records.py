@@ -35,14 +35,41 @@ class Records:
         if self.test is not None:
             test = network(self.X_test)
             self.test[k] = test if self.offset is None else test - self.offset
+        for name, value in self._watched_now(network).items():
+            self.watched.setdefault(name, np.full(len(self.steps), np.nan))[k] = value
+
+    def _watched_now(self, network) -> dict[str, float]:
+        found: dict[str, float] = {}
         for function in self.watch:
-            for name, value in function(self.net, network, self.X).items():
-                self.watched.setdefault(name, np.full(len(self.steps), np.nan))[k] = value
+            numbers = function(self.net, network, self.X)
+            if not isinstance(numbers, dict) or any(np.ndim(value) for value in numbers.values()):
+                raise TypeError(f"a watch function returned {numbers!r}, but {{name: number}} is needed")
+            if found.keys() & numbers.keys():
+                raise ValueError(f"two watch functions return {sorted(found.keys() & numbers.keys())}; rename one")
+            found |= numbers
+        return found
 
     def tree(self) -> dict:
         """Everything recorded, for a file."""
-        return {"train": self.train, "test": self.test, "watched": self.watched}
+        return {"steps": self.steps, "train": self.train, "test": self.test, "watched": self.watched}
 
-    def restore(self, tree: dict) -> None:
-        """What :meth:`tree` gave."""
-        self.train, self.test, self.watched = tree["train"], tree["test"], tree["watched"]
+    def restore(self, tree: dict, reached: int) -> None:
+        """What :meth:`tree` gave of a run that has come to the step ``reached``, whose further steps may be others.
+
+        Raises ValueError for steps before that which it has not recorded.
+        """
+        missing = sorted(set(self.steps[self.steps < reached].tolist()) - set(tree["steps"].tolist()))
+        if missing:
+            raise ValueError(
+                f"the checkpoint has come to step {reached} and did not record the steps {missing[:5]}; ask for those "
+                f"that it recorded, or start anew"
+            )
+        for old, step in enumerate(tree["steps"].tolist()):
+            k = self._places.get(step)
+            if k is None:
+                continue
+            self.train[k] = tree["train"][old]
+            if self.test is not None:
+                self.test[k] = tree["test"][old]
+            for name, values in tree["watched"].items():
+                self.watched.setdefault(name, np.full(len(self.steps), np.nan))[k] = values[old]

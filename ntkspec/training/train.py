@@ -46,7 +46,8 @@ def train_gd(
     watch : functions of (net, the network now, X) that return {name: number}, called at the recorded steps, such as
     ``ntkspec.weight_movement`` and ``ntkspec.kernel_drift``; the numbers come back in ``.watched`` as {name: (steps,)}.
     checkpoint : a file that keeps weights and records, written every minute, on Ctrl-C and at the end: the same call
-    goes on after an interruption and ends with the same bits on the same number of cores.
+    goes on after an interruption and ends with the same bits on the same number of cores. A later call may ask for
+    further steps.
 
     Where the outputs are no longer finite, training stops with a RuntimeWarning that names the step, the records from
     there on are NaN, and ``.network`` is the last one with finite outputs.
@@ -60,6 +61,7 @@ def train_gd(
     rates, steps = _rates(net, eta1, eta2, eta), checks.as_steps(steps)
     if X_test is not None:
         X_test = checks.as_matrix(X_test, "X_test", columns=net.dim)
+    watch = _checked_watch(watch)
     batches = None if batch is None else Batches(len(X), checks.whole_number(batch, "batch", 1), seed)
     dtype = np.result_type(X.dtype, net.dtype)
     X, y = X.astype(dtype, copy=False), y.astype(dtype, copy=False)
@@ -70,6 +72,14 @@ def train_gd(
     with Checkpoint(checkpoint, descent, records, (batch, seed)) as saved:
         _run(descent, records, batches, saved)
     return _in_order(records, steps, descent.network())
+
+
+def _checked_watch(watch) -> Sequence[Callable]:
+    watch = [watch] if callable(watch) else list(watch)
+    for function in watch:
+        if not callable(function):
+            raise TypeError(f"watch holds a {type(function).__name__}, but functions of (net, now, X) are needed")
+    return watch
 
 
 def _rates(net, eta1, eta2, eta) -> tuple[float, float]:
@@ -91,8 +101,9 @@ def _run(descent, records: Records, batches: Batches | None, saved: Checkpoint) 
     with progress.bar(total=last, text="gradient descent (steps)", initial=first) as bar:
         for step in range(first, last + 1):
             if not _one(descent, records, batches, step):
+                advice = "take a smaller learning rate" if step else "look at the activation and the weights"
                 warnings.warn(
-                    f"training diverged: outputs are no longer finite at step {step}; take a smaller learning rate",
+                    f"training diverged: outputs are no longer finite at step {step}; {advice}",
                     RuntimeWarning,
                     stacklevel=3,
                 )
