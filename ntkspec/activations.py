@@ -155,7 +155,7 @@ def _leaky(name: str, a: float) -> Activation:
     kink = (1 - a) / SQRT_2PI
     kinks = () if a == 1 else (0.0,)
     constants = Constants((1 + a) / 2, kink, kink, 0.0)
-    dual = duals.piecewise_linear(a)
+    dual = duals.PiecewiseLinear(a)
     act = _Named(name, "piecewise_linear", (a,), kinks=kinks, constants=constants, dual=dual)
     act.slopes = None if a == 1 else (a, 1.0)
     return act

@@ -4,6 +4,9 @@ u and v have mean 0, variances a and b and covariance c. Each function takes (xp
 returns the two moments. They take ``gap`` because ab - c² cancels near rho = +-1, and are arranged so that nothing else
 does: the relative error is a few ulp at every rho and norm, except where a moment itself passes through zero.
 K' = dK/dc (Price's theorem).
+
+The next layer of a deep network takes K for its c, and K(a, a, a) K(b, b, b) - K² for its gap: :func:`next_gap`, or a
+dual's own ``next_gap`` where K' has a kink at rho = +-1, and the gap must be right relative to itself.
 """
 
 import math
@@ -14,22 +17,44 @@ _SERIES_BELOW = 0.25
 _SERIES = tuple((-1) ** k / (2 * k + 3) for k in range(13))
 
 
-def piecewise_linear(slope: float):
+class PiecewiseLinear:
     """phi(z) = z for z >= 0 and ``slope`` z below: ReLU (0), leaky ReLU, the absolute value (-1), identity (1).
 
     With psi = acos|rho| in [0, pi/2]: the arc-cosine kernels of degree 1 and 0, written from the nearer end.
     """
-    equal, opposite, bend = (1 + slope**2) / 2, slope, (1 - slope) ** 2 / TWO_PI
 
-    def moments(xp, a, b, c, gap):
+    def __init__(self, slope: float):
+        self.equal, self.opposite, self.bend = (1 + slope**2) / 2, slope, (1 - slope) ** 2 / TWO_PI
+
+    def __call__(self, xp, a, b, c, gap):
+        return self._moments(xp, c, gap)[:2]
+
+    def with_next_gap(self, xp, a, b, c, gap):
+        """K, K' and (E P - |K|)(E P + |K|) for P = sqrt(ab), E = K(1, 1, 1), from e = P - |c| = gap / (P + |c|)."""
+        value, slope, ahead, excess = self._moments(xp, c, gap)
+        product, size = xp.sqrt(c * c + gap), abs(c)
+        less = gap / xp.maximum(product + size, xp.finfo(c.dtype).tiny)
+        rest = xp.where(ahead, self.equal, self.opposite) * less
+        # (E - r) P and (E + r) P for r = K/P at the nearer end: E or ``opposite``, whose difference is not taken.
+        near = xp.where(ahead, 0, (1 - self.opposite) ** 2 / 2) * product + rest
+        far = xp.where(ahead, 2 * self.equal, (1 + self.opposite) ** 2 / 2) * product - rest
+        excess = xp.where(ahead, excess, -excess)
+        return value, slope, (near - excess) * (far + excess)
+
+    def _moments(self, xp, c, gap):
         root, size = xp.sqrt(gap), abs(c)
         psi = xp.arctan2(root, size)
         ahead = c >= 0
-        turned = bend * psi
-        value = xp.where(ahead, equal, opposite) * c + bend * _beyond_arc(xp, root, size, psi)
-        return value, xp.where(ahead, equal - turned, opposite + turned)
+        turned = self.bend * psi
+        excess = self.bend * _beyond_arc(xp, root, size, psi)
+        value = xp.where(ahead, self.equal, self.opposite) * c + excess
+        return value, xp.where(ahead, self.equal - turned, self.opposite + turned), ahead, excess
 
-    return moments
+
+def next_gap(xp, value, one, other):
+    """K(a, a, a) K(b, b, b) - K² for those second moments (r, 1) and (s,): right to an ulp of their product."""
+    size, value = xp.sqrt(one) * xp.sqrt(other), abs(value)
+    return xp.maximum((size - value) * (size + value), 0)
 
 
 def erf(xp, a, b, c, gap):

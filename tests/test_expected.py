@@ -199,7 +199,7 @@ def test_an_integral_agrees_with_the_series_where_both_hold():
     points = moments.points(squares)
     found = moments(moments.engine, points[:1], points[1:], np.array([[c]]), np.array([[a * b - c * c]]))
     integrals = series.pair_integrals(act, a, b, c, a * b - c * c)
-    assert [float(part[0, 0]) for part in found] == pytest.approx(integrals, rel=1e-13)
+    assert [float(part[0, 0]) for part in found] == pytest.approx(integrals[:2], rel=1e-13)
 
 
 def test_a_users_activation_is_served_and_one_without_expectations_refused():

@@ -1,7 +1,7 @@
 """From a network or an activation to a kernel operator."""
 
 from ntkspec.kernels.empirical import ntk
-from ntkspec.kernels.expected import expected_ntk
+from ntkspec.kernels.expected import expected_nngp, expected_ntk
 from ntkspec.kernels.linear import linear_kernel, naive_linear_kernel, weighted_linear_kernel
 
-__all__ = ["expected_ntk", "linear_kernel", "naive_linear_kernel", "ntk", "weighted_linear_kernel"]
+__all__ = ["expected_nngp", "expected_ntk", "linear_kernel", "naive_linear_kernel", "ntk", "weighted_linear_kernel"]

@@ -1,78 +1,112 @@
-"""The expected NTK over random weights: the kernel of infinite width."""
+"""The expected NTK and NNGP over random weights: the kernels of infinite width, for any number of hidden layers."""
 
-from collections.abc import Callable
+import itertools
 
 import numpy as np
 
 from ntkspec import activations, checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
+from ntkspec.kernels.levels import levels_of
 from ntkspec.operators import GramFunction, KernelOperator
-from ntkspec.series import Series
 
 
-def expected_ntk(activation: str | Activation, X, X2=None, *, layer: str = "both") -> KernelOperator:
-    r"""E_W of the NTK of a two-layer network with w ~ N(0, I), v = +-1, shape (n, n) or (n, n').
+def expected_ntk(
+    activation: str | Activation, X, X2=None, *, layer: str | int = "both", hidden_layers: int = 1
+) -> KernelOperator:
+    r"""The NTK of a fully-connected network of infinite width with standard normal weights, shape (n, n) or (n, n').
 
-    .. math:: E\,\Theta_1 = \frac{x \cdot x'}{d} E[\phi'(u) \phi'(u')], \quad E\,\Theta_2 = E[\phi(u) \phi(u')], \quad
-              (u, u') \sim N\!\left(0, \tfrac1d \begin{pmatrix} x \cdot x & x \cdot x' \\ x \cdot x' & x' \cdot x'
-              \end{pmatrix}\right)
+    .. math:: S_0 = T_0 = \frac{x \cdot x'}{d}, \quad S_l = E[\phi(u) \phi(u')], \quad
+              T_l = S_l + E[\phi'(u) \phi'(u')] T_{l-1}, \quad
+              (u, u') \sim N\!\left(0, \begin{pmatrix} S_{l-1}(x, x) & S_{l-1}(x, x') \\
+              S_{l-1}(x, x') & S_{l-1}(x', x') \end{pmatrix}\right)
 
-    layer : "first", "second" or "both" (their sum). X : (n, d) of any norms, X2 : (n', d); X2 = None means X itself.
-    ReLU, leaky ReLU, abs, identity, erf, GELU, sin and cos are closed forms, accurate to 1e-12 of each entry in
-    float64. Every other activation is a Hermite series whose remainder is below 1e-14 of sqrt(K(x, x) K(x', x')), and
-    integrals where it is not; ``op.function.error`` is that bound with the error of quadrature.
-    Cost: 2 d flops and about 50 passes an entry; integrals take milliseconds a pair, for inputs that are almost
-    parallel under activations with kinks or for ‖x‖² far above d. Raises ValueError / TypeError.
+    The kernel is T_L for L = ``hidden_layers``; L = 1: E_W of Theta_1 + Theta_2, also where v = +-1. No biases.
+    layer : "both" (all layers), "first", "second" (where L = 1), or the number of a weight matrix, 0 (first) to L
+    (last): then only that one is trained. X : (n, d) of any norms, X2 : (n', d); X2 = None means X itself.
+    ReLU, leaky ReLU, abs, identity, erf, GELU, sin and cos are closed forms, accurate to 1e-12 of each entry in float64
+    at L = 1, else of sqrt(K(x, x) K(x', x')). Every other activation is a Hermite series whose remainder is below 1e-14
+    of sqrt(K(x, x) K(x', x')) a level, and integrals where it is not; ``op.function.error`` is the bound with the error
+    of quadrature, carried through all levels.
+    Cost: 2 d flops and about 50 L passes an entry; integrals take milliseconds a pair and level, for inputs that are
+    almost parallel under activations with kinks or for ‖x‖² far above d. Raises ValueError / TypeError.
     """
     act = activations.activation(activation)
-    checks.one_of(layer, "layer", checks.LAYERS)
+    hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
+    trained = _trained(layer, hidden_layers)
     X = checks.as_matrix(X)
     sides = [X] if X2 is None else [X, checks.as_matrix(X2, "X2", columns=X.shape[1])]
-    return GramFunction(_Expected(_moments(act, sides), layer), *sides)
+    return GramFunction(_Expected(levels_of(act, sides, hidden_layers), trained), *sides)
 
 
-class _Closed:
-    """The moments of an activation whose closed form is known, as :class:`Series` gives those of any other."""
+def expected_nngp(activation: str | Activation, X, X2=None, *, hidden_layers: int = 1) -> KernelOperator:
+    r"""The covariance S_L of the outputs of that network at infinite width, the NNGP kernel: only its last layer's NTK.
 
-    # Measured against 150 digits; float64.
-    error = 2e-14
-
-    def __init__(self, dual: Callable):
-        self.dual = dual
-
-    def points(self, squares):
-        return squares[:, None]
-
-    def __call__(self, engine, left, right, c, gap):
-        return self.dual(engine.xp, left[:, :1], right[:, 0], c, gap)
-
-    def diagonal(self, engine, points):
-        a = points[:, 0]
-        return self.dual(engine.xp, a, a, a, engine.xp.zeros_like(a))
+    Arguments, accuracy, cost and errors as for :func:`expected_ntk`.
+    """
+    hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
+    return expected_ntk(activation, X, X2, layer=hidden_layers, hidden_layers=hidden_layers)
 
 
-def _moments(act: Activation, sides):
-    if act.dual is not None:
-        return _Closed(act.dual)
-    squares = [np.einsum("id,id->i", X, X, dtype=np.float64) / X.shape[1] for X in sides]
-    return Series(act, np.concatenate(squares), engine_of(*sides))
+def _trained(layer: str | int, hidden_layers: int) -> range:
+    """The numbers of the weight matrices that are trained, 0 to ``hidden_layers``."""
+    if not isinstance(layer, str):
+        layer = checks.whole_number(layer, "layer", 0)
+        if layer > hidden_layers:
+            raise ValueError(
+                f"layer={layer!r}, but weight matrices are counted from 0 (first) to {hidden_layers} (last)"
+            )
+        return range(layer, layer + 1)
+    checks.one_of(layer, "layer", checks.LAYERS)
+    if layer == "second" and hidden_layers > 1:
+        raise ValueError(
+            f"layer='second' names the last layer of a network with one hidden layer; with {hidden_layers=}, pass its "
+            f"number: 0 (first) to {hidden_layers} (last)"
+        )
+    return {"first": range(1), "second": range(1, 2), "both": range(hidden_layers + 1)}[layer]
 
 
 class _Expected:
-    """Entries of E Theta_1, E Theta_2 or their sum, from the moments K and K'."""
+    """Entries of T_L with the layers that are trained: sum over these of S_l K'_{l+1} ... K'_L."""
 
-    def __init__(self, moments, layer: str):
-        self.moments, self.layer = moments, layer
-        self.error, self.points = moments.error, moments.points
+    def __init__(self, moments: list, trained: range):
+        self.moments, self.trained, self.levels = moments, trained, len(moments)
+        ends = np.cumsum([0, *(level.width for level in moments)])
+        self.parts = [slice(*pair) for pair in itertools.pairwise(ends)]
+        self.error = self._error()
+
+    def points(self, squares):
+        """The numbers of each point at every level, side by side."""
+        blocks = []
+        for level in self.moments:
+            blocks.append(level.points(squares))
+            squares = blocks[-1][:, 1]
+        return engine_of(squares).xp.hstack(blocks)
 
     def __call__(self, engine, left, right, c, gap):
-        return self._combined(c, *self.moments(engine, left, right, c, gap))
+        total = c * float(0 in self.trained)
+        for number, (level, part) in enumerate(zip(self.moments, self.parts, strict=True), 1):
+            pair = left[:, part], right[:, part]
+            if number < self.levels:
+                c, slope, gap = level.with_next_gap(engine, *pair, c, gap)
+            else:
+                c, slope = level(engine, *pair, c, gap)
+            total = total * slope
+            if number in self.trained:
+                total += c
+        return total
 
     def diagonal(self, engine, points):
-        return self._combined(points[:, 0], *self.moments.diagonal(engine, points))
+        total = points[:, 0] * float(0 in self.trained)
+        for number, (level, part) in enumerate(zip(self.moments, self.parts, strict=True), 1):
+            value, slope = level.diagonal(engine, points[:, part])
+            total = total * slope + value * float(number in self.trained)
+        return total
 
-    def _combined(self, c, value, slope):
-        if self.layer == "first":
-            return c * slope
-        return value if self.layer == "second" else value + c * slope
+    def _error(self) -> float:
+        """A term of T_L is off by the sum of its factors' relative errors, to first order."""
+        rho = slopes = 0.0
+        for level in self.moments:
+            rho, slope = level.carried(rho)
+            slopes += slope
+        return max(rho, slopes)

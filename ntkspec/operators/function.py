@@ -11,7 +11,7 @@ from ntkspec.operators.work import Work
 
 # Rows of a tile that are computed together: their intermediates stay in a core's cache.
 STRIP = 32
-# Passes over a tile that one entry costs, of an arc tangent and what surrounds it.
+# Passes over a tile that one entry costs a level, of an arc tangent and what surrounds it.
 PASSES = 50.0
 # 1 - rho² below which a pair's inner product is taken again from the difference of the two directions.
 CLOSE = {"f": 0.1, "d": 0.01}
@@ -24,6 +24,8 @@ class PairFunction(Protocol):
 
     # A bound on the error of h(x, x') over sqrt(h(x, x) h(x', x')), rounding of its arguments aside.
     error: float
+    # Nonlinear functions that an entry passes through, one after the other.
+    levels: int
 
     def points(self, squares) -> np.ndarray:
         """(n, p) numbers of each point, from its ‖x‖²/d (n,), which is the first of them."""
@@ -41,7 +43,7 @@ class GramFunction(KernelOperator):
     The expected kernels :math:`E_W \Theta_1`, :math:`E_W \Theta_2` are of this kind. ``gap`` = ‖x‖²‖x'‖²/d² - c² would
     cancel for inputs that are nearly parallel: there it is taken from the difference of the directions, so that entries
     keep their accuracy up to rho = +-1. Keeps references to X and X'.
-    Cost: a tile takes 2 d flops and about 50 passes an entry; a product forms every tile.
+    Cost: a tile takes 2 d flops and about 50 passes an entry and level; a product forms every tile.
     """
 
     def __init__(self, function: PairFunction, X, X2=None):
@@ -52,7 +54,7 @@ class GramFunction(KernelOperator):
         self.left = self._points(self.X)
         self.right = self.left if self.symmetric else self._points(self.X2)
         self.grams = ((self.X, self.X2),)
-        self.stored_work = Work(entries=PASSES)
+        self.stored_work = Work(entries=PASSES * function.levels)
         self.product_work = float(self.shape[0] * self.shape[1]) * self.tile_work
         self.depth = self.shape[1] + SENSITIVITY * (self.X.shape[1] + 64)
 
