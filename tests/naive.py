@@ -149,6 +149,39 @@ def angle(x, z):
     return sign * (1 - near), math.sqrt(near * (2 - near)), norms
 
 
+def trapezoidal_moments(phi, slope):
+    """E phi(u) phi(v) and E phi'(u) phi'(v) as functions of (a, b, c), by the rule of :func:`expected_kernel`."""
+    step = 1 / 16
+    g = np.arange(-12, 12 + step / 2, step)
+    density = step * np.exp(-g * g / 2) / math.sqrt(2 * math.pi)
+    weights = np.outer(density, density)
+
+    def moments(a, b, c):
+        cosine = float(c / (a * b) ** 0.5) if a * b else 0.0
+        sine = math.sqrt(max(0.0, 1 - cosine**2))
+        u = float(a) ** 0.5 * g[:, None] + 0 * g
+        v = float(b) ** 0.5 * (cosine * g[:, None] + sine * g)
+        return float((weights * phi(u) * phi(v)).sum()), float((weights * slope(u) * slope(v)).sum())
+
+    return moments
+
+
+def deep_expected(moments, X, hidden_layers, number=float):
+    """What each of L + 1 weight matrices adds to the NTK of infinite width, by the recursion over layers.
+
+    moments(a, b, c) gives E phi(u) phi(v) and E phi'(u) phi'(v); ``number`` is mpmath's mpf for more digits.
+    """
+    rows = [[number(float(entry)) for entry in x] for x in X]
+    inner = [[sum(p * q for p, q in zip(x, z, strict=True)) / len(x) for z in rows] for x in rows]
+    inner, n = np.array(inner), len(X)
+    parts = [inner]
+    for _ in range(hidden_layers):
+        pairs = [[moments(inner[i, i], inner[j, j], inner[i, j]) for j in range(n)] for i in range(n)]
+        inner, slopes = (np.array([[pair[k] for pair in row] for row in pairs]) for k in range(2))
+        parts = [*(part * slopes for part in parts), inner]
+    return parts
+
+
 def expected_piecewise_linear(slope, X, layer):
     """E_W for phi = z (z >= 0), slope z (z < 0): shares of the circle on which both, one or none are positive."""
     n, d = X.shape
