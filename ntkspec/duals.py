@@ -105,8 +105,10 @@ def _beyond_arc(xp, root, size, psi):
     flat = root < _SERIES_BELOW * size
     if not flat.any():
         return direct
-    t = xp.where(flat, root, 0) / xp.where(flat, size, 1)
+    direct, root = xp.asarray(direct), xp.asarray(root)[flat]
+    t = root / xp.asarray(size)[flat]
     square, total = t * t, _SERIES[-1]
     for coefficient in _SERIES[-2::-1]:
         total = total * square + coefficient
-    return xp.where(flat, root * square * total, direct)
+    direct[flat] = root * square * total
+    return direct
