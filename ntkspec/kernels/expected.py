@@ -109,4 +109,4 @@ class _Expected:
         for level in self.moments:
             rho, slope = level.carried(rho)
             slopes += slope
-        return max(rho, slopes)
+        return float(max(rho, slopes))
