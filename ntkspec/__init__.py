@@ -15,6 +15,7 @@ _HOMES = {
     "ntk": "kernels",
     "linear_kernel": "kernels",
     "expected_ntk": "kernels",
+    "expected_cnn_ntk": "kernels",
     "Budget": "budget",
     "gap_budget": "budget",
     "KernelOperator": "operators",
