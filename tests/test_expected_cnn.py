@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import naive
 import ntkspec as ns
+from ntkspec import series
 from ntkspec.kernels.expected_cnn import cnn_linear_kernel
 
 CLOSED = ["identity", "relu", "leaky_relu", "abs", "erf", "gelu", "sin", "cos"]
@@ -126,6 +127,106 @@ def test_networks_converge_at_the_root_of_their_channels(name, shape, size):
         distances = [np.linalg.norm(ns.ntk(net, X).to_dense() - expected) for net in nets]
         deviations.append(math.sqrt(np.mean(np.square(distances))))
     assert math.log(deviations[0] / deviations[1], 16) == pytest.approx(0.5, abs=0.15)
+
+
+def deep_reference(name, X, shape, size, layers):
+    """The recursion over layers position by position in 60 digits, for two points."""
+    digits = [[[mp.mpf(float(v)) for v in row] for row in patches(x, shape, size)] for x in X]
+    neighbours = patches(np.arange(math.prod(shape[:-1])), (*shape[:-1], 1), size).astype(int)
+    total = {}
+    pairs = ((0, 0), (1, 1), (0, 1))
+    for i, j in pairs:
+        total[i, j] = [mp.fdot(u, v) / len(u) for u, v in zip(digits[i], digits[j], strict=True)]
+    tangent = dict(total)
+    for layer in range(layers):
+        value, both = {}, {}
+        for i, j in pairs:
+            moments = [
+                digits_of_moments(name, *triple) for triple in zip(total[i, i], total[j, j], total[i, j], strict=True)
+            ]
+            value[i, j] = [k for k, _ in moments]
+            both[i, j] = [k + t * slope for (k, slope), t in zip(moments, tangent[i, j], strict=True)]
+        if layer == layers - 1:
+            return [float(mp.fsum(both[pair]) / len(neighbours)) for pair in pairs]
+        total, tangent = (
+            {pair: [mp.fsum(part[pair][p] for p in near) / len(near) for near in neighbours] for pair in pairs}
+            for part in (value, both)
+        )
+
+
+def digits_of_moments(name, a, b, c):
+    if name == "erf":
+        product = (1 + 2 * a) * (1 + 2 * b)
+        return 2 / mp.pi * mp.asin(2 * c / mp.sqrt(product)), 4 / mp.pi / mp.sqrt(product - 4 * c * c)
+    slope = {"relu": 0, "leaky_relu": mp.mpf(0.01), "abs": -1}[name]
+    p, q, rho = mp.mpf(1 + slope) / 2, mp.mpf(1 - slope) / 2, min(1, max(-1, c / mp.sqrt(a * b)))
+    arc = mp.asin(rho)
+    value = p**2 * c + q**2 * 2 / mp.pi * mp.sqrt(a * b) * (mp.sqrt(1 - rho**2) + rho * arc)
+    return value, p**2 + q**2 * 2 / mp.pi * arc
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "abs", "erf"])
+@pytest.mark.parametrize("step", [1.0, 1e-3, 1e-6, 1e-9])
+def test_deep_networks_in_sixty_digits_also_for_near_duplicates(name, step):
+    rng = np.random.default_rng(5)
+    for shape, size in (((5, 1), (2,)), ((2, 3, 2), (2, 2))):
+        x, z = rng.standard_normal((2, math.prod(shape)))
+        X = np.array([x, 1.1 * x + step * z])
+        for layers in (2, 3):
+            with mp.workdps(60):
+                expected = deep_reference(name, X, shape, size, layers)
+            operator = ns.expected_cnn_ntk(name, X, filter_size=size, shape=shape, hidden_layers=layers)
+            assert operator.diagonal() == pytest.approx(expected[:2], rel=1e-13)
+            assert operator.to_dense()[0, 1] == pytest.approx(expected[2], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
+def test_deep_networks_approach_it(name):
+    """Means over 40 networks of 256 channels, against their spread and the bias of a finite width."""
+    X = np.random.default_rng(1).standard_normal((4, 8))
+    for shape, size, layers in (((4, 2), 2, 2), ((2, 2, 2), (2, 1), 3)):
+        expected = ns.expected_cnn_ntk(name, X, filter_size=size, shape=shape, hidden_layers=layers).to_dense()
+        nets = [ns.Convolutional.random(shape, [256] * layers, name, filter_size=size, seed=s) for s in range(40)]
+        kernels = np.array([ns.ntk(net, X).to_dense() for net in nets])
+        error = abs(kernels.mean(axis=0) - expected)
+        assert (error <= 5 * kernels.std(axis=0) / math.sqrt(40) + 0.02 * np.trace(expected) / 4).all()
+
+
+@pytest.mark.parametrize("name", ["relu", "erf", "tanh", "elu"])
+def test_one_position_is_a_deep_dense_network_on_the_channels(name):
+    """T = K + T K' with K of the layer before in the place of the inner product, written out for one pair at a time."""
+    X, act = np.random.default_rng(2).standard_normal((3, 7)), ns.activation(name)
+    operator = ns.expected_cnn_ntk(name, X, filter_size=1, shape=(1, 7), hidden_layers=3)
+    for i, j in itertools.product(range(3), range(3)):
+        a, b, c = X[i] @ X[i] / 7, X[j] @ X[j] / 7, X[i] @ X[j] / 7
+        tangent = c
+        for _ in range(3):
+            (value, slope), (own, _), (other, _) = (moments_of(act, *t) for t in ((a, b, c), (a, a, a), (b, b, b)))
+            a, b, c, tangent = own, other, value, value + tangent * slope
+        assert operator.to_dense()[i, j] == pytest.approx(tangent, rel=1e-10)
+
+
+def moments_of(act, a, b, c):
+    gap = max(a * b - c * c, 0.0) if a != c else 0.0
+    if act.dual is not None:
+        return [float(part) for part in act.dual(np, *map(np.array, (a, b, c, gap)))]
+    order = (max(a, b), min(a, b))
+    return series.pair_integrals(act, *order, c, gap)
+
+
+def test_deep_symmetry_duplicates_and_tests_points():
+    X = hard_inputs(12)
+    for name in ("relu", "leaky_relu", "erf", "silu"):
+        arguments = {"filter_size": (2, 2), "shape": (2, 3, 2), "hidden_layers": 3}
+        operator = ns.expected_cnn_ntk(name, X, **arguments)
+        matrix = operator.to_dense()
+        assert np.array_equal(matrix, matrix.T)
+        assert np.diag(matrix) == pytest.approx(operator.diagonal(), rel=1e-14, abs=1e-300)
+        assert matrix[0, 1] == pytest.approx(matrix[0, 0], rel=1e-14)
+        assert np.linalg.eigvalsh(matrix)[0] >= -1e-12 * np.trace(matrix)
+        part = ns.expected_cnn_ntk(name, X[:3], X, **arguments)
+        assert part.to_dense() == pytest.approx(matrix[:3], rel=1e-12, abs=1e-13)
+    assert ns.expected_cnn_ntk("elu", X[[0, 1, 4]], filter_size=6, hidden_layers=2).function.error > 1e-8
 
 
 @settings(max_examples=25, deadline=None)

@@ -12,7 +12,7 @@ CLOSE = 0.01
 
 @compiled
 def position_products(X, XT, positions):
-    """<x_p, x'_p> over the channels of each position p, (positions, r, s), for X (r, d) and XT (d, s); 2 d r s flops."""
+    """<x_p, x'_p> over the channels of each position p, (positions, r, s), of X (r, d) and XT (d, s); 2 d r s flops."""
     channels = X.shape[1] // positions
     out = xp.zeros((positions, X.shape[0], XT.shape[1]))
     for p in range(positions):
@@ -54,11 +54,12 @@ def _add(total, values):
 
 
 @compiled
-def window_gaps(c, rows, cols, places):
+def window_gaps(c, rows, cols, places, lost):
     """gap = a b - c² (P, r, s) of windows with squares a = own (P, r), b = other (P, s) and inner products c (P, r, s).
 
     rows = (X (r, d), own), cols = (XT (d, s), other); places (P, q) are the positions of each window. Where gap is
-    below CLOSE a b, it and c (in place) are taken from the directions: 6 d q / P flops.
+    below CLOSE a b, it and c (in place) are taken from the directions: 6 d q / P flops. lost : None, or the mean over
+    the window (P, r, s) of |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
     """
     (X, own), (XT, other) = rows, cols
     gap, channels = xp.empty_like(c), X.shape[1] // c.shape[0]
@@ -68,11 +69,12 @@ def window_gaps(c, rows, cols, places):
                 size = math.sqrt(own[p, i] * other[p, j])
                 gap[p, i, j] = (size - abs(c[p, i, j])) * (size + abs(c[p, i, j]))
             for j in range(c.shape[2]):
-                product = own[p, i] * other[p, j]
-                if gap[p, i, j] < CLOSE * product:
-                    sign = -1.0 if c[p, i, j] < 0 else 1.0
+                product, sign = own[p, i] * other[p, j], math.copysign(1.0, c[p, i, j])
+                if gap[p, i, j] < CLOSE * product and (lost is None or sign > 0):
                     sizes = math.sqrt(own[p, i]), sign * math.sqrt(other[p, j])
                     near = _half_distance((X[i], XT[:, j]), sizes, places[p], channels)
+                    if lost is not None:
+                        near += lost[p, i, j] / math.sqrt(product)
                     c[p, i, j] = sign * math.sqrt(product) * (1 - near)
                     gap[p, i, j] = product * near * (2 - near)
     return gap

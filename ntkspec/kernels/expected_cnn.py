@@ -5,13 +5,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntkspec import activations, checks
+from ntkspec import activations, checks, duals
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
 from ntkspec.networks.convolutional import filter_sizes, image_shape
 from ntkspec.operators import Gram, KernelOperator
 from ntkspec.operators.windows import WindowGram, Windows
 from ntkspec.series import Series
+
+# What phi' at a kink loses where a b - c² of a deeper layer is subtracted: the root of a few ulp.
+CANCELLED = 1e-7
 
 
 def expected_cnn_ntk(
@@ -116,7 +119,13 @@ class _Network:
         for level in range(depth):
             self.layers.append(_Expanded(act, squares, self.engine) if act.dual is None else _Closed(act.dual))
             squares = self._following(level, squares)
-        self.error = sum(moments.error for moments in self.layers)
+        if act.slopes is None:
+            self.lost = None
+        else:
+            # K(a, a, a) = share a, and what K lacks to that of equal windows.
+            self.share, self.lost = (1 + act.slopes[0] ** 2) / 2, duals.lost_to_angle(act.slopes[0])
+        cancelled = CANCELLED if act.kinks and self.lost is None else 0.0
+        self.error = sum(moments.error for moments in self.layers) + (depth - 1) * cancelled
 
     def points(self, squares):
         levels = [squares]
@@ -130,28 +139,32 @@ class _Network:
         return np.ascontiguousarray(self.windows.means(self.engine, value).T)
 
     def __call__(self, engine, left, right, c, gap):
-        def moments(level, c):
-            own, other = left[level], right[level]
-            return self.layers[level](engine, own, other, c, _gap(own, other, c) if level else gap)
+        tangent = c
+        for level in range(self.depth - 1):
+            value, slope = self.layers[level](engine, left[level], right[level], c, gap)
+            tangent = self.windows.means(engine, value + tangent * slope)
+            here = slice(level, level + 2)
+            c, gap = self._covariance(engine, (left[here], right[here]), (c, gap), value)
+        value, slope = self.layers[-1](engine, left[-1], right[-1], c, gap)
+        return (value + tangent * slope).mean(axis=0)
 
-        return self._output(engine, moments, c)
+    def _covariance(self, engine, points, before, value):
+        """(c, gap) of the next layer's windows, from the points in this layer and the next, (c, gap) and K of this."""
+        (left, own), (right, other) = points
+        c = self.windows.means(engine, value)
+        if self.lost is None:
+            size = np.sqrt(own[:, :, None] * other[:, None, :])
+            return c, np.maximum(size - abs(c), 0) * (size + abs(c))
+        lost = self.windows.means(engine, self.lost(engine.xp, left[:, :, None], right[:, None, :], *before))
+        sizes = [np.sqrt(self.share * side) for side in (left, right)]  # of the features at each position
+        rows, cols = (np.ascontiguousarray(sizes[0].T), own), (sizes[1], other)
+        return c, engine.window_gaps(c, rows, cols, self.windows.places, lost)
 
     def diagonal(self, engine, points):
         squares = points.swapaxes(1, 2)
-        return self._output(engine, lambda level, _: self.layers[level].diagonal(engine, squares[level]), squares[0])
-
-    def _output(self, engine, moments, c):
-        """The mean over positions of K + T K' in the last layer, from ``moments`` of a layer and its c."""
-        value, slope = moments(0, c)
-        both = value + c * slope
-        for level in range(1, self.depth):
-            c, tangent = (self.windows.means(engine, part) for part in (value, both))
-            value, slope = moments(level, c)
-            both = value + tangent * slope
-        return both.mean(axis=0)
-
-
-def _gap(own, other, c):
-    """a b - c² (positions, r, s), for squares (positions, r) and (positions, s)."""
-    size, c = np.sqrt(own[:, :, None] * other[:, None, :]), abs(c)
-    return np.maximum(size - c, 0) * (size + c)
+        tangent = squares[0]
+        for level in range(self.depth - 1):
+            value, slope = self.layers[level].diagonal(engine, squares[level])
+            tangent = self.windows.means(engine, value + tangent * slope)
+        value, slope = self.layers[-1].diagonal(engine, squares[-1])
+        return (value + tangent * slope).mean(axis=0)

@@ -55,7 +55,7 @@ class Windows:
         """
         c = self.means(engine, engine.position_products(rows[0], cols[0], self.positions))
         c *= 1 / self.channels
-        return c, engine.window_gaps(c, rows, cols, self.places)
+        return c, engine.window_gaps(c, rows, cols, self.places, None)
 
 
 class WindowFunction(Protocol):
