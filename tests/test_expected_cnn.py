@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import naive
 import ntkspec as ns
 from ntkspec import series
-from ntkspec.kernels.expected_cnn import cnn_linear_kernel
+from ntkspec.kernels import cnn_linear_kernel
 
 CLOSED = ["identity", "relu", "leaky_relu", "abs", "erf", "gelu", "sin", "cos"]
 SHAPES = [((6, 1), (1,)), ((7, 1), (3,)), ((5, 2), (5,)), ((3, 4, 2), (2, 3)), ((4, 3, 1), (1, 2)), ((1, 1, 5), (1, 1))]

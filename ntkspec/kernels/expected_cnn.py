@@ -39,9 +39,9 @@ def expected_cnn_ntk(
     X : (n, d), X2 : (n', d) in C order of ``shape``, (length, c) or (height, width, c). filter_size : along each axis.
     Activations and their accuracy as for :func:`ntkspec.expected_ntk`, relative to sqrt(Theta(x, x) Theta(x', x')).
     Cost: 2 d flops and about 50 passes for each position and layer an entry, whatever the filter. Activations without
-    closed form take some 0.2 ms and 1 kB for each distinct norm of a window, ten times the passes, and milliseconds for
-    a pair of windows that the series does not serve: almost parallel under kinks, as all are where a window is one
-    number, or of norms far above 1. Raises ValueError / TypeError.
+    closed form take some 0.2 ms and 2 kB for each distinct norm of a window, up to eight times the passes, and
+    milliseconds for a pair of windows that the series does not serve: almost parallel, as all are where a window is one
+    number, and under a kink or of norms above 1. Raises ValueError / TypeError.
     """
     act, X = activations.activation(activation), checks.as_matrix(X)
     sides = [X] if X2 is None else [X, checks.as_matrix(X2, "X2", columns=X.shape[1])]
@@ -78,6 +78,8 @@ class _Closed:
 
     # Measured against 150 digits; float64.
     error = 2e-14
+    # Intermediates stay in a core's cache, and memory of this size is used again without a page fault.
+    pairs, passes = 2**13, 50.0
 
     def __init__(self, dual):
         self.dual = dual
@@ -92,9 +94,13 @@ class _Closed:
 class _Expanded:
     """The same for every other activation, position by position. Keeps the coefficients of each distinct norm."""
 
+    # Each position copies the coefficients of its columns, for as many rows as there are.
+    pairs = 2**18
+
     def __init__(self, act: Activation, squares, engine):
         self.distinct = np.unique(squares)
         self.series = Series(act, self.distinct, engine)
+        self.passes = 1.5 * self.series.terms
         size = 8.0 * (5 + 2 * self.series.terms) * self.distinct.size
         what = f"the series of {act.name!r} for the {self.distinct.size} norms of the windows"
         checks.memory(size, engine, what, "take an activation with a closed form, fewer points or data of equal norms")
@@ -124,6 +130,7 @@ class _Network:
         else:
             # K(a, a, a) = share a, and what K lacks to that of equal windows.
             self.share, self.lost = (1 + act.slopes[0] ** 2) / 2, duals.lost_to_angle(act.slopes[0])
+        self.passes, self.pairs = sum(moments.passes for moments in self.layers), self.layers[0].pairs
         cancelled = CANCELLED if act.kinks and self.lost is None else 0.0
         self.error = sum(moments.error for moments in self.layers) + (depth - 1) * cancelled
 

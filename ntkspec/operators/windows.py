@@ -11,11 +11,8 @@ from ntkspec.operators.base import HALF_ULP, KernelOperator, paired_factors, sli
 from ntkspec.operators.function import SENSITIVITY
 from ntkspec.operators.work import Work
 
-# Pairs of windows that are computed together: their intermediates stay in a core's cache, and memory of this size is
-# used again without a page fault. Columns of them: whole vectors of a compiled loop.
-PAIRS, COLUMNS = 2**13, (16, 64)
-# Passes over a tile that one pair of windows costs.
-PASSES = 50.0
+# Columns of a tile that are computed together: whole vectors of a compiled loop.
+COLUMNS = 16, 64
 
 
 class Windows:
@@ -63,8 +60,11 @@ class WindowFunction(Protocol):
 
     # A bound on the error of h(x, x') over sqrt(h(x, x) h(x', x')), rounding of its arguments aside.
     error: float
-    # Layers of windows, each about as costly as the first.
+    # Layers of windows.
     depth: int
+    # Passes over a tile that one pair of windows costs, and how many pairs are best computed together.
+    passes: float
+    pairs: int
 
     def points(self, squares) -> np.ndarray:
         """(depth, n, positions) numbers of each point, from its windows' squares (n, positions), the first of them."""
@@ -80,7 +80,7 @@ class WindowGram(KernelOperator):
     """K_ij = h(moments of the windows of x_i and x'_j) for X (n, d) and X' (n', d); X' defaults to X. Keeps references.
 
     Everything is computed in float64, whatever the dtype of X, and rounded to it in the end.
-    Cost: about 50 passes an entry and position; a product forms every tile.
+    Cost: 2 d flops and the function's passes for each position an entry; a product forms every tile.
     """
 
     grams = ()
@@ -92,7 +92,7 @@ class WindowGram(KernelOperator):
         self.shape, self.dtype = (self.X.shape[0], self.X2.shape[0]), self.X.dtype
         self.left = function.points(windows.squares(self.engine, self.X))
         self.right = self.left if self.symmetric else function.points(windows.squares(self.engine, self.X2))
-        self.stored_work = Work(flops=2.0 * self.X.shape[1], entries=PASSES * function.depth * windows.positions)
+        self.stored_work = Work(flops=2.0 * self.X.shape[1], entries=function.passes * windows.positions)
         self.product_work = float(self.shape[0] * self.shape[1]) * self.tile_work
         numbers = windows.length * windows.channels + windows.positions
         self.depth = self.shape[1] + SENSITIVITY * function.depth * (numbers + 64)
@@ -100,7 +100,7 @@ class WindowGram(KernelOperator):
     def accumulate(self, out, tile, scale=1.0):
         X, X2 = (self.X[tile.rows].astype(np.float64), self.X2[tile.cols].astype(np.float64))
         left, right = self.left[:, tile.rows], self.right[:, tile.cols]
-        together = max(1, PAIRS // self.windows.positions)
+        together = max(1, self.function.pairs // self.windows.positions)
         width = min(max(together, COLUMNS[0]), COLUMNS[1])
         for cols in slices(tile.shape[1], width):
             column = _side(self.engine, X2[cols].T, right[:, cols])
