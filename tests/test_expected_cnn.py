@@ -172,7 +172,7 @@ def test_deep_networks_in_sixty_digits_also_for_near_duplicates(name, step):
     for shape, size in (((5, 1), (2,)), ((2, 3, 2), (2, 2))):
         x, z = rng.standard_normal((2, math.prod(shape)))
         X = np.array([x, 1.1 * x + step * z])
-        for layers in (2, 3):
+        for layers in (1, 2, 3):
             with mp.workdps(60):
                 expected = deep_reference(name, X, shape, size, layers)
             operator = ns.expected_cnn_ntk(name, X, filter_size=size, shape=shape, hidden_layers=layers)
@@ -214,7 +214,7 @@ def moments_of(act, a, b, c):
     return series.pair_integrals(act, *order, c, gap)
 
 
-def test_deep_symmetry_duplicates_and_tests_points():
+def test_deep_symmetry_duplicates_and_test_points():
     X = hard_inputs(12)
     for name in ("relu", "leaky_relu", "erf", "silu"):
         arguments = {"filter_size": (2, 2), "shape": (2, 3, 2), "hidden_layers": 3}

@@ -125,7 +125,7 @@ class WindowGram(KernelOperator):
 
     @property
     def distance(self):  # type: ignore[override]
-        return (self.function.error + SENSITIVITY * HALF_ULP) * self.absolute_norm
+        return (self.function.error + self.function.depth * SENSITIVITY * HALF_ULP) * self.absolute_norm
 
     def diagonal(self, dtype=None):
         if self.symmetric:
