@@ -16,6 +16,7 @@ _HOMES = {
     "linear_kernel": "kernels",
     "expected_ntk": "kernels",
     "expected_nngp": "kernels",
+    "expected_cnn_ntk": "kernels",
     "Budget": "budget",
     "gap_budget": "budget",
     "KernelOperator": "operators",

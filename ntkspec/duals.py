@@ -57,6 +57,19 @@ def next_gap(xp, value, one, other):
     return xp.maximum((size - value) * (size + value), 0)
 
 
+def lost_to_angle(slope: float):
+    """sqrt(E phi(u)² E phi(v)²) - E phi(u) phi(v) for :func:`piecewise_linear`: near rho = 1 nothing cancels."""
+    equal, opposite, bend = (1 + slope**2) / 2, slope, (1 - slope) ** 2 / TWO_PI
+
+    def lost(xp, a, b, c, gap):
+        root, size, sizes = xp.sqrt(gap), abs(c), xp.sqrt(a * b)
+        arc = bend * _beyond_arc(xp, root, size, xp.arctan2(root, size))
+        near = equal * gap / xp.maximum(sizes + size, xp.finfo(c.dtype).tiny)
+        return xp.where(c >= 0, near, equal * sizes - opposite * c) - arc
+
+    return lost
+
+
 def erf(xp, a, b, c, gap):
     """phi = erf: K = (2/pi) asin(2c / sqrt((1 + 2a)(1 + 2b)))."""
     root = xp.sqrt(1 + 2 * (a + b) + 4 * gap)

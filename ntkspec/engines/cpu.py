@@ -26,8 +26,10 @@ from ntkspec.engines.compiling import compiled
 from ntkspec.engines.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
 from ntkspec.engines.pairs import hermite_moments, pair_moments, power_series
 from ntkspec.engines.symmetric import squares_and_defect, symmetric_product, triangle_product
+from ntkspec.engines.windows import circular_sums, position_products, window_gaps
 
 __all__ = [
+    "circular_sums",
     "cos",
     "count_common",
     "count_ones",
@@ -39,6 +41,7 @@ __all__ = [
     "pack_bits",
     "pair_moments",
     "piecewise_linear",
+    "position_products",
     "power_series",
     "sigmoid",
     "silu",
@@ -49,6 +52,7 @@ __all__ = [
     "tanh",
     "triangle_product",
     "unpack_bits",
+    "window_gaps",
 ]
 
 name = "cpu"

@@ -2,6 +2,16 @@
 
 from ntkspec.kernels.empirical import ntk
 from ntkspec.kernels.expected import expected_nngp, expected_ntk
+from ntkspec.kernels.expected_cnn import cnn_linear_kernel, expected_cnn_ntk
 from ntkspec.kernels.linear import linear_kernel, naive_linear_kernel, weighted_linear_kernel
 
-__all__ = ["expected_nngp", "expected_ntk", "linear_kernel", "naive_linear_kernel", "ntk", "weighted_linear_kernel"]
+__all__ = [
+    "cnn_linear_kernel",
+    "expected_cnn_ntk",
+    "expected_nngp",
+    "expected_ntk",
+    "linear_kernel",
+    "naive_linear_kernel",
+    "ntk",
+    "weighted_linear_kernel",
+]

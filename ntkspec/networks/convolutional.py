@@ -25,8 +25,8 @@ class Convolutional(DeepNetwork):
 
     def __init__(self, parameters, shape: Sequence[int], activation_: str | Activation, *, filter_size):
         parameters = list(parameters)
-        act, self.shape = activation(activation_), _shape(shape)
-        self.filter_size = _filter(filter_size, self.shape)
+        act, self.shape = activation(activation_), image_shape(shape)
+        self.filter_size = filter_sizes(filter_size, self.shape)
         chain = split([np.shape(W) for W in parameters])
         if len(chain) < 2:
             raise ValueError(f"{len(chain)} weight matrices came, but a convolution and the output need two at least")
@@ -85,19 +85,20 @@ def _layers(shape, channels: Sequence[int], act: Activation, size) -> list[Layer
 
 
 def _drawn(shape, channels, act, filter_size) -> list[Layer]:
-    shape = _shape(shape)
-    return _layers(shape, channels, activation(act), _filter(filter_size, shape))
+    shape = image_shape(shape)
+    return _layers(shape, channels, activation(act), filter_sizes(filter_size, shape))
 
 
-def _shape(shape) -> tuple[int, ...]:
+def image_shape(shape) -> tuple[int, ...]:
+    """(length, channels) or (height, width, channels) as whole numbers. Raises ValueError."""
     given = tuple(shape)
     if len(given) not in (2, 3):
         raise ValueError(f"shape={shape!r}, but (length, channels) or (height, width, channels) is needed")
     return tuple(checks.whole_number(size, "each size of shape", 1) for size in given)
 
 
-def _filter(filter_size, shape) -> tuple[int, ...]:
-    """The filter's size along each axis of space, at most that axis."""
+def filter_sizes(filter_size, shape) -> tuple[int, ...]:
+    """The filter's size along each axis of space, at most that axis. Raises ValueError."""
     space = shape[:-1]
     sizes = (filter_size,) * len(space) if isinstance(filter_size, int | np.integer) else tuple(filter_size)
     if len(sizes) != len(space):

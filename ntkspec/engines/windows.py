@@ -1,0 +1,91 @@
+"""Loops of the CPU engine over circular windows: products at each position, running sums, and angles of windows."""
+
+import math
+
+import numpy as xp
+
+from ntkspec.engines.compiling import compiled
+
+# 1 - rho² below which a pair of windows is taken again from the difference of the two directions.
+CLOSE = 0.01
+
+
+@compiled
+def position_products(X, XT, positions):
+    """<x_p, x'_p> over the channels of each position p, (positions, r, s), of X (r, d) and XT (d, s); 2 d r s flops."""
+    channels = X.shape[1] // positions
+    out = xp.zeros((positions, X.shape[0], XT.shape[1]))
+    for p in range(positions):
+        for i in range(X.shape[0]):
+            for k in range(p * channels, (p + 1) * channels):
+                factor = X[i, k]
+                for j in range(XT.shape[1]):
+                    out[p, i, j] += factor * XT[k, j]
+    return out
+
+
+@compiled
+def circular_sums(values, size):
+    """values[a, p] + ... + values[a, p + size - 1], indices modulo P, for values (A, P, B): 3 passes for any size.
+
+    Blocks of ``size`` positions: a window is the end of one block and the start of the next. Nothing is subtracted, so
+    that rounding does not drift, and no number outside a window has a part in its sum.
+    """
+    (count, positions, width), out = values.shape, xp.empty_like(values)
+    total = xp.empty(width, values.dtype)
+    for a in range(count):
+        for start in range(0, positions, size):
+            total[:] = 0
+            for k in range(start + size - 1, start - 1, -1):
+                _add(total, values[a, k % positions])
+                if k < positions:
+                    out[a, k] = total
+            total[:] = 0
+            for k in range(start + 1, min(start + size, positions)):
+                _add(total, values[a, (k + size - 1) % positions])
+                _add(out[a, k], total)
+    return out
+
+
+@compiled
+def _add(total, values):
+    for j in range(total.size):
+        total[j] += values[j]
+
+
+@compiled
+def window_gaps(c, rows, cols, places, lost):
+    """gap = a b - c² (P, r, s) of windows with squares a = own (P, r), b = other (P, s) and inner products c (P, r, s).
+
+    rows = (X (r, d), own), cols = (XT (d, s), other); places (P, q) are the positions of each window. Where gap is
+    below CLOSE a b, it and c (in place) are taken from the directions: 6 d q / P flops. lost : None, or the mean over
+    the window (P, r, s) of |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
+    """
+    (X, own), (XT, other) = rows, cols
+    gap, channels = xp.empty_like(c), X.shape[1] // c.shape[0]
+    for p in range(c.shape[0]):
+        for i in range(c.shape[1]):
+            for j in range(c.shape[2]):
+                size = math.sqrt(own[p, i] * other[p, j])
+                gap[p, i, j] = (size - abs(c[p, i, j])) * (size + abs(c[p, i, j]))
+            for j in range(c.shape[2]):
+                product, sign = own[p, i] * other[p, j], math.copysign(1.0, c[p, i, j])
+                if gap[p, i, j] < CLOSE * product and (lost is None or sign > 0):
+                    sizes = math.sqrt(own[p, i]), sign * math.sqrt(other[p, j])
+                    near = _half_distance((X[i], XT[:, j]), sizes, places[p], channels)
+                    if lost is not None:
+                        near += lost[p, i, j] / math.sqrt(product)
+                    c[p, i, j] = sign * math.sqrt(product) * (1 - near)
+                    gap[p, i, j] = product * near * (2 - near)
+    return gap
+
+
+@compiled(fastmath={"reassoc"})
+def _half_distance(points, sizes, places, channels):
+    """‖x/size - y/other‖² / (2 q channels) over a window, 1 - |rho|; without "contract", so that equal ones cancel."""
+    (x, y), per_x, per_y, total = points, 1 / sizes[0], 1 / sizes[1], 0.0
+    for place in places:
+        for k in range(place * channels, (place + 1) * channels):
+            step = x[k] * per_x - y[k] * per_y
+            total += step * step
+    return total / (2 * places.size * channels)

@@ -1,0 +1,143 @@
+"""A kernel whose entries come from the inner products of two inputs' circular windows."""
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from ntkspec.operators.base import HALF_ULP, KernelOperator, paired_factors, slices
+from ntkspec.operators.function import SENSITIVITY
+from ntkspec.operators.work import Work
+
+# Columns of a tile that are computed together: whole vectors of a compiled loop.
+COLUMNS = 16, 64
+
+
+class Windows:
+    """The windows of ``size`` positions along each axis, from each position on, of inputs shape = (*space, channels).
+
+    ``places`` (positions, q) are the positions of each window, counted in C order.
+    """
+
+    def __init__(self, shape: Sequence[int], size: Sequence[int]):
+        self.space, self.channels, self.size = tuple(shape[:-1]), shape[-1], tuple(size)
+        self.positions, self.length = math.prod(self.space), math.prod(self.size)
+        grids = np.indices(self.space).reshape(len(self.space), -1, 1)
+        offsets = np.indices(self.size).reshape(len(self.size), 1, -1)
+        self.places = np.ravel_multi_index(tuple(grids + offsets), self.space, mode="wrap")
+
+    def means(self, engine, values):
+        """Means over the window at each position, (positions, ...), of values at each position."""
+        sums = values
+        for axis, (room, size) in enumerate(zip(self.space, self.size, strict=True)):
+            before = math.prod(self.space[:axis])
+            sums = engine.circular_sums(sums.reshape(before, room, -1), size)
+        sums *= 1 / self.length
+        return sums.reshape(values.shape)
+
+    def squares(self, engine, X):
+        """‖window‖² / (q channels), (n, positions), of points (n, d)."""
+        images = X.reshape(len(X), self.positions, self.channels)
+        own = engine.xp.einsum("npc,npc->pn", images, images, dtype=np.float64)
+        return engine.xp.ascontiguousarray(self.means(engine, own).T) / self.channels
+
+    def moments(self, engine, rows, cols):
+        """(c, gap) of windows (positions, r, s), c their inner product over q channels and gap = a b - c².
+
+        rows = (X (r, d), squares (positions, r)), cols = (Xᵀ (d, s), squares (positions, s)), float64 and C-contiguous.
+        Cost: 2 d + 10 positions flops a pair of points, for any size of windows; where windows are nearly parallel, 6
+        for each of their numbers more.
+        """
+        c = self.means(engine, engine.position_products(rows[0], cols[0], self.positions))
+        c *= 1 / self.channels
+        return c, engine.window_gaps(c, rows, cols, self.places, None)
+
+
+class WindowFunction(Protocol):
+    """h(x, x') of a positive semidefinite kernel: what :class:`WindowGram` needs to know."""
+
+    # A bound on the error of h(x, x') over sqrt(h(x, x) h(x', x')), rounding of its arguments aside.
+    error: float
+    # Layers of windows.
+    depth: int
+    # Passes over a tile that one pair of windows costs, and how many pairs are best computed together.
+    passes: float
+    pairs: int
+
+    def points(self, squares) -> np.ndarray:
+        """(depth, n, positions) numbers of each point, from its windows' squares (n, positions), the first of them."""
+
+    def __call__(self, engine, left, right, c, gap):
+        """Entries (r, s) for points (depth, positions, r) and (depth, positions, s), from moments of windows."""
+
+    def diagonal(self, engine, points):
+        """h(x, x), (n,), of points (depth, n, positions)."""
+
+
+class WindowGram(KernelOperator):
+    """K_ij = h(moments of the windows of x_i and x'_j) for X (n, d) and X' (n', d); X' defaults to X. Keeps references.
+
+    Everything is computed in float64, whatever the dtype of X, and rounded to it in the end.
+    Cost: 2 d flops and the function's passes for each position an entry; a product forms every tile.
+    """
+
+    grams = ()
+
+    def __init__(self, function: WindowFunction, windows: Windows, X, X2=None):
+        self.function, self.windows = function, windows
+        self.X, self.X2, self.engine = paired_factors(X, X2, "X")
+        self.symmetric = self.semidefinite = self.X2 is self.X
+        self.shape, self.dtype = (self.X.shape[0], self.X2.shape[0]), self.X.dtype
+        self.left = function.points(windows.squares(self.engine, self.X))
+        self.right = self.left if self.symmetric else function.points(windows.squares(self.engine, self.X2))
+        self.stored_work = Work(flops=2.0 * self.X.shape[1], entries=function.passes * windows.positions)
+        self.product_work = float(self.shape[0] * self.shape[1]) * self.tile_work
+        numbers = windows.length * windows.channels + windows.positions
+        self.depth = self.shape[1] + SENSITIVITY * function.depth * (numbers + 64)
+
+    def accumulate(self, out, tile, scale=1.0):
+        X, X2 = (self.X[tile.rows].astype(np.float64), self.X2[tile.cols].astype(np.float64))
+        left, right = self.left[:, tile.rows], self.right[:, tile.cols]
+        together = max(1, self.function.pairs // self.windows.positions)
+        width = min(max(together, COLUMNS[0]), COLUMNS[1])
+        for cols in slices(tile.shape[1], width):
+            column = _side(self.engine, X2[cols].T, right[:, cols])
+            for rows in slices(tile.shape[0], max(1, together // width)):
+                entries = self._entries(_side(self.engine, X[rows], left[:, rows]), column)
+                self.engine.add_scaled(out[rows, cols], entries, scale)
+
+    def _entries(self, row, column):
+        (X, left), (XT, right) = row, column
+        c, gap = self.windows.moments(self.engine, (X, left[0]), (XT, right[0]))
+        return self.function(self.engine, left, right, c, gap)
+
+    def factored_product(self, V):
+        return self._tiled_product(V)
+
+    @cached_property
+    def absolute_norm(self):
+        """At most the trace (of a rectangular K the geometric mean of both sides' traces)."""
+        sides = [self.left] if self.symmetric else [self.left, self.right]
+        sums = [float(self.function.diagonal(self.engine, side).sum()) for side in sides]
+        return math.sqrt(sums[0] * sums[-1])
+
+    @property
+    def distance(self):  # type: ignore[override]
+        return (self.function.error + self.function.depth * SENSITIVITY * HALF_ULP) * self.absolute_norm
+
+    def diagonal(self, dtype=None):
+        if self.symmetric:
+            return self.function.diagonal(self.engine, self.left).astype(dtype or self.dtype)
+        entries = [self.tile(slice(i, i + 1), slice(i, i + 1), dtype)[0] for i in range(self.shape[0])]
+        return self.engine.xp.concatenate(entries)
+
+    @property
+    def T(self):
+        return self if self.symmetric else WindowGram(self.function, self.windows, self.X2, self.X)
+
+
+def _side(engine, X, points):
+    """Points as they are for rows, transposed for columns, and their numbers (depth, positions, r), C-contiguous."""
+    return engine.xp.ascontiguousarray(X), engine.xp.ascontiguousarray(points.swapaxes(1, 2))
