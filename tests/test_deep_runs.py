@@ -106,6 +106,7 @@ def test_bad_input_ends_with_one_line(tmp_path, capsys):
     for given, reason in (
         (["--network", "mlp"], "is unknown"),
         (["--activation", "gelo"], "gelo"),
+        (["--activation", "relu"], "is not odd"),
         (["--n", "1"], "n=1"),
     ):
         assert main(["figure", "3", *given, "--output", str(tmp_path / "out")]) == 2

@@ -13,6 +13,7 @@ from ntkspec.experiments.kept import Measurement
 from ntkspec.experiments.runs import record_steps
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import ntk
+from ntkspec.kernels.deep_linear import data_slope
 from ntkspec.networks import DeepNetwork
 from ntkspec.networks.layers import Linear
 from ntkspec.networks.specification import named_network
@@ -28,8 +29,9 @@ class DeepSetting:
     """One network of Figure 3 on two classes of images, with the linear model that goes with it.
 
     network : fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, or "linear". eta : learning rate of the linear model
-    x · delta / sqrt d; a network's is eta / kappa, kappa being its kernel's coefficient of X Xᵀ/d, so that all linear
-    models coincide. batch : points of a step; all see the same batches. 0 is all points.
+    x · delta / sqrt d; a network's is eta / kappa, its linear model being kappa X Xᵀ/d
+    (:func:`ntkspec.kernels.deep_linear.data_slope`), so that all linear models coincide. batch : points of a step; all
+    see the same batches. 0 is all points.
     """
 
     network: str
@@ -50,14 +52,16 @@ class DeepSetting:
 class DeepRun:
     """What was measured at ``steps``, on the test points.
 
-    eta, kappa : the network's learning rate and kernel coefficient. inside, outside : mean squares of the parts of the
-    residual in V_lin, the span of the inputs (d dimensions of n'), and in its complement. loss : (1/2n) sum (f - y)² on
-    the training points. outputs : (steps, n'). source : what the images are.
+    eta, kappa : the network's learning rate, and the coefficient of its linear model. fitted : that of X Xᵀ/d in its
+    kernel at the start, in least squares off the diagonal of 1,000 points. inside, outside : mean squares of the parts
+    of the residual in V_lin, the span of the inputs (d dimensions of n'), and in its complement. loss :
+    (1/2n) sum (f - y)² on the training points. outputs : (steps, n'). source : what the images are.
     """
 
     setting: DeepSetting
     eta: float
     kappa: float
+    fitted: float
     steps: np.ndarray
     inside: np.ndarray
     outside: np.ndarray
@@ -74,7 +78,7 @@ def check_deep_setting(setting: DeepSetting) -> None:
     for name, least in (("pool", 1), ("n", 2), ("n_test", POINTS), ("steps", 1), ("batch", 0), ("seed", 0)):
         checks.whole_number(getattr(setting, name), name, least)
     checks.learning_rate(setting.eta, "eta")
-    activation(setting.activation)
+    data_slope(activation(setting.activation), 1)
     if setting.network != "linear":
         named_network(setting.network, (4, 4, 1), setting.activation)
 
@@ -87,7 +91,8 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
     sizes = {"n": setting.n, "n_test": setting.n_test, "pool": setting.pool, "seed": setting.seed, "dtype": dtype}
     data = load(setting.classes, **sizes)
     net = _network(setting, data)
-    kappa = 1.0 if setting.network == "linear" else stages("kernel", data_coefficient, net, data.X[:FITTED])
+    kappa = 1.0 if setting.network == "linear" else data_slope(activation(setting.activation), net.depth - 1)
+    fitted = stages("kernel", data_coefficient, net, data.X[:FITTED])
     steps, eta = record_steps(setting.steps), setting.eta / kappa
     how = {"X_test": data.X_test, "batch": setting.batch or None, "seed": setting.seed}
     trained = stages(f"training {setting.network}", train_gd, net, data.X, data.y, eta=eta, steps=steps, **how)
@@ -96,6 +101,7 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
         setting=setting,
         eta=eta,
         kappa=kappa,
+        fitted=fitted,
         steps=steps,
         inside=inside,
         outside=outside,

@@ -3,6 +3,7 @@
 from ntkspec import activations, checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
+from ntkspec.kernels.deep_linear import data_slope
 from ntkspec.moments import trace_ratio as estimate_trace_ratio
 from ntkspec.operators import Gram, KernelOperator
 
@@ -43,7 +44,13 @@ def _constant_and_norm(act: Activation, X, weights, trace_ratio: float):
 
 
 def linear_kernel(
-    activation: str | Activation, X, X2=None, *, layer: str = "both", trace_ratio: float | None = None
+    activation: str | Activation,
+    X,
+    X2=None,
+    *,
+    layer: str = "both",
+    trace_ratio: float | None = None,
+    hidden_layers: int = 1,
 ) -> KernelOperator:
     r"""The kernel of the linear model: :math:`\Theta^{lin1}`, :math:`\Theta^{lin2}` or :math:`\Theta^{lin}`.
 
@@ -51,12 +58,19 @@ def linear_kernel(
     (equation (11)). X : (n, d), X2 : (n', d) training points where X are test points; X2 = None means X itself.
     trace_ratio : Tr[Sigma²]/d. None estimates it from X2, or from X where X2 is None, so that a test-train kernel
     belongs to the same model as its train-train kernel; it is not needed where vartheta1 = 0.
+    hidden_layers : more than one is the linear model of all layers of a deep network, for odd activations:
+    h_c X Xᵀ/d (:func:`ntkspec.kernels.deep_linear.data_slope`).
     Cost: keeps X and two numbers a point; rank d + 2. Raises ValueError / TypeError for input that does not fit.
     """
     act = activations.activation(activation)
     checks.one_of(layer, "layer", checks.LAYERS)
     X = checks.as_matrix(X)
     train = X if X2 is None else checks.as_matrix(X2, "X2", columns=X.shape[1])
+    if checks.whole_number(hidden_layers, "hidden_layers", 1) > 1:
+        if layer != "both":
+            raise ValueError(f"layer={layer!r}, but the linear model of a deep network is that of all layers")
+        inputs = Gram(X) if X2 is None else Gram(X, train)
+        return (data_slope(act, hidden_layers) / X.shape[1]) * inputs
     if trace_ratio is None:
         trace_ratio = estimate_trace_ratio(train) if act.constants.vartheta1 else 1.0
     elif not trace_ratio >= 0:
