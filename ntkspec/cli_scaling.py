@@ -49,6 +49,7 @@ class PlaceOptions:
 
 # What runs in minutes on two cores; the other defaults are those of Grid.
 _DIMENSIONS = ("32:256:x1.5",)
+_USUAL: dict[str, dict] = {"prop-4.1": {"n": ("d^1.25",), "width": ("d^0.9",), "distribution": ("cube",)}}
 
 
 def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
@@ -111,6 +112,7 @@ def check(
         "prop-3.4",
         "prop-3.4-second",
         "prop-3.4-both",
+        "prop-4.1",
         "theorem-3.2",
         "corollary-3.3",
         "theorem-3.5",
@@ -127,8 +129,9 @@ def check(
     Parameters
     ----------
     statement
-        claim-3.1 (data), prop-3.4 (first layer), prop-3.4-second or prop-3.4-both (reconstructions), theorem-3.2 and
-        corollary-3.3 (training the first layer), theorem-3.5 (second), theorem-both (a reconstruction)
+        claim-3.1 (data), prop-3.4 (first layer), prop-3.4-second or prop-3.4-both (reconstructions), prop-4.1
+        (convolutional networks of infinitely many channels; --width is the filter size), theorem-3.2 and corollary-3.3
+        (training the first layer), theorem-3.5 (second), theorem-both (a reconstruction)
     output
         folder for the file of measurements and the figure (default: ntkspec-check/STATEMENT)
     """
@@ -137,7 +140,10 @@ def check(
     from ntkspec.plotting.files import save
     from ntkspec.reporting.check import check_report
 
-    folder, settings = output or Path("ntkspec-check") / statement, grid_of(grid, (STATEMENTS[statement].quantity,))
+    folder, settings = (
+        output or Path("ntkspec-check") / statement,
+        grid_of(grid, (STATEMENTS[statement].quantity,), **_USUAL.get(statement, {})),
+    )
     if len(settings.n) > 1 or len(settings.width) > 1:
         raise ValueError("a check fits exponents along one law for n and one for the width; pass one of each")
     if len(settings.d) < 3 or settings.seeds < 2:

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
+import ntkspec as ns
 import ntkspec.cli as cli
 from ntkspec.cli_scaling import panels_of
-from ntkspec.experiments.cells import Cell
+from ntkspec.experiments.cells import Cell, measure
 from ntkspec.experiments.run_sweep import run_sweep
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
 from ntkspec.experiments.sweep import Grid
@@ -215,3 +216,28 @@ def test_bad_input_ends_with_one_line(given, message, capsys, tmp_path, monkeypa
 def test_a_cell_knows_everything_that_its_numbers_depend_on():
     cells = [Cell("gap-first", 8, 20, 10), Cell("gap-first", 8, 20, 10, seed=1), Cell("gap-first", 8, 20, 10, "relu")]
     assert len({cell.key for cell in cells}) == 3
+
+
+def test_proposition_4_1_on_the_cube(tmp_path, capsys):
+    """Measured against the kernel's own definition at one cell; holds at q = d^0.9, and n = d says nothing."""
+    given = ["check", "prop-4.1", "--d", "32", "48", "72", "108", "--seeds", "3", "--output"]
+    assert cli.main([*given, str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "prop-4.1, erf, cube data, covariance identity: holds" in out
+    assert "q = d^0.9" in out
+    cell = Cell("gap-cnn", 24, 53, 18, distribution="cube", seed=1)
+    X = ns.datasets.rademacher(53, 24, seed=1).X
+    windows = np.stack([np.roll(X, -i, axis=1)[:, :18] for i in range(24)])
+    c = np.einsum("iaj,ibj->iab", windows, windows) / 18
+    kernel = (2 / np.pi * np.arcsin(2 * c / 3) + 4 / np.pi * c / np.sqrt(9 - 4 * c**2)).mean(axis=0)
+    gap = kernel - 8 / (3 * np.pi) * X @ X.T / 24
+    found = measure(cell)
+    assert found["gap lower"] <= np.linalg.norm(gap, 2) * (1 + 1e-9)
+    assert np.linalg.norm(gap, 2) <= found["gap upper"] * (1 + 1e-9)
+    assert found["frobenius"] == pytest.approx(np.linalg.norm(gap), rel=1e-9)
+    assert cli.main([*given, str(tmp_path / "few"), "--n", "d"]) == 0
+    assert "cannot tell" in capsys.readouterr().out
+    assert cli.main([*given, str(tmp_path / "long"), "--width", "d^1.5"]) == 2
+    assert "do not fit into d = 32" in capsys.readouterr().err
+    assert cli.main([*given, str(tmp_path / "relu"), "--activation", "relu"]) == 2
+    assert "vartheta0" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from ntkspec.assumptions import summarize
 from ntkspec.budget import PARTS, gap_budget
 from ntkspec.dynamics import predict_gd
 from ntkspec.experiments.agreement import mean_squared_difference
-from ntkspec.kernels import linear_kernel, ntk
+from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import TwoLayer
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
@@ -19,7 +19,8 @@ from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import Diagonal
 from ntkspec.training import train_gd
 
-QUANTITIES = ("data", *(f"{what}-{layer}" for what in ("gap", "budget", "training") for layer in checks.LAYERS))
+LAYERWISE = tuple(f"{what}-{layer}" for what in ("gap", "budget", "training") for layer in checks.LAYERS)
+QUANTITIES = ("data", "gap-cnn", *LAYERWISE)
 DISTRIBUTIONS = {"gaussian": "gaussian", "cube": "rademacher", "sphere": "sphere", "uniform": "subgaussian"}
 # Variances of the d directions: all 1, or evenly spaced from 0.2 to 1.8.
 COVARIANCES = {"identity": lambda d: None, "graded": lambda d: np.linspace(0.2, 1.8, d) if d > 1 else None}
@@ -35,9 +36,11 @@ FOREVER = 10**9
 class Cell:
     """Everything that the numbers of a cell depend on.
 
-    quantity : "data" (Claim 3.1), "gap-LAYER" (norms of Theta - Theta^lin, with and without the diagonal),
-    "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up to the horizon, with the
-    labels of an erf teacher). The network is that of equation (3); data and network have the seed.
+    quantity : "data" (Claim 3.1), "gap-LAYER" (norms of Theta - Theta^lin, with and without the diagonal), "gap-cnn"
+    (those of Proposition 4.1: the convolutional kernel of infinitely many channels, filters of ``width`` positions,
+    less 2 zeta² X Xᵀ/d), "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up to
+    the horizon, with the labels of an erf teacher). The network is that of equation (3); data and network have the
+    seed.
     """
 
     quantity: str
@@ -65,10 +68,16 @@ def check_cell(cell: Cell, memory: float) -> None:
     checks.one_of(cell.second, "second", SECOND_LAYERS)
     checks.one_of(cell.dtype, "dtype", ("float32", "float64"))
     activation(cell.activation)
-    even_width(cell.width)
+    if cell.quantity != "gap-cnn":
+        even_width(cell.width)
+    elif not 1 <= cell.width <= cell.d:
+        raise ValueError(
+            f"filters of {cell.width} positions (--width) do not fit into d = {cell.d}; take d^0.9 or less"
+        )
     for name, least in (("d", 2), ("n", 2), ("seed", 0)):
         checks.whole_number(getattr(cell, name), name, least)
-    needed = 2.0 * np.dtype(cell.dtype).itemsize * cell.n * (cell.width + 2 * cell.d)
+    width = 0 if cell.quantity == "gap-cnn" else cell.width
+    needed = 2.0 * np.dtype(cell.dtype).itemsize * cell.n * (width + 2 * cell.d)
     if needed > memory:
         raise ValueError(
             f"the cell {cell.key} needs {needed / 1e9:.3g} GB, but {memory / 1e9:.3g} GB are there for it; take fewer "
@@ -83,6 +92,9 @@ def measure(cell: Cell) -> dict[str, float]:
     data = draw(cell.n, cell.d, n_test=TEST_POINTS if cell.quantity.startswith("training") else 0, **how)
     if cell.quantity == "data":
         return _data(data.X)
+    if cell.quantity == "gap-cnn":
+        kernels = expected_cnn_ntk(cell.activation, data.X, filter_size=cell.width)
+        return _norms(kernels, cnn_linear_kernel(cell.activation, data.X))
     what, layer = cell.quantity.split("-")
     net = TwoLayer.symmetric(cell.d, cell.width, cell.activation, seed=cell.seed, second=cell.second, dtype=dtype)
     return {"gap": _gap, "budget": _budget, "training": _training}[what](net, data, layer)
@@ -100,7 +112,12 @@ def _data(X) -> dict[str, float]:
 
 def _gap(net, data, layer: str) -> dict[str, float]:
     linear = linear_kernel(net.activation, data.X, layer=layer, trace_ratio=data.trace_ratio)
-    gap, _ = planning.prepare(ntk(net, data.X, layer=layer) - linear, 150)
+    return _norms(ntk(net, data.X, layer=layer), linear)
+
+
+def _norms(theta, linear) -> dict[str, float]:
+    """Of Theta^lin, and of Theta - Theta^lin with and without its diagonal."""
+    gap, _ = planning.prepare(theta - linear, 150)
     hollow = gap - Diagonal(gap.diagonal())
     size = spectral_norm(linear, rtol=RTOL)
     found = {"linear": size.value}

@@ -105,11 +105,11 @@ def _gap(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
     per = d / n
     series = {what: per * _numbers(results, what) for what in ("gap", "hollow", "frobenius", "hollow frobenius")}
     laws = _fitted(d, seeds, series | {"relative": _numbers(results, "gap") / _numbers(results, "linear")})
-    assumptions, alpha = _assumptions(grid, act, layer)
+    assumptions, alpha = (_of_filters if layer == "cnn" else _assumptions)(grid, act, layer)
     if "gap" not in laws:
         nothing = Finding("Theta - Theta^lin is small", HOLDS, "it is zero to rounding at every d")
         return _check(name, statement, results, assumptions, (nothing,), {})
-    tested = alpha if layer == "first" else alpha / 2
+    tested = alpha if layer in ("first", "cnn") else alpha / 2
     falls = _falls(laws["gap"], tested, d, per * _numbers(results, "gap"))
     if alpha == 0:
         falls = Finding(falls.what, OPEN, f"n is too small for the statement to say anything; {falls.evidence}")
@@ -153,6 +153,23 @@ def _assumptions(grid: Grid, act: Activation, layer: str) -> tuple[tuple[Finding
     )
     # Where the width is too small the statement is tested at the alpha of n alone: a control that should fail.
     return findings, min(by_points, by_width) if by_width else by_points
+
+
+def _of_filters(grid: Grid, act: Activation, layer: str) -> tuple[tuple[Finding, ...], float]:
+    """What Proposition 4.1 assumes of n, the filter size q (in the place of the width), phi and the data."""
+    beta = min(math.log(points_of(grid.n[0], d)) / math.log(d) for d in grid.d)
+    gamma = min(math.log(width_of(grid.width[0], d)) / math.log(d) for d in grid.d)
+    by_points, by_filter = (
+        room if room > ROUNDED else 0.0 for room in (min(LARGEST_ALPHA, beta - 1), (gamma - 0.5) / 2)
+    )
+    cube = set(grid.distribution) == {"cube"}
+    findings = (
+        Finding("n >= d^(1 + alpha)", HOLDS if by_points else FAILS, _at_least("n", grid.n[0], beta)),
+        Finding("q >= d^(1/2 + 2 alpha)", HOLDS if by_filter else FAILS, _at_least("q", grid.width[0], gamma)),
+        Finding("phi = erf", HOLDS if act.name == "erf" else FAILS, act.name),
+        Finding("x uniform on {-1, 1}^d", HOLDS if cube else FAILS, ", ".join(grid.distribution)),
+    )
+    return findings, min(by_points, by_filter) if by_filter else by_points
 
 
 def _at_least(name: str, given: str, power: float) -> str:
@@ -240,6 +257,9 @@ STATEMENTS = {
         "‖Theta - Theta^lin‖ <~ n / d^(1 + Omega(alpha)) for both layers",
         _gap,
         "by the triangle inequality from the two layers; Omega(alpha) is read as alpha/2",
+    ),
+    "prop-4.1": Statement(
+        "gap-cnn", "‖Theta_CNN - 2 zeta² X Xᵀ/d‖ <~ n / d^(1 + alpha), alpha in (0, 1/4), q >~ d^(1/2 + 2 alpha)", _gap
     ),
     "theorem-3.2": Statement("training-first", f"{_AGREE} for 0 <= t <= T, first layer", _theorem),
     "corollary-3.3": Statement(
