@@ -2,27 +2,31 @@
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import kernel_gap, large, prediction, spectra, startup, training
 from benchmarks.common import Result, made_with, rates, run
 
+CASES = {"kernel_gap": kernel_gap, "spectra": spectra, "training": training, "prediction": prediction}
+
 
 def main() -> None:
-    """`python -m benchmarks [--quick] [--large] [--record FILE]`."""
+    """`python -m benchmarks [--quick] [--large] [--only NAME ...] [--record FILE]`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one repeat: are the answers right?")
     parser.add_argument("--large", action="store_true", help="also n = 60,000 to 1,000,000, some minutes and 8 GB")
+    parser.add_argument("--only", nargs="+", choices=CASES, help="these cases alone, without products and start-up")
     parser.add_argument("--record", type=Path, help="write the results to this JSON file")
     options = parser.parse_args()
     found: dict = {"cases": []}
     print(f"{'case':<56}{'ntkspec':>10}  {'peer':<22}{'time':>10}{'ratio':>8}{'of floor':>10}")
-    for module in (kernel_gap, spectra, training, prediction):
-        for case in module.cases(options.quick):
+    for name in options.only or CASES:
+        for case in CASES[name].cases(options.quick):
             found["cases"].append(run(case, repeats=1 if options.quick else 5))
             print("\n".join(_lines(found["cases"][-1])), flush=True)
-    if not options.quick:
+    if not (options.quick or options.only):
         found["products at n=4096"] = spectra.products_at_4096()
         print(f"products until the interval closes, n=4096, five seeds: {found['products at n=4096']}")
         found["startup"] = dict(zip(("cold", "warm"), startup.cold_and_warm(), strict=True))
@@ -35,7 +39,7 @@ def main() -> None:
             found["large"].append(result)
             print(_large_line(result), flush=True)
     if options.record:
-        _record(options.record, found)
+        _record(options.record, found, " ".join(["python -m benchmarks", *sys.argv[1:]]))
 
 
 def _lines(result: Result):
@@ -58,14 +62,14 @@ def _large_line(result: large.Large) -> str:
     )
 
 
-def _record(path: Path, found: dict) -> None:
+def _record(path: Path, found: dict, command: str) -> None:
     limits = {dtype: asdict(rates(dtype)) for dtype in ("float32", "float64")}
     for limit in limits.values():
         del limit["entries"]
     results = {
         name: [asdict(result) for result in part] if isinstance(part, list) else part for name, part in found.items()
     }
-    content = {"made_with": made_with("python -m benchmarks"), "rates, per second": limits, **results}
+    content = {"made_with": made_with(command), "rates, per second": limits, **results}
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
