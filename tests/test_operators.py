@@ -107,7 +107,7 @@ def sum_between(n, d, m, dtype):
 class Cubic:
     """h = c + c³ + (‖x‖²/d) (‖x'‖²/d) - gap / 2, in a form that uses every argument."""
 
-    error = 1e-15
+    error, levels = 1e-15, 1
 
     def points(self, squares):
         return np.stack([squares, 2 * squares], axis=1)
