@@ -99,13 +99,14 @@ def truncation(lanczos: Lanczos, problem: Problem) -> np.ndarray:
             ]
         )
         sums = lfilter([1.0], [1.0, -growth], missed)
-        nodes, later = _beyond(law, (x, defects), _grid_from(last, steps), (float(sums[-1]), growth))
+        nodes = _grid_from(last, steps)
+        later = _beyond(law, (x, defects), nodes, (float(sums[-1]), growth))
     total = np.where(steps <= last, sums[np.minimum(steps, last)], later[np.searchsorted(nodes, steps)])
     return law.amplification * np.where(np.isnan(total), np.inf, total)
 
 
 def _beyond(law, modes, nodes, start):
-    """(nodes, sums there) from the sum and the growth of ``start`` on.
+    """The sums at the nodes, from the sum and the growth of ``start`` on.
 
     The largest of a few consecutive terms stands for all of an interval of a geometric grid, over which what is still
     alive changes little.
@@ -115,7 +116,7 @@ def _beyond(law, modes, nodes, start):
     for a, b in itertools.pairwise(nodes):
         term = abs(law.residual(x, a + _LOOKED_AT) @ defects).max()
         sums.append((sums[-1] + (b - a) * term) * growth ** int(b - a))
-    return nodes, np.array(sums)
+    return np.array(sums)
 
 
 def _grid_from(last: int, steps) -> np.ndarray:

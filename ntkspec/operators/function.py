@@ -2,7 +2,7 @@
 
 import math
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -37,7 +37,31 @@ class PairFunction(Protocol):
         """h(x, x) of points (n, p)."""
 
 
-class GramFunction(KernelOperator):
+class OfPairs(KernelOperator):
+    """Entries are a ``function`` of two points, whose numbers are ``left`` and ``right``; products form every tile."""
+
+    function: Any
+    left: Any
+    right: Any
+
+    def factored_product(self, V):
+        return self._tiled_product(V)
+
+    @cached_property
+    def absolute_norm(self):
+        """At most the trace (of a rectangular K the geometric mean of both sides' traces)."""
+        sides = [self.left] if self.symmetric else [self.left, self.right]
+        sums = [float(self.function.diagonal(self.engine, side).sum(dtype=np.float64)) for side in sides]
+        return math.sqrt(sums[0] * sums[-1])
+
+    def diagonal(self, dtype=None):
+        if self.symmetric:
+            return self.function.diagonal(self.engine, self.left).astype(dtype or self.dtype)
+        entries = [self.tile(slice(i, i + 1), slice(i, i + 1), dtype)[0] for i in range(self.shape[0])]
+        return self.engine.xp.concatenate(entries)
+
+
+class GramFunction(OfPairs):
     r"""K_ij = h(‖x_i‖²/d, ‖x'_j‖²/d, <x_i, x'_j>/d) for X (n, d) and X' (n', d); X' defaults to X.
 
     The expected kernels :math:`E_W \Theta_1`, :math:`E_W \Theta_2` are of this kind. ``gap`` = ‖x‖²‖x'‖²/d² - c² would
@@ -72,25 +96,9 @@ class GramFunction(KernelOperator):
             entries = self.function(self.engine, left[rows].astype(tile.dtype, copy=False), right, c, gap)
             self.engine.add_scaled(out[rows], entries, scale)
 
-    def factored_product(self, V):
-        return self._tiled_product(V)
-
-    @cached_property
-    def absolute_norm(self):
-        """At most the trace (of a rectangular K the geometric mean of both sides' traces)."""
-        sides = [self.left] if self.symmetric else [self.left, self.right]
-        sums = [float(self.function.diagonal(self.engine, side).sum(dtype=np.float64)) for side in sides]
-        return math.sqrt(sums[0] * sums[-1])
-
     @property
     def distance(self):  # type: ignore[override]
         return (self.function.error + SENSITIVITY * HALF_ULP) * self.absolute_norm
-
-    def diagonal(self, dtype=None):
-        if self.symmetric:
-            return self.function.diagonal(self.engine, self.left).astype(dtype or self.dtype)
-        entries = [self.tile(slice(i, i + 1), slice(i, i + 1), dtype)[0] for i in range(self.shape[0])]
-        return self.engine.xp.concatenate(entries)
 
     @property
     def T(self):

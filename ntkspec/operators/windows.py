@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
-from ntkspec.operators.base import HALF_ULP, KernelOperator, paired_factors, slices
-from ntkspec.operators.function import SENSITIVITY
+from ntkspec.operators.base import HALF_ULP, paired_factors, slices
+from ntkspec.operators.function import SENSITIVITY, OfPairs
 from ntkspec.operators.work import Work
 
 # Columns of a tile that are computed together: whole vectors of a compiled loop.
@@ -76,7 +75,7 @@ class WindowFunction(Protocol):
         """h(x, x), (n,), of points (depth, n, positions)."""
 
 
-class WindowGram(KernelOperator):
+class WindowGram(OfPairs):
     """K_ij = h(moments of the windows of x_i and x'_j) for X (n, d) and X' (n', d); X' defaults to X. Keeps references.
 
     Everything is computed in float64, whatever the dtype of X, and rounded to it in the end.
@@ -113,25 +112,9 @@ class WindowGram(KernelOperator):
         c, gap = self.windows.moments(self.engine, (X, left[0]), (XT, right[0]))
         return self.function(self.engine, left, right, c, gap)
 
-    def factored_product(self, V):
-        return self._tiled_product(V)
-
-    @cached_property
-    def absolute_norm(self):
-        """At most the trace (of a rectangular K the geometric mean of both sides' traces)."""
-        sides = [self.left] if self.symmetric else [self.left, self.right]
-        sums = [float(self.function.diagonal(self.engine, side).sum()) for side in sides]
-        return math.sqrt(sums[0] * sums[-1])
-
     @property
     def distance(self):  # type: ignore[override]
         return (self.function.error + self.function.depth * SENSITIVITY * HALF_ULP) * self.absolute_norm
-
-    def diagonal(self, dtype=None):
-        if self.symmetric:
-            return self.function.diagonal(self.engine, self.left).astype(dtype or self.dtype)
-        entries = [self.tile(slice(i, i + 1), slice(i, i + 1), dtype)[0] for i in range(self.shape[0])]
-        return self.engine.xp.concatenate(entries)
 
     @property
     def T(self):

@@ -19,8 +19,6 @@ class Batches:
         """Numbers of the points of a step."""
         epoch, part = divmod(step, -(-self.n // self.size))
         if epoch != self._epoch:
-            self._epoch, self._order = (
-                epoch,
-                np.random.default_rng(randomness.stream(self.seed, "batches", epoch)).permutation(self.n),
-            )
+            stream = randomness.stream(self.seed, "batches", epoch)
+            self._epoch, self._order = epoch, np.random.default_rng(stream).permutation(self.n)
         return self._order[part * self.size : (part + 1) * self.size]

@@ -9,10 +9,37 @@ from ntkspec.networks.two_layer import Forward, scaled_weights
 # Numbers of phi of a block of rows: small enough for a core's caches, large enough for fast matrix products.
 BLOCK = 2**17
 # A diverging run is reported once, by its outputs.
-_DIVERGING = np.errstate(over="ignore", invalid="ignore")
+DIVERGING = np.errstate(over="ignore", invalid="ignore")
 
 
-class Descent:
+class Fitting:
+    """Data, targets y + offset, and the state (step, weights) of a network in training; ``seen`` was finite last."""
+
+    def __init__(self, net, data, rates, offset):
+        self.X, self.y = data
+        self.engine, self.activation = engine_of(self.X), net.activation
+        self.rates, self.offset = rates, offset
+        self.targets = self.y if offset is None else self.y + offset
+        self._gradients: list = []
+
+    def start(self, weights) -> None:
+        """Begin with copies of these weights, in the dtype of the data."""
+        self.state = self.seen = 0, [W.astype(self.X.dtype) for W in weights]
+
+    def chosen(self, rows):
+        """(X, targets) of the points with these numbers; None is all of them."""
+        return (self.X, self.targets) if rows is None else (self.X[rows], self.targets[rows])
+
+    def settled(self, out, rows):
+        """The outputs less the offset; None where one is not finite, and the state goes back to the last that was."""
+        if not bool(self.engine.xp.isfinite(out).all()):
+            self.state = self.seen
+            return None
+        self.seen = self.state
+        return out if self.offset is None else out - (self.offset if rows is None else self.offset[rows])
+
+
+class Descent(Fitting):
     r"""Equation (4) for targets y + offset: outputs are those of the network less the offset.
 
     One step is one pass over the rows: u = X Wᵀ / sqrt d, phi(u), phi'(u), the outputs and residuals r, and
@@ -21,15 +48,12 @@ class Descent:
     """
 
     def __init__(self, net: TwoLayer, data, rates, offset):
-        X, y = data
-        self.engine, self.activation = engine_of(X, net.W), net.activation
-        self.X, self.y, self.rates, self.offset = X, y, rates, offset
-        self.targets = y if offset is None else y + offset
-        W, v = net.W.astype(X.dtype), net.v.astype(X.dtype)
-        self.state = self.seen = 0, [W, v]
-        weights, _ = scaled_weights(W, v, y.dtype)
-        self._spaces = [_Space(self.engine.xp, Forward(net.activation, weights)) for _ in self.engine.shares(len(y))]
-        self._gradients: list = []
+        super().__init__(net, data, rates, offset)
+        self.start([net.W, net.v])
+        W, v = self.state[1]
+        weights, _ = scaled_weights(W, v, self.y.dtype)
+        shares = self.engine.shares(len(self.y))
+        self._spaces = [_Space(self.engine.xp, Forward(net.activation, weights)) for _ in shares]
 
     def network(self) -> TwoLayer:
         """The network whose outputs were finite last."""
@@ -42,8 +66,7 @@ class Descent:
         gradients : whether those are computed in the same pass, for :meth:`step`. rows : numbers of the points; None
         is all of them.
         """
-        xp, dtype, offset = self.engine.xp, self.y.dtype, self.offset
-        data = (self.X, self.targets) if rows is None else (self.X[rows], self.targets[rows])
+        xp, dtype, data = self.engine.xp, self.y.dtype, self.chosen(rows)
         W, v = self.state[1]
         weights, readout = scaled_weights(W, v, dtype)
         for space in self._spaces:
@@ -52,13 +75,9 @@ class Descent:
         works = list(zip(self.engine.shares(len(out)), self._spaces, strict=False))
         parts = self.engine.run(lambda work: self._pass(work, (*data, out), readout, rates), works)
         self._gradients = [sum(own) / len(out) for own in zip(*parts, strict=True)]
-        if not bool(xp.isfinite(out).all()):
-            self.state = self.seen
-            return None
-        self.seen = self.state
-        return out if offset is None else out - (offset if rows is None else offset[rows])
+        return self.settled(out, rows)
 
-    @_DIVERGING
+    @DIVERGING
     def step(self) -> None:
         """W and v one step of gradient descent further, with the gradients of the last `outputs`."""
         (gradient_W, gradient_v), (step, (W, v)), dtype = self._gradients, self.state, self.y.dtype.type
@@ -67,7 +86,7 @@ class Descent:
         v_step = dtype(self.rates[1] / m**0.5) * gradient_v
         self.state = step + 1, [W - W_step, v - v_step]
 
-    @_DIVERGING
+    @DIVERGING
     def _pass(self, work, data, readout, rates):
         """Outputs of a share of the rows, and its part of sum r_i phi'(u_i) x_iᵀ and sum r_i phi(u_i)."""
         (share, space), (X, targets, out), xp = work, data, self.engine.xp
