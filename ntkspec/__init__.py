@@ -14,6 +14,8 @@ _HOMES = {
     "Convolutional": "networks",
     "ntk": "kernels",
     "linear_kernel": "kernels",
+    "linear_expansion": "kernels",
+    "cnn_linear_kernel": "kernels",
     "expected_ntk": "kernels",
     "expected_nngp": "kernels",
     "expected_cnn_ntk": "kernels",

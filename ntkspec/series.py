@@ -115,7 +115,7 @@ class Series:
 
     def _point(self, square: float, nodes: int = NODES, shift: float = 0.0) -> np.ndarray:
         scale = float(np.sqrt(square))
-        g, weights = _scaled_nodes(scale, self.act.kinks, nodes, shift)
+        g, weights = scaled_nodes(scale, self.act.kinks, nodes, shift)
         both = np.array(self.act.value_and_derivative(scale * g))
         second = (both**2) @ weights
         coefficients = self.engine.hermite_moments(g, both * weights, self.terms if nodes == NODES else 8)
@@ -161,7 +161,7 @@ def pair_integrals(act: Activation, a: float, b: float, c: float, gap: float) ->
     """
     scale, sigma, slope = np.sqrt(a), np.sqrt(gap / a), c / a
     bends = [kink / slope + sigma / abs(slope) * step for kink in act.kinks for step in _GRADED]
-    g, weights = _scaled_nodes(scale, (*act.kinks, *bends), NODES)
+    g, weights = scaled_nodes(scale, (*act.kinks, *bends), NODES)
     outside = act.value_and_derivative(scale * g)
     h, inner_weights = _conditional_nodes(slope * scale * g, sigma, act.kinks)
     inside = act.value_and_derivative((slope * scale * g)[:, None] + sigma * h)
@@ -188,7 +188,7 @@ def _structure(scale: float, reach: float) -> np.ndarray:
     return np.concatenate([-positive, [0.0], positive])
 
 
-def _scaled_nodes(scale: float, marks, count: int, shift: float = 0.0):
+def scaled_nodes(scale: float, marks, count: int, shift: float = 0.0):
     """Nodes g and weights of E f(scale g), panels ending where ``marks`` (in z) and the structure of f ask for it."""
     ends = np.concatenate([[-REACH, REACH], np.arange(-REACH, REACH) + shift])
     if scale > 0:
@@ -225,5 +225,5 @@ def _gauss(ends, count: int):
 
 def expectation(act: Activation, function) -> float:
     """E f(g, phi(g), phi'(g)) for g ~ N(0, 1), by panels that end at the kinks."""
-    g, weights = _scaled_nodes(1.0, act.kinks, NODES)
+    g, weights = scaled_nodes(1.0, act.kinks, NODES)
     return float(weights @ function(g, *act.value_and_derivative(g)))

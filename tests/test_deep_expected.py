@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 import naive
 import ntkspec as ns
 from ntkspec.activations import NAMES
-from ntkspec.kernels.deep_linear import data_slope
 from test_expected import CLOSED, SERIES, hard_inputs, relative, textbook
 
 RELU_WITHOUT_ITS_NAME = ns.Activation(
@@ -183,35 +182,3 @@ def test_bad_input_is_refused():
         ns.expected_ntk("erf", X, layer=True)
     with pytest.raises(ValueError, match="layer='third'"):
         ns.expected_ntk("erf", X, layer="third", hidden_layers=2)
-
-
-# -------------------------------------------------------------------------------------------- the linear model, odd phi
-def test_the_slope_of_deep_erf_networks_is_the_known_one():
-    """(L + 1) prod (4/pi)/(1 + 2 q_l), q_{l+1} = (2/pi) asin(2 q_l/(1 + 2 q_l))."""
-    q, product = 1.0, 1.0
-    for layers in range(1, 6):
-        product *= 4 / np.pi / (1 + 2 * q)
-        q = 2 / np.pi * np.arcsin(2 * q / (1 + 2 * q))
-        assert data_slope(ns.activation("erf"), layers) == pytest.approx((layers + 1) * product, rel=1e-12)
-
-
-@pytest.mark.parametrize("name", ["erf", "tanh", "sin", "identity"])
-@pytest.mark.parametrize("layers", [1, 2, 4])
-def test_the_slope_is_the_derivative_of_the_kernel_at_orthogonal_inputs(name, layers):
-    step = 1e-4
-    X = np.array([[1.0, 0.0], [np.sin(step), np.cos(step)], [-np.sin(step), np.cos(step)]]) * np.sqrt(2)
-    K = ns.expected_ntk(name, X, hidden_layers=layers).to_dense()
-    assert data_slope(ns.activation(name), layers) == pytest.approx((K[0, 1] - K[0, 2]) / 2 / np.sin(step), rel=1e-6)
-
-
-def test_the_linear_kernel_of_deep_networks():
-    X = np.random.default_rng(0).standard_normal((9, 5))
-    act = ns.activation("tanh")
-    expected = data_slope(act, 3) * X[:2] @ X.T / 5
-    assert ns.linear_kernel("tanh", X[:2], X, hidden_layers=3).to_dense() == pytest.approx(expected, rel=1e-12)
-    two = ns.linear_kernel("tanh", X).to_dense()
-    assert data_slope(act, 1) * X @ X.T / 5 == pytest.approx(two, abs=1e-12)
-    with pytest.raises(ValueError, match="is not odd"):
-        ns.linear_kernel("relu", X, hidden_layers=2)
-    with pytest.raises(ValueError, match="all layers"):
-        ns.linear_kernel("erf", X, layer="first", hidden_layers=2)

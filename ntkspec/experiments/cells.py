@@ -38,7 +38,7 @@ class Cell:
 
     quantity : "data" (Claim 3.1), "gap-LAYER" (norms of Theta - Theta^lin, with and without the diagonal), "gap-cnn"
     (those of Proposition 4.1: the convolutional kernel of infinitely many channels, filters of ``width`` positions,
-    less 2 zeta² X Xᵀ/d), "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up to
+    less its linear kernel), "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up to
     the horizon, with the labels of an erf teacher). The network is that of equation (3); data and network have the
     seed.
     """
@@ -94,7 +94,7 @@ def measure(cell: Cell) -> dict[str, float]:
         return _data(data.X)
     if cell.quantity == "gap-cnn":
         kernels = expected_cnn_ntk(cell.activation, data.X, filter_size=cell.width)
-        return _norms(kernels, cnn_linear_kernel(cell.activation, data.X))
+        return _norms(kernels, cnn_linear_kernel(cell.activation, data.X, filter_size=cell.width))
     what, layer = cell.quantity.split("-")
     net = TwoLayer.symmetric(cell.d, cell.width, cell.activation, seed=cell.seed, second=cell.second, dtype=dtype)
     return {"gap": _gap, "budget": _budget, "training": _training}[what](net, data, layer)

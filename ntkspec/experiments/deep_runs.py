@@ -12,8 +12,7 @@ from ntkspec.experiments.agreement import relative_difference
 from ntkspec.experiments.kept import Measurement
 from ntkspec.experiments.runs import record_steps
 from ntkspec.experiments.stages import Stages
-from ntkspec.kernels import ntk
-from ntkspec.kernels.deep_linear import data_slope
+from ntkspec.kernels import linear_expansion, ntk
 from ntkspec.networks import DeepNetwork
 from ntkspec.networks.layers import Linear
 from ntkspec.networks.specification import named_network
@@ -30,7 +29,7 @@ class DeepSetting:
 
     network : fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, or "linear". eta : learning rate of the linear model
     x · delta / sqrt d; a network's is eta / kappa, its linear model being kappa X Xᵀ/d
-    (:func:`ntkspec.kernels.deep_linear.data_slope`), so that all linear models coincide. batch : points of a step; all
+    (:func:`ntkspec.linear_expansion`), so that all linear models coincide. batch : points of a step; all
     see the same batches. 0 is all points.
     """
 
@@ -78,7 +77,12 @@ def check_deep_setting(setting: DeepSetting) -> None:
     for name, least in (("pool", 1), ("n", 2), ("n_test", POINTS), ("steps", 1), ("batch", 0), ("seed", 0)):
         checks.whole_number(getattr(setting, name), name, least)
     checks.learning_rate(setting.eta, "eta")
-    data_slope(activation(setting.activation), 1)
+    act = activation(setting.activation)
+    if not linear_expansion(act).proportional:
+        raise ValueError(
+            f"activation {act.name!r} is not odd, but Figure 3 compares with linear models that are multiples of X Xᵀ; "
+            f"take erf, tanh or sin"
+        )
     if setting.network != "linear":
         named_network(setting.network, (4, 4, 1), setting.activation)
 
@@ -91,7 +95,8 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
     sizes = {"n": setting.n, "n_test": setting.n_test, "pool": setting.pool, "seed": setting.seed, "dtype": dtype}
     data = load(setting.classes, **sizes)
     net = _network(setting, data)
-    kappa = 1.0 if setting.network == "linear" else data_slope(activation(setting.activation), net.depth - 1)
+    linear = setting.network == "linear"
+    kappa = 1.0 if linear else linear_expansion(setting.activation, hidden_layers=net.depth - 1).data
     fitted = stages("kernel", data_coefficient, net, data.X[:FITTED])
     steps, eta = record_steps(setting.steps), setting.eta / kappa
     how = {"X_test": data.X_test, "batch": setting.batch or None, "seed": setting.seed}

@@ -259,7 +259,7 @@ STATEMENTS = {
         "by the triangle inequality from the two layers; Omega(alpha) is read as alpha/2",
     ),
     "prop-4.1": Statement(
-        "gap-cnn", "‖Theta_CNN - 2 zeta² X Xᵀ/d‖ <~ n / d^(1 + alpha), alpha in (0, 1/4), q >~ d^(1/2 + 2 alpha)", _gap
+        "gap-cnn", "‖Theta_CNN - Theta^lin‖ <~ n / d^(1 + alpha), alpha in (0, 1/4), q >~ d^(1/2 + 2 alpha)", _gap
     ),
     "theorem-3.2": Statement("training-first", f"{_AGREE} for 0 <= t <= T, first layer", _theorem),
     "corollary-3.3": Statement(

@@ -7,7 +7,7 @@ import numpy as np
 from ntkspec import activations, checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
-from ntkspec.kernels.levels import levels_of
+from ntkspec.kernels.levels import levels_of, trained_layers
 from ntkspec.operators import GramFunction, KernelOperator
 
 
@@ -33,7 +33,7 @@ def expected_ntk(
     """
     act = activations.activation(activation)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
-    trained = _trained(layer, hidden_layers)
+    trained = trained_layers(layer, hidden_layers)
     X = checks.as_matrix(X)
     sides = [X] if X2 is None else [X, checks.as_matrix(X2, "X2", columns=X.shape[1])]
     return GramFunction(_Expected(levels_of(act, sides, hidden_layers), trained), *sides)
@@ -46,24 +46,6 @@ def expected_nngp(activation: str | Activation, X, X2=None, *, hidden_layers: in
     """
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
     return expected_ntk(activation, X, X2, layer=hidden_layers, hidden_layers=hidden_layers)
-
-
-def _trained(layer: str | int, hidden_layers: int) -> range:
-    """The numbers of the weight matrices that are trained, 0 to ``hidden_layers``."""
-    if not isinstance(layer, str):
-        layer = checks.whole_number(layer, "layer", 0)
-        if layer > hidden_layers:
-            raise ValueError(
-                f"layer={layer!r}, but weight matrices are counted from 0 (first) to {hidden_layers} (last)"
-            )
-        return range(layer, layer + 1)
-    checks.one_of(layer, "layer", checks.LAYERS)
-    if layer == "second" and hidden_layers > 1:
-        raise ValueError(
-            f"layer='second' names the last layer of a network with one hidden layer; with {hidden_layers=}, pass its "
-            f"number: 0 (first) to {hidden_layers} (last)"
-        )
-    return {"first": range(1), "second": range(1, 2), "both": range(hidden_layers + 1)}[layer]
 
 
 class _Expected:

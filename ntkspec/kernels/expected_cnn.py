@@ -1,6 +1,5 @@
 """The NTK of convolutional networks with infinitely many channels."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,8 +7,8 @@ import numpy as np
 from ntkspec import activations, checks, duals
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
-from ntkspec.networks.convolutional import filter_sizes, image_shape
-from ntkspec.operators import Gram, KernelOperator
+from ntkspec.kernels.cnn_linear import windows_of
+from ntkspec.operators import KernelOperator
 from ntkspec.operators.windows import WindowGram, Windows
 from ntkspec.series import Series
 
@@ -45,32 +44,9 @@ def expected_cnn_ntk(
     """
     act, X = activations.activation(activation), checks.as_matrix(X)
     sides = [X] if X2 is None else [X, checks.as_matrix(X2, "X2", columns=X.shape[1])]
-    shape = image_shape((X.shape[1], 1) if shape is None else shape)
-    if math.prod(shape) != X.shape[1]:
-        raise ValueError(f"{shape=} holds {math.prod(shape)} numbers, but X has {X.shape[1]} columns")
-    windows = Windows(shape, filter_sizes(filter_size, shape))
+    windows = windows_of(X, filter_size, shape)
     depth = checks.whole_number(hidden_layers, "hidden_layers", 1)
     return WindowGram(_Network(act, windows, sides, depth), windows, *sides)
-
-
-def cnn_linear_kernel(activation: str | Activation, X, X2=None) -> KernelOperator:
-    r"""The linear part of :func:`expected_cnn_ntk` with one hidden layer: 2 zeta² X X'ᵀ/d, for Proposition 4.1.
-
-    The mean of the c_i over positions is <x, x'>/d for every filter: the kernel is that of a fully-connected network.
-    For windows with ‖window‖² = q c, as on the cube, and activations with vartheta0 = vartheta1 = 0, such as the odd
-    ones; others have features of the norms and a constant as well, and raise ValueError.
-    X : (n, d), X2 : (n', d). Cost: keeps X; rank d.
-    """
-    act, X = activations.activation(activation), checks.as_matrix(X)
-    constants = act.constants
-    if max(abs(constants.vartheta0), abs(constants.vartheta1)) > max(1e-12, constants.error):
-        raise ValueError(
-            f"activation {act.name!r} has vartheta0 = {constants.vartheta0:.3g} and vartheta1 = "
-            f"{constants.vartheta1:.3g}, but the linear kernel of a convolutional network is known where both are 0; "
-            f"take an odd activation, such as 'erf'"
-        )
-    inputs = Gram(X) if X2 is None else Gram(X, checks.as_matrix(X2, "X2", columns=X.shape[1]))
-    return (2 * constants.zeta**2 / X.shape[1]) * inputs
 
 
 class _Closed:

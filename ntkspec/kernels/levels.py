@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ntkspec import duals
+from ntkspec import checks, duals
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
 from ntkspec.series import Series
@@ -65,3 +65,27 @@ def levels_of(act: Activation, sides, count: int) -> list:
             some = np.array([squares.min(), np.median(squares), squares.max()])
             squares = found[-1].points(some)[:, 1]
     return found
+
+
+def trained_layers(layer: str | int, hidden_layers: int) -> range:
+    """The numbers of the weight matrices that are trained, 0 to ``hidden_layers``."""
+    if not isinstance(layer, str):
+        layer = checks.whole_number(layer, "layer", 0)
+        if layer > hidden_layers:
+            raise ValueError(
+                f"layer={layer!r}, but weight matrices are counted from 0 (first) to {hidden_layers} (last)"
+            )
+        return range(layer, layer + 1)
+    checks.one_of(layer, "layer", checks.LAYERS)
+    if layer == "second" and hidden_layers > 1:
+        raise ValueError(
+            f"layer='second' names the last layer of a network with one hidden layer; with {hidden_layers=}, pass its "
+            f"number: 0 (first) to {hidden_layers} (last)"
+        )
+    return {"first": range(1), "second": range(1, 2), "both": range(hidden_layers + 1)}[layer]
+
+
+def layer_weights(layer: str | int, hidden_layers: int) -> tuple[float, ...]:
+    """1 for each weight matrix that ``layer`` names, 0 for the others."""
+    trained = trained_layers(layer, hidden_layers)
+    return tuple(float(number in trained) for number in range(hidden_layers + 1))

@@ -1,10 +1,15 @@
-"""The linear models f^lin1, f^lin2 and f^lin of the paper, through their features psi."""
+"""The linear models f^lin1, f^lin2 and f^lin of the paper and those of deep networks, through their features psi."""
+
+from collections.abc import Sequence
 
 from ntkspec import activations, checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
-from ntkspec.kernels.deep_linear import data_slope
+from ntkspec.kernels.cnn_linear import cnn_linear_kernel
+from ntkspec.kernels.expansion import Expansion, expand
+from ntkspec.kernels.levels import layer_weights
 from ntkspec.moments import trace_ratio as estimate_trace_ratio
+from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
 from ntkspec.operators import Gram, KernelOperator
 
 # The weights (eta1, eta2) of the two layers in the features that serve all three models.
@@ -12,70 +17,101 @@ LAYER_WEIGHTS = {"first": (1.0, 0.0), "second": (0.0, 1.0), "both": (1.0, 1.0)}
 
 
 def weighted_linear_kernel(
-    act: Activation, X, X2=None, *, weights: tuple[float, float], trace_ratio: float
+    act: Activation, X, X2=None, *, weights: Sequence[float], trace_ratio: float
 ) -> KernelOperator:
-    r"""eta1 Theta^lin1 + eta2 Theta^lin2 for weights (eta1, eta2), as psi psi'ᵀ with, for s = ‖x‖/sqrt d,
+    r"""The linear kernel for learning rates ``weights`` of the weight matrices, as psi psi'ᵀ; s = ‖x‖/sqrt d.
 
     .. math:: \psi = \left[ \sqrt{\tfrac{\eta_1 + \eta_2}{d}} \zeta x,\;
        \nu \sqrt{\tfrac{\eta_1}{d} + \tfrac{\eta_2}{2d}},\;
        \sqrt{\eta_2} \big(\vartheta_0 + \vartheta_1 (s - 1) + \vartheta_2 (s - 1)^2\big) \right]
 
-    (1, 0) gives psi_1 of equation (5), (0, 1) psi_2 of (9), (1, 1) psi of (11), each up to coordinates that are zero.
-    A sum of ``Gram(X)``, which shares its products with Theta_1, and the ``Gram`` of the last two features.
+    for two: (1, 0) gives psi_1 of equation (5), (0, 1) psi_2 of (9), (1, 1) psi of (11), each up to coordinates that
+    are zero. More weights are a deep network (:func:`ntkspec.kernels.expansion.expand`), whose last feature may be two.
+    A sum of ``Gram(X)``, which shares its products with Theta_1, and the ``Gram`` of the other features.
     """
     X = checks.as_matrix(X)
     train = X if X2 is None else checks.as_matrix(X2, "X2", columns=X.shape[1])
-    inputs = Gram(X) if X2 is None else Gram(X, train)
-    left = _constant_and_norm(act, X, weights, trace_ratio)
-    rest = Gram(left) if X2 is None else Gram(left, _constant_and_norm(act, train, weights, trace_ratio))
-    return (sum(weights) / X.shape[1] * act.constants.zeta**2) * inputs + rest
+    expansion = expand(act, weights)
+    inputs = (expansion.data / X.shape[1]) * (Gram(X) if X2 is None else Gram(X, train))
+    if expansion.proportional:
+        return inputs
+    left = _constant_and_norms(expansion, X, trace_ratio)
+    return inputs + (Gram(left) if X2 is None else Gram(left, _constant_and_norms(expansion, train, trace_ratio)))
 
 
-def _constant_and_norm(act: Activation, X, weights, trace_ratio: float):
-    """The last two coordinates of psi, shape (n, 2)."""
-    (n, d), (eta1, eta2), constants = X.shape, weights, act.constants
-    xp = engine_of(X).xp
-    features = xp.empty((n, 2), dtype=X.dtype)
-    features[:, 0] = (eta1 / d + eta2 / (2 * d)) ** 0.5 * constants.nu(trace_ratio)
+def _constant_and_norms(expansion: Expansion, X, trace_ratio: float):
+    """The coordinates of psi behind those of x, shape (n, 1 + k)."""
+    (n, d), xp = X.shape, engine_of(X).xp
+    features = xp.empty((n, 1 + len(expansion.norms)), dtype=X.dtype)
+    features[:, 0] = (expansion.square * trace_ratio / d) ** 0.5
     excess = xp.sqrt(xp.einsum("id,id->i", X, X, dtype=xp.float64) / d) - 1
-    polynomial = constants.vartheta0 + constants.vartheta1 * excess + constants.vartheta2 * excess**2
-    features[:, 1] = eta2**0.5 * polynomial
+    for k, (constant, slope, bend) in enumerate(expansion.norms, 1):
+        features[:, k] = constant + slope * excess + bend * excess**2
     return features
 
 
 def linear_kernel(
-    activation: str | Activation,
+    network: str | Activation | TwoLayer | DeepNetwork,
     X,
     X2=None,
     *,
-    layer: str = "both",
+    layer: str | int = "both",
     trace_ratio: float | None = None,
     hidden_layers: int = 1,
 ) -> KernelOperator:
     r"""The kernel of the linear model: :math:`\Theta^{lin1}`, :math:`\Theta^{lin2}` or :math:`\Theta^{lin}`.
 
+    network : an activation, or a network whose activation, depth and windows are taken.
     layer : "first" (:math:`(\zeta^2 X X^T + \nu^2 1 1^T)/d`, section 3.1.1), "second" (equation (9)) or "both"
-    (equation (11)). X : (n, d), X2 : (n', d) training points where X are test points; X2 = None means X itself.
+    (equation (11)); of a deep network "both" (all), "first", or the number of a weight matrix from 0 on. X : (n, d),
+    X2 : (n', d) training points where X are test points; X2 = None means X itself.
     trace_ratio : Tr[Sigma²]/d. None estimates it from X2, or from X where X2 is None, so that a test-train kernel
     belongs to the same model as its train-train kernel; it is not needed where vartheta1 = 0.
-    hidden_layers : more than one is the linear model of all layers of a deep network, for odd activations:
-    h_c X Xᵀ/d (:func:`ntkspec.kernels.deep_linear.data_slope`).
-    Cost: keeps X and two numbers a point; rank d + 2. Raises ValueError / TypeError for input that does not fit.
+    hidden_layers : of a fully-connected network. More than one is the Taylor expansion of the NTK of infinite width
+    around orthogonal inputs of norm sqrt d, :func:`ntkspec.linear_expansion`: h_c X Xᵀ/d, a constant and features of
+    the norms. A convolutional network has that of :func:`ntkspec.cnn_linear_kernel`.
+    Cost: keeps X and at most three numbers a point; rank d + 3. Raises ValueError / TypeError.
     """
-    act = activations.activation(activation)
-    checks.one_of(layer, "layer", checks.LAYERS)
+    if isinstance(network, Convolutional):
+        return _of_convolutions(network, X, X2, layer, trace_ratio)
+    if isinstance(network, FullyConnected):
+        hidden_layers = len(network.widths)
+    elif isinstance(network, DeepNetwork):
+        raise TypeError(f"the linear kernel of a {type(network).__name__} is not known; pass an activation")
+    act = activations.activation(network.activation if isinstance(network, TwoLayer | DeepNetwork) else network)
+    hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
     X = checks.as_matrix(X)
     train = X if X2 is None else checks.as_matrix(X2, "X2", columns=X.shape[1])
-    if checks.whole_number(hidden_layers, "hidden_layers", 1) > 1:
-        if layer != "both":
-            raise ValueError(f"layer={layer!r}, but the linear model of a deep network is that of all layers")
-        inputs = Gram(X) if X2 is None else Gram(X, train)
-        return (data_slope(act, hidden_layers) / X.shape[1]) * inputs
-    if trace_ratio is None:
-        trace_ratio = estimate_trace_ratio(train) if act.constants.vartheta1 else 1.0
-    elif not trace_ratio >= 0:
-        raise ValueError(f"trace_ratio={trace_ratio!r}, but Tr[Sigma^2]/d is a number >= 0")
-    return weighted_linear_kernel(act, X, X2, weights=LAYER_WEIGHTS[layer], trace_ratio=trace_ratio)
+    weights = layer_weights(layer, hidden_layers)
+    trace_ratio = _trace_ratio(train, trace_ratio, needed=expand(act, weights).square > 0)
+    return weighted_linear_kernel(act, X, X2, weights=weights, trace_ratio=trace_ratio)
+
+
+def linear_expansion(activation: str | Activation, *, layer: str | int = "both", hidden_layers: int = 1) -> Expansion:
+    """The coefficients of :func:`ntkspec.linear_kernel`: of X Xᵀ/d, 1 1ᵀ, the norm features and the identity.
+
+    Arguments as there. Returns an :class:`ntkspec.kernels.expansion.Expansion`, with a bound on their error.
+    """
+    act = activations.activation(activation)
+    return expand(act, layer_weights(layer, checks.whole_number(hidden_layers, "hidden_layers", 1)))
+
+
+def _of_convolutions(net: Convolutional, X, X2, layer, trace_ratio) -> KernelOperator:
+    if layer != "both" or trace_ratio is not None:
+        raise ValueError(
+            f"{layer=}, {trace_ratio=}, but the linear kernel of a convolutional network is that of all layers, and "
+            f"takes the moments of its windows from the data"
+        )
+    depth = len(net.channels)
+    return cnn_linear_kernel(net.activation, X, X2, filter_size=net.filter_size, shape=net.shape, hidden_layers=depth)
+
+
+def _trace_ratio(train, given: float | None, *, needed: bool) -> float:
+    if given is None:
+        return estimate_trace_ratio(train) if needed else 1.0
+    if not given >= 0:
+        raise ValueError(f"trace_ratio={given!r}, but Tr[Sigma^2]/d is a number >= 0")
+    return given
 
 
 def naive_linear_kernel(
