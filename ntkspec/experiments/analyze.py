@@ -251,7 +251,7 @@ def _check_memory(task: AnalyzeTask, dataset: Dataset) -> float:
 def _gap(theta: KernelOperator, linear: KernelOperator, task: AnalyzeTask) -> KernelGap:
     seed = task.seed
     n, psi = theta.shape[0], linear.thin_factors()[0].astype(np.float64, copy=False)
-    norm, gap, d = spectral_norm(theta, seed=seed), theta - linear, psi.shape[1] - 2
+    norm, gap, d = spectral_norm(theta, seed=seed), theta - linear, psi.shape[1]
     eigenvalues_lin = eigvalsh(psi.T @ psi if psi.shape[1] < n else psi @ psi.T)[::-1]
     return KernelGap(
         theta=norm,

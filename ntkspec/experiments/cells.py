@@ -38,8 +38,8 @@ class Cell:
 
     quantity : "data" (Claim 3.1), "gap-LAYER" (norms of Theta - Theta^lin, with and without the diagonal), "gap-cnn"
     (those of Proposition 4.1: the convolutional kernel of infinitely many channels, filters of ``width`` positions,
-    less its linear kernel), "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up to
-    the horizon, with the labels of an erf teacher). The network is that of equation (3); data and network have the
+    less its linear kernel), "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up
+    to the horizon, with the labels of an erf teacher). The network is that of equation (3); data and network have the
     seed.
     """
 
