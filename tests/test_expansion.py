@@ -198,6 +198,13 @@ def test_the_distance_falls_with_d_at_n_proportional_to_d(name):
     assert sizes[1] < 0.75 * sizes[0]
 
 
+def test_one_point_needs_no_moments_where_they_have_no_part():
+    X = np.ones((1, 4))
+    assert ns.linear_kernel("erf", X, hidden_layers=3).to_dense() == pytest.approx(0.869990720352166, abs=1e-14)
+    with pytest.raises(ValueError, match="pass trace_ratio"):
+        ns.linear_kernel("relu", X, hidden_layers=3)
+
+
 def test_networks_give_their_linear_kernel():
     X, Z = np.random.default_rng(1).standard_normal((2, 9, 6))
     deep = ns.FullyConnected.random(6, [8, 8, 8], "gelu")

@@ -47,7 +47,7 @@ class Expansion:
     @property
     def proportional(self) -> bool:
         """Whether the linear kernel is a multiple of X Xᵀ alone, as for odd activations."""
-        return not self.norms.size and self.square <= self.error
+        return not self.norms.size and not self.square
 
     def identity(self, trace_ratio: float, d: int) -> float:
         """gamma of Theta ~ Theta^lin + gamma I for inputs of norm sqrt d; it does not grow with n.
@@ -83,9 +83,10 @@ def _one_layer(act: Activation, first: float, second: float) -> Expansion:
     constants = act.constants
     thetas = np.array([[constants.vartheta0, constants.vartheta1, constants.vartheta2]])
     value, slope = _second_moments(act, 1.0, RULES[0])[:2]
+    square = (first + second / 2) * constants.vartheta1**2
     return Expansion(
         data=(first + second) * constants.zeta**2,
-        square=(first + second / 2) * constants.vartheta1**2,
+        square=square if square > constants.error else 0.0,
         norms=math.sqrt(second) * thetas if second and np.abs(thetas).max() > constants.error else np.empty((0, 3)),
         equal=second * value + first * slope,
         error=constants.error,
@@ -106,8 +107,8 @@ def _expansion(taylor, equal: float, error: float) -> Expansion:
         error *= 1 + abs(norm) / value
     if mixed > 4 * error:
         norms.append(np.array([0.0, math.sqrt(mixed), 0.0]))
-    data, square = float(taylor[0, 0, 1]), max(0.0, float(taylor[0, 0, 2]))
-    return Expansion(data, square, np.reshape(norms, (-1, 3)), equal, float(error))
+    data, square = float(taylor[0, 0, 1]), float(taylor[0, 0, 2])
+    return Expansion(data, square if square > error else 0.0, np.reshape(norms, (-1, 3)), equal, float(error))
 
 
 # ------------------------------------------------------------------------------------------------ truncated polynomials

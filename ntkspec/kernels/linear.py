@@ -51,7 +51,7 @@ def _constant_and_norms(expansion: Expansion, X, trace_ratio: float):
 
 
 def linear_kernel(
-    network: str | Activation | TwoLayer | DeepNetwork,
+    activation: str | Activation | TwoLayer | DeepNetwork,
     X,
     X2=None,
     *,
@@ -61,7 +61,7 @@ def linear_kernel(
 ) -> KernelOperator:
     r"""The kernel of the linear model: :math:`\Theta^{lin1}`, :math:`\Theta^{lin2}` or :math:`\Theta^{lin}`.
 
-    network : an activation, or a network whose activation, depth and windows are taken.
+    activation : by name, or a network whose activation, depth and windows are taken.
     layer : "first" (:math:`(\zeta^2 X X^T + \nu^2 1 1^T)/d`, section 3.1.1), "second" (equation (9)) or "both"
     (equation (11)); of a deep network "both" (all), "first", or the number of a weight matrix from 0 on. X : (n, d),
     X2 : (n', d) training points where X are test points; X2 = None means X itself.
@@ -69,16 +69,17 @@ def linear_kernel(
     belongs to the same model as its train-train kernel; it is not needed where vartheta1 = 0.
     hidden_layers : of a fully-connected network. More than one is the Taylor expansion of the NTK of infinite width
     around orthogonal inputs of norm sqrt d, :func:`ntkspec.linear_expansion`: h_c X Xᵀ/d, a constant and features of
-    the norms. A convolutional network has that of :func:`ntkspec.cnn_linear_kernel`.
+    the norms. A convolutional network has that of :func:`ntkspec.cnn_linear_kernel`, with all layers, and the moments
+    of its windows in the place of ``trace_ratio``.
     Cost: keeps X and at most three numbers a point; rank d + 3. Raises ValueError / TypeError.
     """
-    if isinstance(network, Convolutional):
-        return _of_convolutions(network, X, X2, layer, trace_ratio)
-    if isinstance(network, FullyConnected):
-        hidden_layers = len(network.widths)
-    elif isinstance(network, DeepNetwork):
-        raise TypeError(f"the linear kernel of a {type(network).__name__} is not known; pass an activation")
-    act = activations.activation(network.activation if isinstance(network, TwoLayer | DeepNetwork) else network)
+    net = activation if isinstance(activation, TwoLayer | DeepNetwork) else None
+    if isinstance(net, Convolutional):
+        return _of_convolutions(net, X, X2, layer)
+    if isinstance(net, DeepNetwork) and not isinstance(net, FullyConnected):
+        raise TypeError(f"the linear kernel of a {type(net).__name__} is not known; pass an activation")
+    act = activations.activation(activation) if net is None else net.activation
+    hidden_layers = len(net.widths) if isinstance(net, FullyConnected) else hidden_layers
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
     X = checks.as_matrix(X)
     train = X if X2 is None else checks.as_matrix(X2, "X2", columns=X.shape[1])
@@ -96,12 +97,9 @@ def linear_expansion(activation: str | Activation, *, layer: str | int = "both",
     return expand(act, layer_weights(layer, checks.whole_number(hidden_layers, "hidden_layers", 1)))
 
 
-def _of_convolutions(net: Convolutional, X, X2, layer, trace_ratio) -> KernelOperator:
-    if layer != "both" or trace_ratio is not None:
-        raise ValueError(
-            f"{layer=}, {trace_ratio=}, but the linear kernel of a convolutional network is that of all layers, and "
-            f"takes the moments of its windows from the data"
-        )
+def _of_convolutions(net: Convolutional, X, X2, layer) -> KernelOperator:
+    if layer != "both":
+        raise ValueError(f"{layer=}, but the linear kernel of a convolutional network is that of all layers: 'both'")
     depth = len(net.channels)
     return cnn_linear_kernel(net.activation, X, X2, filter_size=net.filter_size, shape=net.shape, hidden_layers=depth)
 
