@@ -73,13 +73,11 @@ def linear_kernel(
     of its windows in the place of ``trace_ratio``.
     Cost: keeps X and at most three numbers a point; rank d + 3. Raises ValueError / TypeError.
     """
-    net = activation if isinstance(activation, TwoLayer | DeepNetwork) else None
-    if isinstance(net, Convolutional):
-        return _of_convolutions(net, X, X2, layer)
-    if isinstance(net, DeepNetwork) and not isinstance(net, FullyConnected):
-        raise TypeError(f"the linear kernel of a {type(net).__name__} is not known; pass an activation")
-    act = activations.activation(activation) if net is None else net.activation
-    hidden_layers = len(net.widths) if isinstance(net, FullyConnected) else hidden_layers
+    if isinstance(activation, Convolutional):
+        return _of_convolutions(activation, X, X2, layer)
+    if isinstance(activation, TwoLayer | DeepNetwork):
+        activation, hidden_layers = activation.activation, _hidden_layers(activation)
+    act = activations.activation(activation)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
     X = checks.as_matrix(X)
     train = X if X2 is None else checks.as_matrix(X2, "X2", columns=X.shape[1])
@@ -95,6 +93,14 @@ def linear_expansion(activation: str | Activation, *, layer: str | int = "both",
     """
     act = activations.activation(activation)
     return expand(act, layer_weights(layer, checks.whole_number(hidden_layers, "hidden_layers", 1)))
+
+
+def _hidden_layers(net: TwoLayer | DeepNetwork) -> int:
+    if isinstance(net, FullyConnected):
+        return len(net.widths)
+    if isinstance(net, TwoLayer):
+        return 1
+    raise TypeError(f"the linear kernel of a {type(net).__name__} is not known; pass an activation")
 
 
 def _of_convolutions(net: Convolutional, X, X2, layer) -> KernelOperator:
