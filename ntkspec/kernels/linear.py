@@ -76,7 +76,8 @@ def linear_kernel(
     if isinstance(activation, Convolutional):
         return _of_convolutions(activation, X, X2, layer)
     if isinstance(activation, TwoLayer | DeepNetwork):
-        activation, hidden_layers = activation.activation, _hidden_layers(activation)
+        hidden_layers = _hidden_layers(activation)
+        activation = activation.activation
     act = activations.activation(activation)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
     X = checks.as_matrix(X)
