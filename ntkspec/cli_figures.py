@@ -138,14 +138,19 @@ def figure_3(
         folder
     """
     from ntkspec.experiments.deep_runs import DEEP_COMPARISON, DeepSetting
+    from ntkspec.plotting.training import DEEP_COLOURS
     from ntkspec.plotting.training import figure_3 as draw
+    from ntkspec.reporting.deep import deep_table
 
+    if network and len(network) >= len(DEEP_COLOURS):
+        raise ValueError(f"{len(network)} networks are too many for one figure; pass {len(DEEP_COLOURS) - 1} or fewer")
     given = vars(run or DeepOptions())
     usual = {"cifar10": (("cat", "horse"), 4), "mnist": (("4", "9"), 1)}[given["data"]]
     chosen = {"classes": tuple(given["classes"] or usual[0]), "pool": given["pool"] or usual[1]}
     names = ["linear", *(network or ("fc:4x1024", "cnn:4x64:k3"))]
     settings = [DeepSetting(name, **(given | chosen)) for name in names]
     linear, *networks = _kept(settings, output, "3", DEEP_COMPARISON)
+    print(deep_table(linear, networks))
     _save(draw(linear, networks), output, "3")
 
 

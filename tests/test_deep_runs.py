@@ -95,8 +95,14 @@ def test_figure_3_by_command(tmp_path, capsys, monkeypatch):
     given = ["figure", "3", "--n", "100", "--n-test", "40", "--pool", "8", "--steps", "6", "--batch", "20"]
     given += ["--network", "fc:1x8", "cnn:1x4:k2", "--output", str(tmp_path)]
     assert main(given) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in table[2:5]] == ["linear", "fc:1x8", "cnn:1x4:k2"]
     kept = storage.read(tmp_path / "figure-3.h5", kind=DEEP_COMPARISON.kind, types=DEEP_COMPARISON.types)
     assert [run.setting.network for run in kept] == ["linear", "fc:1x8", "cnn:1x4:k2"]
+    last = [float(number) for number in table[3].split()[1:]]
+    linear, dense = kept[:2]
+    expected = [dense.kappa, dense.fitted, dense.inside[-1], dense.outside[-1], relative_mse(dense, linear)[-1]]
+    assert last == pytest.approx(expected, abs=5e-5)
     monkeypatch.setattr(deep_runs, "run_deep", lambda *a, **k: pytest.fail("computed again"))
     assert main(given) == 0
     assert (tmp_path / "figure-3.pdf").stat().st_size > 1000
@@ -108,6 +114,7 @@ def test_bad_input_ends_with_one_line(tmp_path, capsys):
         (["--activation", "gelo"], "gelo"),
         (["--activation", "relu"], "is not odd"),
         (["--n", "1"], "n=1"),
+        (["--network", *(f"fc:1x{2 * k}" for k in range(1, 9))], "7 or fewer"),
     ):
         assert main(["figure", "3", *given, "--output", str(tmp_path / "out")]) == 2
         out, err = capsys.readouterr()

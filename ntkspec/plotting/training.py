@@ -13,7 +13,8 @@ MODELS = {
     "linear": ("#D55E00", 1.3, "linear model (11)"),
     "naive": ("#000000", 1.3, "naive linear model (ϑ₁ = ϑ₂ = 0)"),
 }
-DEEP_STYLES = (("#D55E00", 1.2), ("#0072B2", 1.8), ("#009E73", 1.8), ("#CC79A7", 1.8), ("#000000", 1.8))
+# The linear model's colour, and those of at most seven networks.
+DEEP_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#999999")
 POINT_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
@@ -60,8 +61,8 @@ def figure_3(linear: DeepRun, networks: list[DeepRun]) -> Figure:
     """a: the test residual in the span of the inputs and outside. b: outputs on three points. c: relative MSE."""
     figure = Figure(figsize=(12.0, 3.8), layout="constrained")
     residuals, outputs, distances = figure.subplots(1, 3)
-    for run, (colour, width) in zip([linear, *networks], DEEP_STYLES, strict=False):
-        label = run.setting.network if run is not linear else "linear model"
+    for run, colour in zip([linear, *networks], DEEP_COLOURS, strict=False):
+        label, width = (run.setting.network, 1.8) if run is not linear else ("linear model", 1.2)
         residuals.plot(run.steps, run.inside, "-", color=colour, linewidth=width, label=label)
         residuals.plot(run.steps, run.outside, "--", color=colour, linewidth=width)
         for k, line in enumerate(("-", "--", ":")):
