@@ -105,8 +105,8 @@ class DeepOptions:
     "average the images over POOL x POOL patches (cifar10: 4; mnist: 1)"
     n: Whole = 10_000
     "training points"
-    n_test: Whole = 2000
-    "test points"
+    n_test: MaybeWhole = None
+    "test points (cifar10: 2000; mnist: 1900)"
     activation: str = "erf"
     "activation by name, an odd one: the linear model is x . delta / sqrt d"
     eta: float = 0.3
@@ -145,8 +145,12 @@ def figure_3(
     if network and len(network) >= len(DEEP_COLOURS):
         raise ValueError(f"{len(network)} networks are too many for one figure; pass {len(DEEP_COLOURS) - 1} or fewer")
     given = vars(run or DeepOptions())
-    usual = {"cifar10": (("cat", "horse"), 4), "mnist": (("4", "9"), 1)}[given["data"]]
-    chosen = {"classes": tuple(given["classes"] or usual[0]), "pool": given["pool"] or usual[1]}
+    classes, pool, n_test = {"cifar10": (("cat", "horse"), 4, 2000), "mnist": (("4", "9"), 1, 1900)}[given["data"]]
+    chosen = {
+        "classes": tuple(given["classes"] or classes),
+        "pool": _or(given["pool"], pool),
+        "n_test": _or(given["n_test"], n_test),
+    }
     names = ["linear", *(network or ("fc:4x1024", "cnn:4x64:k3"))]
     settings = [DeepSetting(name, **(given | chosen)) for name in names]
     linear, *networks = _kept(settings, output, "3", DEEP_COMPARISON)
@@ -199,6 +203,10 @@ def figure_budget(
         results = measured(settings, output / "figure-budget.h5", place)
         panels |= {f"{kind}, {quantity.split('-')[1]} layer": own for kind, own in panels_of(results, settings).items()}
     _save(plots.budget(panels), output, "budget")
+
+
+def _or(value, default):
+    return default if value is None else value
 
 
 def _setting(options: RunOptions | None, **defaults):

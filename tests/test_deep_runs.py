@@ -108,6 +108,13 @@ def test_figure_3_by_command(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "figure-3.pdf").stat().st_size > 1000
 
 
+@pytest.mark.data
+@needs_images
+def test_figure_3_on_other_digits_has_as_many_test_points_as_there_are(tmp_path):
+    given = ["figure", "3", "--data", "mnist", "--n", "50", "--pool", "4", "--steps", "2", "--batch", "10"]
+    assert main([*given, "--network", "fc:1x8", "--output", str(tmp_path)]) == 0
+
+
 def test_bad_input_ends_with_one_line(tmp_path, capsys):
     for given, reason in (
         (["--network", "mlp"], "is unknown"),
