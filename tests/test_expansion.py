@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import ntkspec as ns
 from ntkspec.activations import NAMES
-from ntkspec.kernels.expansion import expand
+from ntkspec.kernels.cnn_linear import _next_layer, windows_of
+from ntkspec.kernels.expansion import expand, taylor
 from test_expected import CLOSED, SERIES, textbook
 
 RELU_WITHOUT_ITS_NAME = ns.Activation(
@@ -18,7 +19,7 @@ RELU_WITHOUT_ITS_NAME = ns.Activation(
 )
 
 
-def taylor(expansion):
+def coefficients(expansion):
     """Coefficients of 1, t, t², t t', c, c²."""
     p = expansion.norms
     mixed = [float((p[:, i] * p[:, j]).sum()) for i, j in ((0, 0), (0, 1), (0, 2), (1, 1))]
@@ -59,8 +60,8 @@ def test_coefficients_are_the_derivatives_of_the_recursion(name, weights):
         h = lambda s, u, c: mp.re(recursion(name, weights, mp.mpf(s), mp.mpf(u), mp.mpf(c)))  # noqa: E731
         expected = [float(part) for part in differences(h, mp.mpf(10) ** -15)]
     found = expand(ns.activation(name), weights)
-    assert taylor(found) == pytest.approx(expected, rel=1e-12, abs=1e-14)
-    assert np.abs(taylor(found) - expected).max() <= 4 * found.error
+    assert coefficients(found) == pytest.approx(expected, rel=1e-12, abs=1e-14)
+    assert np.abs(coefficients(found) - expected).max() <= 4 * found.error
 
 
 @pytest.mark.parametrize("name", [*SERIES, "gelu"])
@@ -73,7 +74,7 @@ def test_coefficients_are_the_derivatives_of_the_expected_kernel(name, layers):
 
     # Central differences with the step halved: the error of the second order is taken out.
     coarse, fine = (np.array(differences(h, step)) for step in (2e-2, 1e-2))
-    found = taylor(expand(ns.activation(name), [1.0] * (layers + 1)))
+    found = coefficients(expand(ns.activation(name), [1.0] * (layers + 1)))
     # With one hidden layer psi has the square of its last coordinate, which is of a higher order where vartheta0 = 0.
     assert found == pytest.approx((4 * fine - coarse) / 3, abs=3e-6)
 
@@ -103,7 +104,7 @@ def test_known_coefficients_of_relu():
 def test_two_routes_to_the_coefficients_of_relu(layers):
     """Closed forms of a homogeneous activation, and Hermite series that know nothing of it."""
     closed, series = (expand(act, [1.0] * (layers + 1)) for act in (ns.activation("relu"), RELU_WITHOUT_ITS_NAME))
-    assert np.abs(taylor(series) - taylor(closed)).max() < 1e-13 + series.error
+    assert np.abs(coefficients(series) - coefficients(closed)).max() < 1e-13 + series.error
     assert series.equal == pytest.approx(closed.equal, rel=1e-13)
     assert len(closed.norms) == 1
 
@@ -115,8 +116,8 @@ def test_one_hidden_layer_by_the_general_recursion(name):
 
     act = ns.activation(name)
     for weights in ((1.0, 0.0), (0.0, 1.0), (0.7, 0.2)):
-        general = expansion._expansion(*expansion._recursion(act, weights, expansion.RULES[0]), 1e-14)
-        assert taylor(general) == pytest.approx(taylor(expand(act, weights)), abs=1e-12)
+        general = expansion._expansion(*expansion.taylor(act, weights))
+        assert coefficients(general) == pytest.approx(coefficients(expand(act, weights)), abs=1e-12)
         assert general.equal == pytest.approx(expand(act, weights).equal, rel=1e-13)
 
 
@@ -125,8 +126,8 @@ def test_one_hidden_layer_by_the_general_recursion(name):
 def test_layers_add_up(name, layers, data):
     weights = [data.draw(st.sampled_from([0.0, 0.25, 1.0, 3.0])) for _ in range(layers + 1)]
     act, units = ns.activation(name), np.eye(layers + 1)
-    parts = sum(w * taylor(expand(act, unit)) for w, unit in zip(weights, units, strict=True))
-    assert taylor(expand(act, weights)) == pytest.approx(parts, abs=1e-12)
+    parts = sum(w * coefficients(expand(act, unit)) for w, unit in zip(weights, units, strict=True))
+    assert coefficients(expand(act, weights)) == pytest.approx(parts, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -231,38 +232,84 @@ def test_one_window_is_the_fully_connected_network(name):
     assert found == pytest.approx(ns.linear_kernel(name, X, Z).to_dense(), abs=1e-13)
 
 
-def test_windows_of_images_by_loops():
-    X, (height, width, channels) = np.random.default_rng(3).standard_normal((5, 24)), (3, 4, 2)
-    images, (theta0, theta1, theta2) = X.reshape(5, height, width, channels), vars_of("gelu")
-    zeta, size = ns.activation("gelu").constants.zeta, 2 * 2 * channels
-    expected = 2 * zeta**2 * X @ X.T / 24
-    for row, col in itertools.product(range(height), range(width)):
-        window = np.array(
-            [[images[i, (row + a) % height, (col + b) % width] for a in (0, 1) for b in (0, 1)] for i in range(5)]
-        ).reshape(5, size)
-        t = np.linalg.norm(window, axis=1) / size**0.5 - 1
-        feature = theta0 + theta1 * t + theta2 * t**2
-        inner = window @ window.T
-        overlap = (np.square(inner).sum() - np.square(np.diag(inner)).sum()) / (5 * 4 * size**2)
-        expected += (np.outer(feature, feature) + 1.5 * theta1**2 * overlap) / (height * width)
-    found = ns.cnn_linear_kernel("gelu", X, filter_size=2, shape=(height, width, channels))
+def means(windows, field):
+    """The mean over the window at each position, for a field (..., P)."""
+    return field[..., windows.places].mean(axis=-1)
+
+
+def fields(windows, X):
+    """t_i of every position, (n, P)."""
+    images = X.reshape(len(X), windows.positions, windows.channels)[:, windows.places]
+    return np.sqrt(np.square(images).mean(axis=(2, 3))) - 1
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu", "cos", "erf"])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_the_expansion_in_fields_misses_what_is_of_the_third_order(name, depth):
+    """Two images of two channels that are orthogonal at every pixel but for a small angle."""
+    rng, shape = np.random.default_rng(5), (3, 5, 2)
+    alpha, beta, gamma = rng.standard_normal((3, 15))
+    windows = windows_of(np.ones((1, 30)), 2, shape)
+    jet, _, _ = taylor(ns.activation(name), [1.0] * (depth + 1), averaged=_next_layer)
+    errors = []
+    for step in (2e-2, 1e-2):
+        angle, sizes = step * gamma, 2**0.5 * (1 + step * np.array([alpha, beta]))
+        x = np.stack([sizes[0], 0 * angle], axis=1)
+        z = sizes[1][:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+        t, u = fields(windows, np.array([x.ravel(), z.ravel()]))
+        variables, c = [], means(windows, (x * z).mean(axis=1))
+        for _ in range(depth):
+            variables += [t, u, c]
+            t, u, c = (means(windows, field) for field in (t, u, c))
+        v = np.array(variables)
+        model = (jet.value + jet.linear @ v + np.einsum("vp,vw,wp->p", v, jet.quadratic, v)).mean()
+        pair = ns.expected_cnn_ntk(
+            name, x.reshape(1, -1), z.reshape(1, -1), filter_size=2, shape=shape, hidden_layers=depth
+        )
+        errors.append(abs(model - pair.to_dense()[0, 0]))
+    assert errors[0] < 1e-3
+    assert errors[1] < errors[0] / 6
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu", "cos"])
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_features_of_windows_by_loops(name, depth):
+    X, shape = np.random.default_rng(3).standard_normal((5, 24)), (3, 4, 2)
+    windows, n = windows_of(X, (2, 3), shape), 5
+    jet, _, _ = taylor(ns.activation(name), [1.0] * (depth + 1), averaged=_next_layer)
+    layers, overlaps = [fields(windows, X)], [means(windows, (X[:, None] * X).reshape(n, n, 12, 2).mean(axis=3))]
+    for _ in range(depth - 1):
+        layers.append(means(windows, layers[-1]))
+        overlaps.append(means(windows, overlaps[-1]))
+    t, h0, h_t = layers[0].mean(axis=1), jet.value, jet.linear[0::3].sum()
+    m, rest = h0 + h_t * t, -np.outer(t, t) * h_t**2 / h0
+    off, bias = ~np.eye(n, dtype=bool), 0.0
+    for a, b in itertools.product(range(depth), repeat=2):
+        m = m + jet.quadratic[3 * a, 3 * b] * (layers[a] * layers[b]).mean(axis=1)
+        rest = rest + 2 * jet.quadratic[3 * a, 3 * b + 1] * layers[a] @ layers[b].T / 12
+        bias += jet.quadratic[3 * a + 2, 3 * b + 2] * (overlaps[a] * overlaps[b]).mean(axis=2)[off].mean()
+    expected = jet.linear[2::3].sum() * X @ X.T / 24 + np.outer(m, m) / h0 + rest + bias
+    found = ns.cnn_linear_kernel(name, X, filter_size=(2, 3), shape=shape, hidden_layers=depth)
     assert found.to_dense() == pytest.approx(expected, abs=1e-12)
+    assert found.thin_factors()[0].shape == (5, 24 + 12 + 2)
 
 
-def vars_of(name):
-    constants = ns.activation(name).constants
-    return constants.vartheta0, constants.vartheta1, constants.vartheta2
+def test_deep_windows_of_all_pixels_are_the_fully_connected_network():
+    X, Z = np.random.default_rng(2).standard_normal((2, 8, 6))
+    found = ns.cnn_linear_kernel("gelu", X, Z, filter_size=6, hidden_layers=3).to_dense()
+    assert found == pytest.approx(ns.linear_kernel("gelu", X, Z, hidden_layers=3).to_dense(), abs=1e-13)
 
 
-def test_relu_windows_are_close_to_their_linear_model():
-    X = ns.datasets.gaussian(600, 64, seed=0).X
-    kernel, linear = (f("relu", X, filter_size=32) for f in (ns.expected_cnn_ntk, ns.cnn_linear_kernel))
+@pytest.mark.parametrize("depth", [1, 3])
+def test_relu_windows_are_close_to_their_linear_model(depth):
+    X, windows = ns.datasets.gaussian(300, 64, seed=0).X, {"filter_size": 32, "hidden_layers": depth}
+    kernel, linear = (f("relu", X, **windows) for f in (ns.expected_cnn_ntk, ns.cnn_linear_kernel))
     assert ns.spectral_norm(kernel - linear).upper < 0.1 * ns.spectral_norm(kernel).lower
 
 
-def test_deep_convolutional_networks():
+def test_deep_convolutional_networks_with_an_odd_activation():
     X = np.random.default_rng(4).standard_normal((6, 8))
     found = ns.cnn_linear_kernel("tanh", X, filter_size=3, hidden_layers=3).to_dense()
     assert found == pytest.approx(ns.linear_expansion("tanh", hidden_layers=3).data * X @ X.T / 8, rel=1e-13)
-    with pytest.raises(ValueError, match="known for odd ones only"):
-        ns.cnn_linear_kernel("relu", X, filter_size=3, hidden_layers=2)
+    with pytest.raises(ValueError, match="at least two data points"):
+        ns.cnn_linear_kernel("relu", X[:1], filter_size=3, hidden_layers=2)

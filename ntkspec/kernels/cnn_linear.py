@@ -3,11 +3,13 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from ntkspec import activations, checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
-from ntkspec.kernels.expansion import Expansion, expand
-from ntkspec.moments import trace_ratio
+from ntkspec.kernels.expansion import taylor
+from ntkspec.kernels.jets import Jet
 from ntkspec.networks.convolutional import filter_sizes, image_shape
 from ntkspec.operators import Gram, KernelOperator
 from ntkspec.operators.windows import Windows
@@ -30,50 +32,93 @@ def cnn_linear_kernel(
     shape: Sequence[int] | None = None,
     hidden_layers: int = 1,
 ) -> KernelOperator:
-    r"""The kernel of the linear model of :func:`ntkspec.expected_cnn_ntk`, by the expansion of its h at each window.
+    r"""The kernel of the linear model of :func:`ntkspec.expected_cnn_ntk`: its h to the second order.
 
-    .. math:: \Theta^{lin} = h_c \frac{X X'^T}{d} + \frac1P \sum_{i=1}^P \sum_k p_k(s_i - 1)\, p_k(s'_i - 1)
-              + \mathrm{square}\, \frac1P \sum_{i=1}^P \frac{\mathrm{Tr}[\Sigma_i^2]}{(qc)^2}
+    .. math:: \Theta^{lin} = h_c \frac{X X'^T}{d} + \sum_{ab} Q_{ab}\, E \overline{M^a c\, M^b c} + m(t) m(t')
+              + \sum_{ab} H_{ab} \overline{M^a t\, M^b t'} - \frac{h_t^2}{h_0} \bar t\, \bar t', \quad
+              m(t) = \sqrt{h_0} + \frac{1}{\sqrt{h_0}} \Big( h_t \bar t + \sum_{ab} G_{ab} \overline{M^a t\, M^b t} \Big)
 
-    with s_i = ‖window_i‖/sqrt(q c), the covariance Sigma_i of a window and :func:`ntkspec.linear_expansion` for one
-    hidden layer. The mean of all windows' inner products is <x, x'>/d: the first term is that of a fully-connected
-    network for every filter, 2 zeta² X X'ᵀ/d in Proposition 4.1. The others are zero for odd activations.
-    hidden_layers : more than one for odd activations only: norms of windows would enter every layer. X : (n, d), X2 :
-    (n', d), X2 = None means X itself; windows as for :func:`ntkspec.expected_cnn_ntk`; Tr[Sigma_i²] is estimated from
-    X2, or from X where X2 is None.
-    Cost: keeps X, and P + 1 numbers a point for activations that are not odd; for these also 2 n P (q c)² flops once.
+    for the fields t_i = ‖window_i‖/sqrt(q c) - 1 and c_i = <window_i, window'_i>/(q c) of positions, their means
+    (bars) and the mean M over the window at each position. h_c, which is that of a fully-connected network for every
+    filter, and the other coefficients are those of :func:`ntkspec.kernels.expansion.taylor` with layers of their own.
+    Odd activations have the first term alone: 2 zeta² X X'ᵀ/d in Proposition 4.1.
+    X : (n, d), X2 : (n', d), X2 = None means X itself; windows as for :func:`ntkspec.expected_cnn_ntk`. The expectation
+    over independent points is a U-statistic of X2, or of X where X2 is None.
+    Cost: keeps X; for activations that are not odd at most P + 2 numbers a point more, and 4 n d² flops once.
     Raises ValueError / TypeError.
     """
     act, X = activations.activation(activation), checks.as_matrix(X)
     sides = [X] if X2 is None else [X, checks.as_matrix(X2, "X2", columns=X.shape[1])]
     windows = windows_of(X, filter_size, shape)
     depth = checks.whole_number(hidden_layers, "hidden_layers", 1)
-    expansion = expand(act, (1.0,) * (depth + 1))
-    inputs = (expansion.data / X.shape[1]) * Gram(*sides)
-    if expansion.proportional:
+    model = _Fields(act, windows, depth)
+    inputs = (model.data / X.shape[1]) * Gram(*sides)
+    if model.proportional:
         return inputs
-    if depth > 1:
-        raise ValueError(
-            f"activation {act.name!r} is not odd, and the linear model of a convolutional network of {depth} hidden "
-            f"layers is known for odd ones only, such as erf, tanh, sin and identity; take one of these, or one layer"
-        )
-    bias = (expansion.square * _mean_overlap(sides[-1], windows)) ** 0.5 if expansion.square else 0.0
-    return inputs + Gram(*(_features(expansion, windows, points, bias) for points in sides))
+    bias = math.sqrt(model.mean_square(sides[-1]))
+    return inputs + Gram(*(model.features(points, bias) for points in sides))
 
 
-def _features(expansion: Expansion, windows: Windows, X, bias: float):
-    """(n, 1 + k P): the constant, and each polynomial of the size of each window."""
-    engine = engine_of(X)
-    excess = engine.xp.sqrt(windows.squares(engine, X)) - 1
-    polynomials = [constant + slope * excess + bend * excess**2 for constant, slope, bend in expansion.norms]
-    constant = engine.xp.full((len(X), 1), bias)
-    scaled = [part / windows.positions**0.5 for part in polynomials]
-    return engine.xp.hstack([constant, *scaled]).astype(X.dtype)
+def _next_layer(jet: Jet) -> Jet:
+    """The mean over windows: M^a of a field becomes M^(a + 1); what is of the second order is averaged in the end."""
+    return Jet(jet.value, np.concatenate([np.zeros(3), jet.linear[:-3]]), jet.quadratic)
 
 
-def _mean_overlap(X, windows: Windows) -> float:
-    """The mean over positions of E c_i² for independent points: Tr[Sigma_i²]/(q c)², by U-statistics."""
-    images = X.reshape(len(X), windows.positions, windows.channels)
-    size = windows.length * windows.channels
-    ratios = (trace_ratio(images[:, places].reshape(len(X), size)) for places in windows.places)
-    return sum(ratios) / (windows.positions * size)
+class _Fields:
+    """The expansion in the fields t, t' and c of all positions. M is a circular convolution, multiplied by Fourier."""
+
+    def __init__(self, act: Activation, windows: Windows, depth: int):
+        jet, _, self.error = taylor(act, (1.0,) * (depth + 1), averaged=_next_layer)
+        self.windows, self.constant = windows, jet.value
+        self.norm, self.data = float(jet.linear[0::3].sum()), float(jet.linear[2::3].sum())
+        self.bend, self.squares = jet.quadratic[0::3, 0::3], jet.quadratic[2::3, 2::3]
+        self.mixed = 2 * jet.quadratic[0::3, 1::3]
+        window = np.zeros(windows.space)
+        window.ravel()[windows.places[0]] = 1 / windows.length
+        self.symbol = np.fft.fftn(window).conj()
+
+    @property
+    def proportional(self) -> bool:
+        """Whether nothing but X X'ᵀ is left."""
+        return max(self.constant, np.abs(self.mixed).max(), np.abs(self.squares).max()) <= self.error
+
+    def features(self, X, bias: float):
+        """(n, P + 2): the constant, m(t), and the fields whose inner products are the rest."""
+        engine, places = engine_of(X), self.windows.positions
+        xp, axes = engine.xp, tuple(range(1, 1 + len(self.windows.space)))
+        t = xp.sqrt(self.windows.squares(engine, X)).reshape(-1, *self.windows.space) - 1
+        waves, weights = xp.fft.fftn(t, axes=axes), self._spectrum(self.mixed)
+        own = xp.zeros(len(X))
+        if self.constant > self.error:
+            bend = xp.asarray(self._spectrum(self.bend))
+            own = self.constant + self.norm * t.mean(axis=axes) + (abs(waves) ** 2 * bend).sum(axis=axes) / places**2
+            own /= math.sqrt(self.constant)
+            weights.flat[0] -= self.norm**2 / self.constant
+        # The weights are those of a positive semidefinite kernel: what is negative is rounding.
+        roots = xp.asarray(np.sqrt(np.maximum(weights, 0.0) / places))
+        rest = xp.fft.ifftn(waves * roots, axes=axes).real.reshape(len(X), -1)
+        return xp.hstack([xp.full((len(X), 1), bias), own[:, None], rest]).astype(X.dtype)
+
+    def mean_square(self, X) -> float:
+        """sum_ab Q_ab E mean(M^a c M^b c) for independent points; >= 0 but for chance, which is set to 0."""
+        if np.abs(self.squares).max() <= self.error:
+            return 0.0
+        n, places, xp = len(X), self.windows.positions, engine_of(X).xp
+        if n < 2:
+            raise ValueError("the moments of windows need at least two data points")
+        X = X.astype(np.float64, copy=False)
+        pairs = (X.T @ X) ** 2 - (X * X).T @ (X * X)
+        channels = self.windows.channels
+        products = pairs.reshape(places, channels, places, channels).sum(axis=(1, 3)) / (n * (n - 1) * channels**2)
+        # E |F p|² of the field p of the pixels' inner products, c = M p.
+        space = self.windows.space
+        first, second = tuple(range(len(space))), tuple(range(len(space), 2 * len(space)))
+        waves = xp.fft.ifftn(xp.fft.fftn(products.reshape(*space, *space), axes=first), axes=second)
+        sizes = places * xp.diagonal(waves.reshape(places, places)).real
+        weights = xp.asarray((abs(self.symbol) ** 2 * self._spectrum(self.squares)).ravel())
+        return max(0.0, float((weights * sizes).sum()) / places**2)
+
+    def _spectrum(self, coefficients):
+        """sum_ab coefficients_ab of M^a and M^b at each frequency."""
+        powers = np.array([self.symbol**a for a in range(len(coefficients))])
+        return np.einsum("ab,a...,b...->...", coefficients, powers, powers.conj()).real

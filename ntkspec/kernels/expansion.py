@@ -1,25 +1,21 @@
 r"""The Taylor expansion of the NTK of infinite width around orthogonal inputs of norm sqrt d: the linear model.
 
 h(s, s', c) of s = ‖x‖/sqrt d and c = <x, x'>/d is expanded around (1, 1, 0) to the second order. Every level of
-:func:`ntkspec.expected_ntk` is carried as such a polynomial in t = s - 1, t' = s' - 1 and c: an array (3, 3, 3) of
-coefficients.
+:func:`ntkspec.expected_ntk` is carried as a :class:`ntkspec.kernels.jets.Jet` in t = s - 1, t' = s' - 1 and c.
 """
 
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 from scipy.special import poch
 
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
+from ntkspec.kernels.jets import Jet, composed
 from ntkspec.series import scaled_nodes
 
-# Powers of (t, t', c) to the second order.
-POWERS = [powers for powers in itertools.product(range(3), repeat=3) if sum(powers) <= 2]
 # How many Hermite terms to choose from, and what they may leave out, relative to E phi².
 TERMS, REMAINDER = (64, 256, 1024), 1e-16
 # Two rules of quadrature, whose difference is the error of the result: nodes of a panel, and a shift of all panels.
@@ -70,19 +66,29 @@ def expand(act: Activation, weights: Sequence[float]) -> Expansion:
     """
     if len(weights) == 2:
         return _one_layer(act, *weights)
+    return _expansion(*taylor(act, weights))
+
+
+def taylor(act: Activation, weights: Sequence[float], *, averaged: Callable | None = None) -> tuple[Jet, float, float]:
+    """(h, h(1, 1, 1), a bound on the error of both) with the variables t, t' and c.
+
+    averaged : what lies between two layers, for windows: their mean. Each layer then has three variables of its own,
+    which stand for so many means of the first ones.
+    """
     if act.slopes is not None or act.name == "identity":
-        taylor, equal = _homogeneous(act.slopes[0] if act.slopes else 1.0, weights)
-        return _expansion(taylor, equal, ROUNDING * len(weights))
-    found = [_recursion(act, weights, rule) for rule in RULES]
-    (taylor, equal), (other, other_equal) = found
-    error = float(max(np.abs(taylor - other).max(), abs(equal - other_equal)))
-    return _expansion(taylor, equal, error + ROUNDING * len(weights))
+        kind = _PiecewiseLinear(act.slopes[0] if act.slopes else 1.0)
+        return *_recursion(kind, weights, averaged), ROUNDING * len(weights)
+    found = [_recursion(_Smooth(act, rule), weights, averaged) for rule in RULES]
+    (jet, equal), (other, other_equal) = found
+    parts = [abs(a - b) for a, b in ((jet.value, other.value), (equal, other_equal))]
+    parts += [np.abs(a - b).max() for a, b in ((jet.linear, other.linear), (jet.quadratic, other.quadratic))]
+    return jet, equal, float(max(parts)) + ROUNDING * len(weights)
 
 
 def _one_layer(act: Activation, first: float, second: float) -> Expansion:
     constants = act.constants
     thetas = np.array([[constants.vartheta0, constants.vartheta1, constants.vartheta2]])
-    value, slope = _second_moments(act, 1.0, RULES[0])[:2]
+    (value, *_), slope = _Smooth(act, RULES[0]).second_moments(1.0)
     square = (first + second / 2) * constants.vartheta1**2
     return Expansion(
         data=(first + second) * constants.zeta**2,
@@ -93,81 +99,85 @@ def _one_layer(act: Activation, first: float, second: float) -> Expansion:
     )
 
 
-def _expansion(taylor, equal: float, error: float) -> Expansion:
+def _expansion(jet: Jet, equal: float, error: float) -> Expansion:
     """Features with the Taylor coefficients of h(s, s', 0) to the second order.
 
     It is a positive semidefinite kernel of the norms: h h_tt' >= h_t², which is equal for one hidden layer and for
     homogeneous activations, and leaves a multiple of t t' otherwise. What is below its own error counts as zero.
     """
-    value, norm, second, mixed = taylor[0, 0, 0], taylor[1, 0, 0], taylor[2, 0, 0], taylor[1, 1, 0]
-    norms = []
-    if value > error:
-        norms.append(np.array([value, norm, second]) / math.sqrt(value))
-        mixed -= norm**2 / value
-        error *= 1 + abs(norm) / value
+    norms, mixed = [], 2 * jet.quadratic[0, 1]
+    data, square = float(jet.linear[2]), float(jet.quadratic[2, 2])
+    if jet.value > error:
+        norms.append(np.array([jet.value, jet.linear[0], jet.quadratic[0, 0]]) / math.sqrt(jet.value))
+        mixed -= jet.linear[0] ** 2 / jet.value
+        error *= 1 + abs(jet.linear[0]) / jet.value
     if mixed > 4 * error:
         norms.append(np.array([0.0, math.sqrt(mixed), 0.0]))
-    data, square = float(taylor[0, 0, 1]), float(taylor[0, 0, 2])
     return Expansion(data, square if square > error else 0.0, np.reshape(norms, (-1, 3)), equal, float(error))
 
 
-# ------------------------------------------------------------------------------------------------ truncated polynomials
-def _times(p, q):
-    """The product of two polynomials, without what is beyond the second order."""
-    product = np.zeros((3, 3, 3))
-    for i, j, k in POWERS:
-        for a, b, c in POWERS:
-            if i + j + k + a + b + c <= 2:
-                product[i + a, j + b, k + c] += p[i, j, k] * q[a, b, c]
-    return product
-
-
-def _polynomial(coefficients, axis: int):
-    """The polynomial in one of the variables with those coefficients."""
-    found = np.zeros((3, 3, 3))
-    found[tuple(np.arange(3) if k == axis else 0 for k in range(3))] = coefficients
-    return found
-
-
-def _composed(derivative, arguments):
-    """F(A, B, C) for polynomials A, B, C, where derivative(i, j, l) are those of F at their constants."""
-    one, moved = _polynomial([1.0, 0.0, 0.0], 0), []
-    for argument in arguments:
-        moved.append(argument.copy())
-        moved[-1][0, 0, 0] = 0.0
-    total = np.zeros((3, 3, 3))
-    for powers in POWERS:
-        factors = [part for part, power in zip(moved, powers, strict=True) for _ in range(power)]
-        total += derivative(*powers) / math.prod(map(math.factorial, powers)) * reduce(_times, factors, one)
-    return total
-
-
 # ----------------------------------------------------------------------------------------------------------- the levels
-def _recursion(act: Activation, weights: Sequence[float], rule):
-    """(T_L as a polynomial, T_L(1, 1, 1))."""
-    variance = np.array([1.0, 2.0, 1.0])  # (1 + t)², of the inputs
-    covariance = _polynomial([0.0, 1.0, 0.0], 2)
+def _recursion(kind, weights: Sequence[float], averaged: Callable | None) -> tuple[Jet, float]:
+    """(T_L, T_L(1, 1, 1)) for moments of a kind: its ``levels`` of variances and covariance."""
+    averaged, count = averaged or (lambda jet: jet), 3 * (1 if averaged is None else len(weights) - 1)
+    norm, other, covariance = (Jet.variable(k, count) for k in range(3))
+    left, right = (norm + 1.0) * (norm + 1.0), (other + 1.0) * (other + 1.0)
     tangent, equal = weights[0] * covariance, weights[0]
-    for weight in weights[1:]:
-        moments = _Moments(act, variance[0], covariance[0, 0, 0], rule)
-        arguments = _polynomial(variance, 0), _polynomial(variance, 1), covariance
-        slope = _composed(lambda i, j, l, of=moments: of.derivative(i, j, l + 1), arguments)
-        covariance = _composed(moments.derivative, arguments)
-        tangent = weight * covariance + _times(slope, tangent)
-        value, of_slope, first, second = _second_moments(act, variance[0], rule)
-        moved = _polynomial([0.0, *variance[1:]], 0)
-        variance = (first * moved + second / 2 * _times(moved, moved))[:, 0, 0]
-        variance[0] = value
-        equal = weight * value + of_slope * equal
+    for number, weight in enumerate(weights[1:], 1):
+        value, slope = kind.moments(left, right, covariance)
+        of_value, of_slope = kind.second_moments(left.value)
+        tangent = weight * value + slope * tangent
+        equal = weight * of_value[0] + of_slope * equal
+        if number < len(weights) - 1:
+            tangent, covariance = averaged(tangent), averaged(value)
+            left, right = (averaged(side.through(*of_value)) for side in (left, right))
     return tangent, equal
 
 
-def _second_moments(act: Activation, a: float, rule) -> tuple[float, float, float, float]:
-    """E phi², E phi'², and the first two derivatives of E phi(sqrt a g)² in a, by its Hermite moments."""
-    g, weights = scaled_nodes(math.sqrt(a), act.kinks, *rule)
-    value, slope = (np.square(part) for part in act.value_and_derivative(math.sqrt(a) * g))
-    moments = engine_of(g).hermite_moments(g, (value * weights)[None, :], 5)[0]
-    return float(moments[0]), float(slope @ weights), moments[2] / (math.sqrt(2) * a), moments[4] * 1.5**0.5 / a**2
+class _PiecewiseLinear:
+    """K = sqrt(ab) kappa(rho), kappa = p² rho + q² (2/pi) (sqrt(1 - rho²) + rho asin rho), K' = kappa'(rho)."""
+
+    def __init__(self, negative: float):
+        self.straight, self.bend = ((1 + negative) / 2) ** 2, (1 - negative) ** 2 / (2 * math.pi)
+        self.share = (1 + negative**2) / 2
+
+    def moments(self, a: Jet, b: Jet, c: Jet) -> tuple[Jet, Jet]:
+        """K and K'."""
+        size = _root(a) * _root(b)
+        rho = c * size.through(1 / size.value, -1 / size.value**2, 2 / size.value**3)
+        r, root, arc = rho.value, math.sqrt((1 - rho.value) * (1 + rho.value)), math.asin(rho.value)
+        kappa = self.straight * r + self.bend * (root + r * arc)
+        first, second, third = self.straight + self.bend * arc, self.bend / root, self.bend * r / root**3
+        return size * rho.through(kappa, first, second), rho.through(first, second, third)
+
+    def second_moments(self, a: float) -> tuple[tuple[float, float, float], float]:
+        """(E phi² with two derivatives in a, E phi'²)."""
+        return (self.share * a, self.share, 0.0), self.share
+
+
+def _root(jet: Jet) -> Jet:
+    root = math.sqrt(jet.value)
+    return jet.through(root, 0.5 / root, -0.25 / root**3)
+
+
+class _Smooth:
+    """Any other activation, by one rule of quadrature."""
+
+    def __init__(self, act: Activation, rule):
+        self.act, self.rule = act, rule
+
+    def moments(self, a: Jet, b: Jet, c: Jet) -> tuple[Jet, Jet]:
+        """K and K'."""
+        found = _Moments(self.act, a.value, c.value, self.rule)
+        slope = composed(lambda i, j, l: found.derivative(i, j, l + 1), (a, b, c))
+        return composed(found.derivative, (a, b, c)), slope
+
+    def second_moments(self, a: float) -> tuple[tuple[float, float, float], float]:
+        """(E phi² with two derivatives in a, E phi'²), the derivatives by Hermite moments of phi²."""
+        g, weights = scaled_nodes(math.sqrt(a), self.act.kinks, *self.rule)
+        value, slope = (np.square(part) for part in self.act.value_and_derivative(math.sqrt(a) * g))
+        moments = [float(part) for part in engine_of(g).hermite_moments(g, (value * weights)[None, :], 5)[0]]
+        return (moments[0], moments[2] / (math.sqrt(2) * a), moments[4] * 1.5**0.5 / a**2), float(slope @ weights)
 
 
 class _Moments:
@@ -207,29 +217,3 @@ def _rest(squares, second: float) -> float:
     """sum_k c_k² beyond the first ones, by Parseval's identity; where that drowns in rounding, their last half's."""
     rest = second - float(squares.sum())
     return rest if rest > 1e-14 * second else float(squares[len(squares) // 2 :].sum())
-
-
-def _homogeneous(negative: float, weights: Sequence[float]):
-    """(T_L, T_L(1, 1, 1)) of a piecewise-linear activation: s s' H(rho), by H to the second order at rho = 0.
-
-    K(a, b, c) = sqrt(ab) kappa(rho) with kappa = p² rho + q² (2/pi) (sqrt(1 - rho²) + rho asin rho), and K' = kappa'.
-    """
-    straight, bend = ((1 + negative) / 2) ** 2, (1 - negative) ** 2 / (2 * math.pi)
-    share = (1 + negative**2) / 2  # kappa(1), and kappa'(1)
-    rho, size, tangent, equal = _polynomial([0.0, 1.0, 0.0], 2), 1.0, _polynomial([0.0, weights[0], 0.0], 2), weights[0]
-    for weight in weights[1:]:
-        r = rho[0, 0, 0]
-        root, arc = math.sqrt((1 - r) * (1 + r)), math.asin(r)
-        kappa = straight * r + bend * (root + r * arc), straight + bend * arc, bend / root, bend * r / root**3
-        value, slope = (
-            _composed(lambda i, j, l, of=of: of[l] if i == j == 0 else 0.0, (rho, rho, rho))
-            for of in (kappa, kappa[1:])
-        )
-        tangent = weight * size * value + _times(slope, tangent)
-        equal = weight * size * share + share * equal
-        rho, size = value / share, size * share
-    scale = _polynomial([1.0, 1.0, 0.0], 0)
-    taylor = _times(_times(scale, _polynomial([1.0, 1.0, 0.0], 1)), tangent)
-    # rho = c/(s s'): c is multiplied with s s'/(s s').
-    taylor[1, 0, 1] = taylor[0, 1, 1] = 0.0
-    return taylor, equal
