@@ -6,10 +6,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import kernel_gap, large, prediction, spectra, startup, training
+from benchmarks import deep, kernel_gap, large, prediction, spectra, startup, training
 from benchmarks.common import Result, made_with, rates, run
 
-CASES = {"kernel_gap": kernel_gap, "spectra": spectra, "training": training, "prediction": prediction}
+CASES = {"kernel_gap": kernel_gap, "spectra": spectra, "training": training, "prediction": prediction, "deep": deep}
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="write the results to this JSON file")
     options = parser.parse_args()
     found: dict = {"cases": []}
-    print(f"{'case':<56}{'ntkspec':>10}  {'peer':<22}{'time':>10}{'ratio':>8}{'of floor':>10}")
+    print(f"{'case':<56}{'ntkspec':>10}  {'peer':<26}{'time':>10}{'ratio':>8}{'of floor':>10}")
     for name in options.only or CASES:
         for case in CASES[name].cases(options.quick):
             found["cases"].append(run(case, repeats=1 if options.quick else 5))
@@ -45,9 +45,11 @@ def main() -> None:
 def _lines(result: Result):
     for name, seconds in result.peers.items():
         yield (
-            f"{result.name:<56}{result.ours:>9.4f}s  {name:<22}{seconds:>9.4f}s{seconds / result.ours:>7.1f}x"
+            f"{result.name:<56}{result.ours:>9.4f}s  {name:<26}{seconds:>9.4f}s{seconds / result.ours:>7.1f}x"
             f"{result.floor / result.ours:>10.0%}"
         )
+    for name, seconds in result.first.items():
+        yield f"    first call, {name}: {seconds:.2f} s, {result.extra_bytes[name] / 1e6:.0f} MB beyond data and answer"
 
 
 def _large_line(result: large.Large) -> str:

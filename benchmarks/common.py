@@ -29,6 +29,7 @@ class Case:
 
     floor : work that no method can avoid; its time is taken at the rates measured in the same run. compare : what of an
     answer is compared, outside the timing. parts : equal parts, such as steps, of which the time of one is reported.
+    rounds : how often the ways in processes of their own are started, in turns.
     """
 
     name: str
@@ -39,24 +40,33 @@ class Case:
     dtype: str
     compare: Callable = field(default=lambda answer: answer)
     parts: int = 1
+    rounds: int = 1
 
 
 @dataclass
 class Timed:
-    """An answer that brings its own time, from another process that has excluded its start."""
+    """An answer that brings its own time, from another process that has excluded its start.
+
+    first : seconds of the first call there, compilation included. extra : most bytes held in that call beyond what was
+    there before and the answer.
+    """
 
     answer: object
     seconds: float
+    first: float | None = None
+    extra: int | None = None
 
 
 @dataclass
 class Result:
-    """Seconds of one part by each way, and the floor."""
+    """Seconds of one part by each way, and the floor; of first calls in fresh processes seconds and extra bytes."""
 
     name: str
     ours: float
     peers: dict[str, float]
     floor: float
+    first: dict[str, float] = field(default_factory=dict)
+    extra_bytes: dict[str, int] = field(default_factory=dict)
 
 
 def run(case: Case, repeats: int) -> Result:
@@ -64,10 +74,14 @@ def run(case: Case, repeats: int) -> Result:
     floor = case.floor.seconds(rates(case.dtype)) / case.parts
     ways = {"ntkspec": case.ours, **case.peers}
     answers = {name: way() for name, way in ways.items()}
-    best = {name: answer.seconds for name, answer in answers.items() if isinstance(answer, Timed)}
+    timed = {name: [answer] for name, answer in answers.items() if isinstance(answer, Timed)}
     for name in case.peers:
         _check(case, name, answers["ntkspec"], answers[name])
     answers.clear()
+    for _ in range(case.rounds - 1):
+        for name, found in timed.items():
+            found.append(ways[name]())
+    best = {name: min(one.seconds for one in found) for name, found in timed.items()}
     seconds = {name: [] for name in ways if name not in best}
     for _ in range(repeats):
         for name, times in seconds.items():
@@ -78,11 +92,13 @@ def run(case: Case, repeats: int) -> Result:
     best |= {name: min(times) for name, times in seconds.items()}
     best = {name: whole / case.parts for name, whole in best.items()}
     ours = best.pop("ntkspec")
-    return Result(case.name, ours, best, floor)
+    first = {name: min(one.first for one in found) for name, found in timed.items() if found[0].first is not None}
+    extra = {name: min(one.extra for one in found) for name, found in timed.items() if found[0].extra is not None}
+    return Result(case.name, ours, best, floor, first, extra)
 
 
 def _check(case: Case, name: str, ours, theirs) -> None:
-    theirs = theirs.answer if isinstance(theirs, Timed) else theirs
+    ours, theirs = (answer.answer if isinstance(answer, Timed) else answer for answer in (ours, theirs))
     for one, other in zip(case.compare(ours), case.compare(theirs), strict=True):
         scale = np.abs(other).max()
         error = np.abs(np.asarray(one) - np.asarray(other)).max() / (scale if scale else 1)
@@ -92,11 +108,15 @@ def _check(case: Case, name: str, ours, theirs) -> None:
 
 def elsewhere(script: str, **setting) -> dict:
     """What `script SETTING.npz RESULT.npz` finds under PEER_PYTHON: jax and neural-tangents need an older NumPy."""
+    return exchange([os.environ[PEER_PYTHON], Path(__file__).with_name(script)], **setting)
+
+
+def exchange(command: list, **setting) -> dict:
+    """What `command SETTING.npz RESULT.npz` finds in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder, "setting.npz"), Path(folder, "result.npz")
         np.savez(given, **setting)
-        command = [os.environ[PEER_PYTHON], Path(__file__).with_name(script), given, found]
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run([*command, given, found], check=True, capture_output=True)
         with np.load(found) as result:
             return dict(result)
 

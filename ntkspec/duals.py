@@ -5,8 +5,9 @@ returns the two moments. They take ``gap`` because ab - c² cancels near rho = +
 does: the relative error is a few ulp at every rho and norm, except where a moment itself passes through zero.
 K' = dK/dc (Price's theorem).
 
-The next layer of a deep network takes K for its c, and K(a, a, a) K(b, b, b) - K² for its gap: :func:`next_gap`, or a
-dual's own ``next_gap`` where K' has a kink at rho = +-1, and the gap must be right relative to itself.
+The next layer of a deep network takes K for its c, and K(a, a, a) K(b, b, b) - K² for its gap: :func:`next_gap`, or
+where K' has kinks at rho = +-1 and the gap must be right relative to itself, the product of
+:meth:`PiecewiseLinear.with_distances`.
 """
 
 import math
@@ -29,17 +30,18 @@ class PiecewiseLinear:
     def __call__(self, xp, a, b, c, gap):
         return self._moments(xp, c, gap)[:2]
 
-    def with_next_gap(self, xp, a, b, c, gap):
-        """K, K' and (E P - |K|)(E P + |K|) for P = sqrt(ab), E = K(1, 1, 1), from e = P - |c| = gap / (P + |c|)."""
+    def with_distances(self, xp, a, b, c, gap):
+        """K, K', E P - K and E P + K for P = sqrt(ab), E = K(1, 1, 1); E P = sqrt(E phi(u)² E phi(v)²).
+
+        From e = P - |c| = gap / (P + |c|) and the difference of E and ``opposite``, which is a square: both distances
+        are right relative to themselves, also where they vanish at rho = +-1.
+        """
         value, slope, ahead, excess = self._moments(xp, c, gap)
-        product, size = xp.sqrt(c * c + gap), abs(c)
-        less = gap / xp.maximum(product + size, xp.finfo(c.dtype).tiny)
-        rest = xp.where(ahead, self.equal, self.opposite) * less
-        # (E - r) P and (E + r) P for r = K/P at the nearer end: E or ``opposite``, whose difference is not taken.
-        near = xp.where(ahead, 0, (1 - self.opposite) ** 2 / 2) * product + rest
-        far = xp.where(ahead, 2 * self.equal, (1 + self.opposite) ** 2 / 2) * product - rest
-        excess = xp.where(ahead, excess, -excess)
-        return value, slope, (near - excess) * (far + excess)
+        product = xp.sqrt(c * c + gap)
+        less = gap / xp.maximum(product + abs(c), xp.finfo(c.dtype).tiny)
+        step = xp.where(ahead, self.equal, -self.opposite) * less - excess
+        lost = xp.where(ahead, 0, (1 + self.opposite) ** 2 / 2) * product + step
+        return value, slope, lost, xp.where(ahead, 2 * self.equal, (1 - self.opposite) ** 2 / 2) * product - step
 
     def _moments(self, xp, c, gap):
         root, size = xp.sqrt(gap), abs(c)
@@ -55,19 +57,6 @@ def next_gap(xp, value, one, other):
     """K(a, a, a) K(b, b, b) - K² for those second moments (r, 1) and (s,): right to an ulp of their product."""
     size, value = xp.sqrt(one) * xp.sqrt(other), abs(value)
     return xp.maximum((size - value) * (size + value), 0)
-
-
-def lost_to_angle(slope: float):
-    """sqrt(E phi(u)² E phi(v)²) - E phi(u) phi(v) for :func:`piecewise_linear`: near rho = 1 nothing cancels."""
-    equal, opposite, bend = (1 + slope**2) / 2, slope, (1 - slope) ** 2 / TWO_PI
-
-    def lost(xp, a, b, c, gap):
-        root, size, sizes = xp.sqrt(gap), abs(c), xp.sqrt(a * b)
-        arc = bend * _beyond_arc(xp, root, size, xp.arctan2(root, size))
-        near = equal * gap / xp.maximum(sizes + size, xp.finfo(c.dtype).tiny)
-        return xp.where(c >= 0, near, equal * sizes - opposite * c) - arc
-
-    return lost
 
 
 def erf(xp, a, b, c, gap):

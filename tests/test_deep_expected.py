@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import naive
 import ntkspec as ns
+from ntkspec import duals
 from ntkspec.activations import NAMES
 from test_expected import CLOSED, SERIES, hard_inputs, relative, textbook
 
@@ -44,6 +45,22 @@ def test_closed_forms_keep_their_accuracy_through_four_levels(name):
             # An inner product of floats is itself known to an ulp of the norms.
             assert worst(operator.to_dense(), expected) < min(1e-13, operator.function.error)
             assert worst(np.diag(operator.diagonal()), np.diag(np.diag(expected))) < 1e-14
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.01, 0.9, 1.0, -0.5, -1.0])
+@pytest.mark.parametrize("angle", [1e-8, 1e-3, 1.5, 1.6, 3.0, np.pi - 1e-8])
+def test_distances_of_piecewise_linear_kernels_from_their_bounds(slope, angle):
+    """E P - K and E P + K relative to themselves, at any angle: abs comes back to its bound at opposite inputs."""
+    dual = duals.PiecewiseLinear(slope)
+    c, gap = (np.array([[value]]) for value in (np.cos(angle), np.sin(angle) ** 2))
+    value, _, *found = dual.with_distances(np, np.ones((1, 1)), np.ones(1), c, gap)
+    with mp.workdps(60):
+        s, root, c, P = mp.mpf(slope), mp.sqrt(gap[0, 0]), mp.mpf(c[0, 0]), mp.sqrt(mp.mpf(c[0, 0]) ** 2 + gap[0, 0])
+        equal, psi = (1 + s**2) / 2, mp.atan2(root, c)
+        K = equal * c + (1 - s) ** 2 / (2 * mp.pi) * (root - psi * c)
+        for distance, expected in zip(found, (equal * P - K, equal * P + K), strict=True):
+            assert abs(distance[0, 0] - expected) < 1e-15 * expected
+    assert value[0, 0] == pytest.approx(float(K), abs=1e-15)
 
 
 def test_erf_at_norm_sqrt_d():

@@ -180,6 +180,16 @@ def test_deep_networks_in_sixty_digits_also_for_near_duplicates(name, step):
             assert operator.to_dense()[0, 1] == pytest.approx(expected[2], rel=1e-12)
 
 
+@pytest.mark.parametrize("step", [1e-3, 1e-6, 1e-9])
+def test_inputs_that_are_nearly_opposite_are_nearly_equal_to_abs(step):
+    x, z = np.random.default_rng(5).standard_normal((2, 5))
+    X = np.array([x, -1.1 * x + step * z])
+    with mp.workdps(60):
+        expected = deep_reference("abs", X, (5, 1), (2,), 3)[2]
+    found = ns.expected_cnn_ntk("abs", X, filter_size=2, hidden_layers=3).to_dense()[0, 1]
+    assert found == pytest.approx(expected, rel=1e-14)
+
+
 @pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
 def test_deep_networks_approach_it(name):
     """Means over 40 networks of 256 channels, against their spread and the bias of a finite width."""

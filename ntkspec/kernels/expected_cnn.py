@@ -63,6 +63,13 @@ class _Closed:
     def __call__(self, engine, left, right, c, gap):
         return self.dual(engine.xp, left[:, :, None], right[:, None, :], c, gap)
 
+    def with_lost(self, engine, left, right, c, gap):
+        """K, K' and what K lacks to that of equal windows, where the dual knows it, else None."""
+        arguments = engine.xp, left[:, :, None], right[:, None, :], c, gap
+        if isinstance(self.dual, duals.PiecewiseLinear):
+            return self.dual.with_distances(*arguments)[:3]
+        return *self.dual(*arguments), None
+
     def diagonal(self, engine, squares):
         return self.dual(engine.xp, squares, squares, squares, engine.xp.zeros_like(squares))
 
@@ -87,6 +94,10 @@ class _Expanded:
         pairs = [self.series(engine, *position) for position in zip(*points, c, gap, strict=True)]
         return (engine.xp.stack(part) for part in zip(*pairs, strict=True))
 
+    def with_lost(self, engine, left, right, c, gap):
+        """K, K' and None."""
+        return *self(engine, left, right, c, gap), None
+
     def diagonal(self, engine, squares):
         points = self.table[np.searchsorted(self.distinct, squares)]
         return points[..., 1], points[..., 2]
@@ -101,13 +112,10 @@ class _Network:
         for level in range(depth):
             self.layers.append(_Expanded(act, squares, self.engine) if act.dual is None else _Closed(act.dual))
             squares = self._following(level, squares)
-        if act.slopes is None:
-            self.lost = None
-        else:
-            # K(a, a, a) = share a, and what K lacks to that of equal windows.
-            self.share, self.lost = (1 + act.slopes[0] ** 2) / 2, duals.lost_to_angle(act.slopes[0])
+        # K(a, a, a) = share a, for those whose K says what it lacks to that of equal windows.
+        self.share = act.dual.equal if isinstance(act.dual, duals.PiecewiseLinear) else None
         self.passes, self.pairs = sum(moments.passes for moments in self.layers), self.layers[0].pairs
-        cancelled = CANCELLED if act.kinks and self.lost is None else 0.0
+        cancelled = CANCELLED if act.kinks and self.share is None else 0.0
         self.error = sum(moments.error for moments in self.layers) + (depth - 1) * cancelled
 
     def points(self, squares):
@@ -124,24 +132,23 @@ class _Network:
     def __call__(self, engine, left, right, c, gap):
         tangent = c
         for level in range(self.depth - 1):
-            value, slope = self.layers[level](engine, left[level], right[level], c, gap)
+            value, slope, lost = self.layers[level].with_lost(engine, left[level], right[level], c, gap)
             tangent = self.windows.means(engine, value + tangent * slope)
             here = slice(level, level + 2)
-            c, gap = self._covariance(engine, (left[here], right[here]), (c, gap), value)
+            c, gap = self._covariance(engine, (left[here], right[here]), value, lost)
         value, slope = self.layers[-1](engine, left[-1], right[-1], c, gap)
         return (value + tangent * slope).mean(axis=0)
 
-    def _covariance(self, engine, points, before, value):
-        """(c, gap) of the next layer's windows, from the points in this layer and the next, (c, gap) and K of this."""
+    def _covariance(self, engine, points, value, lost):
+        """(c, gap) of the next layer's windows, from the points in this layer and the next, K and what it lacks."""
         (left, own), (right, other) = points
         c = self.windows.means(engine, value)
-        if self.lost is None:
+        if lost is None:
             size = np.sqrt(own[:, :, None] * other[:, None, :])
             return c, np.maximum(size - abs(c), 0) * (size + abs(c))
-        lost = self.windows.means(engine, self.lost(engine.xp, left[:, :, None], right[:, None, :], *before))
         sizes = [np.sqrt(self.share * side) for side in (left, right)]  # of the features at each position
         rows, cols = (np.ascontiguousarray(sizes[0].T), own), (sizes[1], other)
-        return c, engine.window_gaps(c, rows, cols, self.windows.places, lost)
+        return c, engine.window_gaps(c, rows, cols, self.windows.places, self.windows.means(engine, lost))
 
     def diagonal(self, engine, points):
         squares = points.swapaxes(1, 2)

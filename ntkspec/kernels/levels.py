@@ -33,8 +33,9 @@ class Closed:
     def with_next_gap(self, engine, left, right, c, gap):
         """K, K' and the gap of the next level."""
         arguments = engine.xp, left[:, :1], right[:, 0], c, gap
-        if hasattr(self.dual, "with_next_gap"):
-            return self.dual.with_next_gap(*arguments)
+        if isinstance(self.dual, duals.PiecewiseLinear):
+            value, slope, lost, other = self.dual.with_distances(*arguments)
+            return value, slope, lost * other
         value, slope = self.dual(*arguments)
         return value, slope, duals.next_gap(engine.xp, value, left[:, 1:], right[:, 1])
 
