@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkspec.engines import cpu
-from ntkspec.operators import Bits, Dense, Gram, GramFunction, HadamardGram, KernelOperator, base, form
+from ntkspec.operators import Bits, Dense, Gram, GramFunction, HadamardGram, KernelOperator, form
 
 SIZES = [
     (1, 1, 1),
@@ -203,7 +203,7 @@ def test_operators_between_two_sets_are_not_symmetric(build):
 @pytest.mark.parametrize("tile", [1, 7, 64, 5000])
 def test_results_do_not_depend_on_the_tile_size(build, tile, monkeypatch):
     operator, matrix = build(30, 3, 4, np.float64)
-    monkeypatch.setattr(base, "TILE", tile)
+    monkeypatch.setattr(cpu, "TILE", tile)
     close(operator.to_dense(), matrix, np.float64)
     close(operator._tiled_product(draw(operator.shape[1], 3)), matrix @ draw(operator.shape[1], 3), np.float64)
 

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ntkspec import activations, checks, duals
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
@@ -98,8 +96,8 @@ class _Expanded:
     pairs = 2**18
 
     def __init__(self, act: Activation, squares, engine):
-        self.distinct = np.unique(squares)
-        self.series = Series(act, self.distinct, engine)
+        self.distinct = engine.xp.unique(squares)
+        self.series = Series(act, engine.to_host(self.distinct))
         self.passes = 1.5 * self.series.terms
         size = 8.0 * (5 + 2 * self.series.terms) * self.distinct.size
         what = f"the series of {act.name!r} for the {self.distinct.size} norms of the windows"
@@ -107,12 +105,12 @@ class _Expanded:
         self.table, self.error = self.series.points(self.distinct), self.series.error
 
     def __call__(self, engine, left, right, c, gap):
-        points = (self.table[np.searchsorted(self.distinct, squares)] for squares in (left, right))
+        points = (self.table[engine.xp.searchsorted(self.distinct, squares)] for squares in (left, right))
         pairs = [self.series(engine, *position) for position in zip(*points, c, gap, strict=True)]
         return (engine.xp.stack(part) for part in zip(*pairs, strict=True))
 
     def diagonal(self, engine, squares):
-        points = self.table[np.searchsorted(self.distinct, squares)]
+        points = self.table[engine.xp.searchsorted(self.distinct, squares)]
         return points[..., 1], points[..., 2]
 
 
@@ -121,7 +119,7 @@ class _Network:
 
     def __init__(self, act: Activation, windows: Windows, sides, depth: int):
         self.windows, self.depth, self.engine = windows, depth, engine_of(*sides)
-        squares, self.layers = np.concatenate([windows.squares(self.engine, X) for X in sides]), []
+        squares, self.layers = self.engine.xp.concatenate([windows.squares(self.engine, X) for X in sides]), []
         for level in range(depth):
             self.layers.append(_Expanded(act, squares, self.engine) if act.dual is None else _Closed(act.dual))
             squares = self._following(level, squares)
@@ -138,12 +136,13 @@ class _Network:
         levels = [squares]
         for level in range(self.depth - 1):
             levels.append(self._following(level, levels[-1]))
-        return np.array(levels)
+        return self.engine.xp.stack(levels)
 
     def _following(self, level: int, squares):
         """Squares (n, positions) of the next layer's windows."""
-        value, _ = self.layers[level].diagonal(self.engine, np.ascontiguousarray(squares.T))
-        return np.ascontiguousarray(self.windows.means(self.engine, value).T)
+        whole = self.engine.xp.ascontiguousarray
+        value, _ = self.layers[level].diagonal(self.engine, whole(squares.T))
+        return whole(self.windows.means(self.engine, value).T)
 
     def __call__(self, engine, left, right, c, gap):
         tangent = c
@@ -157,15 +156,15 @@ class _Network:
 
     def _covariance(self, engine, points, before, value):
         """(c, gap) of the next layer's windows, from the points in this layer and the next, (c, gap) and K of this."""
-        (left, own), (right, other) = points
+        ((left, own), (right, other)), xp = points, engine.xp
         c = self.windows.means(engine, value)
         if self.lost is None:
-            size = np.sqrt(own[:, :, None] * other[:, None, :])
-            return c, np.maximum(size - abs(c), 0) * (size + abs(c))
-        lost = self.windows.means(engine, self.lost(engine.xp, left[:, :, None], right[:, None, :], *before))
-        sizes = [np.sqrt(self.share * side) for side in (left, right)]  # of the features at each position
-        rows, cols = (np.ascontiguousarray(sizes[0].T), own), (sizes[1], other)
-        return c, engine.window_gaps(c, rows, cols, self.windows.places, lost)
+            size = xp.sqrt(own[:, :, None] * other[:, None, :])
+            return c, xp.maximum(size - abs(c), 0) * (size + abs(c))
+        lost = self.windows.means(engine, self.lost(xp, left[:, :, None], right[:, None, :], *before))
+        sizes = [xp.sqrt(self.share * side) for side in (left, right)]  # of the features at each position
+        rows, cols = (xp.ascontiguousarray(sizes[0].T), own), (sizes[1], other)
+        return c, engine.window_gaps(c, rows, cols, xp.asarray(self.windows.places), lost)
 
     def diagonal(self, engine, points):
         squares = points.swapaxes(1, 2)
