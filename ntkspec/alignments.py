@@ -30,7 +30,7 @@ def kernel_target_alignment(
     checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
     n = operator.shape[0]
-    y = checks.as_vector(y, "y", n).astype(np.float64)
+    y = checks.on_engine(checks.as_vector(y, "y", n), operator.engine, "y").astype(np.float64)
     y = y - y.mean() if centered else y
     size = float(y @ y)
     if not size > 0:

@@ -46,6 +46,17 @@ def as_vector(y, name: str, length: int):
     return y
 
 
+def on_engine(array, engine, name: str):
+    """The array itself, where it lies on the engine's device; TypeError where it does not."""
+    own = engine_of(array)
+    if own is not engine:
+        raise TypeError(
+            f"{name} lies on the {own.name}, but the kernel on the {engine.name}; move one of them with "
+            f"cupy.asarray(array) or cupy.asnumpy(array)"
+        )
+    return array
+
+
 def _refuse_non_finite(array, name: str) -> None:
     xp = engine_of(array).xp
     finite = xp.isfinite(array)

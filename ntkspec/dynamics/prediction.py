@@ -56,7 +56,7 @@ def predict_gd(
     """
     kernel, law = as_symmetric(kernel), law_of(law)
     n = kernel.shape[0]
-    y = checks.as_vector(y, "y", n).astype(kernel.dtype, copy=False)
+    y = checks.on_engine(checks.as_vector(y, "y", n), kernel.engine, "y").astype(kernel.dtype, copy=False)
     eta, steps = checks.learning_rate(eta, "eta"), law.times(steps)
     kernel_test = _checked_test(kernel_test, n)
     start, start_test = _starts(start, kernel, kernel_test)
@@ -89,6 +89,7 @@ def _starts(start, kernel, kernel_test):
             "start=(net(X), net(X_test))"
         )
     train = checks.as_vector(start[0], "start", kernel.shape[0]).astype(kernel.dtype, copy=False)
+    checks.on_engine(train, kernel.engine, "start")
     if kernel_test is None:
         return train, None
     test = checks.as_vector(start[1], "start of the test points", kernel_test.shape[0])

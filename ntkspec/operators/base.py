@@ -179,12 +179,7 @@ class KernelOperator:
         is accumulated in float64. Many vectors at once are multiplied tile by tile where that needs less work than the
         factored form.
         """
-        V = checks.as_floats(V, "the factor of a product")
-        if engine_of(V) is not self.engine:
-            raise TypeError(
-                f"a kernel on the {self.engine.name} cannot multiply an array on the {engine_of(V).name}; move it with "
-                f"cupy.asarray(array) or cupy.asnumpy(array)"
-            )
+        V = checks.on_engine(checks.as_floats(V, "the factor of a product"), self.engine, "the factor of a product")
         if V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
             raise ValueError(f"a kernel of shape {self.shape} cannot multiply an array of shape {V.shape}")
         block = V.reshape(V.shape[0], -1).astype(np.result_type(self.dtype, V.dtype), copy=False)
