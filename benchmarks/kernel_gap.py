@@ -58,7 +58,7 @@ class Setting:
 
 def _norms(name, n, d, m) -> Case:
     setting = Setting(name, n, d, m)
-    triangle = 4.0 * math.prod(Triangle.layout(n))
+    triangle = 4.0 * math.prod(Triangle.layout(n, cpu.TILE))
 
     def ours():
         gap = setting.gap()

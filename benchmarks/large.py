@@ -12,6 +12,7 @@ import numpy as np
 
 import ntkspec as ns
 from benchmarks.common import rates
+from ntkspec.engines import cpu
 from ntkspec.operators import Triangle, Work
 
 # name: activation, n, d, m, method; MNIST brings its own n and d.
@@ -51,7 +52,7 @@ def measure(name: str) -> Large:
     act, n, d, m, method = SETTINGS[name]
     X, trace_ratio = _data(name, n, d)
     net, floor_rates = ns.TwoLayer.symmetric(d, m, act, dtype=np.float32), rates("float32")
-    size = 4.0 * float(np.prod(Triangle.layout(n))) if method == "dense" else 0.0
+    size = 4.0 * float(np.prod(Triangle.layout(n, cpu.TILE))) if method == "dense" else 0.0
     first_touch = _first_touch(int(size))
     start = time.perf_counter()
     gap = ns.ntk(net, X, layer="first") - ns.linear_kernel(act, X, layer="first", trace_ratio=trace_ratio)

@@ -7,6 +7,7 @@ import numpy as np
 import scipy.linalg
 
 from ntkspec import checks
+from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate
 from ntkspec.norms import frobenius_norm
 from ntkspec.operators import Gram, as_symmetric
@@ -29,7 +30,7 @@ def kernel_target_alignment(
     checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
     n = operator.shape[0]
-    y = checks.as_vector(y, "y", n).astype(np.float64)
+    y = checks.on_engine(checks.as_vector(y, "y", n), operator.engine, "y").astype(np.float64)
     y = y - y.mean() if centered else y
     size = float(y @ y)
     if not size > 0:
@@ -55,9 +56,9 @@ def _cosine(overlap: float, norm: float) -> float:
 def _centred(operator):
     """H K H = K - r 1ᵀ - 1 rᵀ with r the row means less half of their mean; as squares of a thin factor each."""
     n, dtype = operator.shape[0], operator.dtype
-    means = operator @ np.full(n, 1 / n)
+    means = operator @ operator.engine.xp.full(n, 1 / n)
     r = means - means.mean() / 2
-    scale = float(np.sqrt(r @ r / n))
+    scale = math.sqrt(float(r @ r) / n)
     if scale == 0:
         return operator
     more, less = (Gram((r / scale + sign)[:, None].astype(dtype)) for sign in (1, -1))
@@ -75,7 +76,7 @@ def label_energy(spectrum: Spectrum, y) -> np.ndarray:
     y = checks.as_vector(y, "y", len(spectrum.vectors)).astype(np.float64)
     if not y.any():
         raise ValueError("the labels are zero; their energy needs labels that are not")
-    return np.square(spectrum.vectors.T @ y) / float(y @ y)
+    return np.square(engine_of(y, spectrum.vectors).to_host(spectrum.vectors.T @ y)) / float(y @ y)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def subspace_angles(one: Spectrum, other: Spectrum) -> Angles:
     """
     if one.vectors.shape[0] != other.vectors.shape[0]:
         raise ValueError(f"eigenvectors of {len(one.vectors)} and {len(other.vectors)} points; both need the same")
-    angles = np.sort(scipy.linalg.subspace_angles(one.vectors, other.vectors))
+    vectors = (engine_of(side.vectors).to_host(side.vectors) for side in (one, other))
+    angles = np.sort(scipy.linalg.subspace_angles(*vectors))
     return Angles(angles, min(math.pi / 2, _turned(one) + _turned(other)))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.activations import Activation
+from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate
 from ntkspec.kernels import expected_ntk, linear_kernel, ntk
 from ntkspec.moments import trace_ratio as estimate_trace_ratio
@@ -130,9 +131,9 @@ class _Sizes:
 
 def _sizes(net: TwoLayer, X, trace_ratio: float) -> _Sizes:
     n, d = X.shape
-    squares = np.einsum("id,id->i", X, X, dtype=np.float64) / d
+    squares = engine_of(X).xp.einsum("id,id->i", X, X, dtype=np.float64) / d
     data = float(spectral_norm(Gram(X), rtol=0.01)) / d
-    norms = float(np.sqrt(squares).std()), float(abs(squares - 1).max())
+    norms = float((squares**0.5).std()), float(abs(squares - 1).max())
     return _Sizes(n, trace_ratio / d, data, *norms, len(net.kernel_neurons()[0]))
 
 

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ntkspec.engines import as_array, engine_of
+
 LAYERS = ("first", "second", "both")
 
 
 def as_floats(array, name: str):
-    """The array itself where it holds float32 or float64, else a float64 copy of integers or booleans."""
-    array = array if hasattr(array, "dtype") and hasattr(array, "ndim") else np.asarray(array)
+    """The array itself where it holds float32 or float64, else a float64 copy of integers or booleans.
+
+    NumPy's and CuPy's arrays stay where they are; what speaks DLPack becomes CuPy's where its memory is a card's.
+    """
+    array = as_array(array)
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, but every entry counts; pass {name}.filled(...) or drop rows")
-    if type(array).__module__.split(".")[0] not in ("numpy", "cupy"):
-        array = np.asarray(array)
     if array.dtype in (np.float32, np.float64):
         return array
     if array.dtype.kind in "iub":
@@ -43,11 +46,23 @@ def as_vector(y, name: str, length: int):
     return y
 
 
+def on_engine(array, engine, name: str):
+    """The array itself, where it lies on the engine's device; TypeError where it does not."""
+    own = engine_of(array)
+    if own is not engine:
+        raise TypeError(
+            f"{name} lies on the {own.name}, but the kernel on the {engine.name}; move one of them with "
+            f"cupy.asarray(array) or cupy.asnumpy(array)"
+        )
+    return array
+
+
 def _refuse_non_finite(array, name: str) -> None:
-    finite = np.isfinite(array)
+    xp = engine_of(array).xp
+    finite = xp.isfinite(array)
     if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
-        count = int(array.size - finite.sum())
+        where = tuple(int(i) for i in xp.argwhere(~finite)[0])
+        count = array.size - int(finite.sum())
         place = f"row {where[0]}" + (f", column {where[1]}" if len(where) > 1 else "")
         raise ValueError(
             f"{name} holds {count} entries that are NaN or infinite, the first one ({array[where]}) in {place} "

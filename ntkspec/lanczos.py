@@ -17,12 +17,13 @@ ASYMMETRY = 1e-8
 class Lanczos:
     r"""An orthonormal basis Q with :math:`K Q = Q T + Q' C + F` that grows by a block of products at a time.
 
-    T (k, k) is symmetric, Q' (the frontier) is the orthonormal block that is multiplied next, C (its size, k) is
-    ``coupling``. All of it is float64, whatever the dtype of the operator: products with float64 vectors are
-    accumulated in float64. ``start`` (k, b) holds the coordinates of the orthonormalized start block Q_1, and the block
-    that was given is ``start_factorᵀ`` Q_1 (rows). F is everything that is not exact: the rounding of products and of
-    Gram-Schmidt, the asymmetry of the operator, directions that were dropped because they are no larger than that;
-    ``error`` bounds its Frobenius norm, to first order in the unit roundoff.
+    Q lies on the operator's device, the small matrices are NumPy's. T (k, k) is symmetric, Q' (the frontier) is the
+    orthonormal block that is multiplied next, C (its size, k) is ``coupling``. All of it is float64, whatever the dtype
+    of the operator: products with float64 vectors are accumulated in float64. ``start`` (k, b) holds the coordinates of
+    the orthonormalized start block Q_1, and the block that was given is ``start_factorᵀ`` Q_1 (rows). F is everything
+    that is not exact: the rounding of products and of Gram-Schmidt, the asymmetry of the operator, directions that were
+    dropped because they are no larger than that; ``error`` bounds its Frobenius norm, to first order in the unit
+    roundoff.
 
     Directions that vanish make the frontier narrower. Where it is empty the space is invariant (``exhausted``): T's
     eigenvalues are eigenvalues of K. Vectors that were locked stay in front of the basis; K then stands for P K P with
@@ -93,7 +94,7 @@ class Lanczos:
         """|Q Qᵀ - I| in Frobenius norm, of the locked vectors and the basis together. Cost: 2 n k² flops."""
         rows = self.basis[: self.locked + self.size]
         gram = sum(self._run(lambda share: rows[:, share] @ rows[:, share].T, rows.size))
-        return float(np.linalg.norm(gram - np.eye(len(rows))))
+        return float(np.linalg.norm(self.engine.to_host(gram) - np.eye(len(rows))))
 
     # ----------------------------------------------------------------------------------------------------------- growth
     def extend(self, steps: int) -> None:
@@ -174,16 +175,16 @@ class Lanczos:
 
     def _sizes(self, W):
         """The norms of the rows."""
-        return np.linalg.norm(W, axis=1)
+        return self.engine.to_host(self.engine.xp.linalg.norm(W, axis=1))
 
     def _factored(self, W, rounding: float, room: int):
-        return _factored(W, rounding, room)
+        return _factored(self.engine, W, rounding, room)
 
     def _without(self, W, known):
         """(overlaps, W - overlapsᵀ known)."""
         overlaps = sum(self._run(lambda share: known[:, share] @ W[:, share].T, known.size))
         parts = self._run(lambda share: W[:, share] - overlaps.T @ known[:, share], known.size)
-        return overlaps, self.engine.xp.concatenate(parts, axis=1)
+        return self.engine.to_host(overlaps), self.engine.xp.concatenate(parts, axis=1)
 
     def _run(self, task, numbers: int) -> list:
         n = self.basis.shape[1]
@@ -234,24 +235,28 @@ class Lanczos:
     def _combine(self, S) -> None:
         """Overwrite the basis with Sᵀ times it, and move the frontier behind it; a few columns at a time."""
         size, kept, width = self.size, S.shape[1], self.frontier
-        rows = self.basis[self.locked :]
+        rows, turned = self.basis[self.locked :], self.engine.xp.asarray(S).T
 
         def combine(share):
             for columns in self.engine.blocks(share, size):
-                rows[:kept, columns] = S.T @ rows[:size, columns]
+                rows[:kept, columns] = turned @ rows[:size, columns]
                 rows[kept : kept + width, columns] = rows[size : size + width, columns]
 
         self.engine.run(combine, self.engine.shares(rows.shape[1]))
 
 
-def _factored(W, rounding: float, room: int):
-    """(A, P, dropped) with W = Aᵀ P up to dropped, P with orthonormal rows: the singular values above rounding."""
+def _factored(engine, W, rounding: float, room: int):
+    """(A, P, dropped) with W = Aᵀ P up to dropped, P with orthonormal rows: the singular values above rounding.
+
+    A, as wide as the block, is NumPy's; the rows stay on their device.
+    """
     if len(W) == 0:
         return np.zeros((0, 0)), W, 0.0
-    left, R = np.linalg.qr(W.T)
-    U, sizes, V = np.linalg.svd(R, full_matrices=False)
+    left, R = engine.xp.linalg.qr(W.T)
+    U, sizes, V = np.linalg.svd(engine.to_host(R), full_matrices=False)
     kept = min(int((sizes > max(rounding, np.finfo(np.float64).tiny)).sum()), room)
-    return sizes[:kept, None] * V[:kept], U[:, :kept].T @ left.T, float(np.linalg.norm(sizes[kept:]))
+    rows = engine.xp.asarray(U[:, :kept]).T @ left.T
+    return sizes[:kept, None] * V[:kept], rows, float(np.linalg.norm(sizes[kept:]))
 
 
 def random_start(operator: KernelOperator, seed, block: int = 1):

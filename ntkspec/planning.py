@@ -52,7 +52,7 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     if method is not None:
         checks.one_of(method, "method", METHODS)
     n = operator.shape[0]
-    tiles, side, _ = Triangle.layout(n)
+    tiles, side, _ = Triangle.layout(n, operator.engine.TILE)
     size = tiles * side**2 * operator.dtype.itemsize
     # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
     basis = Work(bytes=16.0 * products * n / block)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ntkspec import duals
 from ntkspec.activations import REACH, Activation
+from ntkspec.engines import engine_of
 
 # Numbers of terms to choose from, and the remainder, relative to sqrt(K(x, x) K(x', x')), that a series may leave.
 TERMS = (32, 64, 128, 256)
@@ -32,8 +33,8 @@ class Series:
     and of phi'. Cost of the points: about 600 T flops and 1200 values of phi for each distinct norm.
     """
 
-    def __init__(self, act: Activation, squares, engine):
-        self.act, self.engine = act, engine
+    def __init__(self, act: Activation, squares):
+        self.act = act
         if not squares.max() <= LARGEST:
             raise ValueError(
                 f"‖x‖²/d is up to {squares.max():.3g}, but expectations of {act.name!r} are computed up to "
@@ -48,10 +49,11 @@ class Series:
         self.conditions = _mean_degrees(numbers)
 
     def points(self, squares) -> np.ndarray:
-        """(n, 5 + 2 T) numbers, computed once for each distinct norm."""
-        distinct, where = np.unique(squares, return_inverse=True)
-        table = np.array(self.engine.run(self._point, distinct, progress="Hermite coefficients (norms)"))
-        return table[where]
+        """(n, 5 + 2 T) numbers, computed once for each distinct norm, on the host."""
+        engine, host = engine_of(squares), engine_of()
+        distinct, where = np.unique(engine.to_host(squares), return_inverse=True)
+        table = np.array(host.run(self._point, distinct, progress="Hermite coefficients (norms)"))
+        return engine.xp.asarray(table[where])
 
     @property
     def width(self) -> int:
@@ -61,7 +63,7 @@ class Series:
     def __call__(self, engine, left, right, c, gap):
         """K and K' (r, s)."""
         moments, pairs = self._sums(engine, left, right, c)
-        self._integrate(moments, left, right, c, gap, pairs)
+        self._integrate(engine, moments, (left, right, c, gap), pairs)
         return moments
 
     def with_next_gap(self, engine, left, right, c, gap):
@@ -71,7 +73,7 @@ class Series:
         """
         moments, pairs = self._sums(engine, left, right, c)
         moments.append(duals.next_gap(engine.xp, moments[0], left[:, None, 1], right[None, :, 1]))
-        self._integrate(moments, left, right, c, gap, pairs)
+        self._integrate(engine, moments, (left, right, c, gap), pairs)
         return moments
 
     def _sums(self, engine, left, right, c):
@@ -86,9 +88,9 @@ class Series:
             for part in coefficients
         ]
         if largest**terms * tails.max() <= REMAINDER[c.dtype.char]:
-            return moments, ()
+            return moments, np.zeros((0, 2), np.int64)
         bound = abs(rho) ** terms * (left[:, None, 3:5] * right[None, :, 3:5]).max(axis=2)
-        return moments, np.argwhere(bound > REMAINDER[c.dtype.char])
+        return moments, engine.to_host(xp.argwhere(bound > REMAINDER[c.dtype.char]))
 
     def diagonal(self, engine, points):
         """K and K' of each point with itself."""
@@ -98,27 +100,33 @@ class Series:
         """Relative errors of K and K' at an error of rho: a K'/K and a K''/K' times that, and the moments' own."""
         return self.conditions[0] * error + self.error, self.conditions[1] * error + self.error
 
-    def _integrate(self, moments, left, right, c, gap, pairs):
-        """Replace the moments of some pairs: known where the inputs are the same, else integrals."""
+    def _integrate(self, engine, moments, entries, pairs):
+        """Replace the moments of some pairs: known where the inputs are the same, else integrals, on the host."""
+        if not len(pairs):
+            return
+        rows, cols = (engine.xp.asarray(part) for part in pairs.T)
+        left, right, c, gap = entries
+        needed = left[rows, :3], right[cols, 0], c[rows, cols], gap[rows, cols]
         known: dict = {}
-        for i, j in pairs:
-            a, b = left[i, 0], right[j, 0]
-            key = (max(a, b), min(a, b), c[i, j], gap[i, j])
-            if a == b and gap[i, j] == 0 and c[i, j] > 0:
-                pair = (*left[i, 1:3], 0.0)
-            elif key in known:
-                pair = known[key]
-            else:
-                pair = known[key] = pair_integrals(self.act, *(float(part) for part in key))
-            for moment, entry in zip(moments, pair, strict=False):
-                moment[i, j] = entry
+        found = [self._pair(known, *pair) for pair in zip(*map(engine.to_host, needed), strict=True)]
+        for moment, replaced in zip(moments, engine.xp.asarray(np.array(found).T), strict=False):
+            moment[rows, cols] = replaced.astype(moment.dtype, copy=False)
+
+    def _pair(self, known: dict, own, b, c, gap):
+        """The three moments of one pair, kept in ``known``; own = ‖x‖²/d, E phi², E phi'²."""
+        if own[0] == b and gap == 0 and c > 0:
+            return *own[1:], 0.0
+        key = (max(own[0], b), min(own[0], b), c, gap)
+        if key not in known:
+            known[key] = pair_integrals(self.act, *(float(part) for part in key))
+        return known[key]
 
     def _point(self, square: float, nodes: int = NODES, shift: float = 0.0) -> np.ndarray:
         scale = float(np.sqrt(square))
         g, weights = scaled_nodes(scale, self.act.kinks, nodes, shift)
         both = np.array(self.act.value_and_derivative(scale * g))
         second = (both**2) @ weights
-        coefficients = self.engine.hermite_moments(g, both * weights, self.terms if nodes == NODES else 8)
+        coefficients = engine_of(g).hermite_moments(g, both * weights, self.terms if nodes == NODES else 8)
         rest = np.maximum(second - (coefficients**2).sum(axis=1), 4 * np.finfo(float).eps * second)
         tails = np.sqrt(rest / np.where(second > 0, second, 1))
         return np.concatenate([[square], second, tails, coefficients.ravel()])

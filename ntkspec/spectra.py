@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import eigh
 
 from ntkspec import checks, planning, progress
 from ntkspec.certificates import Chance, Outcome, fitting_basis, prove
+from ntkspec.engines import engine_of
 from ntkspec.evidence import WEYL, Evidence, collect, sign
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import KernelOperator, as_symmetric
@@ -30,12 +30,12 @@ MOST_RESTARTS = 50
 class Spectrum:
     r"""Extreme eigenpairs of a symmetric kernel.
 
-    values : (k,). vectors : (n, k) as columns, orthonormal, float64. residuals : (k,), bounds on |K z - value z| with
-    the rounding of the kernel inside; an eigenvalue lies within it of each value. multiplicities : (k,), how many of
-    the values cannot be told from this one, itself included. others : (low, high), between which every other eigenvalue
-    lies, except with ``failure_probability`` for each end; (inf, -inf) where there are no others. products : with
-    single vectors. converged : all residuals are small enough, and what ``others`` leaves open beyond the last value is
-    at most 0.1 % of the norm. evidence : of the run that gave ``others``.
+    values : (k,). vectors : (n, k) as columns, orthonormal, float64, on the kernel's device. residuals : (k,), bounds
+    on |K z - value z| with the rounding of the kernel inside; an eigenvalue lies within it of each value.
+    multiplicities : (k,), how many of the values cannot be told from this one, itself included. others : (low, high),
+    between which every other eigenvalue lies, except with ``failure_probability`` for each end; (inf, -inf) where there
+    are no others. products : with single vectors. converged : all residuals are small enough, and what ``others``
+    leaves open beyond the last value is at most 0.1 % of the norm. evidence : of the run that gave ``others``.
     """
 
     values: np.ndarray
@@ -95,7 +95,7 @@ def _checked_start(v0, n: int):
     v0 = checks.as_floats(v0, "v0")
     if v0.ndim not in (1, 2) or len(v0) != n:
         raise ValueError(f"v0 has shape {v0.shape}, but ({n},) or ({n}, b) is needed")
-    if not np.isfinite(v0).all() or not v0.any():
+    if not engine_of(v0).xp.isfinite(v0).all() or not v0.any():
         raise ValueError("v0 holds NaN or infinity, or is zero; a start vector is finite and not zero")
     return v0
 
@@ -130,14 +130,16 @@ class Wanted:
 
 def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
     """The k extreme eigenpairs from all of them. Cost: 9 n³ flops, 2 n² numbers."""
-    values, vectors = eigh(operator.to_dense(np.float64))
-    wanted = Wanted(k, which, 0.0)
+    engine, xp = operator.engine, operator.engine.xp
+    values, vectors = engine.eigh(operator.to_dense(np.float64))
+    values, wanted = engine.to_host(values), Wanted(k, which, 0.0)
     chosen = wanted.choose(values)
     rest = np.delete(values, chosen)
     solving = (4 * len(values) + 32) * 2.0**-53 * float(abs(values).max())
     rounding = solving + operator.forming_error() + operator.distance
-    found, Z = values[chosen], vectors[:, chosen]
-    residuals = np.linalg.norm(operator @ Z - Z * found, axis=0) + operator.product_error() + operator.distance
+    found, Z = values[chosen], vectors[:, xp.asarray(chosen)]
+    residuals = engine.to_host(xp.linalg.norm(operator @ Z - Z * xp.asarray(found), axis=0))
+    residuals = residuals + operator.product_error() + operator.distance
     others = (float(rest[0]) - rounding, float(rest[-1]) + rounding) if len(rest) else (math.inf, -math.inf)
     counts = _multiplicities(found, np.full(k, rounding))
     evidence = _dense_evidence(operator, values, vectors, rounding)
@@ -145,13 +147,13 @@ def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
 
 
 def _dense_evidence(operator, values, vectors, rounding: float) -> Evidence:
-    ends = float(values[0]), float(values[-1])
+    ends, xp = (float(values[0]), float(values[-1])), operator.engine.xp
     return Evidence(
         products=0,
         block=0,
         basis=len(values),
         asymmetry=2 * operator.distance,
-        orthogonality_loss=float(np.linalg.norm(vectors.T @ vectors - np.eye(len(values)))),
+        orthogonality_loss=float(xp.linalg.norm(vectors.T @ vectors - xp.eye(len(values)))),
         rounding=rounding - operator.distance,
         stored=operator.distance,
         smallest=ends[0],
@@ -253,7 +255,7 @@ class _Search:
 
     def _spectrum(self, outcome: Outcome | None) -> Spectrum:
         lanczos, chosen = self.lanczos, self.wanted.choose(self.values)
-        values, vectors = self.values[chosen], lanczos.basis[chosen].T
+        values, vectors = self.values[chosen], lanczos.basis[lanczos.engine.xp.asarray(chosen)].T
         residuals = self.residuals[chosen] + lanczos.operator.distance
         found, coupling = (self.values, self.residuals), WEYL * float(np.linalg.norm(self.residuals))
         rest = np.delete(self.values, chosen)

@@ -74,15 +74,15 @@ class Deflated:
 
     def probe(self, count: int, bar) -> None:
         """Multiply with that many further probes."""
-        V, n = self.pairs.vectors, self.operator.shape[0]
+        V, n, engine = self.pairs.vectors, self.operator.shape[0], self.operator.engine
         for first in range(0, count, TOGETHER):
-            G = self.rng.standard_normal((min(TOGETHER, count - first), n)).T
+            G = engine.xp.asarray(self.rng.standard_normal((min(TOGETHER, count - first), n))).T
             G -= V @ (V.T @ G)
             G -= V @ (V.T @ G)
             product = self.operator @ G
-            self.squares += float(np.square(product).sum())
+            self.squares += float(engine.xp.square(product).sum())
             self.trace += float((G * product).sum())
-            given, sizes = np.linalg.norm(G, axis=0), np.linalg.norm(product, axis=0)
+            given, sizes = (engine.to_host(engine.xp.linalg.norm(part, axis=0)) for part in (G, product))
             errors = given * self.operator.product_error()
             self.trace_error += float(given @ errors)
             self.squares_error += float((2 * sizes + errors) @ errors)
@@ -145,7 +145,7 @@ def trace(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, see
     operator = as_symmetric(operator)
     n = operator.shape[0]
     if operator.entrywise or not rtol > 0 or n <= PAIR_PRODUCTS:
-        total = math.fsum(operator.diagonal(np.float64))
+        total = math.fsum(operator.engine.to_host(operator.diagonal(np.float64)))
         slack = (operator.forming_error() + operator.distance) * n**0.5
         products = 0 if operator.entrywise else n
         return Estimate(total, total - slack, total + slack, 0.0, products, True)

@@ -1,12 +1,56 @@
 """What several test files share."""
 
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+from ntkspec import engines
+
+
+def _no_card() -> str:
+    """Why there is no GPU; empty where there is one."""
+    if not importlib.util.find_spec("cupy"):
+        return "CuPy is not installed"
+    code = "import cupy; cupy.zeros(1)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return run.stderr.strip().splitlines()[-1] if run.returncode else ""
+
+
+NO_CARD = _no_card()
+# The GPU engine is tested on a card where there is one, elsewhere on a stand-in that runs its kernels on the CPU;
+# NTKSPEC_TEST_DEVICE=stand-in takes that on any machine.
+STAND_IN = bool(NO_CARD) or os.environ.get("NTKSPEC_TEST_DEVICE") == "stand-in"
+if STAND_IN:
+    sys.path.insert(0, str(Path(__file__).parent / "device_stand_in"))
+
+
+def pytest_collection_modifyitems(items):
+    """Tests of a card are skipped, with the reason, where there is none."""
+    reason = NO_CARD or ("NTKSPEC_TEST_DEVICE asks for the stand-in" if STAND_IN else "")
+    for item in items:
+        if reason and item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(params=["cpu", "gpu"])
+def engine(request):
+    """Each engine in turn."""
+    if request.param == "gpu" and STAND_IN and not shutil.which("g++"):
+        pytest.skip("the stand-in for a GPU compiles its kernels with g++, which is not installed")
+    return engines.named(request.param)
+
+
+@pytest.fixture
+def on(engine):
+    """Moves a NumPy array to the device of the engine that is tested."""
+    return lambda array: engines.moved(array, engine)
 
 
 @pytest.fixture

@@ -1,95 +1,116 @@
-"""The CPU engine: tiles, sums and the worker pool."""
+"""Both engines: tiles, sums, bits and triangles; and the CPU's pool of workers."""
 
+import inspect
+import itertools
 import subprocess
 import sys
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
 
-from ntkspec.engines import compiling, cpu, engine_of
+import ntkspec as ns
+from ntkspec.activations import NAMES
+from ntkspec.engines import compiling, cpu, engine_of, moved, named
+from ntkspec.operators import Gram
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("strided", [False, True])
-def test_tiles_are_added_and_transposed_in_place(dtype, strided):
+def test_tiles_are_added_and_transposed_in_place(dtype, strided, engine, on):
     rng = np.random.default_rng(1)
     whole = [rng.standard_normal((70, 94)).astype(dtype) for _ in range(3)]
     out, P, Q = (array[::2, ::2] if strided else array[:35, :47] for array in whole)
+    given = [on(array)[::2, ::2] if strided else on(array)[:35, :47] for array in whole]
+    sums, one, other = given
     expected = out + 0.5 * P.astype(float) - 2.0 * P.astype(float) * Q
-    cpu.add_scaled(out, P, 0.5)
-    cpu.add_hadamard(out, P, Q, -2.0)
-    assert np.abs(out - expected).max() < 40 * np.finfo(dtype).eps
-    expected, F, GT = out + 1.5 * P[:, :3].astype(float) @ Q[:3], P[:, :3], Q[:3]
-    cpu.add_thin(out, F, GT, 1.5)
-    assert np.abs(out - expected).max() < 100 * np.finfo(dtype).eps
-    turned = np.empty((47, 35), dtype)
-    cpu.copy_transposed(turned, P)
-    assert np.array_equal(turned, P.T)
+    engine.add_scaled(sums, one, 0.5)
+    engine.add_hadamard(sums, one, other, -2.0)
+    assert np.abs(engine.to_host(sums) - expected).max() < 40 * np.finfo(dtype).eps
+    expected = engine.to_host(sums) + 1.5 * P[:, :3].astype(float) @ Q[:3]
+    engine.add_thin(sums, one[:, :3], other[:3], 1.5)
+    assert np.abs(engine.to_host(sums) - expected).max() < 100 * np.finfo(dtype).eps
+    turned = engine.xp.empty((47, 35), dtype)
+    engine.copy_transposed(turned, one)
+    assert np.array_equal(engine.to_host(turned), P.T)
 
 
-def test_sum_of_squares_is_accumulated_in_float64():
-    tile = np.full((1000, 1000), 0.1, dtype=np.float32)
-    assert cpu.sum_of_squares(tile) == pytest.approx(1e6 * float(np.float32(0.1)) ** 2, rel=1e-12)
+def test_terms_of_another_dtype_are_added(engine, on):
+    rng = np.random.default_rng(2)
+    P, Q, sums = rng.standard_normal((9, 5)), rng.standard_normal((9, 5)).astype(np.float32), np.zeros((9, 5), "f")
+    sums = on(sums)
+    engine.add_scaled(sums, on(P), 2.0)
+    engine.add_hadamard(sums, on(P), on(Q), 1.0)
+    assert sums.dtype == np.float32
+    assert np.abs(engine.to_host(sums) - (2 * P + P * Q)).max() < 1e-5
 
 
-def test_largest_entry_skips_the_diagonal_and_keeps_nan():
+def test_sum_of_squares_is_accumulated_in_float64(engine, on):
+    tile = on(np.full((1000, 1000), 0.1, dtype=np.float32))
+    assert engine.sum_of_squares(tile) == pytest.approx(1e6 * float(np.float32(0.1)) ** 2, rel=1e-12)
+
+
+def test_largest_entry_skips_the_diagonal_and_keeps_nan(engine, on):
     tile = np.diag([9.0, 8.0, 7.0]) + 0.25
     tile[2, 0] = -3.0
-    assert cpu.largest_entry(tile, 0) == 3.0
-    assert cpu.largest_entry(tile, 5) == 9.25
+    assert engine.largest_entry(on(tile), 0) == 3.0
+    assert engine.largest_entry(on(tile), 5) == 9.25
     tile[0, 2] = np.nan
-    assert np.isnan(cpu.largest_entry(tile, 0))
+    assert np.isnan(engine.largest_entry(on(tile), 0))
 
 
-def test_run_keeps_the_order_and_raises_what_a_task_raises():
-    assert cpu.run(lambda item: item**2, range(50)) == [item**2 for item in range(50)]
-    assert cpu.run(str, []) == []
+def test_run_keeps_the_order_and_raises_what_a_task_raises(engine):
+    assert engine.run(lambda item: item**2, range(50)) == [item**2 for item in range(50)]
+    assert engine.run(str, []) == []
     with pytest.raises(ZeroDivisionError):
-        cpu.run(lambda item: 1 / (item - 3), range(6))
+        engine.run(lambda item: 1 / (item - 3), range(6))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 1000])
-def test_shares_and_blocks_cover_every_row_once(n):
-    rows = [i for share in cpu.shares(n) for block in cpu.blocks(share, 4000) for i in range(block.start, block.stop)]
+def test_shares_and_blocks_cover_every_row_once(n, engine):
+    rows = [
+        i for share in engine.shares(n) for block in engine.blocks(share, 4000) for i in range(block.start, block.stop)
+    ]
     assert rows == list(range(n))
 
 
-def test_arrays_of_an_unknown_device_are_refused():
+def test_arrays_of_two_devices_are_refused():
     class Array:
         pass
 
     Array.__module__ = "cupy.core"
-    with pytest.raises(TypeError, match=r"computes on the CPU only so far; pass cupy\.asnumpy"):
+    with pytest.raises(TypeError, match=r"arrays of cupy and numpy came together.*cupy\.asnumpy"):
         engine_of(np.zeros(1), Array())
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 63), (4, 64), (5, 65), (7, 256), (9, 1000), (33, 4160)])
 @pytest.mark.parametrize("values", [(0.0, 1.0), (-0.25, 1.0)])
-def test_bits_are_packed_unpacked_and_counted_exactly(shape, values):
+def test_bits_are_packed_unpacked_and_counted_exactly(shape, values, engine, on):
     rng = np.random.default_rng(shape)
     masks = rng.random(shape) < 0.5, rng.random((19, shape[1])) < 0.5
     packed = []
     for mask in masks:
-        words = cpu.empty_bits(*mask.shape)
-        cpu.pack_bits(words, np.where(mask, *values[::-1]).astype(np.float32), values[1])
+        words = engine.empty_bits(*mask.shape)
+        engine.pack_bits(words, on(np.where(mask, *values[::-1]).astype(np.float32)), values[1])
         assert words.shape == (len(mask), -(-shape[1] // 64))
-        assert np.array_equal(cpu.unpack_bits(words, shape[1], (0.0, 1.0), np.float64), mask)
-        assert np.array_equal(cpu.unpack_bits(words, shape[1], (-2.0, 3.0), np.float32), np.where(mask, 3, -2))
-        assert np.array_equal(cpu.count_ones(words), mask.sum(axis=1))
+        assert np.array_equal(engine.to_host(engine.unpack_bits(words, shape[1], (0.0, 1.0), np.float64)), mask)
+        assert np.array_equal(
+            engine.to_host(engine.unpack_bits(words, shape[1], (-2.0, 3.0), np.float32)), np.where(mask, 3, -2)
+        )
+        assert np.array_equal(engine.to_host(engine.count_ones(words)), mask.sum(axis=1))
         packed.append(words)
-    counts = cpu.count_common(*packed, np.float32)
+    counts = engine.count_common(*packed, np.float32)
     assert counts.dtype == np.float32
-    assert np.array_equal(counts, masks[0].astype(int) @ masks[1].T.astype(int))
+    assert np.array_equal(engine.to_host(counts), masks[0].astype(int) @ masks[1].T.astype(int))
 
 
-def test_bits_take_rows_of_any_stride():
-    words = np.random.default_rng(0).integers(0, 2**63, (40, 6), dtype=np.uint64)
-    assert np.array_equal(
-        cpu.count_common(words[::2, ::2], words[1::2, 1::2], np.float64),
-        cpu.count_common(words[::2, ::2].copy(), words[1::2, 1::2].copy(), np.float64),
-    )
+def test_bits_take_rows_of_any_stride(engine, on):
+    words = on(np.random.default_rng(0).integers(0, 2**63, (40, 6), dtype=np.uint64))
+    strided = engine.count_common(words[::2, ::2], words[1::2, 1::2], np.float64)
+    whole = engine.count_common(words[::2, ::2].copy(), words[1::2, 1::2].copy(), np.float64)
+    assert (strided == whole).all()
 
 
 @pytest.mark.parametrize("dtype", ["f", "d"])
@@ -154,8 +175,8 @@ def test_loops_are_compiled_where_no_cache_can_be_written(monkeypatch):
 
 @pytest.mark.parametrize(("entries", "vectors"), [("f", "f"), ("f", "d"), ("d", "d")])
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
-@pytest.mark.parametrize("side", [8, 24])
-def test_tiles_of_a_triangle_are_multiplied_on_both_sides(entries, vectors, count, side):
+@pytest.mark.parametrize("side", [8, 24, 72, 136])
+def test_tiles_of_a_triangle_are_multiplied_on_both_sides(entries, vectors, count, side, engine, on):
     """Against the whole matrix, from any tile to any other; padding with zeros changes nothing."""
     rng = np.random.default_rng(side)
     whole = rng.standard_normal((3 * side, 3 * side))
@@ -164,25 +185,159 @@ def test_tiles_of_a_triangle_are_multiplied_on_both_sides(entries, vectors, coun
     blocks = np.array([whole[i * side : (i + 1) * side, j * side : (j + 1) * side] for i, j in places])
     V = rng.standard_normal((count, 3 * side)).astype(vectors)
     exact = V.astype(float) @ whole.astype(float)
-    out = np.zeros_like(V)
+    out = on(np.zeros_like(V))
     for first, last in ((0, 2), (2, 2), (2, 5), (5, 6)):
-        cpu.triangle_product(blocks, first, last, V, out)
+        engine.triangle_product(on(blocks), first, last, on(V), out)
     assert out.dtype == vectors
-    assert np.abs(out - exact).max() <= 40 * side * np.finfo(vectors).eps
-    again = np.zeros_like(V)
-    for first, last in ((0, 64), (64, 3 * side)):
-        cpu.symmetric_product(whole, first, min(last, 3 * side), V, again)
-    assert np.abs(again - exact).max() <= 40 * side * np.finfo(vectors).eps
+    assert np.abs(engine.to_host(out) - exact).max() <= 40 * side * np.finfo(vectors).eps
+
+
+@pytest.mark.parametrize(("entries", "vectors"), [("f", "f"), ("f", "d"), ("d", "d")])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("n", [1, 24, 72, 200, 2100])
+def test_a_triangle_in_rows_is_multiplied_on_both_sides(entries, vectors, count, n, engine, on):
+    """The upper triangle is not read, but for squares on the diagonal; rows may lie apart."""
+    rng = np.random.default_rng(n)
+    whole = rng.standard_normal((n, n + 3)).astype(entries)[:, :n]
+    whole = whole + whole.T
+    side = 64 if engine.name == "cpu" else 2048
+    stored = np.zeros((n, n + 3), entries)
+    stored[:, :n] = np.where(np.arange(n) // side <= np.arange(n)[:, None] // side, whole, np.nan)
+    V = rng.standard_normal((count, n)).astype(vectors)
+    exact, out = V.astype(float) @ whole.astype(float), on(np.zeros_like(V))
+    ends = [0, *range(side, n, side), n]
+    for first, last in itertools.pairwise(ends):
+        engine.symmetric_product(on(stored)[:, :n], first, last, on(V), out)
+    assert np.abs(engine.to_host(out) - exact).max() <= 40 * n * np.finfo(vectors).eps
 
 
 @pytest.mark.parametrize("n", [1, 5, 8, 64, 129, 300])
 @pytest.mark.parametrize("dtype", ["f", "d"])
-def test_a_matrix_is_compared_with_its_mirror(n, dtype):
+def test_a_matrix_is_compared_with_its_mirror(n, dtype, engine, on):
     matrix = np.random.default_rng(n).standard_normal((2 * n, 2 * n)).astype(dtype)[::2, n:]
-    exact, cut = matrix.astype(float), n // 128 * 128
-    parts = [cpu.squares_and_defect(matrix, first, last) for first, last in ((0, cut), (cut, n))]
+    exact, cut = matrix.astype(float), n // 128 * 128 if engine.name == "cpu" else 0
+    shares = ((0, cut), (cut, n)) if cut else ((0, n),)
+    parts = [engine.squares_and_defect(on(matrix), first, last) for first, last in shares]
     squares, defect = (sum(part) for part in zip(*parts, strict=True))
     assert squares == pytest.approx((exact**2).sum(), rel=1e-12)
     assert defect == pytest.approx(((exact - exact.T) ** 2).sum(), rel=1e-12)
     matrix[n // 2, 0] = np.nan
-    assert np.isnan(cpu.squares_and_defect(matrix, 0, n)[0])
+    assert np.isnan(engine.squares_and_defect(on(matrix), 0, n)[0])
+
+
+# ------------------------------------------------------------------------------------------------ the engines are twins
+def test_both_engines_offer_the_same_names():
+    gpu = pytest.importorskip("ntkspec.engines.gpu")
+    assert gpu.__all__ == cpu.__all__
+    for name in cpu.__all__:
+        assert hasattr(gpu, name)
+        assert hasattr(cpu, name)
+        if isinstance(getattr(cpu, name), types.FunctionType) and isinstance(getattr(gpu, name), types.FunctionType):
+            own, other = (list(inspect.signature(getattr(engine, name)).parameters) for engine in (cpu, gpu))
+            assert own == other, name
+
+
+def test_arrays_move_only_where_that_is_asked_for(engine, on):
+    array = np.arange(6.0).reshape(2, 3)
+    there = on(array)
+    assert engine_of(there) is engine
+    assert moved(there, engine) is there
+    assert np.array_equal(engine.to_host(there), array)
+    assert engine_of(moved(there, cpu)) is cpu
+
+
+def test_a_mixture_of_devices_is_refused_everywhere(engine, on):
+    if engine is cpu:
+        pytest.skip("one device alone")
+    X, net = np.random.default_rng(0).standard_normal((12, 3)), ns.TwoLayer.random(3, 8, "erf")
+    for mixture in (
+        lambda: ns.ntk(net, on(X)),
+        lambda: Gram(X, on(X)),
+        lambda: Gram(on(X)) @ X,
+        lambda: Gram(X) @ on(X),
+        lambda: Gram(X) - Gram(on(X)),
+        lambda: net(on(X)),
+        lambda: ns.predict_gd(Gram(on(X)), X[:, 0], eta=1.0, steps=[1]),
+        lambda: ns.train_gd(net, X, on(X[:, 0]), eta1=1.0, eta2=1.0, steps=[1]),
+    ):
+        with pytest.raises(TypeError, match=r"asnumpy|one device"):
+            mixture()
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(ValueError, match="engine 'tpu' is unknown"):
+        named("tpu")
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("name", NAMES)
+def test_activations_have_the_same_bits_on_both_engines(name, dtype, engine, on):
+    """So that the accuracy that test_functions.py measures on the CPU is that of the GPU's kernels too."""
+    z = np.concatenate([np.linspace(-60, 60, 20_001), np.logspace(-300, 3, 500), [0.0, -0.0, np.nan, np.inf, -np.inf]])
+    with np.errstate(over="ignore", under="ignore"):
+        z = np.concatenate([z, -z]).astype(dtype)
+    with np.errstate(invalid="ignore"):
+        expected, found = (ns.activation(name).value_and_derivative(array) for array in (z, on(z)))
+    for one, other in zip(expected, map(engine.to_host, found), strict=True):
+        if name in ("sin", "cos"):
+            assert np.nanmax(np.abs(one - other)) <= 2 * np.finfo(dtype).eps
+            assert np.array_equal(np.isnan(one), np.isnan(other))
+        else:
+            assert np.array_equal(one, other, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_pairs_series_and_windows_agree(dtype, engine, on):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((13, 6)).astype(dtype)
+    X[5] = X[3]
+    X[7] = -2 * X[3]
+    own = (X.astype(float) ** 2).mean(axis=1)
+    arguments = X @ X.T, (X, own), (X, own), 0.05
+    expected = cpu.pair_moments(*arguments)
+    found = engine.pair_moments(on(arguments[0]), (on(X), on(own)), (on(X), on(own)), 0.05)
+    for one, other in zip(expected, map(engine.to_host, found), strict=True):
+        assert np.abs(one - other).max() <= 8 * np.finfo(dtype).eps * own.max() ** 2
+    assert engine.to_host(found[1])[3, 5] == 0
+    rho, left = np.tanh(X[:, :5]), rng.standard_normal((13, 9)).astype(dtype)
+    right = rng.standard_normal((9, 5)).astype(dtype)
+    series = engine.power_series(on(rho), on(left), on(right), 9)
+    assert np.abs(engine.to_host(series) - cpu.power_series(rho, left, right, 9)).max() <= 100 * np.finfo(dtype).eps
+    points, weighted = np.linspace(-3, 3, 50), rng.standard_normal((2, 50))
+    moments = engine.to_host(engine.hermite_moments(on(points), on(weighted), 20))
+    assert np.abs(moments - cpu.hermite_moments(points, weighted, 20)).max() < 1e-11
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+def test_circular_windows_agree(size, engine, on):
+    rng = np.random.default_rng(size)
+    values = rng.standard_normal((2, 6, 5))
+    sums = engine.to_host(engine.circular_sums(on(values), size))
+    assert np.array_equal(sums, cpu.circular_sums(values, size))
+    X, XT = rng.standard_normal((4, 12)), rng.standard_normal((12, 3))
+    XT[:, 1] = 3 * X[2]
+    products = cpu.position_products(X, XT, 6)
+    assert np.abs(engine.to_host(engine.position_products(on(X), on(XT), 6)) - products).max() < 1e-14
+    places = (np.arange(6)[:, None] + np.arange(size)) % 6
+    own, other = ((A.reshape(-1, 6, 2) ** 2).sum(axis=2).T for A in (X, XT.T))
+    own, other = (np.ascontiguousarray(A[places].mean(axis=1)) / 2 for A in (own, other))
+    c = products[places].mean(axis=1) / 2
+    for lost in (None, rng.random(c.shape)):
+        there = on(c.copy())
+        gap = engine.window_gaps(
+            there, (on(X), on(own)), (on(XT), on(other)), on(places), None if lost is None else on(lost)
+        )
+        here = c.copy()
+        expected = cpu.window_gaps(here, (X, own), (XT, other), places, lost)
+        assert np.abs(engine.to_host(gap) - expected).max() <= 1e-13
+        assert np.abs(engine.to_host(there) - here).max() <= 1e-14
+
+
+def test_eigenproblems_that_are_too_large_for_cusolver_are_refused(engine, on, monkeypatch):
+    values, vectors = map(engine.to_host, engine.eigh(on(np.diag([3.0, 1.0, 2.0]))))
+    assert values.tolist() == [1.0, 2.0, 3.0]
+    assert abs(vectors).tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    if engine is not cpu:
+        monkeypatch.setattr(engine, "_LARGEST_EIGENPROBLEM", 2)
+        with pytest.raises(ValueError, match="n = 3 came, but cuSOLVER is safe up to n = 2"):
+            engine.eigh(on(np.eye(3)))

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.operators import Gram, Triangle, base, form
+from ntkspec.engines import cpu
+from ntkspec.operators import Gram, Triangle, form
 from ntkspec.storage import kernels
 
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(base, "TILE", 16)
+    monkeypatch.setattr(cpu, "TILE", 16)
 
 
 def kernel(n=75, dtype=np.float64, seed=0):
@@ -37,7 +38,7 @@ def test_a_kernel_on_disk_is_the_kernel(tmp_path, n, dtype):
         assert float(ns.frobenius_norm(stored)) == pytest.approx(np.linalg.norm(exact.astype(float)), rel=1e-12)
     assert [file.name for file in tmp_path.iterdir()] == ["gap.h5"]
     with h5py.File(path) as file:
-        assert file["blocks"].shape == Triangle.layout(n)
+        assert file["blocks"].shape == Triangle.layout(n, cpu.TILE)
 
 
 def test_what_is_known_of_a_kernel_stays_known_on_disk(tmp_path):
@@ -104,7 +105,7 @@ def test_bad_places_and_files_are_refused(tmp_path, monkeypatch):
         ns.load_kernel(tmp_path / "text.h5")
     with pytest.raises(ValueError, match="symmetric kernel is needed"):
         ns.save_kernel(Gram(np.ones((3, 1)), np.ones((4, 1))), tmp_path / "gap.h5")
-    monkeypatch.setattr(base, "TILE", 512)
+    monkeypatch.setattr(cpu, "TILE", 512)
     huge = Gram(np.broadcast_to(np.float32(1), (10_000_000, 1)))
     with pytest.raises(ValueError, match=r"n = 10,000,000 in float32 needs 2e\+05 GB as one triangle, but"):
         ns.save_kernel(huge, tmp_path / "gap.h5")

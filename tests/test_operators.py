@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkspec.engines import cpu
-from ntkspec.operators import Bits, Dense, Gram, GramFunction, HadamardGram, KernelOperator, base, form
+from ntkspec import engines
+from ntkspec.operators import Bits, Dense, Gram, GramFunction, HadamardGram, KernelOperator, form
 
 SIZES = [
     (1, 1, 1),
@@ -19,18 +19,36 @@ SIZES = [
 ]  # n, d, m; 1100 is not a whole tile
 
 
+HOME = []
+
+
+@pytest.fixture(autouse=True)
+def home(engine):
+    """Operators of this file are built on each engine in turn."""
+    HOME[:] = [engine]
+    return engine
+
+
+def on(array):
+    return engines.moved(array, HOME[0])
+
+
+def off(array):
+    return HOME[0].to_host(array)
+
+
 def draw(*shape, dtype=np.float64, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
 def gram(n, d, m, dtype):
     F = draw(n, m, dtype=dtype)
-    return Gram(F), F @ F.T
+    return Gram(on(F)), F @ F.T
 
 
 def hadamard(n, d, m, dtype):
     D, X = draw(n, m, dtype=dtype), draw(n, d, dtype=dtype, seed=1)
-    return HadamardGram(D, X), (D @ D.T) * (X @ X.T)
+    return HadamardGram(on(D), on(X)), (D @ D.T) * (X @ X.T)
 
 
 def hadamard_wide_data(n, d, m, dtype):
@@ -38,8 +56,8 @@ def hadamard_wide_data(n, d, m, dtype):
 
 
 def packed_bits(D, values, dtype):
-    words = cpu.empty_bits(*D.shape)
-    cpu.pack_bits(words, D, values[1])
+    words = HOME[0].empty_bits(*D.shape)
+    HOME[0].pack_bits(words, on(D), values[1])
     return Bits(words, D.shape[1], values, np.dtype(dtype))
 
 
@@ -47,7 +65,7 @@ def bits(n, d, m, dtype, values=(0.0, 1.0)):
     X = draw(n, d, dtype=dtype, seed=1)
     D = np.where(draw(n, m) > 0.3, *values[::-1])
     packed = packed_bits(D, values, dtype)
-    return HadamardGram(packed, X), (D @ D.T * (X @ X.T)).astype(dtype)
+    return HadamardGram(packed, on(X)), (D @ D.T * (X @ X.T)).astype(dtype)
 
 
 def bits_of_leaky_slopes(n, d, m, dtype):
@@ -58,12 +76,12 @@ def bits_between(n, d, m, dtype):
     masks, X, X2 = (draw(n, m) > 0, draw(n + 6, m, seed=4) > 0), draw(n, d, dtype=dtype), draw(n + 6, d, dtype=dtype)
     D, D2 = (np.where(mask, 1.0, 0.5) for mask in masks)
     packed, packed2 = (packed_bits(matrix, (0.5, 1.0), dtype) for matrix in (D, D2))
-    return HadamardGram(packed, X, packed2, X2), (D @ D2.T * (X @ X2.T)).astype(dtype)
+    return HadamardGram(packed, on(X), packed2, on(X2)), (D @ D2.T * (X @ X2.T)).astype(dtype)
 
 
 def dense(n, d, m, dtype):
     A = draw(n, n, dtype=dtype)
-    return Dense(A + A.T, symmetric=True), A + A.T
+    return Dense(on(A + A.T), symmetric=True), A + A.T
 
 
 def triangle(n, d, m, dtype):
@@ -79,7 +97,10 @@ def triangle_minus_gram(n, d, m, dtype):
 def sharing(n, d, m, dtype):
     """Theta_1 - Theta^lin1: both terms hold X Xᵀ."""
     D, X, E = draw(n, m, dtype=dtype), draw(n, d, dtype=dtype, seed=1), draw(n, 2, dtype=dtype, seed=2)
-    return HadamardGram(D, X) / 2 - 0.25 * Gram(X) - Gram(E), (D @ D.T) * (X @ X.T) / 2 - 0.25 * X @ X.T - E @ E.T
+    Z = on(X)
+    return HadamardGram(on(D), Z) / 2 - 0.25 * Gram(Z) - Gram(on(E)), (D @ D.T) * (
+        X @ X.T
+    ) / 2 - 0.25 * X @ X.T - E @ E.T
 
 
 def difference(n, d, m, dtype):
@@ -89,19 +110,19 @@ def difference(n, d, m, dtype):
 
 def gram_between(n, d, m, dtype):
     F, G = draw(n, m, dtype=dtype), draw(n + 3, m, dtype=dtype, seed=1)
-    return Gram(F, G), F @ G.T
+    return Gram(on(F), on(G)), F @ G.T
 
 
 def hadamard_between(n, d, m, dtype):
     D, X = draw(n, m, dtype=dtype), draw(n, d, dtype=dtype, seed=1)
     D2, X2 = draw(n + 2, m, dtype=dtype, seed=2), draw(n + 2, d, dtype=dtype, seed=3)
-    return HadamardGram(D, X, D2, X2), (D @ D2.T) * (X @ X2.T)
+    return HadamardGram(on(D), on(X), on(D2), on(X2)), (D @ D2.T) * (X @ X2.T)
 
 
 def sum_between(n, d, m, dtype):
     one, A = hadamard_between(n, d, m, dtype)
     F, G = draw(n, m, dtype=dtype), draw(n + 2, m, dtype=dtype, seed=1)
-    return -(one + 3 * Gram(F, G)), -(A + 3 * F @ G.T)
+    return -(one + 3 * Gram(on(F), on(G))), -(A + 3 * F @ G.T)
 
 
 class Cubic:
@@ -110,7 +131,7 @@ class Cubic:
     error, levels = 1e-15, 1
 
     def points(self, squares):
-        return np.stack([squares, 2 * squares], axis=1)
+        return HOME[0].xp.stack([squares, 2 * squares], axis=1)
 
     def __call__(self, engine, left, right, c, gap):
         return c + c**3 + left[:, :1] * right[:, 1] / 2 - gap / 2
@@ -128,14 +149,14 @@ def gram_function(n, d, m, dtype):
     X = draw(n, d, dtype=dtype)
     wide = X.astype(np.float64)
     a = (wide**2).sum(axis=1) / d
-    return GramFunction(Cubic(), X), cubic(a[:, None], a, wide @ wide.T / d).astype(dtype)
+    return GramFunction(Cubic(), on(X)), cubic(a[:, None], a, wide @ wide.T / d).astype(dtype)
 
 
 def gram_function_between(n, d, m, dtype):
     X, X2 = draw(n, d, dtype=dtype), draw(n + 4, d, dtype=dtype, seed=1)
     wide, wide2 = X.astype(np.float64), X2.astype(np.float64)
     a, b = (wide**2).sum(axis=1) / d, (wide2**2).sum(axis=1) / d
-    return GramFunction(Cubic(), X, X2), cubic(a[:, None], b, wide @ wide2.T / d).astype(dtype)
+    return GramFunction(Cubic(), on(X), on(X2)), cubic(a[:, None], b, wide @ wide2.T / d).astype(dtype)
 
 
 def function_minus_gram(n, d, m, dtype):
@@ -161,6 +182,8 @@ def over_everything(test):
 
 
 def close(found, expected, dtype):
+    assert type(found) is HOME[0].xp.ndarray
+    found = off(found)
     scale = max(1.0, np.abs(expected).max())
     assert found.shape == expected.shape
     assert found.dtype == dtype
@@ -175,13 +198,12 @@ def test_dense_tile_product_diagonal_and_transpose_agree(build, size, dtype):
     rows, cols = slice(n // 3, n), slice(columns // 2, columns)
     close(operator.tile(rows, cols), matrix[rows, cols], dtype)
     V = draw(columns, 11, dtype=dtype, seed=5)
-    close(operator @ V, matrix @ V, dtype)
-    close(operator @ V[:, 0], matrix @ V[:, 0], dtype)
-    close(operator.factored_product(V), matrix @ V, dtype)
-    close(operator._tiled_product(V), matrix @ V, dtype)
+    for product in (operator.__matmul__, operator.factored_product, operator._tiled_product):
+        close(product(on(V)), matrix @ V, dtype)
+    close(operator @ on(V[:, 0]), matrix @ V[:, 0], dtype)
     close(operator.T.to_dense(), matrix.T, dtype)
     U = draw(n, 2, dtype=dtype, seed=6)
-    close(operator.T @ U, matrix.T @ U, dtype)
+    close(operator.T @ on(U), matrix.T @ U, dtype)
     if n == columns:
         close(operator.diagonal(), np.diag(matrix), dtype)
 
@@ -190,7 +212,7 @@ def test_dense_tile_product_diagonal_and_transpose_agree(build, size, dtype):
 def test_symmetric_operators_know_it_and_are(build):
     operator, _ = build(600, 3, 4, np.float64)
     assert operator.symmetric
-    matrix = operator.to_dense()
+    matrix = off(operator.to_dense())
     assert np.array_equal(matrix, matrix.T)
 
 
@@ -203,9 +225,9 @@ def test_operators_between_two_sets_are_not_symmetric(build):
 @pytest.mark.parametrize("tile", [1, 7, 64, 5000])
 def test_results_do_not_depend_on_the_tile_size(build, tile, monkeypatch):
     operator, matrix = build(30, 3, 4, np.float64)
-    monkeypatch.setattr(base, "TILE", tile)
+    monkeypatch.setattr(HOME[0], "TILE", tile)
     close(operator.to_dense(), matrix, np.float64)
-    close(operator._tiled_product(draw(operator.shape[1], 3)), matrix @ draw(operator.shape[1], 3), np.float64)
+    close(operator._tiled_product(on(draw(operator.shape[1], 3))), matrix @ draw(operator.shape[1], 3), np.float64)
 
 
 @settings(max_examples=30, deadline=None)
@@ -215,7 +237,7 @@ def test_algebra_is_that_of_matrices(n, d, m, a, b):
     combined = a * (one - other) + (b * one + other)
     assert isinstance(combined, KernelOperator)
     expected = a * (A - B) + b * A + B
-    assert np.abs(combined.to_dense() - expected).max() <= 1e-11 * (1 + np.abs(expected).max() + np.abs(A).max())
+    assert np.abs(off(combined.to_dense()) - expected).max() <= 1e-11 * (1 + np.abs(expected).max() + np.abs(A).max())
 
 
 @pytest.mark.parametrize("layout", ["fortran", "strided", "read-only"])
@@ -231,57 +253,64 @@ def test_any_memory_layout_is_taken(layout):
         given_D, given_X = D.copy(), X.copy()
         given_D.setflags(write=False)
         given_X.setflags(write=False)
+    given_D, given_X = on(given_D), on(given_X)
     operator, expected = HadamardGram(given_D, given_X) - Gram(given_D), (D @ D.T) * (X @ X.T) - D @ D.T
     close(operator.to_dense(), expected, np.float64)
-    close(operator @ np.eye(80)[::-1], expected[:, ::-1], np.float64)
+    close(operator @ on(np.eye(80))[::-1], expected[:, ::-1], np.float64)
 
 
 def test_numpy_scalars_and_arrays_leave_the_algebra_to_the_operator():
     F, G = draw(5, 3), draw(4, 3, seed=1)
-    scaled = np.float32(2) * Gram(F, G) * np.int64(3)
+    operator = Gram(on(F), on(G))
+    scaled = np.float32(2) * operator * np.int64(3)
     assert isinstance(scaled, KernelOperator)
     close(scaled.to_dense(), 6 * F @ G.T, np.float64)
-    close(draw(2, 5) @ Gram(F, G), draw(2, 5) @ F @ G.T, np.float64)
-    close(draw(5) @ Gram(F, G), draw(5) @ F @ G.T, np.float64)
+    close(on(draw(2, 5)) @ operator, draw(2, 5) @ F @ G.T, np.float64)
+    close(on(draw(5)) @ operator, draw(5) @ F @ G.T, np.float64)
 
 
 def test_zero_rows_and_duplicated_rows_stay_what_they_are():
     D, X = draw(6, 4), draw(6, 3, seed=1)
     D[2] = X[2] = 0
     D[4], X[4] = D[1], X[1]
-    matrix = (HadamardGram(D, X) + Gram(D)).to_dense()
+    matrix = off((HadamardGram(on(D), on(X)) + Gram(on(D))).to_dense())
     assert not matrix[2].any()
     assert np.array_equal(matrix[4], matrix[1])
 
 
 def test_thin_factors_reproduce_the_kernel():
     F, G = draw(30, 3), draw(30, 4, seed=1)
+    F, G = on(F), on(G)
     left, right = (2 * Gram(F) + 0.5 * Gram(G)).thin_factors()
-    close(left @ right.T, 2 * F @ F.T + 0.5 * G @ G.T, np.float64)
+    close(left @ right.T, off(2 * F @ F.T + 0.5 * G @ G.T), np.float64)
     assert (Gram(F) - Gram(G)).thin_factors() is None
     assert HadamardGram(F, G).thin_factors() is None
 
 
+def made(*shape, **how):
+    return on(draw(*shape, **how))
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"shape \(5, 5\) cannot multiply an array of shape \(4,\)"):
-        Gram(draw(5, 2)) @ np.zeros(4)
+        Gram(made(5, 2)) @ on(np.zeros(4))
     with pytest.raises(ValueError, match="cannot be combined"):
-        Gram(draw(5, 2)) + Gram(draw(6, 2))
+        Gram(made(5, 2)) + Gram(made(6, 2))
     with pytest.raises(ValueError, match="cannot be combined"):
-        Gram(draw(5, 2)) + Gram(draw(5, 2, dtype=np.float32))
+        Gram(made(5, 2)) + Gram(made(5, 2, dtype=np.float32))
     with pytest.raises(ValueError, match="has 3 columns, but 2 are needed"):
-        Gram(draw(5, 2), draw(5, 3))
+        Gram(made(5, 2), made(5, 3))
     with pytest.raises(ValueError, match="D has 5 rows and X has 4"):
-        HadamardGram(draw(5, 2), draw(4, 2))
+        HadamardGram(made(5, 2), made(4, 2))
     with pytest.raises(TypeError, match="float64 and float32"):
-        Gram(draw(5, 2), draw(5, 2, dtype=np.float32))
+        Gram(made(5, 2), made(5, 2, dtype=np.float32))
     with pytest.raises(TypeError, match="bits on one side and as numbers on the other"):
-        HadamardGram(packed_bits(np.ones((5, 2)), (0.0, 1.0), np.float64), draw(5, 2), draw(5, 2), draw(5, 2))
+        HadamardGram(packed_bits(np.ones((5, 2)), (0.0, 1.0), np.float64), made(5, 2), made(5, 2), made(5, 2))
     with pytest.raises(TypeError, match="D is float64 and X is float32"):
-        HadamardGram(draw(5, 2), draw(5, 2, dtype=np.float32))
+        HadamardGram(made(5, 2), made(5, 2, dtype=np.float32))
     with pytest.raises(TypeError, match="complex128"):
-        Gram(draw(5, 2) + 1j)
+        Gram(on(draw(5, 2) + 1j))
     with pytest.raises(TypeError):
-        Gram(draw(5, 2)) + 1.0
+        Gram(made(5, 2)) + 1.0
     with pytest.raises(ValueError, match="row 3, column 1"):
-        Gram(np.where(np.arange(10).reshape(5, 2) == 7, np.nan, 1.0))
+        Gram(on(np.where(np.arange(10).reshape(5, 2) == 7, np.nan, 1.0)))

@@ -7,7 +7,8 @@ from scipy.linalg import eigh
 def feature_modes(F, y, engine):
     """(values, V, target): eigenvalues of F Fᵀ, ascending, F V their eigenvectors times sqrt(values), Vᵀ Fᵀ y.
 
-    Those of the size of rounding, k eps of the largest, are left out: they stand for directions that are not there.
+    All three are NumPy's. Those of the size of rounding, k eps of the largest, are left out: they stand for directions
+    that are not there.
     In float64: many steps amplify what rounding leaves in the directions of small eigenvalues. Cost: 2 n k² flops.
     """
 
@@ -15,7 +16,8 @@ def feature_modes(F, y, engine):
         rows = F[share].astype(np.float64, copy=False)
         return rows.T @ rows, rows.T @ y[share].astype(np.float64, copy=False)
 
-    gram, target = map(sum, zip(*engine.run(normal_equations, engine.shares(len(y))), strict=True))
+    parts = zip(*engine.run(normal_equations, engine.shares(len(y))), strict=True)
+    gram, target = (engine.to_host(sum(part)) for part in parts)
     values, V = eigh(gram)
     seen = values > len(values) * np.finfo(np.float64).eps * values[-1]
     return values[seen], V[:, seen], V[:, seen].T @ target

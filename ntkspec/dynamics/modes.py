@@ -75,7 +75,7 @@ def learning_modes(kernel: KernelOperator, y, *, eta: float, k: int | None = Non
     """
     kernel, law = as_symmetric(kernel), law_of(law)
     n = kernel.shape[0]
-    y = checks.as_vector(y, "y", n).astype(np.float64)
+    y = checks.on_engine(checks.as_vector(y, "y", n), kernel.engine, "y").astype(np.float64)
     eta = checks.learning_rate(eta, "eta")
     if not y.any():
         raise ValueError("the labels are zero; no mode carries anything of them")

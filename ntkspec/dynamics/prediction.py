@@ -5,7 +5,6 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
-from scipy.linalg import eigh
 
 from ntkspec import checks
 from ntkspec.dynamics.features import feature_modes
@@ -14,6 +13,7 @@ from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.stability import stability_of, stable_rate
 from ntkspec.dynamics.trajectory import Trajectory
+from ntkspec.engines import as_array
 from ntkspec.operators import Dense, KernelOperator, as_symmetric, wrap
 
 # Up to this size the dense eigenproblem is solved, in about a second.
@@ -56,7 +56,7 @@ def predict_gd(
     """
     kernel, law = as_symmetric(kernel), law_of(law)
     n = kernel.shape[0]
-    y = checks.as_vector(y, "y", n).astype(kernel.dtype, copy=False)
+    y = checks.on_engine(checks.as_vector(y, "y", n), kernel.engine, "y").astype(kernel.dtype, copy=False)
     eta, steps = checks.learning_rate(eta, "eta"), law.times(steps)
     kernel_test = _checked_test(kernel_test, n)
     start, start_test = _starts(start, kernel, kernel_test)
@@ -79,7 +79,9 @@ def _starts(start, kernel, kernel_test):
     """Checked outputs at step 0 on the training and on the test points; None where they are zero."""
     if start is None:
         return None, None
-    if not isinstance(start, tuple) and not (isinstance(start, list) and len(start) == 2 and np.ndim(start[0]) == 1):
+    if not isinstance(start, tuple) and not (
+        isinstance(start, list) and len(start) == 2 and as_array(start[0]).ndim == 1
+    ):
         start = (start, None)
     if len(start) != 2 or (start[1] is None) != (kernel_test is None):
         raise ValueError(
@@ -87,6 +89,7 @@ def _starts(start, kernel, kernel_test):
             "start=(net(X), net(X_test))"
         )
     train = checks.as_vector(start[0], "start", kernel.shape[0]).astype(kernel.dtype, copy=False)
+    checks.on_engine(train, kernel.engine, "start")
     if kernel_test is None:
         return train, None
     test = checks.as_vector(start[1], "start of the test points", kernel_test.shape[0])
@@ -114,7 +117,7 @@ def _shared_factors(kernel, kernel_test):
     if kernel_test is None:
         return factors[0], None
     test_factors = kernel_test.thin_factors()
-    if test_factors is None or not np.array_equal(test_factors[1], factors[1]):
+    if test_factors is None or not kernel.engine.xp.array_equal(test_factors[1], factors[1]):
         return None
     return factors[0], test_factors[0]
 
@@ -131,10 +134,13 @@ def _predict_thin(problem: Problem) -> Trajectory:
     values, V, target = feature_modes(F, y, engine)
     stability = _reported(problem, values, target**2 / values)
     coefficients = (problem.rate * problem.law.gain(problem.rate * values, problem.steps) * target) @ V.T
+    coefficients = engine.xp.asarray(coefficients)
 
     def outputs(features):
         rows = engine.shares(len(features))
-        return np.hstack(engine.run(_UNSTABLE(lambda share: (coefficients @ features[share].T).astype(dtype)), rows))
+        return engine.xp.hstack(
+            engine.run(_UNSTABLE(lambda share: (coefficients @ features[share].T).astype(dtype)), rows)
+        )
 
     test = None if F_test is None else outputs(F_test)
     return _exact(problem, (outputs(F), test), f"features ({F.shape[1]})", stability)
@@ -142,14 +148,16 @@ def _predict_thin(problem: Problem) -> Trajectory:
 
 @_UNSTABLE
 def _predict_dense(problem: Problem) -> Trajectory:
-    values, V = eigh(_float64_matrix(problem.kernel))
-    target = V.T @ problem.residual
+    engine, kernel = problem.kernel.engine, problem.kernel
+    values, V = engine.eigh(_float64_matrix(kernel))
+    values, target = engine.to_host(values), engine.to_host(V.T @ problem.residual)
     stability = _reported(problem, values, target**2)
     x, law = problem.rate * values, problem.law
-    train = ((law.learned(x, problem.steps) * target) @ V.T).astype(problem.kernel.dtype)
+    train = (engine.xp.asarray(law.learned(x, problem.steps) * target) @ V.T).astype(kernel.dtype)
     test = None
     if problem.kernel_test is not None:
-        test = _test_outputs(problem.kernel_test, (problem.rate * law.gain(x, problem.steps) * target) @ V.T)
+        dual = engine.xp.asarray(problem.rate * law.gain(x, problem.steps) * target) @ V.T
+        test = _test_outputs(problem.kernel_test, dual)
     return _exact(problem, (train, test), "dense eigenproblem", stability)
 
 
@@ -162,7 +170,7 @@ def _exact(problem: Problem, outputs, method: str, stability) -> Trajectory:
 
 def _test_outputs(kernel_test, dual):
     """K_* alpha for each row alpha of ``dual``; NaN where alpha is past the square root of the largest number."""
-    outputs = np.full((len(dual), kernel_test.shape[0]), np.nan, kernel_test.dtype)
+    outputs = kernel_test.engine.xp.full((len(dual), kernel_test.shape[0]), np.nan, kernel_test.dtype)
     followed = (abs(dual) < np.finfo(kernel_test.dtype).max ** 0.5).all(axis=1)
     if followed.any():
         outputs[followed] = (kernel_test @ dual[followed].astype(kernel_test.dtype).T).T
@@ -181,20 +189,21 @@ def _float64_matrix(kernel):
 @_UNSTABLE
 def _predict_krylov(problem: Problem) -> Trajectory:
     kernel, kernel_test, y, steps = problem.kernel, problem.kernel_test, problem.residual, problem.steps
+    xp = kernel.engine.xp
     if not y.any():
-        test = None if kernel_test is None else np.zeros((len(steps), kernel_test.shape[0]), kernel.dtype)
+        test = None if kernel_test is None else xp.zeros((len(steps), kernel_test.shape[0]), kernel.dtype)
         nothing = stability_of(problem, np.zeros(0), np.zeros(0), complete=False)
-        return _exact(problem, (np.zeros((len(steps), len(y)), kernel.dtype), test), "nothing to learn", nothing)
+        return _exact(problem, (xp.zeros((len(steps), len(y)), kernel.dtype), test), "nothing to learn", nothing)
     lanczos, error = grow(problem)
     theta, S = lanczos.ritz()
     size = float(lanczos.start_factor[0, 0])
     stability = _reported(problem, theta, (size * S[0]) ** 2, complete=lanczos.exhausted)
     x, law, weights = problem.rate * theta, problem.law, size * S[0]
-    train = (((weights * law.learned(x, steps)) @ S.T) @ lanczos.vectors).astype(kernel.dtype)
+    train = (xp.asarray((weights * law.learned(x, steps)) @ S.T) @ lanczos.vectors).astype(kernel.dtype)
     bound, test, error_test = abs(size) * error, None, None
     if kernel_test is not None:
         basis_test = Dense(kernel_test @ lanczos.vectors.T.astype(kernel.dtype), symmetric=False)
-        test = _test_outputs(basis_test, (weights * problem.rate * law.gain(x, steps)) @ S.T)
+        test = _test_outputs(basis_test, xp.asarray((weights * problem.rate * law.gain(x, steps)) @ S.T))
         largest = law.amplification * float(kernel.diagonal(np.float64).max())
         error_test = bound * np.sqrt(2 * problem.rate * steps * largest)
     error, method = bound / math.sqrt(len(y)), f"Krylov ({lanczos.products})"

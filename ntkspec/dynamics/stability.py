@@ -41,7 +41,7 @@ def largest_stable_rate(
 
 def stability_of(problem: Problem, values, masses, *, complete: bool) -> Stability:
     """The report on modes with these eigenvalues and parts of the start residual's square."""
-    total = float(np.square(problem.residual, dtype=np.float64).sum())
+    total = float((problem.residual.astype(np.float64) ** 2).sum())
     share = np.asarray(masses) / total if total else np.zeros(len(values))
     largest, smallest = (float(end(values, initial=0.0)) for end in (np.max, np.min))
     rounding = len(values) * np.finfo(np.float64).eps * max(largest, -smallest)

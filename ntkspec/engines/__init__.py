@@ -1,22 +1,71 @@
 """The engines: each owns an array module and the loops that pay to be compiled.
 
 An engine is a module with the names of :mod:`ntkspec.engines.cpu`. The arrays decide which one computes;
-code above this package asks :func:`engine_of` once and passes the engine along.
+code above this package asks :func:`engine_of` once and passes the engine along. Arrays with an entry for each point
+live where the engine computes; steps, rates and the small problems of Lanczos are NumPy arrays on either.
 """
 
 from types import ModuleType
+
+import numpy as np
+
+# DLPack's numbers of memory that a CUDA card reads: its own, and managed.
+_CUDA = (2, 13)
 
 
 def engine_of(*arrays) -> ModuleType:
     """The engine that the arrays live on.
 
-    Raises TypeError for arrays of a device that no engine serves; nothing is copied between devices in silence.
+    Raises TypeError for arrays of two devices; nothing is copied between devices in silence.
     """
-    for array in arrays:
-        if type(array).__module__.split(".")[0] == "cupy":
-            raise TypeError(
-                "a CuPy array came, but ntkspec computes on the CPU only so far; pass cupy.asnumpy(array) instead"
-            )
-    from ntkspec.engines import cpu
+    on_card = [_library(array) == "cupy" for array in arrays]
+    if not any(on_card):
+        from ntkspec.engines import cpu
 
-    return cpu
+        return cpu
+    if not all(on_card):
+        raise TypeError(
+            f"arrays of {' and '.join(sorted({_library(array) for array in arrays}))} came together, but one device "
+            f"computes; move all of them with cupy.asarray(array) or cupy.asnumpy(array)"
+        )
+    from ntkspec.engines import gpu
+
+    return gpu
+
+
+def _library(array) -> str:
+    return type(array).__module__.split(".")[0]
+
+
+def named(name: str) -> ModuleType:
+    """The engine "cpu" or "gpu". Raises ValueError, with the reason, where there is none."""
+    if name == "cpu":
+        return engine_of()
+    if name != "gpu":
+        raise ValueError(f"engine {name!r} is unknown; use 'cpu' or 'gpu'")
+    try:
+        from ntkspec.engines import gpu
+
+        gpu.free_memory()
+    except ImportError as error:
+        raise ValueError(f"the GPU engine needs CuPy: {str(error).splitlines()[0]}; install ntkspec[cuda12]") from None
+    except RuntimeError as error:  # CuPy's errors of the driver
+        raise ValueError(f"the GPU engine needs a CUDA card: {error}") from None
+    return gpu
+
+
+def moved(array, engine: ModuleType):
+    """The array on the device of an engine; copied where it lies on another."""
+    own = engine_of(array)
+    return array if own is engine else engine.xp.asarray(own.to_host(array))
+
+
+def as_array(given):
+    """An array of NumPy or CuPy as it is, anything else as one: on the card where its memory lies there (DLPack)."""
+    if _library(given) in ("numpy", "cupy"):
+        return given
+    if hasattr(given, "__dlpack_device__") and given.__dlpack_device__()[0] in _CUDA:
+        from ntkspec.engines import gpu
+
+        return gpu.xp.from_dlpack(given)
+    return np.asarray(given)

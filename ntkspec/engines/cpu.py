@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -25,43 +24,75 @@ from ntkspec.engines.bits import count_common, count_ones, empty_bits, pack_bits
 from ntkspec.engines.compiling import compiled
 from ntkspec.engines.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
 from ntkspec.engines.pairs import hermite_moments, pair_moments, power_series
+from ntkspec.engines.rates import Rates
 from ntkspec.engines.symmetric import squares_and_defect, symmetric_product, triangle_product
 from ntkspec.engines.windows import circular_sums, position_products, window_gaps
 
 __all__ = [
+    "PAIRS",
+    "STRIP",
+    "TILE",
+    "Rates",
+    "add_hadamard",
+    "add_scaled",
+    "add_thin",
+    "blocks",
     "circular_sums",
+    "copy_transposed",
     "cos",
     "count_common",
     "count_ones",
+    "eigh",
     "elu",
     "empty_bits",
     "erf",
+    "free_memory",
     "gelu",
     "hermite_moments",
+    "largest_entry",
+    "name",
+    "one_blas_thread",
     "pack_bits",
     "pair_moments",
     "piecewise_linear",
     "position_products",
     "power_series",
+    "rates",
+    "run",
+    "shares",
     "sigmoid",
     "silu",
     "sin",
     "softplus",
     "squares_and_defect",
+    "sum_of_squares",
     "symmetric_product",
     "tanh",
+    "to_host",
     "triangle_product",
     "unpack_bits",
     "window_gaps",
+    "workers",
+    "xp",
 ]
 
 name = "cpu"
+# Rows and columns of a tile: a few of them stay in a core's cache.
+TILE = 512
+# Rows of a tile that are computed together where an entry has many intermediates, which then stay in the cache; and
+# pairs of windows at least, for functions of windows: as many as the function itself says.
+STRIP, PAIRS = 32, 1
 
 
 # ---------------------------------------------------------------------------------------------- memory and threads
 def free_memory() -> int:
     """Bytes that can be allocated now without swapping."""
     return int(psutil.virtual_memory().available)
+
+
+def to_host(array):
+    """The array itself: it is NumPy's."""
+    return array
 
 
 @cache
@@ -209,18 +240,14 @@ def copy_transposed(out, tile):
                     out[j, i] = tile[i, j]
 
 
+def eigh(matrix):
+    """(values, vectors as columns) of a symmetric matrix, values ascending. Cost: 9 n³ flops."""
+    from scipy.linalg import eigh as solve
+
+    return solve(matrix)
+
+
 # ------------------------------------------------------------------------------------------------------------ rates
-@dataclass(frozen=True)
-class Rates:
-    """What this machine does in a second, on all workers: flops in matrix products of tiles, steps of AND and popcount
-    of 64-bit words, entries added to a tile in cache, and bytes of a stored matrix multiplied with a vector."""
-
-    flops: float
-    words: float
-    entries: float
-    bytes: float
-
-
 @cache
 def rates(dtype) -> Rates:
     """The rates of this machine for a dtype, measured once in about 0.1 s."""

@@ -5,9 +5,7 @@ import math
 import numpy as xp
 
 from ntkspec.engines.compiling import compiled
-
-# 1 - rho² below which a pair of windows is taken again from the difference of the two directions.
-CLOSE = 0.01
+from ntkspec.engines.limits import CLOSE
 
 
 @compiled

@@ -40,7 +40,7 @@ def forecast(kernels: tuple[KernelOperator, KernelOperator], train, steps: int, 
     theta, linear = kernels
     gap = theta - linear
     chosen = planning.plan(theta, NORMS + GAP + PREDICTION)
-    tiles, side, _ = Triangle.layout(theta.shape[0])
+    tiles, side, _ = Triangle.layout(theta.shape[0], theta.engine.TILE)
     entries = tiles * side**2 * gap.tile_work
     seconds = {
         "kernel": chosen.build,

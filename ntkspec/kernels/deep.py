@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 
 from ntkspec import checks
+from ntkspec.engines import engine_of
 from ntkspec.networks import DeepNetwork, FullyConnected
 from ntkspec.operators import Gram, HadamardGram, JacobianGram, KernelOperator
 
@@ -22,7 +23,8 @@ def deep_ntk(net: DeepNetwork, X, X2=None, *, layer: str | int = "both") -> Kern
     sides = [checks.as_matrix(points, name, columns=net.dim) for points, name in zip(sides, ("X", "X2"), strict=False)]
     dtype = np.result_type(net.dtype, *(points.dtype for points in sides))
     sides = [points.astype(dtype, copy=False) for points in sides]
-    if net.doubled and all(map(np.array_equal, net.parameters[: net.depth], net.parameters[net.depth :])):
+    same = engine_of(*net.parameters).xp.array_equal
+    if net.doubled and all(map(same, net.parameters[: net.depth], net.parameters[net.depth :])):
         net = net.with_parameters(net.parameters[: net.depth])
     if isinstance(net, FullyConnected):
         return _hadamards(net, chosen, sides)

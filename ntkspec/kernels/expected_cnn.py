@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ntkspec import activations, checks, duals
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
@@ -81,8 +79,8 @@ class _Expanded:
     pairs = 2**18
 
     def __init__(self, act: Activation, squares, engine):
-        self.distinct = np.unique(squares)
-        self.series = Series(act, self.distinct, engine)
+        self.distinct = engine.xp.unique(squares)
+        self.series = Series(act, engine.to_host(self.distinct))
         self.passes = 1.5 * self.series.terms
         size = 8.0 * (5 + 2 * self.series.terms) * self.distinct.size
         what = f"the series of {act.name!r} for the {self.distinct.size} norms of the windows"
@@ -90,7 +88,7 @@ class _Expanded:
         self.table, self.error = self.series.points(self.distinct), self.series.error
 
     def __call__(self, engine, left, right, c, gap):
-        points = (self.table[np.searchsorted(self.distinct, squares)] for squares in (left, right))
+        points = (self.table[engine.xp.searchsorted(self.distinct, squares)] for squares in (left, right))
         pairs = [self.series(engine, *position) for position in zip(*points, c, gap, strict=True)]
         return (engine.xp.stack(part) for part in zip(*pairs, strict=True))
 
@@ -99,7 +97,7 @@ class _Expanded:
         return *self(engine, left, right, c, gap), None
 
     def diagonal(self, engine, squares):
-        points = self.table[np.searchsorted(self.distinct, squares)]
+        points = self.table[engine.xp.searchsorted(self.distinct, squares)]
         return points[..., 1], points[..., 2]
 
 
@@ -108,7 +106,7 @@ class _Network:
 
     def __init__(self, act: Activation, windows: Windows, sides, depth: int):
         self.windows, self.depth, self.engine = windows, depth, engine_of(*sides)
-        squares, self.layers = np.concatenate([windows.squares(self.engine, X) for X in sides]), []
+        squares, self.layers = self.engine.xp.concatenate([windows.squares(self.engine, X) for X in sides]), []
         for level in range(depth):
             self.layers.append(_Expanded(act, squares, self.engine) if act.dual is None else _Closed(act.dual))
             squares = self._following(level, squares)
@@ -122,12 +120,13 @@ class _Network:
         levels = [squares]
         for level in range(self.depth - 1):
             levels.append(self._following(level, levels[-1]))
-        return np.array(levels)
+        return self.engine.xp.stack(levels)
 
     def _following(self, level: int, squares):
         """Squares (n, positions) of the next layer's windows."""
-        value, _ = self.layers[level].diagonal(self.engine, np.ascontiguousarray(squares.T))
-        return np.ascontiguousarray(self.windows.means(self.engine, value).T)
+        whole = self.engine.xp.ascontiguousarray
+        value, _ = self.layers[level].diagonal(self.engine, whole(squares.T))
+        return whole(self.windows.means(self.engine, value).T)
 
     def __call__(self, engine, left, right, c, gap):
         tangent = c
@@ -141,14 +140,14 @@ class _Network:
 
     def _covariance(self, engine, points, value, lost):
         """(c, gap) of the next layer's windows, from the points in this layer and the next, K and what it lacks."""
-        (left, own), (right, other) = points
+        ((left, own), (right, other)), xp = points, engine.xp
         c = self.windows.means(engine, value)
         if lost is None:
-            size = np.sqrt(own[:, :, None] * other[:, None, :])
-            return c, np.maximum(size - abs(c), 0) * (size + abs(c))
-        sizes = [np.sqrt(self.share * side) for side in (left, right)]  # of the features at each position
-        rows, cols = (np.ascontiguousarray(sizes[0].T), own), (sizes[1], other)
-        return c, engine.window_gaps(c, rows, cols, self.windows.places, self.windows.means(engine, lost))
+            size = xp.sqrt(own[:, :, None] * other[:, None, :])
+            return c, xp.maximum(size - abs(c), 0) * (size + abs(c))
+        sizes = [xp.sqrt(self.share * side) for side in (left, right)]  # of the features at each position
+        rows, cols = (xp.ascontiguousarray(sizes[0].T), own), (sizes[1], other)
+        return c, engine.window_gaps(c, rows, cols, xp.asarray(self.windows.places), self.windows.means(engine, lost))
 
     def diagonal(self, engine, points):
         squares = points.swapaxes(1, 2)

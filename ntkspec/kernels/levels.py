@@ -58,10 +58,11 @@ def levels_of(act: Activation, sides, count: int) -> list:
     if act.dual is not None:
         return [Closed(act.dual)] * count
     engine = engine_of(*sides)
-    squares = np.concatenate([np.einsum("id,id->i", X, X, dtype=np.float64) / X.shape[1] for X in sides])
+    sizes = [engine.xp.einsum("id,id->i", X, X, dtype=np.float64) / X.shape[1] for X in sides]
+    squares = engine.to_host(engine.xp.concatenate(sizes))
     found = []
     for _ in range(count):
-        found.append(Series(act, squares, engine))
+        found.append(Series(act, squares))
         if len(found) < count:
             some = np.array([squares.min(), np.median(squares), squares.max()])
             squares = found[-1].points(some)[:, 1]

@@ -27,7 +27,7 @@ class Convolutional(DeepNetwork):
         parameters = list(parameters)
         act, self.shape = activation(activation_), image_shape(shape)
         self.filter_size = filter_sizes(filter_size, self.shape)
-        chain = split([np.shape(W) for W in parameters])
+        chain = split([checks.as_floats(W, "a weight matrix").shape for W in parameters])
         if len(chain) < 2:
             raise ValueError(f"{len(chain)} weight matrices came, but a convolution and the output need two at least")
         own = [rows for rows, _ in chain[:-1]]

@@ -19,7 +19,7 @@ class FullyConnected(DeepNetwork):
 
     def __init__(self, parameters, activation_: str | Activation):
         parameters, act = list(parameters), activation(activation_)
-        chain = split([np.shape(W) for W in parameters])
+        chain = split([checks.as_floats(W, "a weight matrix").shape for W in parameters])
         if len(chain) < 2:
             raise ValueError(f"{len(chain)} weight matrices came, but a hidden layer and the output need two at least")
         own = [rows for rows, _ in chain[:-1]]

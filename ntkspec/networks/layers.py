@@ -101,7 +101,9 @@ class Patches:
 
     def forward(self, W, x):
         xp = engine_of(x).xp
-        return xp.concatenate([xp.roll(x, [-s for s in shift], self._axes) for shift in self._shifts], axis=-1), None
+        return xp.concatenate(
+            [xp.roll(x, tuple(-s for s in shift), self._axes) for shift in self._shifts], axis=-1
+        ), None
 
     def push(self, W, saved, tangent, W_tangent):
         return None if tangent is None else self.forward(W, tangent)[0]

@@ -11,7 +11,6 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.operators import base
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.dense import Dense
 from ntkspec.operators.work import Work
@@ -39,8 +38,9 @@ def wrap(
         raise ValueError(f"{error=}, but the relative error of a product is a number from 0 to 1, such as 1e-7")
     if callable(matrix) and not isinstance(matrix, LinearOperator):
         return Products(_linear(matrix, n, dtype), dtype=dtype, symmetric=symmetric, error=error)
-    if n is not None and np.shape(matrix)[:1] != (n,):
-        raise ValueError(f"{n=}, but the matrix has shape {np.shape(matrix)}; n is for functions")
+    shape = matrix.shape if hasattr(matrix, "shape") else np.shape(matrix)
+    if n is not None and shape[:1] != (n,):
+        raise ValueError(f"{n=}, but the matrix has shape {shape}; n is for functions")
     if issparse(matrix):
         matrix = aslinearoperator(matrix)
     if isinstance(matrix, LinearOperator):
@@ -139,7 +139,7 @@ class Products(KernelOperator):
     @property
     def stored_work(self) -> Work:  # type: ignore[override]
         """Of one entry: a tile takes a product for each of its columns."""
-        return (1 / base.TILE) * self.product_work
+        return (1 / self.engine.TILE) * self.product_work
 
     def factored_product(self, V):
         product = np.asarray(self.linear.matmat(V))

@@ -11,7 +11,6 @@ from ntkspec import checks, progress
 from ntkspec.engines import engine_of
 from ntkspec.operators.work import Work
 
-TILE = 512
 HALF_ULP = 2.0**-53
 # Entries of the unit vectors that are multiplied together where a matrix is asked for that only has products.
 ENTRIES_AT_ONCE = 2**24
@@ -180,7 +179,7 @@ class KernelOperator:
         is accumulated in float64. Many vectors at once are multiplied tile by tile where that needs less work than the
         factored form.
         """
-        V = checks.as_floats(V, "the factor of a product")
+        V = checks.on_engine(checks.as_floats(V, "the factor of a product"), self.engine, "the factor of a product")
         if V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
             raise ValueError(f"a kernel of shape {self.shape} cannot multiply an array of shape {V.shape}")
         block = V.reshape(V.shape[0], -1).astype(np.result_type(self.dtype, V.dtype), copy=False)
@@ -202,11 +201,11 @@ class KernelOperator:
 
         def fill(rows):
             total = 0.0
-            for cols in slices(self.shape[1]):
+            for cols in slices(self.shape[1], self.engine.TILE):
                 total = total + self.tile(rows, cols, V.dtype) @ V[cols]
             product[rows] = total
 
-        self.engine.run(fill, slices(self.shape[0]), progress="products by tiles")
+        self.engine.run(fill, slices(self.shape[0], self.engine.TILE), progress="products by tiles")
         return product
 
     def tile(self, rows, cols: slice, dtype=None):
@@ -297,7 +296,7 @@ class LinearCombination(KernelOperator):
             )
         self.shape, self.dtype = shapes.pop(), dtypes.pop()
         operators = [operator for _, operator in self.terms]
-        self.engine = operators[0].engine
+        self.engine = _one_engine(operators)
         self.symmetric = all(operator.symmetric for operator in operators)
         self.grams = tuple(pair for operator in operators for pair in operator.grams)
         self.product_work = sum((operator.product_work for operator in operators), Work())
@@ -358,14 +357,20 @@ class LinearCombination(KernelOperator):
         return stacked[0], stacked[-1]
 
 
+def _one_engine(operators) -> ModuleType:
+    names = sorted({operator.engine.name for operator in operators})
+    if len(names) > 1:
+        raise TypeError(f"kernels on {' and '.join(names)} cannot be combined; build them from arrays of one device")
+    return operators[0].engine
+
+
 def _terms(operator) -> list:
     return operator.terms if isinstance(operator, LinearCombination) else [(1.0, operator)]
 
 
 # --------------------------------------------------------------------------------------------------------- geometry
-def slices(n: int, step: int | None = None) -> list[slice]:
-    """``range(n)`` in pieces of at most ``step`` (TILE)."""
-    step = step or TILE
+def slices(n: int, step: int) -> list[slice]:
+    """``range(n)`` in pieces of at most ``step``."""
     return [slice(a, min(a + step, n)) for a in range(0, n, step)]
 
 
@@ -376,8 +381,9 @@ def watched(pieces: Iterable, text: str) -> Iterable:
 
 def tiles(operator: KernelOperator) -> Iterator[tuple[slice, slice]]:
     """Rows and columns of the tiles of a matrix; of a symmetric one the lower triangle, row by row."""
-    for rows in slices(operator.shape[0]):
-        for cols in slices(operator.shape[1]):
+    side = operator.engine.TILE
+    for rows in slices(operator.shape[0], side):
+        for cols in slices(operator.shape[1], side):
             if not operator.symmetric or cols.start <= rows.start:
                 yield rows, cols
 

@@ -9,8 +9,6 @@ import numpy as np
 from ntkspec.operators.base import HALF_ULP, KernelOperator, paired_factors, slices
 from ntkspec.operators.work import Work
 
-# Rows of a tile that are computed together: their intermediates stay in a core's cache.
-STRIP = 32
 # Passes over a tile that one entry costs a level, of an arc tangent and what surrounds it.
 PASSES = 50.0
 # 1 - rho² below which a pair's inner product is taken again from the difference of the two directions.
@@ -90,7 +88,7 @@ class GramFunction(OfPairs):
         gram, left, right = tile.gram(self.X, self.X2), self.left[tile.rows], self.right[tile.cols]
         X, cols = self.X[tile.rows], (self.X2[tile.cols], self.engine.xp.ascontiguousarray(right[:, 0]))
         right = right.astype(tile.dtype, copy=False)
-        for rows in slices(tile.shape[0], STRIP):
+        for rows in slices(tile.shape[0], self.engine.STRIP):
             own = self.engine.xp.ascontiguousarray(left[rows, 0])
             c, gap = self.engine.pair_moments(gram[rows], (X[rows], own), cols, CLOSE[np.dtype(tile.dtype).char])
             entries = self.function(self.engine, left[rows].astype(tile.dtype, copy=False), right, c, gap)

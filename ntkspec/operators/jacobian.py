@@ -7,7 +7,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.operators.base import TILE, KernelOperator
+from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.work import Work
 
 
@@ -49,7 +49,7 @@ class JacobianGram(KernelOperator):
         self.symmetric = self.semidefinite = self.X2 is self.X
         self.shape, self.dtype = (self.X.shape[0], self.X2.shape[0]), jacobian.dtype
         self.product_work = sum(self.shape) * Work(flops=3.0 * jacobian.flops)
-        self.stored_work = Work(flops=2.0 * jacobian.size + 8.0 * jacobian.flops / TILE)
+        self.stored_work = Work(flops=2.0 * jacobian.size + 8.0 * jacobian.flops / self.engine.TILE)
         self.depth = 4.0 * jacobian.fan + sum(self.shape)
 
     def accumulate(self, out, tile, scale=1.0):

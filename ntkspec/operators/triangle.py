@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ntkspec.engines import engine_of
+from ntkspec.engines import engine_of, moved
 from ntkspec.operators import base
 from ntkspec.operators.base import KernelOperator, Stored, Tile
 from ntkspec.operators.work import Work
@@ -37,18 +37,33 @@ class Triangle(Stored):
         self.depth = float(n)
 
     @staticmethod
-    def layout(n: int) -> tuple[int, int, int]:
-        """(tiles, T, T) for n points: as many tiles as T = TILE needs, and no larger than it must be."""
-        side = -(-n // -(-n // base.TILE))
+    def layout(n: int, largest: int) -> tuple[int, int, int]:
+        """(tiles, T, T) for n points: as many tiles as T = ``largest`` needs, and no larger than it must be."""
+        side = -(-n // -(-n // largest))
         side = -(-side // _MULTIPLE) * _MULTIPLE
         rows = -(-n // side)
         return rows * (rows + 1) // 2, side, side
 
     def accumulate(self, out, tile, scale=1.0):
-        for i, rows, here in _pieces(tile.rows, self.side):
-            for j, cols, there in _pieces(tile.cols, self.side):
+        for i, rows, here in self._pieces(tile.rows):
+            for j, cols, there in self._pieces(tile.cols):
                 block = self.blocks[_index(i, j)] if j <= i else self.blocks[_index(j, i)].T
                 out[here, there] += out.dtype.type(scale) * block[rows][:, cols]
+
+    def _pieces(self, asked):
+        """For each block that a slice or an array of numbers meets: its number, and the common part counted from its
+        start and from the start of what was asked for."""
+        side, engine = self.side, self.engine
+        if isinstance(asked, slice):
+            for block in range(asked.start // side, -(-asked.stop // side)):
+                first, last = max(block * side, asked.start), min((block + 1) * side, asked.stop)
+                inside = slice(first - block * side, last - block * side)
+                yield block, inside, slice(first - asked.start, last - asked.start)
+        else:
+            numbers = engine.to_host(asked)
+            for block in np.unique(numbers // side):
+                here = np.flatnonzero(numbers // side == block)
+                yield int(block), *(engine.xp.asarray(place) for place in (numbers[here] - block * side, here))
 
     def factored_product(self, V):
         """``K @ V``, reading each block once for all vectors; the workers add to sums of their own."""
@@ -83,25 +98,26 @@ def places(n: int, side: int) -> list[tuple[slice, slice]]:
 def form(operator: KernelOperator, blocks=None, squares=None) -> Triangle:
     """The matrix of a symmetric operator, formed tile by tile into ``blocks`` (zeros of Triangle.layout, new if None).
 
+    Tiles are computed where the operator's engine does and kept where ``blocks`` lie, such as in a file.
     The sum of squares comes out of the same pass. ``squares`` (tiles,) collects it tile by tile: where it is not NaN
     the tile is there already. Cost: n² / 2 times tile_work; no temporary larger than a tile.
     """
     engine, n = operator.engine, operator.shape[0]
     if blocks is None:
-        blocks = engine.xp.zeros(Triangle.layout(n), operator.dtype)
+        blocks = engine.xp.zeros(Triangle.layout(n, engine.TILE), operator.dtype)
     if squares is None:
         squares = np.full(len(blocks), np.nan)
-    where = places(n, blocks.shape[1])
+    where, home = places(n, blocks.shape[1]), engine_of(blocks)
 
     def fill(k):
         block, (rows, cols) = blocks[k], where[k]
         tile = Tile(rows, cols, operator.dtype)
-        if tile.shape == block.shape:
+        if tile.shape == block.shape and home is engine:
             block[...] = 0
             operator.accumulate(block, tile)
         else:
-            block[: tile.shape[0], : tile.shape[1]] = operator.tile(rows, cols)
-        squares[k] = engine.sum_of_squares(block) * (1 if rows == cols else 2)
+            block[: tile.shape[0], : tile.shape[1]] = moved(operator.tile(rows, cols), home)
+        squares[k] = home.sum_of_squares(block) * (1 if rows == cols else 2)
 
     engine.run(fill, np.flatnonzero(np.isnan(squares)), progress="kernel matrix (tiles)")
     operator.squares, distance = math.fsum(squares), formed_distance(operator)
@@ -126,36 +142,21 @@ def _forming_rounding(operator: KernelOperator, seed) -> float:
     if operator.dtype == np.float64 or not operator.entrywise:
         rounding = float(np.finfo(operator.dtype).eps) * operator.absolute_norm if operator.dtype == np.float32 else 0.0
         return operator.forming_error() + rounding * operator.shape[0] ** 0.5
-    n = operator.shape[0]
-    weights = (operator.row_weights() if operator.shape == (n, n) else np.ones(n)) + np.finfo(np.float64).tiny
+    n, engine = operator.shape[0], operator.engine
+    weights = engine.to_host(operator.row_weights()) if operator.shape == (n, n) else np.ones(n)
+    weights = weights + np.finfo(np.float64).tiny
     chances = 0.5 / n + 0.5 * weights / weights.sum()
     drawn = np.random.default_rng(seed).choice(n, SAMPLED_ROWS, p=chances / chances.sum())
+    rows = engine.xp.asarray(drawn)
 
     def squares(cols):
-        precise = operator.tile(drawn, cols, np.float64)
-        return ((operator.tile(drawn, cols) - precise) ** 2).sum(axis=1)
+        precise = operator.tile(rows, cols, np.float64)
+        return ((operator.tile(rows, cols) - precise) ** 2).sum(axis=1)
 
-    each = sum(operator.engine.run(squares, base.slices(operator.shape[1], 4 * base.TILE)))
+    each = engine.to_host(sum(engine.run(squares, base.slices(operator.shape[1], 4 * engine.TILE))))
     return 2 * math.sqrt(float((each / chances[drawn]).mean()))
 
 
 def _index(i: int, j: int) -> int:
     """The number of block (i, j), j <= i."""
     return i * (i + 1) // 2 + j
-
-
-def _pieces(asked, side: int):
-    """For each block that a slice or an array of numbers meets: its number, and the common part counted from its start
-    and from the start of what was asked for."""
-    if isinstance(asked, slice):
-        for block in range(asked.start // side, -(-asked.stop // side)):
-            first, last = max(block * side, asked.start), min((block + 1) * side, asked.stop)
-            yield (
-                block,
-                slice(first - block * side, last - block * side),
-                slice(first - asked.start, last - asked.start),
-            )
-    else:
-        for block in np.unique(asked // side):
-            here = np.flatnonzero(asked // side == block)
-            yield int(block), asked[here] - block * side, here

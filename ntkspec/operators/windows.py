@@ -51,7 +51,7 @@ class Windows:
         """
         c = self.means(engine, engine.position_products(rows[0], cols[0], self.positions))
         c *= 1 / self.channels
-        return c, engine.window_gaps(c, rows, cols, self.places, None)
+        return c, engine.window_gaps(c, rows, cols, engine.xp.asarray(self.places), None)
 
 
 class WindowFunction(Protocol):
@@ -99,8 +99,8 @@ class WindowGram(OfPairs):
     def accumulate(self, out, tile, scale=1.0):
         X, X2 = (self.X[tile.rows].astype(np.float64), self.X2[tile.cols].astype(np.float64))
         left, right = self.left[:, tile.rows], self.right[:, tile.cols]
-        together = max(1, self.function.pairs // self.windows.positions)
-        width = min(max(together, COLUMNS[0]), COLUMNS[1])
+        together = max(1, max(self.function.pairs, self.engine.PAIRS) // self.windows.positions)
+        width = min(max(together, COLUMNS[0]), max(COLUMNS[1], self.engine.STRIP))
         for cols in slices(tile.shape[1], width):
             column = _side(self.engine, X2[cols].T, right[:, cols])
             for rows in slices(tile.shape[0], max(1, together // width)):

@@ -60,7 +60,7 @@ def load_kernel(path) -> Triangle:
 
 
 def _create(partial: Path, operator) -> None:
-    layout = Triangle.layout(operator.shape[0])
+    layout = Triangle.layout(operator.shape[0], operator.engine.TILE)
     with atomic_path(partial) as temporary, created(temporary, _KIND) as file:
         file.attrs["n"] = operator.shape[0]
         file.attrs["distance"], file.attrs["semidefinite"] = formed_distance(operator), operator.semidefinite
@@ -82,14 +82,14 @@ def _maps(path, mode: Literal["r", "r+"], n: int):
 def _check_same(operator, blocks, squares, partial) -> None:
     """The first tile of a file that is there already must be that of the operator."""
     rows = slice(0, min(operator.shape[0], blocks.shape[1]))
-    tile = operator.tile(rows, rows)
+    tile = operator.engine.to_host(operator.tile(rows, rows))
     close = abs(blocks[0][rows, rows] - tile).max() <= 1e-4 * abs(tile).max()
     if blocks.dtype != operator.dtype or not (close or np.isnan(squares[0])):
         raise ValueError(f"{partial} was begun for another kernel; remove it, or choose another name")
 
 
 def _require_disk(operator, folder) -> None:
-    tiles, side, _ = Triangle.layout(operator.shape[0])
+    tiles, side, _ = Triangle.layout(operator.shape[0], operator.engine.TILE)
     needed, free = tiles * side**2 * operator.dtype.itemsize, shutil.disk_usage(folder).free
     if needed > free:
         raise ValueError(

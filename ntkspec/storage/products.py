@@ -87,7 +87,7 @@ class _Recorded(KernelOperator):
         self.last: tuple | None = None
 
     def factored_product(self, V):
-        given = [_digest(column) for column in V.T]
+        given = [_digest(column) for column in self.engine.to_host(V).T]
         product = self._read(given)
         if product is None:
             if self.last is not None:
@@ -107,8 +107,9 @@ class _Recorded(KernelOperator):
         return self.factored_product(V)
 
     def _compare(self, V, product) -> None:
-        apart = np.linalg.norm(product - self.operator @ V, axis=0)
-        if not (apart <= 4 * self.operator.product_error() * np.linalg.norm(V, axis=0)).all():
+        size = self.engine.xp.linalg.norm
+        apart = size(product - self.operator @ V, axis=0)
+        if not (apart <= 4 * self.operator.product_error() * size(V, axis=0)).all():
             raise ValueError(f"{self.path} holds products with another kernel; remove it or choose another")
 
     def _read(self, given):
@@ -122,12 +123,12 @@ class _Recorded(KernelOperator):
                 return None
             columns.append(content.view(np.float64))
         self.error = float(columns[-1][0])
-        return np.stack([column[1:] for column in columns], axis=1)
+        return self.engine.xp.asarray(np.stack([column[1:] for column in columns], axis=1))
 
     def _write(self, given, product) -> None:
         """Replace everything from here on."""
         self.file.truncate(self.position)
-        for digest, column in zip(given, product.T, strict=True):
+        for digest, column in zip(given, self.engine.to_host(product).T, strict=True):
             content = np.concatenate([[self.error], column])
             self.file.write(digest + _digest(content) + content.tobytes())
         self.file.flush()

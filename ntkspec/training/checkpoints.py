@@ -62,11 +62,13 @@ class Checkpoint:
                 RuntimeWarning,
                 stacklevel=4,
             )
-        self.descent.state = self.descent.seen = tree["step"], tree["weights"]
+        weights = [self.descent.engine.xp.asarray(W) for W in tree["weights"]]
+        self.descent.state = self.descent.seen = tree["step"], weights
         self.records.restore(tree["records"], tree["step"])
 
     def _write(self) -> None:
         step, weights = self.descent.seen  # what follows is repeated: its outputs are not known to be finite
+        weights = [self.descent.engine.to_host(W) for W in weights]
         tree = {"run": self._run, "workers": self.descent.engine.workers(), "step": step, "weights": weights}
         tree["records"] = self.records.tree()
         storage.write(self.path, tree, kind=KIND)
@@ -76,8 +78,8 @@ class Checkpoint:
 def _fingerprint(descent: Descent | DeepDescent, records: Records, batches) -> str:
     """A digest of everything that a run depends on."""
     probes = descent.activation.value_and_derivative(np.linspace(-40, 40, 1601))
-    arrays = [descent.X, descent.y, *descent.state[1], *probes]
-    arrays += [] if records.X_test is None else [records.X_test]
+    arrays = [descent.X, descent.y, *descent.state[1], *([] if records.X_test is None else [records.X_test])]
+    arrays = [*(descent.engine.to_host(array) for array in arrays), *probes]
     watched = [getattr(function, "__qualname__", type(function).__qualname__) for function in records.watch]
     settings = descent.rates, descent.offset is None, watched, batches
     found = hashlib.sha256(repr(settings).encode())

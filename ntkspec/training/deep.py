@@ -18,13 +18,13 @@ class DeepDescent(Fitting):
 
     def outputs(self, *, gradients: bool, rows=None):
         """As :meth:`Descent.outputs`."""
-        X, targets = self.chosen(rows)
+        X, targets, offset = self.chosen(rows)
         net, shares = self._net.with_parameters(self.state[1]), self.engine.shares(len(X))
         parts = self.engine.run(lambda share: self._pass(net, (X[share], targets[share]), gradients), shares)
         out = self.engine.xp.concatenate([outputs for outputs, _ in parts])
         if gradients:
             self._gradients = [sum(own) / len(X) for own in zip(*(found for _, found in parts), strict=True)]
-        return self.settled(out, rows)
+        return self.settled(out, offset)
 
     @DIVERGING
     def step(self) -> None:

@@ -27,16 +27,19 @@ class Fitting:
         self.state = self.seen = 0, [W.astype(self.X.dtype) for W in weights]
 
     def chosen(self, rows):
-        """(X, targets) of the points with these numbers; None is all of them."""
-        return (self.X, self.targets) if rows is None else (self.X[rows], self.targets[rows])
+        """(X, targets, offset) of the points with these numbers; None is all of them."""
+        if rows is None:
+            return self.X, self.targets, self.offset
+        rows = self.engine.xp.asarray(rows)
+        return self.X[rows], self.targets[rows], None if self.offset is None else self.offset[rows]
 
-    def settled(self, out, rows):
-        """The outputs less the offset; None where one is not finite, and the state goes back to the last that was."""
+    def settled(self, out, offset):
+        """The outputs less their offset; None where one is not finite, and the state goes back to the last that was."""
         if not bool(self.engine.xp.isfinite(out).all()):
             self.state = self.seen
             return None
         self.seen = self.state
-        return out if self.offset is None else out - (self.offset if rows is None else self.offset[rows])
+        return out if offset is None else out - offset
 
 
 class Descent(Fitting):
@@ -66,7 +69,7 @@ class Descent(Fitting):
         gradients : whether those are computed in the same pass, for :meth:`step`. rows : numbers of the points; None
         is all of them.
         """
-        xp, dtype, data = self.engine.xp, self.y.dtype, self.chosen(rows)
+        xp, dtype, (*data, offset) = self.engine.xp, self.y.dtype, self.chosen(rows)
         W, v = self.state[1]
         weights, readout = scaled_weights(W, v, dtype)
         for space in self._spaces:
@@ -75,7 +78,7 @@ class Descent(Fitting):
         works = list(zip(self.engine.shares(len(out)), self._spaces, strict=False))
         parts = self.engine.run(lambda work: self._pass(work, (*data, out), readout, rates), works)
         self._gradients = [sum(own) / len(out) for own in zip(*parts, strict=True)]
-        return self.settled(out, rows)
+        return self.settled(out, offset)
 
     @DIVERGING
     def step(self) -> None:

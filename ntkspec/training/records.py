@@ -13,7 +13,8 @@ class Records:
 
     def __init__(self, net, points, steps, watch):
         self.net, (self.X, self.X_test, self.offset), self.steps, self.watch = net, points, steps, watch
-        xp = engine_of(self.X).xp
+        self.engine = engine_of(self.X)
+        xp = self.engine.xp
         self.train = xp.full((len(steps), len(self.X)), xp.nan, self.X.dtype)
         self.test = None if self.X_test is None else xp.full((len(steps), len(self.X_test)), xp.nan, self.X.dtype)
         self.watched: dict[str, np.ndarray] = {}
@@ -51,7 +52,8 @@ class Records:
 
     def tree(self) -> dict:
         """Everything recorded, for a file."""
-        return {"steps": self.steps, "train": self.train, "test": self.test, "watched": self.watched}
+        train, test = (None if part is None else self.engine.to_host(part) for part in (self.train, self.test))
+        return {"steps": self.steps, "train": train, "test": test, "watched": self.watched}
 
     def restore(self, tree: dict, reached: int) -> None:
         """What :meth:`tree` gave of a run that has come to the step ``reached``, whose further steps may be others.
@@ -68,8 +70,8 @@ class Records:
             k = self._places.get(step)
             if k is None:
                 continue
-            self.train[k] = tree["train"][old]
+            self.train[k] = self.engine.xp.asarray(tree["train"][old])
             if self.test is not None:
-                self.test[k] = tree["test"][old]
+                self.test[k] = self.engine.xp.asarray(tree["test"][old])
             for name, values in tree["watched"].items():
                 self.watched.setdefault(name, np.full(len(self.steps), np.nan))[k] = values[old]

@@ -7,6 +7,7 @@ import numpy as np
 
 from ntkspec import checks, progress
 from ntkspec.dynamics import Trajectory
+from ntkspec.engines import engine_of
 from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.training.batches import Batches
 from ntkspec.training.checkpoints import Checkpoint
@@ -61,6 +62,7 @@ def train_gd(
     rates, steps = _rates(net, eta1, eta2, eta), checks.as_steps(steps)
     if X_test is not None:
         X_test = checks.as_matrix(X_test, "X_test", columns=net.dim)
+    engine_of(X, y, *([] if X_test is None else [X_test]))
     watch = _checked_watch(watch)
     batches = None if batch is None else Batches(len(X), checks.whole_number(batch, "batch", 1), seed)
     dtype = np.result_type(X.dtype, net.dtype)
@@ -131,7 +133,7 @@ def _one(descent, records: Records, batches: Batches | None, step: int) -> bool:
 def _in_order(records: Records, steps, network) -> Trajectory:
     """The records in the order that was asked for."""
     place = np.searchsorted(records.steps, steps)
-    test = None if records.test is None else records.test[place]
     watched = {name: values[place] for name, values in records.watched.items()}
-    nothing = np.zeros(len(steps))
-    return Trajectory(steps, records.train[place], test, "gradient descent", nothing, network, watched=watched)
+    there, nothing = engine_of(records.train).xp.asarray(place), np.zeros(len(steps))
+    test = None if records.test is None else records.test[there]
+    return Trajectory(steps, records.train[there], test, "gradient descent", nothing, network, watched=watched)

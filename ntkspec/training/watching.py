@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ntkspec.engines import engine_of
 from ntkspec.kernels import ntk
 from ntkspec.networks import DeepNetwork
 from ntkspec.norms import spectral_norm
@@ -19,21 +20,21 @@ def weight_movement(initial, now, X=None) -> dict[str, float]:
     if isinstance(initial, DeepNetwork):
         pairs = zip(initial.parameters, now.parameters, strict=True)
         return {f"weight movement {k}": _spectral(_moved(*pair)) for k, pair in enumerate(pairs)}
-    moved = _moved(initial.W, now.W)
+    moved, xp = _moved(initial.W, now.W), engine_of(now.W).xp
     return {
         "weight movement": _spectral(moved),
-        "largest row movement": float(np.linalg.norm(moved, axis=1).max()),
-        "second layer movement": float(np.linalg.norm(_moved(initial.v, now.v))),
+        "largest row movement": float(xp.linalg.norm(moved, axis=1).max()),
+        "second layer movement": float(xp.linalg.norm(_moved(initial.v, now.v))),
     }
 
 
 def _moved(before, after):
-    return np.subtract(after, before, dtype=np.float64)
+    return after.astype(np.float64) - before.astype(np.float64)
 
 
 def _spectral(matrix) -> float:
     gram = matrix.T @ matrix if matrix.shape[1] <= matrix.shape[0] else matrix @ matrix.T
-    return math.sqrt(max(0.0, float(np.linalg.eigvalsh(gram)[-1])))
+    return math.sqrt(max(0.0, float(np.linalg.eigvalsh(engine_of(gram).to_host(gram))[-1])))
 
 
 def kernel_drift(initial, now, X, *, layer: str | int = "both", seed=0) -> dict[str, float]:

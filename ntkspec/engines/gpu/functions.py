@@ -1,0 +1,64 @@
+"""Activations of the GPU engine: phi(z) and phi'(z) in one pass, with the arithmetic and the errors of the CPU's.
+
+z, value and slope have one shape and one dtype, float32 or float64, are C-contiguous and do not overlap.
+"""
+
+import numpy as np
+
+from ntkspec.engines.gpu.compiling import blocks_of, kernel, launch
+
+
+def _fill(name: str, z, value, slope, *parameters) -> None:
+    function = kernel("functions", name, z.dtype.char)
+    launch(function, blocks_of(z.size), z.reshape(-1), value.reshape(-1), slope.reshape(-1), z.size, *parameters)
+
+
+def piecewise_linear(z, value, slope, below):
+    """z and 1 for z >= 0, ``below`` z and ``below`` otherwise."""
+    real = z.dtype.type
+    _fill("piecewise_linear", z, value, slope, real(below), real(-np.inf if below else -1.0))
+
+
+def erf(z, value, slope):
+    """erf(z) and 2/sqrt(pi) exp(-z²), in the arithmetic of z."""
+    _fill("erf_and_slope", z, value, slope)
+
+
+def tanh(z, value, slope):
+    """tanh(z) and 1/cosh(z)²."""
+    _fill("tanh_and_slope", z, value, slope)
+
+
+def sigmoid(z, value, slope):
+    """1/(1 + exp(-z)) and its derivative."""
+    _fill("sigmoid", z, value, slope)
+
+
+def softplus(z, value, slope):
+    """log(1 + exp(z)) and 1/(1 + exp(-z))."""
+    _fill("softplus", z, value, slope)
+
+
+def silu(z, value, slope):
+    """z/(1 + exp(-z)) and its derivative."""
+    _fill("silu", z, value, slope)
+
+
+def gelu(z, value, slope):
+    """z P(g < z) for a standard normal g, and its derivative."""
+    _fill("gelu", z, value, slope)
+
+
+def elu(z, value, slope, alpha):
+    """z and 1 for z >= 0, alpha (exp(z) - 1) and alpha exp(z) below."""
+    _fill("elu", z, value, slope, np.float64(alpha))
+
+
+def sin(z, value, slope):
+    """sin(z) and cos(z)."""
+    _fill("sine", z, value, slope)
+
+
+def cos(z, value, slope):
+    """cos(z) and -sin(z)."""
+    _fill("cosine", z, value, slope)

@@ -1,0 +1,144 @@
+"""cupy.cuda and RawModule of the stand-in: a device of one multiprocessor, cuBLAS in NumPy, kernels compiled by g++."""
+
+import ctypes
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+HEADER = Path(__file__).parents[1] / "cuda_on_host.h"
+_COMPILER = ["g++", "-std=c++20", "-O2", "-march=native", "-ffp-contract=off", "-shared", "-fPIC", "-w"]
+
+
+class RawModule:
+    """Kernels of a CUDA source, compiled on first use."""
+
+    def __init__(self, *, code, options=()):
+        self.code, self.options = code, options
+
+    def get_function(self, name):
+        if not hasattr(self, "_library"):
+            self._library = _compiled(self.code, self.options)
+        return RawKernel(getattr(self._library, f"launch_{name}"))
+
+
+def _compiled(code, options):
+    names = re.findall(r'extern "C" __global__ void (\w+)\(|^ACTIVATION\((\w+)', code, re.MULTILINE)
+    text = f"{HEADER.read_text()}\n{code}\n"
+    for name in sorted({one or other for one, other in names} - {"name"}):
+        text += (
+            f'extern "C" int launch_{name}(unsigned x, unsigned y, unsigned threads, void **given, const long *kinds, '
+            f"long count) {{ return launch({name}, x, y, threads, given, kinds, count); }}\n"
+        )
+    command = [*_COMPILER, *(option for option in options if option.startswith("-D"))]
+    digest = hashlib.sha256((text + " ".join(command)).encode()).hexdigest()[:24]
+    library = Path(tempfile.gettempdir()) / f"ntkspec-kernels-{digest}.so"
+    if not library.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            source, built = Path(folder) / "kernels.cpp", Path(folder) / "kernels.so"
+            source.write_text(text)
+            run = subprocess.run([*command, "-o", built, source], capture_output=True, text=True, check=False)
+            if run.returncode:
+                raise RuntimeError(f"the kernels do not compile:\n{run.stderr}")
+            partial = library.with_suffix(f".{time.monotonic_ns()}")
+            partial.write_bytes(built.read_bytes())
+            partial.replace(library)
+    return ctypes.CDLL(str(library))
+
+
+class RawKernel:
+    """A kernel: arguments are device arrays and NumPy scalars, whose kinds must be those of its parameters."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, grid, block, arguments):
+        if min(*grid, *block) < 1 or max(grid[1:], default=1) > 65535 or block[0] > 1024:
+            raise ValueError(f"grid {grid} of blocks {block}")
+        values, kinds = zip(*map(_as_argument, arguments), strict=True)
+        given = (ctypes.c_void_p * len(values))(*(one.ctypes.data for one in values))
+        across, down = (*grid, 1)[:2]
+        if self.function(
+            across, down, block[0], given, (ctypes.c_long * len(kinds))(*kinds), ctypes.c_long(len(kinds))
+        ):
+            raise TypeError(f"arguments of kinds {kinds} do not fit the kernel's parameters")
+
+
+def _as_argument(argument):
+    """(the value in memory, its kind): the size of a number, 1000 + that of an entry (+ 100 of a float) of an array."""
+    import cupy
+
+    if isinstance(argument, cupy.ndarray):
+        return np.array(argument.data.ptr, np.uint64), 1000 + argument.itemsize + 100 * (argument.dtype.kind == "f")
+    if isinstance(argument, np.generic):
+        return np.array(argument), argument.itemsize
+    raise TypeError(f"a {type(argument).__name__} is no argument of a kernel")
+
+
+def _module(name, **contents):
+    module = types.ModuleType(name)
+    vars(module).update(contents)
+    sys.modules[name] = module
+    return module
+
+
+def _free():
+    return psutil.virtual_memory().available, psutil.virtual_memory().total
+
+
+def _at(pointer, kind, rows, columns, step):
+    """A matrix in cuBLAS's order of columns."""
+    size = np.dtype(kind).itemsize
+    memory = (ctypes.c_char * (size * step * columns)).from_address(pointer)
+    return np.frombuffer(memory, kind).reshape(columns, step)[:, :rows].T
+
+
+def _gemm_ex(handle, transa, transb, m, n, k, alpha, A, kind, lda, B, other, ldb, beta, C, out, ldc, compute, algo):
+    """int32 sums of int8 products, as cuBLAS is asked for here: Aᵀ B."""
+    assert (transa, transb, kind, other, out, compute) == (1, 0, 3, 3, 10, 72)
+    assert lda % 4 == ldb % 4 == 0, "cuBLAS takes int8 matrices whose rows start at multiples of 4 bytes"
+    one, zero = (ctypes.c_int.from_address(pointer).value for pointer in (alpha, beta))
+    assert (one, zero) == (1, 0)
+    product = _at(A, np.int8, k, m, lda).T.astype(np.float64) @ _at(B, np.int8, k, n, ldb).astype(np.float64)
+    _at(C, np.int32, m, n, ldc)[...] = product
+
+
+class _Event:
+    def record(self):
+        self.time = time.perf_counter()
+
+    def synchronize(self):
+        pass
+
+
+class _Device:
+    attributes = types.MappingProxyType({"MultiProcessorCount": 1})
+    id = 0
+
+
+runtime = _module(
+    "cupy.cuda.runtime",
+    memGetInfo=_free,
+    getDeviceCount=lambda: 1,
+    CUDA_R_8I=3,
+    CUDA_R_32I=10,
+    CUDARuntimeError=RuntimeError,
+)
+cublas = _module("cupy.cuda.cublas", gemmEx=_gemm_ex, CUBLAS_OP_N=0, CUBLAS_OP_T=1, CUBLAS_GEMM_DEFAULT=-1)
+device = _module("cupy.cuda.device", get_cublas_handle=lambda: 0)
+cuda = _module(
+    "cupy.cuda",
+    runtime=runtime,
+    cublas=cublas,
+    device=device,
+    Device=_Device,
+    Event=_Event,
+    get_elapsed_time=lambda start, end: 1e3 * (end.time - start.time),
+)

@@ -1,0 +1,83 @@
+"""The CUDA sources compile for the cards they are written for, without a card: by nvcc, or by NVRTC as CuPy does."""
+
+import ctypes
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ARCHITECTURES = ("sm_80", "sm_90")
+REALS = ("float", "double")
+SYMMETRIC = [("float", "float", 1), ("float", "double", 2), ("float", "double", 4), ("double", "double", 4)]
+VARIANTS = [
+    (name, (f"-Dreal={real}",)) for name in ("tiles", "functions", "bits", "pairs", "windows") for real in REALS
+]
+VARIANTS += [("symmetric", (f"-Dreal={real}", f"-Dnumber={number}", f"-DVECTORS={k}")) for real, number, k in SYMMETRIC]
+
+
+@pytest.fixture(scope="module")
+def compiling():
+    """How the engine hands its sources to CuPy."""
+    return pytest.importorskip("ntkspec.engines.gpu.compiling")
+
+
+def nvrtc():
+    """NVIDIA's run-time compiler from its wheel, or None."""
+    found = importlib.util.find_spec("nvidia")
+    for place in found.submodule_search_locations if found else ():
+        for library in sorted(Path(place).glob("*/lib/libnvrtc.so.*")):
+            return ctypes.CDLL(str(library))
+    return None
+
+
+def compiled_by_nvrtc(library, text: str, options) -> tuple[int, str]:
+    """(size of the machine code, messages); as ``cupy.RawModule`` compiles."""
+    program, size = ctypes.c_void_p(), ctypes.c_size_t()
+    library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None)
+    given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+    failed = library.nvrtcCompileProgram(program, len(options), given)
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    library.nvrtcGetCUBINSize(program, ctypes.byref(size))
+    return 0 if failed else size.value, log.value.decode()
+
+
+def compiled_by_nvcc(folder: Path, text: str, options) -> tuple[int, str]:
+    """(size of the machine code, messages)."""
+    source, cubin = folder / "kernels.cu", folder / "kernels.cubin"
+    source.write_text(text, encoding="utf-8")
+    command = ["nvcc", "-cubin", "-o", cubin, *options, source]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    return cubin.stat().st_size if run.returncode == 0 else 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("name", "definitions"), VARIANTS)
+def test_every_source_compiles_without_a_warning(name, definitions, architecture, compiling, tmp_path):
+    options = [*compiling.OPTIONS, *definitions, f"--gpu-architecture={architecture}"]
+    library = nvrtc()
+    if library:
+        size, log = compiled_by_nvrtc(library, compiling.source(name), options)
+    elif shutil.which("nvcc"):
+        size, log = compiled_by_nvcc(tmp_path, compiling.source(name), options)
+    else:
+        pytest.skip("neither nvcc nor NVRTC (pip install nvidia-cuda-nvrtc-cu12) is here")
+    assert size > 1000, log
+    assert not log.strip()
+
+
+def test_every_kernel_is_launched_by_the_engine(compiling):
+    """Names in the sources and in Python are the same; so is the number of threads."""
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in compiling.FOLDER.glob("*.cu")}
+    kernels = r'extern "C" __global__ void ((?!name)\w+)\(|^ACTIVATION\((\w+)'
+    offered = {"".join(match) for text in sources.values() for match in re.findall(kernels, text, re.MULTILINE)}
+    package = compiling.FOLDER.parent / "gpu"
+    asked = " ".join(path.read_text(encoding="utf-8") for path in package.glob("*.py"))
+    assert len(offered) > 25
+    assert [name for name in sorted(offered) if f'"{name}"' not in asked] == []
+    assert {name for name, _ in VARIANTS} == set(sources)
+    assert f"#define THREADS {compiling.THREADS}\n" in (compiling.FOLDER / "common.cuh").read_text(encoding="utf-8")

@@ -1,0 +1,91 @@
+"""The stand-in for CuPy offers nothing that CuPy does not, and refuses what CuPy refuses."""
+
+import importlib.machinery
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parent / "device_stand_in"
+NAMES = """
+import sys
+import numpy as np
+sys.path.insert(0, {folder!r})
+import cupy
+sys.path.pop(0)
+names = [name for name in vars(cupy) if not name.startswith("_") and name not in ("sys", "types")]
+members = [name for name in vars(cupy.ndarray) if not name.startswith("_")]
+members += [f"__{{name}}__" for name in cupy._OPERATORS.split() + cupy._IN_PLACE.split()]
+linalg = cupy._LINALG.split()
+for name in [name for name in sys.modules if name.split(".")[0] == "cupy"]:
+    del sys.modules[name]
+import cupy
+missing = [name for name in names if not hasattr(cupy, name)]
+missing += [f"ndarray.{{name}}" for name in members if not hasattr(cupy.ndarray, name)]
+missing += [f"linalg.{{name}}" for name in linalg if not hasattr(cupy.linalg, name)]
+print(cupy.__file__, *missing)
+"""
+
+
+@pytest.fixture
+def cupy():
+    """The stand-in, whatever else is installed."""
+    cupy = pytest.importorskip("cupy")
+    if not cupy.__file__.startswith(str(FOLDER)):
+        pytest.skip("tests run on a card; NTKSPEC_TEST_DEVICE=stand-in takes its place")
+    return cupy
+
+
+def test_all_its_names_are_cupys():
+    elsewhere = [path for path in sys.path if path != str(FOLDER)]
+    if importlib.machinery.PathFinder.find_spec("cupy", elsewhere) is None:
+        pytest.skip("CuPy is not installed")
+    run = subprocess.run([sys.executable, "-c", NAMES.format(folder=str(FOLDER))], capture_output=True, text=True)
+    if "ImportError" in run.stderr:
+        pytest.skip(f"CuPy does not load: {run.stderr.splitlines()[-1]}")
+    assert run.returncode == 0, run.stderr
+    where, *missing = run.stdout.split()
+    assert not where.startswith(str(FOLDER))
+    assert missing == []
+
+
+def test_nothing_crosses_in_silence(cupy):
+    there, here = cupy.asarray([1.0, 2.0]), np.ones(2)
+    for crossing in (
+        lambda: np.asarray(there),
+        lambda: there + here,
+        lambda: here * there,
+        lambda: np.isfinite(there),
+        lambda: np.linalg.norm(there),
+        lambda: there[np.array([0])],
+        lambda: there.__setitem__(0, np.ones(1)),
+        lambda: cupy.maximum(there, here),
+        lambda: cupy.concatenate([there, here]),
+        lambda: np.concatenate([there, there]),
+    ):
+        with pytest.raises(TypeError):
+            crossing()
+    assert type(np.float32(2) * there) is type(there.sum()) is cupy.ndarray
+    assert float(there.sum()) == 3.0
+    assert type(cupy.asnumpy(there)) is np.ndarray
+
+
+def test_kernels_are_held_to_their_arguments(cupy):
+    code = 'extern "C" __global__ void halve(double *out, long long count) { out[threadIdx.x] /= 2; }'
+    halve, numbers = cupy.RawModule(code=code).get_function("halve"), cupy.asarray(np.ones(4))
+    halve((1,), (4,), (numbers, np.int64(4)))
+    assert cupy.asnumpy(numbers).tolist() == [0.5] * 4
+    for wrong in ((numbers, np.int32(4)), (numbers.astype(np.float32), np.int64(4)), (numbers,)):
+        with pytest.raises(TypeError, match="do not fit"):
+            halve((1,), (4,), wrong)
+
+
+def test_a_barrier_for_some_threads_only_ends_the_program(cupy):
+    code = 'extern "C" __global__ void lame(long long count) { if (threadIdx.x < 2) __syncthreads(); }'
+    script = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import cupy, numpy as np; "
+    script += f"cupy.RawModule(code={code!r}).get_function('lame')((1,), (4,), (np.int64(1),))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode != 0
+    assert "a barrier was reached by some threads" in run.stderr
