@@ -1,11 +1,15 @@
 """The same public functions on both engines: results agree to rounding, and stay on the device of their input."""
 
+import subprocess
+import sys
 from dataclasses import is_dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ntkspec as ns
+from conftest import NO_CARD
 from ntkspec import cli, densities, storage
 from ntkspec.assumptions import summarize
 from ntkspec.dynamics import prediction
@@ -325,3 +329,53 @@ def test_without_a_card_a_command_ends_with_one_line(command, gpu, tmp_path, mon
         "ntkspec: error: the GPU engine needs a CUDA card: cudaErrorNoDevice: no CUDA-capable device is detected"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_benchmark_refuses_to_run_without_a_card():
+    if not NO_CARD:
+        pytest.skip("there is a card")
+    command = [sys.executable, "-m", "benchmarks.gpu"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
+    assert run.stderr.startswith("benchmarks.gpu: the GPU engine needs ")
+
+
+# ------------------------------------------------------------------------------------------------------- on a card only
+@pytest.mark.gpu
+def test_bits_are_counted_exactly_by_the_tensor_cores(gpu):
+    """All ones, where float16 sums would end at 2048, and random ones against the CPU's popcount."""
+    words = gpu.xp.full((4096, 1024), 2**64 - 1, gpu.xp.uint64)
+    assert (gpu.count_common(words, words, np.float32) == 65536).all()
+    words = RNG.integers(0, 2**63, (3000, 64), dtype=np.uint64)
+    found = gpu.count_common(gpu.xp.asarray(words), gpu.xp.asarray(words[:2001]), np.float64)
+    assert np.array_equal(gpu.to_host(found), cpu.count_common(words, words[:2001], np.float64))
+
+
+@pytest.mark.gpu
+def test_products_in_float32_keep_its_digits(gpu):
+    """TF32 would be off by 1e-3."""
+    A, B = (RNG.standard_normal((2048, 2048)).astype("f") for _ in range(2))
+    found = gpu.to_host(gpu.xp.asarray(A) @ gpu.xp.asarray(B))
+    exact = A.astype(float) @ B
+    assert np.abs(found - exact).max() <= 1e-5 * np.abs(exact).max()
+
+
+@pytest.mark.gpu
+def test_large_tiles_and_many_blocks_agree_with_the_cpu(gpu):
+    n = 10_000
+    points = RNG.standard_normal((n, 20)).astype("f")
+    net = ns.TwoLayer.symmetric(20, 128, "relu", dtype=np.float32)
+    norms = []
+    for engine in (cpu, gpu):
+        there = engine.xp.asarray(points)
+        gap = ns.ntk(net.to(engine.name), there) - ns.linear_kernel("relu", there, trace_ratio=1.0)
+        norms.append((*numbers(ns.spectral_norm(gap, method="dense")), float(ns.frobenius_norm(gap))))
+    assert norms[0] == pytest.approx(norms[1], rel=1e-5)
+
+
+@pytest.mark.gpu
+def test_results_are_the_same_from_run_to_run(gpu):
+    device = Device(gpu, "erf", "f")
+    first, second = (trained(device) for _ in range(2))
+    assert all((one == other).all() for one, other in zip(first, second, strict=True))
+    assert numbers(ns.spectral_norm(device.gap(LARGE))) == numbers(ns.spectral_norm(device.gap(LARGE)))
