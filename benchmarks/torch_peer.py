@@ -45,7 +45,7 @@ def ntk_vector_product(X, W, v, activation: str, u):
 
 def train(X, y, W, v, activation: str, eta: float, steps: int, *, by_hand: bool, compiled: bool):
     """The weights after so many steps on both layers."""
-    step = _training_step(activation, eta, by_hand, compiled)
+    step = training_step(activation, eta, by_hand, compiled)
     X, y, W, v = (_tensor(array) for array in (X, y, W, v))
     for _ in range(steps):
         W, v = step(W, v, X, y)
@@ -53,7 +53,7 @@ def train(X, y, W, v, activation: str, eta: float, steps: int, *, by_hand: bool,
 
 
 @cache
-def _training_step(activation: str, eta: float, by_hand: bool, compiled: bool):
+def training_step(activation: str, eta: float, by_hand: bool, compiled: bool):
     """The function (W, v, X, y) -> (W, v); kept, so that it is compiled once."""
     import torch
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,6 +104,7 @@ def analyze(
     network: KernelOptions | None = None,
     training: TrainingOptions | None = None,
     seed: Whole = 0,
+    engine: Literal["cpu", "gpu"] = "cpu",
     output: Path | None = None,
 ):
     """How far a two-layer network is from its linear model: kernels, predictions, real training, and a verdict.
@@ -114,6 +116,8 @@ def analyze(
     ----------
     seed
         seed of data, network and random start vectors
+    engine
+        where it is computed: on the processor, or on a CUDA card (which needs CuPy)
     output
         folder for the results (default: ntkspec-analyze/NAME, one folder for each setting)
     """
@@ -125,8 +129,8 @@ def analyze(
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
     task = _task(network, training, seed)
     check_task(task)
-    folder = output or Path("ntkspec-analyze") / _folder_name((data, network, training, seed))
-    _run(Job("analysis", run, report, save_figures), task, (data, seed), folder)
+    folder = output or Path("ntkspec-analyze") / _folder_name((data, network, training, seed), engine)
+    _run(Job("analysis", run, report, save_figures), task, (data, seed, engine), folder)
 
 
 @app.command
@@ -139,6 +143,7 @@ def spectrum(
     probes: Whole = 8,
     steps: Whole = 100,
     seed: Whole = 0,
+    engine: Literal["cpu", "gpu"] = "cpu",
     output: Path | None = None,
 ):
     """The spectrum of a kernel: its ends with a certificate, its density with error bars, and where the labels lie.
@@ -157,6 +162,8 @@ def spectrum(
         products with each of them
     seed
         seed of data, network and random vectors
+    engine
+        where it is computed: on the processor, or on a CUDA card (which needs CuPy)
     output
         folder for the results (default: ntkspec-spectrum/NAME, one folder for each setting)
     """
@@ -167,8 +174,8 @@ def spectrum(
     data, network = data or DataOptions(), network or KernelOptions()
     task = SpectrumTask(kernel=kernel, pairs=pairs, probes=probes, steps=steps, seed=seed, **vars(network))
     check_task(task)
-    folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name((data, network, task))}"
-    _run(Job("spectrum", measure, spectrum_report, save_figures), task, (data, seed), folder)
+    folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name((data, network, task), engine)}"
+    _run(Job("spectrum", measure, spectrum_report, save_figures), task, (data, seed, engine), folder)
 
 
 @dataclass(frozen=True)
@@ -182,16 +189,19 @@ class Job:
 
 
 def _run(job: Job, task, data: tuple, folder: Path) -> None:
-    """Measure on the data (options, seed), write record and figures into the folder, and print the report."""
-    from ntkspec import storage
+    """Measure on the data (options, seed, engine), write record and figures into the folder, and print the report."""
+    from ntkspec import engines, storage
+    from ntkspec.experiments.devices import placed
     from ntkspec.provenance import provenance
 
-    start = time.perf_counter()
+    start, (*options, engine) = time.perf_counter(), data
+    device = engines.named(engine)
     with output_folder(folder) as staging:
-        dataset = _dataset(*data)
-        record = job.measure(task, dataset, report=lambda stage: print(f"ntkspec: {stage} ...", file=sys.stderr))
+        dataset = _dataset(*options)
+        say = partial(print, file=sys.stderr)
+        record = job.measure(task, placed(dataset, device), report=lambda stage: say(f"ntkspec: {stage} ..."))
         seconds = time.perf_counter() - start
-        made_with = provenance(_COMMAND.get(f"ntkspec {job.name}")) | {"seconds": seconds}
+        made_with = provenance(_COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "seconds": seconds}
         content = {job.name: record, "inputs": {"X": dataset.X, "X_test": dataset.X_test}, "provenance": made_with}
         storage.write(staging / f"{job.name}.h5", content, kind=KINDS[job.name])
         figures = job.save_figures(record, staging)
@@ -283,11 +293,12 @@ def _refuse(options: DataOptions, *names: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ output
-def _folder_name(options: tuple) -> str:
+def _folder_name(options: tuple, engine: str) -> str:
     """Readable, and different for different settings (data, network, ...): the same command, the same folder."""
     key = hashlib.sha256(repr(options).encode()).hexdigest()[:8]
     data, network = options[:2]
-    return f"{Path(data.data).stem}-{network.activation}-m{network.width}-{network.layer}-{key}"
+    place = "" if engine == "cpu" else f"-{engine}"
+    return f"{Path(data.data).stem}-{network.activation}-m{network.width}-{network.layer}-{key}{place}"
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ntkspec import datasets
-from ntkspec.engines import engine_of
+from ntkspec.engines import engine_of, named
 from ntkspec.provenance import provenance
 
 
@@ -23,10 +23,20 @@ def findings() -> Iterator[tuple[str, str]]:
         rates = engine.rates(np.dtype(dtype).char)
         yield f"products, {dtype}", f"{rates.flops / 1e9:.0f} GFLOP/s in tiles, {rates.bytes / 1e9:.0f} GB/s stored"
     yield "products of bits", f"{rates.words / 1e9:.0f}e9 words of 64 bits/s"
-    yield "GPU", "not used by this version"
+    yield "GPU", _gpu()
     yield "NTKSPEC_DATA", os.environ.get("NTKSPEC_DATA", "not set")
     yield "mnist", _found(datasets.mnist)
     yield "cifar10", _found(datasets.cifar10, ("cat", "horse"))
+
+
+def _gpu() -> str:
+    """The card and its free memory, or why there is none."""
+    try:
+        engine = named("gpu")
+    except ValueError as error:
+        return f"no: {error}"
+    card = engine.xp.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return f"{card}, {engine.free_memory() / 1e9:.1f} GB free"
 
 
 def _found(load: Callable, classes=(4, 9)) -> str:

@@ -39,12 +39,22 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def _engine(name: str):
+    if name == "gpu" and STAND_IN and not shutil.which("g++"):
+        pytest.skip("the stand-in for a GPU compiles its kernels with g++, which is not installed")
+    return engines.named(name)
+
+
 @pytest.fixture(params=["cpu", "gpu"])
 def engine(request):
     """Each engine in turn."""
-    if request.param == "gpu" and STAND_IN and not shutil.which("g++"):
-        pytest.skip("the stand-in for a GPU compiles its kernels with g++, which is not installed")
-    return engines.named(request.param)
+    return _engine(request.param)
+
+
+@pytest.fixture
+def gpu():
+    """The GPU engine, for tests that compare it with the CPU's."""
+    return _engine("gpu")
 
 
 @pytest.fixture

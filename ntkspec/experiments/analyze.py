@@ -26,6 +26,7 @@ from ntkspec.dynamics import (
 from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate, Evidence
 from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
+from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.forecast import Forecast, forecast
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import ntk, weighted_linear_kernel
@@ -165,7 +166,7 @@ def check_task(task: AnalyzeTask) -> None:
 
 
 def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None] = lambda text: None) -> Analysis:
-    """Compare network, NTK and linear model on a data set; ``report`` is told what comes next.
+    """Compare network, NTK and linear model on a data set, on its device; ``report`` is told what comes next.
 
     Network: equation (3) with the width, activation and seed of the task, in the dtype of the data.
     Cost: mainly training, 4 n m d flops a step, and the norms, n² (m + d) flops. Raises ValueError / TypeError.
@@ -178,7 +179,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     data = stages("data", summarize, dataset.X)
     net = TwoLayer.symmetric(
         dataset.X.shape[1], task.width, act, seed=task.seed, second=task.second, dtype=dataset.X.dtype.type
-    )
+    ).to(engine_of(dataset.X).name)
     weights = _weights(task)
     theta = stages("features", _weighted_ntk, net, dataset.X, None, weights)
     linear = weighted_linear_kernel(act, dataset.X, weights=weights, trace_ratio=dataset.trace_ratio)
@@ -195,7 +196,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         trajectories, linear_test, trained = _trajectories(
             task, (act, net, theta, linear), dataset, (rate, weights), stages
         )
-    labels = {"train": dataset.y} | ({"test": dataset.y_test} if len(dataset.y_test) else {})
+    labels = on_host({"train": dataset.y} | ({"test": dataset.y_test} if len(dataset.y_test) else {}))
     return Analysis(
         task=task if isinstance(task.activation, str) else replace(task, activation=act.name),
         dataset={"name": dataset.name, "trace_ratio": dataset.trace_ratio, "meta": dataset.meta},
@@ -211,10 +212,10 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         losses=_losses(trajectories, labels),
         final_linear_loss=_least_linear_loss(linear, linear_test, labels),
         comparisons=_compare(trajectories, labels),
-        weights={"W_initial": net.W, "v_initial": net.v, "W": trained.W, "v": trained.v},
+        weights=on_host({"W_initial": net.W, "v_initial": net.v, "W": trained.W, "v": trained.v}),
         timings=stages.seconds,
         forecast=expected,
-        modes=learning_modes(linear, dataset.y, eta=rate) if np.any(dataset.y) and float(gap.theta_lin) else None,
+        modes=learning_modes(linear, dataset.y, eta=rate) if labels["train"].any() and float(gap.theta_lin) else None,
     )
 
 
@@ -252,7 +253,7 @@ def _gap(theta: KernelOperator, linear: KernelOperator, task: AnalyzeTask) -> Ke
     seed = task.seed
     n, psi = theta.shape[0], linear.thin_factors()[0].astype(np.float64, copy=False)
     norm, gap, d = spectral_norm(theta, seed=seed), theta - linear, psi.shape[1]
-    eigenvalues_lin = eigvalsh(psi.T @ psi if psi.shape[1] < n else psi @ psi.T)[::-1]
+    eigenvalues_lin = eigvalsh(on_host(psi.T @ psi if psi.shape[1] < n else psi @ psi.T))[::-1]
     return KernelGap(
         theta=norm,
         theta_lin=spectral_norm(linear, seed=seed),
@@ -297,7 +298,7 @@ def _trajectories(task, models, dataset, training, stages):
     rates = {"eta1": rate * weights[0], "eta2": rate * weights[1]}
     network = stages(f"training ({task.steps} steps)", train_gd, net, X, y, steps=steps, X_test=X_test, **rates)
     trajectories["network"] = replace(network, network=None)
-    return trajectories, linear_test, network.network
+    return on_host(trajectories), linear_test, network.network
 
 
 def _least_linear_loss(linear: KernelOperator, linear_test: KernelOperator | None, labels) -> dict:
@@ -310,7 +311,8 @@ def _least_linear_loss(linear: KernelOperator, linear_test: KernelOperator | Non
     if linear_test is not None:
         features["test"] = linear_test.thin_factors()[0]
     features, labels = (
-        {part: array.astype(np.float64, copy=False) for part, array in arrays.items()} for arrays in (features, labels)
+        {part: array.astype(np.float64, copy=False) for part, array in on_host(arrays).items()}
+        for arrays in (features, labels)
     )
     coefficients = lstsq(features["train"], labels["train"], cutoff, lapack_driver="gelsy")[0]
     return {part: float(loss([F @ coefficients], labels[part])[0]) for part, F in features.items()}

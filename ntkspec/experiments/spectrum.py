@@ -11,7 +11,9 @@ from ntkspec.alignments import Angles, kernel_target_alignment, label_energy, su
 from ntkspec.datasets import Dataset
 from ntkspec.densities import Density, spectral_density
 from ntkspec.dimensions import effective_rank_of, participation_ratio_of
+from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate, Evidence
+from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import linear_kernel, ntk
 from ntkspec.networks import TwoLayer
@@ -95,7 +97,7 @@ def check_task(task: SpectrumTask) -> Activation:
 def measure(
     task: SpectrumTask, dataset: Dataset, *, report: Callable[[str], None] = lambda text: None
 ) -> KernelSpectrum:
-    """Measure the spectrum of a kernel on the training points; ``report`` is told what comes next.
+    """Measure the spectrum of a kernel on the training points, on their device; ``report`` is told what comes next.
 
     Network: equation (3) with the width, activation and seed of the task. The kernel is stored or multiplied through
     its factors once for all (:func:`ntkspec.plan`). Cost: some (probes steps + 30 pairs + 100) products.
@@ -115,7 +117,7 @@ def measure(
         other = kernels["linear" if task.kernel == "theta" else "theta"]
         opposite = stages("eigenpairs of the other kernel", eigsh, other, pairs, seed=seed)
         angles = subspace_angles(leading, opposite)
-    return KernelSpectrum(
+    found = KernelSpectrum(
         task=task if isinstance(task.activation, str) else replace(task, activation=act.name),
         dataset={"name": dataset.name, "n": X.shape[0], "d": X.shape[1], "trace_ratio": dataset.trace_ratio}
         | {"meta": dataset.meta},
@@ -132,11 +134,12 @@ def measure(
         density=stages("density", spectral_density, operator, probes=task.probes, steps=task.steps, seed=seed),
         timings=stages.seconds,
     )
+    return on_host(found)
 
 
 def _kernels(task: SpectrumTask, act: Activation, dataset: Dataset) -> dict[str, KernelOperator]:
     X = dataset.X
     net = TwoLayer.symmetric(X.shape[1], task.width, act, seed=task.seed, second=task.second, dtype=X.dtype.type)
-    theta = ntk(net, X, layer=task.layer)
+    theta = ntk(net.to(engine_of(X).name), X, layer=task.layer)
     linear = linear_kernel(act, X, layer=task.layer, trace_ratio=dataset.trace_ratio)
     return {"theta": theta, "linear": linear, "gap": theta - linear}

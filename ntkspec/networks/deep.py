@@ -6,7 +6,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.activations import Activation
-from ntkspec.engines import engine_of
+from ntkspec.engines import engine_of, moved, named
 from ntkspec.networks.layers import Layer
 
 # Numbers of a block of points on its way through the layers.
@@ -60,6 +60,10 @@ class DeepNetwork:
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"parameters": list(parameters)}
         return other
+
+    def to(self, engine: str) -> "DeepNetwork":
+        """The same network on the engine "cpu" or "gpu"; a copy where its weights lie elsewhere."""
+        return self.with_parameters([moved(W, named(engine)) for W in self.parameters])
 
     def __call__(self, X):
         """Outputs (n,), for X (n, d)."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from ntkspec import activations, checks
 from ntkspec.activations import Activation
-from ntkspec.engines import engine_of
+from ntkspec.engines import engine_of, moved, named
 
 SECOND_LAYERS = ("rademacher", "normal")
 
@@ -38,6 +38,11 @@ class TwoLayer:
         """
         W, v = _draw(d, even_width(width) // 2, seed, second, dtype)
         return cls(np.concatenate([W, W]), np.concatenate([v, -v]), activation)
+
+    def to(self, engine: str) -> "TwoLayer":
+        """The same network on the engine "cpu" or "gpu"; a copy where its weights lie elsewhere."""
+        W, v = (moved(weights, named(engine)) for weights in (self.W, self.v))
+        return TwoLayer(W, v, self.activation)
 
     @property
     def width(self) -> int:

@@ -120,7 +120,9 @@ class _Event:
 
 class _Device:
     attributes = types.MappingProxyType({"MultiProcessorCount": 1})
-    id = 0
+
+    def synchronize(self):
+        pass
 
 
 runtime = _module(
