@@ -21,7 +21,9 @@ class GridOptions:
     n: MaybeSeveral = None
     "training points: whole numbers, or powers of d such as d^1.5"
     width: MaybeSeveral = None
-    "neurons: whole numbers, or powers of d such as 2*d^1.25"
+    "neurons of two-layer networks: whole numbers, or powers of d such as 2*d^1.25"
+    network: MaybeSeveral = None
+    "two-layer, or deep ones, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, with sizes as for width: fc:3xd^1.5"
     activation: MaybeSeveral = None
     "activations by name"
     distribution: MaybeSeveral = None
@@ -54,10 +56,17 @@ _USUAL: dict[str, dict] = {"prop-4.1": {"n": ("d^1.25",), "width": ("d^0.9",), "
 
 def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
     """The grid of the options; what they leave open is in ``defaults``, or in Grid."""
+    from ntkspec.experiments.cells import TWO_LAYER
     from ntkspec.experiments.sweep import Grid, dimensions
 
     given = {name: value for name, value in vars(options or GridOptions()).items() if value is not None}
     settings = {"d": _DIMENSIONS} | defaults | given
+    networks = settings.get("network", (TWO_LAYER,))
+    if "width" in given and TWO_LAYER not in networks:
+        raise ValueError(
+            f"--width is that of {TWO_LAYER} networks, and {', '.join(networks)} have theirs in their names, such as "
+            f"fc:3xd^1.5; leave --width out"
+        )
     lists: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in settings.items()}
     return Grid(quantity=quantity, **(lists | {"d": dimensions(lists["d"])}))
 
@@ -159,18 +168,20 @@ def check(
 
 
 def panels_of(results: dict, settings, *, sizes: bool = False) -> dict[str, dict]:
-    """{title: {cell: numbers}}: a panel for each activation, distribution, covariance and law of n and of the width.
+    """{title: {cell: numbers}}: a panel for each activation, distribution, covariance, network and law of its sizes.
 
     sizes : the title names the laws also where there is only one of each.
     """
+    from ntkspec.experiments.cells import TWO_LAYER
     from ntkspec.experiments.sweep import points_of, width_of
 
     panels: dict[str, dict] = {}
-    several = sizes or len(settings.n) > 1 or len(settings.width) > 1
-    for n, width in itertools.product(settings.n, settings.width):
-        law = [f"n = {n}, m = {width}"] if several else []
+    several = sizes or len(settings.n) > 1 or len(settings.models()) > 1
+    for n, model in itertools.product(settings.n, settings.models()):
+        law = [f"n = {n}, {model}"] if several else [] if model.network == TWO_LAYER else [str(model)]
         for cell, numbers in results.items():
-            if (cell.n, cell.width) == (points_of(n, cell.d), width_of(width, cell.d)):
+            sizes_here = points_of(n, cell.d), model.network, width_of(model.width, cell.d)
+            if (cell.n, cell.network, cell.width) == sizes_here:
                 panels.setdefault(", ".join([cell.activation, *_unusual(cell), *law]), {})[cell] = numbers
     return panels
 

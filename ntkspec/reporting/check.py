@@ -68,7 +68,7 @@ def sweep_report(results: dict) -> str:
 def _of_quantity(quantity: str, results: dict) -> str:
     own = {cell: numbers for cell, numbers in results.items() if cell.quantity == quantity}
     names = sorted({name for numbers in own.values() for name in numbers if "predicted" not in name})
-    fields = ("activation", "distribution", "d", "n", "width", "seed")
+    fields = ("network", "activation", "distribution", "d", "n", "width", "seed")
     lines = [quantity, "  ".join([*(f"{name:>12}" for name in fields), *(f"{name:>17}" for name in names)])]
     for cell, numbers in own.items():
         setting = [f"{getattr(cell, name)!s:>12}" for name in fields]
