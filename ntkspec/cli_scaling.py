@@ -51,7 +51,10 @@ class PlaceOptions:
 
 # What runs in minutes on two cores; the other defaults are those of Grid.
 _DIMENSIONS = ("32:256:x1.5",)
-_USUAL: dict[str, dict] = {"prop-4.1": {"n": ("d^1.25",), "width": ("d^0.9",), "distribution": ("cube",)}}
+_USUAL: dict[str, dict] = {
+    "prop-4.1": {"n": ("d^1.25",), "width": ("d^0.9",), "distribution": ("cube",)},
+    "prop-3.4-deep": {"d": ("32:162:x1.5",), "network": ("fc:3xd^1.75",)},
+}
 
 
 def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
@@ -95,7 +98,8 @@ def sweep(
     Parameters
     ----------
     quantity
-        data, gap-LAYER, budget-LAYER or training-LAYER, LAYER being first, second or both
+        data, gap-LAYER, budget-LAYER or training-LAYER, LAYER being first, second or both; of deep networks data,
+        gap-both or training-both, all layers
     output
         the file; cells that it holds are not measured again
     """
@@ -121,6 +125,7 @@ def check(
         "prop-3.4",
         "prop-3.4-second",
         "prop-3.4-both",
+        "prop-3.4-deep",
         "prop-4.1",
         "theorem-3.2",
         "corollary-3.3",
@@ -138,13 +143,14 @@ def check(
     Parameters
     ----------
     statement
-        claim-3.1 (data), prop-3.4 (first layer), prop-3.4-second or prop-3.4-both (reconstructions), prop-4.1
-        (convolutional networks of infinitely many channels; --width is the filter size), theorem-3.2 and corollary-3.3
-        (training the first layer), theorem-3.5 (second), theorem-both (a reconstruction)
+        claim-3.1 (data), prop-3.4 (first layer), prop-3.4-second, prop-3.4-both or prop-3.4-deep (reconstructions; the
+        last one with --network), prop-4.1 (convolutional networks of infinitely many channels; --width is the filter
+        size), theorem-3.2 and corollary-3.3 (training the first layer), theorem-3.5 (second), theorem-both (a
+        reconstruction)
     output
         folder for the file of measurements and the figure (default: ntkspec-check/STATEMENT)
     """
-    from ntkspec.experiments.statements import STATEMENTS, check_statement
+    from ntkspec.experiments.statements import STATEMENTS, check_grid, check_statement
     from ntkspec.plotting import scaling as plots
     from ntkspec.plotting.files import save
     from ntkspec.reporting.check import check_report
@@ -153,13 +159,7 @@ def check(
         output or Path("ntkspec-check") / statement,
         grid_of(grid, (STATEMENTS[statement].quantity,), **_USUAL.get(statement, {})),
     )
-    if len(settings.n) > 1 or len(settings.width) > 1:
-        raise ValueError("a check fits exponents along one law for n and one for the width; pass one of each")
-    if len(settings.d) < 3 or settings.seeds < 2:
-        raise ValueError(
-            f"{len(settings.d)} values of d and {settings.seeds} seeds, but a fit needs three of the one and two of "
-            f"the other; pass --d 32:256:x1.5 --seeds 5"
-        )
+    check_grid(statement, settings)
     results = measured(settings, folder / "sweep.h5", place)
     checks = check_statement(statement, settings, results)
     print(check_report(checks))
