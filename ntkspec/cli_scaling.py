@@ -21,7 +21,7 @@ class GridOptions:
     n: MaybeSeveral = None
     "training points: whole numbers, or powers of d such as d^1.5"
     width: MaybeSeveral = None
-    "neurons of two-layer networks: whole numbers, or powers of d such as 2*d^1.25"
+    "neurons of two-layer networks: whole numbers, powers of d such as 2*d^1.25, or inf"
     network: MaybeSeveral = None
     "two-layer, or deep ones, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, with sizes as for width: fc:3xd^1.5"
     activation: MaybeSeveral = None

@@ -1,6 +1,7 @@
 """Verdicts on laws that are known, the real statements on small settings, and the commands."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,7 @@ def test_assumptions_of_the_second_layer_depend_on_the_mean_of_phi(act, n, width
         ("tanh", "fc:3xd", ["m >= d^(1 + alpha)"]),
         ("relu", "fc:3xd^1.5", ["m >= d^(2 + alpha)"]),
         ("gelu", "fc:2xd^2.25", []),
+        ("relu", "fc:2xinf", []),
     ],
 )
 def test_deep_networks_are_held_to_half_of_alpha_and_need_the_width_of_their_activation(act, network, unmet):
@@ -105,10 +107,11 @@ def test_deep_networks_are_held_to_half_of_alpha_and_need_the_width_of_their_act
 
 
 def test_deep_networks_on_small_settings(tmp_path):
-    """erf at m = d^1.75 meets the statement; ReLU at m = d, the control, does not."""
+    """erf at m = d^1.75 and GELU at infinite width meet the statement; ReLU at m = d, the control, does not."""
     holds = Grid(d=(12, 18, 27, 40), network=("fc:2xd^1.75",), quantity=("gap-both",), seeds=6)
     fails = Grid(d=(16, 32, 64), network=("fc:2xd",), activation=("relu",), quantity=("gap-both",), seeds=12)
-    for settings, expected in ((holds, HOLDS), (fails, FAILS)):
+    limit = replace(holds, network=("fc:3xinf",), activation=("gelu",))
+    for settings, expected in ((holds, HOLDS), (fails, FAILS), (limit, HOLDS)):
         check = verdict("prop-3.4-deep", settings, run_sweep(settings, tmp_path / "sweep.h5"))
         assert check.verdict == expected
 
@@ -228,7 +231,7 @@ def test_deep_networks_from_the_command_line(tmp_path, capsys):
     assert cli.main([*given, "--activation", "erf", "gelu", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "prop-3.4-deep: gelu, fc:2xm, gaussian data" in printed
-    assert "section 4 says so in words only" in printed
+    assert "section 4.1 argues so in words" in printed
     assert "assumed, but not met here: m >= d^(2 + alpha)" in printed
 
 
@@ -254,6 +257,7 @@ def test_figures_are_drawn_and_redrawn(which, tmp_path, capsys, monkeypatch):
         (["sweep", "--quantity", "gap-both", "--network", "fc:3x8", "--width", "8"], "leave --width out"),
         (["sweep", "--quantity", "budget-both", "--network", "fc:3x8"], "take data, gap-both, training-both"),
         (["sweep", "--quantity", "gap-both", "--network", "mlp"], "network 'mlp' is unknown"),
+        (["sweep", "--quantity", "training-both", "--network", "fc:3xinf"], "at width inf take gap-LAYER"),
         (["check", "prop-3.4-deep", "--width", "8"], "leave --width out"),
         (["check", "prop-3.4-deep", "--network", "cnn:1x8:k3"], "speaks of fc networks, but cnn:1x8:k3 came"),
         (["check", "prop-3.4-deep", "--network", "fc:2xd", "fc:3xd"], "one law for n and one for the width"),

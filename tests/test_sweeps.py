@@ -62,12 +62,12 @@ def test_a_grid_holds_every_combination_once():
 
 
 def test_deep_networks_have_the_law_of_their_width_in_their_names():
-    grid = replace(SMALL, width=("10", "d"), network=("two-layer", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4x512"))
-    models = [("two-layer", "10"), ("two-layer", "d"), ("fc:3xm", "d^1.5"), ("cnn:2xm:k3", "2*d"), ("fc:4xm", "512")]
+    grid = replace(SMALL, width=("10", "d"), network=("two-layer", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4xinf"))
+    models = [("two-layer", "10"), ("two-layer", "d"), ("fc:3xm", "d^1.5"), ("cnn:2xm:k3", "2*d"), ("fc:4xm", "inf")]
     assert grid.models() == [Model(*model) for model in models]
-    assert [str(model) for model in grid.models()] == ["m = 10", "m = d", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4x512"]
+    assert [str(model) for model in grid.models()] == ["m = 10", "m = d", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4xinf"]
     widths = {cell.network: cell.width for cell in grid.cells() if cell.d == 8}
-    assert widths == {"two-layer": widths["two-layer"], "fc:3xm": 22, "cnn:2xm:k3": 16, "fc:4xm": 512}
+    assert widths == {"two-layer": widths["two-layer"], "fc:3xm": 22, "cnn:2xm:k3": 16, "fc:4xm": 0}
     assert len({cell.key for cell in grid.cells()}) == len(grid.cells()) == 3 * 2 * 2 * 5
     for bad in ("fc:3", "fc:3x8:k3", "cnn:3x8", "fc:x8", "mlp", "fc:3x8 "):
         with pytest.raises(ValueError, match=r"is unknown|is not a size"):
@@ -87,6 +87,7 @@ def test_cells_that_cannot_run_are_refused_before_any_runs(tmp_path):
         ({"network": "fc:2xm", "quantity": "gap-both", "width": 7}, "width=7"),
         ({"network": "fc:2xm", "quantity": "gap-both", "width": 10**6}, "needs .* GB, but 10 GB are there"),
         ({"network": "cnn:2xm:k3", "quantity": "gap-both", "width": 10**4}, "needs .* GB, but 10 GB are there"),
+        ({"width": 0, "quantity": "budget-first"}, "at width inf take gap-LAYER"),
         ({"network": "fc:0xm", "quantity": "gap-both"}, "one hidden layer at least"),
         ({"network": "cnn:2xm:k5", "quantity": "gap-both"}, "filter_size=5 is larger"),
         ({"network": "cnn:2xm:k3", "quantity": "gap-both", "activation": "gelu"}, "'gelu' is not odd"),
@@ -124,6 +125,25 @@ def test_a_gap_cell_of_a_deep_network_measures_all_its_layers(network, width, ac
         net = ns.Convolutional.paired((8, 1), [width] * layers, act, filter_size=size, seed=3)
         linear = ns.cnn_linear_kernel(act, data.X, filter_size=size, hidden_layers=layers).to_dense()
     assert_norms_of(found, ns.ntk(net, data.X).to_dense() - linear, linear)
+
+
+@pytest.mark.parametrize(
+    ("network", "quantity", "act"),
+    [("two-layer", "gap-second", "relu"), ("fc:3xm", "gap-both", "gelu"), ("cnn:1xm:k5", "gap-both", "relu")],
+)
+def test_a_gap_cell_of_infinite_width_has_the_expected_kernel(network, quantity, act):
+    cell = Cell(quantity, 8, 60, 0, act, seed=3, network=network)
+    check_cell(cell, 1e10)
+    data = ns.datasets.gaussian(60, 8, seed=3)
+    if network.startswith("cnn"):
+        kernels = ns.expected_cnn_ntk, ns.cnn_linear_kernel
+        how = {"filter_size": 5}, {"filter_size": 5}
+    else:
+        kernels = ns.expected_ntk, ns.linear_kernel
+        own = {"layer": quantity.split("-")[1], "hidden_layers": 3 if network == "fc:3xm" else 1}
+        how = own, own | {"trace_ratio": 1.0}
+    theta, linear = (kernel(act, data.X, **known).to_dense() for kernel, known in zip(kernels, how, strict=True))
+    assert_norms_of(measure(cell), theta - linear, linear)
 
 
 def assert_norms_of(found, gap, linear):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from functools import cache, partial
 
 import numpy as np
@@ -14,9 +14,9 @@ from ntkspec.budget import PARTS, gap_budget
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import predict_gd
 from ntkspec.experiments.agreement import mean_squared_difference
-from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, linear_expansion, linear_kernel, ntk
+from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, expected_ntk, linear_expansion, linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
-from ntkspec.networks import Convolutional, DeepNetwork, TwoLayer
+from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
 from ntkspec.networks.specification import named_network
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.norms import frobenius_norm, spectral_norm
@@ -29,6 +29,8 @@ DISTRIBUTIONS = {"gaussian": "gaussian", "cube": "rademacher", "sphere": "sphere
 COVARIANCES = {"identity": lambda d: None, "graded": lambda d: np.linspace(0.2, 1.8, d) if d > 1 else None}
 # The network of equation (3), and what is measured of other ones.
 TWO_LAYER, DEEP_QUANTITIES = "two-layer", ("data", "gap-both", "training-both")
+# The width that stands for infinitely many neurons, and its law.
+INFINITE, INFINITE_LAW = 0, "inf"
 # The relative width of the spectral norms' intervals.
 RTOL = 1e-3
 # Training: test points, the part of the theorems' largest rate, c in T = c d log d / eta, records, and most steps.
@@ -46,7 +48,8 @@ class Cell:
     less its linear kernel), "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up
     to the horizon, with the labels of an erf teacher). network : "two-layer", that of equation (3), or a paired deep
     one with ``width`` neurons or channels m in each hidden layer, "fc:3xm" or "cnn:3xm:k5", the latter for a sequence
-    of d positions and one channel. Data and network have the seed.
+    of d positions and one channel. width : 0 is the limit of infinite width, Theta being the expected kernel. Data and
+    network have the seed.
     """
 
     quantity: str
@@ -69,7 +72,7 @@ class Cell:
 
 def with_width(network: str, width: int | str) -> str:
     """The name of a deep network that has that width: fc:3x512 of fc:3xm."""
-    return network.replace("m", str(width))
+    return network.replace("m", INFINITE_LAW if width == INFINITE else str(width))
 
 
 def hidden_layers(network: str) -> int:
@@ -83,7 +86,9 @@ def centred(act, layer: str, network: str) -> bool:
 
 
 def network_of(cell: Cell) -> TwoLayer | DeepNetwork:
-    """The network of a cell at initialization."""
+    """The network of a cell at initialization; for infinite width the narrowest one of its kind."""
+    if cell.width == INFINITE:
+        return network_of(replace(cell, width=2))
     if cell.network == TWO_LAYER:
         return _two_layer(cell)
     name, dtype = with_width(cell.network, cell.width), np.dtype(cell.dtype).type
@@ -118,7 +123,7 @@ def _numbers(cell: Cell) -> float:
     if cell.network != TWO_LAYER:
         return _numbers_of_deep(cell)
     if cell.quantity != "gap-cnn":
-        return cell.n * (even_width(cell.width) + 2.0 * cell.d)
+        return cell.n * (_finite_width(cell) + 2.0 * cell.d)
     if not 1 <= cell.width <= cell.d:
         raise ValueError(
             f"filters of {cell.width} positions (--width) do not fit into d = {cell.d}; take d^0.9 or less"
@@ -135,10 +140,19 @@ def _numbers_of_deep(cell: Cell) -> float:
     if cell.second != "rademacher":
         raise ValueError(f"second={cell.second!r} is a choice of two-layer networks; all weights of {name} are N(0, 1)")
     net = _narrow(cell.network, cell.d, cell.activation)
-    inner = sum(W.size for W in net.parameters[1 : net.depth - 1]) * (even_width(cell.width) / 2) ** 2
+    inner = sum(W.size for W in net.parameters[1 : net.depth - 1]) * (_finite_width(cell) / 2) ** 2
     if isinstance(net, Convolutional):  # gradients of the points of a tile
         return cell.n * 2.0 * cell.d + TILE * inner
     return cell.n * (hidden_layers(cell.network) * cell.width + 2.0 * cell.d) + inner
+
+
+def _finite_width(cell: Cell) -> int:
+    """The width, 0 where it is infinite. Raises ValueError for one that the network or the quantity cannot have."""
+    if cell.width != INFINITE:
+        return even_width(cell.width)
+    if cell.quantity != "data" and not cell.quantity.startswith("gap"):
+        raise ValueError(f"{cell.quantity} is measured at finite widths only; at width {INFINITE_LAW} take gap-LAYER")
+    return 0
 
 
 @cache
@@ -169,7 +183,17 @@ def _data(cell: Cell, data: Dataset) -> dict[str, float]:
 
 def _gap(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
     net = network_of(cell)
-    return _norms(ntk(net, data.X, layer=layer), _linear_model(net, data, layer)[0])
+    theta = _expected(net, data.X, layer) if cell.width == INFINITE else ntk(net, data.X, layer=layer)
+    return _norms(theta, _linear_model(net, data, layer)[0])
+
+
+def _expected(net, X, layer: str):
+    """The kernel of infinite width of networks of that kind."""
+    if isinstance(net, Convolutional):
+        how = {"filter_size": net.filter_size, "shape": net.shape}
+        return expected_cnn_ntk(net.activation, X, hidden_layers=len(net.channels), **how)
+    layers = len(net.widths) if isinstance(net, FullyConnected) else 1
+    return expected_ntk(net.activation, X, layer=layer, hidden_layers=layers)
 
 
 def _gap_cnn(cell: Cell, data: Dataset) -> dict[str, float]:

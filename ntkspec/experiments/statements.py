@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkspec.activations import Activation, activation
 from ntkspec.budget import slope_variance
-from ntkspec.experiments.cells import COVARIANCES, PART_OF_RATE, TWO_LAYER, Cell, centred
+from ntkspec.experiments.cells import COVARIANCES, INFINITE, PART_OF_RATE, TWO_LAYER, Cell, centred
 from ntkspec.experiments.sweep import Grid, points_of, width_of
 from ntkspec.scaling import PowerLaw, TwoTerms, at_places, fit_power_law, fit_two_terms, never_rises
 
@@ -135,7 +135,11 @@ def _gap(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
     if alpha == 0:
         falls = Finding(falls.what, OPEN, f"n is too small for the statement to say anything; {falls.evidence}")
     findings = (falls, _contrast(laws["gap"], laws["frobenius"]))
-    terms = fit_two_terms((n, d, width), _numbers(results, "gap"), slope_variance(act)) if layer == "first" else None
+    terms = (
+        fit_two_terms((n, d, np.where(width == INFINITE, np.inf, width)), _numbers(results, "gap"), slope_variance(act))
+        if layer == "first"
+        else None
+    )
     return _check(name, statement, results, assumptions, findings, laws, terms)
 
 
@@ -163,7 +167,8 @@ def _assumptions(grid: Grid, act: Activation, layer: str) -> tuple[tuple[Finding
     """What the statement assumes of n, m and phi, and the largest alpha that it then speaks of."""
     beta = min(math.log(points_of(grid.n[0], d)) / math.log(d) for d in grid.d)
     (model,) = grid.models()
-    gamma = min(math.log(width_of(model.width, d)) / math.log(d) for d in grid.d)
+    widths = [(d, width_of(model.width, d)) for d in grid.d]
+    gamma = min(math.inf if m == INFINITE else math.log(m) / math.log(d) for d, m in widths)
     extra = 1.0 if centred(act, layer, model.network) else 2.0
     by_points, by_width = (room if room > ROUNDED else 0.0 for room in (min(LARGEST_ALPHA, beta - 1), gamma - extra))
     case = act.assumption
@@ -284,7 +289,8 @@ STATEMENTS = {
         "gap-both",
         "‖Theta - Theta^lin‖ <~ n / d^(1 + Omega(alpha)) for all layers of a deep fully-connected network",
         _gap,
-        "section 4 says so in words only: assumptions as for both of two layers, Omega(alpha) is read as alpha/2",
+        "section 4.1 argues so in words, for infinite width: assumptions as for both of two layers, Omega(alpha) is "
+        "read as alpha/2",
         network="fc",
     ),
     "prop-4.1": Statement(

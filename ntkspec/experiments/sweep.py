@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ntkspec import checks
-from ntkspec.experiments.cells import TWO_LAYER, Cell, with_width
+from ntkspec.experiments.cells import INFINITE, INFINITE_LAW, TWO_LAYER, Cell, with_width
 from ntkspec.networks.two_layer import even_width
 
 _RANGE = re.compile(r"(\d+):(\d+):x(\d+(?:\.\d*)?)")
@@ -30,8 +30,8 @@ class Grid:
     """All combinations of what is listed.
 
     d : dimensions. n, width : whole numbers, or powers of d such as "d^1.5" and "2*d^1.25" (widths are rounded to even
-    numbers). network : "two-layer", which has each of the widths, or deep ones with such a size in their names,
-    "fc:3xd^1.5" and "cnn:3x64:k5". seeds : how many; they are 0, 1, 2, ...
+    numbers; "inf" is the limit of infinite width). network : "two-layer", which has each of the widths, or deep ones
+    with such a size in their names, "fc:3xd^1.5" and "cnn:3x64:k5". seeds : how many; they are 0, 1, 2, ...
     """
 
     d: tuple[int, ...]
@@ -109,7 +109,9 @@ def points_of(given: str, d: int) -> int:
 
 
 def width_of(given: str, d: int) -> int:
-    """A number of neurons, which equation (3) pairs: an even number, or a power of d, rounded to an even number."""
+    """A number of neurons, which equation (3) pairs: an even number, or a power of d, rounded to one; 0 for "inf"."""
+    if given == INFINITE_LAW:
+        return INFINITE
     return max(2, 2 * round(_power(given, d) / 2)) if not given.isdigit() else even_width(int(given))
 
 
