@@ -13,6 +13,7 @@ from ntkspec.experiments.cells import Cell, measure
 from ntkspec.experiments.run_sweep import run_sweep
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
 from ntkspec.experiments.sweep import Grid
+from ntkspec.plotting import scaling as plots
 
 D = (32, 48, 72, 108, 162)
 
@@ -178,6 +179,18 @@ def test_networks_are_drawn_apart_and_named(tmp_path):
     assert list(panels) == ["erf, n = 30, fc:2xd", "erf, n = 30, cnn:1x4:k3"]
     alone = Grid(d=(8, 12), n=("30",), network=("fc:2xd",), quantity=("gap-both",), seeds=1)
     assert list(panels_of(run_sweep(alone, tmp_path / "sweep.h5"), alone)) == ["erf, fc:2xd"]
+
+
+@pytest.mark.parametrize("exponent", [-0.1, -8.0])
+def test_the_vertical_axis_has_numbers_on_any_range(exponent):
+    settings = grid(d=(20, 40))
+    numbers = {cell: {"train": 0.07 * cell.d**exponent} for cell in settings.cells()}
+    figure = plots.scaling({"erf": numbers}, ("train",), plain=("erf",))
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    low, high = axis.get_ylim()
+    texts = [label.get_text() for label in axis.yaxis.get_ticklabels(which="both")]
+    assert sum(bool(text) and low <= float(text) <= high for text in texts) >= 2
 
 
 def test_single_precision_and_theorems_run(tmp_path, capsys):
