@@ -21,7 +21,9 @@ class GridOptions:
     n: MaybeSeveral = None
     "training points: whole numbers, or powers of d such as d^1.5"
     width: MaybeSeveral = None
-    "neurons: whole numbers, or powers of d such as 2*d^1.25"
+    "neurons of two-layer networks: whole numbers, powers of d such as 2*d^1.25, or inf"
+    network: MaybeSeveral = None
+    "two-layer, or deep ones, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, with sizes as for width: fc:3xd^1.5"
     activation: MaybeSeveral = None
     "activations by name"
     distribution: MaybeSeveral = None
@@ -49,15 +51,25 @@ class PlaceOptions:
 
 # What runs in minutes on two cores; the other defaults are those of Grid.
 _DIMENSIONS = ("32:256:x1.5",)
-_USUAL: dict[str, dict] = {"prop-4.1": {"n": ("d^1.25",), "width": ("d^0.9",), "distribution": ("cube",)}}
+_USUAL: dict[str, dict] = {
+    "prop-4.1": {"n": ("d^1.25",), "width": ("d^0.9",), "distribution": ("cube",)},
+    "prop-3.4-deep": {"d": ("32:162:x1.5",), "network": ("fc:3xd^1.75",)},
+}
 
 
 def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
     """The grid of the options; what they leave open is in ``defaults``, or in Grid."""
+    from ntkspec.experiments.cells import TWO_LAYER
     from ntkspec.experiments.sweep import Grid, dimensions
 
     given = {name: value for name, value in vars(options or GridOptions()).items() if value is not None}
     settings = {"d": _DIMENSIONS} | defaults | given
+    networks = settings.get("network", (TWO_LAYER,))
+    if "width" in given and TWO_LAYER not in networks:
+        raise ValueError(
+            f"--width is that of {TWO_LAYER} networks, and {', '.join(networks)} have theirs in their names, such as "
+            f"fc:3xd^1.5; leave --width out"
+        )
     lists: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in settings.items()}
     return Grid(quantity=quantity, **(lists | {"d": dimensions(lists["d"])}))
 
@@ -86,7 +98,8 @@ def sweep(
     Parameters
     ----------
     quantity
-        data, gap-LAYER, budget-LAYER or training-LAYER, LAYER being first, second or both
+        data, gap-LAYER, budget-LAYER or training-LAYER, LAYER being first, second or both; of deep networks data,
+        gap-both or training-both, all layers
     output
         the file; cells that it holds are not measured again
     """
@@ -112,6 +125,7 @@ def check(
         "prop-3.4",
         "prop-3.4-second",
         "prop-3.4-both",
+        "prop-3.4-deep",
         "prop-4.1",
         "theorem-3.2",
         "corollary-3.3",
@@ -129,13 +143,14 @@ def check(
     Parameters
     ----------
     statement
-        claim-3.1 (data), prop-3.4 (first layer), prop-3.4-second or prop-3.4-both (reconstructions), prop-4.1
-        (convolutional networks of infinitely many channels; --width is the filter size), theorem-3.2 and corollary-3.3
-        (training the first layer), theorem-3.5 (second), theorem-both (a reconstruction)
+        claim-3.1 (data), prop-3.4 (first layer), prop-3.4-second, prop-3.4-both or prop-3.4-deep (reconstructions; the
+        last one with --network), prop-4.1 (convolutional networks of infinitely many channels; --width is the filter
+        size), theorem-3.2 and corollary-3.3 (training the first layer), theorem-3.5 (second), theorem-both (a
+        reconstruction)
     output
         folder for the file of measurements and the figure (default: ntkspec-check/STATEMENT)
     """
-    from ntkspec.experiments.statements import STATEMENTS, check_statement
+    from ntkspec.experiments.statements import STATEMENTS, check_grid, check_statement
     from ntkspec.plotting import scaling as plots
     from ntkspec.plotting.files import save
     from ntkspec.reporting.check import check_report
@@ -144,13 +159,7 @@ def check(
         output or Path("ntkspec-check") / statement,
         grid_of(grid, (STATEMENTS[statement].quantity,), **_USUAL.get(statement, {})),
     )
-    if len(settings.n) > 1 or len(settings.width) > 1:
-        raise ValueError("a check fits exponents along one law for n and one for the width; pass one of each")
-    if len(settings.d) < 3 or settings.seeds < 2:
-        raise ValueError(
-            f"{len(settings.d)} values of d and {settings.seeds} seeds, but a fit needs three of the one and two of "
-            f"the other; pass --d 32:256:x1.5 --seeds 5"
-        )
+    check_grid(statement, settings)
     results = measured(settings, folder / "sweep.h5", place)
     checks = check_statement(statement, settings, results)
     print(check_report(checks))
@@ -159,18 +168,20 @@ def check(
 
 
 def panels_of(results: dict, settings, *, sizes: bool = False) -> dict[str, dict]:
-    """{title: {cell: numbers}}: a panel for each activation, distribution, covariance and law of n and of the width.
+    """{title: {cell: numbers}}: a panel for each activation, distribution, covariance, network and law of its sizes.
 
     sizes : the title names the laws also where there is only one of each.
     """
+    from ntkspec.experiments.cells import TWO_LAYER
     from ntkspec.experiments.sweep import points_of, width_of
 
     panels: dict[str, dict] = {}
-    several = sizes or len(settings.n) > 1 or len(settings.width) > 1
-    for n, width in itertools.product(settings.n, settings.width):
-        law = [f"n = {n}, m = {width}"] if several else []
+    several = sizes or len(settings.n) > 1 or len(settings.models()) > 1
+    for n, model in itertools.product(settings.n, settings.models()):
+        law = [f"n = {n}, {model}"] if several else [] if model.network == TWO_LAYER else [str(model)]
         for cell, numbers in results.items():
-            if (cell.n, cell.width) == (points_of(n, cell.d), width_of(width, cell.d)):
+            sizes_here = points_of(n, cell.d), model.network, width_of(model.width, cell.d)
+            if (cell.n, cell.network, cell.width) == sizes_here:
                 panels.setdefault(", ".join([cell.activation, *_unusual(cell), *law]), {})[cell] = numbers
     return panels
 

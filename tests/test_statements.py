@@ -1,6 +1,7 @@
 """Verdicts on laws that are known, the real statements on small settings, and the commands."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ntkspec.experiments.cells import Cell, measure
 from ntkspec.experiments.run_sweep import run_sweep
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
 from ntkspec.experiments.sweep import Grid
+from ntkspec.plotting import scaling as plots
 
 D = (32, 48, 72, 108, 162)
 
@@ -86,6 +88,35 @@ def test_assumptions_of_the_second_layer_depend_on_the_mean_of_phi(act, n, width
     assert [finding.what for finding in check.assumptions if finding.verdict == FAILS] == unmet
 
 
+@pytest.mark.parametrize(
+    ("act", "network", "unmet"),
+    [
+        ("erf", "fc:3xd^1.5", []),
+        ("tanh", "fc:3xd", ["m >= d^(1 + alpha)"]),
+        ("relu", "fc:3xd^1.5", ["m >= d^(2 + alpha)"]),
+        ("gelu", "fc:2xd^2.25", []),
+        ("relu", "fc:2xinf", []),
+    ],
+)
+def test_deep_networks_are_held_to_half_of_alpha_and_need_the_width_of_their_activation(act, network, unmet):
+    settings = grid(d=(8, 12, 18), activation=(act,), quantity=("gap-both",), network=(network,))
+    for exponent, expected in ((-0.2, HOLDS), (-0.05, FAILS)):
+        check = verdict("prop-3.4-deep", settings, invented(settings, exponent))
+        assert check.verdict == expected
+        assert [finding.what for finding in check.assumptions if finding.verdict == FAILS] == unmet
+    assert check.setting == f"{act}, {network.split('x')[0]}xm, gaussian data, covariance identity"
+
+
+def test_deep_networks_on_small_settings(tmp_path):
+    """erf at m = d^1.75 and GELU at infinite width meet the statement; ReLU at m = d, the control, does not."""
+    holds = Grid(d=(12, 18, 27, 40), network=("fc:2xd^1.75",), quantity=("gap-both",), seeds=6)
+    fails = Grid(d=(16, 32, 64), network=("fc:2xd",), activation=("relu",), quantity=("gap-both",), seeds=12)
+    limit = replace(holds, network=("fc:3xinf",), activation=("gelu",))
+    for settings, expected in ((holds, HOLDS), (fails, FAILS), (limit, HOLDS)):
+        check = verdict("prop-3.4-deep", settings, run_sweep(settings, tmp_path / "sweep.h5"))
+        assert check.verdict == expected
+
+
 def test_claim_31_is_judged_by_ratios_that_must_be_bounded():
     settings = grid(quantity=("data",))
     for growth, expected in ((0.0, HOLDS), (0.3, FAILS)):
@@ -142,6 +173,26 @@ def test_laws_of_the_sizes_are_drawn_apart(tmp_path):
     assert all(len({(cell.d, cell.seed) for cell in own}) == len(own) == 2 for own in panels.values())
 
 
+def test_networks_are_drawn_apart_and_named(tmp_path):
+    settings = Grid(d=(8, 12), n=("30",), network=("fc:2xd", "cnn:1x4:k3"), quantity=("gap-both",), seeds=1)
+    panels = panels_of(run_sweep(settings, tmp_path / "sweep.h5"), settings)
+    assert list(panels) == ["erf, n = 30, fc:2xd", "erf, n = 30, cnn:1x4:k3"]
+    alone = Grid(d=(8, 12), n=("30",), network=("fc:2xd",), quantity=("gap-both",), seeds=1)
+    assert list(panels_of(run_sweep(alone, tmp_path / "sweep.h5"), alone)) == ["erf, fc:2xd"]
+
+
+@pytest.mark.parametrize("exponent", [-0.1, -8.0])
+def test_the_vertical_axis_has_numbers_on_any_range(exponent):
+    settings = grid(d=(20, 40))
+    numbers = {cell: {"train": 0.07 * cell.d**exponent} for cell in settings.cells()}
+    figure = plots.scaling({"erf": numbers}, ("train",), plain=("erf",))
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    low, high = axis.get_ylim()
+    texts = [label.get_text() for label in axis.yaxis.get_ticklabels(which="both")]
+    assert sum(bool(text) and low <= float(text) <= high for text in texts) >= 2
+
+
 def test_single_precision_and_theorems_run(tmp_path, capsys):
     given = ["sweep", "--quantity", "gap-both", "budget-first", "training-first", "training-second", "--d", "8", "12"]
     given += ["--n", "40", "--width", "20", "--seeds", "1", "--dtype", "float32", "--output", str(tmp_path / "s.h5")]
@@ -183,6 +234,20 @@ def test_sweep_goes_on_and_draws_each_quantity(tmp_path, capsys):
     assert names >= {"my.h5", *(f"my-{quantity}.{kind}" for quantity, kind in kinds)}
 
 
+def test_deep_networks_from_the_command_line(tmp_path, capsys):
+    given = ["sweep", "--quantity", "gap-both", "training-both", "--network", "fc:2xd", "cnn:2x4:k3", "--d", "6", "9"]
+    given += ["--n", "30", "--seeds", "1", "--output", str(tmp_path / "s.h5")]
+    assert cli.main(given) == 0
+    assert "cnn:2xm:k3" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} >= {"s-gap-both.png", "s-training-both.png"}
+    given = ["check", "prop-3.4-deep", "--network", "fc:2xd", "--d", "6", "9", "12", "--seeds", "2"]
+    assert cli.main([*given, "--activation", "erf", "gelu", "--output", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "prop-3.4-deep: gelu, fc:2xm, gaussian data" in printed
+    assert "section 4.1 argues so in words" in printed
+    assert "assumed, but not met here: m >= d^(2 + alpha)" in printed
+
+
 @pytest.mark.parametrize("which", ["5", "budget"])
 def test_figures_are_drawn_and_redrawn(which, tmp_path, capsys, monkeypatch):
     given = ["figure", which, "--d", "8", "12", "18", "--seeds", "2", "--output", str(tmp_path)]
@@ -202,6 +267,14 @@ def test_figures_are_drawn_and_redrawn(which, tmp_path, capsys, monkeypatch):
         (["sweep", "--quantity", "gap"], "quantity='gap'"),
         (["sweep", "--quantity", "data", "--d", "a"], "d='a'"),
         (["figure", "7"], "7"),
+        (["sweep", "--quantity", "gap-both", "--network", "fc:3x8", "--width", "8"], "leave --width out"),
+        (["sweep", "--quantity", "budget-both", "--network", "fc:3x8"], "take data, gap-both, training-both"),
+        (["sweep", "--quantity", "gap-both", "--network", "mlp"], "network 'mlp' is unknown"),
+        (["sweep", "--quantity", "training-both", "--network", "fc:3xinf"], "at width inf take gap-LAYER"),
+        (["check", "prop-3.4-deep", "--width", "8"], "leave --width out"),
+        (["check", "prop-3.4-deep", "--network", "cnn:1x8:k3"], "speaks of fc networks, but cnn:1x8:k3 came"),
+        (["check", "prop-3.4-deep", "--network", "fc:2xd", "fc:3xd"], "one law for n and one for the width"),
+        (["check", "prop-3.4-both", "--network", "fc:3x8"], "speaks of two-layer networks, but fc:3x8 came"),
     ],
 )
 def test_bad_input_ends_with_one_line(given, message, capsys, tmp_path, monkeypatch):

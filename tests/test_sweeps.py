@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, make_dataclass, replace
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from ntkspec import execution
 from ntkspec.execution import Place
 from ntkspec.experiments.cells import Cell, check_cell, measure
 from ntkspec.experiments.run_sweep import run_sweep
-from ntkspec.experiments.sweep import Grid, dimensions, points_of, width_of
+from ntkspec.experiments.sweep import Grid, Model, dimensions, points_of, width_of
 from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 SMALL = Grid(d=(4, 6, 8), n=("20",), width=("10",), quantity=("gap-first", "data"), seeds=2)
@@ -61,6 +61,19 @@ def test_a_grid_holds_every_combination_once():
     assert len(replace(grid, width=("10", "10")).cells()) == len(cells) / 2
 
 
+def test_deep_networks_have_the_law_of_their_width_in_their_names():
+    grid = replace(SMALL, width=("10", "d"), network=("two-layer", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4xinf"))
+    models = [("two-layer", "10"), ("two-layer", "d"), ("fc:3xm", "d^1.5"), ("cnn:2xm:k3", "2*d"), ("fc:4xm", "inf")]
+    assert grid.models() == [Model(*model) for model in models]
+    assert [str(model) for model in grid.models()] == ["m = 10", "m = d", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4xinf"]
+    widths = {cell.network: cell.width for cell in grid.cells() if cell.d == 8}
+    assert widths == {"two-layer": widths["two-layer"], "fc:3xm": 22, "cnn:2xm:k3": 16, "fc:4xm": 0}
+    assert len({cell.key for cell in grid.cells()}) == len(grid.cells()) == 3 * 2 * 2 * 5
+    for bad in ("fc:3", "fc:3x8:k3", "cnn:3x8", "fc:x8", "mlp", "fc:3x8 "):
+        with pytest.raises(ValueError, match=r"is unknown|is not a size"):
+            replace(grid, network=(bad,)).cells()
+
+
 def test_cells_that_cannot_run_are_refused_before_any_runs(tmp_path):
     cell = SMALL.cells()[0]
     for change, message in (
@@ -69,6 +82,15 @@ def test_cells_that_cannot_run_are_refused_before_any_runs(tmp_path):
         ({"distribution": "ball"}, "distribution='ball'"),
         ({"width": 7}, "width=7"),
         ({"n": 10**9}, "needs .* GB, but 10 GB are there"),
+        ({"network": "fc:2xm", "quantity": "gap-first"}, "of fc:2x10 take data, gap-both, training-both"),
+        ({"network": "fc:2xm", "quantity": "gap-both", "second": "normal"}, "all weights of fc:2x10 are N"),
+        ({"network": "fc:2xm", "quantity": "gap-both", "width": 7}, "width=7"),
+        ({"network": "fc:2xm", "quantity": "gap-both", "width": 10**6}, "needs .* GB, but 10 GB are there"),
+        ({"network": "cnn:2xm:k3", "quantity": "gap-both", "width": 10**4}, "needs .* GB, but 10 GB are there"),
+        ({"width": 0, "quantity": "budget-first"}, "at width inf take gap-LAYER"),
+        ({"network": "fc:0xm", "quantity": "gap-both"}, "one hidden layer at least"),
+        ({"network": "cnn:2xm:k5", "quantity": "gap-both"}, "filter_size=5 is larger"),
+        ({"network": "cnn:2xm:k3", "quantity": "gap-both", "activation": "gelu"}, "'gelu' is not odd"),
     ):
         with pytest.raises(ValueError, match=message):
             check_cell(replace(cell, **change), 1e10)
@@ -86,9 +108,49 @@ def test_a_gap_cell_measures_the_gap(layer):
     net = ns.TwoLayer.symmetric(8, 20, "relu", seed=3)
     linear = ns.linear_kernel("relu", data.X, layer=layer, trace_ratio=data.trace_ratio).to_dense()
     gap = ns.ntk(net, data.X, layer=layer).to_dense() - linear
+    assert_norms_of(found, gap, linear)
+
+
+@pytest.mark.parametrize(
+    ("network", "width", "act"), [("fc:3xm", 20, "gelu"), ("cnn:2xm:k3", 6, "erf"), ("cnn:1xm:k5", 6, "relu")]
+)
+def test_a_gap_cell_of_a_deep_network_measures_all_its_layers(network, width, act):
+    found = measure(Cell("gap-both", 8, 60, width, act, "cube", "graded", seed=3, network=network))
+    data = ns.datasets.rademacher(60, 8, covariance=np.linspace(0.2, 1.8, 8), seed=3)
+    if network.startswith("fc"):
+        net = ns.FullyConnected.paired(8, [width] * 3, act, seed=3)
+        linear = ns.linear_kernel(act, data.X, trace_ratio=data.trace_ratio, hidden_layers=3).to_dense()
+    else:
+        layers, size = int(network[4]), int(network[-1])
+        net = ns.Convolutional.paired((8, 1), [width] * layers, act, filter_size=size, seed=3)
+        linear = ns.cnn_linear_kernel(act, data.X, filter_size=size, hidden_layers=layers).to_dense()
+    assert_norms_of(found, ns.ntk(net, data.X).to_dense() - linear, linear)
+
+
+@pytest.mark.parametrize(
+    ("network", "quantity", "act"),
+    [("two-layer", "gap-second", "relu"), ("fc:3xm", "gap-both", "gelu"), ("cnn:1xm:k5", "gap-both", "relu")],
+)
+def test_a_gap_cell_of_infinite_width_has_the_expected_kernel(network, quantity, act):
+    cell = Cell(quantity, 8, 60, 0, act, seed=3, network=network)
+    check_cell(cell, 1e10)
+    data = ns.datasets.gaussian(60, 8, seed=3)
+    if network.startswith("cnn"):
+        kernels = ns.expected_cnn_ntk, ns.cnn_linear_kernel
+        how = {"filter_size": 5}, {"filter_size": 5}
+    else:
+        kernels = ns.expected_ntk, ns.linear_kernel
+        own = {"layer": quantity.split("-")[1], "hidden_layers": 3 if network == "fc:3xm" else 1}
+        how = own, own | {"trace_ratio": 1.0}
+    theta, linear = (kernel(act, data.X, **known).to_dense() for kernel, known in zip(kernels, how, strict=True))
+    assert_norms_of(measure(cell), theta - linear, linear)
+
+
+def assert_norms_of(found, gap, linear):
     hollow = gap - np.diag(np.diag(gap))
     for name, matrix in (("gap", gap), ("hollow", hollow)):
-        assert found[f"{name} lower"] <= np.linalg.norm(matrix, 2) <= found[f"{name} upper"]
+        assert found[f"{name} lower"] <= np.linalg.norm(matrix, 2) * (1 + 1e-9)
+        assert np.linalg.norm(matrix, 2) <= found[f"{name} upper"] * (1 + 1e-9)
     assert found["frobenius"] == pytest.approx(np.linalg.norm(gap))
     assert found["hollow frobenius"] == pytest.approx(np.linalg.norm(hollow))
     assert found["linear"] == pytest.approx(np.linalg.norm(linear, 2), rel=1e-3)
@@ -132,6 +194,36 @@ def test_a_training_cell_follows_network_and_linear_model(layer, act):
     assert found["test error"] == pytest.approx(spreads[int(np.argmax(tests))], rel=1e-4)
     optimum = psi @ np.linalg.lstsq(psi, data.y)[0]
     assert found["optimum train"] == pytest.approx(np.mean((real.train[-1] - optimum) ** 2), rel=1e-6)
+
+
+@pytest.mark.parametrize(("network", "act"), [("fc:2xm", "erf"), ("fc:2xm", "gelu"), ("cnn:2xm:k3", "erf")])
+def test_a_training_cell_follows_a_deep_network(network, act):
+    """Real training of all layers, and the linear model step by step on its own kernel matrix."""
+    found = measure(Cell("training-both", 6, 50, 8, act, seed=1, network=network))
+    data = ns.datasets.gaussian(50, 6, n_test=2000, seed=1)
+    eta = 0.05 * (6 / np.log(50) if act == "erf" else 1.0)
+    steps = np.unique(np.geomspace(1, found["steps"], 40).round().astype(int))
+    assert steps[-1] == round(2 * 6 * np.log(6) / eta)
+    if network.startswith("fc"):
+        net = ns.FullyConnected.paired(6, [8, 8], act, seed=1)
+        kernels = (
+            ns.linear_kernel(act, *sides, trace_ratio=data.trace_ratio, hidden_layers=2).to_dense()
+            for sides in ((data.X,), (data.X_test, data.X))
+        )
+    else:
+        net = ns.Convolutional.paired((6, 1), [8, 8], act, filter_size=3, seed=1)
+        scale = ns.linear_expansion(act, hidden_layers=2).data / 6
+        kernels = scale * data.X @ data.X.T, scale * data.X_test @ data.X.T
+    real = ns.train_gd(net, data.X, data.y, eta=eta, steps=steps, X_test=data.X_test)
+    (train, test), alpha, differences, tests = kernels, np.zeros(50), [], []
+    for t in range(1, steps[-1] + 1):
+        alpha -= eta / 50 * (train @ alpha - data.y)
+        if t in steps:
+            k = len(differences)
+            differences.append(np.mean((real.train[k] - train @ alpha) ** 2))
+            tests.append(np.minimum((real.test[k] - test @ alpha) ** 2, 1).mean())
+    assert found["train"] == pytest.approx(max(differences), rel=1e-6)
+    assert found["test"] == pytest.approx(max(tests), rel=1e-6)
 
 
 def linear_features(act, X, layer):
@@ -240,6 +332,25 @@ def test_files_of_another_kind_or_version_are_refused(tmp_path):
         pass
     with pytest.raises(FileNotFoundError, match="make it first"), open_sweep(tmp_path / "no" / "sweep.h5", Cell):
         pass
+
+
+def test_a_file_from_before_there_were_other_networks_goes_on(tmp_path, monkeypatch):
+    """What a cell of it does not name is at its default."""
+    names = [field.name for field in fields(Cell) if field.name != "network"]
+    Older = make_dataclass("Older", names, frozen=True)
+    path, cells = tmp_path / "sweep.h5", SMALL.cells()
+    with open_sweep(path, Older) as file:
+        for k, cell in enumerate(cells):
+            file.add(Older(*(getattr(cell, name) for name in names)), {"gap": float(k)})
+    assert list(read_sweep(path, Cell)) == cells
+    deep = replace(SMALL, network=("two-layer", "fc:2x4"), quantity=("data",))
+    results = run_sweep(deep, path)
+    assert len(results) == 12
+    assert [numbers for cell, numbers in results.items() if cell.network == "two-layer"] == [
+        {"gap": float(k)} for k, cell in enumerate(cells) if cell.quantity == "data"
+    ]
+    monkeypatch.setattr("ntkspec.experiments.run_sweep.measure", None)
+    assert run_sweep(deep, path) == results
 
 
 KILLED = """

@@ -1,7 +1,9 @@
 """One cell of a sweep: a frozen setting, and the numbers that are measured there."""
 
 import math
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, fields, replace
+from functools import cache, partial
 
 import numpy as np
 
@@ -9,21 +11,26 @@ from ntkspec import bounds, checks, datasets, planning
 from ntkspec.activations import activation
 from ntkspec.assumptions import summarize
 from ntkspec.budget import PARTS, gap_budget
+from ntkspec.datasets import Dataset
 from ntkspec.dynamics import predict_gd
 from ntkspec.experiments.agreement import mean_squared_difference
-from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, linear_kernel, ntk
+from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, expected_ntk, linear_expansion, linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
-from ntkspec.networks import TwoLayer
+from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
+from ntkspec.networks.specification import named_network
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import Diagonal
+from ntkspec.operators.base import TILE
 from ntkspec.training import train_gd
 
-LAYERWISE = tuple(f"{what}-{layer}" for what in ("gap", "budget", "training") for layer in checks.LAYERS)
-QUANTITIES = ("data", "gap-cnn", *LAYERWISE)
 DISTRIBUTIONS = {"gaussian": "gaussian", "cube": "rademacher", "sphere": "sphere", "uniform": "subgaussian"}
 # Variances of the d directions: all 1, or evenly spaced from 0.2 to 1.8.
 COVARIANCES = {"identity": lambda d: None, "graded": lambda d: np.linspace(0.2, 1.8, d) if d > 1 else None}
+# The network of equation (3), and what is measured of other ones.
+TWO_LAYER, DEEP_QUANTITIES = "two-layer", ("data", "gap-both", "training-both")
+# The width that stands for infinitely many neurons, and its law.
+INFINITE, INFINITE_LAW = 0, "inf"
 # The relative width of the spectral norms' intervals.
 RTOL = 1e-3
 # Training: test points, the part of the theorems' largest rate, c in T = c d log d / eta, records, and most steps.
@@ -39,8 +46,10 @@ class Cell:
     quantity : "data" (Claim 3.1), "gap-LAYER" (norms of Theta - Theta^lin, with and without the diagonal), "gap-cnn"
     (those of Proposition 4.1: the convolutional kernel of infinitely many channels, filters of ``width`` positions,
     less its linear kernel), "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up
-    to the horizon, with the labels of an erf teacher). The network is that of equation (3); data and network have the
-    seed.
+    to the horizon, with the labels of an erf teacher). network : "two-layer", that of equation (3), or a paired deep
+    one with ``width`` neurons or channels m in each hidden layer, "fc:3xm" or "cnn:3xm:k5", the latter for a sequence
+    of d positions and one channel. width : 0 is the limit of infinite width, Theta being the expected kernel. Data and
+    network have the seed.
     """
 
     quantity: str
@@ -53,6 +62,7 @@ class Cell:
     second: str = "rademacher"
     dtype: str = "float64"
     seed: int = 0
+    network: str = TWO_LAYER
 
     @property
     def key(self) -> str:
@@ -60,24 +70,47 @@ class Cell:
         return " ".join(f"{field.name}={value}" for field, value in zip(fields(self), astuple(self), strict=True))
 
 
+def with_width(network: str, width: int | str) -> str:
+    """The name of a deep network that has that width: fc:3x512 of fc:3xm."""
+    return network.replace("m", INFINITE_LAW if width == INFINITE else str(width))
+
+
+def hidden_layers(network: str) -> int:
+    """The number of hidden layers of a cell's network."""
+    return 1 if network == TWO_LAYER else int(network.split(":")[1].partition("x")[0])
+
+
+def centred(act, layer: str, network: str) -> bool:
+    """Whether the kernel of infinite width vanishes at orthogonal inputs, as E[phi(g)] = 0 says of two layers."""
+    return not linear_expansion(act, layer=layer, hidden_layers=hidden_layers(network)).norms[:, 0].any()
+
+
+def network_of(cell: Cell) -> TwoLayer | DeepNetwork:
+    """The network of a cell at initialization; for infinite width the narrowest one of its kind."""
+    if cell.width == INFINITE:
+        return network_of(replace(cell, width=2))
+    if cell.network == TWO_LAYER:
+        return _two_layer(cell)
+    name, dtype = with_width(cell.network, cell.width), np.dtype(cell.dtype).type
+    return named_network(name, (cell.d, 1), cell.activation, seed=cell.seed, dtype=dtype)
+
+
+def _two_layer(cell: Cell) -> TwoLayer:
+    dtype = np.dtype(cell.dtype).type
+    return TwoLayer.symmetric(cell.d, cell.width, cell.activation, seed=cell.seed, second=cell.second, dtype=dtype)
+
+
 def check_cell(cell: Cell, memory: float) -> None:
     """Refuse a cell that cannot run in so many bytes, with the reason: names, sizes, and memory."""
-    checks.one_of(cell.quantity, "quantity", QUANTITIES)
+    checks.one_of(cell.quantity, "quantity", tuple(QUANTITIES))
     checks.one_of(cell.distribution, "distribution", tuple(DISTRIBUTIONS))
     checks.one_of(cell.covariance, "covariance", tuple(COVARIANCES))
     checks.one_of(cell.second, "second", SECOND_LAYERS)
     checks.one_of(cell.dtype, "dtype", ("float32", "float64"))
     activation(cell.activation)
-    if cell.quantity != "gap-cnn":
-        even_width(cell.width)
-    elif not 1 <= cell.width <= cell.d:
-        raise ValueError(
-            f"filters of {cell.width} positions (--width) do not fit into d = {cell.d}; take d^0.9 or less"
-        )
     for name, least in (("d", 2), ("n", 2), ("seed", 0)):
         checks.whole_number(getattr(cell, name), name, least)
-    width = 0 if cell.quantity == "gap-cnn" else cell.width
-    needed = 2.0 * np.dtype(cell.dtype).itemsize * cell.n * (width + 2 * cell.d)
+    needed = 2.0 * np.dtype(cell.dtype).itemsize * _numbers(cell)
     if needed > memory:
         raise ValueError(
             f"the cell {cell.key} needs {needed / 1e9:.3g} GB, but {memory / 1e9:.3g} GB are there for it; take fewer "
@@ -85,24 +118,62 @@ def check_cell(cell: Cell, memory: float) -> None:
         )
 
 
+def _numbers(cell: Cell) -> float:
+    """About half the numbers that a cell keeps. Raises ValueError for a network that cannot be, or be measured."""
+    if cell.network != TWO_LAYER:
+        return _numbers_of_deep(cell)
+    if cell.quantity != "gap-cnn":
+        return cell.n * (_finite_width(cell) + 2.0 * cell.d)
+    if not 1 <= cell.width <= cell.d:
+        raise ValueError(
+            f"filters of {cell.width} positions (--width) do not fit into d = {cell.d}; take d^0.9 or less"
+        )
+    return cell.n * 2.0 * cell.d
+
+
+def _numbers_of_deep(cell: Cell) -> float:
+    name = with_width(cell.network, cell.width)
+    if cell.quantity not in DEEP_QUANTITIES:
+        raise ValueError(
+            f"{cell.quantity} is measured of two-layer networks only; of {name} take {', '.join(DEEP_QUANTITIES)}"
+        )
+    if cell.second != "rademacher":
+        raise ValueError(f"second={cell.second!r} is a choice of two-layer networks; all weights of {name} are N(0, 1)")
+    net = _narrow(cell.network, cell.d, cell.activation)
+    inner = sum(W.size for W in net.parameters[1 : net.depth - 1]) * (_finite_width(cell) / 2) ** 2
+    if isinstance(net, Convolutional):  # gradients of the points of a tile
+        return cell.n * 2.0 * cell.d + TILE * inner
+    return cell.n * (hidden_layers(cell.network) * cell.width + 2.0 * cell.d) + inner
+
+
+def _finite_width(cell: Cell) -> int:
+    """The width, 0 where it is infinite. Raises ValueError for one that the network or the quantity cannot have."""
+    if cell.width != INFINITE:
+        return even_width(cell.width)
+    if cell.quantity != "data" and not cell.quantity.startswith("gap"):
+        raise ValueError(f"{cell.quantity} is measured at finite widths only; at width {INFINITE_LAW} take gap-LAYER")
+    return 0
+
+
+@cache
+def _narrow(network: str, d: int, act: str) -> DeepNetwork:
+    """The network with one neuron in each layer of a chain. Raises ValueError where its linear model is not known."""
+    net = named_network(with_width(network, 2), (d, 1), act)
+    linear_kernel(net, np.eye(2, d))
+    return net
+
+
 def measure(cell: Cell) -> dict[str, float]:
     """The numbers of a cell, by name. The same cell gives the same numbers."""
     draw, dtype = getattr(datasets, DISTRIBUTIONS[cell.distribution]), np.dtype(cell.dtype).type
     how = {"covariance": COVARIANCES[cell.covariance](cell.d), "seed": cell.seed, "dtype": dtype}
-    data = draw(cell.n, cell.d, n_test=TEST_POINTS if cell.quantity.startswith("training") else 0, **how)
-    if cell.quantity == "data":
-        return _data(data.X)
-    if cell.quantity == "gap-cnn":
-        kernels = expected_cnn_ntk(cell.activation, data.X, filter_size=cell.width)
-        return _norms(kernels, cnn_linear_kernel(cell.activation, data.X, filter_size=cell.width))
-    what, layer = cell.quantity.split("-")
-    net = TwoLayer.symmetric(cell.d, cell.width, cell.activation, seed=cell.seed, second=cell.second, dtype=dtype)
-    return {"gap": _gap, "budget": _budget, "training": _training}[what](net, data, layer)
+    tests = TEST_POINTS if cell.quantity.startswith("training") else 0
+    return QUANTITIES[cell.quantity](cell, draw(cell.n, cell.d, n_test=tests, **how))
 
 
-def _data(X) -> dict[str, float]:
+def _data(cell: Cell, data: Dataset) -> dict[str, float]:
     """The ratios that Claim 3.1 says are bounded."""
-    found = summarize(X)
+    found = summarize(data.X)
     return {
         "norms": max(abs(found.norm_max - 1), abs(found.norm_min - 1)) / found.concentration,
         "overlaps": found.largest_overlap / found.concentration,
@@ -110,9 +181,32 @@ def _data(X) -> dict[str, float]:
     }
 
 
-def _gap(net, data, layer: str) -> dict[str, float]:
-    linear = linear_kernel(net.activation, data.X, layer=layer, trace_ratio=data.trace_ratio)
-    return _norms(ntk(net, data.X, layer=layer), linear)
+def _gap(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
+    net = network_of(cell)
+    theta = _expected(net, data.X, layer) if cell.width == INFINITE else ntk(net, data.X, layer=layer)
+    return _norms(theta, _linear_model(net, data, layer)[0])
+
+
+def _expected(net, X, layer: str):
+    """The kernel of infinite width of networks of that kind."""
+    if isinstance(net, Convolutional):
+        how = {"filter_size": net.filter_size, "shape": net.shape}
+        return expected_cnn_ntk(net.activation, X, hidden_layers=len(net.channels), **how)
+    layers = len(net.widths) if isinstance(net, FullyConnected) else 1
+    return expected_ntk(net.activation, X, layer=layer, hidden_layers=layers)
+
+
+def _gap_cnn(cell: Cell, data: Dataset) -> dict[str, float]:
+    kernels = expected_cnn_ntk(cell.activation, data.X, filter_size=cell.width)
+    return _norms(kernels, cnn_linear_kernel(cell.activation, data.X, filter_size=cell.width))
+
+
+def _linear_model(net, data: Dataset, layer: str) -> list:
+    """The kernels of the linear model: of training points, and of test against training points if there are any."""
+    sides = [(data.X, None), (data.X_test, data.X)] if len(data.X_test) else [(data.X, None)]
+    if isinstance(net, Convolutional):
+        return [linear_kernel(net, *points) for points in sides]
+    return [linear_kernel(net, *points, layer=layer, trace_ratio=data.trace_ratio) for points in sides]
 
 
 def _norms(theta, linear) -> dict[str, float]:
@@ -129,8 +223,8 @@ def _norms(theta, linear) -> dict[str, float]:
     return found | {"frobenius": whole, "hollow frobenius": math.sqrt(max(0.0, whole**2 - squares))}
 
 
-def _budget(net, data, layer: str) -> dict[str, float]:
-    budget = gap_budget(net, data.X, layer=layer, trace_ratio=data.trace_ratio, rtol=RTOL)
+def _budget(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
+    budget = gap_budget(_two_layer(cell), data.X, layer=layer, trace_ratio=data.trace_ratio, rtol=RTOL)
     found: dict[str, float] = {}
     for name in ("gap", *PARTS):
         part = getattr(budget, name)
@@ -139,24 +233,24 @@ def _budget(net, data, layer: str) -> dict[str, float]:
     return found
 
 
-def _training(net, data, layer: str) -> dict[str, float]:
+def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
     """The largest discrepancies of network and linear model up to T = c d log d / eta, and the distance to its limit.
 
     The second layer alone is a linear model of fixed features: its network follows its kernel exactly.
     """
-    (n, d), act, (weight1, weight2) = data.X.shape, net.activation, LAYER_WEIGHTS[layer]
-    eta = PART_OF_RATE * bounds.largest_rate(n, d, layer=layer, centred=act.constants.vartheta0 == 0)
+    (n, d), net = data.X.shape, network_of(cell)
+    eta = PART_OF_RATE * bounds.largest_rate(n, d, layer=layer, centred=centred(net.activation, layer, cell.network))
     most = FOREVER if layer == "second" else MOST_STEPS
     last = int(min(most, max(1, round(bounds.horizon(d, eta, HORIZON)))))
     steps = np.unique(np.geomspace(1, last, RECORDS).round().astype(np.int64))
-    model = {"layer": layer, "trace_ratio": data.trace_ratio}
-    linear = linear_kernel(act, data.X, **model), linear_kernel(act, data.X_test, data.X, **model)
+    linear = _linear_model(net, data, layer)
     fitted = predict_gd(linear[0], data.y, eta=eta, steps=[*steps, FOREVER], kernel_test=linear[1])
     if layer == "second":
         kernels = ntk(net, data.X, layer=layer), ntk(net, data.X_test, data.X, layer=layer)
         network = predict_gd(kernels[0], data.y, eta=eta, steps=steps, kernel_test=kernels[1])
     else:
-        network = train_gd(net, data.X, data.y, eta1=weight1 * eta, eta2=weight2 * eta, steps=steps, X_test=data.X_test)
+        eta1, eta2 = (weight * eta for weight in LAYER_WEIGHTS[layer])
+        network = train_gd(net, data.X, data.y, eta1=eta1, eta2=eta2, steps=steps, X_test=data.X_test)
     tests = np.square(np.asarray(network.test) - np.asarray(fitted.test)[:-1])
     clipped = np.minimum(tests, 1.0).mean(axis=1, dtype=np.float64)
     worst = int(clipped.argmax())
@@ -170,3 +264,13 @@ def _training(net, data, layer: str) -> dict[str, float]:
         "steps": float(last),
         "c": last * eta / (d * math.log(d)),
     }
+
+
+# What can be measured, by name.
+QUANTITIES: dict[str, Callable[[Cell, Dataset], dict[str, float]]] = {
+    "data": _data,
+    "gap-cnn": _gap_cnn,
+    **{f"gap-{layer}": partial(_gap, layer=layer) for layer in checks.LAYERS},
+    **{f"budget-{layer}": partial(_budget, layer=layer) for layer in checks.LAYERS},
+    **{f"training-{layer}": partial(_training, layer=layer) for layer in checks.LAYERS},
+}

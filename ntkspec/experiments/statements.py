@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkspec.activations import Activation, activation
 from ntkspec.budget import slope_variance
-from ntkspec.experiments.cells import COVARIANCES, PART_OF_RATE, Cell
+from ntkspec.experiments.cells import COVARIANCES, INFINITE, PART_OF_RATE, TWO_LAYER, Cell, centred
 from ntkspec.experiments.sweep import Grid, points_of, width_of
 from ntkspec.scaling import PowerLaw, TwoTerms, at_places, fit_power_law, fit_two_terms, never_rises
 
@@ -46,12 +46,33 @@ class Check:
 
 @dataclass(frozen=True)
 class Statement:
-    """What a check measures and how it judges; ``reconstruction`` says what the paper's main text leaves open."""
+    """What a check measures and how it judges; ``reconstruction`` says what the paper's main text leaves open.
+
+    network : how the names of the networks begin that it speaks of.
+    """
 
     quantity: str
     claim: str
     judge: Callable
     reconstruction: str = ""
+    network: str = TWO_LAYER
+
+
+def check_grid(name: str, grid: Grid) -> None:
+    """Refuse a grid that the statement does not speak of, or along which exponents cannot be fitted."""
+    models, about = grid.models(), STATEMENTS[name].network
+    if len(grid.n) > 1 or len(models) > 1:
+        raise ValueError("a check fits exponents along one law for n and one for the width; pass one of each")
+    if len(grid.d) < 3 or grid.seeds < 2:
+        raise ValueError(
+            f"{len(grid.d)} values of d and {grid.seeds} seeds, but a fit needs three of the one and two of "
+            f"the other; pass --d 32:256:x1.5 --seeds 5"
+        )
+    if not models[0].network.startswith(about):
+        raise ValueError(
+            f"{name} speaks of {about} networks, but {', '.join(grid.network)} came; "
+            + ("leave --network out, prop-3.4-deep takes it" if about == TWO_LAYER else "pass --network fc:3xd^1.75")
+        )
 
 
 def check_statement(name: str, grid: Grid, results: dict) -> list[Check]:
@@ -114,7 +135,11 @@ def _gap(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
     if alpha == 0:
         falls = Finding(falls.what, OPEN, f"n is too small for the statement to say anything; {falls.evidence}")
     findings = (falls, _contrast(laws["gap"], laws["frobenius"]))
-    terms = fit_two_terms((n, d, width), _numbers(results, "gap"), slope_variance(act)) if layer == "first" else None
+    terms = (
+        fit_two_terms((n, d, np.where(width == INFINITE, np.inf, width)), _numbers(results, "gap"), slope_variance(act))
+        if layer == "first"
+        else None
+    )
     return _check(name, statement, results, assumptions, findings, laws, terms)
 
 
@@ -141,14 +166,15 @@ def _contrast(gap: PowerLaw, frobenius: PowerLaw) -> Finding:
 def _assumptions(grid: Grid, act: Activation, layer: str) -> tuple[tuple[Finding, ...], float]:
     """What the statement assumes of n, m and phi, and the largest alpha that it then speaks of."""
     beta = min(math.log(points_of(grid.n[0], d)) / math.log(d) for d in grid.d)
-    gamma = min(math.log(width_of(grid.width[0], d)) / math.log(d) for d in grid.d)
-    centred = act.constants.vartheta0 == 0
-    extra = 1.0 if layer == "first" or centred else 2.0
+    (model,) = grid.models()
+    widths = [(d, width_of(model.width, d)) for d in grid.d]
+    gamma = min(math.inf if m == INFINITE else math.log(m) / math.log(d) for d, m in widths)
+    extra = 1.0 if centred(act, layer, model.network) else 2.0
     by_points, by_width = (room if room > ROUNDED else 0.0 for room in (min(LARGEST_ALPHA, beta - 1), gamma - extra))
     case = act.assumption
     findings = (
         Finding("n >= d^(1 + alpha)", HOLDS if by_points else FAILS, _at_least("n", grid.n[0], beta)),
-        Finding(f"m >= d^({extra:.0f} + alpha)", HOLDS if by_width else FAILS, _at_least("m", grid.width[0], gamma)),
+        Finding(f"m >= d^({extra:.0f} + alpha)", HOLDS if by_width else FAILS, _at_least("m", model.width, gamma)),
         Finding("Assumption 3.2 on phi", FAILS if case.startswith("none") else HOLDS, case),
     )
     # Where the width is too small the statement is tested at the alpha of n alone: a control that should fail.
@@ -224,7 +250,8 @@ def _small(what: str, law: PowerLaw | None) -> Finding:
 def _check(name, statement, results, assumptions, findings, laws, terms=None) -> Check:
     cell = next(iter(results))
     of_data = f"{cell.distribution} data, covariance {cell.covariance}"
-    setting = of_data if cell.quantity == "data" else f"{cell.activation}, {of_data}"
+    of_network = cell.activation if cell.network == TWO_LAYER else f"{cell.activation}, {cell.network}"
+    setting = of_data if cell.quantity == "data" else f"{of_network}, {of_data}"
     claim = statement.claim + (f" ({statement.reconstruction})" if statement.reconstruction else "")
     main = findings[:1] if name.startswith("prop") else findings
     verdicts = [finding.verdict for finding in main]
@@ -257,6 +284,14 @@ STATEMENTS = {
         "‖Theta - Theta^lin‖ <~ n / d^(1 + Omega(alpha)) for both layers",
         _gap,
         "by the triangle inequality from the two layers; Omega(alpha) is read as alpha/2",
+    ),
+    "prop-3.4-deep": Statement(
+        "gap-both",
+        "‖Theta - Theta^lin‖ <~ n / d^(1 + Omega(alpha)) for all layers of a deep fully-connected network",
+        _gap,
+        "section 4.1 argues so in words, for infinite width: assumptions as for both of two layers, Omega(alpha) is "
+        "read as alpha/2",
+        network="fc",
     ),
     "prop-4.1": Statement(
         "gap-cnn", "‖Theta_CNN - Theta^lin‖ <~ n / d^(1 + alpha), alpha in (0, 1/4), q >~ d^(1/2 + 2 alpha)", _gap

@@ -4,13 +4,25 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ntkspec import checks
-from ntkspec.experiments.cells import Cell
+from ntkspec.experiments.cells import INFINITE, INFINITE_LAW, TWO_LAYER, Cell, with_width
 from ntkspec.networks.two_layer import even_width
 
 _RANGE = re.compile(r"(\d+):(\d+):x(\d+(?:\.\d*)?)")
 _POWER = re.compile(r"(?:(\d+(?:\.\d*)?)\*)?d(?:\^(\d+(?:\.\d*)?))?")
+_NETWORKS = re.compile(r"(fc:\d+x)([^:]+)()"), re.compile(r"(cnn:\d+x)([^:]+)(:k\d+)")
+
+
+class Model(NamedTuple):
+    """A network of a grid, as its cells have it, and the law of its width."""
+
+    network: str
+    width: str
+
+    def __str__(self) -> str:
+        return f"m = {self.width}" if self.network == TWO_LAYER else with_width(self.network, self.width)
 
 
 @dataclass(frozen=True)
@@ -18,7 +30,8 @@ class Grid:
     """All combinations of what is listed.
 
     d : dimensions. n, width : whole numbers, or powers of d such as "d^1.5" and "2*d^1.25" (widths are rounded to even
-    numbers). seeds : how many; they are 0, 1, 2, ...
+    numbers; "inf" is the limit of infinite width). network : "two-layer", which has each of the widths, or deep ones
+    with such a size in their names, "fc:3xd^1.5" and "cnn:3x64:k5". seeds : how many; they are 0, 1, 2, ...
     """
 
     d: tuple[int, ...]
@@ -31,15 +44,34 @@ class Grid:
     seeds: int = 5
     second: str = "rademacher"
     dtype: str = "float64"
+    network: tuple[str, ...] = (TWO_LAYER,)
+
+    def models(self) -> list[Model]:
+        """The networks, each with one law of its width."""
+        two_layer = [Model(TWO_LAYER, width) for width in self.width]
+        return [model for name in self.network for model in (two_layer if name == TWO_LAYER else [_deep(name)])]
 
     def cells(self) -> list[Cell]:
         """Every cell once, the small ones first."""
-        kinds = itertools.product(self.quantity, self.activation, self.distribution, self.covariance)
-        sizes = [(d, points_of(n, d), width_of(m, d)) for d in self.d for n in self.n for m in self.width]
         seeds = range(checks.whole_number(self.seeds, "seeds", 1))
+        kinds = itertools.product(self.quantity, self.activation, self.distribution, self.covariance, seeds)
         found = {
-            Cell(quantity, d, n, width, act, distribution, covariance, self.second, self.dtype, seed)
-            for (quantity, act, distribution, covariance), (d, n, width), seed in itertools.product(kinds, sizes, seeds)
+            Cell(
+                quantity=quantity,
+                d=d,
+                n=points_of(n, d),
+                width=width_of(model.width, d),
+                activation=act,
+                distribution=distribution,
+                covariance=covariance,
+                second=self.second,
+                dtype=self.dtype,
+                seed=seed,
+                network=model.network,
+            )
+            for (quantity, act, distribution, covariance, seed), d, n, model in itertools.product(
+                kinds, self.d, self.n, self.models()
+            )
         }
         return sorted(found, key=lambda cell: (cell.n * cell.n * (cell.width + cell.d), cell))
 
@@ -77,8 +109,21 @@ def points_of(given: str, d: int) -> int:
 
 
 def width_of(given: str, d: int) -> int:
-    """A number of neurons, which equation (3) pairs: an even number, or a power of d, rounded to an even number."""
+    """A number of neurons, which equation (3) pairs: an even number, or a power of d, rounded to one; 0 for "inf"."""
+    if given == INFINITE_LAW:
+        return INFINITE
     return max(2, 2 * round(_power(given, d) / 2)) if not given.isdigit() else even_width(int(given))
+
+
+def _deep(given: str) -> Model:
+    """fc:3xm and d^1.5 of fc:3xd^1.5."""
+    match = next(filter(None, (pattern.fullmatch(given) for pattern in _NETWORKS)), None)
+    if not match:
+        raise ValueError(
+            f"network {given!r} is unknown; use {TWO_LAYER}, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, such as "
+            f"fc:4x512, fc:3xd^1.5 and cnn:4x64:k3"
+        )
+    return Model(f"{match[1]}m{match[3]}", match[2])
 
 
 def _power(given: str, d: int) -> float:

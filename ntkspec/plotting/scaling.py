@@ -46,9 +46,10 @@ def scaling(panels: dict[str, dict], names, *, plain=(), ylabel: str = "norm") -
         ticks = sorted({cell.d for cell in results})
         axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.tick_params(axis="y", labelsize=8)
+        (low, high), numbers = axis.get_ylim(), FuncFormatter(lambda value, position: f"{value:g}")
+        axis.yaxis.set_major_formatter(numbers)
+        axis.yaxis.set_minor_formatter(numbers if high < 10 * low else NullFormatter())
+        axis.tick_params(axis="y", which="both", labelsize=8)
         axis.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     return figure
 

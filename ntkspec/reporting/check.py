@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ntkspec.experiments.cells import INFINITE, INFINITE_LAW
 from ntkspec.experiments.statements import HOLDS, Check
 from ntkspec.reporting.rows import titled
 
@@ -68,9 +69,13 @@ def sweep_report(results: dict) -> str:
 def _of_quantity(quantity: str, results: dict) -> str:
     own = {cell: numbers for cell, numbers in results.items() if cell.quantity == quantity}
     names = sorted({name for numbers in own.values() for name in numbers if "predicted" not in name})
-    fields = ("activation", "distribution", "d", "n", "width", "seed")
+    fields = ("network", "activation", "distribution", "d", "n", "width", "seed")
     lines = [quantity, "  ".join([*(f"{name:>12}" for name in fields), *(f"{name:>17}" for name in names)])]
     for cell, numbers in own.items():
-        setting = [f"{getattr(cell, name)!s:>12}" for name in fields]
+        setting = [f"{_shown(name, getattr(cell, name)):>12}" for name in fields]
         lines.append("  ".join([*setting, *(f"{numbers[name]:>17.6g}" for name in names)]))
     return "\n".join(lines)
+
+
+def _shown(name: str, value) -> str:
+    return INFINITE_LAW if (name, value) == ("width", INFINITE) else str(value)

@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import numpy as np
@@ -48,16 +48,20 @@ def open_sweep(path, cell_type: type) -> Iterator[SweepFile]:
 
 
 def read_sweep(path, cell_type: type) -> dict:
-    """{cell: {name: number}} from a file that :func:`open_sweep` made."""
+    """{cell: {name: number}} from a file that :func:`open_sweep` made.
+
+    A field that the file does not have is at its default: what it chooses did not vary when the file was made.
+    """
     tree = read(path, kind=_KIND)
-    expected = [field.name for field in fields(cell_type)]
-    if list(tree["cells"]) != expected:
+    own, found = fields(cell_type), tree["cells"]
+    needed = {field.name for field in own if field.default is MISSING}
+    if not needed <= found.keys() <= {field.name for field in own}:
         raise ValueError(
-            f"{path} holds cells with the fields {', '.join(tree['cells'])}, but this version has "
-            f"{', '.join(expected)}; name another file"
+            f"{path} holds cells with the fields {', '.join(found)}, but this version has "
+            f"{', '.join(field.name for field in own)}; name another file"
         )
-    columns = [_values(column) for column in tree["cells"].values()]
-    cells = [cell_type(*values) for values in zip(*columns, strict=True)]
+    columns = [_values(column) for column in found.values()]
+    cells = [cell_type(**dict(zip(found, values, strict=True))) for values in zip(*columns, strict=True)]
     names = tree["numbers"]
     return {
         cell: {name: float(column[k]) for name, column in names.items() if not np.isnan(column[k])}
