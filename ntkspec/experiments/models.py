@@ -40,7 +40,7 @@ class NetworkTask:
     seed: int = 0
     method: str | None = None
 
-    @property
+    @cached_property
     def act(self) -> Activation:
         """The activation that the task names."""
         slope = {} if self.negative_slope is None else {"negative_slope": self.negative_slope}
