@@ -187,11 +187,11 @@ class DeepModel:
 
     @property
     def entries(self) -> float:
-        """All activations twice: of every point, or, where nothing is kept, of the points of each worker's tile."""
+        """Of the activations of all points, or where none are kept, of three times the points of each worker's tile."""
         points = _points(self.dataset)
         if isinstance(self.net, Convolutional):
             workers = len(engine_of(self.dataset.X).shares(len(self.dataset.X)))
-            points = min(points, 2 * TILE * workers)
+            points = min(points, 3 * TILE * workers)
         return float(self.net.numbers * points) + 6 * sum(math.prod(W.shape) for W in self.net.parameters)
 
     def stored(self, trained: DeepNetwork) -> dict:
