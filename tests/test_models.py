@@ -166,6 +166,10 @@ def test_the_commands_write_records_that_read_back(tmp_path, monkeypatch):
     assert (found.task.network, found.task.width, found.rates) == ("cnn:1x8:k3", None, (0.25,))
     assert out.startswith(report(found))
     assert [W.shape for W in found.weights["trained"]] == 2 * [(4, 3), (1, 32)]
+    dataset = ns.datasets.gaussian(60, 8, n_test=10, seed=1, dtype="float32")
+    again = analyze(AnalyzeTask(network="cnn:1x8:k3", eta1=0.25, eta2=0.25, steps=5, seed=1), dataset)
+    for model, trajectory in again.trajectories.items():
+        assert np.array_equal(found.trajectories[model].train, trajectory.train)
     code, out, _ = run(f"spectrum {options} --n-test 0 --pairs 3 --probes 2 --steps 5")
     assert code == 0
     (folder,) = (tmp_path / "ntkspec-spectrum").glob("theta-gaussian-erf-cnn-1x8-k3-*")
