@@ -72,12 +72,14 @@ class KernelOptions:
     "identity, relu, leaky_relu, abs, erf, tanh, sigmoid, softplus, gelu, silu, elu, sin or cos"
     negative_slope: float | None = None
     "slope of leaky_relu below 0 (0.01)"
-    width: Whole = 256
-    "number of neurons m, even"
+    network: str = "two-layer"
+    "two-layer (equation (3)), or a deep one: fc:LAYERSxWIDTH, cnn:LAYERSxCHANNELS:kSIZE, such as fc:4x512, cnn:4x64:k3"
+    width: MaybeWhole = None
+    "number of neurons m of two layers, even (256)"
     layer: Literal["first", "second", "both"] = "both"
-    "which layer is trained"
-    second: Literal["rademacher", "normal"] = "rademacher"
-    "initial second layer: signs or N(0, 1)"
+    "which of two layers is trained; deep networks train all"
+    second: Literal["rademacher", "normal"] | None = None
+    "initial second layer of two: signs or N(0, 1) (rademacher)"
     method: Literal["dense", "factored"] | None = None
     "multiply with stored kernels or with their factors (default: what is sooner and fits)"
 
@@ -107,7 +109,7 @@ def analyze(
     engine: Literal["cpu", "gpu"] = "cpu",
     output: Path | None = None,
 ):
-    """How far a two-layer network is from its linear model: kernels, predictions, real training, and a verdict.
+    """How far a network is from its linear model: kernels, predictions, real training, and a verdict.
 
     Without options: the setting of Figure 1 (erf, width 256, d = 50, n = 20,000, x ~ N(0, I), erf teacher).
     Prints a report and writes analysis.h5 and four figures.
@@ -127,9 +129,8 @@ def analyze(
     from ntkspec.reporting.analysis import report
 
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
-    task = _task(network, training, seed)
-    check_task(task)
-    folder = output or Path("ntkspec-analyze") / _folder_name((data, network, training, seed), engine)
+    task = check_task(_task(network, training, seed))
+    folder = output or Path("ntkspec-analyze") / _folder_name(data, task, engine)
     _run(Job("analysis", run, report, save_figures), task, (data, seed, engine), folder)
 
 
@@ -172,9 +173,9 @@ def spectrum(
     from ntkspec.reporting.spectrum import spectrum_report
 
     data, network = data or DataOptions(), network or KernelOptions()
-    task = SpectrumTask(kernel=kernel, pairs=pairs, probes=probes, steps=steps, seed=seed, **vars(network))
-    check_task(task)
-    folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name((data, network, task), engine)}"
+    options = vars(network) | {"kernel": kernel, "pairs": pairs, "probes": probes, "steps": steps}
+    task = check_task(SpectrumTask(seed=seed, **options))
+    folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name(data, task, engine)}"
     _run(Job("spectrum", measure, spectrum_report, save_figures), task, (data, seed, engine), folder)
 
 
@@ -293,12 +294,12 @@ def _refuse(options: DataOptions, *names: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ output
-def _folder_name(options: tuple, engine: str) -> str:
-    """Readable, and different for different settings (data, network, ...): the same command, the same folder."""
-    key = hashlib.sha256(repr(options).encode()).hexdigest()[:8]
-    data, network = options[:2]
+def _folder_name(data: DataOptions, task, engine: str) -> str:
+    """Readable, and different for different settings: the same command, the same folder."""
+    key = hashlib.sha256(repr((data, task)).encode()).hexdigest()[:8]
+    network = task.network.replace(":", "-") if task.deep else f"m{task.width}-{task.layer}"
     place = "" if engine == "cpu" else f"-{engine}"
-    return f"{Path(data.data).stem}-{network.activation}-m{network.width}-{network.layer}-{key}{place}"
+    return f"{Path(data.data).stem}-{task.activation}-{network}-{key}{place}"
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import ntkspec as ns
 from ntkspec.networks import DeepNetwork
 from ntkspec.networks.layers import Patches
-from ntkspec.operators import HadamardGram, JacobianGram, LinearCombination
+from ntkspec.operators import HadamardGram, JacobianGram, LinearCombination, base
 
 PHI = {"erf": erf, "tanh": anp.tanh, "sin": anp.sin, "relu": lambda z: anp.where(z >= 0, z, 0.0)}
 
@@ -253,3 +253,15 @@ def test_bad_input_is_refused():
         net.vjp(X, np.ones(2))
     with pytest.raises(TypeError, match="float32 or float64"):
         ns.FullyConnected.random(5, 4, "erf", dtype=np.float16)
+
+
+def test_a_tile_of_many_columns_holds_the_activations_of_few(monkeypatch):
+    monkeypatch.setattr(base, "TILE", 8)
+    net = ns.Convolutional.random((6, 2), 5, "erf", filter_size=3, seed=0)
+    X = np.random.default_rng(0).standard_normal((30, 12))
+    kernel, most = ns.ntk(net, X), []
+    parts = kernel.jacobian.parts
+    kernel.jacobian.parts = lambda points: most.append(len(points)) or parts(points)
+    expected = kernel @ np.eye(30)
+    assert kernel.tile(np.array([3, 11]), slice(2, 29)) == pytest.approx(expected[[3, 11], 2:29], abs=1e-13)
+    assert max(most) == 8

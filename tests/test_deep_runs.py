@@ -34,10 +34,15 @@ def test_networks_by_name():
     for name in ("fc", "fc:3", "cnn:2x6", "fc:3x8:k2", "mlp:3x8", "fc:ax8"):
         with pytest.raises(ValueError, match="is unknown"):
             named_network(name, (16,), "erf")
-    with pytest.raises(ValueError, match="convolves images"):
-        named_network("cnn:2x6:k3", (16,), "erf")
-    with pytest.raises(ValueError, match="halves"):
-        named_network("fc:3x7", (16,), "erf")
+    sequence = named_network("cnn:2x6:k3", (16,), "erf")
+    assert (sequence.shape, sequence.filter_size, sequence.dim) == ((16, 1), (3,), 16)
+    with pytest.raises(ValueError, match="filter_size=0"):
+        named_network("cnn:2x6:k0", (16,), "erf")
+    for name in ("fc:3x7", "cnn:3x7:k2"):
+        with pytest.raises(ValueError, match="width=7, but a paired network halves it"):
+            named_network(name, (16,), "erf")
+    with pytest.raises(ValueError, match="at least"):
+        named_network("fc:0x8", (16,), "erf")
 
 
 def test_the_data_model_is_gradient_descent_on_the_data_kernel():

@@ -1,5 +1,7 @@
 """The forecast of an analysis: what it is made of, and that it is told first."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -35,3 +37,17 @@ def test_more_of_anything_takes_longer(monkeypatch):
     assert (small["training"], long["training"]) == (pytest.approx(10), pytest.approx(100))
     assert large["norms"] > 2 * small["norms"]
     assert large["NTK prediction"] > small["NTK prediction"]
+
+
+@pytest.mark.parametrize("outputs", [0.01, 0.12])
+def test_a_step_costs_what_one_more_step_adds(outputs, monkeypatch):
+    """Long steps are tried a few times only."""
+    clock, taken = [0.0], []
+
+    def train(steps):
+        taken.append(steps[0])
+        clock[0] += outputs + 0.25 * steps[0]
+
+    monkeypatch.setattr(forecasts, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert forecasts._seconds_of_a_step(train) == pytest.approx(0.25)
+    assert sum(taken) == (2 if outputs > forecasts.LONG else 25)

@@ -1,7 +1,7 @@
-"""From a data set to a record: how close a two-layer network is to a linear model, in kernel and in training."""
+"""From a data set to a record: how close a network is to a linear model, in kernel and in training."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import eigvalsh, lstsq
 
 from ntkspec import checks, planning
-from ntkspec.activations import Activation, Constants, activation
+from ntkspec.activations import Constants
 from ntkspec.assumptions import DataSummary, summarize
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import (
@@ -28,11 +28,9 @@ from ntkspec.evidence import Estimate, Evidence
 from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.forecast import Forecast, forecast
+from ntkspec.experiments.models import Model, NetworkTask, model_of, named, settled
 from ntkspec.experiments.stages import Stages
-from ntkspec.kernels import ntk, weighted_linear_kernel
 from ntkspec.kernels.linear import LAYER_WEIGHTS
-from ntkspec.networks import TwoLayer
-from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import KernelOperator
 from ntkspec.planning import Plan
@@ -49,24 +47,24 @@ PART_OF_STABLE = 0.1
 
 
 @dataclass(frozen=True)
-class AnalyzeTask:
+class AnalyzeTask(NetworkTask):
     """The settings of one analysis.
 
-    eta1 = eta2 = None chooses the learning rate (equation (4)) from the kernel; steps = 0 takes 3000 steps, or as
-    many (at least 100) as 3.3e13 flops train, some minutes on two cores. method : "dense", "factored" or None, how the
-    kernels are multiplied (:func:`ntkspec.plan`).
+    eta1 = eta2 = None chooses the learning rate (equation (4)) from the kernel; deep networks have one rate, eta1 =
+    eta2. steps = 0 takes 3000 steps, or as many (at least 100) as 3.3e13 flops train, some minutes on two cores.
     """
 
-    activation: str | Activation = "erf"
-    negative_slope: float | None = None
-    width: int = 256
-    layer: str = "both"
-    second: str = "rademacher"
     eta1: float | None = None
     eta2: float | None = None
     steps: int = 0
-    seed: int = 0
-    method: str | None = None
+
+    @property
+    def layer_weights(self) -> Sequence[float]:
+        """The learning rates over the larger of them: Theta is the kernel of that combination of the layers."""
+        if self.eta1 is None and self.eta2 is None:
+            return super().layer_weights
+        eta1, eta2 = self.eta1 or 0.0, self.eta2 or 0.0
+        return eta1 / max(eta1, eta2), eta2 / max(eta1, eta2)
 
 
 @dataclass(frozen=True)
@@ -101,8 +99,9 @@ class Comparison:
 @dataclass(frozen=True)
 class Analysis:
     """Everything that one analysis measured. Dictionaries are keyed by model ("network", "linear", "ntk"), by pair
-    ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points). modes : of the
-    linear model; None where it or the labels are zero.
+    ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points). rates : (eta1,
+    eta2), of a deep network (eta,). weights : W and v at the start and after training, of a deep network lists. modes :
+    of the linear model; None where it or the labels are zero.
     """
 
     task: AnalyzeTask
@@ -112,7 +111,7 @@ class Analysis:
     assumption: str
     nu: float
     kernel: KernelGap
-    rates: tuple[float, float]
+    rates: tuple[float, ...]
     steps: np.ndarray
     labels: dict
     trajectories: dict[str, Trajectory]
@@ -137,23 +136,14 @@ def record_steps(last: int) -> np.ndarray:
     return np.unique(np.concatenate([[0], np.geomspace(1, max(1, last), RECORDS).round(), [last]]).astype(np.int64))
 
 
-def task_activation(task: AnalyzeTask) -> Activation:
-    """The activation that a task names."""
-    return activation(
-        task.activation, **({} if task.negative_slope is None else {"negative_slope": task.negative_slope})
-    )
-
-
-def check_task(task: AnalyzeTask) -> None:
-    """Refuse a task that cannot run, before anything is computed."""
-    task_activation(task).constants  # noqa: B018
-    checks.one_of(task.layer, "layer", checks.LAYERS)
+def check_task(task: AnalyzeTask) -> AnalyzeTask:
+    """The task as it will run; refuses one that cannot, before anything is computed."""
+    task = settled(task)
     checks.whole_number(task.steps, "steps", 0)
-    checks.whole_number(task.seed, "seed", 0)
-    even_width(task.width)
-    checks.one_of(task.second, "second", SECOND_LAYERS)
-    if task.method is not None:
-        checks.one_of(task.method, "method", planning.METHODS)
+    if task.deep and task.eta1 != task.eta2:
+        raise ValueError(
+            f"eta1={task.eta1}, eta2={task.eta2}, but {task.network} trains all layers at one rate; use eta alone"
+        )
     for name, rate, weight in zip(("eta1", "eta2"), (task.eta1, task.eta2), LAYER_WEIGHTS[task.layer], strict=True):
         if rate is None:
             continue
@@ -163,56 +153,53 @@ def check_task(task: AnalyzeTask) -> None:
         raise ValueError(f"eta1={task.eta1}, eta2={task.eta2}, but layer='both' needs both of them or neither")
     if (task.eta1, task.eta2) != (None, None) and not any((task.eta1, task.eta2)):
         raise ValueError("the learning rates are 0; at least one layer must be trained")
+    return task
 
 
 def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None] = lambda text: None) -> Analysis:
     """Compare network, NTK and linear model on a data set, on its device; ``report`` is told what comes next.
 
-    Network: equation (3) with the width, activation and seed of the task, in the dtype of the data.
-    Cost: mainly training, 4 n m d flops a step, and the norms, n² (m + d) flops. Raises ValueError / TypeError.
+    Network: that of the task and its seed, in the dtype of the data.
+    Cost: mainly training (of two layers 4 n m d flops a step), and the norms, n² (m + d) flops. Raises ValueError /
+    TypeError.
     """
-    check_task(task)
-    task = _with_steps(task, dataset)
+    task = check_task(task)
     _check_dataset(dataset)
-    needed = _check_memory(task, dataset)
-    act, stages = task_activation(task), Stages(report)
+    model, stages = model_of(task, dataset), Stages(report)
+    task = _with_steps(task, model)
+    needed = _check_memory(task, model)
+    linear = model.linear_kernel(dataset.X)
     data = stages("data", summarize, dataset.X)
-    net = TwoLayer.symmetric(
-        dataset.X.shape[1], task.width, act, seed=task.seed, second=task.second, dtype=dataset.X.dtype.type
-    ).to(engine_of(dataset.X).name)
-    weights = _weights(task)
-    theta = stages("features", _weighted_ntk, net, dataset.X, None, weights)
-    linear = weighted_linear_kernel(act, dataset.X, weights=weights, trace_ratio=dataset.trace_ratio)
-    trial = partial(train_gd, net, dataset.X, dataset.y, eta1=1e-6 * weights[0], eta2=1e-6 * weights[1])
+    theta = stages("features", model.ntk, dataset.X)
+    trial = partial(train_gd, model.net, dataset.X, dataset.y, **model.rates(1e-6))
     expected = stages("forecast", forecast, (theta, linear), trial, task.steps, needed)
     report(f"forecast: {expected}")
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
     gap = stages("norms", _gap, theta, linear, task)
-    rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, sum(weights), act, gap, data)
-    rates = (rate * weights[0], rate * weights[1])
+    rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, model.data_coefficient, gap, data)
     warn_if_unstable(rate, float(gap.theta), len(dataset.y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRateWarning)
         trajectories, linear_test, trained = _trajectories(
-            task, (act, net, theta, linear), dataset, (rate, weights), stages
+            model, (theta, linear), (rate, record_steps(task.steps)), stages
         )
     labels = on_host({"train": dataset.y} | ({"test": dataset.y_test} if len(dataset.y_test) else {}))
     return Analysis(
-        task=task if isinstance(task.activation, str) else replace(task, activation=act.name),
+        task=named(task),
         dataset={"name": dataset.name, "trace_ratio": dataset.trace_ratio, "meta": dataset.meta},
         data=data,
-        constants=act.constants,
-        assumption=act.assumption,
-        nu=act.constants.nu(dataset.trace_ratio),
+        constants=task.act.constants,
+        assumption=task.act.assumption,
+        nu=task.act.constants.nu(dataset.trace_ratio),
         kernel=gap,
-        rates=rates,
+        rates=tuple(model.rates(rate).values()),
         steps=trajectories["network"].steps,
         labels=labels,
         trajectories=trajectories,
         losses=_losses(trajectories, labels),
         final_linear_loss=_least_linear_loss(linear, linear_test, labels),
         comparisons=_compare(trajectories, labels),
-        weights=on_host({"W_initial": net.W, "v_initial": net.v, "W": trained.W, "v": trained.v}),
+        weights=on_host(model.stored(trained)),
         timings=stages.seconds,
         forecast=expected,
         modes=learning_modes(linear, dataset.y, eta=rate) if labels["train"].any() and float(gap.theta_lin) else None,
@@ -230,21 +217,19 @@ def _check_dataset(dataset: Dataset) -> None:
         warnings.warn(f"labels reach |y| = {largest:.4g}, but the paper's theorems assume |y| <= 1", stacklevel=3)
 
 
-def _with_steps(task: AnalyzeTask, dataset: Dataset) -> AnalyzeTask:
+def _with_steps(task: AnalyzeTask, model: Model) -> AnalyzeTask:
     """The task itself, or with the number of steps that the flops allow where it leaves that open."""
-    allowed = int(FLOPS_FOR_STEPS / (4 * dataset.X.size * task.width))
+    allowed = int(FLOPS_FOR_STEPS / (len(model.dataset.X) * model.step_flops))
     return task if task.steps else replace(task, steps=min(MOST_STEPS, max(LEAST_STEPS, allowed)))
 
 
-def _check_memory(task: AnalyzeTask, dataset: Dataset) -> float:
-    """Bytes, refused where they are not there: phi and phi' on half the neurons (of the training points once more for
-    the kernel of the test points), three trajectories and as much again to form them, about 500 Krylov vectors in
-    float64, and copies of the inputs in it."""
-    layers, n, tests = sum(LAYER_WEIGHTS[task.layer]), len(dataset.X), len(dataset.X_test)
-    features = layers * task.width / 2 * (n + (n + tests if tests else 0))
-    entries = features + 6 * len(record_steps(task.steps)) * (n + tests)
-    needed = entries * dataset.X.dtype.itemsize + 8 * 500 * n + 16 * dataset.X.size
-    checks.memory(needed, engine_of(dataset.X), "the analysis", "take fewer points, a smaller width or float32")
+def _check_memory(task: AnalyzeTask, model: Model) -> float:
+    """Bytes, refused where they are not there: what the kernels hold, three trajectories and as much again to form
+    them, about 500 Krylov vectors in float64, and copies of the inputs in it."""
+    X, points = model.dataset.X, len(model.dataset.X) + len(model.dataset.X_test)
+    entries = model.entries + 6 * len(record_steps(task.steps)) * points
+    needed = entries * X.dtype.itemsize + 8 * 500 * len(X) + 16 * X.size
+    checks.memory(needed, engine_of(X), "the analysis", "take fewer points, a smaller network or float32")
     return needed
 
 
@@ -266,37 +251,25 @@ def _gap(theta: KernelOperator, linear: KernelOperator, task: AnalyzeTask) -> Ke
     )
 
 
-def _weights(task: AnalyzeTask) -> tuple[float, float]:
-    """The learning rates over the larger of them: Theta is the kernel of that combination of the layers."""
-    if task.eta1 is None and task.eta2 is None:
-        return LAYER_WEIGHTS[task.layer]
-    eta1, eta2 = task.eta1 or 0.0, task.eta2 or 0.0
-    return eta1 / max(eta1, eta2), eta2 / max(eta1, eta2)
-
-
-def _automatic_rate(steps, layers, act, gap, data) -> float:
-    mode = layers * act.constants.zeta**2 * data.trace_over_d / data.d
+def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSummary) -> float:
+    mode = coefficient * data.trace_over_d / data.d
     stable = PART_OF_STABLE * min(gap.largest_stable_rate, stable_rate(float(gap.theta_lin), data.n))
     return min(stable, E_FOLDS / (PART_OF_STEPS * steps * mode)) if mode > 0 else stable
 
 
 # ------------------------------------------------------------------------------------------------------- trajectories
-def _trajectories(task, models, dataset, training, stages):
+def _trajectories(model: Model, kernels, training, stages: Stages):
     """The three trajectories, the linear kernel of the test points, and the trained network."""
-    (act, net, theta, linear), (rate, weights) = models, training
+    (theta, linear), (rate, steps), dataset = kernels, training, model.dataset
     X, y = dataset.X, dataset.y
     X_test = dataset.X_test if len(dataset.X_test) else None
-    steps = record_steps(task.steps)
-    linear_test = None
-    if X_test is not None:
-        linear_test = weighted_linear_kernel(act, X_test, X, weights=weights, trace_ratio=dataset.trace_ratio)
-    theta_test = None if X_test is None else _weighted_ntk(net, X_test, X, weights)
+    linear_test, theta_test = (None, None) if X_test is None else (model.linear_kernel(X_test, X), model.ntk(X_test, X))
     trajectories = {
         "linear": stages("linear prediction", predict_gd, linear, y, eta=rate, steps=steps, kernel_test=linear_test),
         "ntk": stages("NTK prediction", predict_gd, theta, y, eta=rate, steps=steps, kernel_test=theta_test),
     }
-    rates = {"eta1": rate * weights[0], "eta2": rate * weights[1]}
-    network = stages(f"training ({task.steps} steps)", train_gd, net, X, y, steps=steps, X_test=X_test, **rates)
+    how = {"steps": steps, "X_test": X_test} | model.rates(rate)
+    network = stages(f"training ({steps[-1]} steps)", train_gd, model.net, X, y, **how)
     trajectories["network"] = replace(network, network=None)
     return on_host(trajectories), linear_test, network.network
 
@@ -316,14 +289,6 @@ def _least_linear_loss(linear: KernelOperator, linear_test: KernelOperator | Non
     )
     coefficients = lstsq(features["train"], labels["train"], cutoff, lapack_driver="gelsy")[0]
     return {part: float(loss([F @ coefficients], labels[part])[0]) for part, F in features.items()}
-
-
-def _weighted_ntk(net, X, X2, rates) -> KernelOperator:
-    """eta1 Theta_1 + eta2 Theta_2, without a layer whose rate is 0."""
-    first, *rest = (
-        rate * ntk(net, X, X2, layer=layer) for rate, layer in zip(rates, ("first", "second"), strict=True) if rate > 0
-    )
-    return first + rest[0] if rest else first
 
 
 def _part(trajectory: Trajectory, part: str):

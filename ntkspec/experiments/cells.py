@@ -13,6 +13,7 @@ from ntkspec.assumptions import summarize
 from ntkspec.budget import PARTS, gap_budget
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import predict_gd
+from ntkspec.engines import named
 from ntkspec.experiments.agreement import mean_squared_difference
 from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, expected_ntk, linear_expansion, linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
@@ -21,7 +22,6 @@ from ntkspec.networks.specification import named_network
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import Diagonal
-from ntkspec.operators.base import TILE
 from ntkspec.training import train_gd
 
 DISTRIBUTIONS = {"gaussian": "gaussian", "cube": "rademacher", "sphere": "sphere", "uniform": "subgaussian"}
@@ -142,7 +142,7 @@ def _numbers_of_deep(cell: Cell) -> float:
     net = _narrow(cell.network, cell.d, cell.activation)
     inner = sum(W.size for W in net.parameters[1 : net.depth - 1]) * (_finite_width(cell) / 2) ** 2
     if isinstance(net, Convolutional):  # gradients of the points of a tile
-        return cell.n * 2.0 * cell.d + TILE * inner
+        return cell.n * 2.0 * cell.d + named("cpu").TILE * inner
     return cell.n * (hidden_layers(cell.network) * cell.width + 2.0 * cell.d) + inner
 
 
@@ -204,8 +204,6 @@ def _gap_cnn(cell: Cell, data: Dataset) -> dict[str, float]:
 def _linear_model(net, data: Dataset, layer: str) -> list:
     """The kernels of the linear model: of training points, and of test against training points if there are any."""
     sides = [(data.X, None), (data.X_test, data.X)] if len(data.X_test) else [(data.X, None)]
-    if isinstance(net, Convolutional):
-        return [linear_kernel(net, *points) for points in sides]
     return [linear_kernel(net, *points, layer=layer, trace_ratio=data.trace_ratio) for points in sides]
 
 

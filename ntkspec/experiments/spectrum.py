@@ -1,23 +1,19 @@
 """The spectrum of one kernel of a setting: its ends, its density, its dimensions, and where the labels lie in it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ntkspec import checks, planning
-from ntkspec.activations import Activation, activation
 from ntkspec.alignments import Angles, kernel_target_alignment, label_energy, subspace_angles
 from ntkspec.datasets import Dataset
 from ntkspec.densities import Density, spectral_density
 from ntkspec.dimensions import effective_rank_of, participation_ratio_of
-from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate, Evidence
 from ntkspec.experiments.devices import on_host
+from ntkspec.experiments.models import NetworkTask, model_of, named, settled
 from ntkspec.experiments.stages import Stages
-from ntkspec.kernels import linear_kernel, ntk
-from ntkspec.networks import TwoLayer
-from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import KernelOperator
 from ntkspec.planning import Plan
@@ -30,7 +26,7 @@ FROBENIUS_RTOL = 0.1
 
 
 @dataclass(frozen=True)
-class SpectrumTask:
+class SpectrumTask(NetworkTask):
     """The settings of one spectrum.
 
     kernel : "theta" (the NTK at initialization), "linear" (Theta^lin) or "gap" (their difference). pairs : leading
@@ -38,16 +34,9 @@ class SpectrumTask:
     """
 
     kernel: str = "theta"
-    activation: str | Activation = "erf"
-    negative_slope: float | None = None
-    width: int = 256
-    layer: str = "both"
-    second: str = "rademacher"
     pairs: int = 20
     probes: int = 8
     steps: int = 100
-    seed: int = 0
-    method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,20 +67,13 @@ class KernelSpectrum:
 SPECTRUM_TYPES = (KernelSpectrum, SpectrumTask, Estimate, Evidence, Plan, Spectrum, Angles, Density)
 
 
-def check_task(task: SpectrumTask) -> Activation:
-    """Refuse a task that cannot run, before anything is computed; returns its activation."""
-    act = activation(
-        task.activation, **({} if task.negative_slope is None else {"negative_slope": task.negative_slope})
-    )
+def check_task(task: SpectrumTask) -> SpectrumTask:
+    """The task as it will run; refuses one that cannot, before anything is computed."""
+    task = settled(task)
     checks.one_of(task.kernel, "kernel", KERNELS)
-    checks.one_of(task.layer, "layer", checks.LAYERS)
-    checks.one_of(task.second, "second", SECOND_LAYERS)
-    even_width(task.width)
-    for name, least in (("pairs", 1), ("probes", 1), ("steps", 1), ("seed", 0)):
-        checks.whole_number(getattr(task, name), name, least)
-    if task.method is not None:
-        checks.one_of(task.method, "method", planning.METHODS)
-    return act
+    for name in ("pairs", "probes", "steps"):
+        checks.whole_number(getattr(task, name), name, 1)
+    return task
 
 
 def measure(
@@ -99,13 +81,13 @@ def measure(
 ) -> KernelSpectrum:
     """Measure the spectrum of a kernel on the training points, on their device; ``report`` is told what comes next.
 
-    Network: equation (3) with the width, activation and seed of the task. The kernel is stored or multiplied through
+    Network: that of the task and its seed. The kernel is stored or multiplied through
     its factors once for all (:func:`ntkspec.plan`). Cost: some (probes steps + 30 pairs + 100) products.
     """
-    act, stages = check_task(task), Stages(report)
+    task, stages = check_task(task), Stages(report)
     X, y, seed = checks.as_matrix(dataset.X), checks.as_vector(dataset.y, "y", len(dataset.X)), task.seed
     pairs = min(task.pairs, len(X))
-    kernels = _kernels(task, act, dataset)
+    kernels = _kernels(task, dataset)
     expected = task.probes * task.steps + 30 * pairs + 100
     operator, plan = stages("kernel", planning.prepare, kernels[task.kernel], expected, method=task.method)
     norm = stages("spectral norm", spectral_norm, operator, seed=seed)
@@ -118,7 +100,7 @@ def measure(
         opposite = stages("eigenpairs of the other kernel", eigsh, other, pairs, seed=seed)
         angles = subspace_angles(leading, opposite)
     found = KernelSpectrum(
-        task=task if isinstance(task.activation, str) else replace(task, activation=act.name),
+        task=named(task),
         dataset={"name": dataset.name, "n": X.shape[0], "d": X.shape[1], "trace_ratio": dataset.trace_ratio}
         | {"meta": dataset.meta},
         plan=plan,
@@ -137,9 +119,7 @@ def measure(
     return on_host(found)
 
 
-def _kernels(task: SpectrumTask, act: Activation, dataset: Dataset) -> dict[str, KernelOperator]:
-    X = dataset.X
-    net = TwoLayer.symmetric(X.shape[1], task.width, act, seed=task.seed, second=task.second, dtype=X.dtype.type)
-    theta = ntk(net.to(engine_of(X).name), X, layer=task.layer)
-    linear = linear_kernel(act, X, layer=task.layer, trace_ratio=dataset.trace_ratio)
+def _kernels(task: SpectrumTask, dataset: Dataset) -> dict[str, KernelOperator]:
+    model = model_of(task, dataset)
+    linear, theta = model.linear_kernel(dataset.X), model.ntk(dataset.X)
     return {"theta": theta, "linear": linear, "gap": theta - linear}

@@ -113,20 +113,29 @@ def _linear_part(analysis) -> str:
     )
 
 
-def _assumptions(analysis) -> list[str]:
-    """Where the setting leaves what the theorems assume."""
-    data, task, lines = analysis.data, analysis.task, []
+def _theorem(analysis) -> list[str]:
+    """Where the setting leaves what the theorem about its layer assumes."""
+    data, task = analysis.data, analysis.task
+    if task.deep:
+        return [
+            f"The paper's theorems about training are for two layers; it has experiments with networks such as "
+            f"{task.network}, and what is said here is measured."
+        ]
     n_power, m_power = (math.log(size) / math.log(data.d) if data.d > 1 else math.inf for size in (data.n, task.width))
     wide = 2.0 if task.layer != "first" and abs(analysis.constants.vartheta0) > 1e-12 else 1.0
     name = {"first": "Theorem 3.2", "second": "Theorem 3.5", "both": "the both-layers theorem (a reconstruction)"}[
         task.layer
     ]
-    if n_power <= 1 or m_power <= wide:
-        lines.append(
-            f"Outside {name}: n = d^{n_power:.2f} and width = d^{m_power:.2f}, but it assumes n >~ d^(1+alpha) and "
-            f"width >~ d^({wide:.0f}+alpha) for an alpha > 0."
-        )
-    lines += _rates(analysis, name)
+    outside = (
+        f"Outside {name}: n = d^{n_power:.2f} and width = d^{m_power:.2f}, but it assumes n >~ d^(1+alpha) and "
+        f"width >~ d^({wide:.0f}+alpha) for an alpha > 0."
+    )
+    return ([outside] if n_power <= 1 or m_power <= wide else []) + _rates(analysis, name)
+
+
+def _assumptions(analysis) -> list[str]:
+    """Where the setting leaves what the theorems assume."""
+    data, lines = analysis.data, _theorem(analysis)
     if analysis.assumption.startswith("none"):
         lines.append(f"Outside Assumption 3.2: {analysis.assumption.removeprefix('none: ')}.")
     off = []

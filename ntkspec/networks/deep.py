@@ -1,5 +1,6 @@
 """Networks that are a chain of layers, or the difference of two: outputs, and both directions of their derivative."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -180,6 +181,8 @@ def draw(layers: Sequence[Layer], *, paired: bool, seed, dtype) -> list:
     """Independent N(0, 1) weights of the layers; for ``paired`` the same ones twice."""
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise TypeError(f"dtype={np.dtype(dtype)}, but the weights of a network are float32 or float64")
+    numbers = sum(math.prod(layer.weights) for layer in layers if layer.weights)
+    checks.memory(8 * numbers, engine_of(np.empty(0)), "a network of these widths", "take smaller ones")
     rng = np.random.default_rng(seed)
     weights = [rng.standard_normal(layer.weights).astype(dtype, copy=False) for layer in layers if layer.weights]
     return [*weights, *weights] if paired else weights

@@ -7,7 +7,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.base import KernelOperator, slices
 from ntkspec.operators.work import Work
 
 
@@ -53,9 +53,13 @@ class JacobianGram(KernelOperator):
         self.depth = 4.0 * jacobian.fan + sum(self.shape)
 
     def accumulate(self, out, tile, scale=1.0):
-        left, right = (self.jacobian.parts(X.astype(tile.dtype)) for X in (self.X[tile.rows], self.X2[tile.cols]))
-        for one, other in zip(left, right, strict=True):
-            self.engine.add_scaled(out, one() @ other().T, scale)
+        X, X2 = self.X[tile.rows].astype(tile.dtype), self.X2[tile.cols].astype(tile.dtype)
+        left = self.jacobian.parts(X)
+        for cols in slices(
+            len(X2), self.engine.TILE
+        ):  # what a function keeps for its points is large, and columns may be many
+            for one, other in zip(left, self.jacobian.parts(X2[cols]), strict=True):
+                self.engine.add_scaled(out[:, cols], one() @ other().T, scale)
 
     def factored_product(self, V):
         return self.engine.xp.stack([self._times(v) for v in V.T], axis=1)

@@ -85,7 +85,7 @@ def eigenvalues(analysis: Analysis) -> Figure:
         axis.plot(index, values[positive], marker, color=COLOURS[name], label=label, fillstyle="none", markersize=5)
     axis.set_yscale("log")
     axis.set_xlabel("index")
-    axis.set_ylabel(f"eigenvalue (layer: {analysis.task.layer})")
+    axis.set_ylabel(f"eigenvalue ({analysis.task.trained})")
     axis.legend(frameon=False)
     return figure
 
@@ -94,8 +94,8 @@ def _panels(analysis: Analysis, count: int):
     figure = Figure(figsize=(5.0 * count, 3.8), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, count))
     task, data = analysis.task, analysis.data
-    title = f"{analysis.dataset['name']}: {task.activation}, width {task.width}, d = {data.d}, n = {data.n}"
-    figure.suptitle(title, fontsize=10)
+    name, between = analysis.dataset["name"], "\n" if count == 1 else ": "
+    figure.suptitle(f"{name}{between}{task.label}, d = {data.d}, n = {data.n}", fontsize=10)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     return figure, axes

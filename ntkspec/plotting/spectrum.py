@@ -113,8 +113,7 @@ def _panels(record: KernelSpectrum, count: int):
     figure = Figure(figsize=(5.0 * count, 3.8), layout="constrained")
     axes, task, data = figure.subplots(1, count), record.task, record.dataset
     figure.suptitle(
-        f"{NAMES[task.kernel]} ({task.layer}), {data['name']}: {task.activation}, width {task.width}, "
-        f"d = {data['d']}, n = {data['n']}",
+        f"{NAMES[task.kernel]} ({task.trained}), {data['name']}: {task.label}, d = {data['d']}, n = {data['n']}",
         fontsize=10,
     )
     for axis in axes:

@@ -34,26 +34,24 @@ def _title(analysis) -> str:
 
 
 def _combination(analysis) -> str:
+    if len(set(analysis.rates)) == 1:
+        return analysis.task.trained
     eta1, eta2 = analysis.rates
-    if eta1 == eta2 or not (eta1 and eta2):
-        return f"layer: {analysis.task.layer}" if eta1 == eta2 else f"layer: {'first' if eta1 else 'second'}"
+    if not (eta1 and eta2):
+        return f"layer: {'first' if eta1 else 'second'}"
     return f"{eta1 / max(eta1, eta2):.4g} Theta_1 + {eta2 / max(eta1, eta2):.4g} Theta_2, as the learning rates"
 
 
 def _setting(analysis) -> list[str]:
-    task, (eta1, eta2) = analysis.task, analysis.rates
+    task, names = analysis.task, ("eta1", "eta2") if len(analysis.rates) == 2 else ("eta",)
     chosen = "" if task.eta1 is not None or task.eta2 is not None else " (automatic)"
-    horizon = analysis.data.d * math.log(analysis.data.d) / max(eta1, eta2)
+    rates = ", ".join(f"{name} = {rate:.4g}" for name, rate in zip(names, analysis.rates, strict=True))
     tests = len(analysis.labels.get("test", ()))
-    pairs = [
-        (
-            "network",
-            f"two layers, {task.activation}, width {task.width}, equation (3), v {task.second}, seed {task.seed}",
-        ),
-        ("training", f"{analysis.steps[-1]} steps, eta1 = {eta1:.4g}, eta2 = {eta2:.4g}{chosen}"),
-        ("horizon of the theorems, over c", f"d log d / eta = {horizon:.0f} steps"),
-        ("test points", f"{tests}" if tests else "none: no statement on test data"),
-    ]
+    pairs = [("network", str(task)), ("training", f"{analysis.steps[-1]} steps, {rates}{chosen}")]
+    if not task.deep:
+        horizon = analysis.data.d * math.log(analysis.data.d) / max(analysis.rates)
+        pairs += [("horizon of the theorems, over c", f"d log d / eta = {horizon:.0f} steps")]
+    pairs += [("test points", f"{tests}" if tests else "none: no statement on test data")]
     prediction = analysis.trajectories["ntk"]
     pairs += [("NTK prediction", f"{prediction.method}, truncation error {prediction.error.max():.1e}")]
     pairs += [("time", f"{sum(analysis.timings.values()):.0f} s; forecast: {analysis.forecast}")]

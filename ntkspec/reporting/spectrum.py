@@ -29,8 +29,7 @@ def spectrum_report(record: KernelSpectrum) -> str:
 
 def _setting(record) -> list[str]:
     task = record.task
-    network = f"two layers, {task.activation}, width {task.width}, equation (3), v {task.second}, seed {task.seed}"
-    return rows([("network", network), ("layer", task.layer), ("products", str(record.plan))])
+    return rows([("network", str(task)), ("trained", task.trained), ("products", str(record.plan))])
 
 
 def _size(record) -> list[str]:
