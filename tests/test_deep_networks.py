@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import ntkspec as ns
 from ntkspec.networks import DeepNetwork
 from ntkspec.networks.layers import Patches
-from ntkspec.operators import HadamardGram, JacobianGram, LinearCombination, base
+from ntkspec.operators import HadamardGram, JacobianGram, LinearCombination
 
 PHI = {"erf": erf, "tanh": anp.tanh, "sin": anp.sin, "relu": lambda z: anp.where(z >= 0, z, 0.0)}
 
@@ -256,10 +256,10 @@ def test_bad_input_is_refused():
 
 
 def test_a_tile_of_many_columns_holds_the_activations_of_few(monkeypatch):
-    monkeypatch.setattr(base, "TILE", 8)
     net = ns.Convolutional.random((6, 2), 5, "erf", filter_size=3, seed=0)
     X = np.random.default_rng(0).standard_normal((30, 12))
     kernel, most = ns.ntk(net, X), []
+    monkeypatch.setattr(kernel.engine, "TILE", 8)
     parts = kernel.jacobian.parts
     kernel.jacobian.parts = lambda points: most.append(len(points)) or parts(points)
     expected = kernel @ np.eye(30)
