@@ -163,13 +163,13 @@ def shares(n: int) -> list[slice]:
     return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
 
 
-def blocks(share: slice, width: int, numbers: int = 2**17) -> list[slice]:
+def blocks(share: slice, width: int, numbers: int = 2**17, least: int = 256) -> list[slice]:
     """Row blocks of a share whose intermediates, ``width`` numbers a row, are about ``numbers`` numbers.
 
     The default, 1 MiB in float64, stays in a core's cache; matrix products stream, and are faster on larger blocks.
-    At least 256 rows: each block adds to an accumulated matrix, which costs as much as the products of few rows.
+    ``least`` rows at least: a block adds to an accumulated matrix, which costs as much as the products of few rows.
     """
-    step = max(256, numbers // max(1, width))
+    step = max(least, numbers // max(1, width))
     return [slice(a, min(a + step, share.stop)) for a in range(share.start, share.stop, step)]
 
 

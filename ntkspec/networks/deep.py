@@ -149,7 +149,7 @@ class DeepNetwork:
             yield layer, next(own) if layer.weights else None, saved
 
     def _blocks(self, X) -> list[slice]:
-        return engine_of(X).blocks(slice(0, len(X)), self.numbers, BLOCK)
+        return engine_of(X).blocks(slice(0, len(X)), self.numbers, BLOCK, least=1)
 
     def _by_rows(self, X, function):
         return engine_of(X).xp.concatenate([function(rows) for rows in self._blocks(X)])

@@ -100,18 +100,38 @@ class Patches:
         self._shifts = list(np.ndindex(*self.size))
 
     def forward(self, W, x):
-        xp = engine_of(x).xp
-        return xp.concatenate(
-            [xp.roll(x, tuple(-s for s in shift), self._axes) for shift in self._shifts], axis=-1
-        ), None
+        xp, channels = engine_of(x).xp, x.shape[-1]
+        patches = xp.empty((*x.shape[:-1], len(self._shifts) * channels), x.dtype)
+        longer = x
+        for axis, size in zip(self._axes, self.size, strict=True):
+            longer = xp.concatenate([longer, xp.take(longer, xp.arange(size - 1), axis=axis)], axis=axis)
+        for k, part in enumerate(self._parts(longer, x.shape)):
+            patches[..., k * channels : (k + 1) * channels] = part
+        return patches, None
 
     def push(self, W, saved, tangent, W_tangent):
         return None if tangent is None else self.forward(W, tangent)[0]
 
     def pull(self, W, saved, cotangent):
-        xp = engine_of(cotangent).xp
-        parts = xp.split(cotangent, len(self._shifts), axis=-1)
-        return sum(xp.roll(part, shift, self._axes) for part, shift in zip(parts, self._shifts, strict=True))
+        xp, channels = engine_of(cotangent).xp, cotangent.shape[-1] // len(self._shifts)
+        space = cotangent.shape[1:-1]
+        rooms = [room + size - 1 for room, size in zip(space, self.size, strict=True)]
+        longer = xp.zeros((len(cotangent), *rooms, channels), cotangent.dtype)
+        for k, part in enumerate(self._parts(longer, cotangent.shape)):
+            part += cotangent[..., k * channels : (k + 1) * channels]
+        for axis, room in zip(self._axes, space, strict=True):
+            inside, beyond = (_along(axis, slice(*ends)) for ends in ((room,), (room, None)))
+            start = _along(axis, slice(longer.shape[axis] - room))
+            longer[start] += longer[beyond]
+            longer = longer[inside]
+        return longer
+
+    def _parts(self, longer, shape) -> list:
+        """For each shift the positions from it on, of an array that goes on for a patch beyond the end."""
+        space = shape[1:-1]
+        return [
+            longer[:, *(slice(s, s + room) for s, room in zip(shift, space, strict=True))] for shift in self._shifts
+        ]
 
 
 class Reshape:
@@ -130,6 +150,11 @@ class Reshape:
 
     def pull(self, W, saved, cotangent):
         return cotangent.reshape(len(cotangent), *self.before)
+
+
+def _along(axis: int, part: slice) -> tuple:
+    """The index of a part of one axis."""
+    return (slice(None),) * axis + (part,)
 
 
 def _sum(one, other):

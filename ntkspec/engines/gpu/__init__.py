@@ -115,12 +115,12 @@ def shares(n: int) -> list[slice]:
     return [slice(0, n)]
 
 
-def blocks(share: slice, width: int, numbers: int = _NUMBERS) -> list[slice]:
+def blocks(share: slice, width: int, numbers: int = _NUMBERS, least: int = 256) -> list[slice]:
     """Row blocks of a share whose intermediates, ``width`` numbers a row, fit well into the card's memory.
 
     ``numbers`` is what suits a core's cache, and counts only where it is larger than what suits the card.
     """
-    step = min(_ROWS, max(256, max(numbers, _NUMBERS) // max(1, width)))
+    step = min(_ROWS, max(least, max(numbers, _NUMBERS) // max(1, width)))
     return [slice(a, min(a + step, share.stop)) for a in range(share.start, share.stop, step)]
 
 
