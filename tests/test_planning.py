@@ -66,7 +66,7 @@ def test_the_choice_can_be_overridden(method):
 
 def with_free_memory(operator, free):
     """The operator on a machine with that much free memory."""
-    operator.engine = SimpleNamespace(free_memory=lambda: free, rates=cpu.rates)
+    operator.engine = SimpleNamespace(free_memory=lambda: free, rates=cpu.rates, TILE=cpu.TILE)
     return operator
 
 

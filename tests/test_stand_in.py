@@ -19,12 +19,23 @@ names = [name for name in vars(cupy) if not name.startswith("_") and name not in
 members = [name for name in vars(cupy.ndarray) if not name.startswith("_")]
 members += [f"__{{name}}__" for name in cupy._OPERATORS.split() + cupy._IN_PLACE.split()]
 linalg = cupy._LINALG.split()
+modules = {{
+    module: [name for name in vars(getattr(cupy.cuda, module)) if not name.startswith("_")]
+    for module in ("runtime", "device", "cublas")
+}}
+modules[""] = [name for name in vars(cupy.cuda) if not name.startswith("_")]
 for name in [name for name in sys.modules if name.split(".")[0] == "cupy"]:
     del sys.modules[name]
 import cupy
 missing = [name for name in names if not hasattr(cupy, name)]
 missing += [f"ndarray.{{name}}" for name in members if not hasattr(cupy.ndarray, name)]
 missing += [f"linalg.{{name}}" for name in linalg if not hasattr(cupy.linalg, name)]
+for module, names in modules.items():
+    try:
+        home = getattr(cupy.cuda, module) if module else cupy.cuda
+    except ImportError:  # the library itself, where CUDA is not installed
+        continue
+    missing += [f"cuda.{{module}}.{{name}}" for name in names if name != "cublas" and not hasattr(home, name)]
 print(cupy.__file__, *missing)
 """
 

@@ -7,14 +7,14 @@ exact for every m, where sums of float16 products would have to stay below 2²�
 
 import cupy as xp
 import numpy as np
-from cupy.cuda import cublas, device, runtime
+from cupy.cuda import cublas, device
 
 from ntkspec.engines.gpu.compiling import blocks_of, grid_of, kernel, launch
 
-# Integer products take rows at multiples of 16 bytes.
-_MULTIPLE = 16
-# cuBLAS's names for int32 sums of int8 products.
-_COMPUTE_32I = 72
+# Integer products take rows that start at multiples of 16 bytes, and multiples of 4 rows.
+_COLUMNS, _ROWS = 16, 4
+# CUDA's numbers of the types int8 and int32, of which CuPy names one only.
+_INT8, _INT32 = 3, 10
 
 
 def empty_bits(n: int, columns: int):
@@ -49,21 +49,23 @@ def count_common(A, B, dtype):
     Cost: 128 n n' k integer operations on the tensor cores, and 64 k bytes a row.
     """
     left, right = _bytes(A), _bytes(B)
-    counts = xp.empty((A.shape[0], B.shape[0]), xp.int32)
-    factors, columns = np.array([1, 0], np.int32), left.shape[1]
+    rows, others, columns = len(left), len(right), left.shape[1]
+    counts, factors = xp.empty((rows, others), xp.int32), np.array([1, 0], np.int32)
     one, zero = (factors.ctypes.data + k * factors.itemsize for k in range(2))
     # cuBLAS counts along columns: its matrix is the transpose of ours, (right leftᵀ) in its order.
     cublas.gemmEx(
         device.get_cublas_handle(),
-        *(cublas.CUBLAS_OP_T, cublas.CUBLAS_OP_N, B.shape[0], A.shape[0], columns, one),
-        *(right.data.ptr, runtime.CUDA_R_8I, columns, left.data.ptr, runtime.CUDA_R_8I, columns, zero),
-        *(counts.data.ptr, runtime.CUDA_R_32I, B.shape[0], _COMPUTE_32I, cublas.CUBLAS_GEMM_DEFAULT),
+        *(cublas.CUBLAS_OP_T, cublas.CUBLAS_OP_N, others, rows, columns, one),
+        *(right.data.ptr, _INT8, columns, left.data.ptr, _INT8, columns, zero),
+        *(counts.data.ptr, _INT32, others, cublas.CUBLAS_COMPUTE_32I, cublas.CUBLAS_GEMM_DEFAULT),
     )
-    return counts.astype(dtype)
+    return counts[: len(A), : len(B)].astype(dtype)
 
 
 def _bytes(words):
-    """0 and 1 as int8, padded with zeros to a multiple of 16 columns."""
-    out = xp.empty((words.shape[0], -(-64 * words.shape[1] // _MULTIPLE) * _MULTIPLE), xp.int8)
-    launch(kernel("bits", "unpack_bytes", "d"), grid_of(*out.shape), out, words, *out.shape, words.shape[1])
+    """0 and 1 as int8, with rows and columns of zeros up to the multiples that the tensor cores take."""
+    rows, columns = len(words), -(-64 * words.shape[1] // _COLUMNS) * _COLUMNS
+    out = xp.zeros((-(-rows // _ROWS) * _ROWS, columns), xp.int8)
+    function = kernel("bits", "unpack_bytes", "d")
+    launch(function, grid_of(rows, columns), out, words, rows, columns, words.shape[1])
     return out

@@ -103,7 +103,7 @@ def _at(pointer, kind, rows, columns, step):
 def _gemm_ex(handle, transa, transb, m, n, k, alpha, A, kind, lda, B, other, ldb, beta, C, out, ldc, compute, algo):
     """int32 sums of int8 products, as cuBLAS is asked for here: Aᵀ B."""
     assert (transa, transb, kind, other, out, compute) == (1, 0, 3, 3, 10, 72)
-    assert lda % 4 == ldb % 4 == 0, "cuBLAS takes int8 matrices whose rows start at multiples of 4 bytes"
+    assert m % 4 == k % 4 == lda % 4 == ldb % 4 == ldc % 4 == 0, "the tensor cores take multiples of 4 int8 numbers"
     one, zero = (ctypes.c_int.from_address(pointer).value for pointer in (alpha, beta))
     assert (one, zero) == (1, 0)
     product = _at(A, np.int8, k, m, lda).T.astype(np.float64) @ _at(B, np.int8, k, n, ldb).astype(np.float64)
@@ -125,15 +125,10 @@ class _Device:
         pass
 
 
-runtime = _module(
-    "cupy.cuda.runtime",
-    memGetInfo=_free,
-    getDeviceCount=lambda: 1,
-    CUDA_R_8I=3,
-    CUDA_R_32I=10,
-    CUDARuntimeError=RuntimeError,
+runtime = _module("cupy.cuda.runtime", memGetInfo=_free)
+cublas = _module(
+    "cupy.cuda.cublas", gemmEx=_gemm_ex, CUBLAS_OP_N=0, CUBLAS_OP_T=1, CUBLAS_GEMM_DEFAULT=-1, CUBLAS_COMPUTE_32I=72
 )
-cublas = _module("cupy.cuda.cublas", gemmEx=_gemm_ex, CUBLAS_OP_N=0, CUBLAS_OP_T=1, CUBLAS_GEMM_DEFAULT=-1)
 device = _module("cupy.cuda.device", get_cublas_handle=lambda: 0)
 cuda = _module(
     "cupy.cuda",
