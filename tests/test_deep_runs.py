@@ -126,6 +126,7 @@ def test_bad_input_ends_with_one_line(tmp_path, capsys):
         (["--activation", "gelo"], "gelo"),
         (["--activation", "relu"], "is not odd"),
         (["--n", "1"], "n=1"),
+        (["--network", "cnn:1x4:k9"], "larger than the (8, 8) positions"),
         (["--network", *(f"fc:1x{2 * k}" for k in range(1, 9))], "7 or fewer"),
     ):
         assert main(["figure", "3", *given, "--output", str(tmp_path / "out")]) == 2

@@ -21,6 +21,8 @@ from ntkspec.training import train_gd
 
 # Test points whose outputs are kept, as in Figure 3b; points on which a network's kernel is fitted by the data kernel.
 POINTS, FITTED = 3, 1000
+# Pixels along a side, and channels.
+SIZES = {"cifar10": (32, 3), "mnist": (28, 1)}
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class DeepRun:
 
 def check_deep_setting(setting: DeepSetting) -> None:
     """Refuse a setting that cannot run, before anything is computed."""
-    checks.one_of(setting.data, "data", ("cifar10", "mnist"))
+    checks.one_of(setting.data, "data", tuple(SIZES))
     checks.one_of(setting.dtype, "dtype", ("float32", "float64"))
     for name, least in (("pool", 1), ("n", 2), ("n_test", POINTS), ("steps", 1), ("batch", 0), ("seed", 0)):
         checks.whole_number(getattr(setting, name), name, least)
@@ -84,7 +86,8 @@ def check_deep_setting(setting: DeepSetting) -> None:
             f"take erf, tanh or sin"
         )
     if setting.network != "linear":
-        named_network(setting.network, (4, 4, 1), setting.activation)
+        side, channels = SIZES[setting.data]
+        named_network(setting.network, (side // setting.pool, side // setting.pool, channels), setting.activation)
 
 
 def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda text: None) -> DeepRun:
