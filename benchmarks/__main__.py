@@ -49,7 +49,10 @@ def _lines(result: Result):
             f"{result.floor / result.ours:>10.0%}"
         )
     for name, seconds in result.first.items():
-        yield f"    first call, {name}: {seconds:.2f} s, {result.extra_bytes[name] / 1e6:.0f} MB beyond data and answer"
+        yield (
+            f"    {name}: {result.cpu[name]:.4f} CPU seconds; first call {seconds:.2f} s, "
+            f"{result.extra_bytes[name] / 1e6:.0f} MB beyond data and answer"
+        )
 
 
 def _large_line(result: large.Large) -> str:

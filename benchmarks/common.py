@@ -47,24 +47,26 @@ class Case:
 class Timed:
     """An answer that brings its own time, from another process that has excluded its start.
 
-    first : seconds of the first call there, compilation included. extra : most bytes held in that call beyond what was
-    there before and the answer.
+    cpu : seconds of all cores together. first : seconds of the first call there, compilation included. extra : most
+    bytes held in that call beyond what was there before and the answer.
     """
 
     answer: object
     seconds: float
+    cpu: float | None = None
     first: float | None = None
     extra: int | None = None
 
 
 @dataclass
 class Result:
-    """Seconds of one part by each way, and the floor; of first calls in fresh processes seconds and extra bytes."""
+    """Seconds of one part by each way, and the floor; where a way tells them, what :class:`Timed` has beyond that."""
 
     name: str
     ours: float
     peers: dict[str, float]
     floor: float
+    cpu: dict[str, float] = field(default_factory=dict)
     first: dict[str, float] = field(default_factory=dict)
     extra_bytes: dict[str, int] = field(default_factory=dict)
 
@@ -92,9 +94,14 @@ def run(case: Case, repeats: int) -> Result:
     best |= {name: min(times) for name, times in seconds.items()}
     best = {name: whole / case.parts for name, whole in best.items()}
     ours = best.pop("ntkspec")
-    first = {name: min(one.first for one in found) for name, found in timed.items() if found[0].first is not None}
-    extra = {name: min(one.extra for one in found) for name, found in timed.items() if found[0].extra is not None}
-    return Result(case.name, ours, best, floor, first, extra)
+    told = [{name: min(own) for name, own in _told(timed, what).items()} for what in ("cpu", "first", "extra")]
+    return Result(case.name, ours, best, floor, *told)
+
+
+def _told(timed: dict, what: str) -> dict:
+    """What ways have told of themselves, in each round."""
+    found = {name: [getattr(one, what) for one in answers] for name, answers in timed.items()}
+    return {name: own for name, own in found.items() if None not in own}
 
 
 def _check(case: Case, name: str, ours, theirs) -> None:
@@ -142,7 +149,8 @@ def _gemm_rate(dtype: str, size: int = 2048) -> float:
 def made_with(command: str) -> dict:
     """Command, versions, machine, commit and processor of a recorded run."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    return provenance(command) | {"commit": commit, "processor": _processor()}
+    load = os.getloadavg()[2]  # of the last 15 minutes; above the cores of the machine, others took part of it
+    return provenance(command) | {"commit": commit, "processor": _processor(), "load": load}
 
 
 def _processor() -> str:

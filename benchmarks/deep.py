@@ -113,7 +113,9 @@ def _theirs(setting) -> Timed:
 
 
 def _timed(found) -> Timed:
-    return Timed((found["rows"], found["means"]), *(found[name].item() for name in ("seconds", "first", "extra")))
+    return Timed(
+        (found["rows"], found["means"]), *(found[name].item() for name in ("seconds", "cpu", "first", "extra"))
+    )
 
 
 def _batches(size: int) -> str:

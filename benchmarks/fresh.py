@@ -12,20 +12,20 @@ def measure(kernel, repeats: int, path: str) -> None:
     """Writes to ``path`` what ``kernel()``, an (n, n') array, costs in a process that has its data and no more.
 
     first : seconds of the first call, with all that is compiled or loaded. extra : most bytes held in that call, beyond
-    those before it and the kernel. seconds : best of the repeats after it (of none, first). rows, means : of
-    :func:`summary`.
+    those before it and the kernel. seconds, cpu : best of the repeats after it (of none, of the first call), by the
+    clock and by all cores together, which other processes hardly change. rows, means : of :func:`summary`.
     """
     before = _memory("VmRSS")
     _forget_peak()
     first, K = _timed(kernel)
-    extra = _memory("VmHWM") - before - K.nbytes
-    seconds = []
+    extra, further = _memory("VmHWM") - before - K.nbytes, []
     for _ in range(repeats):
         del K
         again, K = _timed(kernel)
-        seconds.append(again)
+        further.append(again)
+    seconds, cpu = np.min(further or [first], axis=0)
     rows, means = summary(K)
-    np.savez(path, first=first, extra=extra, seconds=min(seconds, default=first), rows=rows, means=means)
+    np.savez(path, first=first[0], extra=extra, seconds=seconds, cpu=cpu, rows=rows, means=means)
 
 
 def summary(K):
@@ -34,9 +34,10 @@ def summary(K):
 
 
 def _timed(kernel):
-    start = time.perf_counter()
+    """(seconds, CPU seconds) and the kernel."""
+    start, cpu = time.perf_counter(), time.process_time()
     K = np.asarray(kernel())
-    return time.perf_counter() - start, K
+    return (time.perf_counter() - start, time.process_time() - cpu), K
 
 
 def _memory(name: str) -> int:
