@@ -25,6 +25,9 @@ from ntkspec.planning import Plan
 
 # What sums over the parts add to the roundings of one part's products.
 SUMMING = 2.0
+# Seconds between two looks at the workers while the kernels are built.
+LOOK_EVERY = 2.0
+LOST = "a worker that held a part of the points was lost; run this again"
 
 
 def spectral_norm(
@@ -42,8 +45,7 @@ def spectral_norm(
     checks.accuracy(rtol, failure_probability, seed)
     with client_of(scheduler) as client, progress.bar(text="spectral norm, cluster (products)") as bar:
         start = time.perf_counter()
-        shards = [client.submit(Shard, build, part, k, actor=True) for k, part in enumerate(parts)]
-        lanczos = ShardedLanczos(_answers(shards))
+        lanczos = ShardedLanczos(_shards(client, build, parts))
         built = time.perf_counter() - start
         outcome = prove(lanczos, aim_of(lanczos.operator.distance, rtol), Chance(failure_probability, seed), bar)
         each = (time.perf_counter() - start - built) / max(1, lanczos.products)
@@ -52,12 +54,29 @@ def spectral_norm(
         return replace(norm_of(evidence, rtol, plan), products=lanczos.products)
 
 
+def _shards(client, build: Callable, parts: Sequence) -> list:
+    """The shards, once they stand. Where a worker is lost meanwhile, its part would go to the next one, and where none
+    is left, it would be waited for without end."""
+    from distributed import wait
+
+    workers = set(client.nthreads())
+    shards = [client.submit(Shard, build, part, k, actor=True) for k, part in enumerate(parts)]
+    while True:
+        try:
+            wait(shards, timeout=LOOK_EVERY)
+            return _answers(shards)
+        except TimeoutError:
+            lost = workers - set(client.nthreads())
+            if lost:
+                raise ValueError(f"{LOST}: {', '.join(sorted(lost))}") from None
+
+
 def _answers(futures: Sequence) -> list:
     """The results; what a worker takes with it when it dies is said."""
     try:
         return [future.result() for future in futures]
     except (OSError, RuntimeError, CancelledError) as error:
-        raise ValueError(f"a worker that held a part of the points was lost; run this again: {error}") from None
+        raise ValueError(f"{LOST}: {error}") from None
 
 
 class Shard:

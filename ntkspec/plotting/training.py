@@ -92,8 +92,9 @@ def _deep_settings(linear: DeepRun, networks: list[DeepRun]) -> str:
     setting = linear.setting
     rates = ", ".join(f"η({run.setting.network}) = {run.eta:.3g}" for run in networks)
     batch = f"batches of {setting.batch}" if setting.batch else "full batch"
+    pooled = f"pooled {setting.pool} × {setting.pool}, " if setting.pool > 1 else ""
     return (
-        f"{linear.source}, pooled {setting.pool} × {setting.pool}, {setting.n:,} / {setting.n_test:,} points, "
+        f"{linear.source}, {pooled}{setting.n:,} / {setting.n_test:,} points, "
         f"{setting.activation}; η(linear) = {setting.eta:.3g}, {rates}; {batch}, seed {setting.seed}"
     )
 
