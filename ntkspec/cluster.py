@@ -17,7 +17,7 @@ from ntkspec import checks, progress
 from ntkspec.certificates import Chance, prove
 from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate, collect
-from ntkspec.execution import client_of
+from ntkspec.execution import all_done, client_of
 from ntkspec.lanczos import Lanczos
 from ntkspec.norms import aim_of, norm_of
 from ntkspec.operators import KernelOperator
@@ -57,18 +57,13 @@ def spectral_norm(
 def _shards(client, build: Callable, parts: Sequence) -> list:
     """The shards, once they stand. Where a worker is lost meanwhile, its part would go to the next one, and where none
     is left, it would be waited for without end."""
-    from distributed import wait
-
     workers = set(client.nthreads())
     shards = [client.submit(Shard, build, part, k, actor=True) for k, part in enumerate(parts)]
-    while True:
-        try:
-            wait(shards, timeout=LOOK_EVERY)
-            return _answers(shards)
-        except TimeoutError:
-            lost = workers - set(client.nthreads())
-            if lost:
-                raise ValueError(f"{LOST}: {', '.join(sorted(lost))}") from None
+    while not all_done(shards, LOOK_EVERY):
+        lost = workers - set(client.nthreads())
+        if lost:
+            raise ValueError(f"{LOST}: {', '.join(sorted(lost))}")
+    return _answers(shards)
 
 
 def _answers(futures: Sequence) -> list:

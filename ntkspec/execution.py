@@ -79,6 +79,17 @@ def client_of(address: str):
         yield client
 
 
+def all_done(futures: Sequence, seconds: float) -> bool:
+    """Whether all of a client's futures are done within so many seconds."""
+    from distributed import wait
+
+    try:
+        wait(futures, timeout=seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
 def _on_cluster(measure: Callable, tasks: Sequence, address: str):
     """On Dask's workers; only this process writes results. The scheduler gives the tasks of a dead worker to others."""
     from distributed import KilledWorker, as_completed

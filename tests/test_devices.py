@@ -123,6 +123,16 @@ def expected_cnn(device):
     return one.to_dense(), ns.expected_cnn_ntk(device.act, points, test, hidden_layers=2, **how).to_dense()
 
 
+def linear_deep(device):
+    points, test = device.on(X[:20]), device.on(X_TEST[:9])
+    how = {"shape": (3, 2, 2), "filter_size": 2, "hidden_layers": 2}
+    kernels = [
+        ns.linear_kernel(device.act, test, points, hidden_layers=3),
+        ns.cnn_linear_kernel(device.act, points, **how),
+    ]
+    return [kernel.to_dense() for kernel in kernels]
+
+
 def spectrum(device):
     found = ns.eigsh(device.gap(LARGE), 3)
     again = ns.eigsh(device.gap(N), 3)
@@ -176,6 +186,7 @@ EVERYTHING = {
     "stored matrices": stored,
     "expected": expected,
     "expected, convolutional": expected_cnn,
+    "linear, deep": linear_deep,
     "prediction, thin": predicted_thin,
     "prediction, dense": predicted,
     "training": trained,

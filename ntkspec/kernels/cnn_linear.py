@@ -114,7 +114,7 @@ class _Fields:
         space = self.windows.space
         first, second = tuple(range(len(space))), tuple(range(len(space), 2 * len(space)))
         waves = xp.fft.ifftn(xp.fft.fftn(products.reshape(*space, *space), axes=first), axes=second)
-        sizes = places * xp.diagonal(waves.reshape(places, places)).real
+        sizes = places * waves.reshape(places, places).diagonal().real
         weights = xp.asarray((abs(self.symbol) ** 2 * self._spectrum(self.squares)).ravel())
         return max(0.0, float((weights * sizes).sum()) / places**2)
 

@@ -104,7 +104,7 @@ class Patches:
         patches = xp.empty((*x.shape[:-1], len(self._shifts) * channels), x.dtype)
         longer = x
         for axis, size in zip(self._axes, self.size, strict=True):
-            longer = xp.concatenate([longer, xp.take(longer, xp.arange(size - 1), axis=axis)], axis=axis)
+            longer = xp.concatenate([longer, longer[_along(axis, slice(size - 1))]], axis=axis)
         for k, part in enumerate(self._parts(longer, x.shape)):
             patches[..., k * channels : (k + 1) * channels] = part
         return patches, None

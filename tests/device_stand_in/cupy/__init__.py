@@ -41,6 +41,11 @@ _LINALG = """
 """
 
 
+_FFT = """
+    fftn ifftn
+"""
+
+
 class ndarray:
     """An array on the device that is not there."""
 
@@ -89,7 +94,7 @@ class ndarray:
         property(lambda self, name=name: getattr(self._array, name))
         for name in ("shape", "dtype", "ndim", "size", "strides", "itemsize", "nbytes", "flags")
     )
-    T = property(lambda self: ndarray(self._array.T))
+    T, real = (property(lambda self, name=name: ndarray(getattr(self._array, name))) for name in ("T", "real"))
 
     @property
     def data(self):
@@ -255,4 +260,8 @@ linalg = types.ModuleType("cupy.linalg")
 for _name in _LINALG.split():
     setattr(linalg, _name, _function(getattr(_np.linalg, _name)))
 sys.modules["cupy.linalg"] = linalg
+fft = types.ModuleType("cupy.fft")
+for _name in _FFT.split():
+    setattr(fft, _name, _function(getattr(_np.fft, _name)))
+sys.modules["cupy.fft"] = fft
 cuda = _modules.cuda
