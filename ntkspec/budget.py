@@ -95,6 +95,8 @@ def gap_budget(
     layer, trace_ratio : as for :func:`ntkspec.ntk` and :func:`ntkspec.linear_kernel`. rtol, seed : of the spectral
     norms. Cost: three kernels are formed, or multiplied through their factors. Raises ValueError / TypeError.
     """
+    if not isinstance(net, TwoLayer):
+        raise TypeError(f"the budget of a {type(net).__name__} is not known; pass a TwoLayer network")
     checks.one_of(layer, "layer", checks.LAYERS)
     if trace_ratio is None:
         trace_ratio = estimate_trace_ratio(X)

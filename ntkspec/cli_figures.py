@@ -142,6 +142,8 @@ def figure_3(
     from ntkspec.plotting.training import figure_3 as draw
     from ntkspec.reporting.deep import deep_table
 
+    if network and "linear" in network:
+        raise ValueError("the linear model is always there; pass networks such as fc:4x1024")
     if network and len(network) >= len(DEEP_COLOURS):
         raise ValueError(f"{len(network)} networks are too many for one figure; pass {len(DEEP_COLOURS) - 1} or fewer")
     given = vars(run or DeepOptions())

@@ -106,3 +106,5 @@ def test_bad_input_is_refused():
         ns.gap_budget(net, X, layer="third")
     with pytest.raises(ValueError, match="columns"):
         ns.gap_budget(net, X[:, :5])
+    with pytest.raises(TypeError, match="budget of a FullyConnected"):
+        ns.gap_budget(ns.FullyConnected.random(X.shape[1], 4, "erf"), X)

@@ -41,7 +41,7 @@ def test_networks_by_name():
     for name in ("fc:3x7", "cnn:3x7:k2"):
         with pytest.raises(ValueError, match="width=7, but a paired network halves it"):
             named_network(name, (16,), "erf")
-    with pytest.raises(ValueError, match="at least"):
+    with pytest.raises(ValueError, match="0 hidden layers, but 1 to 1000"):
         named_network("fc:0x8", (16,), "erf")
 
 
@@ -126,6 +126,10 @@ def test_bad_input_ends_with_one_line(tmp_path, capsys):
         (["--activation", "gelo"], "gelo"),
         (["--activation", "relu"], "is not odd"),
         (["--n", "1"], "n=1"),
+        (["--eta", "0"], "trains nothing"),
+        (["--network", "linear"], "always there"),
+        (["--network", "fc:99999999999x4"], "but 1 to 1000 are possible"),
+        (["--network", "fc:0x4"], "0 hidden layers"),
         (["--network", "cnn:1x4:k9"], "larger than the (8, 8) positions"),
         (["--network", *(f"fc:1x{2 * k}" for k in range(1, 9))], "7 or fewer"),
     ):

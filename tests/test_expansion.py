@@ -140,6 +140,30 @@ def test_the_diagonal_at_norm_sqrt_d(name, layers):
     assert found.identity(1.2, 3) == pytest.approx(exact - linear, abs=1e-12)
 
 
+@pytest.mark.parametrize("layers", [26, 50, 100])
+def test_features_of_very_deep_networks_are_kept(layers):
+    """h falls as 2^-L, and the features with it: what counts as zero is relative."""
+    for name in ("relu", "gelu"):
+        X = np.random.default_rng(0).standard_normal((60, 20))
+        theta = ns.expected_ntk(name, X, hidden_layers=layers)
+        gap = theta - ns.linear_kernel(name, X, hidden_layers=layers, trace_ratio=1.0)
+        assert np.linalg.norm(gap.to_dense(), 2) < 0.2 * np.linalg.norm(theta.to_dense(), 2)
+
+
+def test_features_of_small_activations_are_kept():
+    """h of a relu times 1/100 is 10^(-4 L) times as large in every coefficient, and c^2 as well."""
+    small = ns.Activation(lambda z: 0.01 * np.maximum(z, 0), lambda z: 0.01 * (z >= 0), "small", kinks=[0.0])
+    one, other = (ns.linear_expansion(act, layer=4, hidden_layers=4) for act in (small, "relu"))
+    assert coefficients(one) * 1e16 == pytest.approx(coefficients(other), abs=1e-12)
+
+
+def test_variances_beyond_float64_are_refused():
+    with pytest.raises(ValueError, match="take fewer hidden layers"):
+        ns.linear_expansion("relu", hidden_layers=400)
+    with pytest.raises(ValueError, match="take fewer hidden layers"):
+        ns.linear_expansion("gelu", hidden_layers=400)
+
+
 def test_almost_parallel_inputs_under_a_kink_are_refused():
     with pytest.raises(ValueError, match="take fewer hidden layers"):
         ns.linear_expansion(RELU_WITHOUT_ITS_NAME, hidden_layers=60)
@@ -213,6 +237,9 @@ def test_networks_give_their_linear_kernel():
     assert np.array_equal(ns.linear_kernel(deep, X, Z).to_dense(), expected)
     two = ns.TwoLayer.symmetric(6, 8, "relu")
     assert np.array_equal(ns.linear_kernel(two, X).to_dense(), ns.linear_kernel("relu", X).to_dense())
+    assert ns.linear_kernel(deep, X.astype(np.float32)).dtype == ns.ntk(deep, X.astype(np.float32)).dtype == np.float64
+    with pytest.raises(ValueError, match="6 are needed"):
+        ns.linear_kernel(deep, X[:, :5])
     conv = ns.Convolutional.random((6, 1), [4], "relu", filter_size=3)
     expected = ns.cnn_linear_kernel("relu", X, Z, filter_size=3).to_dense()
     assert np.array_equal(ns.linear_kernel(conv, X, Z).to_dense(), expected)

@@ -389,3 +389,12 @@ def test_a_constant_feature_of_any_size_is_a_zero_column(tmp_path, offset):
 def test_more_points_than_there_are_cannot_be_asked_for(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         datasets.load(write(tmp_path / "points.npz", X=X, y=Y), **options)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 2)])
+def test_images_keep_their_shape_for_convolutions(tmp_path, shape):
+    X = np.random.default_rng(0).standard_normal((30, *shape))
+    np.savez(tmp_path / "images.npz", X=X, y=np.arange(30) % 2)
+    data = datasets.load(tmp_path / "images.npz")
+    assert data.meta["shape"] == (4, 3, shape[2] if len(shape) == 3 else 1)
+    assert data.X.shape[1] == np.prod(shape)

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +17,9 @@ def load(path, *, n=None, n_test=None, keep_constant=False, seed=0, dtype=np.flo
     """Points and labels from a file, centred and scaled so that the training mean of ‖x‖² is d.
 
     .npz, .h5, .hdf5 : arrays X (n, ...) and y (n,), and X_test, y_test where there are test points; points of more
-    than one dimension are flattened. .csv : one row a point, numbers separated by commas, with or without a header; the
-    labels are the column named y, label, target or class, else the last one.
+    than one dimension are flattened, and meta["shape"] is the (height, width, channels) of images for convolutions, one
+    channel where X is (n, height, width). .csv : one row a point, numbers separated by commas, with or without a
+    header; the labels are the column named y, label, target or class, else the last one.
     Labels: numbers; or two classes (strings, booleans or two whole numbers), of which the larger (later in the
     alphabet) becomes +1 and the other -1.
     Without test points, ``n_test`` random ones are held out (default: a tenth). n : a random subset for training.
@@ -31,6 +33,7 @@ def load(path, *, n=None, n_test=None, keep_constant=False, seed=0, dtype=np.flo
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path} has the ending {path.suffix!r}, but one of {', '.join(readers)} is needed")
     arrays = _require_arrays(readers[path.suffix.lower()](path), path)
+    shape = np.shape(arrays["X"])[1:]
     X, y, classes = _points(arrays["X"], arrays["y"], path)
     if "X_test" in arrays:
         X_test, y_test, _ = _points(arrays["X_test"], arrays["y_test"], path, train=(X.shape[1], classes))
@@ -44,7 +47,12 @@ def load(path, *, n=None, n_test=None, keep_constant=False, seed=0, dtype=np.flo
         raise ValueError(f"{path} holds one label only ({y[0]:g}); two classes or different numbers are needed")
     if not keep_constant:
         _refuse_constant(X, path)
-    meta = {"file": str(path), "labels": f"+1 = {classes[1]}, -1 = {classes[0]}" if classes else "numbers"}
+    meta: dict[str, Any] = {
+        "file": str(path),
+        "labels": f"+1 = {classes[1]}, -1 = {classes[0]}" if classes else "numbers",
+    }
+    if len(shape) in (2, 3):  # images without an axis of channels have one
+        meta["shape"] = shape if len(shape) == 3 else (*shape, 1)
     return standardized((X, y), (X_test, y_test), name=path.name, meta=meta, dtype=dtype)
 
 

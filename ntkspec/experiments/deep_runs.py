@@ -78,7 +78,8 @@ def check_deep_setting(setting: DeepSetting) -> None:
     checks.one_of(setting.dtype, "dtype", ("float32", "float64"))
     for name, least in (("pool", 1), ("n", 2), ("n_test", POINTS), ("steps", 1), ("batch", 0), ("seed", 0)):
         checks.whole_number(getattr(setting, name), name, least)
-    checks.learning_rate(setting.eta, "eta")
+    if checks.learning_rate(setting.eta, "eta") == 0:
+        raise ValueError("eta=0 trains nothing; pass a rate above 0")
     act = activation(setting.activation)
     if not linear_expansion(act).proportional:
         raise ValueError(

@@ -20,8 +20,8 @@ from ntkspec.series import scaled_nodes
 TERMS, REMAINDER = (64, 256, 1024), 1e-16
 # Two rules of quadrature, whose difference is the error of the result: nodes of a panel, and a shift of all panels.
 RULES = (32, 0.0), (40, 0.37)
-# Rounding of closed forms, and of the recursion.
-ROUNDING = 4e-16
+# Rounding of a level, relative to the largest entry. Variances whose third powers float64 holds.
+ROUNDING, SMALLEST, LARGEST = 4e-16, 1e-90, 1e90
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def expand(act: Activation, weights: Sequence[float]) -> Expansion:
     One hidden layer has the features of equations (5), (9) and (11). Piecewise-linear activations are closed forms, h
     being s s' H(rho). For all others derivatives of K = E[phi(u) phi(u')] are Hermite series (:class:`_Moments`) with
     a remainder below 1e-16, and quadrature is compared with another rule. Cost: milliseconds a level.
-    Raises ValueError where orthogonal inputs become almost parallel in a deeper layer.
+    Raises ValueError where a series would be too long, as orthogonal inputs become almost parallel in a deeper layer
+    under a kink of one's own, and where variances leave the range of float64's powers.
     """
     if len(weights) == 2:
         return _one_layer(act, *weights)
@@ -77,12 +78,13 @@ def taylor(act: Activation, weights: Sequence[float], *, averaged: Callable | No
     """
     if act.slopes is not None or act.name == "identity":
         kind = _PiecewiseLinear(act.slopes[0] if act.slopes else 1.0)
-        return *_recursion(kind, weights, averaged), ROUNDING * len(weights)
+        jet, equal = _recursion(kind, weights, averaged)
+        return jet, equal, ROUNDING * len(weights) * equal
     found = [_recursion(_Smooth(act, rule), weights, averaged) for rule in RULES]
     (jet, equal), (other, other_equal) = found
     parts = [abs(a - b) for a, b in ((jet.value, other.value), (equal, other_equal))]
     parts += [np.abs(a - b).max() for a, b in ((jet.linear, other.linear), (jet.quadratic, other.quadratic))]
-    return jet, equal, float(max(parts)) + ROUNDING * len(weights)
+    return jet, equal, float(max(parts)) + ROUNDING * len(weights) * equal
 
 
 def _one_layer(act: Activation, first: float, second: float) -> Expansion:
@@ -105,15 +107,16 @@ def _expansion(jet: Jet, equal: float, error: float) -> Expansion:
     It is a positive semidefinite kernel of the norms: h h_tt' >= h_t², which is equal for one hidden layer and for
     homogeneous activations, and leaves a multiple of t t' otherwise. What is below its own error counts as zero.
     """
-    norms, mixed = [], 2 * jet.quadratic[0, 1]
+    norms, mixed, of_mixed = [], 2 * jet.quadratic[0, 1], 2 * error
     data, square = float(jet.linear[2]), float(jet.quadratic[2, 2])
     if jet.value > error:
         norms.append(np.array([jet.value, jet.linear[0], jet.quadratic[0, 0]]) / math.sqrt(jet.value))
         mixed -= jet.linear[0] ** 2 / jet.value
-        error *= 1 + abs(jet.linear[0]) / jet.value
-    if mixed > 4 * error:
+        of_mixed += error * (2 * abs(jet.linear[0]) / jet.value + (jet.linear[0] / jet.value) ** 2)
+    if mixed > of_mixed:
         norms.append(np.array([0.0, math.sqrt(mixed), 0.0]))
-    return Expansion(data, square if square > error else 0.0, np.reshape(norms, (-1, 3)), equal, float(error))
+    square = square if square > error else 0.0
+    return Expansion(data, square, np.reshape(norms, (-1, 3)), equal, float(max(error, of_mixed)))
 
 
 # ----------------------------------------------------------------------------------------------------------- the levels
@@ -124,6 +127,11 @@ def _recursion(kind, weights: Sequence[float], averaged: Callable | None) -> tup
     left, right = (norm + 1.0) * (norm + 1.0), (other + 1.0) * (other + 1.0)
     tangent, equal = weights[0] * covariance, weights[0]
     for number, weight in enumerate(weights[1:], 1):
+        if not SMALLEST < left.value < LARGEST:
+            raise ValueError(
+                f"inputs of norm sqrt d have the variance {left.value:.1e} after hidden layer {number - 1}, beyond what "
+                f"float64 expands around; take fewer hidden layers, or an activation of another scale"
+            )
         value, slope = kind.moments(left, right, covariance)
         of_value, of_slope = kind.second_moments(left.value)
         tangent = weight * value + slope * tangent

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ntkspec import activations, checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
@@ -73,9 +75,10 @@ def linear_kernel(
     of its windows in the place of ``trace_ratio``.
     Cost: keeps X and at most three numbers a point; rank d + 3. Raises ValueError / TypeError.
     """
-    if isinstance(activation, Convolutional):
-        return _of_convolutions(activation, X, X2, layer)
     if isinstance(activation, TwoLayer | DeepNetwork):
+        X, X2 = (None if points is None else _as_inputs(activation, points) for points in (X, X2))
+        if isinstance(activation, Convolutional):
+            return _of_convolutions(activation, X, X2, layer)
         hidden_layers = _hidden_layers(activation)
         activation = activation.activation
     act = activations.activation(activation)
@@ -94,6 +97,12 @@ def linear_expansion(activation: str | Activation, *, layer: str | int = "both",
     """
     act = activations.activation(activation)
     return expand(act, layer_weights(layer, checks.whole_number(hidden_layers, "hidden_layers", 1)))
+
+
+def _as_inputs(net: TwoLayer | DeepNetwork, X):
+    """Points that a network takes, in the dtype of its kernel."""
+    X = checks.as_matrix(X, columns=net.dim)
+    return X.astype(np.result_type(X.dtype, net.dtype), copy=False)
 
 
 def _hidden_layers(net: TwoLayer | DeepNetwork) -> int:

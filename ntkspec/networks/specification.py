@@ -9,6 +9,7 @@ from ntkspec.networks.convolutional import Convolutional
 from ntkspec.networks.deep import DeepNetwork, halved
 from ntkspec.networks.fully_connected import FullyConnected
 
+MOST_LAYERS = 1000
 _PATTERN = re.compile(r"fc:(\d+)x(\d+)|cnn:(\d+)x(\d+):k(\d+)")
 
 
@@ -34,5 +35,7 @@ def parsed(name: str) -> tuple[int, int, int | None]:
             f"network {name!r} is unknown; use fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, such as fc:4x512"
         )
     layers, width, *size = (int(number) for number in match.groups() if number is not None)
-    halved([width] * layers, 2, "width")
+    if not 1 <= layers <= MOST_LAYERS:
+        raise ValueError(f"network {name!r} has {layers} hidden layers, but 1 to {MOST_LAYERS} are possible")
+    halved(width, 2, "width")
     return layers, width, size[0] if size else None
