@@ -129,7 +129,7 @@ def _recursion(kind, weights: Sequence[float], averaged: Callable | None) -> tup
     for number, weight in enumerate(weights[1:], 1):
         if not SMALLEST < left.value < LARGEST:
             raise ValueError(
-                f"inputs of norm sqrt d have the variance {left.value:.1e} after hidden layer {number - 1}, beyond what "
+                f"inputs of norm sqrt d have the variance {left.value:.1e} after layer {number - 1}, beyond what "
                 f"float64 expands around; take fewer hidden layers, or an activation of another scale"
             )
         value, slope = kind.moments(left, right, covariance)
