@@ -88,7 +88,7 @@ def test_cells_that_cannot_run_are_refused_before_any_runs(tmp_path):
         ({"network": "fc:2xm", "quantity": "gap-both", "width": 10**6}, "needs .* GB, but 10 GB are there"),
         ({"network": "cnn:2xm:k3", "quantity": "gap-both", "width": 10**4}, "needs .* GB, but 10 GB are there"),
         ({"width": 0, "quantity": "budget-first"}, "at width inf take gap-LAYER"),
-        ({"network": "fc:0xm", "quantity": "gap-both"}, "one hidden layer at least"),
+        ({"network": "fc:0xm", "quantity": "gap-both"}, "has 0 hidden layers"),
         ({"network": "cnn:2xm:k5", "quantity": "gap-both"}, "filter_size=5 is larger"),
     ):
         with pytest.raises(ValueError, match=message):
