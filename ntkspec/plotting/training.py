@@ -90,7 +90,11 @@ def figure_3(linear: DeepRun, networks: list[DeepRun]) -> Figure:
 
 def _deep_settings(linear: DeepRun, networks: list[DeepRun]) -> str:
     setting = linear.setting
-    rates = ", ".join(f"η({run.setting.network}) = {run.eta:.3g}" for run in networks)
+    same = len({f"{run.eta:.3g}" for run in networks}) == 1
+    rates = ", ".join(
+        f"η({'networks' if same else run.setting.network}) = {run.eta:.3g}"
+        for run in (networks[:1] if same else networks)
+    )
     batch = f"batches of {setting.batch}" if setting.batch else "full batch"
     pooled = f"pooled {setting.pool} × {setting.pool}, " if setting.pool > 1 else ""
     return (
