@@ -96,6 +96,18 @@ def test_runs_on_images_share_their_linear_model():
 
 @pytest.mark.data
 @needs_images
+def test_with_few_test_points_the_training_residual_is_decomposed():
+    """48 dimensions: any 40 outputs are linear in the inputs, 200 are not."""
+    run = run_deep(DeepSetting("fc:2x16", **SMALL | {"n_test": 40}))
+    assert run.part == "train"
+    assert run.inside + run.outside == pytest.approx(2 * run.loss)
+    assert run.outside[0] > 0.1
+    with pytest.raises(ValueError, match="take more points"):
+        run_deep(DeepSetting("fc:2x16", **SMALL | {"n_test": 40, "n": 30}))
+
+
+@pytest.mark.data
+@needs_images
 def test_figure_3_by_command(tmp_path, capsys, monkeypatch):
     given = ["figure", "3", "--n", "100", "--n-test", "40", "--pool", "8", "--steps", "6", "--batch", "20"]
     given += ["--network", "fc:1x8", "cnn:1x4:k2", "--output", str(tmp_path)]

@@ -55,7 +55,8 @@ class DeepRun:
 
     eta, kappa : the network's learning rate, and the coefficient of its linear model. fitted : that of X Xᵀ/d in its
     kernel at the start, in least squares off the diagonal of 1,000 points. inside, outside : mean squares of the parts
-    of the residual in V_lin, the span of the inputs (d dimensions of n'), and in its complement. loss :
+    of the residual in V_lin, the span of the inputs (d dimensions of n'), and in its complement; of the test points, or
+    (part = "train") of the training points where d >= n' and V_lin is everything. loss :
     (1/2n) sum (f - y)² on the training points. outputs : (steps, n'). source : what the images are.
     """
 
@@ -70,6 +71,7 @@ class DeepRun:
     outputs: np.ndarray
     source: str
     seconds: dict
+    part: str = "test"
 
 
 def check_deep_setting(setting: DeepSetting) -> None:
@@ -98,6 +100,7 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
     load = {"cifar10": datasets.cifar10, "mnist": datasets.mnist}[setting.data]
     sizes = {"n": setting.n, "n_test": setting.n_test, "pool": setting.pool, "seed": setting.seed, "dtype": dtype}
     data = load(setting.classes, **sizes)
+    part = _decomposed_part(setting, data.X.shape[1])
     net = _network(setting, data)
     linear = setting.network == "linear"
     kappa = 1.0 if linear else linear_expansion(setting.activation, hidden_layers=net.depth - 1).data
@@ -105,7 +108,8 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
     steps, eta = record_steps(setting.steps), setting.eta / kappa
     how = {"X_test": data.X_test, "batch": setting.batch or None, "seed": setting.seed}
     trained = stages(f"training {setting.network}", train_gd, net, data.X, data.y, eta=eta, steps=steps, **how)
-    inside, outside = decomposed(trained.test - data.y_test, data.X_test)
+    parts = {"test": (trained.test - data.y_test, data.X_test), "train": (trained.train - data.y, data.X)}
+    inside, outside = decomposed(*parts[part])
     return DeepRun(
         setting=setting,
         eta=eta,
@@ -117,7 +121,20 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
         loss=np.square(trained.train - data.y, dtype=np.float64).mean(axis=1) / 2,
         outputs=trained.test,
         source=data.name,
+        part=part,
         seconds=stages.seconds,
+    )
+
+
+def _decomposed_part(setting: DeepSetting, d: int) -> str:
+    """The points whose residual has parts in V_lin and outside: more of them than dimensions. Raises ValueError."""
+    if setting.n_test > d:
+        return "test"
+    if setting.n > d:
+        return "train"
+    raise ValueError(
+        f"n={setting.n} and n_test={setting.n_test} points of d={d} dimensions have no residual outside the span of "
+        f"their inputs; take more points, or average the images with a larger pool"
     )
 
 

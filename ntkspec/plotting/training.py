@@ -58,7 +58,7 @@ def figure_2(run: Run) -> Figure:
 
 
 def figure_3(linear: DeepRun, networks: list[DeepRun]) -> Figure:
-    """a: the test residual in the span of the inputs and outside. b: outputs on three points. c: relative MSE."""
+    """a: the residual in the span of the inputs and outside. b: outputs on three points. c: relative MSE."""
     figure = Figure(figsize=(12.0, 3.8), layout="constrained")
     residuals, outputs, distances = figure.subplots(1, 3)
     for run, colour in zip([linear, *networks], DEEP_COLOURS, strict=False):
@@ -75,7 +75,7 @@ def figure_3(linear: DeepRun, networks: list[DeepRun]) -> Figure:
     outputs.set_title("b  outputs on three test points", fontsize=9, loc="left")
     distances.set_title("c  relative MSE from the linear model", fontsize=9, loc="left")
     for axis, quantity in (
-        (residuals, "mean square of the test residual"),
+        (residuals, f"mean square of the {linear.part} residual"),
         (outputs, "output"),
         (distances, "E |f − f^lin|² / E |f^lin|²"),
     ):

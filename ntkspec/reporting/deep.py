@@ -9,7 +9,7 @@ LINEAR_UNTIL = 1000
 
 
 def deep_table(linear: DeepRun, networks: list[DeepRun]) -> str:
-    """A line for each model: coefficients of X Xᵀ/d (expanded, fitted), and the test residual where linear learning
+    """A line for each model: coefficients of X Xᵀ/d (expanded, fitted), and the residual where linear learning
     ends and at the last step: mean squares in V_lin and outside, and the relative MSE from the linear model."""
     middle = int(np.searchsorted(linear.steps, min(LINEAR_UNTIL, linear.steps[-1])))
     places = sorted({middle, len(linear.steps) - 1})
