@@ -37,6 +37,12 @@ def as_matrix(X, name: str = "X", columns: int | None = None):
     return X
 
 
+def as_sides(X, X2) -> list:
+    """The points of both sides of a kernel: [X] where X2 is None, else [X, X2] with as many columns."""
+    X = as_matrix(X)
+    return [X] if X2 is None else [X, as_matrix(X2, "X2", columns=X.shape[1])]
+
+
 def as_vector(y, name: str, length: int):
     """y as a finite vector of the given length."""
     y = as_floats(y, name)

@@ -20,7 +20,7 @@ from cyclopts import App, CycloptsError, Parameter
 import ntkspec
 from ntkspec import cli_scaling
 from ntkspec.cli_figures import figure
-from ntkspec.cli_types import MaybeWhole, Whole
+from ntkspec.cli_types import MaybeWhole, Whole, or_else
 
 IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
@@ -264,7 +264,7 @@ def _dataset(options: DataOptions, seed: int):
     sizes = {"n": options.n, "n_test": options.n_test, "seed": seed, "dtype": options.dtype}
     if options.data in SYNTHETIC:
         _refuse(options, "classes", "pool", "data_dir", "keep_constant")
-        sizes |= {"n": _or(options.n, 20000), "d": _or(options.d, 50), "n_test": _or(options.n_test, 2000)}
+        sizes |= {"n": or_else(options.n, 20000), "d": or_else(options.d, 50), "n_test": or_else(options.n_test, 2000)}
         return getattr(datasets, options.data)(**sizes, target=options.target or "teacher")
     if options.data not in IMAGES and not Path(options.data).suffix:
         known = ", ".join((*SYNTHETIC, *IMAGES))
@@ -274,16 +274,12 @@ def _dataset(options: DataOptions, seed: int):
         _refuse(options, "keep_constant")
         images: dict[str, Any] = {
             "classes": options.classes,
-            "pool": _or(options.pool, 1),
+            "pool": or_else(options.pool, 1),
             "data_dir": options.data_dir,
         }
         return getattr(datasets, options.data)(**sizes, **images)
     _refuse(options, "classes", "pool", "data_dir")
     return datasets.load(options.data, **sizes, keep_constant=options.keep_constant)
-
-
-def _or(value, default):
-    return default if value is None else value
 
 
 def _refuse(options: DataOptions, *names: str) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 from cyclopts import App, Parameter
 
 from ntkspec.cli_scaling import GridOptions, PlaceOptions, figure_of, grid_of, measured, panels_of
-from ntkspec.cli_types import MaybeSeveral, MaybeWhole, Whole
+from ntkspec.cli_types import MaybeSeveral, MaybeWhole, Whole, or_else
 
 figure = App(
     name="figure",
@@ -150,8 +150,8 @@ def figure_3(
     classes, pool, n_test = {"cifar10": (("cat", "horse"), 4, 2000), "mnist": (("4", "9"), 1, 1900)}[given["data"]]
     chosen = {
         "classes": tuple(given["classes"] or classes),
-        "pool": _or(given["pool"], pool),
-        "n_test": _or(given["n_test"], n_test),
+        "pool": or_else(given["pool"], pool),
+        "n_test": or_else(given["n_test"], n_test),
     }
     names = ["linear", *(network or ("fc:4x1024", "cnn:4x64:k3"))]
     settings = [DeepSetting(name, **(given | chosen)) for name in names]
@@ -205,10 +205,6 @@ def figure_budget(
         results = measured(settings, output / "figure-budget.h5", place)
         panels |= {f"{kind}, {quantity.split('-')[1]} layer": own for kind, own in panels_of(results, settings).items()}
     _save(plots.budget(panels), output, "budget")
-
-
-def _or(value, default):
-    return default if value is None else value
 
 
 def _setting(options: RunOptions | None, **defaults):

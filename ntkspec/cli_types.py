@@ -18,3 +18,8 @@ Whole = Annotated[int, _STRICT]
 MaybeWhole = Annotated[int | None, _STRICT]
 Several = Annotated[list[str], Parameter(consume_multiple=True)]
 MaybeSeveral = Annotated[list[str] | None, Parameter(consume_multiple=True)]
+
+
+def or_else(value, default):
+    """The value, or the default where an option was not given."""
+    return default if value is None else value

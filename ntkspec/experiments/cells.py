@@ -18,7 +18,7 @@ from ntkspec.experiments.agreement import mean_squared_difference
 from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, expected_ntk, linear_expansion, linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
-from ntkspec.networks.specification import named_network
+from ntkspec.networks.specification import TWO_LAYER, named_network, parsed
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import Diagonal
@@ -27,8 +27,8 @@ from ntkspec.training import train_gd
 DISTRIBUTIONS = {"gaussian": "gaussian", "cube": "rademacher", "sphere": "sphere", "uniform": "subgaussian"}
 # Variances of the d directions: all 1, or evenly spaced from 0.2 to 1.8.
 COVARIANCES = {"identity": lambda d: None, "graded": lambda d: np.linspace(0.2, 1.8, d) if d > 1 else None}
-# The network of equation (3), and what is measured of other ones.
-TWO_LAYER, DEEP_QUANTITIES = "two-layer", ("data", "gap-both", "training-both")
+# What is measured of deep networks.
+DEEP_QUANTITIES = "data", "gap-both", "training-both"
 # The width that stands for infinitely many neurons, and its law.
 INFINITE, INFINITE_LAW = 0, "inf"
 # The relative width of the spectral norms' intervals.
@@ -77,7 +77,7 @@ def with_width(network: str, width: int | str) -> str:
 
 def hidden_layers(network: str) -> int:
     """The number of hidden layers of a cell's network."""
-    return 1 if network == TWO_LAYER else int(network.split(":")[1].partition("x")[0])
+    return 1 if network == TWO_LAYER else parsed(with_width(network, 2))[0]
 
 
 def centred(act, layer: str, network: str) -> bool:

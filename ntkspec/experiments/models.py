@@ -14,11 +14,9 @@ from ntkspec.kernels import linear_expansion, linear_kernel, ntk, weighted_linea
 from ntkspec.kernels.expansion import expand
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import Convolutional, DeepNetwork, TwoLayer
-from ntkspec.networks.specification import named_network, parsed
+from ntkspec.networks.specification import TWO_LAYER, named_network, parsed
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.operators import KernelOperator
-
-TWO_LAYER = "two-layer"
 
 
 @dataclass(frozen=True)

@@ -47,12 +47,11 @@ def cnn_linear_kernel(
     Cost: keeps X; for activations that are not odd at most P + 2 numbers a point more, and 4 n d² flops once.
     Raises ValueError / TypeError.
     """
-    act, X = activations.activation(activation), checks.as_matrix(X)
-    sides = [X] if X2 is None else [X, checks.as_matrix(X2, "X2", columns=X.shape[1])]
-    windows = windows_of(X, filter_size, shape)
+    act, sides = activations.activation(activation), checks.as_sides(X, X2)
+    windows = windows_of(sides[0], filter_size, shape)
     depth = checks.whole_number(hidden_layers, "hidden_layers", 1)
     model = _Fields(act, windows, depth)
-    inputs = (model.data / X.shape[1]) * Gram(*sides)
+    inputs = (model.data / sides[0].shape[1]) * Gram(*sides)
     if model.proportional:
         return inputs
     bias = math.sqrt(model.mean_square(sides[-1]))

@@ -34,8 +34,7 @@ def expected_ntk(
     act = activations.activation(activation)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
     trained = trained_layers(layer, hidden_layers)
-    X = checks.as_matrix(X)
-    sides = [X] if X2 is None else [X, checks.as_matrix(X2, "X2", columns=X.shape[1])]
+    sides = checks.as_sides(X, X2)
     return GramFunction(_Expected(levels_of(act, sides, hidden_layers), trained), *sides)
 
 

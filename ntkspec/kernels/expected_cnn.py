@@ -40,9 +40,8 @@ def expected_cnn_ntk(
     milliseconds for a pair of windows that the series does not serve: almost parallel, as all are where a window is one
     number, and under a kink or of norms above 1. Raises ValueError / TypeError.
     """
-    act, X = activations.activation(activation), checks.as_matrix(X)
-    sides = [X] if X2 is None else [X, checks.as_matrix(X2, "X2", columns=X.shape[1])]
-    windows = windows_of(X, filter_size, shape)
+    act, sides = activations.activation(activation), checks.as_sides(X, X2)
+    windows = windows_of(sides[0], filter_size, shape)
     depth = checks.whole_number(hidden_layers, "hidden_layers", 1)
     return WindowGram(_Network(act, windows, sides, depth), windows, *sides)
 

@@ -31,14 +31,14 @@ def weighted_linear_kernel(
     are zero. More weights are a deep network (:func:`ntkspec.kernels.expansion.expand`), whose last feature may be two.
     A sum of ``Gram(X)``, which shares its products with Theta_1, and the ``Gram`` of the other features.
     """
-    X = checks.as_matrix(X)
-    train = X if X2 is None else checks.as_matrix(X2, "X2", columns=X.shape[1])
-    expansion = expand(act, weights)
-    inputs = (expansion.data / X.shape[1]) * (Gram(X) if X2 is None else Gram(X, train))
+    return _of_expansion(expand(act, weights), checks.as_sides(X, X2), trace_ratio)
+
+
+def _of_expansion(expansion: Expansion, sides: list, trace_ratio: float) -> KernelOperator:
+    inputs = (expansion.data / sides[0].shape[1]) * Gram(*sides)
     if expansion.proportional:
         return inputs
-    left = _constant_and_norms(expansion, X, trace_ratio)
-    return inputs + (Gram(left) if X2 is None else Gram(left, _constant_and_norms(expansion, train, trace_ratio)))
+    return inputs + Gram(*(_constant_and_norms(expansion, points, trace_ratio) for points in sides))
 
 
 def _constant_and_norms(expansion: Expansion, X, trace_ratio: float):
@@ -83,11 +83,8 @@ def linear_kernel(
         activation = activation.activation
     act = activations.activation(activation)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
-    X = checks.as_matrix(X)
-    train = X if X2 is None else checks.as_matrix(X2, "X2", columns=X.shape[1])
-    weights = layer_weights(layer, hidden_layers)
-    trace_ratio = _trace_ratio(train, trace_ratio, needed=expand(act, weights).square > 0)
-    return weighted_linear_kernel(act, X, X2, weights=weights, trace_ratio=trace_ratio)
+    sides, expansion = checks.as_sides(X, X2), expand(act, layer_weights(layer, hidden_layers))
+    return _of_expansion(expansion, sides, _trace_ratio(sides[-1], trace_ratio, needed=expansion.square > 0))
 
 
 def linear_expansion(activation: str | Activation, *, layer: str | int = "both", hidden_layers: int = 1) -> Expansion:

@@ -9,6 +9,8 @@ from ntkspec.networks.convolutional import Convolutional
 from ntkspec.networks.deep import DeepNetwork, halved
 from ntkspec.networks.fully_connected import FullyConnected
 
+# The network of equation (3), which has options of its own where experiments take any network.
+TWO_LAYER = "two-layer"
 MOST_LAYERS = 1000
 _PATTERN = re.compile(r"fc:(\d+)x(\d+)|cnn:(\d+)x(\d+):k(\d+)")
 
