@@ -80,8 +80,8 @@ class KernelOptions:
     "which of two layers is trained; deep networks train all"
     second: Literal["rademacher", "normal"] | None = None
     "initial second layer of two: signs or N(0, 1) (rademacher)"
-    method: Literal["dense", "factored"] | None = None
-    "multiply with stored kernels or with their factors (default: what is sooner and fits)"
+    method: Literal["dense", "factored", "streamed"] | None = None
+    "multiply with stored kernels, their factors, or on a card kernels in the host's memory (default: sooner and fits)"
 
 
 @Parameter(name="*")

@@ -42,8 +42,9 @@ def spectral_norm(
     float32, its distance from the kernel (estimated from a sample of rows) widens both ends. ``evidence`` says what the
     interval is made of.
     method : "dense" (one triangle of the matrix is stored, n² / 2 entries), "factored" (n numbers a product besides
-    the factors) or None for the sooner one that fits (:func:`ntkspec.plan`); the result's ``plan`` says which, with
-    the forecast. Products are done with blocks of two float64 vectors, with four or eight where they are inaccurate.
+    the factors), "streamed" (of a card: the triangle lies in the host's memory) or None for the sooner one that fits
+    (:func:`ntkspec.plan`); the result's ``plan`` says which, with the forecast. Products are done with blocks of two
+    float64 vectors, with four or eight where they are inaccurate.
     Cost: products until the interval closes, and a basis of at most 512 vectors of 8 n bytes. Where that is full, outer
     eigenpairs are computed with restarts and locked, and a new basis proves what is left; where they do not converge
     soon the interval stays open (``converged``).

@@ -1,4 +1,4 @@
-"""Dense or factored: which form of a kernel answers a number of products sooner, and whether it fits."""
+"""Dense, streamed or factored: which form of a kernel answers a number of products sooner, and whether it fits."""
 
 from dataclasses import dataclass, replace
 
@@ -6,8 +6,9 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.operators import KernelOperator, Triangle, Work, form
+from ntkspec.operators.triangle import stored_product
 
-METHODS = ("dense", "factored")
+METHODS = ("dense", "factored", "streamed")
 # A stored matrix that was not asked for by name takes at most this part of the free memory.
 MEMORY_SHARE = 0.7
 # Work that takes longer than this at nominal rates is worth measuring the machine's own (0.2 s, once).
@@ -18,7 +19,8 @@ WORTH_MEASURING = 1.0
 class Plan:
     """How products with a kernel will be computed, and the forecast.
 
-    method : "dense" (one triangle is formed and stored) or "factored" (products with the factors).
+    method : "dense" (one triangle is formed and stored), "streamed" (it is formed on a card and stored in the host's
+    memory, from where each product copies it to the card) or "factored" (products with the factors).
     bytes : of the stored triangle, 0 where factored. build : seconds to form it. each : seconds for one product.
     products : how many are expected. reason : why this method. ``str(plan)`` says all of it.
     """
@@ -44,8 +46,9 @@ class Plan:
 def plan(operator: KernelOperator, products: int = 48, *, method: str | None = None, block: int = 2) -> Plan:
     """Choose the form of a symmetric kernel that answers about ``products`` products with float64 vectors sooner.
 
-    Dense forms one triangle, n² / 2 entries, and reads it once for every ``block`` of vectors; factored costs
-    ``product_work`` for each vector, at the rate of float64.
+    Dense forms one triangle, n² / 2 entries, and reads it once for every ``block`` of vectors; where it is larger than
+    the card's memory it can be streamed, at the rate of the link to the host. Factored costs ``product_work`` for each
+    vector, at the rate of float64.
     The seconds are those of this machine: its rates are measured where the work is worth it. ``method`` overrides the
     choice. Raises ValueError with numbers where the triangle that ``method`` asks for does not fit.
     """
@@ -56,24 +59,38 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     size = tiles * side**2 * operator.dtype.itemsize
     # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
     basis = Work(bytes=16.0 * products * n / block)
-    build = tiles * side**2 * operator.tile_work
-    each, by_factors = Work(bytes=float(size) / block) + basis, _in_float64(operator) + basis
-    seconds = clock(operator, build + products * each, products * by_factors)
+    build, by_factors = tiles * side**2 * operator.tile_work, _in_float64(operator) + basis
+    here, there = (1 / block * stored_product(size, streamed=streamed) + basis for streamed in (False, True))
+    seconds = clock(operator, build + products * here, products * by_factors)
     if operator.stored:
-        return Plan("dense", 0, 0.0, seconds(by_factors), products, "already stored")
-    factored = Plan("factored", 0, 0.0, seconds(by_factors), products, "as asked for")
-    dense = Plan("dense", size, seconds(build), seconds(each), products, "as asked for")
-    free = operator.engine.free_memory()
-    if method == "dense":
-        _require(size, free, operator)
-        return dense
-    if method == "factored":
-        return factored
-    if factored.seconds <= dense.seconds:
-        return _because(factored, f"sooner than the {dense.seconds:.2g} s of a stored matrix")
-    if size > MEMORY_SHARE * free:
-        return _because(factored, f"one triangle would take {size / 1e9:.3g} of {free / 1e9:.3g} GB that are free")
-    return _because(dense, f"sooner than the {factored.seconds:.2g} s of factored products")
+        method = "streamed" if operator.product_work.copied else "dense"
+        return Plan(method, 0, 0.0, seconds(by_factors), products, "already stored")
+    plans = {
+        "dense": Plan("dense", size, seconds(build), seconds(here), products, "as asked for"),
+        "factored": Plan("factored", 0, 0.0, seconds(by_factors), products, "as asked for"),
+        "streamed": Plan("streamed", size, seconds(build), seconds(there), products, "as asked for"),
+    }
+    if method is None:
+        return _sooner(plans, operator.engine)
+    if method != "factored":
+        _require(plans[method], operator)
+    return plans[method]
+
+
+def _sooner(plans: dict[str, Plan], engine) -> Plan:
+    """The plan that is done first, among those that fit; and why."""
+    dense, factored, streamed = (plans[method] for method in METHODS)
+    size, free = dense.bytes, engine.free_memory()
+    fits = size <= MEMORY_SHARE * free
+    stored = dense if fits else streamed
+    if factored.seconds <= stored.seconds:
+        return replace(factored, reason=f"sooner than the {stored.seconds:.2g} s of a stored matrix")
+    too_large = f"one triangle would take {size / 1e9:.3g} of {free / 1e9:.3g} GB that are free"
+    if not fits and size > MEMORY_SHARE * engine.spare_memory():
+        return replace(factored, reason=too_large)
+    return replace(
+        stored, reason=f"sooner than the {factored.seconds:.2g} s of factored products" if fits else too_large
+    )
 
 
 def prepare(
@@ -81,6 +98,9 @@ def prepare(
 ) -> tuple[KernelOperator, Plan]:
     """The operator itself, or its stored triangle where :func:`plan` finds that better; and the plan."""
     chosen = plan(operator, products, method=method, block=block)
+    if chosen.method == "streamed":
+        engine, layout = operator.engine, Triangle.layout(operator.shape[0], operator.engine.TILE)
+        return form(operator, engine.spare_tiles(layout, operator.dtype)), chosen
     return (form(operator) if chosen.bytes else operator), chosen
 
 
@@ -98,13 +118,17 @@ def clock(operator, *works):
     return lambda work: work.seconds(rates)
 
 
-def _because(chosen: Plan, reason: str) -> Plan:
-    return replace(chosen, reason=reason)
-
-
-def _require(size: int, free: int, operator) -> None:
-    if size > free:
+def _require(chosen: Plan, operator) -> None:
+    engine, streamed = operator.engine, chosen.method == "streamed"
+    if streamed and not engine.spare_memory():
         raise ValueError(
-            f"dense kernel of n = {operator.shape[0]:,} in {operator.dtype} needs {size / 1e9:.3g} GB as one triangle; "
-            f"{free / 1e9:.3g} GB are free; use method='factored', or save_kernel to keep it on disk"
+            "method='streamed' keeps a kernel of a card in the host's memory, but this kernel is the host's own; use "
+            "method='dense', or save_kernel to keep it on disk"
+        )
+    free = engine.spare_memory() if streamed else engine.free_memory()
+    if chosen.bytes > free:
+        raise ValueError(
+            f"{chosen.method} kernel of n = {operator.shape[0]:,} in {operator.dtype} needs {chosen.bytes / 1e9:.3g} "
+            f"GB as one triangle; {free / 1e9:.3g} GB are free; use method='factored', or save_kernel to keep it on "
+            f"disk"
         )

@@ -71,7 +71,7 @@ def eigsh(
     proves that nothing more extreme is left, except with the failure probability. What it finds instead (a further copy
     of a multiple eigenvalue, something that the first start could not see) is taken in, and the proof starts again.
     v0 : start vector (n,) or block (n, b) of the first run; None draws a Gaussian block. Up to n = 600 the dense
-    eigenproblem is solved. method : "dense", "factored" or None, checkpoint : as for :func:`ntkspec.spectral_norm`.
+    eigenproblem is solved. method, checkpoint : as for :func:`ntkspec.spectral_norm`.
     Cost: products, and 8 n (basis + k) bytes for a basis of at most max(256, 6 k) vectors.
     Raises ValueError for k, which and v0 that do not fit, and for a kernel that is not symmetric or gives NaN.
     """

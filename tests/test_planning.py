@@ -60,13 +60,13 @@ def test_the_choice_can_be_overridden(method):
     assert estimate.plan.method == method
     assert estimate.lower <= exact * (1 + 1e-12)
     assert exact <= estimate.upper * (1 + 1e-12)
-    with pytest.raises(ValueError, match="method='sparse', but one of 'dense', 'factored' is needed"):
+    with pytest.raises(ValueError, match="method='sparse', but one of 'dense', 'factored', 'streamed' is needed"):
         ns.plan(operator, method="sparse")
 
 
 def with_free_memory(operator, free):
     """The operator on a machine with that much free memory."""
-    operator.engine = SimpleNamespace(free_memory=lambda: free, rates=cpu.rates, TILE=cpu.TILE)
+    operator.engine = SimpleNamespace(free_memory=lambda: free, spare_memory=lambda: 0, rates=cpu.rates, TILE=cpu.TILE)
     return operator
 
 
@@ -96,9 +96,9 @@ def test_work_adds_up_and_a_shared_product_counts_once():
     assert (theta - linear).tile_work.flops == 2 * (7 + 3)
     assert (theta - Gram(X.copy())).tile_work.flops == 2 * (7 + 3 + 3)
     assert (theta - linear).tile_work.entries == 3
-    assert 2 * Work(1, 2, 3, 4) + Work(1, 1, 1, 1) == Work(3, 5, 7, 9)
-    rates = SimpleNamespace(flops=2.0, words=4.0, entries=8.0, bytes=16.0)
-    assert Work(1, 2, 4, 8).seconds(rates) == 2.0
+    assert 2 * Work(1, 2, 3, 4, 5) + Work(1, 1, 1, 1, 1) == Work(3, 5, 7, 9, 11)
+    rates = SimpleNamespace(flops=2.0, words=4.0, entries=8.0, bytes=16.0, copied=32.0)
+    assert Work(1, 2, 4, 8, 16).seconds(rates) == 2.5
 
 
 def test_too_little_memory_is_refused_with_numbers():

@@ -46,6 +46,7 @@ __all__ = [
     "elu",
     "empty_bits",
     "erf",
+    "fill_tiles",
     "free_memory",
     "gelu",
     "hermite_moments",
@@ -64,6 +65,8 @@ __all__ = [
     "silu",
     "sin",
     "softplus",
+    "spare_memory",
+    "spare_tiles",
     "squares_and_defect",
     "sum_of_squares",
     "symmetric_product",
@@ -88,6 +91,15 @@ STRIP, PAIRS = 32, 1
 def free_memory() -> int:
     """Bytes that can be allocated now without swapping."""
     return int(psutil.virtual_memory().available)
+
+
+def spare_memory() -> int:
+    """Bytes beside the engine's own memory where tiles can lie: none, this is the host."""
+    return 0
+
+
+# Tiles in that memory.
+spare_tiles = xp.empty
 
 
 def to_host(array):
@@ -155,6 +167,15 @@ def run(task: Callable, items: Iterable, *, progress: str = "") -> list:
             for future in futures:
                 future.cancel()
             wait(futures)
+
+
+def fill_tiles(blocks, squares, fill: Callable, numbers, text: str) -> None:
+    """squares[k] = fill(k, blocks[k]) for the number k of each tile that is to be filled; ``text`` names the bar."""
+
+    def one(k):
+        squares[k] = fill(k, blocks[k])
+
+    run(one, numbers, progress=text)
 
 
 def shares(n: int) -> list[slice]:

@@ -1,14 +1,17 @@
 """What a machine does in a second."""
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Rates:
     """What this machine does in a second, on all workers: flops in matrix products of tiles, steps of AND and popcount
-    of 64-bit words, entries added to a tile, and bytes of a stored matrix multiplied with a vector."""
+    of 64-bit words, entries added to a tile, bytes of a stored matrix multiplied with a vector, and bytes copied from
+    the host's memory to the card (the CPU copies none)."""
 
     flops: float
     words: float
     entries: float
     bytes: float
+    copied: float = math.inf

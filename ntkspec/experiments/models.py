@@ -24,8 +24,8 @@ class NetworkTask:
     """The network of an experiment, and how its kernel is multiplied.
 
     network : "two-layer" for equation (3), or the name of a deep one (:func:`named_network`), whose weights are all
-    trained. width, layer, second : of two layers; None is 256 neurons and "rademacher". method : "dense", "factored" or
-    None, how the kernels are multiplied (:func:`ntkspec.plan`).
+    trained. width, layer, second : of two layers; None is 256 neurons and "rademacher". method : "dense", "factored",
+    "streamed" or None, how the kernels are multiplied (:func:`ntkspec.plan`).
     """
 
     activation: str | Activation = "erf"

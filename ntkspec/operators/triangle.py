@@ -22,17 +22,18 @@ class Triangle(Stored):
 
     Half the memory of the matrix and one pass over it for each product. ``squares`` is the sum of the squared entries
     of the whole matrix, in float64, ``distance`` how far in Frobenius norm it is from the kernel that it was formed
-    from, and ``semidefinite`` whether that kernel is by construction. ``blocks`` may be a memory map.
+    from, and ``semidefinite`` whether that kernel is by construction. ``blocks`` may be a memory map; where they lie in
+    the host's memory or a file and the ``engine`` is a card's, products copy tiles there.
     """
 
     symmetric = True
 
-    def __init__(self, blocks, n: int, squares: float, *, distance: float = 0.0, semidefinite: bool = False):
+    def __init__(self, blocks, n: int, squares: float, *, distance=0.0, semidefinite=False, engine=None):
         self.blocks, self.squares, self.distance, self.semidefinite = blocks, squares, distance, semidefinite
-        self.engine = engine_of(blocks)
+        self.engine = engine_of(blocks) if engine is None else engine
         self.shape, self.dtype = (n, n), blocks.dtype
         self.side = blocks.shape[1]
-        self.product_work = Work(bytes=float(blocks.nbytes))
+        self.product_work = stored_product(blocks.nbytes, streamed=self.engine is not engine_of(blocks))
         self.stored_work = Work(entries=1.0, bytes=float(self.dtype.itemsize))
         self.depth = float(n)
 
@@ -47,8 +48,9 @@ class Triangle(Stored):
     def accumulate(self, out, tile, scale=1.0):
         for i, rows, here in self._pieces(tile.rows):
             for j, cols, there in self._pieces(tile.cols):
-                block = self.blocks[_index(i, j)] if j <= i else self.blocks[_index(j, i)].T
-                out[here, there] += out.dtype.type(scale) * block[rows][:, cols]
+                block = moved(self.blocks[_index(max(i, j), min(i, j))], self.engine)
+                entries = (block if j <= i else block.T)[rows][:, cols]
+                out[here, there] += out.dtype.type(scale) * entries
 
     def _pieces(self, asked):
         """For each block that a slice or an array of numbers meets: its number, and the common part counted from its
@@ -81,12 +83,17 @@ class Triangle(Stored):
 
     def diagonal(self, dtype=None):
         count = -(-self.shape[0] // self.side)
-        parts = [self.blocks[_index(i, i)].diagonal() for i in range(count)]
+        parts = [moved(self.blocks[_index(i, i)].diagonal(), self.engine) for i in range(count)]
         return self.engine.xp.concatenate(parts)[: self.shape[0]].astype(dtype or self.dtype, copy=False)
 
     @property
     def T(self):
         return self
+
+
+def stored_product(size: float, *, streamed: bool) -> Work:
+    """The work of multiplying with a stored matrix of so many bytes; copying hides the rest where it is streamed."""
+    return Work(copied=float(size)) if streamed else Work(bytes=float(size))
 
 
 def places(n: int, side: int) -> list[tuple[slice, slice]]:
@@ -107,21 +114,21 @@ def form(operator: KernelOperator, blocks=None, squares=None) -> Triangle:
         blocks = engine.xp.zeros(Triangle.layout(n, engine.TILE), operator.dtype)
     if squares is None:
         squares = np.full(len(blocks), np.nan)
-    where, home = places(n, blocks.shape[1]), engine_of(blocks)
+    where = places(n, blocks.shape[1])
 
-    def fill(k):
-        block, (rows, cols) = blocks[k], where[k]
+    def fill(k, block):
+        rows, cols = where[k]
         tile = Tile(rows, cols, operator.dtype)
-        if tile.shape == block.shape and home is engine:
-            block[...] = 0
+        block[...] = 0
+        if tile.shape == block.shape:
             operator.accumulate(block, tile)
         else:
-            block[: tile.shape[0], : tile.shape[1]] = moved(operator.tile(rows, cols), home)
-        squares[k] = home.sum_of_squares(block) * (1 if rows == cols else 2)
+            block[: tile.shape[0], : tile.shape[1]] = operator.tile(rows, cols)
+        return engine.sum_of_squares(block) * (1 if rows == cols else 2)
 
-    engine.run(fill, np.flatnonzero(np.isnan(squares)), progress="kernel matrix (tiles)")
+    engine.fill_tiles(blocks, squares, fill, np.flatnonzero(np.isnan(squares)), "kernel matrix (tiles)")
     operator.squares, distance = math.fsum(squares), formed_distance(operator)
-    return Triangle(blocks, n, operator.squares, distance=distance, semidefinite=operator.semidefinite)
+    return Triangle(blocks, n, operator.squares, distance=distance, semidefinite=operator.semidefinite, engine=engine)
 
 
 def formed_distance(operator: KernelOperator, seed=0) -> float:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from ntkspec.engines import named
 from ntkspec.operators import KernelOperator, Triangle, as_symmetric, form
 from ntkspec.operators.triangle import formed_distance
 from ntkspec.storage.trees import atomic_path, created, opened
@@ -16,7 +17,8 @@ _KIND = "kernel"
 
 
 def save_kernel(operator: KernelOperator, path) -> Triangle:
-    """Form the matrix of a symmetric kernel in a file, and return it as an operator that reads the file.
+    """Form the matrix of a symmetric kernel in a file, and return it as an operator that reads the file, on the device
+    of the kernel.
 
     The file is HDF5: ``blocks`` (tiles, T, T), the tiles (0, 0), (1, 0), (1, 1), (2, 0), ... of the lower triangle
     padded with zeros, ``squares``, the weighted sum of squares of each, and how far the rounded entries are from the
@@ -38,14 +40,16 @@ def save_kernel(operator: KernelOperator, path) -> Triangle:
     with open(partial, "rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)
-    return load_kernel(path)
+    return load_kernel(path, engine=operator.engine.name)
 
 
-def load_kernel(path) -> Triangle:
+def load_kernel(path, *, engine: str = "cpu") -> Triangle:
     """The kernel that :func:`save_kernel` wrote; its tiles stay on disk until a product reads them.
 
-    Raises FileNotFoundError, or ValueError for a file that is damaged or of another kind.
+    engine : "cpu" or "gpu", which multiplies with CuPy's arrays and copies tiles to the card meanwhile.
+    Raises FileNotFoundError, or ValueError for a file that is damaged or of another kind, or where there is no card.
     """
+    device = named(engine)
     with opened(path, _KIND) as file:
         n = int(file.attrs["n"])
         # Files from before these were kept stand for themselves.
@@ -56,7 +60,7 @@ def load_kernel(path) -> Triangle:
         raise ValueError(
             f"{path} is not finished: {int(np.isnan(squares).sum())} tiles are missing; save_kernel goes on"
         )
-    return Triangle(blocks, n, math.fsum(squares), distance=distance, semidefinite=semidefinite)
+    return Triangle(blocks, n, math.fsum(squares), distance=distance, semidefinite=semidefinite, engine=device)
 
 
 def _create(partial: Path, operator) -> None:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 import cupy as xp
+import psutil
 
 from ntkspec import progress as progress_bars
 from ntkspec.engines.gpu.bits import count_common, count_ones, empty_bits, pack_bits, unpack_bits
 from ntkspec.engines.gpu.compiling import THREADS, grid_of, kernel, launch
 from ntkspec.engines.gpu.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
 from ntkspec.engines.gpu.pairs import hermite_moments, pair_moments, power_series
+from ntkspec.engines.gpu.streaming import fill_tiles, link_rate, spare_tiles
 from ntkspec.engines.gpu.symmetric import squares_and_defect, symmetric_product, triangle_product
 from ntkspec.engines.gpu.windows import circular_sums, position_products, window_gaps
 from ntkspec.engines.rates import Rates
@@ -38,6 +40,7 @@ __all__ = [
     "elu",
     "empty_bits",
     "erf",
+    "fill_tiles",
     "free_memory",
     "gelu",
     "hermite_moments",
@@ -56,6 +59,8 @@ __all__ = [
     "silu",
     "sin",
     "softplus",
+    "spare_memory",
+    "spare_tiles",
     "squares_and_defect",
     "sum_of_squares",
     "symmetric_product",
@@ -86,6 +91,11 @@ _LARGEST_EIGENPROBLEM = 32_000
 def free_memory() -> int:
     """Bytes that can be allocated on the card now: what the driver has left, and what CuPy's pool keeps unused."""
     return int(xp.cuda.runtime.memGetInfo()[0] + xp.get_default_memory_pool().free_bytes())
+
+
+def spare_memory() -> int:
+    """Bytes of the host's memory where tiles can lie that the card has no room for."""
+    return int(psutil.virtual_memory().available)
 
 
 def to_host(array):
@@ -199,6 +209,7 @@ def rates(dtype) -> Rates:
         words=rate(64.0 * size**2, count_common, words, words, dtype),
         entries=rate(float(size) ** 2, add_hadamard, tile.copy(), tile, tile, 1.0),
         bytes=rate(float(blocks.nbytes), triangle_product, blocks, 0, 10, vectors, xp.zeros_like(vectors)),
+        copied=link_rate(),
     )
 
 

@@ -4,6 +4,7 @@ import cupy as xp
 import numpy as np
 
 from ntkspec.engines.gpu.compiling import blocks_of, grid_of, kernel, launch
+from ntkspec.engines.gpu.streaming import inbound
 
 # As in symmetric.cu: rows of a tile that a block of threads takes.
 _STRIP = 64
@@ -16,12 +17,16 @@ _PARTIAL = 2**24
 def triangle_product(blocks, first, last, vectors, out):
     """Add to ``out`` the products of the tiles first, ..., last - 1 of a lower triangle, and of their mirrors.
 
-    blocks : (tiles, T, T) in the order (0, 0), (1, 0), (1, 1), (2, 0), ...; tiles on the diagonal are whole.
+    blocks : (tiles, T, T) in the order (0, 0), (1, 0), (1, 1), (2, 0), ...; tiles on the diagonal are whole. Those in
+    the host's memory or in a file come to the card group by group.
     vectors, out : (k, count of block rows * T), float64, or the dtype of the blocks.
     """
     side = blocks.shape[1]
     places = _lower(len(blocks), lambda tile, row, column: tile * side * side)
-    _products((blocks, side), places[first:last], side, vectors, out)
+    groups = [(0, blocks)] if isinstance(blocks, xp.ndarray) else inbound(blocks, first, last)
+    for start, tiles in groups:
+        here = places[max(first, start) : min(last, start + len(tiles))] - [0, 0, start * side * side]
+        _products((tiles, side), here, side, vectors, out)
 
 
 def symmetric_product(matrix, first, last, vectors, out):

@@ -98,7 +98,7 @@ class ndarray:
 
     @property
     def data(self):
-        return types.SimpleNamespace(ptr=self._array.__array_interface__["data"][0])
+        return _modules.MemoryPointer(self._array)
 
     def __len__(self):
         return len(self._array)

@@ -110,12 +110,95 @@ def _gemm_ex(handle, transa, transb, m, n, k, alpha, A, kind, lda, B, other, ldb
     _at(C, np.int32, m, n, ldc)[...] = product
 
 
-class _Event:
-    def record(self):
-        self.time = time.perf_counter()
+class _Stream:
+    """A stream that is as late as it may be: what it was given is done when somebody waits for it.
+
+    The current stream, of which there is one, is not late.
+    """
+
+    def __init__(self, null=False, non_blocking=False):
+        self.waiting, self.late = [], not null
+
+    def do(self, task):
+        """Now or later."""
+        self.waiting.append(task)
+        if not self.late:
+            self.synchronize()
 
     def synchronize(self):
-        pass
+        while self.waiting:
+            self.waiting.pop(0)()
+
+    def wait_event(self, event):
+        self.do(event.synchronize)
+
+
+_NULL = _Stream(null=True)
+
+
+class _Event:
+    """What a stream had been given to do when the event was recorded; nothing where it was not."""
+
+    def __init__(self, block=False, disable_timing=False):
+        self.timed, self.before, self.stream = not disable_timing, 0, _NULL
+
+    def record(self, stream=_NULL):
+        self.stream, self.done = stream, False
+        stream.do(self._reached)
+
+    def _reached(self):
+        self.done, self.time = True, time.perf_counter()
+
+    def synchronize(self):
+        while not self.done:
+            self.stream.waiting.pop(0)()
+
+    done = True
+
+
+class MemoryPointer:
+    """Where an array begins on the device; copies between it and pinned memory of the host."""
+
+    def __init__(self, array):
+        self.array, self.ptr = array, array.__array_interface__["data"][0]
+
+    def copy_from_host_async(self, memory, size, stream):
+        self._copy(self.ptr, memory, size, stream)
+
+    def copy_to_host_async(self, memory, size, stream):
+        self._copy(memory, self.ptr, size, stream)
+
+    def _copy(self, target, source, size, stream):
+        host = source if target == self.ptr else target
+        if not any(start <= host and host + size <= start + room for start, room in _PINNED.items()):
+            raise ValueError("memory that is not pinned came to an asynchronous copy")
+        if not (self.array.flags.c_contiguous and size <= self.array.nbytes):
+            raise ValueError(f"{size} bytes came for an array of {self.array.nbytes}")
+        kept = self.array
+        stream.do(lambda: (ctypes.memmove(target, source, size), kept))
+
+
+class _PinnedMemory:
+    """So much memory of the host that copies reach; it lies in its pointer."""
+
+    def __init__(self, size):
+        self.size = size
+
+
+class _PinnedMemoryPointer(bytearray):
+    """Pinned memory, which arrays take as their buffer; forgotten when it goes."""
+
+    def __init__(self, memory, offset):
+        assert offset == 0
+        super().__init__(memory.size)
+        self.place = ctypes.addressof(ctypes.c_char.from_buffer(self))
+        _PINNED[self.place] = memory.size
+
+    def __del__(self):
+        _PINNED.pop(self.place, None)
+
+
+_PINNED: dict[int, int] = {}
 
 
 class _Device:
@@ -137,5 +220,9 @@ cuda = _module(
     device=device,
     Device=_Device,
     Event=_Event,
+    Stream=_Stream,
+    PinnedMemory=_PinnedMemory,
+    PinnedMemoryPointer=_PinnedMemoryPointer,
+    get_current_stream=lambda: _NULL,
     get_elapsed_time=lambda start, end: 1e3 * (end.time - start.time),
 )
