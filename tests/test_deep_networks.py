@@ -233,10 +233,16 @@ def test_bad_input_is_refused():
         ns.FullyConnected.paired(5, [4, 3], "erf")
     with pytest.raises(ValueError, match="widths is empty"):
         ns.FullyConnected.random(5, [], "erf")
+    for wrong in (4.0, [4, 2.5]):
+        with pytest.raises(ValueError, match=r"widths=(4.0|2.5), but a whole number"):
+            ns.FullyConnected.random(5, wrong, "erf")
+    with pytest.raises(ValueError, match=r"filter_size=2.0, but a whole number"):
+        ns.Convolutional.random((3, 1), 4, "erf", filter_size=2.0)
     with pytest.raises(ValueError, match="filter_size=4 is larger"):
         ns.Convolutional.random((3, 1), 4, "erf", filter_size=4)
-    with pytest.raises(ValueError, match="shape="):
-        ns.Convolutional.random((3,), 4, "erf", filter_size=2)
+    for wrong in ((3,), 3):
+        with pytest.raises(ValueError, match="shape="):
+            ns.Convolutional.random(wrong, 4, "erf", filter_size=2)
     with pytest.raises(ValueError, match="need 2 sizes"):
         ns.Convolutional.random((3, 3, 1), 4, "erf", filter_size=(2,))
     with pytest.raises(ValueError, match=r"from 0 \(input\) to 2 \(output\)"):

@@ -91,7 +91,7 @@ def _drawn(shape, channels, act, filter_size) -> list[Layer]:
 
 def image_shape(shape) -> tuple[int, ...]:
     """(length, channels) or (height, width, channels) as whole numbers. Raises ValueError."""
-    given = tuple(shape)
+    given = tuple(shape) if np.ndim(shape) else ()
     if len(given) not in (2, 3):
         raise ValueError(f"shape={shape!r}, but (length, channels) or (height, width, channels) is needed")
     return tuple(checks.whole_number(size, "each size of shape", 1) for size in given)
@@ -100,7 +100,7 @@ def image_shape(shape) -> tuple[int, ...]:
 def filter_sizes(filter_size, shape) -> tuple[int, ...]:
     """The filter's size along each axis of space, at most that axis. Raises ValueError."""
     space = shape[:-1]
-    sizes = (filter_size,) * len(space) if isinstance(filter_size, int | np.integer) else tuple(filter_size)
+    sizes = tuple(filter_size) if np.ndim(filter_size) else (filter_size,) * len(space)
     if len(sizes) != len(space):
         raise ValueError(
             f"filter_size={filter_size!r}, but inputs of shape {shape} need {len(space)} sizes, or one for all"

@@ -190,7 +190,7 @@ def draw(layers: Sequence[Layer], *, paired: bool, seed, dtype) -> list:
 
 def halved(widths, chains: int, name: str) -> list[int]:
     """The widths of one of so many chains, for one width or a list of them."""
-    given = [widths] if isinstance(widths, int | np.integer) else list(widths)
+    given = list(widths) if np.ndim(widths) else [widths]
     if not given:
         raise ValueError(f"{name} is empty, but a network has one hidden layer at least")
     whole = [checks.whole_number(width, name, chains) for width in given]
