@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
 import time
@@ -123,7 +124,9 @@ def exchange(command: list, **setting) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder, "setting.npz"), Path(folder, "result.npz")
         np.savez(given, **setting)
-        subprocess.run([*command, given, found], check=True, capture_output=True)
+        run = subprocess.run([*command, given, found], capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise RuntimeError(f"{command[-1]} failed: {(run.stderr.strip().splitlines() or ['no message'])[-1]}")
         with np.load(found) as result:
             return dict(result)
 
@@ -148,9 +151,16 @@ def _gemm_rate(dtype: str, size: int = 2048) -> float:
 
 def made_with(command: str) -> dict:
     """Command, versions, machine, commit and processor of a recorded run."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    commit = said_by("git", "rev-parse", "HEAD")
     load = os.getloadavg()[2]  # of the last 15 minutes; above the cores of the machine, others took part of it
     return provenance(command) | {"commit": commit, "processor": _processor(), "load": load}
+
+
+def said_by(*command: str) -> str:
+    """What a program writes; nothing where it is not installed or fails."""
+    if not shutil.which(command[0]):
+        return ""
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _processor() -> str:

@@ -43,18 +43,23 @@ def ntk_vector_product(X, W, v, activation: str, u):
     return jvp(outputs, (W,), gradient)[1].numpy()
 
 
-def train(X, y, W, v, activation: str, eta: float, steps: int, *, by_hand: bool, compiled: bool):
+def train(X, y, W, v, activation: str, eta: float, steps: int, *, by_hand: bool, mode: str | None):
     """The weights after so many steps on both layers."""
-    step = training_step(activation, eta, by_hand, compiled)
     X, y, W, v = (_tensor(array) for array in (X, y, W, v))
-    for _ in range(steps):
-        W, v = step(W, v, X, y)
+    W, v = descend(training_step(activation, eta, by_hand, mode), (W, v), (X, y), steps)
     return W.numpy(), v.numpy()
 
 
+def descend(step, weights, data, steps: int):
+    """The weights (W, v), on their device, after so many calls of :func:`training_step`'s function."""
+    for _ in range(steps):
+        weights = step(*weights, *data)
+    return weights
+
+
 @cache
-def training_step(activation: str, eta: float, by_hand: bool, compiled: bool):
-    """The function (W, v, X, y) -> (W, v); kept, so that it is compiled once."""
+def training_step(activation: str, eta: float, by_hand: bool, mode: str | None):
+    """The function (W, v, X, y) -> (W, v), eager (None) or in a mode of torch.compile; kept, to be compiled once."""
     import torch
 
     phi, slope = {
@@ -77,7 +82,21 @@ def training_step(activation: str, eta: float, by_hand: bool, compiled: bool):
         return W - eta * gradient_W, v - eta * (value.T @ residual)
 
     step = hand if by_hand else autograd
-    return torch.compile(step) if compiled else step
+    if mode is None:
+        return step
+    compiled = torch.compile(step, mode=mode)
+    return _replayed(compiled) if mode == "reduce-overhead" else compiled
+
+
+def _replayed(compiled):
+    """A step by CUDA graphs, which write each result to the memory of the one before: it is copied."""
+    import torch
+
+    def step(*arrays):
+        torch.compiler.cudagraph_mark_step_begin()
+        return tuple(array.clone() for array in compiled(*arrays))
+
+    return step
 
 
 def why_not_compiled() -> str | None:

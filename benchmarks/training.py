@@ -26,13 +26,13 @@ def cases(quick: bool):
 
 
 def _torch_ways() -> dict:
-    """Whether each way that works here compiles its step."""
+    """The mode of torch.compile of each way that works here; None is eager."""
     if not importlib.util.find_spec("torch"):
         return {}
     if reason := torch_peer.why_not_compiled():
         print(f"left out: torch.compile, {reason}")
-        return {"PyTorch": False}
-    return {"PyTorch": False, "torch.compile": True}
+        return {"PyTorch": None}
+    return {"PyTorch": None, "torch.compile": "default"}
 
 
 def _training(name, sizes, steps, torch_ways) -> Case:
@@ -61,8 +61,8 @@ def _peers(name, net, data, steps, torch_ways) -> dict:
     setting = {"X": data.X, "y": data.y, "W": net.W, "v": net.v, "activation": name, "eta": ETA, "steps": steps}
     peers = {"NumPy": lambda: _numpy(name, net, data, steps)}
     for by_hand, gradient in ((False, "autograd"), (True, "by hand")):
-        for way, compiled in torch_ways.items():
-            peers[f"{way} {gradient}"] = partial(torch_peer.train, **setting, by_hand=by_hand, compiled=compiled)
+        for way, mode in torch_ways.items():
+            peers[f"{way} {gradient}"] = partial(torch_peer.train, **setting, by_hand=by_hand, mode=mode)
         if os.environ.get(PEER_PYTHON):
             peers[f"jax.jit {gradient}"] = partial(_jax, setting | {"by_hand": by_hand})
     return peers

@@ -18,7 +18,8 @@ sys.path.pop(0)
 names = [name for name in vars(cupy) if not name.startswith("_") and name not in ("sys", "types")]
 members = [name for name in vars(cupy.ndarray) if not name.startswith("_")]
 members += [f"__{{name}}__" for name in cupy._OPERATORS.split() + cupy._IN_PLACE.split()]
-linalg, fft = cupy._LINALG.split(), cupy._FFT.split()
+linalg, fft, pool = cupy._LINALG.split(), cupy._FFT.split(), cupy._POOL.split()
+generator = [name for name in vars(type(cupy.random.default_rng())) if not name.startswith("_")]
 modules = {{
     module: [name for name in vars(getattr(cupy.cuda, module)) if not name.startswith("_")]
     for module in ("runtime", "device", "cublas")
@@ -31,6 +32,8 @@ missing = [name for name in names if not hasattr(cupy, name)]
 missing += [f"ndarray.{{name}}" for name in members if not hasattr(cupy.ndarray, name)]
 missing += [f"linalg.{{name}}" for name in linalg if not hasattr(cupy.linalg, name)]
 missing += [f"fft.{{name}}" for name in fft if not hasattr(cupy.fft, name)]
+missing += [f"random.Generator.{{name}}" for name in generator if not hasattr(cupy.random.Generator, name)]
+missing += [f"MemoryPool.{{name}}" for name in pool if not hasattr(cupy.cuda.MemoryPool, name)]
 for module, names in modules.items():
     try:
         home = getattr(cupy.cuda, module) if module else cupy.cuda

@@ -13,6 +13,7 @@ import numpy as _np
 from cupy import _modules
 from cupy._modules import RawModule  # noqa: F401
 
+__version__ = "13.3"
 float32, float64, int8, int32, int64, uint64 = _np.float32, _np.float64, _np.int8, _np.int32, _np.int64, _np.uint64
 newaxis, nan, inf, pi = _np.newaxis, _np.nan, _np.inf, _np.pi
 finfo, result_type, dtype = _np.finfo, _np.result_type, _np.dtype
@@ -30,7 +31,7 @@ _METHODS = """
 """
 _FUNCTIONS = """
     abs all any arange arctan2 argmax argmin argsort argwhere array_equal ascontiguousarray
-    asfortranarray broadcast_to clip concatenate copysign cos cumsum diff dot einsum empty
+    asfortranarray broadcast_to clip concatenate copysign copyto cos cumsum diff dot einsum empty
     empty_like exp expm1 eye flatnonzero full full_like hstack isfinite isnan linspace log log1p
     matmul maximum mean minimum moveaxis multiply negative ones ones_like outer pad roll
     searchsorted sign sin sort split sqrt square stack subtract sum swapaxes tanh tensordot trace
@@ -39,10 +40,11 @@ _FUNCTIONS = """
 _LINALG = """
     eigh eigvalsh norm qr svd solve cholesky inv
 """
-
-
 _FFT = """
     fftn ifftn
+"""
+_POOL = """
+    free_all_blocks free_bytes total_bytes used_bytes
 """
 
 
@@ -252,8 +254,8 @@ def from_dlpack(given):
 
 
 def get_default_memory_pool():
-    """A pool that keeps nothing."""
-    return types.SimpleNamespace(free_bytes=lambda: 0)
+    """A pool that keeps and counts nothing."""
+    return types.SimpleNamespace(**dict.fromkeys(_POOL.split(), lambda: 0))
 
 
 linalg = types.ModuleType("cupy.linalg")
@@ -264,4 +266,7 @@ fft = types.ModuleType("cupy.fft")
 for _name in _FFT.split():
     setattr(fft, _name, _function(getattr(_np.fft, _name)))
 sys.modules["cupy.fft"] = fft
+random = types.ModuleType("cupy.random")
+random.default_rng = _modules.default_rng
+sys.modules["cupy.random"] = random
 cuda = _modules.cuda

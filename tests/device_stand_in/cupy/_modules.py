@@ -1,4 +1,5 @@
-"""cupy.cuda and RawModule of the stand-in: a device of one multiprocessor, cuBLAS in NumPy, kernels compiled by g++."""
+"""cupy.cuda, cupy.random and RawModule of the stand-in: a device of one multiprocessor, cuBLAS in NumPy, kernels
+compiled by g++."""
 
 import ctypes
 import hashlib
@@ -208,7 +209,29 @@ class _Device:
         pass
 
 
-runtime = _module("cupy.cuda.runtime", memGetInfo=_free)
+class Generator:
+    """Draws other numbers than CuPy's."""
+
+    def __init__(self, seed):
+        self._rng = np.random.default_rng(seed)
+
+    def standard_normal(self, size=None, dtype=np.float64):
+        import cupy
+
+        return cupy.asarray(self._rng.standard_normal(size, dtype))
+
+
+def default_rng(seed=None):
+    return Generator(seed)
+
+
+runtime = _module(
+    "cupy.cuda.runtime",
+    memGetInfo=_free,
+    getDeviceProperties=lambda device: {"name": b"stand-in"},
+    driverGetVersion=lambda: 12000,
+    runtimeGetVersion=lambda: 12000,
+)
 cublas = _module(
     "cupy.cuda.cublas", gemmEx=_gemm_ex, CUBLAS_OP_N=0, CUBLAS_OP_T=1, CUBLAS_GEMM_DEFAULT=-1, CUBLAS_COMPUTE_32I=72
 )

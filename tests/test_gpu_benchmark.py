@@ -1,0 +1,74 @@
+"""The benchmark of the GPU engine: its answers at small sizes, its record, and its refusal."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu.card import Row, Way
+from benchmarks.gpu.record import keep, lines
+from conftest import NO_CARD, STAND_IN
+
+ROOT = Path(__file__).parents[1]
+ROWS = """
+gap formed, both norms
+Gram matrix of bits
+triangle times two float64 vectors
+Theta formed, both layers, erf
+factored product, relu, .* vectors float32
+factored product, relu, .* vectors float64
+gap factored, spectral norm
+training step, erf
+training step, relu
+"""
+# Reasons for which a peer takes no part.
+MISSING = r"No module named '(cupyx|jax)|sees no card|is not installed|has no \"streamed\""
+
+
+def run(*options, path=()):
+    """The benchmark in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *path])}
+    command = [sys.executable, "-m", "benchmarks.gpu", *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+
+
+def test_it_refuses_to_run_without_a_card():
+    if not NO_CARD:
+        pytest.skip("there is a card")
+    found = run()
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
+    assert found.stderr.startswith("benchmarks.gpu: the GPU engine needs ")
+
+
+def test_all_its_answers_are_right(gpu):
+    found = run("--quick", path=[str(ROOT / "tests" / "device_stand_in")] if STAND_IN else [])
+    assert (found.returncode, found.stderr) == (0, ""), found.stderr
+    for row in ROWS.strip().splitlines():
+        assert re.search(f"^{row}.*\n    ntkspec ", found.stdout, re.MULTILINE), row
+    for left_out in re.findall("^left out: .*", found.stdout, re.MULTILINE):
+        assert re.search(MISSING, left_out), left_out
+    for peer in ("plain CuPy, no interval", "plain CuPy, by hand"):
+        assert f"    {peer} " in found.stdout
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.9, "met"), (1.1, "missed")])
+def test_a_row_says_what_it_takes(seconds, verdict):
+    peer = {"peer": Way(4 * seconds, 30_000_000_000, None), "other": Way(2 * seconds, None, None)}
+    row = Row("case", Way(seconds, 10_000_000_000, None), seconds / 2, peer, target=1.0, note="seen")
+    first, ours, theirs, other = lines(row)
+    assert first == "case: seen"
+    assert ours.endswith(f"{seconds:.6f} s    10.00 GB   50% of the card's limit; target 1 s: {verdict}")
+    assert theirs.endswith("30.00 GB   4.0 x the time, 3.0 x the memory")
+    assert other.endswith("2.0 x the time")
+
+
+def test_runs_of_one_day_share_a_file(tmp_path):
+    sections = [{"made_with": {"card": "NVIDIA X"}, "rows": [k]} for k in range(3)]
+    paths = {keep(*case, tmp_path) for case in (("gap", sections[0]), ("smooth", sections[1]), ("gap", sections[2]))}
+    (path,) = paths
+    assert path.name.endswith("-NVIDIA-X.json")
+    assert json.loads(path.read_text()) == {"gap": sections[2], "smooth": sections[1]}
