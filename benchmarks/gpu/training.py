@@ -76,7 +76,7 @@ def _torch(card: Card, setting: dict) -> dict[str, Way]:
         for name, mode in MODES.items():
             step = torch_peer.training_step(setting["activation"], ETA, by_hand, mode)
             descent = partial(torch_peer.descend, step, (W, v), (X, y), setting["steps"])
-            ways |= card.tried(f"{name}, {gradient}", descent)
+            ways |= card.tried(f"{name} ({torch.__version__}), {gradient}", descent)
     for way in ways.values():
         way.answer, way.bytes = tuple(weights.cpu().numpy() for weights in way.answer), None
     return ways
