@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Way:
 
     seconds: float
     bytes: int | None
-    answer: object
+    answer: Any
 
 
 @dataclass
