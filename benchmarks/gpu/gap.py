@@ -10,7 +10,6 @@ import ntkspec as ns
 from benchmarks.gpu import plain_cupy
 from benchmarks.gpu.card import Card, Row
 from ntkspec.operators import form
-from ntkspec.operators.base import Tile
 from ntkspec.operators.triangle import places
 
 # The norms that the CPU found for 60,000 MNIST images, ReLU, m = 4096 (docs/large.md).
@@ -106,8 +105,8 @@ def _gram_of_bits(card: Card, setting: Setting) -> Row:
     where = places(rows, math.ceil(rows / math.ceil(rows / card.engine.TILE)))
 
     def counts():
-        for place in where:
-            found = Tile(*place, bits.dtype).gram(bits, bits)
+        for left, right in where:
+            found = card.engine.count_common(bits.words[left], bits.words[right], np.int32)
         return found
 
     ours = card.way(counts)
