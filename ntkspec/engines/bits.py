@@ -6,6 +6,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ntkspec.engines.compiling import compiled
+from ntkspec.engines.parts import Levels
 
 # A block of the Gram matrix of 4 rows and 16 columns: its 8 vectors of counts stay in registers over all words, so that
 # each step takes 24 vector operations and 6 loads, and the arithmetic units alone limit it.
@@ -85,6 +86,16 @@ def count_common(A, B, dtype):
     out = xp.empty((rows.shape[0], columns.shape[0]), dtype)
     _count_loop(out, rows, panels)
     return out[: A.shape[0], : B.shape[0]]
+
+
+def gram_of_bits(A, B, levels: Levels | None, dtype):
+    """The Gram matrix (n, n') of rows of bits A (n, k) and B (n', k), words, that stand for two values."""
+    product = count_common(A, B, dtype)
+    if levels is not None:
+        product *= product.dtype.type(levels.square)
+        product += (levels.cross * levels.ones + levels.constant).astype(dtype)[:, None]
+        product += (levels.cross * levels.others).astype(dtype)
+    return product
 
 
 def _padded(words, multiple: int):

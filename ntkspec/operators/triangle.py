@@ -99,28 +99,28 @@ def form(operator: KernelOperator, blocks=None, squares=None) -> Triangle:
     """The matrix of a symmetric operator, formed tile by tile into ``blocks`` (zeros of Triangle.layout, new if None).
 
     Tiles are computed where the operator's engine does and kept where ``blocks`` lie, such as in a file.
-    The sum of squares comes out of the same pass. ``squares`` (tiles,) collects it tile by tile: where it is not NaN
-    the tile is there already. Cost: n² / 2 times tile_work; no temporary larger than a tile.
+    The sum of squares comes out of the same pass. ``squares`` (tiles,), beside ``blocks``, collects it tile by tile:
+    where it is not NaN the tile is there already. Cost: n² / 2 times tile_work; no temporary larger than a tile.
     """
     engine, n = operator.engine, operator.shape[0]
     if blocks is None:
         blocks = engine.xp.zeros(Triangle.layout(n, engine.TILE), operator.dtype)
-    if squares is None:
-        squares = np.full(len(blocks), np.nan)
     where, home = places(n, blocks.shape[1]), engine_of(blocks)
+    if squares is None:
+        squares = home.xp.full(len(blocks), np.nan)
 
     def fill(k):
         block, (rows, cols) = blocks[k], where[k]
         tile = Tile(rows, cols, operator.dtype)
         if tile.shape == block.shape and home is engine:
-            block[...] = 0
-            operator.accumulate(block, tile)
+            own = operator.write(block, tile, squares=True)
         else:
             block[: tile.shape[0], : tile.shape[1]] = moved(operator.tile(rows, cols), home)
-        squares[k] = home.sum_of_squares(block) * (1 if rows == cols else 2)
+            own = home.sum_of_squares(block)
+        squares[k] = own if rows == cols else 2 * own
 
-    engine.run(fill, np.flatnonzero(np.isnan(squares)), progress="kernel matrix (tiles)")
-    operator.squares, distance = math.fsum(squares), formed_distance(operator)
+    engine.run(fill, np.flatnonzero(np.isnan(home.to_host(squares))), progress="kernel matrix (tiles)")
+    operator.squares, distance = math.fsum(home.to_host(squares)), formed_distance(operator)
     return Triangle(blocks, n, operator.squares, distance=distance, semidefinite=operator.semidefinite)
 
 
