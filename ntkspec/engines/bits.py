@@ -92,10 +92,17 @@ def gram_of_bits(A, B, levels: Levels | None, dtype):
     """The Gram matrix (n, n') of rows of bits A (n, k) and B (n', k), words, that stand for two values."""
     product = count_common(A, B, dtype)
     if levels is not None:
-        product *= product.dtype.type(levels.square)
-        product += (levels.cross * levels.ones + levels.constant).astype(dtype)[:, None]
-        product += (levels.cross * levels.others).astype(dtype)
+        weights = levels.square, levels.cross, levels.constant
+        _levels_loop(product, *weights, levels.ones, levels.others)
     return product
+
+
+@compiled
+def _levels_loop(product, square, cross, constant, ones, others):
+    """Numbers of ones are added as integers, so that i and j may be exchanged, and an entry is rounded once."""
+    for i in range(product.shape[0]):
+        for j in range(product.shape[1]):
+            product[i, j] = square * product[i, j] + (cross * (ones[i] + others[j]) + constant)
 
 
 def _padded(words, multiple: int):
