@@ -40,7 +40,9 @@ __device__ inline real entry(const Gram &A, bool counts, bool levels, long long 
     if (!counts)
         return ((const real *)A.first)[place];
     int count = ((const int *)A.first)[place];
-    return levels ? fma(A.square, (double)count, fma(A.cross, (double)(A.ones[i] + A.others[j]), A.constant)) : count;
+    if (!levels)
+        return count;
+    return fma(A.square, (double)count, fma(A.cross, (double)(A.ones[i] + A.others[j]), A.constant));
 }
 
 // Row r of those that a thread takes from `top` on: at the lower edge the last one again, which is not written twice.
