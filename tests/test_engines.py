@@ -21,35 +21,27 @@ from ntkspec.operators import Gram
 @pytest.mark.parametrize("strided", [False, True])
 def test_tiles_are_added_and_transposed_in_place(dtype, strided, engine, on):
     rng = np.random.default_rng(1)
-    whole = [rng.standard_normal((70, 94)).astype(dtype) for _ in range(3)]
-    out, P, Q = (array[::2, ::2] if strided else array[:35, :47] for array in whole)
-    given = [on(array)[::2, ::2] if strided else on(array)[:35, :47] for array in whole]
-    sums, one, other = given
-    expected = out + 0.5 * P.astype(float) - 2.0 * P.astype(float) * Q
+    whole = [rng.standard_normal((70, 94)).astype(dtype) for _ in range(2)]
+    out, P = (array[::2, ::2] if strided else array[:35, :47] for array in whole)
+    sums, one = (on(array)[::2, ::2] if strided else on(array)[:35, :47] for array in whole)
+    expected = out + 0.5 * P.astype(float)
     engine.add_scaled(sums, one, 0.5)
-    engine.add_hadamard(sums, one, other, -2.0)
     assert np.abs(engine.to_host(sums) - expected).max() < 40 * np.finfo(dtype).eps
-    expected = engine.to_host(sums) + 1.5 * P[:, :3].astype(float) @ Q[:3]
-    engine.add_thin(sums, one[:, :3], other[:3], 1.5)
-    assert np.abs(engine.to_host(sums) - expected).max() < 100 * np.finfo(dtype).eps
     turned = engine.xp.empty((47, 35), dtype)
     engine.copy_transposed(turned, one)
     assert np.array_equal(engine.to_host(turned), P.T)
 
 
 def test_terms_of_another_dtype_are_added(engine, on):
-    rng = np.random.default_rng(2)
-    P, Q, sums = rng.standard_normal((9, 5)), rng.standard_normal((9, 5)).astype(np.float32), np.zeros((9, 5), "f")
-    sums = on(sums)
+    P, sums = np.random.default_rng(2).standard_normal((9, 5)), on(np.zeros((9, 5), "f"))
     engine.add_scaled(sums, on(P), 2.0)
-    engine.add_hadamard(sums, on(P), on(Q), 1.0)
     assert sums.dtype == np.float32
-    assert np.abs(engine.to_host(sums) - (2 * P + P * Q)).max() < 1e-5
+    assert np.abs(engine.to_host(sums) - 2 * P).max() < 1e-5
 
 
 def test_sum_of_squares_is_accumulated_in_float64(engine, on):
     tile = on(np.full((1000, 1000), 0.1, dtype=np.float32))
-    assert engine.sum_of_squares(tile) == pytest.approx(1e6 * float(np.float32(0.1)) ** 2, rel=1e-12)
+    assert float(engine.sum_of_squares(tile)) == pytest.approx(1e6 * float(np.float32(0.1)) ** 2, rel=1e-12)
 
 
 def test_largest_entry_skips_the_diagonal_and_keeps_nan(engine, on):

@@ -97,6 +97,18 @@ def test_kernels_are_held_to_their_arguments(cupy):
             halve((1,), (4,), wrong)
 
 
+def test_structs_are_passed_by_value(cupy):
+    """As an array of NumPy with one entry; more entries would be read from the host's memory."""
+    code = 'struct Two { double *out; long long add; }; extern "C" __global__ void lift(Two by) { *by.out += by.add; }'
+    lift, number = cupy.RawModule(code=code).get_function("lift"), cupy.asarray(np.ones(1))
+    two = np.array((number.data.ptr, 3), [("out", "u8"), ("add", "i8")])
+    lift((1,), (1,), (two,))
+    assert float(number[0]) == 4.0
+    for wrong in (np.ones(2), two["out"]):
+        with pytest.raises(TypeError, match=r"no argument|do not fit"):
+            lift((1,), (1,), (wrong,))
+
+
 def test_a_barrier_for_some_threads_only_ends_the_program(cupy):
     code = 'extern "C" __global__ void lame(long long count) { if (threadIdx.x < 2) __syncthreads(); }'
     script = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import cupy, numpy as np; "

@@ -6,6 +6,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ntkspec.engines.compiling import compiled
+from ntkspec.engines.parts import Levels
 
 # A block of the Gram matrix of 4 rows and 16 columns: its 8 vectors of counts stay in registers over all words, so that
 # each step takes 24 vector operations and 6 loads, and the arithmetic units alone limit it.
@@ -85,6 +86,23 @@ def count_common(A, B, dtype):
     out = xp.empty((rows.shape[0], columns.shape[0]), dtype)
     _count_loop(out, rows, panels)
     return out[: A.shape[0], : B.shape[0]]
+
+
+def gram_of_bits(A, B, levels: Levels | None, dtype):
+    """The Gram matrix (n, n') of rows of bits A (n, k) and B (n', k), words, that stand for two values."""
+    product = count_common(A, B, dtype)
+    if levels is not None:
+        weights = levels.square, levels.cross, levels.constant
+        _levels_loop(product, *weights, levels.ones, levels.others)
+    return product
+
+
+@compiled
+def _levels_loop(product, square, cross, constant, ones, others):
+    """Numbers of ones are added as integers, so that i and j may be exchanged, and an entry is rounded once."""
+    for i in range(product.shape[0]):
+        for j in range(product.shape[1]):
+            product[i, j] = square * product[i, j] + (cross * (ones[i] + others[j]) + constant)
 
 
 def _padded(words, multiple: int):

@@ -20,10 +20,11 @@ import psutil
 from threadpoolctl import ThreadpoolController
 
 from ntkspec import progress as progress_bars
-from ntkspec.engines.bits import count_common, count_ones, empty_bits, pack_bits, unpack_bits
+from ntkspec.engines.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
 from ntkspec.engines.compiling import compiled
 from ntkspec.engines.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
 from ntkspec.engines.pairs import hermite_moments, pair_moments, power_series
+from ntkspec.engines.parts import Thin
 from ntkspec.engines.rates import Rates
 from ntkspec.engines.symmetric import squares_and_defect, symmetric_product, triangle_product
 from ntkspec.engines.windows import circular_sums, position_products, window_gaps
@@ -33,9 +34,8 @@ __all__ = [
     "STRIP",
     "TILE",
     "Rates",
-    "add_hadamard",
+    "add_parts",
     "add_scaled",
-    "add_thin",
     "blocks",
     "circular_sums",
     "copy_transposed",
@@ -49,6 +49,7 @@ __all__ = [
     "fill_tiles",
     "free_memory",
     "gelu",
+    "gram_of_bits",
     "hermite_moments",
     "largest_entry",
     "name",
@@ -76,6 +77,7 @@ __all__ = [
     "unpack_bits",
     "window_gaps",
     "workers",
+    "write_parts",
     "xp",
 ]
 
@@ -195,6 +197,24 @@ def blocks(share: slice, width: int, numbers: int = 2**17, least: int = 256) -> 
 
 
 # ------------------------------------------------------------------------------------------------------------ tiles
+def add_parts(out, parts: Iterable):
+    """Add parts (:mod:`ntkspec.engines.parts`) to ``out``, one after the other while its tile is in the cache."""
+    for part in parts:
+        if isinstance(part, Thin):
+            _add_thin(out, part.F, xp.ascontiguousarray(part.G.T), part.scale)
+        elif part.Q is None:
+            add_scaled(out, part.P, part.scale)
+        else:
+            _add_hadamard(out, part.P, part.Q, part.scale)
+
+
+def write_parts(out, parts: Iterable, squares: bool):
+    """Make ``out`` the sum of the parts; returns the sum of its squared entries where ``squares`` asks for it."""
+    out[...] = 0
+    add_parts(out, parts)
+    return sum_of_squares(out) if squares else None
+
+
 @compiled
 def add_scaled(out, P, scale):
     """``out += scale * P`` entry by entry."""
@@ -205,7 +225,7 @@ def add_scaled(out, P, scale):
 
 
 @compiled
-def add_thin(out, F, GT, scale):
+def _add_thin(out, F, GT, scale):
     """``out += scale * F @ GT`` for a few columns of F: passes over one row at a time, as gemm is slow at this."""
     factor, row = out.dtype.type(scale), xp.empty(out.shape[1], out.dtype)
     for i in range(out.shape[0]):
@@ -218,7 +238,7 @@ def add_thin(out, F, GT, scale):
 
 
 @compiled
-def add_hadamard(out, P, Q, scale):
+def _add_hadamard(out, P, Q, scale):
     """``out += scale * P * Q`` entry by entry, in one pass."""
     factor = out.dtype.type(scale)
     for i in range(out.shape[0]):
@@ -285,7 +305,7 @@ def rates(dtype) -> Rates:
     return Rates(
         flops=rate(lambda _: [tile @ tile.T for _ in range(4)], 4 * 2.0 * size**3),
         words=rate(lambda _: [count_common(words, words, dtype) for _ in range(4)], 4 * 64.0 * size**2),
-        entries=rate(lambda _: [add_hadamard(tile.copy(), tile, tile, 1.0) for _ in range(4)], 4.0 * size**2),
+        entries=rate(lambda _: [_add_hadamard(tile.copy(), tile, tile, 1.0) for _ in range(4)], 4.0 * size**2),
         bytes=rate(lambda _: triangle_product(blocks, 0, 120, vectors, xp.zeros_like(vectors)), float(blocks.nbytes)),
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntkspec import checks, progress
 from ntkspec.engines import engine_of
+from ntkspec.engines.parts import Product, Thin
 from ntkspec.operators.work import Work
 
 HALF_ULP = 2.0**-53
@@ -55,9 +56,9 @@ class KernelOperator:
 
     A subclass sets ``shape``, ``dtype``, ``engine``, ``symmetric`` (K equals its transpose by construction), ``grams``
     (the pairs (A, B) whose Gram matrices its tiles take), ``product_work`` (of one vector in factored form) and
-    ``depth`` (roundings on the longest path of that product), and defines :meth:`accumulate`,
-    :meth:`factored_product`, :meth:`diagonal`, :attr:`absolute_norm` and :attr:`T`. An operator keeps references to its
-    factors, which must not be changed afterwards.
+    ``depth`` (roundings on the longest path of that product), and defines :meth:`parts` where it is ``summed``, else
+    :meth:`accumulate`, and :meth:`factored_product`, :meth:`diagonal`, :attr:`absolute_norm` and :attr:`T`. An operator
+    keeps references to its factors, which must not be changed afterwards.
     """
 
     # NumPy's scalars and arrays leave * and @ to the operator.
@@ -75,6 +76,8 @@ class KernelOperator:
     stored_work = Work()
     # Entries can be computed without multiplying whole vectors.
     entrywise = True
+    # Entries are sums of products that :meth:`parts` lists, and an engine may add them up in one pass.
+    summed = False
     # The sum of the squared entries, once all of them have been formed.
     squares: float | None = None
     # How far its entries in its own dtype are from K, once that has been measured.
@@ -85,9 +88,25 @@ class KernelOperator:
     distance: float = 0.0
     depth: float
 
+    def parts(self, tile: Tile, scale: float = 1.0) -> Iterator[Product | Thin]:
+        """What ``scale * K[tile.rows, tile.cols]`` is the sum of, each as the engine asks for it."""
+        raise NotImplementedError
+
     def accumulate(self, out, tile: Tile, scale: float = 1.0) -> None:
         """Add ``scale * K[tile.rows, tile.cols]`` to the array ``out`` of the tile's dtype."""
-        raise NotImplementedError
+        self.engine.add_parts(out, self.parts(tile, scale))
+
+    def write(self, out, tile: Tile, squares: bool = False):
+        """Make the array ``out``, of the tile's shape and dtype, K[tile.rows, tile.cols].
+
+        Returns the sum of the squared entries where ``squares`` asks for it: a float, or a device array of no
+        dimension, float64.
+        """
+        if self.summed:
+            return self.engine.write_parts(out, self.parts(tile), squares)
+        out[...] = 0
+        self.accumulate(out, tile)
+        return self.engine.sum_of_squares(out) if squares else None
 
     def factored_product(self, V):
         """``K @ V`` for V of shape (n', k), without forming entries of K. Cost: k times product_work."""
@@ -132,14 +151,20 @@ class KernelOperator:
         """
         if not self.entrywise:
             parts = self.by_columns(lambda _, A: self.engine.sum_of_squares(A), "Frobenius norm (products)")
-            return math.fsum(parts)
+            return math.fsum(self._on_host(parts))
 
         def squares(place):
             rows, cols = place
-            weight = 2.0 if self.symmetric and rows != cols else 1.0
-            return weight * self.engine.sum_of_squares(self.tile(rows, cols))
+            tile = Tile(rows, cols, self.dtype)
+            return self.write(self.engine.xp.empty(tile.shape, self.dtype), tile, squares=True)
 
-        return math.fsum(self.engine.run(squares, list(tiles(self)), progress="Frobenius norm (tiles)"))
+        places = list(tiles(self))
+        weights = np.array([2.0 if self.symmetric and rows != cols else 1.0 for rows, cols in places])
+        return math.fsum(weights * self._on_host(self.engine.run(squares, places, progress="Frobenius norm (tiles)")))
+
+    def _on_host(self, sums: list):
+        """Numbers of the engine, which waits for its device once."""
+        return self.engine.to_host(self.engine.xp.stack(sums))
 
     def by_columns(self, task, text: str) -> list:
         """The task on (slice of columns, those columns of the matrix), for all columns; n products."""
@@ -214,8 +239,8 @@ class KernelOperator:
         rows : a slice or an array of row numbers.
         """
         place = Tile(rows, cols, self.dtype if dtype is None else dtype)
-        out = self.engine.xp.zeros(place.shape, dtype=place.dtype)
-        self.accumulate(out, place)
+        out = self.engine.xp.empty(place.shape, dtype=place.dtype)
+        self.write(out, place)
         return out
 
     def to_dense(self, dtype=None):
@@ -303,11 +328,19 @@ class LinearCombination(KernelOperator):
         self.stored_work = sum((operator.stored_work for operator in operators), Work())
         self.distance = sum(abs(c) * operator.distance for c, operator in self.terms)
         self.entrywise = all(operator.entrywise for operator in operators)
+        self.summed = all(operator.summed for operator in operators)
         self.semidefinite = all(c >= 0 and operator.semidefinite for c, operator in self.terms)
 
-    def accumulate(self, out, tile, scale=1.0):
+    def parts(self, tile, scale=1.0):
         for c, operator in self.terms:
-            operator.accumulate(out, tile, scale * c)
+            yield from operator.parts(tile, scale * c)
+
+    def accumulate(self, out, tile, scale=1.0):
+        if self.summed:
+            super().accumulate(out, tile, scale)
+        else:
+            for c, operator in self.terms:
+                operator.accumulate(out, tile, scale * c)
 
     def factored_product(self, V):
         total = 0.0

@@ -3,6 +3,7 @@
 from functools import cached_property
 
 from ntkspec.engines import engine_of
+from ntkspec.engines.parts import Levels
 
 
 class Bits:
@@ -26,16 +27,16 @@ class Bits:
         return self.engine.unpack_bits(self.words[rows], self.shape[1], (self.low, self.high), dtype)
 
     def gram(self, rows, other: "Bits", cols: slice, dtype):
-        """``self[rows] @ other[cols].T`` without unpacking; m / 64 steps of AND and popcount an entry."""
-        product = self.engine.count_common(self.words[rows], other.words[cols], dtype)
+        """``self[rows] @ other[cols].T`` without unpacking, as a factor of parts; m / 64 words of AND and popcount."""
+        return self.engine.gram_of_bits(self.words[rows], other.words[cols], self._levels(rows, other, cols), dtype)
+
+    def _levels(self, rows, other: "Bits", cols: slice) -> Levels | None:
+        """None where the values are 0 and 1, and the Gram matrix is that of the bits."""
         if (self.low, self.high) == (0.0, 1.0):
-            return product
+            return None
         step = self.high - self.low
-        cross = self.low * step
-        product *= product.dtype.type(step**2)
-        product += (cross * self._ones[rows] + self.low**2 * self.shape[1]).astype(dtype)[:, None]
-        product += (cross * other._ones[cols]).astype(dtype)
-        return product
+        weights = step**2, self.low * step, self.low**2 * self.shape[1]
+        return Levels(*weights, self._ones[rows], other._ones[cols])
 
     @cached_property
     def _ones(self):

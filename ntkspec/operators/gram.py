@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+from ntkspec.engines.parts import Product, Thin
 from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth, taken
 from ntkspec.operators.work import Work
 
@@ -17,6 +18,8 @@ class Gram(KernelOperator):
     A product costs 2 k (n + n') flops for each vector, a tile 2 k flops an entry.
     """
 
+    summed = True
+
     def __init__(self, F, G=None):
         self.F, self.G, self.engine = paired_factors(F, G, "the features")
         self.symmetric = self.semidefinite = self.G is self.F
@@ -25,13 +28,11 @@ class Gram(KernelOperator):
         self.product_work = Work(bytes=float(self.F.shape[1] * sum(self.shape) * self.dtype.itemsize))
         self.depth = self.F.shape[1] + summing_depth(self.engine.blocks(slice(0, self.shape[1]), self.F.shape[1]))
 
-    def accumulate(self, out, tile, scale=1.0):
+    def parts(self, tile, scale=1.0):
         if self.F.shape[1] <= THIN:
-            xp = self.engine.xp
-            F, G = taken(self.F, tile.rows, tile.dtype), taken(self.G, tile.cols, tile.dtype)
-            self.engine.add_thin(out, F, xp.ascontiguousarray(G.T), scale)
+            yield Thin(scale, taken(self.F, tile.rows, tile.dtype), taken(self.G, tile.cols, tile.dtype))
         else:
-            self.engine.add_scaled(out, tile.gram(self.F, self.G), scale)
+            yield Product(scale, tile.gram(self.F, self.G))
 
     def factored_product(self, V):
         return self.scattered(self.gathered(V))

@@ -4,6 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ntkspec.engines.parts import Product
 from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth, taken
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.work import Work
@@ -23,6 +24,8 @@ class HadamardGram(KernelOperator):
     A product is :math:`(K u)_i = x_i \cdot (D'^T \mathrm{diag}(u) X')^T d_i`: 2 m d (n + n') flops for each vector and
     m d numbers for each worker; a tile costs 2 (m + d) flops an entry. D and D' may be :class:`Bits`.
     """
+
+    summed = True
 
     def __init__(self, D, X, D2=None, X2=None):
         if isinstance(D, Bits) != isinstance(D if D2 is None else D2, Bits):
@@ -45,8 +48,8 @@ class HadamardGram(KernelOperator):
         self.product_work = sum(self.shape) * Work(flops=2.0 * m * d, bytes=float(moved))
         self.depth = m + d + summing_depth(self._blocks(slice(0, self.shape[1]), 1))
 
-    def accumulate(self, out, tile, scale=1.0):
-        self.engine.add_hadamard(out, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2), scale)
+    def parts(self, tile, scale=1.0):
+        yield Product(scale, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2))
 
     def factored_product(self, V):
         step = VECTORS_AT_ONCE

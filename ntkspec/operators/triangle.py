@@ -106,28 +106,30 @@ def form(operator: KernelOperator, blocks=None, squares=None) -> Triangle:
     """The matrix of a symmetric operator, formed tile by tile into ``blocks`` (zeros of Triangle.layout, new if None).
 
     Tiles are computed where the operator's engine does and kept where ``blocks`` lie, such as in a file.
-    The sum of squares comes out of the same pass. ``squares`` (tiles,) collects it tile by tile: where it is not NaN
-    the tile is there already. Cost: n² / 2 times tile_work; no temporary larger than a tile.
+    The sum of squares comes out of the same pass. ``squares`` (tiles,), beside ``blocks``, collects it tile by tile:
+    where it is not NaN the tile is there already. Cost: n² / 2 times tile_work; no temporary larger than a tile.
     """
     engine, n = operator.engine, operator.shape[0]
     if blocks is None:
         blocks = engine.xp.zeros(Triangle.layout(n, engine.TILE), operator.dtype)
+    where, home = places(n, blocks.shape[1]), engine_of(blocks)
     if squares is None:
-        squares = np.full(len(blocks), np.nan)
-    where = places(n, blocks.shape[1])
+        squares = home.xp.full(len(blocks), np.nan)
 
     def fill(k, block):
         rows, cols = where[k]
         tile = Tile(rows, cols, operator.dtype)
-        block[...] = 0
         if tile.shape == block.shape:
-            operator.accumulate(block, tile)
+            own = operator.write(block, tile, squares=True)
         else:
+            block[...] = 0
             block[: tile.shape[0], : tile.shape[1]] = operator.tile(rows, cols)
-        return engine.sum_of_squares(block) * (1 if rows == cols else 2)
+            own = engine.sum_of_squares(block)
+        return own if rows == cols else 2 * own
 
-    engine.fill_tiles(blocks, squares, fill, np.flatnonzero(np.isnan(squares)), "kernel matrix (tiles)")
-    operator.squares, distance = math.fsum(squares), formed_distance(operator)
+    missing = np.flatnonzero(np.isnan(home.to_host(squares)))
+    engine.fill_tiles(blocks, squares, fill, missing, "kernel matrix (tiles)")
+    operator.squares, distance = math.fsum(home.to_host(squares)), formed_distance(operator)
     return Triangle(blocks, n, operator.squares, distance=distance, semidefinite=operator.semidefinite, engine=engine)
 
 

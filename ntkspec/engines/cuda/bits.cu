@@ -22,12 +22,12 @@ extern "C" __global__ void unpack_bits(MATRIX(real, out), MATRIX(const word, wor
         AT(out, i, j) = AT(words, i, j / 64) >> (j % 64) & 1 ? high : low;
 }
 
-// 0 and 1 as bytes, for integer matrix products; columns from 64 times the count of words on are zero.
+// 0 and 1 as bytes (rows, columns), for integer matrix products; what lies outside the words (n, count) is zero.
 extern "C" __global__ void unpack_bytes(MATRIX(signed char, out), MATRIX(const word, words), long long rows,
-                                        long long columns, long long count)
+                                        long long columns, long long n, long long count)
 {
     EACH_ENTRY (i, j, rows, columns)
-        AT(out, i, j) = j / 64 < count ? AT(words, i, j / 64) >> (j % 64) & 1 : 0;
+        AT(out, i, j) = i < n && j / 64 < count ? AT(words, i, j / 64) >> (j % 64) & 1 : 0;
 }
 
 extern "C" __global__ void count_ones(long long *ones, MATRIX(const word, words), long long rows, long long count)

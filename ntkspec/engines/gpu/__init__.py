@@ -13,13 +13,15 @@ import cupy as xp
 import psutil
 
 from ntkspec import progress as progress_bars
-from ntkspec.engines.gpu.bits import count_common, count_ones, empty_bits, pack_bits, unpack_bits
+from ntkspec.engines.gpu.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
 from ntkspec.engines.gpu.compiling import THREADS, grid_of, kernel, launch
 from ntkspec.engines.gpu.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
 from ntkspec.engines.gpu.pairs import hermite_moments, pair_moments, power_series
+from ntkspec.engines.gpu.parts import add_parts, add_scaled, write_parts
 from ntkspec.engines.gpu.streaming import fill_tiles, link_rate, spare_tiles
 from ntkspec.engines.gpu.symmetric import squares_and_defect, symmetric_product, triangle_product
 from ntkspec.engines.gpu.windows import circular_sums, position_products, window_gaps
+from ntkspec.engines.parts import Product
 from ntkspec.engines.rates import Rates
 
 __all__ = [
@@ -27,9 +29,8 @@ __all__ = [
     "STRIP",
     "TILE",
     "Rates",
-    "add_hadamard",
+    "add_parts",
     "add_scaled",
-    "add_thin",
     "blocks",
     "circular_sums",
     "copy_transposed",
@@ -43,6 +44,7 @@ __all__ = [
     "fill_tiles",
     "free_memory",
     "gelu",
+    "gram_of_bits",
     "hermite_moments",
     "largest_entry",
     "name",
@@ -70,6 +72,7 @@ __all__ = [
     "unpack_bits",
     "window_gaps",
     "workers",
+    "write_parts",
     "xp",
 ]
 
@@ -135,35 +138,12 @@ def blocks(share: slice, width: int, numbers: int = _NUMBERS, least: int = 256) 
 
 
 # ------------------------------------------------------------------------------------------------------------ tiles
-def _add(function: str, out, terms, scale, *more) -> None:
-    """A kernel of tiles.cu that adds to the entries of ``out``, from terms of any dtype."""
-    if out.size:
-        terms = (term.astype(out.dtype, copy=False) for term in terms)
-        one = kernel("tiles", function, out.dtype.char)
-        launch(one, grid_of(*out.shape), out, *terms, out.dtype.type(scale), *out.shape, *more)
-
-
-def add_scaled(out, P, scale):
-    """``out += scale * P`` entry by entry."""
-    _add("add_scaled", out, (P,), scale)
-
-
-def add_thin(out, F, GT, scale):
-    """``out += scale * F @ GT`` for a few columns of F."""
-    _add("add_thin", out, (F, GT), scale, F.shape[1])
-
-
-def add_hadamard(out, P, Q, scale):
-    """``out += scale * P * Q`` entry by entry, in one pass."""
-    _add("add_hadamard", out, (P, Q), scale)
-
-
 def sum_of_squares(tile):
-    """Sum of the squared entries, accumulated in float64."""
+    """Sum of the squared entries, accumulated in float64: an array of no dimension on the device."""
     across, down = grid_of(*tile.shape)
     sums = xp.empty(across * down)
     launch(kernel("tiles", "sum_of_squares", tile.dtype.char), (across, down), sums, tile, *tile.shape)
-    return float(sums.sum())
+    return sums.sum()
 
 
 def largest_entry(tile, skip):
@@ -207,7 +187,7 @@ def rates(dtype) -> Rates:
     return Rates(
         flops=rate(2.0 * size**3, xp.matmul, tile, tile.T),
         words=rate(64.0 * size**2, count_common, words, words, dtype),
-        entries=rate(float(size) ** 2, add_hadamard, tile.copy(), tile, tile, 1.0),
+        entries=rate(float(size) ** 2, write_parts, tile.copy(), [Product(1.0, tile, tile.copy())], False),
         bytes=rate(float(blocks.nbytes), triangle_product, blocks, 0, 10, vectors, xp.zeros_like(vectors)),
         copied=link_rate(),
     )

@@ -5,11 +5,15 @@ a tile are unpacked, to bytes: reading and writing those costs a fraction of the
 exact for every m, where sums of float16 products would have to stay below 2²⁴.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import cupy as xp
 import numpy as np
 from cupy.cuda import cublas, device
 
 from ntkspec.engines.gpu.compiling import blocks_of, grid_of, kernel, launch
+from ntkspec.engines.parts import Levels
 
 # Integer products take rows that start at multiples of 16 bytes, and multiples of 4 rows.
 _COLUMNS, _ROWS = 16, 4
@@ -59,13 +63,28 @@ def count_common(A, B, dtype):
         *(right.data.ptr, _INT8, columns, left.data.ptr, _INT8, columns, zero),
         *(counts.data.ptr, _INT32, others, cublas.CUBLAS_COMPUTE_32I, cublas.CUBLAS_GEMM_DEFAULT),
     )
-    return counts[: len(A), : len(B)].astype(dtype)
+    return counts[: len(A), : len(B)].astype(dtype, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """A Gram matrix of bits as what the tensor cores found: ``common`` (rows, cols) int32, and what it stands for."""
+
+    common: Any
+    levels: Levels | None
+
+
+def gram_of_bits(A, B, levels: Levels | None, dtype) -> Counts:
+    """The Gram matrix (n, n') of rows of bits A (n, k) and B (n', k), words, that stand for two values.
+
+    The pass that adds it to a tile makes numbers of the tile's dtype out of the counts, rounded once.
+    """
+    return Counts(count_common(A, B, xp.int32), levels)
 
 
 def _bytes(words):
     """0 and 1 as int8, with rows and columns of zeros up to the multiples that the tensor cores take."""
-    rows, columns = len(words), -(-64 * words.shape[1] // _COLUMNS) * _COLUMNS
-    out = xp.zeros((-(-rows // _ROWS) * _ROWS, columns), xp.int8)
-    function = kernel("bits", "unpack_bytes", "d")
-    launch(function, grid_of(rows, columns), out, words, rows, columns, words.shape[1])
+    rows, columns = -(-len(words) // _ROWS) * _ROWS, -(-64 * words.shape[1] // _COLUMNS) * _COLUMNS
+    out = xp.empty((rows, columns), xp.int8)
+    launch(kernel("bits", "unpack_bytes", "d"), grid_of(*out.shape), out, words, *out.shape, *words.shape)
     return out

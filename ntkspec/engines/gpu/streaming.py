@@ -117,7 +117,7 @@ def fill_tiles(blocks, squares, fill: Callable, numbers, text: str) -> None:
     def settle():
         k, room, square = waiting.pop(0)
         room.settle(blocks[k])
-        squares[k] = square
+        squares[k] = float(square)
 
     try:
         for place, k in enumerate(watched):

@@ -73,13 +73,18 @@ class RawKernel:
 
 
 def _as_argument(argument):
-    """(the value in memory, its kind): the size of a number, 1000 + that of an entry (+ 100 of a float) of an array."""
+    """(the value in memory, its kind): the size of a number, 1000 + that of an entry (+ 100 of a float) of an array.
+
+    An array of NumPy with one entry, such as a struct, goes by value.
+    """
     import cupy
 
     if isinstance(argument, cupy.ndarray):
         return np.array(argument.data.ptr, np.uint64), 1000 + argument.itemsize + 100 * (argument.dtype.kind == "f")
     if isinstance(argument, np.generic):
         return np.array(argument), argument.itemsize
+    if isinstance(argument, np.ndarray) and argument.size == 1:
+        return argument, argument.itemsize
     raise TypeError(f"a {type(argument).__name__} is no argument of a kernel")
 
 

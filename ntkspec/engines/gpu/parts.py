@@ -1,0 +1,126 @@
+"""Tiles of sums of kernels on the GPU: one pass adds up their parts, and the squares where that is asked for."""
+
+from collections.abc import Iterable
+from functools import cache
+
+import cupy as xp
+import numpy as np
+
+from ntkspec.engines.gpu.bits import Counts
+from ntkspec.engines.gpu.compiling import grid_of, kernel, launch, line
+from ntkspec.engines.parts import Product, Thin
+
+# As in parts.cu: matrices, and thin products, of one launch; rows that a thread takes at once.
+MOST, _TOGETHER = 4, 4
+
+
+def add_parts(out, parts: Iterable):
+    """Add parts (:mod:`ntkspec.engines.parts`) to ``out``."""
+    for one in _launches(parts):
+        one.start(out, False, None)
+
+
+def write_parts(out, parts: Iterable, squares: bool):
+    """Make ``out`` the sum of the parts; returns the sum of its squared entries where ``squares`` asks for it.
+
+    That is an array of no dimension on the device, float64: nothing waits for it.
+    """
+    first, *more = _launches(parts)
+    sums = xp.empty(int(np.prod(_grid(out)))) if squares else None
+    first.start(out, True, None if more else sums)
+    for one in more:
+        one.start(out, False, sums if one is more[-1] else None)
+    return None if sums is None else sums.sum()
+
+
+def add_scaled(out, P, scale):
+    """``out += scale * P`` entry by entry."""
+    add_parts(out, [Product(scale, P)])
+
+
+def _launches(parts: Iterable) -> list["_Launch"]:
+    """As few launches as take the parts in their order."""
+    launches = [_Launch()]
+    for part in parts:
+        if not launches[-1].takes(part):
+            launches.append(_Launch())
+            launches[-1].takes(part)
+    return launches
+
+
+class _Launch:
+    """Parts that one launch adds up: a polynomial in at most MOST matrices, each read once, and thin products."""
+
+    def __init__(self):
+        self.grams: dict = {}
+        self.thin: list[Thin] = []
+        self.alone, self.pairs = np.zeros(MOST), np.zeros((MOST, MOST))
+
+    def takes(self, part: Product | Thin) -> bool:
+        """Whether there is room for a part; then it is in."""
+        if isinstance(part, Thin):
+            self.thin += [part] if len(self.thin) < MOST else []
+            return part is self.thin[-1]
+        grams = self.grams | {id(factor): factor for factor in part.factors}
+        if len(grams) > MOST:
+            return False
+        self.grams = grams
+        larger, *smaller = sorted((list(grams).index(id(factor)) for factor in part.factors), reverse=True)
+        coefficients = self.pairs[:, smaller[0]] if smaller else self.alone
+        coefficients[larger] += part.scale
+        return True
+
+    def start(self, out, fresh: bool, sums) -> None:
+        """``out = parts`` or ``out += parts``; sums : None, or room for the sum of each block's squared entries."""
+        grams = [_in_dtype(factor, out.dtype) for factor in self.grams.values()]
+        sides = [[_in_dtype(side, out.dtype) for side in (part.F, part.G)] for part in self.thin]
+        table, scales = np.zeros((), _layout(out.dtype.char)), [part.scale for part in self.thin]
+        table["alone"], table["pairs"], table["scales"][: len(scales)] = self.alone, self.pairs, scales
+        for k, factor in enumerate(grams):
+            table["grams"][k] = _gram(factor)
+        for k, (F, G) in enumerate(sides):
+            table["thin"][k] = _numbers(F), _numbers(G), F.shape[1]
+        counts = [isinstance(factor, Counts) for factor in grams]
+        levels = [count and factor.levels is not None for count, factor in zip(counts, grams, strict=True)]
+        shape = {"GRAMS": len(grams), "COUNTS": _mask(counts), "LEVELS": _mask(levels), "THIN": len(sides)}
+        function = kernel("parts", "add_parts", out.dtype.char, **shape)
+        launch(function, _grid(out), out, np.uint64(0) if sums is None else sums, table, int(fresh), *out.shape)
+
+
+def _grid(out) -> tuple[int, int]:
+    return grid_of(-(-out.shape[0] // _TOGETHER), out.shape[1])
+
+
+def _mask(flags: list[bool]) -> int:
+    """An integer whose bit k is the flag k."""
+    return sum(flag << k for k, flag in enumerate(flags))
+
+
+def _in_dtype(factor, dtype):
+    return factor if isinstance(factor, Counts) else factor.astype(dtype, copy=False)
+
+
+# ------------------------------------------------------------------------------------------- the structs of parts.cu
+@cache
+def _layout(real: str) -> np.dtype:
+    """``Sum``: fields of 8 bytes, but for the coefficients, which come last."""
+    numbers = np.dtype([("first", "u8"), ("down", "i8"), ("along", "i8")])
+    gram = np.dtype([("numbers", numbers), ("ones", "u8", 2), ("weights", "f8", 3)])
+    thin = np.dtype([("F", numbers), ("G", numbers), ("features", "i8")])
+    coefficients = [("alone", real, MOST), ("pairs", real, (MOST, MOST)), ("scales", real, MOST)]
+    return np.dtype([("grams", gram, MOST), ("thin", thin, MOST), *coefficients])
+
+
+def _numbers(matrix) -> tuple[int, ...]:
+    return matrix.data.ptr, *(step // matrix.itemsize for step in matrix.strides)
+
+
+def _gram(factor) -> tuple:
+    """``Gram``: a matrix, or counts and what they stand for."""
+    if not isinstance(factor, Counts):
+        return _numbers(factor), (0, 0), (0, 0, 0)
+    levels = factor.levels
+    if levels is None:
+        return _numbers(factor.common), (0, 0), (0, 0, 0)
+    ones = tuple(line(side, xp.int64).data.ptr for side in (levels.ones, levels.others))
+    return _numbers(factor.common), ones, (levels.square, levels.cross, levels.constant)
