@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,10 @@ import pytest
 
 import ntkspec as ns
 from conftest import NO_CARD
-from ntkspec import cli, densities, storage
+from ntkspec import densities
 from ntkspec.assumptions import summarize
 from ntkspec.dynamics import prediction
 from ntkspec.engines import cpu, named
-from ntkspec.experiments.analyze import RECORD_TYPES
-from ntkspec.experiments.spectrum import SPECTRUM_TYPES
 from ntkspec.operators import Dense, Diagonal
 
 N, D, WIDTH = 160, 12, 32
@@ -291,55 +288,6 @@ def test_what_is_not_finite_is_refused_with_its_place(bad, gpu):
     wrong[3, 1] = bad
     with pytest.raises(ValueError, match="row 3, column 1"):
         ns.ntk(ns.TwoLayer.random(D, 8, "erf").to("gpu"), gpu.xp.asarray(wrong))
-
-
-SMALL = ["--n", "120", "--d", "8", "--n-test", "20", "--width", "16"]
-COMMANDS = {
-    "analyze": (["--steps", "30"], "analysis", RECORD_TYPES, ("losses", "final_linear_loss", "kernel")),
-    "spectrum": (["--pairs", "4"], "spectrum", SPECTRUM_TYPES, ("energies", "leading")),
-}
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_compute_on_the_card_and_write_what_the_cpu_writes(command, gpu, tmp_path):
-    options, name, types, parts = COMMANDS[command]
-    records = []
-    for engine in ("cpu", "gpu"):
-        folder = tmp_path / engine
-        assert cli.main([command, *SMALL, *options, "--engine", engine, "--output", str(folder)]) == 0
-        content = storage.read(folder / f"{name}.h5", kind=cli.KINDS[name], types=types)
-        assert content["provenance"]["engine"] == engine
-        records.append(content[name])
-    for part in parts:
-        one, other = (list(leaves(getattr(record, part))) for record in records)
-        assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
-
-
-def leaves(tree):
-    """The numbers in a record."""
-    if is_dataclass(tree):
-        tree = {key: value for key, value in vars(tree).items() if key in ("value", "values", "theta", "gap")}
-    if isinstance(tree, dict):
-        for value in tree.values():
-            yield from leaves(value)
-    elif tree is not None:
-        yield from np.ravel(tree)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_without_a_card_a_command_ends_with_one_line(command, gpu, tmp_path, monkeypatch, capsys):
-    def absent():
-        raise RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
-
-    monkeypatch.setattr(gpu, "free_memory", absent)
-    monkeypatch.chdir(tmp_path)
-    assert cli.main([command, *SMALL, "--engine", "gpu"]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.strip() == (
-        "ntkspec: error: the GPU engine needs a CUDA card: cudaErrorNoDevice: no CUDA-capable device is detected"
-    )
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_benchmark_refuses_to_run_without_a_card():
