@@ -20,7 +20,7 @@ from cyclopts import App, CycloptsError, Parameter
 import ntkspec
 from ntkspec import cli_scaling
 from ntkspec.cli_figures import figure
-from ntkspec.cli_types import MaybeWhole, Whole, or_else
+from ntkspec.cli_types import Engine, MaybeWhole, Whole, located, or_else
 
 IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
@@ -106,7 +106,7 @@ def analyze(
     network: KernelOptions | None = None,
     training: TrainingOptions | None = None,
     seed: Whole = 0,
-    engine: Literal["cpu", "gpu"] = "cpu",
+    engine: Engine = "cpu",
     output: Path | None = None,
 ):
     """How far a network is from its linear model: kernels, predictions, real training, and a verdict.
@@ -144,7 +144,7 @@ def spectrum(
     probes: Whole = 8,
     steps: Whole = 100,
     seed: Whole = 0,
-    engine: Literal["cpu", "gpu"] = "cpu",
+    engine: Engine = "cpu",
     output: Path | None = None,
 ):
     """The spectrum of a kernel: its ends with a certificate, its density with error bars, and where the labels lie.
@@ -294,8 +294,7 @@ def _folder_name(data: DataOptions, task, engine: str) -> str:
     """Readable, and different for different settings: the same command, the same folder."""
     key = hashlib.sha256(repr((data, task)).encode()).hexdigest()[:8]
     network = task.network.replace(":", "-") if task.deep else f"m{task.width}-{task.layer}"
-    place = "" if engine == "cpu" else f"-{engine}"
-    return f"{Path(data.data).stem}-{task.activation}-{network}-{key}{place}"
+    return located(f"{Path(data.data).stem}-{task.activation}-{network}-{key}", engine)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Literal
 from cyclopts import App, Parameter
 
 from ntkspec.cli_scaling import GridOptions, PlaceOptions, figure_of, grid_of, measured, panels_of
-from ntkspec.cli_types import MaybeSeveral, MaybeWhole, Whole, or_else
+from ntkspec.cli_types import Engine, MaybeSeveral, MaybeWhole, Whole, located, or_else
 
 figure = App(
     name="figure",
@@ -41,6 +41,8 @@ class RunOptions:
     "seed of data and network"
     dtype: Literal["float32", "float64"] = "float32"
     "precision of data and network"
+    engine: Engine = "cpu"
+    "where it is computed: on the processor, or on a CUDA card (which needs CuPy)"
 
 
 @figure.command(name="1")
@@ -49,7 +51,7 @@ def figure_1(
     run: RunOptions | None = None,
     dimensions: MaybeSeveral = None,
     panel_steps: Whole = 1000,
-    output: Path = Path("ntkspec-figure/1"),
+    output: Path | None = None,
 ):
     """Figure 1: losses, outputs on five test points, and the discrepancy over d at fixed and at growing width.
 
@@ -60,7 +62,7 @@ def figure_1(
     panel_steps
         steps in panel c
     output
-        folder
+        folder (default: ntkspec-figure/1)
     """
     from ntkspec.experiments.runs import COMPARISON
     from ntkspec.experiments.sweep import dimensions as whole_numbers
@@ -69,13 +71,14 @@ def figure_1(
     main = _setting(run, activation="erf", width=256, steps=3000)
     panels = _panels(main, whole_numbers(dimensions or ("25", "50", "100", "200")), panel_steps)
     settings = [main, *(setting for own in panels.values() for setting in own)]
-    runs = iter(_kept(settings, output, "1", COMPARISON))
+    folder = _folder(output, "1", main.engine)
+    runs = iter(_kept(settings, folder, "1", COMPARISON))
     first = next(runs)
-    _save(draw(first, {title: [next(runs) for _ in own] for title, own in panels.items()}), output, "1")
+    _save(draw(first, {title: [next(runs) for _ in own] for title, own in panels.items()}), folder, "1")
 
 
 @figure.command(name="2")
-def figure_2(*, run: RunOptions | None = None, output: Path = Path("ntkspec-figure/2")):
+def figure_2(*, run: RunOptions | None = None, output: Path | None = None):
     """Figure 2: a ReLU network learns a function of the norm; its linear model follows, the naive one does not.
 
     The width is beyond d^2, as Theorem 3.5 asks where E[phi(g)] is not 0.
@@ -83,13 +86,14 @@ def figure_2(*, run: RunOptions | None = None, output: Path = Path("ntkspec-figu
     Parameters
     ----------
     output
-        folder
+        folder (default: ntkspec-figure/2)
     """
     from ntkspec.experiments.runs import COMPARISON
     from ntkspec.plotting.training import figure_2 as draw
 
     setting = _setting(run, activation="relu", width=4096, steps=1000, target="norm", naive=True)
-    _save(draw(*_kept([setting], output, "2", COMPARISON)), output, "2")
+    folder = _folder(output, "2", setting.engine)
+    _save(draw(*_kept([setting], folder, "2", COMPARISON)), folder, "2")
 
 
 @Parameter(name="*")
@@ -119,6 +123,8 @@ class DeepOptions:
     "seed of the choice of images, the networks and the batches"
     dtype: Literal["float32", "float64"] = "float32"
     "precision of data and network"
+    engine: Engine = "cpu"
+    "where it is computed: on the processor, or on a CUDA card (which needs CuPy)"
 
 
 @figure.command(name="3")
@@ -126,7 +132,7 @@ def figure_3(
     *,
     run: DeepOptions | None = None,
     network: MaybeSeveral = None,
-    output: Path = Path("ntkspec-figure/3"),
+    output: Path | None = None,
 ):
     """Figure 3: deep dense and convolutional networks on images learn the linear part first.
 
@@ -135,7 +141,7 @@ def figure_3(
     network
         networks, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE (default: fc:4x1024 cnn:4x64:k3)
     output
-        folder
+        folder (default: ntkspec-figure/3)
     """
     from ntkspec.experiments.deep_runs import DEEP_COMPARISON, DeepSetting
     from ntkspec.plotting.training import DEEP_COLOURS
@@ -155,9 +161,10 @@ def figure_3(
     }
     names = ["linear", *(network or ("fc:4x1024", "cnn:4x64:k3"))]
     settings = [DeepSetting(name, **(given | chosen)) for name in names]
-    linear, *networks = _kept(settings, output, "3", DEEP_COMPARISON)
+    folder = _folder(output, "3", given["engine"])
+    linear, *networks = _kept(settings, folder, "3", DEEP_COMPARISON)
     print(deep_table(linear, networks))
-    _save(draw(linear, networks), output, "3")
+    _save(draw(linear, networks), folder, "3")
 
 
 @figure.command(name="5")
@@ -165,22 +172,23 @@ def figure_5(
     *,
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
-    output: Path = Path("ntkspec-figure/5"),
+    output: Path | None = None,
 ):
     """Figure 5: spectral and Frobenius norm over d, at fixed n and width, and times d/n along n = d^1.5.
 
     Parameters
     ----------
     output
-        folder
+        folder (default: ntkspec-figure/5)
     """
     from ntkspec.plotting import scaling as plots
 
     fixed = grid_of(grid, ("gap-first",), n=("2000",), width=("2000",))
     along = replace(fixed, n=("d^1.5",), width=("d^1.5",))
-    plain = panels_of(measured(fixed, output / "figure-5.h5", place), fixed, sizes=True)
-    panels = plain | panels_of(measured(along, output / "figure-5.h5", place), along, sizes=True)
-    _save(figure_of(plots, "gap-first", panels, plain), output, "5")
+    folder = _folder(output, "5", fixed.engine)
+    plain = panels_of(measured(fixed, folder / "figure-5.h5", place), fixed, sizes=True)
+    panels = plain | panels_of(measured(along, folder / "figure-5.h5", place), along, sizes=True)
+    _save(figure_of(plots, "gap-first", panels, plain), folder, "5")
 
 
 @figure.command(name="budget")
@@ -188,23 +196,24 @@ def figure_budget(
     *,
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
-    output: Path = Path("ntkspec-figure/budget"),
+    output: Path | None = None,
 ):
     """The budget of the gap: fluctuation, diagonal and remainder over d, measured and predicted.
 
     Parameters
     ----------
     output
-        folder
+        folder (default: ntkspec-figure/budget)
     """
     from ntkspec.plotting import scaling as plots
 
     panels: dict[str, dict] = {}
     for quantity in ("budget-first", "budget-second"):
         settings = grid_of(grid, (quantity,))
-        results = measured(settings, output / "figure-budget.h5", place)
+        folder = _folder(output, "budget", settings.engine)
+        results = measured(settings, folder / "figure-budget.h5", place)
         panels |= {f"{kind}, {quantity.split('-')[1]} layer": own for kind, own in panels_of(results, settings).items()}
-    _save(plots.budget(panels), output, "budget")
+    _save(plots.budget(panels), folder, "budget")
 
 
 def _setting(options: RunOptions | None, **defaults):
@@ -230,6 +239,11 @@ def _panels(main, dimensions, steps: int) -> dict[str, list]:
 def _width(main, d: int, power: float) -> int:
     """Even, and at least 2."""
     return 2 * max(1, round(main.width / 2 * (d / main.d) ** power))
+
+
+def _folder(output: Path | None, which: str, engine: str) -> Path:
+    """The one that was asked for, or the figure's own."""
+    return output or Path("ntkspec-figure") / located(which, engine)
 
 
 def _kept(settings, folder: Path, which: str, how):

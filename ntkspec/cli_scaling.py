@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cyclopts import Parameter
 
-from ntkspec.cli_types import MaybeSeveral, Several
+from ntkspec.cli_types import Engine, MaybeSeveral, Several, located
 
 
 @Parameter(name="*")
@@ -36,6 +36,8 @@ class GridOptions:
     "initial second layer: signs or N(0, 1)"
     dtype: Literal["float32", "float64"] = "float64"
     "precision of data and network"
+    engine: Engine = "cpu"
+    "where cells are computed: on the processor, or on a CUDA card (which needs CuPy)"
 
 
 @Parameter(name="*")
@@ -80,7 +82,6 @@ def measured(grid, path: Path, options: PlaceOptions | None):
     from ntkspec.experiments.run_sweep import run_sweep
 
     place = Place(**vars(options or PlaceOptions()))
-    path.parent.mkdir(parents=True, exist_ok=True)
     return run_sweep(grid, path, place=place, report=lambda text: print(f"ntkspec: {text}", file=sys.stderr))
 
 
@@ -89,7 +90,7 @@ def sweep(
     grid: GridOptions | None = None,
     quantity: Several,
     place: PlaceOptions | None = None,
-    output: Path = Path("ntkspec-sweep.h5"),
+    output: Path | None = None,
 ):
     """Measure a grid of settings into one HDF5 file, which a later call completes.
 
@@ -101,15 +102,16 @@ def sweep(
         data, gap-LAYER, budget-LAYER or training-LAYER, LAYER being first, second or both; of deep networks data,
         gap-both or training-both, all layers
     output
-        the file; cells that it holds are not measured again
+        the file (default: ntkspec-sweep.h5); cells that it holds are not measured again
     """
     from ntkspec.plotting import scaling as plots
     from ntkspec.plotting.files import save
     from ntkspec.reporting.check import sweep_report
 
+    settings = grid_of(grid, tuple(quantity))
+    output = output or Path(f"{located('ntkspec-sweep', settings.engine)}.h5")
     if output.is_dir():
         raise ValueError(f"{output} is a folder, but a sweep goes into one file; name one in it, such as sweep.h5")
-    settings = grid_of(grid, tuple(quantity))
     results = measured(settings, output, place)
     print(sweep_report(results))
     for name in quantity:
@@ -155,10 +157,8 @@ def check(
     from ntkspec.plotting.files import save
     from ntkspec.reporting.check import check_report
 
-    folder, settings = (
-        output or Path("ntkspec-check") / statement,
-        grid_of(grid, (STATEMENTS[statement].quantity,), **_USUAL.get(statement, {})),
-    )
+    settings = grid_of(grid, (STATEMENTS[statement].quantity,), **_USUAL.get(statement, {}))
+    folder = output or Path("ntkspec-check") / located(statement, settings.engine)
     check_grid(statement, settings)
     results = measured(settings, folder / "sweep.h5", place)
     checks = check_statement(statement, settings, results)

@@ -1,6 +1,6 @@
 """Types of options that more than one file of commands uses."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -18,8 +18,14 @@ Whole = Annotated[int, _STRICT]
 MaybeWhole = Annotated[int | None, _STRICT]
 Several = Annotated[list[str], Parameter(consume_multiple=True)]
 MaybeSeveral = Annotated[list[str] | None, Parameter(consume_multiple=True)]
+Engine = Literal["cpu", "gpu"]
 
 
 def or_else(value, default):
     """The value, or the default where an option was not given."""
     return default if value is None else value
+
+
+def located(name: str, engine: str) -> str:
+    """The name of what is computed on an engine: on the processor the name itself."""
+    return name if engine == "cpu" else f"{name}-{engine}"

@@ -2,7 +2,8 @@ r"""One kernel whose points live on the workers of a Dask cluster: its spectral 
 
 Each worker keeps a part of the points: its rows of the factors and of every Lanczos vector. A product is a map
 (``gathered``: what the part's rows contribute), a reduce, and a map (``scattered``: the part's rows of the product), so
-that an iteration moves O(m d) numbers to and from each worker, and nothing that grows with n.
+that an iteration moves O(m d) numbers to and from each worker, and nothing that grows with n. The rows lie where the
+part's kernel computes, in memory or on a card; what travels is NumPy's.
 """
 
 import time
@@ -11,11 +12,10 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 
 import numpy as np
-from scipy.linalg import qr
 
 from ntkspec import checks, progress
 from ntkspec.certificates import Chance, prove
-from ntkspec.engines import engine_of
+from ntkspec.engines import engine_of, moved
 from ntkspec.evidence import Estimate, collect
 from ntkspec.execution import all_done, client_of
 from ntkspec.lanczos import Lanczos
@@ -37,10 +37,13 @@ def spectral_norm(
 
     build : from one of the ``parts`` (row ranges, file names: anything that can be sent) to the kernel on its points
     alone, a sum of Theta_1, Theta_2 and linear kernels with one network and one trace_ratio; it runs on a worker, which
-    keeps what it returns. scheduler : address of a Dask scheduler. Each worker holds n_w (m + d) numbers of its n_w
-    points and 8 n_w bytes for each Lanczos vector; each block of two products moves 2 (m d + d + 2) numbers to and from
-    it for each of Theta_1 and the rest. Raises ValueError where a kernel is not symmetric or not such a sum, where no
-    scheduler answers, and where a worker dies: what it held is lost, and the call has to be made again.
+    keeps what it returns. Where build moves its points with cupy.asarray and its network with ``.to("gpu")``, the
+    worker's card computes and keeps the rows; parts on cards and on processors go together. Start one worker for each
+    card, with CUDA_VISIBLE_DEVICES: a card chosen by cupy.cuda.Device is that of one thread, and a worker has several.
+    scheduler : address of a Dask scheduler. Each worker holds n_w (m + d) numbers of its n_w points and 8 n_w bytes for
+    each Lanczos vector; each block of two products moves 2 (m d + d + 2) numbers to and from it for each of Theta_1 and
+    the rest. Raises ValueError where a kernel is not symmetric or not such a sum, where no scheduler answers, and where
+    a worker dies: what it held is lost, and the call has to be made again.
     """
     checks.accuracy(rtol, failure_probability, seed)
     with client_of(scheduler) as client, progress.bar(text="spectral norm, cluster (products)") as bar:
@@ -75,13 +78,17 @@ def _answers(futures: Sequence) -> list:
 
 
 class Shard:
-    """The points of one part: the kernel on them, and their rows of the basis and of the block that is worked on."""
+    """The points of one part: the kernel on them, and their rows of the basis and of the block that is worked on.
+
+    Rows lie on the kernel's device; arguments and answers are NumPy's.
+    """
 
     def __init__(self, build: Callable, part, index: int):
         self.operator, self.index = build(part), index
         if not isinstance(self.operator, KernelOperator) or not self.operator.symmetric:
             raise ValueError(f"build({part!r}) gave {self.operator!r}, but a symmetric kernel operator is needed")
-        self.basis, self.block = np.zeros((0, self.operator.shape[0])), np.zeros((0, self.operator.shape[0]))
+        self.engine = self.operator.engine
+        self.basis, self.block = (self.engine.xp.empty((room, self.operator.shape[0])) for room in (16, 0))
 
     def facts(self) -> tuple:
         """Points, dtype, semidefinite, product error, absolute norm, distance."""
@@ -89,50 +96,65 @@ class Shard:
         return K.shape[0], K.dtype.str, K.semidefinite, K.product_error(), K.absolute_norm, K.distance
 
     def fitting(self, share: float) -> int:
-        """How many vectors fit into this share of the worker's free memory."""
-        return int(share * engine_of().free_memory() / (8 * self.operator.shape[0]))
+        """How many vectors fit into this share of the free memory where the rows lie."""
+        return int(share * self.engine.free_memory() / (8 * self.operator.shape[0]))
 
     def draw(self, entropy, spawn_key, block: int) -> None:
         """A Gaussian block, from a stream of this part's own."""
         rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(*spawn_key, self.index)))
-        self.block = rng.standard_normal((block, self.operator.shape[0]))
+        self.block = self._placed(rng.standard_normal((block, self.operator.shape[0])))
 
     def gather(self, first: int, last: int):
         """What these rows contribute to products with vectors first to last of the basis."""
-        return self.operator.gathered(np.ascontiguousarray(self.basis[first:last].T))
+        vectors = self.engine.xp.ascontiguousarray(self.basis[first:last].T)
+        return _each(self.engine.to_host, self.operator.gathered(vectors))
 
     def scatter(self, total):
         """Make the rows of the product the block; returns its squared norms, which are not finite where it is not."""
-        self.block = np.ascontiguousarray(self.operator.scattered(total).T)
+        product = self.operator.scattered(_each(self._placed, total))
+        self.block = self.engine.xp.ascontiguousarray(product.T)
         return self.squares()
 
     def squares(self):
         """Squared norms of the block's rows."""
-        return np.square(self.block).sum(axis=1)
+        return self.engine.to_host(self.engine.xp.square(self.block).sum(axis=1))
 
     def overlaps(self, count: int):
         """Of the first vectors of the basis with the block, (count, b)."""
-        return self.basis[:count] @ self.block.T
+        return self.engine.to_host(self.basis[:count] @ self.block.T)
 
     def subtract(self, overlaps) -> None:
         """overlapsᵀ times the first vectors from the block."""
-        self.block = self.block - overlaps.T @ self.basis[: len(overlaps)]
+        self.block = self.block - self._placed(overlaps).T @ self.basis[: len(overlaps)]
 
     def triangle(self):
         """R of the block's transpose: of all of them together comes that of the whole block."""
-        return qr(self.block.T, mode="economic")[1]
+        return self.engine.to_host(self.engine.xp.linalg.qr(self.block.T, mode="r"))
 
     def mix(self, matrix) -> None:
         """The block times a small matrix from the left."""
-        self.block = matrix @ self.block
+        self.block = self._placed(matrix) @ self.block
 
     def append(self, used: int) -> None:
-        """The block behind the first ``used`` vectors of the basis."""
-        self.basis = np.concatenate([self.basis[:used], self.block])
+        """The block behind the first ``used`` vectors of the basis, which grows by half where it is full."""
+        rows = used + len(self.block)
+        if rows > len(self.basis):
+            larger = self.engine.xp.empty((max(rows, 3 * len(self.basis) // 2), self.basis.shape[1]))
+            larger[:used] = self.basis[:used]
+            self.basis = larger
+        self.basis[used:rows] = self.block
 
     def gram(self, count: int):
         """Overlaps of the first vectors with one another."""
-        return self.basis[:count] @ self.basis[:count].T
+        return self.engine.to_host(self.basis[:count] @ self.basis[:count].T)
+
+    def _placed(self, small):
+        return moved(small, self.engine)
+
+
+def _each(function: Callable, found):
+    """The function of what one operator has gathered, or of each term's of a sum."""
+    return [function(term) for term in found] if isinstance(found, list) else function(found)
 
 
 class _Rows:
@@ -203,7 +225,7 @@ class ShardedLanczos(Lanczos):
         return overlaps, W
 
     def _factored(self, W, rounding, room):
-        R = qr(np.vstack(self._all("triangle")), mode="economic")[1] if len(W) else np.zeros((0, 0))
+        R = np.linalg.qr(np.vstack(self._all("triangle")), mode="r") if len(W) else np.zeros((0, 0))
         _, sizes, V = np.linalg.svd(R, full_matrices=False)
         kept = min(int((sizes > max(rounding, np.finfo(np.float64).tiny)).sum()), room)
         self._all("mix", V[:kept] / sizes[:kept, None])

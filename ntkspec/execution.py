@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from ntkspec import checks
+from ntkspec.engines import named
 
 # How often a pool whose worker died is replaced before the sweep gives up.
 MOST_DEATHS = 5
@@ -48,13 +49,27 @@ def results(measure: Callable, tasks: Sequence, place: Place = HERE) -> Iterator
         yield from _on_processes(measure, tasks, place.processes)
 
 
-def least_memory(place: Place, free: float) -> float:
-    """Bytes that one task may take: ``free`` here, an equal part on processes, the smallest worker's on a cluster."""
+def least_memory(place: Place, engine: str = "cpu") -> float:
+    """Bytes that one task may take of what is free on an engine: all here, an equal part on processes, and on a cluster
+    the smallest worker's limit or the fullest card's.
+
+    Raises ValueError where there is no such engine, on a cluster with the name of the worker that has none.
+    """
     if place.scheduler is None:
-        return free / place.processes
+        return _free_memory(engine) / place.processes
     with client_of(place.scheduler) as client:
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        return min(worker["memory_limit"] or free for worker in workers)
+        if engine == "cpu":
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            return min(worker["memory_limit"] or _free_memory(engine) for worker in workers)
+        free = client.run(_free_memory, engine, on_error="return")
+        for worker, found in free.items():
+            if isinstance(found, Exception):
+                raise ValueError(f"worker {worker}: {found}")
+        return min(free.values())
+
+
+def _free_memory(engine: str) -> int:
+    return named(engine).free_memory()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """A kernel whose points are spread over parts: the same products, the same relation, the same certificate."""
 
 from concurrent.futures import Future
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,29 +9,31 @@ import pytest
 import ntkspec as ns
 from ntkspec.certificates import spectrum_bounds
 from ntkspec.cluster import Shard, ShardedLanczos, spectral_norm
+from ntkspec.engines import moved, named
 from ntkspec.operators import wrap
 from ntkspec.randomness import stream
 
 N, DIM, WIDTH = 240, 12, 40
 
 
-def kernel(rows, act="relu", layer="both"):
+def kernel(rows, act="relu", layer="both", engine="cpu"):
     """Theta - Theta^lin on some rows of one data set, with one network and one trace_ratio."""
-    X = ns.datasets.gaussian(N, DIM, seed=5).X[slice(*rows)]
-    net = ns.TwoLayer.symmetric(DIM, WIDTH, act, seed=2)
+    X = moved(ns.datasets.gaussian(N, DIM, seed=5).X[slice(*rows)], named(engine))
+    net = ns.TwoLayer.symmetric(DIM, WIDTH, act, seed=2).to(engine)
     return ns.ntk(net, X, layer=layer) - ns.linear_kernel(act, X, layer=layer, trace_ratio=1.0)
 
 
 class Here:
-    """A shard in this process that answers as an actor does."""
+    """A shard in this process that answers as an actor does; ``crossed`` is what went to and fro."""
 
     def __init__(self, shard):
-        self.shard = shard
+        self.shard, self.crossed = shard, []
 
     def __getattr__(self, name):
         def call(*arguments):
             future = Future()
             future.set_result(getattr(self.shard, name)(*arguments))
+            self.crossed += [*arguments, future.result()]
             return future
 
         return call
@@ -57,18 +60,55 @@ def test_what_parts_gather_makes_products(act, layer):
 
 @pytest.mark.parametrize("parts", PARTS)
 @pytest.mark.parametrize("block", [1, 2, 4])
-def test_the_relation_holds_on_the_shards(parts, block):
-    lanczos, matrix = sharded(parts), kernel((0, N)).to_dense()
+def test_the_relation_holds_on_the_shards(parts, block, engine):
+    lanczos, matrix = sharded(parts, partial(kernel, engine=engine.name)), kernel((0, N)).to_dense()
     lanczos.begin_random(stream(0, "proof", 1), block)
     lanczos.extend(7)
     used = lanczos.size + lanczos.frontier
-    Q = np.hstack([shard.shard.basis[:used] for shard in lanczos.shards]).T
+    Q = np.hstack([engine.to_host(shard.shard.basis[:used]) for shard in lanczos.shards]).T
     assert np.linalg.norm(Q.T @ Q - np.eye(used)) < 1e-13
     assert lanczos.orthogonality_loss() < 1e-13
     known, frontier = Q[:, : lanczos.size], Q[:, lanczos.size :]
     residual = matrix @ known - known @ lanczos.T - frontier @ lanczos.coupling
     assert np.linalg.norm(residual) <= lanczos.error
     assert lanczos.error < 1e-9
+
+
+def arrays(crossed):
+    """All arrays among arguments and answers."""
+    for one in crossed:
+        if isinstance(one, list | tuple):
+            yield from arrays(one)
+        elif hasattr(one, "shape"):
+            yield one
+
+
+def test_vectors_stay_where_the_parts_compute(engine):
+    """What crosses is NumPy's, and no side of it is a number of points."""
+    lanczos = sharded(PARTS[1], partial(kernel, engine=engine.name))
+    lanczos.begin_random(stream(0, "proof", 1), 2)
+    lanczos.extend(7)
+    lanczos.orthogonality_loss()
+    for held, points in zip(lanczos.shards, (100, N - 100), strict=True):
+        for rows in (held.shard.basis, held.shard.block):
+            assert type(rows) is engine.xp.ndarray
+            assert rows.shape[1] == points
+        crossed = list(arrays(held.crossed))
+        assert len(crossed) > 50
+        assert all(type(array) is np.ndarray and not {100, N - 100, N} & {*array.shape} for array in crossed)
+
+
+def test_parts_on_a_card_and_on_the_processor_are_one_kernel(gpu):
+    def either(rows):
+        return kernel(rows, engine="gpu" if rows[0] else "cpu")
+
+    here, both = sharded(PARTS[2]), sharded(PARTS[2], either)
+    for lanczos in (here, both):
+        lanczos.begin_random(stream(0, "proof", 1), 2)
+        lanczos.extend(20)
+    assert {shard.shard.engine.name for shard in both.shards} == {"cpu", "gpu"}
+    assert spectrum_bounds(both, 1e-6) == pytest.approx(spectrum_bounds(here, 1e-6), rel=1e-8)
+    assert both.error == pytest.approx(here.error, rel=0.01)
 
 
 @pytest.mark.parametrize("parts", PARTS)
@@ -132,6 +172,16 @@ def test_a_cluster_certifies_the_norm(cluster):
     local = ns.spectral_norm(kernel((0, N)), method="factored")
     assert norm.value == pytest.approx(local.value, rel=1e-6)
     assert norm.products <= 2 * local.products
+
+
+def test_a_cluster_of_cards_certifies_the_same_interval(cluster, gpu):
+    """Two workers that each have a card, or share one."""
+    address, _ = cluster
+    parts = [(0, 130), (130, N)]
+    norms = [spectral_norm(partial(kernel, engine=name), parts, scheduler=address) for name in ("cpu", "gpu")]
+    one, other = ((norm.value, norm.lower, norm.upper) for norm in norms)
+    assert other == pytest.approx(one, rel=1e-8)
+    assert norms[0].products == norms[1].products
 
 
 def dying(rows):

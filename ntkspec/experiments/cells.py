@@ -15,6 +15,7 @@ from ntkspec.datasets import Dataset
 from ntkspec.dynamics import predict_gd
 from ntkspec.engines import named
 from ntkspec.experiments.agreement import mean_squared_difference
+from ntkspec.experiments.devices import on_host, placed
 from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, expected_ntk, linear_expansion, linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
@@ -49,7 +50,7 @@ class Cell:
     to the horizon, with the labels of an erf teacher). network : "two-layer", that of equation (3), or a paired deep
     one with ``width`` neurons or channels m in each hidden layer, "fc:3xm" or "cnn:3xm:k5", the latter for a sequence
     of d positions and one channel. width : 0 is the limit of infinite width, Theta being the expected kernel. Data and
-    network have the seed.
+    network have the seed. engine : "cpu" or "gpu"; both draw the same numbers, and round differently.
     """
 
     quantity: str
@@ -63,6 +64,7 @@ class Cell:
     dtype: str = "float64"
     seed: int = 0
     network: str = TWO_LAYER
+    engine: str = "cpu"
 
     @property
     def key(self) -> str:
@@ -86,18 +88,18 @@ def centred(act, layer: str, network: str) -> bool:
 
 
 def network_of(cell: Cell) -> TwoLayer | DeepNetwork:
-    """The network of a cell at initialization; for infinite width the narrowest one of its kind."""
+    """The network of a cell at initialization, on its engine; for infinite width the narrowest one of its kind."""
     if cell.width == INFINITE:
         return network_of(replace(cell, width=2))
     if cell.network == TWO_LAYER:
         return _two_layer(cell)
     name, dtype = with_width(cell.network, cell.width), np.dtype(cell.dtype).type
-    return named_network(name, (cell.d, 1), cell.activation, seed=cell.seed, dtype=dtype)
+    return named_network(name, (cell.d, 1), cell.activation, seed=cell.seed, dtype=dtype).to(cell.engine)
 
 
 def _two_layer(cell: Cell) -> TwoLayer:
-    dtype = np.dtype(cell.dtype).type
-    return TwoLayer.symmetric(cell.d, cell.width, cell.activation, seed=cell.seed, second=cell.second, dtype=dtype)
+    how = {"seed": cell.seed, "second": cell.second, "dtype": np.dtype(cell.dtype).type}
+    return TwoLayer.symmetric(cell.d, cell.width, cell.activation, **how).to(cell.engine)
 
 
 def check_cell(cell: Cell, memory: float) -> None:
@@ -107,6 +109,7 @@ def check_cell(cell: Cell, memory: float) -> None:
     checks.one_of(cell.covariance, "covariance", tuple(COVARIANCES))
     checks.one_of(cell.second, "second", SECOND_LAYERS)
     checks.one_of(cell.dtype, "dtype", ("float32", "float64"))
+    checks.one_of(cell.engine, "engine", ("cpu", "gpu"))
     activation(cell.activation)
     for name, least in (("d", 2), ("n", 2), ("seed", 0)):
         checks.whole_number(getattr(cell, name), name, least)
@@ -141,8 +144,9 @@ def _numbers_of_deep(cell: Cell) -> float:
         raise ValueError(f"second={cell.second!r} is a choice of two-layer networks; all weights of {name} are N(0, 1)")
     net = _narrow(cell.network, cell.d, cell.activation)
     inner = sum(W.size for W in net.parameters[1 : net.depth - 1]) * (_finite_width(cell) / 2) ** 2
-    if isinstance(net, Convolutional):  # gradients of the points of a tile
-        return cell.n * 2.0 * cell.d + named("cpu").TILE * inner
+    if isinstance(net, Convolutional):  # gradients of the points of a tile; that of a card is as large as most n
+        points = cell.n if cell.engine == "gpu" else named("cpu").TILE
+        return cell.n * 2.0 * cell.d + points * inner
     return cell.n * (hidden_layers(cell.network) * cell.width + 2.0 * cell.d) + inner
 
 
@@ -164,11 +168,15 @@ def _narrow(network: str, d: int, act: str) -> DeepNetwork:
 
 
 def measure(cell: Cell) -> dict[str, float]:
-    """The numbers of a cell, by name. The same cell gives the same numbers."""
+    """The numbers of a cell, by name, from data that are drawn here and moved to its engine once.
+
+    The same cell gives the same numbers.
+    """
     draw, dtype = getattr(datasets, DISTRIBUTIONS[cell.distribution]), np.dtype(cell.dtype).type
     how = {"covariance": COVARIANCES[cell.covariance](cell.d), "seed": cell.seed, "dtype": dtype}
     tests = TEST_POINTS if cell.quantity.startswith("training") else 0
-    return QUANTITIES[cell.quantity](cell, draw(cell.n, cell.d, n_test=tests, **how))
+    data = placed(draw(cell.n, cell.d, n_test=tests, **how), named(cell.engine))
+    return QUANTITIES[cell.quantity](cell, data)
 
 
 def _data(cell: Cell, data: Dataset) -> dict[str, float]:
@@ -216,7 +224,7 @@ def _norms(theta, linear) -> dict[str, float]:
     for name, operator in (("gap", gap), ("hollow", hollow)):
         norm = spectral_norm(operator, rtol=RTOL)
         found |= {name: norm.value, f"{name} lower": norm.lower, f"{name} upper": norm.upper}
-    squares = float(np.square(gap.diagonal(np.float64)).sum())
+    squares = float((gap.diagonal(np.float64) ** 2).sum())
     whole = float(frobenius_norm(gap))
     return found | {"frobenius": whole, "hollow frobenius": math.sqrt(max(0.0, whole**2 - squares))}
 
@@ -249,10 +257,11 @@ def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
     else:
         eta1, eta2 = (weight * eta for weight in LAYER_WEIGHTS[layer])
         network = train_gd(net, data.X, data.y, eta1=eta1, eta2=eta2, steps=steps, X_test=data.X_test)
-    tests = np.square(np.asarray(network.test) - np.asarray(fitted.test)[:-1])
+    network, fitted = on_host([network, fitted])
+    tests = np.square(network.test - fitted.test[:-1])
     clipped = np.minimum(tests, 1.0).mean(axis=1, dtype=np.float64)
     worst = int(clipped.argmax())
-    at_end = np.square(np.asarray(network.test)[-1] - np.asarray(fitted.test)[-1])
+    at_end = np.square(network.test[-1] - fitted.test[-1])
     return {
         "train": float(mean_squared_difference(network.train, fitted.train[:-1]).max()),
         "test": float(clipped[worst]),

@@ -8,7 +8,9 @@ import numpy as np
 from ntkspec import checks, datasets
 from ntkspec.activations import activation
 from ntkspec.datasets import Dataset
+from ntkspec.engines import engine_of, named
 from ntkspec.experiments.agreement import relative_difference
+from ntkspec.experiments.devices import on_host, placed
 from ntkspec.experiments.kept import Measurement
 from ntkspec.experiments.runs import record_steps
 from ntkspec.experiments.stages import Stages
@@ -32,7 +34,7 @@ class DeepSetting:
     network : fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, or "linear". eta : learning rate of the linear model
     x · delta / sqrt d; a network's is eta / kappa, its linear model being kappa X Xᵀ/d
     (:func:`ntkspec.linear_expansion`), so that all linear models coincide. batch : points of a step; all
-    see the same batches. 0 is all points.
+    see the same batches. 0 is all points. engine : "cpu" or "gpu", where it is computed.
     """
 
     network: str
@@ -47,6 +49,7 @@ class DeepSetting:
     batch: int = 256
     seed: int = 0
     dtype: str = "float32"
+    engine: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def check_deep_setting(setting: DeepSetting) -> None:
     """Refuse a setting that cannot run, before anything is computed."""
     checks.one_of(setting.data, "data", tuple(SIZES))
     checks.one_of(setting.dtype, "dtype", ("float32", "float64"))
+    named(setting.engine)
     for name, least in (("pool", 1), ("n", 2), ("n_test", POINTS), ("steps", 1), ("batch", 0), ("seed", 0)):
         checks.whole_number(getattr(setting, name), name, least)
     if checks.learning_rate(setting.eta, "eta") == 0:
@@ -99,17 +103,17 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
     stages, dtype = Stages(report), np.dtype(setting.dtype).type
     load = {"cifar10": datasets.cifar10, "mnist": datasets.mnist}[setting.data]
     sizes = {"n": setting.n, "n_test": setting.n_test, "pool": setting.pool, "seed": setting.seed, "dtype": dtype}
-    data = load(setting.classes, **sizes)
+    data = placed(load(setting.classes, **sizes), named(setting.engine))
     part = _decomposed_part(setting, data.X.shape[1])
-    net = _network(setting, data)
+    net = _network(setting, data).to(setting.engine)
     linear = setting.network == "linear"
     kappa = 1.0 if linear else linear_expansion(setting.activation, hidden_layers=net.depth - 1).data
     fitted = stages("kernel", data_coefficient, net, data.X[:FITTED])
     steps, eta = record_steps(setting.steps), setting.eta / kappa
     how = {"X_test": data.X_test, "batch": setting.batch or None, "seed": setting.seed}
     trained = stages(f"training {setting.network}", train_gd, net, data.X, data.y, eta=eta, steps=steps, **how)
-    parts = {"test": (trained.test - data.y_test, data.X_test), "train": (trained.train - data.y, data.X)}
-    inside, outside = decomposed(*parts[part])
+    residuals = {"test": trained.test - data.y_test, "train": trained.train - data.y}
+    inside, outside = decomposed(residuals[part], data.X_test if part == "test" else data.X)
     return DeepRun(
         setting=setting,
         eta=eta,
@@ -118,8 +122,8 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
         steps=steps,
         inside=inside,
         outside=outside,
-        loss=np.square(trained.train - data.y, dtype=np.float64).mean(axis=1) / 2,
-        outputs=trained.test,
+        loss=_mean_squares(residuals["train"]) / 2,
+        outputs=on_host(trained.test),
         source=data.name,
         part=part,
         seconds=stages.seconds,
@@ -165,17 +169,21 @@ class DataModel(DeepNetwork):
 def data_coefficient(net: DeepNetwork, X) -> float:
     """kappa that makes kappa X Xᵀ/d closest to the network's kernel off the diagonal, in least squares."""
     theta, gram = ntk(net, X).to_dense(np.float64), Gram(X).to_dense(np.float64) / X.shape[1]
-    off = ~np.eye(len(X), dtype=bool)
+    off = ~engine_of(X).xp.eye(len(X), dtype=bool)
     return float(theta[off] @ gram[off] / (gram[off] @ gram[off]))
 
 
 def decomposed(residuals, X_test) -> tuple[np.ndarray, np.ndarray]:
     """Mean squares of each residual's (steps, n') part in the span of the columns of X_test, and of the rest."""
-    Q, sizes, _ = np.linalg.svd(np.asarray(X_test, np.float64), full_matrices=False)
-    Q = Q[:, sizes > 1e-6 * sizes[0]]
-    whole = np.square(residuals, dtype=np.float64).mean(axis=1)
-    inside = np.square(residuals @ Q).sum(axis=1) / len(X_test)
-    return inside, whole - inside
+    Q, sizes, _ = engine_of(X_test).xp.linalg.svd(X_test.astype(np.float64), full_matrices=False)
+    Q = Q[:, : int((sizes > 1e-6 * sizes[0]).sum())]
+    inside = on_host(((residuals @ Q) ** 2).sum(axis=1)) / len(X_test)
+    return inside, _mean_squares(residuals) - inside
+
+
+def _mean_squares(residuals) -> np.ndarray:
+    """Of each row, in float64."""
+    return on_host((residuals.astype(np.float64) ** 2).mean(axis=1))
 
 
 def relative_mse(run: DeepRun, linear: DeepRun) -> np.ndarray:

@@ -24,12 +24,14 @@ class Measurement:
 def kept(settings, path: Path, how: Measurement, *, report: Callable[[str], None] = lambda text: None) -> list:
     """The runs of the settings, in their order, from the file or measured into it; each is written when it is done.
 
-    All settings are checked before the first one runs. Raises ValueError for a file that holds something else.
+    Those that the file lacks are checked before the first one runs. Raises ValueError for a file that holds something
+    else.
     """
-    for setting in settings:
-        how.check(setting)
     found = storage.read(path, kind=how.kind, types=how.types) if path.exists() else []
     runs = {run.setting: run for run in found}
+    for setting in settings:
+        if setting not in runs:
+            how.check(setting)
     path.parent.mkdir(parents=True, exist_ok=True)
     for setting in settings:
         if setting not in runs:

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ntkspec import execution, progress
-from ntkspec.engines import engine_of
 from ntkspec.execution import HERE, Place
 from ntkspec.experiments.cells import Cell, check_cell, measure
 from ntkspec.experiments.sweep import Grid
-from ntkspec.storage.sweeps import open_sweep
+from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 
 def run_sweep(
@@ -18,12 +17,13 @@ def run_sweep(
 
     path : an HDF5 file, which grows cell by cell and survives a kill at any moment; this process alone writes it.
     place : here, on local processes or on a Dask cluster. Cells that cannot run there are refused before the first one
-    starts.
+    starts; where none is missing, no card is needed.
     """
-    cells, memory = grid.cells(), execution.least_memory(place, engine_of().free_memory())
-    for cell in cells:
-        check_cell(cell, memory)
-    with open_sweep(Path(path), Cell) as file:
+    path, cells = Path(path), grid.cells()
+    there = read_sweep(path, Cell) if path.exists() else {}
+    _check([cell for cell in cells if cell not in there], grid.engine, place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open_sweep(path, Cell) as file:
         missing = [cell for cell in cells if cell not in file.results]
         report(f"{len(cells) - len(missing)} of {len(cells)} cells are there, {len(missing)} to measure")
         with progress.bar(total=len(missing), text="cells") as bar:
@@ -31,3 +31,10 @@ def run_sweep(
                 file.add(cell, numbers)
                 bar.update(1)
         return {cell: file.results[cell] for cell in cells}
+
+
+def _check(cells: list[Cell], engine: str, place: Place) -> None:
+    """Refuse cells that cannot run at the place."""
+    memory = execution.least_memory(place, engine) if cells else 0.0
+    for cell in cells:
+        check_cell(cell, memory)

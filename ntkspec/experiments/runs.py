@@ -9,7 +9,9 @@ from ntkspec import checks, datasets
 from ntkspec.activations import activation
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import learning_modes, predict_gd
+from ntkspec.engines import named
 from ntkspec.experiments.agreement import loss, mean_squared_difference
+from ntkspec.experiments.devices import on_host, placed
 from ntkspec.experiments.kept import Measurement
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import linear_kernel, naive_linear_kernel
@@ -30,6 +32,7 @@ class Setting:
 
     target : "teacher" (sign of a random erf network of width 5) or "norm" (‖x‖/sqrt d + ReLU(a·x), section 3.4).
     eta : 0 chooses it (:func:`linear_rate`). naive : also train the linear model without the norm-dependent feature.
+    engine : "cpu" or "gpu", where it is computed.
     """
 
     activation: str
@@ -43,6 +46,7 @@ class Setting:
     naive: bool = False
     seed: int = 0
     dtype: str = "float32"
+    engine: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def check_setting(setting: Setting) -> None:
     even_width(setting.width)
     activation(setting.activation)
     checks.one_of(setting.dtype, "dtype", ("float32", "float64"))
+    named(setting.engine)
     if not setting.eta:
         linear_rate(setting.activation, setting.d)
 
@@ -101,19 +106,22 @@ def compare(setting: Setting, *, report: Callable[[str], None] = lambda text: No
     stages, steps = Stages(report), record_steps(setting.steps)
     eta = setting.eta or linear_rate(setting.activation, setting.d)
     dtype = np.dtype(setting.dtype).type
-    data = datasets.gaussian(
+    drawn = datasets.gaussian(
         setting.n, setting.d, n_test=setting.n_test, target=setting.target, seed=setting.seed, dtype=dtype
     )
+    data = placed(drawn, named(setting.engine))
     models = {"linear": linear_kernel} | ({"naive": naive_linear_kernel} if setting.naive else {})
     found = {
         name: stages(name, _predicted, model, (setting.activation, data), eta, steps) for name, model in models.items()
     }
-    net = TwoLayer.symmetric(setting.d, setting.width, setting.activation, seed=setting.seed, dtype=dtype)
+    how = {"seed": setting.seed, "dtype": dtype}
+    net = TwoLayer.symmetric(setting.d, setting.width, setting.activation, **how).to(setting.engine)
     title = f"training (d = {setting.d}, width {setting.width}, {setting.steps} steps)"
     trained = stages(title, train_gd, net, data.X, data.y, eta1=eta, eta2=eta, steps=steps, X_test=data.X_test)
-    labels = {"train": data.y, "test": data.y_test}
+    labels = on_host({"train": data.y, "test": data.y_test})
     outputs = {
-        name: {part: getattr(one, part) for part in labels} for name, one in (("network", trained), *found.items())
+        name: on_host({part: getattr(one, part) for part in labels})
+        for name, one in (("network", trained), *found.items())
     }
     return Run(
         setting=setting,

@@ -32,6 +32,7 @@ class Grid:
     d : dimensions. n, width : whole numbers, or powers of d such as "d^1.5" and "2*d^1.25" (widths are rounded to even
     numbers; "inf" is the limit of infinite width). network : "two-layer", which has each of the widths, or deep ones
     with such a size in their names, "fc:3xd^1.5" and "cnn:3x64:k5". seeds : how many; they are 0, 1, 2, ...
+    engine : "cpu" or "gpu", where all cells are computed.
     """
 
     d: tuple[int, ...]
@@ -45,6 +46,7 @@ class Grid:
     second: str = "rademacher"
     dtype: str = "float64"
     network: tuple[str, ...] = (TWO_LAYER,)
+    engine: str = "cpu"
 
     def models(self) -> list[Model]:
         """The networks, each with one law of its width."""
@@ -68,6 +70,7 @@ class Grid:
                 dtype=self.dtype,
                 seed=seed,
                 network=model.network,
+                engine=self.engine,
             )
             for (quantity, act, distribution, covariance, seed), d, n, model in itertools.product(
                 kinds, self.d, self.n, self.models()
