@@ -1,5 +1,6 @@
 """How the CUDA sources of the GPU engine are compiled, by NVRTC on first use, and launched on CuPy arrays."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -18,8 +19,12 @@ _TYPES = {"f": "float", "d": "double"}
 
 def source(name: str) -> str:
     """The text of a CUDA source with what it includes, as compilers and their caches need it."""
-    common = (FOLDER / "common.cuh").read_text(encoding="utf-8")
-    return (FOLDER / f"{name}.cu").read_text(encoding="utf-8").replace('#include "common.cuh"', common)
+    return _whole(f"{name}.cu")
+
+
+def _whole(file: str) -> str:
+    text = (FOLDER / file).read_text(encoding="utf-8")
+    return re.sub(r'#include "(\w+\.cuh)"', lambda found: _whole(found[1]), text)
 
 
 @cache

@@ -30,9 +30,10 @@ class RawModule:
 
 
 def _compiled(code, options):
-    names = re.findall(r'extern "C" __global__ void (\w+)\(|^ACTIVATION\((\w+)', code, re.MULTILINE)
+    names = re.findall(r'extern "C" __global__ void (\w+)\(', code)
+    names += [f"fill_{name}" for name in re.findall(r"^FILL\((\w+)\)", code, re.MULTILINE)]
     text = f"{HEADER.read_text()}\n{code}\n"
-    for name in sorted({one or other for one, other in names} - {"name"}):
+    for name in sorted(names):
         text += (
             f'extern "C" int launch_{name}(unsigned x, unsigned y, unsigned threads, void **given, const long *kinds, '
             f"long count) {{ return launch({name}, x, y, threads, given, kinds, count); }}\n"
