@@ -1,4 +1,4 @@
-"""cupy.cuda and RawModule of the stand-in: a device of one multiprocessor, cuBLAS in NumPy, kernels compiled by g++."""
+"""cupy.cuda and RawModule of the stand-in: three multiprocessors, cuBLAS in NumPy, kernels compiled by g++."""
 
 import ctypes
 import hashlib
@@ -63,6 +63,9 @@ class RawKernel:
     def __call__(self, grid, block, arguments):
         if min(*grid, *block) < 1 or max(grid[1:], default=1) > 65535 or block[0] > 1024:
             raise ValueError(f"grid {grid} of blocks {block}")
+        if _capture() is not None:
+            _capture().append((self, grid, block, arguments))
+            return
         values, kinds = zip(*map(_as_argument, arguments), strict=True)
         given = (ctypes.c_void_p * len(values))(*(one.ctypes.data for one in values))
         across, down = (*grid, 1)[:2]
@@ -70,6 +73,66 @@ class RawKernel:
             across, down, block[0], given, (ctypes.c_long * len(kinds))(*kinds), ctypes.c_long(len(kinds))
         ):
             raise TypeError(f"arguments of kinds {kinds} do not fit the kernel's parameters")
+
+
+_streams: list = []
+
+
+def _capture():
+    """The launches that the current stream keeps for a graph, or None."""
+    return _streams[-1].captured if _streams else None
+
+
+def refuse_while_capturing(what):
+    """A graph holds kernels of RawModule only. CuPy refuses cuBLAS, copies to the host, and whatever waits."""
+    if _capture() is not None:
+        raise NotImplementedError(f"{what} during stream capture")
+
+
+class _Stream:
+    """Work is done at once; in a capture, launches of kernels are kept for a graph instead."""
+
+    def __init__(self, null=False, non_blocking=False):
+        self.null, self.captured = null, None
+
+    def __enter__(self):
+        _streams.append(self)
+        return self
+
+    def __exit__(self, *error):
+        _streams.pop()
+
+    def begin_capture(self, mode=None):
+        if self.null:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        if self.captured is not None:
+            raise RuntimeError("cudaErrorIllegalState: the stream is capturing already")
+        self.captured = []
+
+    def end_capture(self):
+        if self.captured is None:
+            raise RuntimeError("cudaErrorIllegalState: the stream is not capturing")
+        graph = object.__new__(_Graph)
+        graph.launches, self.captured = self.captured, None
+        return graph
+
+    def is_capturing(self):
+        return self.captured is not None
+
+    def synchronize(self):
+        refuse_while_capturing("synchronize")
+
+
+class _Graph:
+    """Launches in their order, with the arguments of the capture."""
+
+    def __init__(self):
+        raise NotImplementedError("a graph is created by the capture of a stream")
+
+    def launch(self, stream=None):
+        refuse_while_capturing("the launch of a graph")
+        for kernel, *how in self.launches:
+            kernel(*how)
 
 
 def _as_argument(argument):
@@ -120,7 +183,7 @@ class _Event:
 
 
 class _Device:
-    attributes = types.MappingProxyType({"MultiProcessorCount": 1})
+    attributes = types.MappingProxyType({"MultiProcessorCount": 3})
 
     def synchronize(self):
         pass
@@ -138,5 +201,7 @@ cuda = _module(
     device=device,
     Device=_Device,
     Event=_Event,
+    Stream=_Stream,
+    Graph=_Graph,
     get_elapsed_time=lambda start, end: 1e3 * (end.time - start.time),
 )
