@@ -16,6 +16,20 @@ VARIANTS = [
     (name, (f"-Dreal={real}",)) for name in ("tiles", "functions", "bits", "pairs", "windows") for real in REALS
 ]
 VARIANTS += [("symmetric", (f"-Dreal={real}", f"-Dnumber={number}", f"-DVECTORS={k}")) for real, number, k in SYMMETRIC]
+# Steps of training: type, activation, columns, sets of neurons, points in work at once, and the layers that move.
+STEPS = [
+    *(("float", "piecewise_linear", 56, 1, 16, (1, 1)), ("float", "erf", 80, 1, 16, (1, 1))),
+    *(("float", "gelu", 16, 4, 4, (1, 0)), ("float", "sin", 24, 3, 5, (0, 1))),
+    *(("double", "tanh", 40, 1, 8, (1, 1)), ("double", "gelu", 8, 4, 2, (1, 1)), ("double", "elu", 8, 1, 8, (0, 1))),
+]
+NAMES = ("real", "PHI", "D", "SETS", "ROWS", "FIRST", "SECOND")
+VARIANTS += [
+    (
+        "training",
+        tuple(f"-D{name}={value}" for name, value in zip(NAMES, (real, f"phi_{phi}", *sizes, *layers), strict=True)),
+    )
+    for real, phi, *sizes, layers in STEPS
+]
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,7 @@ __all__ = [
     "empty_bits",
     "erf",
     "free_memory",
+    "fused_steps",
     "gelu",
     "hermite_moments",
     "largest_entry",
@@ -245,6 +246,11 @@ def eigh(matrix):
     from scipy.linalg import eigh as solve
 
     return solve(matrix)
+
+
+# --------------------------------------------------------------------------------------------------------- training
+def fused_steps(phi, data, rates, width) -> None:
+    """None: no passes of its own; blocks of rows that stay in a core's cache are the fastest here."""
 
 
 # ------------------------------------------------------------------------------------------------------------ rates

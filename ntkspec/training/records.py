@@ -29,6 +29,10 @@ class Records:
         """Whether this step is recorded."""
         return step in self._places
 
+    def until(self, step: int) -> int:
+        """Steps from this one to the next that is recorded, for a step that is not behind the last."""
+        return int(self.steps[np.searchsorted(self.steps, step)]) - step
+
     def write(self, step: int, outputs, network) -> None:
         """Record a step that is due."""
         k = self._places[step]

@@ -17,6 +17,7 @@ from ntkspec.engines.gpu.compiling import THREADS, grid_of, kernel, launch
 from ntkspec.engines.gpu.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
 from ntkspec.engines.gpu.pairs import hermite_moments, pair_moments, power_series
 from ntkspec.engines.gpu.symmetric import squares_and_defect, symmetric_product, triangle_product
+from ntkspec.engines.gpu.training import fused_steps
 from ntkspec.engines.gpu.windows import circular_sums, position_products, window_gaps
 from ntkspec.engines.rates import Rates
 
@@ -39,6 +40,7 @@ __all__ = [
     "empty_bits",
     "erf",
     "free_memory",
+    "fused_steps",
     "gelu",
     "hermite_moments",
     "largest_entry",

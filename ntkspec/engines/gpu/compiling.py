@@ -40,19 +40,20 @@ def kernel(name: str, function: str, real: str, **others):
 
 
 @cache
-def _most_blocks() -> int:
-    return _BLOCKS * cupy.cuda.Device().attributes["MultiProcessorCount"]
+def multiprocessors() -> int:
+    """How many the card has."""
+    return cupy.cuda.Device().attributes["MultiProcessorCount"]
 
 
 def blocks_of(count: int) -> int:
     """How many blocks of threads share out ``count`` numbers."""
-    return max(1, min(-(-count // THREADS), _most_blocks()))
+    return max(1, min(-(-count // THREADS), _BLOCKS * multiprocessors()))
 
 
 def grid_of(rows: int, cols: int) -> tuple[int, int]:
     """Blocks of threads along the columns and rows of a matrix whose entries they share out."""
     across = blocks_of(cols)
-    return across, max(1, min(rows, _most_blocks() // across))
+    return across, max(1, min(rows, _BLOCKS * multiprocessors() // across))
 
 
 def line(array, dtype):
