@@ -1,4 +1,4 @@
-"""cupy.cuda and RawModule of the stand-in: three multiprocessors, cuBLAS in NumPy, kernels compiled by g++."""
+"""cupy.cuda and RawModule of the stand-in: five multiprocessors, cuBLAS in NumPy, kernels compiled by g++."""
 
 import ctypes
 import hashlib
@@ -183,7 +183,7 @@ class _Event:
 
 
 class _Device:
-    attributes = types.MappingProxyType({"MultiProcessorCount": 3})
+    attributes = types.MappingProxyType({"MultiProcessorCount": 5})
 
     def synchronize(self):
         pass
