@@ -128,7 +128,8 @@ extern "C" __global__ void descent_pass(real *out, real *sums, long long *marks,
     Weights w, gradient_W = {};
     real gradient_v[SETS] = {}, ahead[FETCHED];
     bool finite = true;
-    EACH_WEIGHT (set, k, c) // beyond the last neuron it again, whose readout is 0; all are read before the first is used
+    // All are read before the first is used. Neurons beyond the last repeat it, with a readout of 0.
+    EACH_WEIGHT (set, k, c)
         w[set][k][c] = weights[at_most<long long>(NEURON(set, k), m - 1) * d + at_most<long long>(COLUMN(c), d - 1)];
     EACH_WEIGHT (set, k, c)
         w[set][k][c] = COLUMN(c) < d ? w[set][k][c] / root_d : 0;
