@@ -41,7 +41,8 @@ class Activation:
     fn, derivative : functions of an array z that return an array of the same shape and dtype.
     kinks : points where phi' jumps; quadrature splits there.
     ``slopes`` are the two values of phi' (below and from 0) of a named piecewise-linear one, else None; ``dual`` is the
-    closed form of its expected products (:mod:`ntkspec.duals`) where there is one, else None.
+    closed form of its expected products (:mod:`ntkspec.duals`) where there is one, else None; ``compiled`` names the
+    engines' function of a built-in, and its parameters.
     The constants are computed on first use. A function whose Gaussian moments do not exist, or whose derivative does
     not belong to it, raises ValueError with the reason then.
     """
@@ -50,6 +51,7 @@ class Activation:
         self.name = name
         self.slopes: tuple[float, float] | None = None
         self.dual: Callable | None = None
+        self.compiled: tuple[str, tuple] | None = None
         self.kinks = tuple(sorted(float(kink) for kink in kinks))
         self._fn, self._derivative = fn, derivative
 
@@ -133,7 +135,7 @@ class _Named(Activation):
     def __init__(self, name: str, function: str, parameters=(), *, kinks=(), constants=None, dual=None):
         super().__init__(lambda z: self.value_and_derivative(z)[0], lambda z: self.value_and_derivative(z)[1])
         self.name, self.kinks, self.dual = name, kinks, dual
-        self._function, self._parameters = function, parameters
+        self.compiled: tuple[str, tuple] = (function, parameters)
         if constants is not None:
             self.constants = constants
 
@@ -147,7 +149,8 @@ class _Named(Activation):
 
     def fill(self, z, value, slope):
         _refuse_unlike(z, value, slope)
-        getattr(engine_of(z, value, slope), self._function)(z, value, slope, *self._parameters)
+        function, parameters = self.compiled
+        getattr(engine_of(z, value, slope), function)(z, value, slope, *parameters)
 
 
 # ------------------------------------------------------------------------------------------------ the thirteen named

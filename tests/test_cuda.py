@@ -24,6 +24,22 @@ VARIANTS += [
     for real in REALS
     for one in SUMS
 ]
+# Steps of training: type, activation, columns, sets of neurons, points in work at once, and the layers that move.
+STEPS = [
+    *(("float", "piecewise_linear", 56, 1, 16, (1, 1)), ("float", "erf", 80, 1, 16, (1, 1))),
+    *(("float", "gelu", 16, 4, 4, (1, 0)), ("float", "sin", 24, 3, 5, (0, 1))),
+    *(("double", "tanh", 40, 1, 8, (1, 1)), ("double", "gelu", 8, 4, 2, (1, 1)), ("double", "elu", 8, 1, 8, (0, 1))),
+]
+STEP_NAMES = ("real", "PHI", "D", "SETS", "ROWS", "FIRST", "SECOND")
+VARIANTS += [
+    (
+        "training",
+        tuple(
+            f"-D{name}={value}" for name, value in zip(STEP_NAMES, (real, f"phi_{phi}", *sizes, *layers), strict=True)
+        ),
+    )
+    for real, phi, *sizes, layers in STEPS
+]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +97,7 @@ def test_every_source_compiles_without_a_warning(name, definitions, architecture
 def test_every_kernel_is_launched_by_the_engine(compiling):
     """Names in the sources and in Python are the same; so is the number of threads."""
     sources = {path.stem: path.read_text(encoding="utf-8") for path in compiling.FOLDER.glob("*.cu")}
-    kernels = r'extern "C" __global__ void ((?!name)\w+)\(|^ACTIVATION\((\w+)'
+    kernels = r'extern "C" __global__ void (\w+)\(|^FILL\((\w+)\)'
     offered = {"".join(match) for text in sources.values() for match in re.findall(kernels, text, re.MULTILINE)}
     package = compiling.FOLDER.parent / "gpu"
     asked = " ".join(path.read_text(encoding="utf-8") for path in package.glob("*.py"))

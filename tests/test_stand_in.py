@@ -116,3 +116,35 @@ def test_a_barrier_for_some_threads_only_ends_the_program(cupy):
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.returncode != 0
     assert "a barrier was reached by some threads" in run.stderr
+
+
+def test_a_capture_keeps_launches_and_refuses_everything_else(cupy):
+    code = 'extern "C" __global__ void halve(double *out, long long count) { out[threadIdx.x] /= 2; }'
+    halve, numbers = cupy.RawModule(code=code).get_function("halve"), cupy.asarray(np.ones(4))
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        for _ in range(2):
+            halve((1,), (4,), (numbers, np.int64(4)))
+        for refused in (
+            lambda: numbers @ numbers,
+            lambda: cupy.zeros(2),
+            lambda: numbers.__iadd__(1),
+            lambda: numbers.__setitem__(0, 1),
+            lambda: cupy.asnumpy(numbers),
+            lambda: float(numbers[0]),
+            stream.synchronize,
+        ):
+            with pytest.raises(NotImplementedError, match="during stream capture"):
+                refused()
+        graph = stream.end_capture()
+    assert cupy.asnumpy(numbers).tolist() == [1.0] * 4
+    for expected in (0.25, 0.0625):
+        graph.launch()
+        assert cupy.asnumpy(numbers).tolist() == [expected] * 4
+    with pytest.raises(RuntimeError, match="legacy"):
+        cupy.cuda.Stream(null=True).begin_capture()
+    with pytest.raises(RuntimeError, match="not capturing"):
+        stream.end_capture()
+    with pytest.raises(NotImplementedError, match="capture of a stream"):
+        cupy.cuda.Graph()

@@ -48,6 +48,7 @@ __all__ = [
     "erf",
     "fill_tiles",
     "free_memory",
+    "fused_steps",
     "gelu",
     "gram_of_bits",
     "hermite_moments",
@@ -286,6 +287,11 @@ def eigh(matrix):
     from scipy.linalg import eigh as solve
 
     return solve(matrix)
+
+
+# --------------------------------------------------------------------------------------------------------- training
+def fused_steps(phi, data, rates, width) -> None:
+    """None: no passes of its own; blocks of rows that stay in a core's cache are the fastest here."""
 
 
 # ------------------------------------------------------------------------------------------------------------ rates

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ntkspec import storage
-from ntkspec.training.deep import DeepDescent
-from ntkspec.training.descent import Descent
+from ntkspec.training.descent import Fitting
 from ntkspec.training.records import Records
 
 KIND, SECONDS = "training", 60.0
@@ -21,7 +20,7 @@ class Checkpoint:
     Raises ValueError, before anything is computed, for a file of another run.
     """
 
-    def __init__(self, path, descent: Descent | DeepDescent, records: Records, batches=()):
+    def __init__(self, path, descent: Fitting, records: Records, batches=()):
         self.path, self.descent, self.records = None if path is None else Path(path), descent, records
         self._batches = batches
         self._written = time.monotonic()
@@ -63,7 +62,7 @@ class Checkpoint:
                 stacklevel=4,
             )
         weights = [self.descent.engine.xp.asarray(W) for W in tree["weights"]]
-        self.descent.state = self.descent.seen = tree["step"], weights
+        self.descent.resume(tree["step"], weights)
         self.records.restore(tree["records"], tree["step"])
 
     def _write(self) -> None:
@@ -75,7 +74,7 @@ class Checkpoint:
         self._written = time.monotonic()
 
 
-def _fingerprint(descent: Descent | DeepDescent, records: Records, batches) -> str:
+def _fingerprint(descent: Fitting, records: Records, batches) -> str:
     """A digest of everything that a run depends on."""
     probes = descent.activation.value_and_derivative(np.linspace(-40, 40, 1601))
     arrays = [descent.X, descent.y, *descent.state[1], *([] if records.X_test is None else [records.X_test])]

@@ -13,9 +13,10 @@ class DeepDescent(Fitting):
         self.start(net.parameters)
 
     def network(self) -> DeepNetwork:
-        """The network whose outputs were finite last."""
+        """As :meth:`Fitting.network`."""
         return self._net.with_parameters([W.copy() for W in self.seen[1]])
 
+    @DIVERGING
     def outputs(self, *, gradients: bool, rows=None):
         """As :meth:`Descent.outputs`."""
         X, targets, offset = self.chosen(rows)
@@ -28,7 +29,7 @@ class DeepDescent(Fitting):
 
     @DIVERGING
     def step(self) -> None:
-        """All weights one step further, with the gradients of the last `outputs`."""
+        """As :meth:`Fitting.step`."""
         (step, weights), rate = self.state, self.y.dtype.type(self.rates[0])
         self.state = step + 1, [W - rate * own for W, own in zip(weights, self._gradients, strict=True)]
 

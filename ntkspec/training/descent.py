@@ -1,5 +1,7 @@
 """The weights of a two-layer network during training: one pass over blocks of rows that stay in cache for each step."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from ntkspec.engines import engine_of
@@ -12,8 +14,13 @@ BLOCK = 2**17
 DIVERGING = np.errstate(over="ignore", invalid="ignore")
 
 
-class Fitting:
-    """Data, targets y + offset, and the state (step, weights) of a network in training; ``seen`` was finite last."""
+class Fitting(ABC):
+    """Data, targets y + offset, and the state (step, weights) of a network in training; ``seen`` was finite last.
+
+    ``together`` : steps that are taken in one go, where none of them is recorded.
+    """
+
+    together = 1
 
     def __init__(self, net, data, rates, offset):
         self.X, self.y = data
@@ -24,7 +31,34 @@ class Fitting:
 
     def start(self, weights) -> None:
         """Begin with copies of these weights, in the dtype of the data."""
-        self.state = self.seen = 0, [W.astype(self.X.dtype) for W in weights]
+        self.resume(0, [W.astype(self.X.dtype) for W in weights])
+
+    def resume(self, step: int, weights) -> None:
+        """Go on from these weights, which are kept, at a step whose outputs were finite."""
+        self.state = self.seen = step, weights
+
+    @abstractmethod
+    def network(self):
+        """The network whose outputs were finite last."""
+
+    @abstractmethod
+    def outputs(self, *, gradients: bool):
+        """Outputs on the training points now, (n,); None where one is not finite, and the state goes back to before.
+
+        gradients : whether those are computed in the same pass, for :meth:`step`.
+        """
+
+    @abstractmethod
+    def step(self) -> None:
+        """All weights one step of gradient descent further, with the gradients of the last `outputs`."""
+
+    def advance(self, count: int) -> int:
+        """``count`` steps further; how many were taken, fewer where outputs are no longer finite then."""
+        for taken in range(count):
+            if self.outputs(gradients=True) is None:
+                return taken
+            self.step()
+        return count
 
     def chosen(self, rows):
         """(X, targets, offset) of the points with these numbers; None is all of them."""
@@ -59,16 +93,13 @@ class Descent(Fitting):
         self._spaces = [_Space(self.engine.xp, Forward(net.activation, weights)) for _ in shares]
 
     def network(self) -> TwoLayer:
-        """The network whose outputs were finite last."""
+        """As :meth:`Fitting.network`."""
         W, v = self.seen[1]
         return TwoLayer(W.copy(), v.copy(), self.activation)
 
+    @DIVERGING
     def outputs(self, *, gradients: bool, rows=None):
-        """Outputs on the training points now, (n,); None where one is not finite, and the state goes back to before.
-
-        gradients : whether those are computed in the same pass, for :meth:`step`. rows : numbers of the points; None
-        is all of them.
-        """
+        """As :meth:`Fitting.outputs`; rows : numbers of the points, None is all of them."""
         xp, dtype, (*data, offset) = self.engine.xp, self.y.dtype, self.chosen(rows)
         W, v = self.state[1]
         weights, readout = scaled_weights(W, v, dtype)
@@ -82,7 +113,7 @@ class Descent(Fitting):
 
     @DIVERGING
     def step(self) -> None:
-        """W and v one step of gradient descent further, with the gradients of the last `outputs`."""
+        """As :meth:`Fitting.step`."""
         (gradient_W, gradient_v), (step, (W, v)), dtype = self._gradients, self.state, self.y.dtype.type
         m, d = W.shape
         W_step = dtype(self.rates[0] / (m * d) ** 0.5) * v[:, None] * gradient_W

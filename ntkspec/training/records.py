@@ -1,5 +1,7 @@
 """What is recorded of training: outputs and watched numbers at ascending steps."""
 
+from bisect import bisect_left
+
 import numpy as np
 
 from ntkspec.engines import engine_of
@@ -18,7 +20,8 @@ class Records:
         self.train = xp.full((len(steps), len(self.X)), xp.nan, self.X.dtype)
         self.test = None if self.X_test is None else xp.full((len(steps), len(self.X_test)), xp.nan, self.X.dtype)
         self.watched: dict[str, np.ndarray] = {}
-        self._places = {int(step): k for k, step in enumerate(steps)}
+        self._ascending = steps.tolist()
+        self._places = {step: k for k, step in enumerate(self._ascending)}
 
     @property
     def last(self) -> int:
@@ -28,6 +31,10 @@ class Records:
     def due(self, step: int) -> bool:
         """Whether this step is recorded."""
         return step in self._places
+
+    def until(self, step: int) -> int:
+        """Steps from this one to the next that is recorded, for a step that is not behind the last."""
+        return self._ascending[bisect_left(self._ascending, step)] - step
 
     def write(self, step: int, outputs, network) -> None:
         """Record a step that is due."""

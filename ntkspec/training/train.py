@@ -12,7 +12,8 @@ from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.training.batches import Batches
 from ntkspec.training.checkpoints import Checkpoint
 from ntkspec.training.deep import DeepDescent
-from ntkspec.training.descent import Descent
+from ntkspec.training.descent import Descent, Fitting
+from ntkspec.training.fused import FusedDescent
 from ntkspec.training.records import Records
 
 
@@ -40,7 +41,8 @@ def train_gd(
     eta1 = 0 trains the second layer only, eta2 = 0 the first; ``eta`` is the rate of all layers, and the one that deep
     networks take. X : (n, d), y : (n,), X_test : (n', d) or None. steps : the steps to record, in any order; training
     runs to the largest. ``net`` is not changed: the trained one is ``.network``. The dtype is that of X and the network
-    together. Each step is one pass over blocks of rows that stay in cache.
+    together. Each step is one pass over blocks of rows that stay in cache; on a GPU, where the weights of two layers
+    fit into registers, one by kernels that the host does not wait for.
     subtract_start : train f(x) - f_0(x) instead, with f_0 the network at the start, so that outputs start at 0 without
     the pairs of equation (3); recorded outputs are less f_0, ``.network`` is f itself.
     batch : points of a step; None is all of them. Each epoch goes through the points in a new order, from the seed.
@@ -69,7 +71,7 @@ def train_gd(
     X, y = X.astype(dtype, copy=False), y.astype(dtype, copy=False)
     offsets = [net(points) if subtract_start else None for points in (X, X_test) if points is not None]
     setting = (X, y), rates, offsets[0]
-    descent = Descent(net, *setting) if isinstance(net, TwoLayer) else DeepDescent(net, *setting)
+    descent = _descent(net, setting, on_all=batches is None)
     records = Records(net, (X, X_test, offsets[-1]), np.unique(steps), watch)
     with Checkpoint(checkpoint, descent, records, (batch, seed)) as saved:
         _run(descent, records, batches, saved)
@@ -97,32 +99,45 @@ def _rates(net, eta1, eta2, eta) -> tuple[float, float]:
     return checks.learning_rate(eta1, "eta1"), checks.learning_rate(eta2, "eta2")
 
 
+def _descent(net: TwoLayer | DeepNetwork, setting, on_all: bool) -> Fitting:
+    """Of a setting (data, rates, offset): by the engine's own steps where it has them, for training on all points."""
+    if not isinstance(net, TwoLayer):
+        return DeepDescent(net, *setting)
+    data, rates, _ = setting
+    steps = engine_of(*data).fused_steps(net.activation.compiled, data, rates, net.width) if on_all else None
+    return Descent(net, *setting) if steps is None else FusedDescent(net, setting, steps)
+
+
 def _run(descent, records: Records, batches: Batches | None, saved: Checkpoint) -> None:
     """From the state of the descent to the last recorded step."""
-    first, last = descent.state[0], records.last
-    with progress.bar(total=last, text="gradient descent (steps)", initial=first) as bar:
-        for step in range(first, last + 1):
-            if not _one(descent, records, batches, step):
-                advice = "take a smaller learning rate" if step else "look at the activation and the weights"
+    step, last = descent.state[0], records.last
+    with progress.bar(total=last, text="gradient descent (steps)", initial=step) as bar:
+        while step <= last:
+            alone = batches is not None or records.due(step)
+            count = 1 if alone else min(records.until(step), descent.together)
+            taken = _one(descent, records, batches, step) if alone else descent.advance(count)
+            if taken < count:
+                wrong = step + taken
+                advice = "take a smaller learning rate" if wrong else "look at the activation and the weights"
                 warnings.warn(
-                    f"training diverged: outputs are no longer finite at step {step}; {advice}",
+                    f"training diverged: outputs are no longer finite at step {wrong}; {advice}",
                     RuntimeWarning,
                     stacklevel=3,
                 )
                 return
-            bar.update(step < last)
+            bar.update(min(count, last - step))
+            step += count
             saved.now_and_then()
 
 
 def _one(descent, records: Records, batches: Batches | None, step: int) -> bool:
-    """Record a step and take it; False where outputs are no longer finite."""
+    """Record a step that is due, and take it; False where outputs are no longer finite."""
     going_on = step < records.last
-    if batches is None or records.due(step):
+    if records.due(step):
         outputs = descent.outputs(gradients=batches is None and going_on)
         if outputs is None:
             return False
-        if records.due(step):
-            records.write(step, outputs, descent.network())
+        records.write(step, outputs, descent.network())
     if going_on:
         if batches is not None and descent.outputs(gradients=True, rows=batches.rows(step)) is None:
             return False

@@ -12,19 +12,26 @@
 
 #define __global__
 #define __device__
+#define __forceinline__ inline
 #define __constant__ static
 #define __shared__ static
 
 struct dim3 { unsigned x, y, z; };
 static dim3 blockIdx, gridDim, threadIdx;
 
-using std::copysign; using std::fabs; using std::fma; using std::rint; using std::sqrt;
+using std::copysign; using std::fabs; using std::fma; using std::isfinite; using std::rint; using std::sqrt;
 
 static inline long long __double_as_longlong(double x) { long long bits; memcpy(&bits, &x, 8); return bits; }
 static inline double __longlong_as_double(long long bits) { double x; memcpy(&x, &bits, 8); return x; }
 static inline int __float_as_int(float x) { int bits; memcpy(&bits, &x, 4); return bits; }
 static inline float __int_as_float(int bits) { float x; memcpy(&x, &bits, 4); return x; }
 static inline int __popcll(unsigned long long word) { return __builtin_popcountll(word); }
+static inline long long atomicMin(long long *place, long long value)
+{
+    long long before = *place;
+    if (value < before) *place = value;
+    return before;
+}
 
 namespace host {
 struct Fiber { ucontext_t context; jmp_buf place; std::vector<char> stack; bool begun = false; };
@@ -88,16 +95,19 @@ static void __syncthreads()
     if (!_setjmp(host::running->place)) _longjmp(host::scheduler, 1);
 }
 
-template <class T> static T __shfl_down_sync(unsigned, T value, int by)
+// Exchanges within warps: all threads of the block take part, as at a barrier.
+template <class T> static T exchanged(T value, unsigned from)
 {
     static T values[1024];
-    unsigned own = threadIdx.x;
-    values[own] = value;
+    values[threadIdx.x] = value;
     __syncthreads();
-    T found = own % 32 + by < 32 ? values[own + by] : value;
+    T found = from / 32 == threadIdx.x / 32 ? values[from] : value;
     __syncthreads();
     return found;
 }
+
+template <class T> static T __shfl_down_sync(unsigned, T value, int by) { return exchanged(value, threadIdx.x + by); }
+template <class T> static T __shfl_xor_sync(unsigned, T value, int by) { return exchanged(value, threadIdx.x ^ by); }
 
 // What an argument must be: its size, or for an array 1000 + the size of an entry (+ 100 where it is a float).
 template <class P> long kind_of()

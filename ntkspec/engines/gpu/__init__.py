@@ -20,6 +20,7 @@ from ntkspec.engines.gpu.pairs import hermite_moments, pair_moments, power_serie
 from ntkspec.engines.gpu.parts import add_parts, add_scaled, write_parts
 from ntkspec.engines.gpu.streaming import fill_tiles, link_rate, spare_tiles
 from ntkspec.engines.gpu.symmetric import squares_and_defect, symmetric_product, triangle_product
+from ntkspec.engines.gpu.training import fused_steps
 from ntkspec.engines.gpu.windows import circular_sums, position_products, window_gaps
 from ntkspec.engines.parts import Product
 from ntkspec.engines.rates import Rates
@@ -43,6 +44,7 @@ __all__ = [
     "erf",
     "fill_tiles",
     "free_memory",
+    "fused_steps",
     "gelu",
     "gram_of_bits",
     "hermite_moments",

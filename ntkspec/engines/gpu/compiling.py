@@ -1,5 +1,6 @@
 """How the CUDA sources of the GPU engine are compiled, by NVRTC on first use, and launched on CuPy arrays."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -18,8 +19,12 @@ _TYPES = {"f": "float", "d": "double"}
 
 def source(name: str) -> str:
     """The text of a CUDA source with what it includes, as compilers and their caches need it."""
-    common = (FOLDER / "common.cuh").read_text(encoding="utf-8")
-    return (FOLDER / f"{name}.cu").read_text(encoding="utf-8").replace('#include "common.cuh"', common)
+    return _whole(f"{name}.cu")
+
+
+def _whole(file: str) -> str:
+    text = (FOLDER / file).read_text(encoding="utf-8")
+    return re.sub(r'#include "(\w+\.cuh)"', lambda found: _whole(found[1]), text)
 
 
 @cache
@@ -35,19 +40,20 @@ def kernel(name: str, function: str, real: str, **others):
 
 
 @cache
-def _most_blocks() -> int:
-    return _BLOCKS * cupy.cuda.Device().attributes["MultiProcessorCount"]
+def multiprocessors() -> int:
+    """How many the card has."""
+    return cupy.cuda.Device().attributes["MultiProcessorCount"]
 
 
 def blocks_of(count: int) -> int:
     """How many blocks of threads share out ``count`` numbers."""
-    return max(1, min(-(-count // THREADS), _most_blocks()))
+    return max(1, min(-(-count // THREADS), _BLOCKS * multiprocessors()))
 
 
 def grid_of(rows: int, cols: int) -> tuple[int, int]:
     """Blocks of threads along the columns and rows of a matrix whose entries they share out."""
     across = blocks_of(cols)
-    return across, max(1, min(rows, _most_blocks() // across))
+    return across, max(1, min(rows, _BLOCKS * multiprocessors() // across))
 
 
 def line(array, dtype):

@@ -8,25 +8,24 @@ import numpy as np
 from ntkspec.engines.gpu.compiling import blocks_of, kernel, launch
 
 
-def _fill(name: str, z, value, slope, *parameters) -> None:
-    function = kernel("functions", name, z.dtype.char)
-    launch(function, blocks_of(z.size), z.reshape(-1), value.reshape(-1), slope.reshape(-1), z.size, *parameters)
+def _fill(name: str, z, value, slope, parameter=0.0) -> None:
+    function, flat = kernel("functions", f"fill_{name}", z.dtype.char), (part.reshape(-1) for part in (z, value, slope))
+    launch(function, blocks_of(z.size), *flat, z.size, np.float64(parameter))
 
 
 def piecewise_linear(z, value, slope, below):
     """z and 1 for z >= 0, ``below`` z and ``below`` otherwise."""
-    real = z.dtype.type
-    _fill("piecewise_linear", z, value, slope, real(below), real(-np.inf if below else -1.0))
+    _fill("piecewise_linear", z, value, slope, below)
 
 
 def erf(z, value, slope):
     """erf(z) and 2/sqrt(pi) exp(-z²), in the arithmetic of z."""
-    _fill("erf_and_slope", z, value, slope)
+    _fill("erf", z, value, slope)
 
 
 def tanh(z, value, slope):
     """tanh(z) and 1/cosh(z)²."""
-    _fill("tanh_and_slope", z, value, slope)
+    _fill("tanh", z, value, slope)
 
 
 def sigmoid(z, value, slope):
@@ -51,14 +50,14 @@ def gelu(z, value, slope):
 
 def elu(z, value, slope, alpha):
     """z and 1 for z >= 0, alpha (exp(z) - 1) and alpha exp(z) below."""
-    _fill("elu", z, value, slope, np.float64(alpha))
+    _fill("elu", z, value, slope, alpha)
 
 
 def sin(z, value, slope):
     """sin(z) and cos(z)."""
-    _fill("sine", z, value, slope)
+    _fill("sin", z, value, slope)
 
 
 def cos(z, value, slope):
     """cos(z) and -sin(z)."""
-    _fill("cosine", z, value, slope)
+    _fill("cos", z, value, slope)

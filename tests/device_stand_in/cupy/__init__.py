@@ -54,6 +54,7 @@ class ndarray:
     __array_priority__ = 100
 
     def __init__(self, array):
+        _modules.refuse_while_capturing("a new array")
         self._array = array
 
     # ------------------------------------------------------------------------------------------------ refused crossings
@@ -71,18 +72,23 @@ class ndarray:
 
     # --------------------------------------------------------------------------------------------------- to the host
     def get(self):
+        _modules.refuse_while_capturing("a copy to the host")
         return self._array.copy()
 
     def item(self, *place):
+        _modules.refuse_while_capturing("a copy to the host")
         return self._array.item(*place)
 
     def __float__(self):
+        _modules.refuse_while_capturing("a copy to the host")
         return float(self._array)
 
     def __int__(self):
+        _modules.refuse_while_capturing("a copy to the host")
         return int(self._array)
 
     def __bool__(self):
+        _modules.refuse_while_capturing("a copy to the host")
         return bool(self._array)
 
     def __repr__(self):
@@ -134,6 +140,7 @@ def _place(place):
 
 
 def _operand(value):
+    _modules.refuse_while_capturing("arithmetic of arrays")
     if isinstance(value, _np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
     return value._array if isinstance(value, ndarray) else value

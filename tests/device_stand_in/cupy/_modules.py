@@ -1,4 +1,4 @@
-"""cupy.cuda, cupy.random and RawModule of the stand-in: a device of one multiprocessor, cuBLAS in NumPy, kernels
+"""cupy.cuda, cupy.random and RawModule of the stand-in: a device of five multiprocessors, cuBLAS in NumPy, kernels
 compiled by g++."""
 
 import ctypes
@@ -31,9 +31,10 @@ class RawModule:
 
 
 def _compiled(code, options):
-    names = re.findall(r'extern "C" __global__ void (\w+)\(|^ACTIVATION\((\w+)', code, re.MULTILINE)
+    names = re.findall(r'extern "C" __global__ void (\w+)\(', code)
+    names += [f"fill_{name}" for name in re.findall(r"^FILL\((\w+)\)", code, re.MULTILINE)]
     text = f"{HEADER.read_text()}\n{code}\n"
-    for name in sorted({one or other for one, other in names} - {"name"}):
+    for name in sorted(names):
         text += (
             f'extern "C" int launch_{name}(unsigned x, unsigned y, unsigned threads, void **given, const long *kinds, '
             f"long count) {{ return launch({name}, x, y, threads, given, kinds, count); }}\n"
@@ -63,6 +64,9 @@ class RawKernel:
     def __call__(self, grid, block, arguments):
         if min(*grid, *block) < 1 or max(grid[1:], default=1) > 65535 or block[0] > 1024:
             raise ValueError(f"grid {grid} of blocks {block}")
+        if _current().captured is not None:
+            _current().captured.append((self, grid, block, arguments))
+            return
         values, kinds = zip(*map(_as_argument, arguments), strict=True)
         given = (ctypes.c_void_p * len(values))(*(one.ctypes.data for one in values))
         across, down = (*grid, 1)[:2]
@@ -70,6 +74,18 @@ class RawKernel:
             across, down, block[0], given, (ctypes.c_long * len(kinds))(*kinds), ctypes.c_long(len(kinds))
         ):
             raise TypeError(f"arguments of kinds {kinds} do not fit the kernel's parameters")
+
+
+class _Graph:
+    """Launches in their order, with the arguments of the capture."""
+
+    def __init__(self):
+        raise NotImplementedError("a graph is created by the capture of a stream")
+
+    def launch(self, stream=None):
+        refuse_while_capturing("the launch of a graph")
+        for kernel, *how in self.launches:
+            kernel(*how)
 
 
 def _as_argument(argument):
@@ -116,27 +132,65 @@ def _gemm_ex(handle, transa, transb, m, n, k, alpha, A, kind, lda, B, other, ldb
     _at(C, np.int32, m, n, ldc)[...] = product
 
 
-class _Stream:
-    """A stream that is as late as it may be: what it was given is done when somebody waits for it.
+_streams: list = []
 
-    The current stream, of which there is one, is not late.
+
+def _current():
+    return _streams[-1] if _streams else _NULL
+
+
+def refuse_while_capturing(what):
+    """A graph holds kernels of RawModule only. CuPy refuses cuBLAS, copies to the host, and whatever waits."""
+    if _current().captured is not None:
+        raise NotImplementedError(f"{what} during stream capture")
+
+
+class _Stream:
+    """A stream that is as late as it may be: copies that it was given are done when somebody waits for them.
+
+    The null stream is not late, and kernels are launched at once; in a capture they are kept for a graph instead.
     """
 
     def __init__(self, null=False, non_blocking=False):
-        self.waiting, self.late = [], not null
+        self.waiting, self.null, self.captured = [], null, None
+
+    def __enter__(self):
+        _streams.append(self)
+        return self
+
+    def __exit__(self, *error):
+        _streams.pop()
 
     def do(self, task):
         """Now or later."""
         self.waiting.append(task)
-        if not self.late:
+        if self.null:
             self.synchronize()
 
     def synchronize(self):
+        refuse_while_capturing("synchronize")
         while self.waiting:
             self.waiting.pop(0)()
 
     def wait_event(self, event):
         self.do(event.synchronize)
+
+    def begin_capture(self, mode=None):
+        if self.null:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        if self.captured is not None:
+            raise RuntimeError("cudaErrorIllegalState: the stream is capturing already")
+        self.captured = []
+
+    def end_capture(self):
+        if self.captured is None:
+            raise RuntimeError("cudaErrorIllegalState: the stream is not capturing")
+        graph = object.__new__(_Graph)
+        graph.launches, self.captured = self.captured, None
+        return graph
+
+    def is_capturing(self):
+        return self.captured is not None
 
 
 _NULL = _Stream(null=True)
@@ -208,7 +262,7 @@ _PINNED: dict[int, int] = {}
 
 
 class _Device:
-    attributes = types.MappingProxyType({"MultiProcessorCount": 1})
+    attributes = types.MappingProxyType({"MultiProcessorCount": 5})
 
     def synchronize(self):
         pass
@@ -251,6 +305,7 @@ cuda = _module(
     Stream=_Stream,
     PinnedMemory=_PinnedMemory,
     PinnedMemoryPointer=_PinnedMemoryPointer,
-    get_current_stream=lambda: _NULL,
+    get_current_stream=_current,
+    Graph=_Graph,
     get_elapsed_time=lambda start, end: 1e3 * (end.time - start.time),
 )
