@@ -69,11 +69,16 @@ class DeepNetwork:
     def __call__(self, X):
         """Outputs (n,), for X (n, d)."""
         X = self._checked(X)
+        engine = engine_of(X)
+        return engine.xp.concatenate(engine.run(lambda share: self.outputs(X[share]), engine.shares(len(X))))
 
-        def outputs(rows):
+    def outputs(self, X):
+        """The same for tasks of an engine, which have shared out the points already; X in the dtype of the outputs."""
+
+        def of_block(rows):
             return sum(factor * self._forward(weights, X[rows])[0] for factor, weights in self.chains())
 
-        return self._by_rows(X, outputs)
+        return self._by_rows(X, of_block)
 
     def jvp(self, X, tangents):
         """How the outputs (n,) move when the parameters move by ``tangents``, arrays of their shapes or None (zero).

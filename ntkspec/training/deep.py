@@ -39,5 +39,5 @@ class DeepDescent(Fitting):
         """(outputs, gradients) on a share of the points."""
         X, targets = data
         if not gradients:
-            return net(X), None
+            return net.outputs(X), None
         return net.value_and_vjp(X, lambda rows, outputs: outputs - targets[rows])
