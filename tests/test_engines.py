@@ -217,6 +217,20 @@ def test_a_matrix_is_compared_with_its_mirror(n, dtype, engine, on):
     assert np.isnan(engine.squares_and_defect(on(matrix), 0, n)[0])
 
 
+@pytest.mark.parametrize(("n", "k", "d"), [(1, 1, 1), (7, 2, 33), (40, 3, 64), (70, 1, 5)])
+@pytest.mark.parametrize("dtypes", ["fff", "ffd", "dfd", "ddd"])
+def test_inner_products_of_rows_are_taken_as_they_lie(n, k, d, dtypes, engine, on):
+    left, right, dtype = dtypes
+    rng = np.random.default_rng([n, d])
+    A, B = rng.standard_normal((n, k, d)).astype(left), rng.standard_normal((2 * n, d)).astype(right)[::2]
+    exact, bound = np.einsum("ikd,id->ik", A, B, dtype=float), d * np.finfo(dtype).eps * abs(A).max() * abs(B).max()
+    found = engine.row_products(on(A), on(B), dtype)
+    assert found.dtype == np.dtype(dtype)
+    assert np.abs(engine.to_host(found) - exact).max() <= bound
+    alone = engine.row_products(on(np.asfortranarray(A[:, 0])), on(B), dtype)
+    assert np.abs(engine.to_host(alone) - exact[:, 0]).max() <= bound
+
+
 # ------------------------------------------------------------------------------------------------ the engines are twins
 def test_both_engines_offer_the_same_names(gpu):
     assert gpu.__all__ == cpu.__all__
