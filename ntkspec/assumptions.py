@@ -44,7 +44,7 @@ def summarize(X) -> DataSummary:
     X = checks.as_matrix(X)
     (n, d), xp = X.shape, engine_of(X).xp
     mean = X.mean(axis=0, dtype=np.float64)
-    sizes = xp.einsum("id,id->i", X, X, dtype=np.float64) / d
+    sizes = engine_of(X).row_products(X, X, np.float64) / d
     centred = X - mean.astype(X.dtype)
     return DataSummary(
         n=n,

@@ -25,7 +25,7 @@ def trace_ratio(X) -> float:
     else:
         parts = [_second_moment(xp, X.T)]
     squares = float(xp.sum(sum(parts) ** 2))
-    diagonal = float(xp.sum(xp.einsum("id,id->i", X, X, dtype=xp.float64) ** 2))
+    diagonal = float(xp.sum(engine.row_products(X, X, xp.float64) ** 2))
     return max(0.0, squares - diagonal) / (n * (n - 1) * d)
 
 

@@ -53,6 +53,14 @@ def cupy():
     return cupy
 
 
+def test_products_with_vectors_take_no_room(cupy):
+    A, x = cupy.ones((3, 2)), cupy.ones(2)
+    assert (A @ x == 2).all()
+    assert (cupy.matmul(A, A.T, out=cupy.empty((3, 3))) == 2).all()
+    with pytest.raises(ValueError, match="axes"):
+        cupy.matmul(A, x, out=cupy.empty(3))
+
+
 def test_all_its_names_are_cupys():
     elsewhere = [path for path in sys.path if path != str(FOLDER)]
     if importlib.machinery.PathFinder.find_spec("cupy", elsewhere) is None:

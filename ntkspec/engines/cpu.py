@@ -61,6 +61,7 @@ __all__ = [
     "position_products",
     "power_series",
     "rates",
+    "row_products",
     "run",
     "shares",
     "sigmoid",
@@ -280,6 +281,11 @@ def copy_transposed(out, tile):
             for j in range(b, min(b + 16, tile.shape[1])):
                 for i in range(a, min(a + 16, tile.shape[0])):
                     out[j, i] = tile[i, j]
+
+
+def row_products(A, B, dtype):
+    """sum_d A[i, ..., d] B[i, d] computed in a dtype: (n,) for A (n, d), and (n, k) for A (n, k, d)."""
+    return xp.einsum("ikd,id->ik" if A.ndim == 3 else "id,id->i", A, B, dtype=dtype)
 
 
 def eigh(matrix):

@@ -58,7 +58,7 @@ def levels_of(act: Activation, sides, count: int) -> list:
     if act.dual is not None:
         return [Closed(act.dual)] * count
     engine = engine_of(*sides)
-    sizes = [engine.xp.einsum("id,id->i", X, X, dtype=np.float64) / X.shape[1] for X in sides]
+    sizes = [engine.row_products(X, X, np.float64) / X.shape[1] for X in sides]
     squares = engine.to_host(engine.xp.concatenate(sizes))
     found = []
     for _ in range(count):

@@ -43,10 +43,11 @@ def _of_expansion(expansion: Expansion, sides: list, trace_ratio: float) -> Kern
 
 def _constant_and_norms(expansion: Expansion, X, trace_ratio: float):
     """The coordinates of psi behind those of x, shape (n, 1 + k)."""
-    (n, d), xp = X.shape, engine_of(X).xp
+    (n, d), engine = X.shape, engine_of(X)
+    xp = engine.xp
     features = xp.empty((n, 1 + len(expansion.norms)), dtype=X.dtype)
     features[:, 0] = (expansion.square * trace_ratio / d) ** 0.5
-    excess = xp.sqrt(xp.einsum("id,id->i", X, X, dtype=xp.float64) / d) - 1
+    excess = xp.sqrt(engine.row_products(X, X, np.float64) / d) - 1
     for k, (constant, slope, bend) in enumerate(expansion.norms, 1):
         features[:, k] = constant + slope * excess + bend * excess**2
     return features

@@ -81,8 +81,7 @@ class GramFunction(OfPairs):
         self.depth = self.shape[1] + SENSITIVITY * (self.X.shape[1] + 64)
 
     def _points(self, X):
-        xp = self.engine.xp
-        return self.function.points(xp.einsum("id,id->i", X, X, dtype=xp.float64) / X.shape[1])
+        return self.function.points(self.engine.row_products(X, X, np.float64) / X.shape[1])
 
     def accumulate(self, out, tile, scale=1.0):
         gram, left, right = tile.gram(self.X, self.X2), self.left[tile.rows], self.right[tile.cols]

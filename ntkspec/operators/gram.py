@@ -64,7 +64,7 @@ class Gram(KernelOperator):
         return float(norms[0] * norms[1])
 
     def diagonal(self, dtype=None):
-        return self.engine.xp.einsum("ik,ik->i", self.F, self.G, dtype=dtype or self.dtype)
+        return self.engine.row_products(self.F, self.G, dtype or self.dtype)
 
     @property
     def T(self):

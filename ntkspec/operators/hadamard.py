@@ -78,7 +78,7 @@ class HadamardGram(KernelOperator):
         def scatter(share):
             for rows in self._blocks(share, k):
                 mixed = (taken(self.D, rows, dtype) @ total.T).reshape(-1, k, d)
-                out[rows] = xp.einsum("ikd,id->ik", mixed, self.X[rows])
+                out[rows] = self.engine.row_products(mixed, self.X[rows], dtype)
 
         self.engine.run(scatter, self.engine.shares(self.shape[0]))
         return out
@@ -101,8 +101,10 @@ class HadamardGram(KernelOperator):
         xp, parts, dtype = self.engine.xp, [], dtype or self.dtype
         for share in self.engine.shares(self.shape[0]):
             for rows in self.engine.blocks(share, 2 * self.D.shape[1]):
-                slopes = xp.einsum("im,im->i", taken(self.D, rows, dtype), taken(self.D2, rows, dtype))
-                parts.append(slopes * xp.einsum("id,id->i", self.X[rows], self.X2[rows], dtype=dtype))
+                left = taken(self.D, rows, dtype)
+                right = left if self.D2 is self.D else taken(self.D2, rows, dtype)
+                inner = self.engine.row_products(self.X[rows], self.X2[rows], dtype)
+                parts.append(self.engine.row_products(left, right, dtype) * inner)
         return xp.concatenate(parts)
 
     @property

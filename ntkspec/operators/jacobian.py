@@ -86,7 +86,7 @@ class JacobianGram(KernelOperator):
 
         def entries(rows):
             left, right = (self.jacobian.parts(X[rows].astype(dtype)) for X in (self.X, self.X2))
-            return sum(xp.einsum("ip,ip->i", one(), other()) for one, other in zip(left, right, strict=True))
+            return sum(self.engine.row_products(one(), other(), dtype) for one, other in zip(left, right, strict=True))
 
         blocks = self.engine.blocks(slice(0, self.shape[0]), self.jacobian.size, 2**24)
         return xp.concatenate(self.engine.run(entries, blocks))

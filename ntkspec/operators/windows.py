@@ -38,8 +38,8 @@ class Windows:
 
     def squares(self, engine, X):
         """‖window‖² / (q channels), (n, positions), of points (n, d)."""
-        images = X.reshape(len(X), self.positions, self.channels)
-        own = engine.xp.einsum("npc,npc->pn", images, images, dtype=np.float64)
+        pixels = X.reshape(-1, self.channels)
+        own = engine.xp.ascontiguousarray(engine.row_products(pixels, pixels, np.float64).reshape(len(X), -1).T)
         return engine.xp.ascontiguousarray(self.means(engine, own).T) / self.channels
 
     def moments(self, engine, rows, cols):

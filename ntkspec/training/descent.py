@@ -127,7 +127,7 @@ class Descent(Fitting):
         gradient_W, gradient_v = space.zeroed()
         for rows in self.engine.blocks(share, len(readout), BLOCK):
             x, (value, slope) = X[rows], space.forward(X[rows])
-            xp.matmul(value, readout, out=out[rows])
+            out[rows] = value @ readout
             residual = out[rows] - targets[rows]
             if rates[0]:
                 gradient_W += xp.matmul(slope.T, x * residual[:, None], out=space.part)

@@ -9,6 +9,9 @@
 #include <ucontext.h>
 #include <utility>
 #include <vector>
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
 
 #define __global__
 #define __device__
@@ -32,6 +35,16 @@ static inline long long atomicMin(long long *place, long long value)
     if (value < before) *place = value;
     return before;
 }
+
+// CuPy compiles with -ftz=true: float numbers below the smallest normal one are zero. Here, in kernels for floats, double
+// ones as well.
+struct Flushing {
+#if defined(__SSE__) && defined(real)
+    unsigned before = _mm_getcsr();
+    Flushing() { if (std::is_same_v<real, float>) _mm_setcsr(before | 0x8040); }
+    ~Flushing() { _mm_setcsr(before); }
+#endif
+};
 
 namespace host {
 struct Fiber { ucontext_t context; jmp_buf place; std::vector<char> stack; bool begun = false; };
@@ -132,6 +145,7 @@ template <class... P> int launch(void (*kernel)(P...), unsigned across, unsigned
         [&]<size_t... I>(std::index_sequence<I...>) { call.kernel(*(P *)call.given[I]...); }(std::index_sequence_for<P...>{});
     };
     gridDim = {across, down, 1};
+    Flushing flushing;
     for (unsigned y = 0; y < down; y++)
         for (unsigned x = 0; x < across; x++) { blockIdx = {x, y, 0}; host::block(threads); }
     return 0;

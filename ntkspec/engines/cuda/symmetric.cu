@@ -6,8 +6,17 @@
 #define STRIP 64
 #define WARPS (THREADS / 32)
 #define OWN_ROWS (STRIP / WARPS)
-#define LANE_COLUMNS 4
+// With more vectors a thread has registers for fewer columns.
+#define LANE_COLUMNS (VECTORS > 2 ? 2 : 4)
 #define CHUNK (32 * LANE_COLUMNS)
+
+// A lane's entries of a row, of which `left` columns are left from its first one on; zero beyond.
+__device__ __forceinline__ void fetch(real (&ahead)[LANE_COLUMNS], const real *from, long long left)
+{
+#pragma unroll
+    for (int k = 0; k < LANE_COLUMNS; k++)
+        ahead[k] = 32 * k < left ? from[32 * k] : 0;
+}
 
 // below[tile, v, row] = tile @ right and above[tile, strip, v, column] = strip of left @ tile, for the tiles
 // (row, column) in units of `side` that `places` lists with the entry that each starts at: (tiles, 3).
@@ -18,32 +27,40 @@ extern "C" __global__ void both_sides(number *below, number *above, const real *
     __shared__ number of_columns[WARPS][VECTORS][CHUNK];
     long long strips = (side + STRIP - 1) / STRIP, tile = blockIdx.x / strips, strip = blockIdx.x % strips;
     long long row = places[3 * tile], column = places[3 * tile + 1];
-    const real *entries = matrix + places[3 * tile + 2];
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    long long height = n - row * side < side ? n - row * side : side;
+    long long width = n - column * side < side ? n - column * side : side;
+    const real *entries = matrix + places[3 * tile + 2] + lane;
+    // The last row stands for those behind it, with vectors that are zero there.
+    const real *of_row[OWN_ROWS];
     number rows[OWN_ROWS][VECTORS] = {}, left[OWN_ROWS][VECTORS];
-    for (int r = 0; r < OWN_ROWS; r++)
-        for (int v = 0; v < VECTORS; v++) {
-            long long i = strip * STRIP + r * WARPS + warp;
-            left[r][v] = i < side && row * side + i < n ? AT(vectors, v, row * side + i) : 0;
-        }
+    // Entries are read one chunk ahead, into the registers of those that are being used: memory never waits for sums.
+    real ahead[OWN_ROWS][LANE_COLUMNS];
+#pragma unroll
+    for (int r = 0; r < OWN_ROWS; r++) {
+        long long i = strip * STRIP + r * WARPS + warp;
+        of_row[r] = entries + (i < height ? i : height - 1) * step;
+        fetch(ahead[r], of_row[r], width - lane);
+        for (int v = 0; v < VECTORS; v++)
+            left[r][v] = i < height ? AT(vectors, v, row * side + i) : 0;
+    }
     for (long long first = 0; first < side; first += CHUNK) {
         number columns[LANE_COLUMNS][VECTORS] = {}, right[LANE_COLUMNS][VECTORS];
-        bool inside[LANE_COLUMNS];
         for (int k = 0; k < LANE_COLUMNS; k++) {
             long long j = first + 32 * k + lane;
-            inside[k] = j < side && column * side + j < n;
             for (int v = 0; v < VECTORS; v++)
-                right[k][v] = inside[k] ? AT(vectors, v, column * side + j) : 0;
+                right[k][v] = j < width ? AT(vectors, v, column * side + j) : 0;
         }
+#pragma unroll
         for (int r = 0; r < OWN_ROWS; r++) {
-            long long i = strip * STRIP + r * WARPS + warp;
-            if (i < side && row * side + i < n)
-                for (int k = 0; k < LANE_COLUMNS; k++) {
-                    number entry = inside[k] ? entries[i * step + first + 32 * k + lane] : 0;
-                    for (int v = 0; v < VECTORS; v++) {
-                        rows[r][v] = fma(entry, right[k][v], rows[r][v]);
-                        columns[k][v] = fma(entry, left[r][v], columns[k][v]);
-                    }
+            real now[LANE_COLUMNS];
+            for (int k = 0; k < LANE_COLUMNS; k++)
+                now[k] = ahead[r][k];
+            fetch(ahead[r], of_row[r] + first + CHUNK, width - lane - first - CHUNK);
+            for (int k = 0; k < LANE_COLUMNS; k++)
+                for (int v = 0; v < VECTORS; v++) {
+                    rows[r][v] = fma((number)now[k], right[k][v], rows[r][v]);
+                    columns[k][v] = fma((number)now[k], left[r][v], columns[k][v]);
                 }
         }
         for (int k = 0; k < LANE_COLUMNS; k++)

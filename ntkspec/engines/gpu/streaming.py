@@ -29,9 +29,9 @@ def link_rate() -> float:
     """Bytes a second from pinned memory to the card, measured in about 0.1 s."""
     host = spare_tiles((_TOGETHER // 4,), np.uint8)
     there, events = xp.empty(host.shape, host.dtype), [xp.cuda.Event() for _ in range(3)]
-    for event in events:
-        event.record()
+    for event in events:  # the memory is given back behind the last one
         there.data.copy_from_host_async(host.ctypes.data, host.nbytes, xp.cuda.get_current_stream())
+        event.record()
     events[-1].synchronize()
     return host.nbytes / max(xp.cuda.get_elapsed_time(*events[1:]), 1e-6) * 1e3
 

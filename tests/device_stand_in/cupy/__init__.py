@@ -233,6 +233,16 @@ for _name in _FUNCTIONS.split():
     globals()[_name] = _function(getattr(_np, _name))  # fmt: skip
 
 
+def _matmul(A, B, out=None):
+    # As in CuPy 13, which loses the missing axis of a vector on the way to ``out``.
+    if out is not None and (A.ndim == 1 or B.ndim == 1):
+        raise ValueError("axes don't match array")
+    return _np.matmul(A, B) if out is None else _np.matmul(A, B, out=out)
+
+
+matmul = _function(_matmul)
+
+
 def asarray(given, dtype=None, order=None):
     """A device array; of NumPy's an explicit copy to the device."""
     if isinstance(given, ndarray):
