@@ -3,6 +3,9 @@
 from ntkspec import checks
 from ntkspec.engines import engine_of
 
+# Numbers of a block of rows on the CPU, where matrix products are fastest on a whole share.
+ALL_AT_ONCE = 2**62
+
 
 def trace_ratio(X) -> float:
     r"""Unbiased estimate of :math:`\mathrm{Tr}[\Sigma^2] / d` from samples whose mean is zero.
@@ -21,14 +24,18 @@ def trace_ratio(X) -> float:
     engine = engine_of(X)
     xp = engine.xp
     if d <= n:
-        parts = engine.run(lambda share: _second_moment(xp, X[share]), engine.shares(n))
+        parts = engine.run(lambda share: _second_moment(engine, X, share), engine.shares(n))
     else:
-        parts = [_second_moment(xp, X.T)]
+        parts = [_second_moment(engine, X.T, slice(0, d))]
     squares = float(xp.sum(sum(parts) ** 2))
     diagonal = float(xp.sum(engine.row_products(X, X, xp.float64) ** 2))
     return max(0.0, squares - diagonal) / (n * (n - 1) * d)
 
 
-def _second_moment(xp, X):
-    X = X.astype(xp.float64, copy=False)
-    return X.T @ X
+def _second_moment(engine, X, share):
+    """Of a share of the rows; a card takes them in blocks, and has no float64 copy of all."""
+    total = 0.0
+    for rows in engine.blocks(share, X.shape[1], ALL_AT_ONCE):
+        part = X[rows].astype(engine.xp.float64, copy=False)
+        total = total + part.T @ part
+    return total

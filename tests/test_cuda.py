@@ -85,6 +85,11 @@ def compiled_by_nvcc(folder: Path, text: str, options) -> tuple[int, str]:
     return cubin.stat().st_size if run.returncode == 0 else 0, run.stdout + run.stderr
 
 
+def test_sources_are_ascii_whatever_the_locale(compiling):
+    for path in compiling.FOLDER.glob("*.cu"):
+        assert compiling.source(path.stem).isascii()
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(("name", "definitions"), VARIANTS)
 def test_every_source_compiles_without_a_warning(name, definitions, architecture, compiling, tmp_path):

@@ -1,5 +1,9 @@
 """The same public functions on both engines: results agree to rounding, and stay on the device of their input."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -257,6 +261,16 @@ def test_a_run_goes_on_from_its_files(gpu, tmp_path):
     assert kernel.engine is gpu
     product = gpu.to_host(kernel @ gpu.xp.asarray(Y[:N]))
     assert np.abs(product - here.gap(N) @ Y[:N]).max() < 1e-11
+
+
+@pytest.mark.parametrize("switch", ["CUPY_TF32", "NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_DOUBLE_PRECISION"])
+def test_switches_that_take_digits_are_refused(switch):
+    code = f"import sys; sys.path[:] = {sys.path}; from ntkspec import engines; engines.named('gpu')"
+    environment = os.environ | {switch: "1"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 1
+    said = run.stderr.strip().splitlines()[-1]
+    assert said.startswith(f"ValueError: the GPU engine does not load: {switch} is set, but products would lose digits")
 
 
 def test_networks_move_and_come_back(gpu):

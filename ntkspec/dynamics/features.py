@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.linalg import eigh
 
+from ntkspec.moments import ALL_AT_ONCE
+
 
 def feature_modes(F, y, engine):
     """(values, V, target): eigenvalues of F Fᵀ, ascending, F V their eigenvectors times sqrt(values), Vᵀ Fᵀ y.
@@ -13,8 +15,11 @@ def feature_modes(F, y, engine):
     """
 
     def normal_equations(share):
-        rows = F[share].astype(np.float64, copy=False)
-        return rows.T @ rows, rows.T @ y[share].astype(np.float64, copy=False)
+        gram, target = 0.0, 0.0
+        for rows in engine.blocks(share, F.shape[1], ALL_AT_ONCE):
+            part = F[rows].astype(np.float64, copy=False)
+            gram, target = gram + part.T @ part, target + part.T @ y[rows].astype(np.float64, copy=False)
+        return gram, target
 
     parts = zip(*engine.run(normal_equations, engine.shares(len(y))), strict=True)
     gram, target = (engine.to_host(sum(part)) for part in parts)

@@ -47,8 +47,11 @@ def named(name: str) -> ModuleType:
         from ntkspec.engines import gpu
 
         gpu.free_memory()
-    except ImportError as error:
-        raise ValueError(f"the GPU engine needs CuPy: {str(error).splitlines()[0]}; install ntkspec[cuda12]") from None
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the GPU engine needs CuPy: {error}; install ntkspec[cuda12] or ntkspec[cuda13]") from None
+    except ImportError as error:  # CuPy without CUDA's libraries, or switches that it must not have
+        first = next((line.strip() for line in str(error).splitlines() if line.strip(" =-")), "it does not load")
+        raise ValueError(f"the GPU engine does not load: {first}") from None
     except RuntimeError as error:  # CuPy's errors of the driver
         raise ValueError(f"the GPU engine needs a CUDA card: {error}") from None
     return gpu

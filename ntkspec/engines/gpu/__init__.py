@@ -80,8 +80,15 @@ __all__ = [
     "xp",
 ]
 
-if os.environ.get("CUPY_TF32", "0") not in ("", "0"):
-    raise ImportError("CUPY_TF32 is set, but products in TF32 are wrong in the fourth digit; unset it")
+# Switches that give products fewer digits than their dtype has.
+for _switch in (
+    "CUPY_TF32",
+    "NVIDIA_TF32_OVERRIDE",
+    "CUBLAS_EMULATE_SINGLE_PRECISION",
+    "CUBLAS_EMULATE_DOUBLE_PRECISION",
+):
+    if os.environ.get(_switch, "0") not in ("", "0"):
+        raise ImportError(f"{_switch} is set, but products would lose digits, in TF32 from the fourth on; unset it")
 
 name = "gpu"
 # Rows and columns of a tile: 64 MB in float32, products that fill the card, and passes that dwarf their launch.

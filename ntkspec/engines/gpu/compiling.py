@@ -19,8 +19,11 @@ _TYPES = {"f": "float", "d": "double"}
 
 
 def source(name: str) -> str:
-    """The text of a CUDA source with what it includes, as compilers and their caches need it."""
-    return _whole(f"{name}.cu")
+    """The text of a CUDA source with what it includes, as compilers and their caches need it.
+
+    CuPy writes it to a file in the encoding of the locale: letters beyond ASCII, which are in comments, are left out.
+    """
+    return _whole(f"{name}.cu").encode("ascii", "ignore").decode("ascii")
 
 
 def _whole(file: str) -> str:
