@@ -204,7 +204,7 @@ def test_dtype_is_kept_and_float32_agrees_with_float64(dtype, method):
 def test_steps_come_back_in_the_order_given():
     X, _, y, net = setting(10, 3)
     forward, shuffled = (ns.predict_gd(ns.ntk(net, X), y, eta=1, steps=steps) for steps in ([0, 3, 9], [9, 0, 3]))
-    assert np.array_equal(shuffled.train, forward.train[[2, 0, 1]])
+    assert shuffled.train == pytest.approx(forward.train[[2, 0, 1]], rel=1e-13, abs=1e-15)
 
 
 def test_bad_input_is_refused():
@@ -274,8 +274,10 @@ def test_the_methods_agree_for_every_law(law, monkeypatch):
         found.append(
             ns.predict_gd(kernel, y, eta=1.5, steps=[*STEPS, 10**9], kernel_test=kernel_test, law=law, start=start)
         )
+    # Rounding of the kernel grows as eta t / n; the heavy ball goes 1 / (1 - 0.9) times as far in t steps.
+    late = 1e-5 if isinstance(law, ns.HeavyBall) else 1e-6
     for other in found[1:]:
-        assert other.train == pytest.approx(found[0].train, abs=1e-6)
+        assert other.train == pytest.approx(found[0].train, abs=late)
         assert other.train[:-1] == pytest.approx(found[0].train[:-1], abs=1e-10)
         assert other.test[:-1] == pytest.approx(found[0].test[:-1], abs=1e-9)
 

@@ -138,7 +138,9 @@ def formed_distance(operator: KernelOperator, seed=0) -> float:
 
     float64, or where entries cost whole products: a bound. float32: twice an estimate from SAMPLED_ROWS rows that are
     computed in float64 as well, drawn by ``row_weights``, as rounding grows with them. The operator's own ``distance``
-    comes on top. Cost: SAMPLED_ROWS n times tile_work, twice.
+    comes on top. Products of few rows may round otherwise than those of a tile, so that an entry that outweighs all
+    others can come out right there: the estimate is at least that of one rounding of each entry on the diagonals of the
+    terms. Cost: SAMPLED_ROWS n times tile_work, twice.
     """
     if operator.stored:
         return operator.distance
@@ -152,8 +154,8 @@ def _forming_rounding(operator: KernelOperator, seed) -> float:
         rounding = float(np.finfo(operator.dtype).eps) * operator.absolute_norm if operator.dtype == np.float32 else 0.0
         return operator.forming_error() + rounding * operator.shape[0] ** 0.5
     n, engine = operator.shape[0], operator.engine
-    weights = engine.to_host(operator.row_weights()) if operator.shape == (n, n) else np.ones(n)
-    weights = weights + np.finfo(np.float64).tiny
+    sizes = engine.to_host(operator.row_weights()) if operator.shape == (n, n) else np.zeros(n)
+    weights = (sizes if sizes.any() else np.ones(n)) + np.finfo(np.float64).tiny
     chances = 0.5 / n + 0.5 * weights / weights.sum()
     drawn = np.random.default_rng(seed).choice(n, SAMPLED_ROWS, p=chances / chances.sum())
     rows = engine.xp.asarray(drawn)
@@ -163,7 +165,8 @@ def _forming_rounding(operator: KernelOperator, seed) -> float:
         return ((operator.tile(rows, cols) - precise) ** 2).sum(axis=1)
 
     each = engine.to_host(sum(engine.run(squares, base.slices(operator.shape[1], 4 * engine.TILE))))
-    return 2 * math.sqrt(float((each / chances[drawn]).mean()))
+    once = float(np.finfo(np.float32).eps) / 2 * float(np.linalg.norm(sizes))
+    return 2 * max(once, math.sqrt(float((each / chances[drawn]).mean())))
 
 
 def _index(i: int, j: int) -> int:
