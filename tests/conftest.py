@@ -39,6 +39,19 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+class Interrupt:
+    """A watcher that stops training at a call."""
+
+    def __init__(self, call=0):
+        self.call, self.calls = call, 0
+
+    def __call__(self, net, now, X):
+        self.calls += 1
+        if self.calls == self.call:
+            raise KeyboardInterrupt
+        return {"output": float(now(X[:1])[0])}
+
+
 def _engine(name: str):
     if name == "gpu" and STAND_IN and not shutil.which("g++"):
         pytest.skip("the stand-in for a GPU compiles its kernels with g++, which is not installed")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from conftest import Interrupt
 from ntkspec.engines import cpu
 from ntkspec.training.fused import FusedDescent
 
@@ -127,19 +128,6 @@ def test_many_goes_are_one_run(gpu, monkeypatch):
     for together in (1, 7, 20):
         monkeypatch.setattr(FusedDescent, "together", together)
         assert same_bits(ns.train_gd(*there, **how), whole)
-
-
-class Interrupt:
-    """A watcher that stops training at a call."""
-
-    def __init__(self, call=0):
-        self.call, self.calls = call, 0
-
-    def __call__(self, net, now, X):
-        self.calls += 1
-        if self.calls == self.call:
-            raise KeyboardInterrupt
-        return {"output": float(now(X[:1])[0])}
 
 
 def stopped(steps):

@@ -9,6 +9,7 @@ import pytest
 
 import naive
 import ntkspec as ns
+from conftest import Interrupt
 from ntkspec import storage
 from ntkspec.engines import cpu
 from ntkspec.training import checkpoints
@@ -212,19 +213,6 @@ def test_a_drifting_kernel_stays_within_the_trajectory_bound():
 
 
 # --------------------------------------------------------------------------------------------------------- checkpoints
-class Interrupt:
-    """A watcher that stops training once at a step."""
-
-    def __init__(self, call):
-        self.call, self.calls = call, 0
-
-    def __call__(self, net, now, X):
-        self.calls += 1
-        if self.calls == self.call:
-            raise KeyboardInterrupt
-        return {"output": float(now(X[:1])[0])}
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("subtract", [False, True])
 def test_an_interrupted_run_ends_with_the_same_bits(dtype, subtract, tmp_path):
