@@ -42,9 +42,10 @@ class DataSummary:
 def summarize(X) -> DataSummary:
     """The quantities of Assumption 3.1 and Claim 3.1 for X (n, d). Cost: n² d flops in tiles, no n x n array."""
     X = checks.as_matrix(X)
-    (n, d), xp = X.shape, engine_of(X).xp
+    (n, d), engine = X.shape, engine_of(X)
+    xp = engine.xp
     mean = X.mean(axis=0, dtype=np.float64)
-    sizes = engine_of(X).row_products(X, X, np.float64) / d
+    sizes = engine.row_products(X, X, np.float64) / d
     centred = X - mean.astype(X.dtype)
     return DataSummary(
         n=n,

@@ -1,5 +1,7 @@
 """Moments of the data that enter the linear model."""
 
+import numpy as np
+
 from ntkspec import checks
 from ntkspec.engines import engine_of
 
@@ -24,18 +26,19 @@ def trace_ratio(X) -> float:
     engine = engine_of(X)
     xp = engine.xp
     if d <= n:
-        parts = engine.run(lambda share: _second_moment(engine, X, share), engine.shares(n))
+        parts = engine.run(lambda share: second_moments(engine, X, X, share), engine.shares(n))
     else:
-        parts = [_second_moment(engine, X.T, slice(0, d))]
+        columns = X.T
+        parts = [second_moments(engine, columns, columns, slice(0, d))]
     squares = float(xp.sum(sum(parts) ** 2))
     diagonal = float(xp.sum(engine.row_products(X, X, xp.float64) ** 2))
     return max(0.0, squares - diagonal) / (n * (n - 1) * d)
 
 
-def _second_moment(engine, X, share):
-    """Of a share of the rows; a card takes them in blocks, and has no float64 copy of all."""
+def second_moments(engine, A, B, share):
+    """Aᵀ B of a share of the rows in float64; a card takes them in blocks, and has no float64 copy of all."""
     total = 0.0
-    for rows in engine.blocks(share, X.shape[1], ALL_AT_ONCE):
-        part = X[rows].astype(engine.xp.float64, copy=False)
-        total = total + part.T @ part
+    for rows in engine.blocks(share, A.shape[1], ALL_AT_ONCE):
+        left = A[rows].astype(np.float64, copy=False)
+        total = total + left.T @ (left if B is A else B[rows].astype(np.float64, copy=False))
     return total

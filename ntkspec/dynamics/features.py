@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.linalg import eigh
 
-from ntkspec.moments import ALL_AT_ONCE
+from ntkspec.moments import second_moments
 
 
 def feature_modes(F, y, engine):
@@ -15,11 +15,7 @@ def feature_modes(F, y, engine):
     """
 
     def normal_equations(share):
-        gram, target = 0.0, 0.0
-        for rows in engine.blocks(share, F.shape[1], ALL_AT_ONCE):
-            part = F[rows].astype(np.float64, copy=False)
-            gram, target = gram + part.T @ part, target + part.T @ y[rows].astype(np.float64, copy=False)
-        return gram, target
+        return second_moments(engine, F, F, share), second_moments(engine, F, y, share)
 
     parts = zip(*engine.run(normal_equations, engine.shares(len(y))), strict=True)
     gram, target = (engine.to_host(sum(part)) for part in parts)
