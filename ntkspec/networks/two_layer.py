@@ -41,7 +41,11 @@ class TwoLayer:
 
     def to(self, engine: str) -> "TwoLayer":
         """The same network on the engine "cpu" or "gpu"; a copy where its weights lie elsewhere."""
-        W, v = (moved(weights, named(engine)) for weights in (self.W, self.v))
+        return self.with_parameters([moved(weights, named(engine)) for weights in (self.W, self.v)])
+
+    def with_parameters(self, parameters) -> "TwoLayer":
+        """The same network with other weights W and v."""
+        W, v = parameters
         return TwoLayer(W, v, self.activation)
 
     @property

@@ -9,12 +9,7 @@ class DeepDescent(Fitting):
 
     def __init__(self, net: DeepNetwork, data, rates, offset):
         super().__init__(net, data, rates, offset)
-        self._net = net
         self.start(net.parameters)
-
-    def network(self) -> DeepNetwork:
-        """As :meth:`Fitting.network`."""
-        return self._net.with_parameters([W.copy() for W in self.seen[1]])
 
     @DIVERGING
     def outputs(self, *, gradients: bool, rows=None):

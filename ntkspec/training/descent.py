@@ -23,7 +23,7 @@ class Fitting(ABC):
     together = 1
 
     def __init__(self, net, data, rates, offset):
-        self.X, self.y = data
+        self._net, (self.X, self.y) = net, data
         self.engine, self.activation = engine_of(self.X), net.activation
         self.rates, self.offset = rates, offset
         self.targets = self.y if offset is None else self.y + offset
@@ -37,9 +37,9 @@ class Fitting(ABC):
         """Go on from these weights, which are kept, at a step whose outputs were finite."""
         self.state = self.seen = step, weights
 
-    @abstractmethod
     def network(self):
-        """The network whose outputs were finite last."""
+        """The network whose outputs were finite last, with copies of its weights."""
+        return self._net.with_parameters([W.copy() for W in self.seen[1]])
 
     @abstractmethod
     def outputs(self, *, gradients: bool):
@@ -91,11 +91,6 @@ class Descent(Fitting):
         weights, _ = scaled_weights(W, v, self.y.dtype)
         shares = self.engine.shares(len(self.y))
         self._spaces = [_Space(self.engine.xp, Forward(net.activation, weights)) for _ in shares]
-
-    def network(self) -> TwoLayer:
-        """As :meth:`Fitting.network`."""
-        W, v = self.seen[1]
-        return TwoLayer(W.copy(), v.copy(), self.activation)
 
     @DIVERGING
     def outputs(self, *, gradients: bool, rows=None):

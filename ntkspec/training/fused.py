@@ -17,11 +17,6 @@ class FusedDescent(Fitting):
             self.offset = steps.outputs().copy()
             self.targets = steps.targets[...] = self.y + self.offset
 
-    def network(self) -> TwoLayer:
-        """As :meth:`Fitting.network`."""
-        W, v = self.seen[1]
-        return TwoLayer(W.copy(), v.copy(), self.activation)
-
     def resume(self, step: int, weights) -> None:
         """As :meth:`Fitting.resume`."""
         self._steps.load(step, weights)
