@@ -76,6 +76,17 @@ def _refuse_non_finite(array, name: str) -> None:
         )
 
 
+def float_dtype(dtype) -> np.dtype:
+    """float32 or float64; TypeError for anything else, before numbers are rounded to it."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise TypeError(f"dtype={dtype!r}, but float32 or float64 is needed")
+    return found
+
+
 def as_steps(steps) -> np.ndarray:
     """The recorded steps as int64, in the order given."""
     given = np.atleast_1d(np.asarray(steps))

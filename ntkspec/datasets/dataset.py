@@ -1,5 +1,6 @@
 """What every data set is, and how real data become one."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,27 +26,58 @@ class Dataset:
     meta: dict = field(default_factory=dict)
 
 
-def standardized(train, test, *, name: str, meta: dict, dtype) -> Dataset:
-    """Centre by the training mean and scale so that the training mean of ‖x‖² is d; the test points likewise.
+def standardized(
+    train, test, *, name: str, meta: dict, dtype, center: bool = True, standardize: bool = False
+) -> Dataset:
+    """Real data as a data set: centred by the training mean and scaled so that the training mean of ‖x‖² is d.
 
-    train, test : (X, y) pairs. Raises ValueError where every feature is constant.
+    train, test : (X, y) pairs; the test points are moved and scaled as the training points are. center=False leaves the
+    mean where it is; standardize=True divides each feature by its standard deviation over the training points, but for
+    constant ones. What was done is added to meta["reading"], sentences for a report, and
+    meta["as_they_came"] holds the size of mean, trace and largest feature before.
+    Raises ValueError where every feature is constant, TypeError where dtype is neither float32 nor float64.
     """
     (X, y), (X_test, y_test) = train, test
-    X = checks.as_matrix(X, "X").astype(np.float64)
-    mean = X.mean(axis=0)
+    dtype, X = checks.float_dtype(dtype), checks.as_matrix(X, "X").astype(np.float64)
+    X_test = np.asarray(X_test, dtype=np.float64).reshape(-1, X.shape[1])
+    came = _moments(X)
+    mean = X.mean(axis=0) if center else np.zeros(X.shape[1])
     X -= mean
-    size = float(np.einsum("id,id->", X, X)) / X.size
-    if size == 0:
+    largest = float(np.abs(X).max())
+    if largest == 0:
         raise ValueError(
             f"every feature of {name} is constant over its {len(X)} points; there is nothing to learn from"
         )
-    scale = size**-0.5
-    X *= scale
-    X_test = (np.asarray(X_test, dtype=np.float64).reshape(-1, X.shape[1]) - mean) * scale
+    X /= largest  # squares of what remains neither overflow nor vanish together
+    spread = X.std(axis=0) if standardize else np.ones(X.shape[1])
+    spread[spread == 0] = 1.0
+    X /= spread
+    size = math.sqrt(float(np.einsum("id,id->", X, X)) / X.size)
+    X /= size
+    X_test = (X_test - mean) / largest / spread / size
     ratio = trace_ratio(X) if len(X) > 1 else 1.0
-    meta = {**meta, "centred": True, "scale": scale}
+    scale = 1 / (largest * size)
+    done = ["centred by the training mean" if center else "not centred"]
+    done += ["each feature divided by its standard deviation"] if standardize else []
+    done += [f"scaled by {scale:.4g}, so that the training mean of |x|^2 is d"]
+    reading = [*meta.get("reading", ()), "; ".join(done)]
+    meta = {**meta, "centred": center, "standardized": standardize, "scale": scale, "as_they_came": came}
+    meta["reading"] = reading
     X, y, X_test, y_test = (np.asarray(array).astype(dtype, copy=False) for array in (X, y, X_test, y_test))
     return Dataset(X, y, X_test, y_test, ratio, name, meta)
+
+
+def _moments(X) -> dict[str, float]:
+    """Of points as they came: ‖mean x‖ / sqrt d, Tr[Sigma]/d, and the feature with the largest share of Tr[Sigma]."""
+    largest = float(np.abs(X).max()) or 1.0
+    mean, variances = (X / largest).mean(axis=0), (X / largest).var(axis=0)
+    total, feature = float(variances.sum()), int(variances.argmax())
+    return {
+        "mean_size": math.sqrt(float(mean @ mean) / len(mean)) * largest,
+        "trace_over_d": total / len(mean) * largest * largest,
+        "largest_share": float(variances[feature]) / total if total else 0.0,
+        "largest_feature": feature,
+    }
 
 
 def signs(classes, wanted) -> tuple[np.ndarray, np.ndarray]:
