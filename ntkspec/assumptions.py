@@ -1,13 +1,14 @@
 """What the data look like against Assumption 3.1 and Claim 3.1."""
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.moments import trace_ratio
+from ntkspec.moments import NotCentredWarning, trace_ratio
 from ntkspec.norms import spectral_norm
 from ntkspec.operators import Gram
 from ntkspec.operators.base import tiles
@@ -23,6 +24,8 @@ class DataSummary:
     norm_spread : standard deviation of ‖x‖²/d; norm_min, norm_max : its extremes (Claim 3.1: 1 ± O(concentration)).
     largest_overlap : max over i != j of |<x_i, x_j>|/d (Claim 3.1: O(concentration)).
     gram_norm : ‖X Xᵀ‖/n (Claim 3.1: Theta(1) for n >> d). concentration : sqrt(log n / d), the yardstick of Claim 3.1.
+    largest_share : part of Tr[Sigma] that one feature carries, and largest_feature its number from 0.
+    duplicates : points that equal an earlier one, entry by entry.
     """
 
     n: int
@@ -37,6 +40,15 @@ class DataSummary:
     largest_overlap: float
     gram_norm: float
     concentration: float
+    largest_share: float = math.nan
+    largest_feature: int = 0
+    duplicates: int = 0
+
+    @property
+    def leading_share(self) -> float:
+        """The part of Tr[Sigma] in the leading direction."""
+        trace = self.trace_over_d * self.d
+        return self.covariance_norm / trace if trace > 0 else 0.0
 
 
 def summarize(X) -> DataSummary:
@@ -47,20 +59,38 @@ def summarize(X) -> DataSummary:
     mean = X.mean(axis=0, dtype=np.float64)
     sizes = engine.row_products(X, X, np.float64) / d
     centred = X - mean.astype(X.dtype)
+    variances = engine.row_products(centred.T, centred.T, np.float64)
+    feature, total = int(variances.argmax()), float(variances.sum())
     return DataSummary(
         n=n,
         d=d,
         mean_size=float(xp.linalg.norm(mean)) / math.sqrt(d),
         trace_over_d=float(sizes.mean() - mean @ mean / d),
         covariance_norm=_squared_norm(centred) / n,
-        trace_ratio=trace_ratio(X) if n > 1 else math.nan,
+        trace_ratio=_trace_ratio(X) if n > 1 else math.nan,
         norm_spread=float(sizes.std()),
         norm_min=float(sizes.min()),
         norm_max=float(sizes.max()),
         largest_overlap=_largest_overlap(X) / d,
         gram_norm=_squared_norm(X) / n,
         concentration=math.sqrt(math.log(n) / d),
+        largest_share=float(variances[feature]) / total if total else 0.0,
+        largest_feature=feature,
+        duplicates=n - _different_rows(engine.to_host(X)),
     )
+
+
+def _trace_ratio(X) -> float:
+    """Without the warning: the size of the mean stands beside it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotCentredWarning)
+        return trace_ratio(X)
+
+
+def _different_rows(X) -> int:
+    """The rows that differ, as bytes after -0.0 became 0.0."""
+    rows = np.ascontiguousarray(X + 0.0).view(np.dtype((np.void, X.dtype.itemsize * X.shape[1])))
+    return len(np.unique(rows))
 
 
 def _squared_norm(X) -> float:

@@ -1,12 +1,22 @@
 """Moments of the data that enter the linear model."""
 
+import math
+import warnings
+
 import numpy as np
+from scipy.special import stdtrit
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
 
 # Numbers of a block of rows on the CPU, where matrix products are fastest on a whole share.
 ALL_AT_ONCE = 2**62
+# Sets of centred samples that are taken for others.
+CHANCE = 1e-4
+
+
+class NotCentredWarning(UserWarning):
+    """The points have a mean that chance does not explain, but trace_ratio and the linear model assume mean 0."""
 
 
 def trace_ratio(X) -> float:
@@ -14,25 +24,80 @@ def trace_ratio(X) -> float:
 
     The U-statistic :math:`\frac{1}{n(n-1)d} \sum_{i \ne j} \langle x_i, x_j \rangle^2`; the plain
     :math:`\|X^T X / n\|_F^2 / d` is too large by about :math:`(d/n)(1 + \mathrm{Tr}[\Sigma^2]/d^2)`.
+    Where the sample mean is larger than chance explains (:func:`mean_is_zero`), the estimate is the one for an unknown
+    mean, and a NotCentredWarning says that the linear model assumes centred points.
 
-    X : (n, d) with n >= 2, centred. Returns a float >= 0, in the unit of the entries of X to the fourth power.
+    X : (n, d) with n >= 2. Returns a float >= 0, in the unit of the entries of X to the fourth power.
     Accumulates in float64. Cost: 2 n d min(n, d) flops. Raises ValueError for fewer than two rows.
-    Source: the definition of nu in equation (5).
+    Source: the definition of nu in equation (5); Himeno and Yamada, J. Multivariate Anal. 130, 2014, for the other.
     """
     X = checks.as_matrix(X)
-    n, d = X.shape
-    if n < 2:
+    if len(X) < 2:
         raise ValueError("trace_ratio needs at least two data points; pass trace_ratio=Tr[Sigma^2]/d where it is known")
-    engine = engine_of(X)
-    xp = engine.xp
+    with np.errstate(over="ignore", invalid="ignore"):
+        estimate = _trace_ratio(X)
+    if not math.isfinite(estimate):
+        raise ValueError(
+            f"Tr[Sigma^2]/d overflows: entries reach {float(abs(X).max()):.3g}; scale X, so that they are O(1)"
+        )
+    return estimate
+
+
+def _trace_ratio(X) -> float:
+    n = len(X)
+    mean = X.mean(axis=0, dtype=np.float64)
+    size, spread = size_and_spread(X, mean)
+    if mean_is_zero(size, spread, n):
+        return _of_zero_mean(X)
+    warnings.warn(
+        f"X is not centred: its mean has size {size:.4g} beside a standard deviation of {spread:.4g} (sizes over sqrt "
+        f"d); Tr[Sigma^2]/d is estimated about the mean, but the linear model assumes mean 0: pass X - X.mean(axis=0)",
+        NotCentredWarning,
+        stacklevel=3,
+    )
+    return _of_unknown_mean(X - mean)
+
+
+def size_and_spread(X, mean) -> tuple[float, float]:
+    """‖mean‖ / sqrt d, and sqrt(Tr[Sigma] / d) about that mean, of points X."""
+    engine, (n, d) = engine_of(X), X.shape
+    square = float(engine.row_products(X, X, np.float64).sum()) / (n * d)
+    size = float(engine.xp.linalg.norm(mean)) / math.sqrt(d)
+    return size, math.sqrt(max(0.0, square - size * size))
+
+
+def mean_is_zero(size: float, spread: float, n: int) -> bool:
+    """Whether n samples of mean 0 have a sample mean of that size, beside that standard deviation (both over sqrt d).
+
+    Beyond Student's quantile of one set in 10,000, which is reached where all variance is in one direction, and 1 % of
+    the standard deviation, the mean is not zero. Fewer than four points do not tell.
+    """
+    return n < 4 or size <= spread * (float(stdtrit(n - 1, 1 - CHANCE / 2)) / math.sqrt(n - 1) + 0.01)
+
+
+def _of_zero_mean(X) -> float:
+    (n, d), engine = X.shape, engine_of(X)
+    quartic = float(engine.xp.sum(engine.row_products(X, X, np.float64) ** 2))
+    return np.maximum(0.0, _squared_gram(X) - quartic) / (n * (n - 1) * d)
+
+
+def _of_unknown_mean(X) -> float:
+    """The U-statistic over four different points, from points centred by their sample mean."""
+    (n, d), engine = X.shape, engine_of(X)
+    sizes = engine.row_products(X, X, np.float64)
+    square, quartic = float(sizes.sum()), float((sizes**2).sum())
+    pairs = (n - 1) * (n - 2) * _squared_gram(X) + square * square - n * (n - 1) * quartic
+    return np.maximum(0.0, pairs) / ((n - 1) * n * (n - 2) * (n - 3) * d)
+
+
+def _squared_gram(X) -> float:
+    """‖X Xᵀ‖_F² through the smaller of X Xᵀ and Xᵀ X."""
+    (n, d), engine = X.shape, engine_of(X)
     if d <= n:
         parts = engine.run(lambda share: second_moments(engine, X, X, share), engine.shares(n))
     else:
-        columns = X.T
-        parts = [second_moments(engine, columns, columns, slice(0, d))]
-    squares = float(xp.sum(sum(parts) ** 2))
-    diagonal = float(xp.sum(engine.row_products(X, X, xp.float64) ** 2))
-    return max(0.0, squares - diagonal) / (n * (n - 1) * d)
+        parts = [second_moments(engine, X.T, X.T, slice(0, d))]
+    return float(engine.xp.sum(sum(parts) ** 2))
 
 
 def second_moments(engine, A, B, share):

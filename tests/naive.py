@@ -60,6 +60,20 @@ def trace_ratio(X):
     return sum(float(X[i] @ X[j]) ** 2 for i in range(n) for j in range(n) if i != j) / (n * (n - 1) * d)
 
 
+def trace_ratio_about_the_mean(X):
+    """The U-statistic of Tr[Sigma²]/d for an unknown mean, over all four different points."""
+    n, d = X.shape
+    total = sum(
+        float((X[i] - X[j]) @ (X[k] - X[m])) ** 2 / 4
+        for i in range(n)
+        for j in range(n)
+        for k in range(n)
+        for m in range(n)
+        if len({i, j, k, m}) == 4
+    )
+    return total / (n * (n - 1) * (n - 2) * (n - 3) * d)
+
+
 def kernel_descent(K, K_test, y, eta, steps):
     """Full-batch gradient descent in dual coefficients, step by step: outputs at the recorded steps."""
     n, alpha = len(y), np.zeros(len(y))

@@ -8,6 +8,7 @@ import pytest
 import naive
 import ntkspec as ns
 from ntkspec.assumptions import summarize
+from ntkspec.moments import NotCentredWarning
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (2, 5), (9, 3), (4, 12), (50, 7)])
@@ -27,6 +28,36 @@ def test_trace_ratio_is_unbiased_where_the_plain_estimate_is_not():
     plain = np.mean([np.linalg.norm(X.T @ X / 60) ** 2 / 40 for X in draws])
     assert abs(ours.mean() - 1.5) < 4 * ours.std() / 20
     assert plain > 2
+
+
+@pytest.mark.parametrize("shape", [(9, 1), (9, 3), (8, 12)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_trace_ratio_of_points_that_are_not_centred_is_about_their_mean(shape, dtype):
+    X = (np.random.default_rng(0).standard_normal(shape) + 1000).astype(dtype)
+    with pytest.warns(NotCentredWarning, match=r"its mean has size (999\.|1000|1e\+03)"):
+        found = ns.trace_ratio(X)
+    assert found == pytest.approx(naive.trace_ratio_about_the_mean(X.astype(float) - 1000), rel=1e-8)
+
+
+def test_trace_ratio_does_not_see_where_the_points_lie():
+    """n = 1500, d = 40: shifted by 5, a set keeps its Tr[Sigma²]/d to the chance of the mean that is estimated."""
+    X = np.random.default_rng(0).standard_normal((1500, 40))
+    with pytest.warns(NotCentredWarning):
+        moved = ns.trace_ratio(X + 5)
+    assert moved == pytest.approx(ns.trace_ratio(X), rel=3 / 1500)
+
+
+@pytest.mark.parametrize("n", [4, 20, 300])
+@pytest.mark.parametrize("variances", [np.ones(30), np.r_[30.0, np.zeros(29)], 30 / np.arange(1, 31) ** 2])
+def test_centred_samples_are_not_taken_for_points_with_a_mean(n, variances):
+    """Of 200 sets of any covariance not one: chance would take one set in 10,000."""
+    for seed in range(200):
+        ns.trace_ratio(np.random.default_rng(seed).standard_normal((n, 30)) * np.sqrt(variances))
+
+
+def test_entries_whose_fourth_power_overflows_are_refused():
+    with pytest.raises(ValueError, match=r"overflows: entries reach .*e\+100; scale X"):
+        ns.trace_ratio(np.random.default_rng(0).standard_normal((9, 3)) * 1e100)
 
 
 def test_one_point_has_no_trace_ratio():
@@ -51,8 +82,24 @@ def test_the_summary_agrees_with_plain_numpy(shape):
     off = np.abs(gram - np.diag(np.diag(gram))).max() / d
     assert summary.largest_overlap == pytest.approx(off, rel=1e-12)
     assert summary.concentration == pytest.approx(math.sqrt(math.log(n) / d))
+    variances = X.var(axis=0)
+    assert summary.largest_feature == (variances.argmax() if n > 1 else 0)
+    assert summary.largest_share == pytest.approx(variances.max() / variances.sum() if n > 1 else 0)
+    assert summary.duplicates == 0
     if n == 1:
         assert math.isnan(summary.trace_ratio)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_points_that_equal_an_earlier_one_are_counted(dtype):
+    """Also those that differ in the sign of a zero, or lie apart in memory."""
+    X = np.random.default_rng(0).standard_normal((40, 6)).astype(dtype)
+    X[7, 2], X[20] = 0.0, X[3]
+    X[21], X[30] = X[3], X[7]
+    X[30, 2] = -0.0
+    assert summarize(X).duplicates == 3
+    assert summarize(np.asfortranarray(X)).duplicates == 3
+    assert summarize(np.ones((5, 2), dtype)).duplicates == 4
 
 
 def test_claim_3_1_on_gaussian_data():

@@ -6,6 +6,7 @@ import numpy as np
 
 from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
+from ntkspec.moments import mean_is_zero
 
 
 def verdict(analysis: Analysis) -> list[str]:
@@ -135,27 +136,53 @@ def _theorem(analysis) -> list[str]:
 
 def _assumptions(analysis) -> list[str]:
     """Where the setting leaves what the theorems assume."""
-    data, lines = analysis.data, _theorem(analysis)
+    lines = _theorem(analysis)
     if analysis.assumption.startswith("none"):
         lines.append(f"Outside Assumption 3.2: {analysis.assumption.removeprefix('none: ')}.")
-    off = []
-    if abs(data.trace_over_d - 1) > 0.05:
-        off.append(f"Tr[Sigma]/d = {data.trace_over_d:.3g} instead of 1")
-    if data.mean_size > 3 / math.sqrt(data.n) + 0.01:
-        off.append(f"the mean has size {data.mean_size:.3g} instead of 0")
-    if data.covariance_norm > 10 * (1 + math.sqrt(data.d / data.n)) ** 2:
-        off.append(f"||Sigma|| = {data.covariance_norm:.3g} is not O(1)")
-    if data.n > 1 and data.norm_spread > 3 * math.sqrt(2 * data.trace_ratio / data.d) + 0.01:
-        off.append(f"||x||^2/d spreads by {data.norm_spread:.3g}")
+    off = departures(analysis.data)
     if off:
         lines.append(
             f"The data leave Assumption 3.1: {'; '.join(off)}. The theorems do not speak about them as they are."
         )
-    return lines
+    largest = float(abs(analysis.labels["train"]).max())
+    if largest > 1:
+        lines.append(f"Labels reach |y| = {largest:.3g}, but the theorems assume |y| <= 1.")
+    return lines + [f"{caution}." for caution in analysis.dataset["meta"].get("cautions", ())]
+
+
+def departures(data) -> list[str]:
+    """Where points leave Assumption 3.1 and Claim 3.1, as clauses."""
+    off = []
+    if abs(data.trace_over_d - 1) > 0.05:
+        off.append(f"Tr[Sigma]/d = {data.trace_over_d:.3g} instead of 1")
+    if not mean_is_zero(data.mean_size, math.sqrt(max(0.0, data.trace_over_d)), data.n):
+        off.append(f"the mean has size {data.mean_size:.3g} instead of 0, which the linear model assumes too")
+    if data.d > 1 and data.covariance_norm > _largest_norm(data):
+        off.append(f"||Sigma|| = {data.covariance_norm:.3g} is not O(1), {_leading(data)}")
+    if data.n > 1 and data.norm_spread > 3 * math.sqrt(2 * data.trace_ratio / data.d) + 0.01:
+        off.append(f"||x||^2/d spreads by {data.norm_spread:.3g}")
+    if data.duplicates:
+        off.append(f"{data.duplicates} of {data.n} points equal an earlier one")
+    return off
+
+
+def _largest_norm(data) -> float:
+    """Of Sigma, where it is still called O(1): ten times that of n samples of covariance I, but not more than half of
+    Tr[Sigma] = d in one direction where those samples have less, and never above 0.9 d."""
+    isotropic = (1 + math.sqrt(data.d / data.n)) ** 2
+    return min(10 * isotropic, max(0.5 * data.d, min(2 * isotropic, 0.9 * data.d)))
+
+
+def _leading(data) -> str:
+    """What carries most of Tr[Sigma], and what to do where that is one feature."""
+    if data.largest_share > 0.5:
+        remedy = "standardize the features (--standardize)"
+        return f"feature {data.largest_feature} alone carries {data.largest_share:.4g} of Tr[Sigma]: {remedy}"
+    return f"one direction carries {data.leading_share:.3g} of Tr[Sigma]"
 
 
 def _rates(analysis, name: str) -> list[str]:
-    """Learning rates and labels that the theorems exclude; "much smaller" is taken as a tenth."""
+    """Learning rates that the theorems exclude; "much smaller" is taken as a tenth."""
     (eta1, eta2), data, off = analysis.rates, analysis.data, []
     if eta1 > 0.1 * data.d:
         off.append(f"eta1 = {eta1:.3g} is not << d")
@@ -163,9 +190,6 @@ def _rates(analysis, name: str) -> list[str]:
         off.append(f"eta2 = {eta2:.3g} is not << 1, as E[phi(g)] != 0 asks for")
     elif eta2 > 0.1 * data.d / max(1.0, math.log(data.n)):
         off.append(f"eta2 = {eta2:.3g} is not << d / log n")
-    largest = float(abs(analysis.labels["train"]).max())
-    if largest > 1:
-        off.append(f"labels reach |y| = {largest:.3g} > 1")
     return [f"Outside {name}: {'; '.join(off)}."] if off else []
 
 

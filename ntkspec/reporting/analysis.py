@@ -8,7 +8,7 @@ from ntkspec.dynamics import stable_rate
 from ntkspec.evidence import Estimate
 from ntkspec.experiments.analyze import Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
-from ntkspec.reporting.rows import WIDTH, interval, rows, titled
+from ntkspec.reporting.rows import WIDTH, interval, prepared, rows, titled
 
 _SHOWN_STEPS = 12
 
@@ -17,6 +17,7 @@ def report(analysis: Analysis) -> str:
     """The whole report."""
     sections = {
         _title(analysis): _setting(analysis),
+        **prepared(analysis.dataset["meta"]),
         "Data against Assumption 3.1 and Claim 3.1": _data(analysis),
         f"Activation {analysis.task.activation}": _activation(analysis),
         f"Kernel at initialization ({_combination(analysis)})": _kernel(analysis),
@@ -60,12 +61,17 @@ def _setting(analysis) -> list[str]:
 
 
 def _data(analysis) -> list[str]:
-    data = analysis.data
+    data, came = analysis.data, analysis.dataset["meta"].get("as_they_came")
+
+    def before(name: str) -> str:
+        return f"; as the data came {came[name]:.4g}" if came else ""
+
     return rows(
         [
-            ("||mean x|| / sqrt d", f"{data.mean_size:.4g}   (assumed 0)"),
-            ("Tr[Sigma] / d", f"{data.trace_over_d:.4g}   (assumed 1)"),
+            ("||mean x|| / sqrt d", f"{data.mean_size:.4g}   (assumed 0{before('mean_size')})"),
+            ("Tr[Sigma] / d", f"{data.trace_over_d:.4g}   (assumed 1{before('trace_over_d')})"),
             ("||Sigma||", f"{data.covariance_norm:.4g}   (assumed O(1))"),
+            ("largest share of a feature", _largest_share(data, came)),
             ("Tr[Sigma^2] / d, unbiased", f"{data.trace_ratio:.4g}   (used: {analysis.dataset['trace_ratio']:.4g})"),
             ("||x||^2 / d", f"{data.norm_min:.4g} to {data.norm_max:.4g}, std {data.norm_spread:.3g}"),
             (
@@ -73,7 +79,18 @@ def _data(analysis) -> list[str]:
                 f"{data.largest_overlap:.4g}   (yardstick sqrt(log n / d) = {data.concentration:.3g})",
             ),
             ("||X X^T|| / n", f"{data.gram_norm:.4g}   (claimed Theta(1))"),
+            ("points that equal an earlier one", f"{data.duplicates}"),
         ]
+    )
+
+
+def _largest_share(data, came) -> str:
+    """Of Tr[Sigma], as the data are used and as they came."""
+    if math.isnan(data.largest_share):
+        return "not measured: the record is older than this row"
+    text = f"{data.largest_share:.4g} of Tr[Sigma]   (feature {data.largest_feature}"
+    return text + (
+        f"; as the data came {came['largest_share']:.4g}, feature {came['largest_feature']})" if came else ")"
     )
 
 

@@ -17,6 +17,12 @@ def rows(pairs: Iterable[tuple[str, str]]) -> list[str]:
     return [f"  {name:<{WIDTH}} {value}" for name, value in pairs]
 
 
+def prepared(meta: dict) -> dict[str, list[str]]:
+    """The section on how the data were read and prepared; none for data that were drawn."""
+    reading = meta.get("reading", ())
+    return {"Data as read and prepared": [f"  {line}" for line in reading]} if len(reading) else {}
+
+
 def interval(estimate: Estimate) -> str:
     """A number, its interval, and whether that has closed."""
     state = "" if estimate.converged else ", not closed"

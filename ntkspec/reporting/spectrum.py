@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ntkspec.experiments.spectrum import KernelSpectrum
-from ntkspec.reporting.rows import interval, rows, titled
+from ntkspec.reporting.rows import interval, prepared, rows, titled
 
 NAMES = {"theta": "Theta", "linear": "Theta^lin", "gap": "Theta - Theta^lin"}
 _SHOWN_PAIRS, _SHOWN_SHARES = 12, (0.5, 0.9, 0.99)
@@ -18,6 +18,7 @@ def spectrum_report(record: KernelSpectrum) -> str:
     return titled(
         {
             f"{data['name']}: n = {data['n']}, d = {data['d']}": _setting(record),
+            **prepared(data["meta"]),
             f"Size of {name}": _size(record),
             f"Leading eigenpairs of {name}": _pairs(record),
             "Labels": _labels(record),

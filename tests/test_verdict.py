@@ -1,0 +1,106 @@
+"""What a verdict says of data that leave the assumptions, and that it is silent where they do not."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ntkspec.assumptions import summarize
+from ntkspec.datasets.dataset import standardized
+from ntkspec.experiments.analyze import AnalyzeTask, analyze
+from ntkspec.experiments.verdict import departures, verdict
+from ntkspec.moments import NotCentredWarning
+from ntkspec.reporting.analysis import report
+
+N = 400
+
+
+def points(d, seed=0):
+    return np.random.default_rng(seed).standard_normal((N, d))
+
+
+def prepared(X, y=None, **how):
+    y = np.sign(X[:, 0]) if y is None else y
+    return standardized((X, y), (X[:0], y[:0]), name="made", meta={}, dtype=np.float64, **how)
+
+
+def analysis(X, y=None, *, network="two-layer", **how):
+    task = AnalyzeTask(activation="erf", network=network, steps=2)
+    return analyze(task, prepared(X, y, **how))
+
+
+def said(X, **how) -> str:
+    """How prepared points leave Assumption 3.1."""
+    return "; ".join(departures(summarize(prepared(X, **how).X)))
+
+
+def one_column(d, power=6):
+    X = points(d)
+    X[:, 1] *= 10**power
+    return X
+
+
+@pytest.mark.parametrize("d", [2, 3, 5, 13, 40])
+@pytest.mark.parametrize(
+    "make", [points, lambda d: np.random.default_rng(1).uniform(-1, 1, (N, d)), lambda d: points(d) + 7]
+)
+def test_data_of_the_assumption_are_not_complained_of(d, make):
+    assert said(make(d)) == ""
+
+
+@pytest.mark.parametrize("d", [2, 4, 13, 20])
+@pytest.mark.parametrize("power", [1, 6])
+def test_a_column_that_carries_everything_is_named_at_any_d(d, power):
+    assert "feature 1 alone carries" in said(one_column(d, power))
+    assert said(one_column(d, power), standardize=True) == ""
+
+
+def test_a_direction_that_carries_everything_is_not_called_a_feature():
+    X = points(1) * np.ones(6) + 0.01 * points(6, seed=1)
+    assert "one direction carries 1 of Tr[Sigma]" in said(X)
+
+
+def test_duplicated_points_and_labels_beyond_one_are_said():
+    X = points(5)
+    X[:30] = X[30:60]
+    assert f"30 of {N} points equal an earlier one" in said(X)
+    with pytest.warns(UserWarning, match="labels reach"):
+        found = analysis(points(5), 3 * points(1)[:, 0])
+    assert any(sentence.startswith("Labels reach |y| = ") for sentence in verdict(found))
+
+
+@pytest.mark.parametrize("network", ["two-layer", "fc:2x8"])
+def test_points_whose_mean_is_left_in_are_told_for_every_network(network):
+    X = points(5) + 2
+    with pytest.warns(NotCentredWarning):
+        found = analysis(X, network=network, center=False)
+    size = np.linalg.norm(X.mean(axis=0)) / np.linalg.norm(X) * math.sqrt(N)
+    sentence = f"the mean has size {size:.3g} instead of 0, which the linear model assumes too"
+    assert any(sentence in line for line in verdict(found))
+    covariance = np.cov(X.T) / (X**2).mean()
+    assert found.dataset["trace_ratio"] == pytest.approx(float((covariance**2).sum()) / 5, rel=0.05)
+
+
+def test_the_report_shows_the_data_as_they_came_and_as_they_are_used():
+    X = 10 * points(4) + 50
+    X[:, 2] *= 5
+    lines = report(analysis(X)).splitlines()
+    row = {line[2:36].strip(): line[36:].strip() for line in lines if line.startswith("  ")}
+    assert row["||mean x|| / sqrt d"].endswith(f"as the data came {np.linalg.norm(X.mean(axis=0)) / 2:.4g})")
+    assert row["Tr[Sigma] / d"].endswith(f"as the data came {X.var(axis=0).mean():.4g})")
+    assert row["largest share of a feature"].count("feature 2") == 2
+    assert any("centred by the training mean; scaled by" in line for line in lines)
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e-9, 1e9, 1e155, 1e300])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_the_unit_of_the_data_does_not_matter(scale, standardize):
+    X, y = points(3) + 1, np.ones(N)
+    plain, scaled = (
+        standardized((Z, y), (Z[:9], y[:9]), name="made", meta={}, dtype=np.float64, standardize=standardize)
+        for Z in (X, scale * X)
+    )
+    np.testing.assert_allclose(scaled.X, plain.X, atol=1e-12)
+    np.testing.assert_allclose(scaled.X_test, plain.X_test, atol=1e-12)
+    assert float((scaled.X**2).mean()) == pytest.approx(1, rel=1e-12)
+    assert math.isfinite(scaled.meta["scale"])
