@@ -40,7 +40,9 @@ def standardized(
     (X, y), (X_test, y_test) = train, test
     dtype, X = checks.float_dtype(dtype), checks.as_matrix(X, "X").astype(np.float64)
     X_test = np.asarray(X_test, dtype=np.float64).reshape(-1, X.shape[1])
-    came = _moments(X)
+    exponent = math.frexp(float(np.abs(X).max()))[1]
+    X, X_test = np.ldexp(X, -exponent), np.ldexp(X_test, -exponent)  # exact, and no square overflows or vanishes
+    came = _moments(X, exponent)
     mean = X.mean(axis=0) if center else np.zeros(X.shape[1])
     X -= mean
     largest = float(np.abs(X).max())
@@ -48,33 +50,42 @@ def standardized(
         raise ValueError(
             f"every feature of {name} is constant over its {len(X)} points; there is nothing to learn from"
         )
-    X /= largest  # squares of what remains neither overflow nor vanish together
-    spread = X.std(axis=0) if standardize else np.ones(X.shape[1])
+    spread = X.std(axis=0) if standardize else np.full(X.shape[1], largest)
     spread[spread == 0] = 1.0
     X /= spread
     size = math.sqrt(float(np.einsum("id,id->", X, X)) / X.size)
     X /= size
-    X_test = (X_test - mean) / largest / spread / size
+    X_test = (X_test - mean) / spread / size
     ratio = trace_ratio(X) if len(X) > 1 else 1.0
-    scale = 1 / (largest * size)
-    done = ["centred by the training mean" if center else "not centred"]
-    done += ["each feature divided by its standard deviation"] if standardize else []
-    done += [f"scaled by {scale:.4g}, so that the training mean of |x|^2 is d"]
-    reading = [*meta.get("reading", ()), "; ".join(done)]
-    meta = {**meta, "centred": center, "standardized": standardize, "scale": scale, "as_they_came": came}
-    meta["reading"] = reading
+    meta = {**meta, "centred": center, "standardized": standardize, "as_they_came": came}
+    if not standardize:
+        meta["scale"] = _times_power(1 / (largest * size), -exponent)
+    meta["reading"] = [*meta.get("reading", ()), _done(meta)]
     X, y, X_test, y_test = (np.asarray(array).astype(dtype, copy=False) for array in (X, y, X_test, y_test))
     return Dataset(X, y, X_test, y_test, ratio, name, meta)
 
 
-def _moments(X) -> dict[str, float]:
-    """Of points as they came: ‖mean x‖ / sqrt d, Tr[Sigma]/d, and the feature with the largest share of Tr[Sigma]."""
-    largest = float(np.abs(X).max()) or 1.0
-    mean, variances = (X / largest).mean(axis=0), (X / largest).var(axis=0)
+def _done(meta: dict) -> str:
+    """What was done to the points, in a sentence."""
+    centred = "centred by the training mean" if meta["centred"] else "not centred"
+    if meta["standardized"]:
+        return f"{centred}; each feature divided by its standard deviation"
+    return f"{centred}; scaled by {meta['scale']:.4g}, so that the training mean of |x|^2 is d"
+
+
+def _times_power(value: float, exponent: int) -> float:
+    """value 2^exponent, inf where that overflows."""
+    with np.errstate(over="ignore"):
+        return float(np.ldexp(value, exponent))
+
+
+def _moments(X, exponent: int) -> dict[str, float]:
+    """Of the points X 2^exponent: ‖mean x‖ / sqrt d, Tr[Sigma]/d, and the feature with most of Tr[Sigma]."""
+    mean, variances = X.mean(axis=0), X.var(axis=0)
     total, feature = float(variances.sum()), int(variances.argmax())
     return {
-        "mean_size": math.sqrt(float(mean @ mean) / len(mean)) * largest,
-        "trace_over_d": total / len(mean) * largest * largest,
+        "mean_size": _times_power(math.sqrt(float(mean @ mean) / len(mean)), exponent),
+        "trace_over_d": _times_power(total / len(mean), 2 * exponent),
         "largest_share": float(variances[feature]) / total if total else 0.0,
         "largest_feature": feature,
     }
