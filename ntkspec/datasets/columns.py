@@ -111,10 +111,10 @@ def _asked_for(columns: Sequence[Column], label: str | int) -> tuple[Column, str
 
 
 def _named(columns: Sequence[Column]) -> tuple[Column | None, str]:
-    _refuse_one_hot(columns)
     strongest = max((says_label(column.name) for column in columns), default=0)
     found = [column for column in columns if says_label(column.name) == strongest]
     if strongest < 2:
+        _refuse_one_hot(columns)
         return None, ""
     if len(found) > 1:
         raise ValueError(
@@ -180,21 +180,19 @@ def _refuse_one_hot(columns: Sequence[Column]) -> None:
 
 # --------------------------------------------------------------------------------------------------------------- ids
 def says_id(name: str | None) -> bool:
-    """Whether a name says that its column tells rows apart: id, index, row, uuid, ..., patient_id."""
-    return _plain(name) in _IDS.split() or bool(re.search(r"([\W_]id|[a-z]I[dD])$", name or "", re.A)) or name == "#"
+    """Whether a name says that its column tells rows apart: id, index, row, uuid, ..., patient_id, Unnamed: 0."""
+    ending = re.search(r"([\W_][iI][dD]|[a-z]ID|^Unnamed: \d+)$", name or "", re.A)
+    return _plain(name) in _IDS.split() or ending is not None or name == "#"
 
 
 def _ids(columns: Sequence[Column], label: Column | None) -> dict[int, str]:
-    """Why columns are ids, by their place; a count in order stays where it would be the only feature."""
+    """Why columns are ids, by their place."""
     rest = [column for column in columns if column is not label and not says_label(column.name)]
     why = {column.place: reason for column in rest if (reason := _why_id(column))}
-    left = len(columns) - len(why) - 1
-    counts = [
-        place for place, reason in why.items() if reason.endswith("in order") and not says_id(columns[place].name)
-    ]
-    return {
-        place: reason for place, reason in why.items() if left > 0 or place not in counts[:1] or not columns[place].name
-    }
+    if len(why) < len(columns) - 1:
+        return why
+    # Of a series t, y nothing would be left: a count that is not called an id is the feature then.
+    return {place: reason for place, reason in why.items() if columns[place].name == "" or says_id(columns[place].name)}
 
 
 def _why_id(column: Column) -> str:
@@ -203,13 +201,13 @@ def _why_id(column: Column) -> str:
     whole = column.is_words or (values.dtype.kind in "iuf" and bool((values == np.floor(values)).all()))
     if not column.is_words and (values == values[0]).all():
         return ""
-    if column.place == 0 and column.name is not None and re.fullmatch(r"(unnamed(: ?\d+)?)?", column.name, re.I):
+    if column.place == 0 and column.name is not None and re.fullmatch(r"(Unnamed: 0)?", column.name):
         return "it has no name, as an index is written"
     if not whole:
         return ""
     if not column.is_words and _counts_rows(values):
         return f"whole numbers {values[0]:.0f} to {values[-1]:.0f} in order"
-    if (says_id(column.name) or re.match(r"unnamed: \d", column.name or "", re.I)) and _distinct(values):
+    if says_id(column.name) and _distinct(values):
         return "its name says id, and its values are distinct"
     return ""
 

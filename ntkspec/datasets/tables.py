@@ -1,6 +1,5 @@
 """Tables: .csv and other texts in any dialect, and Parquet."""
 
-import csv
 import io
 import re
 from collections import Counter
@@ -121,8 +120,8 @@ def _stretched(names: list[str], width: int, texts: Sequence[str], dialect: Dial
 def _width(lines: Lines, row: int, dialect: Dialect) -> int:
     try:
         return dialect.width(lines.texts[row])
-    except csv.Error as error:
-        raise ValueError(f"line {lines.numbers[row]}: quotes that do not match ({error})") from None
+    except ValueError as error:
+        raise ValueError(f"line {lines.numbers[row]}: {error}") from None
 
 
 def _empty_at_the_end(texts: Sequence[str], dialect: Dialect) -> int:
