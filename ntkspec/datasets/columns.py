@@ -156,10 +156,10 @@ def looks_like_labels(values: np.ndarray) -> bool:
 def _refuse_copies(label: Column, features: Sequence[Column]) -> None:
     """A feature that is named as a label too, and gives the label away, is the label written twice."""
     for column in features:
-        if says_label(column.name) and looks_like_labels(label.values):
-            pairs = set(zip(column.values.tolist(), label.values.tolist(), strict=True))
-            if len(pairs) == len(np.unique(column.values)) == len(np.unique(label.values)):
-                raise ValueError(f"{_together([label, column])} say the same of every point; remove one of them")
+        pairs = set(zip(column.values.tolist(), label.values.tolist(), strict=True)) if says_label(column.name) else ()
+        alike = len(pairs) == len(np.unique(column.values)) == len(np.unique(label.values)) < len(label.values)
+        if pairs and (alike or np.array_equal(column.values, label.values)):
+            raise ValueError(f"{_together([label, column])} say the same of every point; remove one of them")
 
 
 def _refuse_one_hot(columns: Sequence[Column]) -> None:

@@ -42,18 +42,20 @@ class Dialect:
 
     def width(self, line: str) -> int:
         """The number of values of a line. Raises ValueError where quotes do not match."""
-        try:
+        if self.quote in line or self.separator == " ":
             return len(self._split(line, strict=True))
-        except csv.Error as error:
-            raise ValueError(f"quotes that do not match ({error})") from None
+        return line.count(self.separator) + 1
 
     def _split(self, line: str, *, strict: bool) -> list[str]:
         if self.separator == " ":
             line = line.replace("\t", " ").strip()
         if self.quote not in line:
             return line.split() if self.separator == " " else line.split(self.separator)
-        options = {"delimiter": self.separator, "quotechar": self.quote, "skipinitialspace": True}
-        return next(csv.reader([line], strict=strict, **options))
+        mark = {"delimiter": self.separator, "quotechar": self.quote}
+        try:
+            return next(csv.reader([line], strict=strict, skipinitialspace=True, **mark))  # type: ignore[arg-type]
+        except csv.Error as error:
+            raise ValueError(f"quotes that do not match ({error})") from None
 
     def is_number(self, cell: str) -> bool:
         """Whether a value is a number: digits, one decimal mark, an exponent."""
@@ -134,9 +136,11 @@ def _score(dialect: Dialect, sample: Sequence[str]) -> float:
     rows = [dialect.cells(line) for line in sample]
     rows = rows[1:] or rows  # the first may be names
     width, count = Counter(map(len, rows)).most_common(1)[0]
+    if width < 2:
+        return 0.0
     cells = [cell for row in rows for cell in row if not is_missing(cell)]
     clean = sum(1.0 if dialect.is_number(cell) else 0.5 * (not _GLUED.search(cell)) for cell in cells)
-    return count / len(rows) * (0.01 + clean / max(1, len(cells))) if width > 1 else 0.0
+    return count / len(rows) * (0.01 + clean / max(1, len(cells)))
 
 
 def _surely_decimal(dialect: Dialect, sample: Sequence[str]) -> bool:

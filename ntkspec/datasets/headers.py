@@ -20,17 +20,18 @@ def names_of(lines: Lines, dialect: Dialect) -> tuple[list[str] | None, int, lis
     # R gives no name to the column of names of rows
     shift = int(all(len(row) == len(first) + 1 for row in body) and any(row[-1] for row in body))
     below = [[row[j + shift] for row in body if j + shift < len(row)] for j in range(len(first))]
+    above = _commented(lines, dialect)
+    fitting = len(above) == len(first)
     try:
-        if _holds_names(first, below, dialect):
+        if not (fitting and all(map(dialect.is_number, first))) and _holds_names(first, below, dialect):
             numbers = [cell for cell in first if dialect.is_number(cell)]
             some = ", ".join(numbers if len(numbers) < 5 else [*numbers[:3], "...", numbers[-1]])
             told = f"names: the numbers {some} of line {lines.numbers[0]}, which the values below do not continue"
             return first, 1, [told] if numbers else []
     except ValueError as error:
         raise ValueError(f"line {lines.numbers[0]}: {error}; {_HINT}") from None
-    names = _commented(lines, dialect)
-    if len(names) == len(first):
-        return names, 0, ["names: from the comment above the values"]
+    if fitting:
+        return above, 0, ["names: from the comment above the values"]
     return None, 0, ["names: none, so that columns are counted from 0"]
 
 

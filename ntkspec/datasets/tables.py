@@ -20,7 +20,7 @@ _PLAIN = (".csv", ".tsv", ".txt", ".dat", ".tab", ".parquet")
 TABLE_ENDINGS = tuple(plain + packed for plain in _PLAIN for packed in ("", ".gz", ".bz2", ".xz"))
 _INFINITE = {sign + word for sign in ("", "+", "-") for word in ("inf", "infinity", "1.#inf")}
 # What only looks like a number: thousands, units, percent, notes behind a value.
-_NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'_\s]*(d[+-]?\d+|[%$€£]|\s*(#|//|%).*)?", re.I | re.A)
+_NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'’_\s\u00a0\u202f]*(d[+-]?\d+|[%$€£]|\s*(#|//|%).*)?", re.I | re.A)
 
 _PLAIN_DIALECT = Dialect(",", ".")
 _MARKS = {".": "a decimal point", ",": "a decimal comma"}
@@ -47,7 +47,7 @@ def read_table(path, *, label: str | int | None = None, keep_ids: bool = False) 
     Columns of ids are set aside, unless keep_ids is True: an index without a name, whole numbers 0, 1, 2, ... in order,
     distinct values under a name such as id. Columns of true and false are features 1 and 0.
     Returns a Source: X (n, d) float64, each number the float64 nearest to what is written, y (n,) numbers, booleans or
-    words, and a sentence for each decision. Cost: the text and the numbers lie in memory together.
+    words, and a sentence for each decision. Cost: about ten times the size of the text in memory.
     Raises ValueError, with the line and the column, for missing and infinite values, words among features, rows of
     different lengths, thousands separators, and where the label is not clear.
     """
@@ -205,7 +205,7 @@ def _typed(series, column: str) -> np.ndarray:
     """Numbers, booleans or words of a column that has a type; ValueError where it holds nothing or something else."""
     absent = np.flatnonzero(series.isna())
     if len(absent):
-        raise ValueError(f"{_numbered(absent[0])}, {column}: a value is missing; remove the row or fill in a number")
+        raise ValueError(f"{_numbered(absent[0])}, {column}: a value is missing; remove the row or fill in a value")
     kinds = {type(one) for one in series.tolist()}
     if kinds <= {bool}:
         return series.to_numpy(dtype=bool)
@@ -228,7 +228,7 @@ def _refuse_absent(table: _Table) -> None:
             what = "a value is missing" if missing else "a value is not finite"
             more = f" and {bad.sum() - 1} more of this column" if bad.sum() > 1 else ""
             found = f"{str(column.values[row])!r}{more}"
-            raise ValueError(f"{table.row(row)}, {column}: {what} ({found}); remove the row or fill in a number")
+            raise ValueError(f"{table.row(row)}, {column}: {what} ({found}); remove the row or fill in a value")
 
 
 def _absent(column: Column) -> np.ndarray:
