@@ -32,7 +32,7 @@ def read_arrays(path, *, points=None, label=None, test_points=None, test_label=N
     choice = choose(shelf.names, shelf.place, **given)
     X, y, reading = shelf.pair(choice.points, choice.label)
     X_test = y_test = None
-    if choice.test_points is not None:
+    if choice.test_points is not None and choice.test_label is not None:
         X_test, y_test, of_test = shelf.pair(choice.test_points, choice.test_label)
         reading += ["test " + sentence for sentence in of_test]
     spare = sorted(set(shelf.names) - set(vars(choice).values()))

@@ -9,7 +9,7 @@ from ntkspec import checks
 from ntkspec.datasets.arrays import ARRAY_ENDINGS, read_arrays
 from ntkspec.datasets.dataset import Dataset, standardized, subset
 from ntkspec.datasets.images import Layout, layout
-from ntkspec.datasets.labels import Coding, Column, as_column, coding
+from ntkspec.datasets.labels import Column, as_column, coding, require_alike
 from ntkspec.datasets.numbers import as_numbers
 from ntkspec.datasets.reading import Source
 
@@ -55,17 +55,19 @@ def load(
     column = as_column(source.y, len(X), f"{path}")
     code = coding(column, classes, reading)
     rows, y = code.applied(column, reading)
+    X = X[rows]
     if source.X_test is None:
-        train, test = _hold_out(X[rows], y, n_test, seed)
-        reading.append(f"held out: {len(test[1])} random points of {len(y)} for testing")
+        (X, y), (X_test, y_test) = _hold_out(X, y, n_test, seed, reading)
     else:
-        train, test = (X[rows], y), _test_points(source, axes, column, code, reading, path)
-        test = _drawn(*test, n_test, "n_test", [seed, 2], reading)
-    train = _drawn(*train, n, "n", [seed, 1], reading)
-    _require_variety(*train, len(test[1]), keep_constant, path)
+        X_test, labels = _test_points(source.X_test, source.y_test, axes, column, path)
+        rows, y_test = code.applied(labels, reading, "test ")
+        X_test, y_test = _drawn(X_test[rows], y_test, n_test, "n_test", [seed, 2], reading)
+    X, y = _drawn(X, y, n, "n", [seed, 1], reading)
+    _require_variety(X, y, len(y_test), keep_constant, path)
     meta: dict[str, Any] = {"file": str(path), "labels": code.meaning, "reading": reading}
     meta |= {"shape": axes.shape} if axes.shape else {}
-    return standardized(train, test, name=path.name, meta=meta, dtype=dtype, center=center, standardize=standardize)
+    pairs = (X, y), (X_test, y_test)
+    return standardized(*pairs, name=path.name, meta=meta, dtype=dtype, center=center, standardize=standardize)
 
 
 def _read(path: Path, label, keep_ids: bool, arrays: dict) -> Source:
@@ -96,36 +98,29 @@ def _matrix(array, axes: Layout, what: str, path: Path) -> np.ndarray:
     return checks.as_matrix(axes.flat(as_numbers(array, name)), name)
 
 
-def _test_points(source: Source, axes: Layout, column: Column, code: Coding, reading: list[str], path: Path):
-    """Test points and their labels, which mean what those of training mean."""
-    shape = np.shape(source.X_test)[1:]
-    if np.size(source.X_test) and shape != axes.axes:
-        own, needed = (" x ".join(map(str, sizes)) or "1" for sizes in (shape, axes.axes))
+def _test_points(X, y, axes: Layout, column: Column, path: Path) -> tuple[np.ndarray, Column]:
+    """Test points and their labels, laid out as those of training are."""
+    if np.size(X) and np.shape(X)[1:] != axes.axes:
+        own, needed = (" x ".join(map(str, sizes)) or "1" for sizes in (np.shape(X)[1:], axes.axes))
         raise ValueError(f"X_test of {path} has {own} columns, but {needed} are needed to fit the training points")
-    X = _matrix(source.X_test, axes, "X_test", path)
-    labels = as_column(source.y_test, len(X), f"{path}", "test points")
-    plain = {"numbers", "booleans"}
-    if labels.kind != column.kind and not {labels.kind, column.kind} <= plain:
-        raise ValueError(f"labels of {path} are {column.kind}, but its test labels are {labels.kind}; make them alike")
-    if column.kind == "one-hot" and np.shape(source.y)[1] != np.shape(source.y_test)[1]:
-        raise ValueError(
-            f"labels of {path} have {np.shape(source.y)[1]} one-hot columns, but its test labels "
-            f"{np.shape(source.y_test)[1]}; the same column must be the same class"
-        )
-    rows, y = code.applied(labels, reading, "test ")
-    return X[rows], y
+    X = _matrix(X, axes, "X_test", path)
+    labels = as_column(y, len(X), f"{path}", "test points")
+    require_alike(column, labels)
+    return X, labels
 
 
-def _hold_out(X, y, n_test, seed):
+def _hold_out(X, y, n_test, seed, reading: list[str]):
+    """((X, y) for training, (X, y) for testing)."""
     count = len(X) // 10 if n_test is None else checks.whole_number(n_test, "n_test", 0)
     if count >= len(X):
         raise ValueError(f"n_test={count}, but {len(X)} points are there and one at least must be left for training")
     order = np.random.default_rng([seed, 2]).permutation(len(X))
     train, test = np.sort(order[count:]), np.sort(order[:count])
+    reading.append(f"held out: {count} random points of {len(X)} for testing" if count else "no test points")
     return (X[train], y[train]), (X[test], y[test])
 
 
-def _drawn(X, y, count, what: str, seed, reading: list[str]):
+def _drawn(X, y, count, what: str, seed, reading: list[str]) -> tuple[np.ndarray, np.ndarray]:
     if count is not None:
         reading.append(f"{what}: {count} random points of {len(X)}")
     return subset(X, y, count, what, seed)

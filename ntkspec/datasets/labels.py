@@ -17,12 +17,13 @@ _MISSING = ("", "nan", "<na>", "nat")
 class Column:
     """One label a point. values (n,): str, bool or float64; kind: "words", "booleans", "numbers" or "one-hot".
 
-    One-hot rows are the numbers of their columns, counted from 0.
+    One-hot rows are the numbers of their columns, counted from 0; ``columns`` is how many there were.
     """
 
     values: np.ndarray
     kind: str
     name: str
+    columns: int = 1
 
     @property
     def categorical(self) -> bool:
@@ -72,7 +73,7 @@ def as_column(y, n: int, name: str, what: str = "points") -> Column:
     if y.size == n and (y.shape[:1] == (n,) or y.shape == (1, n)):
         return _plain(y.reshape(n), name)
     if y.ndim == 2 and len(y) == n and y.dtype.kind in "iubf" and _one_hot(y):
-        return Column(y.argmax(axis=1).astype(np.float64), "one-hot", name)
+        return Column(y.argmax(axis=1).astype(np.float64), "one-hot", name, y.shape[1])
     several = "; several outputs are not covered, choose one column" if y.ndim == 2 and len(y) == n else ""
     raise ValueError(f"{name} has {n} {what} but labels of shape {y.shape}; one label a point is needed{several}")
 
@@ -132,6 +133,19 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return "_" not in word
+
+
+def require_alike(train: Column, test: Column) -> None:
+    """Refuse test labels of another kind, which would not mean what the training labels mean."""
+    if test.kind != train.kind and not {test.kind, train.kind} <= {"numbers", "booleans"}:
+        raise ValueError(
+            f"labels of {train.name} are {train.kind}, but its test labels are {test.kind}; make them alike"
+        )
+    if test.columns != train.columns:
+        raise ValueError(
+            f"labels of {train.name} have {train.columns} one-hot columns, but its test labels {test.columns}; the "
+            f"same column must be the same class"
+        )
 
 
 # --------------------------------------------------------------------------------------------------- classes or numbers
