@@ -157,14 +157,17 @@ def _shown(array) -> str:
 
 def _points_first(X, y, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """MATLAB often keeps one point a column, and images as height x width x channels x points."""
-    vector = y.ndim < 2 or y.size == max(y.shape)
-    rows, columns = (y.size, y.size) if vector else (y.shape[0], y.shape[-1])
-    first, last = X.ndim > 0 and X.shape[0] == rows, X.ndim > 1 and X.shape[-1] == columns
+    if X.ndim < 2 or y.ndim < 1:
+        return X, y, []
+    vector = y.ndim == 1 or y.size == max(y.shape)
+    counts = (y.size,) if vector else (y.shape[0], y.shape[-1])
+    first, last = X.shape[0] in counts, X.shape[-1] in counts
     if first and last and X.ndim > 2:
         raise ValueError(f"{name} has shape {X.shape}, and its points may lie along the first axis or the last")
     if first or not last:
         return X, y, []
-    return np.moveaxis(X, -1, 0), y if vector else y.T, ["the last axis is that of the points"]
+    turned = y if vector or y.shape[0] == X.shape[-1] else y.T
+    return np.moveaxis(X, -1, 0), turned, [f"points lie along the last axis of {X.shape}"]
 
 
 # --------------------------------------------------------------------------------------------- labels inside the points

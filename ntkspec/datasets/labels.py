@@ -54,8 +54,9 @@ class Coding:
         other = ~np.isin(values, self.classes)
         if other.any() and not self.chosen:
             low, high = self.classes
-            label = values[other][0].item()
-            raise ValueError(f"{what}label {label!r} of {column.name} is neither of the classes {low}, {high}")
+            raise ValueError(
+                f"{what}label {_listed(values[other][:1])} of {column.name} is neither of the classes {low}, {high}"
+            )
         if other.any():
             left_out = f"{other.sum()} of {len(values)} {what}points, of other classes ({_listed(values[other])})"
             reading.append(f"set aside: {left_out}")
@@ -173,7 +174,7 @@ def _only_two(column: Column) -> tuple:
         kind = {"words": "words", "one-hot": "one-hot classes"}.get(column.kind, column.kind)
         advice = " name two of them with --classes (classes=)" if len(values) > 2 else " two classes are needed"
         raise ValueError(f"labels of {column.name} are {len(values)} different {kind} ({_listed(values)});{advice}")
-    return tuple(values.tolist())
+    return tuple(values.tolist()) if column.kind != "one-hot" else tuple(map(_short, values))
 
 
 def _of_numbers(column: Column) -> Coding:

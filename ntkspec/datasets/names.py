@@ -84,8 +84,8 @@ def listed(names) -> str:
 
 
 def _present(given: str, names: list[str], path) -> str:
-    wanted = given.strip("/")
-    same = [name for name in names if name == wanted] or [name for name in names if name.lower() == wanted.lower()]
+    wanted = given.strip("/").lower()
+    same = [name for name in names if name == given] or [name for name in names if name.lower() == wanted]
     if len(same) != 1:
         raise ValueError(f"{path} holds no array {given!r}; it holds {listed(names)}")
     return same[0]

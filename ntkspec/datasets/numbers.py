@@ -10,7 +10,7 @@ def as_numbers(array, name: str) -> np.ndarray:
     """
     array = np.asarray(array)
     if array.dtype.kind not in "iubf":
-        kind = "words" if array.dtype.kind in "SUT" else f"dtype {_short(array.dtype)}"
+        kind = "words or objects" if array.dtype.kind in "SUTO" else f"dtype {_short(array.dtype)}"
         raise ValueError(f"{name} has {kind}, but real numbers are needed")
     with np.errstate(over="ignore"):
         numbers = array.astype(np.float64, copy=False)

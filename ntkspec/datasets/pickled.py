@@ -3,8 +3,6 @@
 import math
 import pickle
 
-_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
-
 
 class _Array:
     """Stands for an array: keeps the state that the pickle would give it."""
@@ -29,16 +27,21 @@ def _reconstruct(*arguments):
     return _Array()
 
 
-_STAND_INS = {"_reconstruct": _reconstruct, "ndarray": _Array, "dtype": _Kind}
+def _encode(text, codec):
+    return text.encode("latin1")
+
+
+_STAND_INS = {(module, "_reconstruct"): _reconstruct for module in ("numpy.core.multiarray", "numpy._core.multiarray")}
+_STAND_INS |= {("numpy", "ndarray"): _Array, ("numpy", "dtype"): _Kind, ("_codecs", "encode"): _encode}
 
 
 class _WordsUnpickler(pickle.Unpickler):
     """Calls nothing but the stand-ins above, so that a crafted file cannot run code."""
 
     def find_class(self, module, name):
-        if module not in _NUMPY or name not in _STAND_INS:
+        if (module, name) not in _STAND_INS:
             raise pickle.UnpicklingError(f"{module}.{name} is neither a word nor a number")
-        return _STAND_INS[name]
+        return _STAND_INS[module, name]
 
 
 def read_objects(file) -> tuple[tuple[int, ...], list]:
