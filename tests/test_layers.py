@@ -52,6 +52,7 @@ DOORS = {
     "psutil": {"engines"},
     "h5py": {"storage"},
     "matplotlib": {"plotting"},
+    "pandas": {"datasets"},
     "tqdm": {"progress"},
     "distributed": {"execution"},
     "cyclopts": {"cli", "cli_types", "cli_scaling", "cli_figures"},
@@ -109,7 +110,7 @@ def loaded_after(code: str) -> set[str]:
     "code", ["import ntkspec", "import ntkspec.cli", "import ntkspec; ntkspec.activation; ntkspec.datasets"]
 )
 def test_importing_is_light(code):
-    assert loaded_after(code).isdisjoint({"numba", "h5py", "matplotlib", "cupy", "jax", "torch"})
+    assert loaded_after(code).isdisjoint({"numba", "h5py", "matplotlib", "pandas", "cupy", "jax", "torch"})
 
 
 def test_the_public_names_are_there():

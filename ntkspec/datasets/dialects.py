@@ -1,0 +1,146 @@
+"""How a table is written: what separates its values, its decimal mark, its quotes and comments."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}
+_COMMENTS = ("#", "%", "//")
+_NUMBERS = {
+    ".": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.A | re.I),
+    ",": re.compile(r"[+-]?(\d+|\d*,\d+)(e[+-]?\d+)?", re.A | re.I),
+}
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.A)
+_SINGLE_QUOTES = re.compile(r"(^|[,;\t| ])\s*'[^']*'\s*($|[,;\t| ])")
+# What should have been separated: any of the separators, or a blank beside a digit.
+_GLUED = re.compile(r"[,;\t|]|\d\s|\s\d")
+_SAMPLE = 400
+# What programs write where there is no value.
+_MISSING = {"", "na", "n/a", "#n/a", "nan", "-nan", "+nan", "<na>", "nat", "null", "none", "nil", "?", "-", "--", "."}
+_MISSING |= {"missing", "1.#qnan", "1.#ind", "-1.#ind", "#value!", "#div/0!", "#ref!"}
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a value says that there is none."""
+    return cell.lower() in _MISSING
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One way to write a table: the separator (a blank stands for runs of blanks), the decimal mark, the quotes."""
+
+    separator: str
+    decimal: str
+    quote: str = '"'
+
+    def cells(self, line: str) -> list[str]:
+        """The values of a line, without blanks and quotes around them. Raises csv.Error where quotes do not match."""
+        if self.separator == " ":
+            line = line.replace("\t", " ").strip()
+        if self.quote in line:
+            reader = csv.reader(
+                [line], delimiter=self.separator, quotechar=self.quote, skipinitialspace=True, strict=True
+            )
+            cells = next(reader)
+        else:
+            cells = line.split() if self.separator == " " else line.split(self.separator)
+        return [cell.strip() for cell in cells]
+
+    def width(self, line: str) -> int:
+        """The number of values of a line."""
+        if self.quote in line or self.separator == " ":
+            return len(self.cells(line))
+        return line.count(self.separator) + 1
+
+    def is_number(self, cell: str) -> bool:
+        """Whether a value is a number: digits, one decimal mark, an exponent."""
+        return bool(_NUMBERS[self.decimal].fullmatch(cell))
+
+    def number(self, cell: str) -> float:
+        """The number that such a value is."""
+        return float(cell.replace(",", "."))
+
+    def sentences(self) -> list[str]:
+        """What a report says of it; nothing where commas stand between values and points in numbers."""
+        said = [] if self.separator == "," else [f"{SEPARATORS[self.separator]} between values"]
+        said += [] if self.decimal == "." else ["decimal commas"]
+        return [f"written with {' and '.join(said)}"] if said else []
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a table that hold values, with their numbers in the file (from 1), and its comments.
+
+    separator : what a spreadsheet says in a first line ``sep=;``, else None.
+    """
+
+    numbers: list[int]
+    texts: list[str]
+    comments: list[tuple[int, str]]
+    separator: str | None
+
+    @classmethod
+    def of(cls, text: str) -> "Lines":
+        """Of a file: lines that begin with #, % or // are comments, lines without any value are left out."""
+        told = re.match(r'\s*"?sep=(.)"?[ \t]*(\n|$)', text, re.I)
+        numbers, texts, comments = [], [], []
+        for number, line in enumerate(text.split("\n"), 1):
+            if not line.strip(" \t,;|\"'") or (told and number == 1):
+                continue
+            if line.lstrip().startswith(_COMMENTS):
+                comments.append((number, line.strip()))
+            else:
+                numbers.append(number)
+                texts.append(line)
+        return cls(numbers, texts, comments, told[1] if told else None)
+
+    def sample(self) -> list[str]:
+        """The first lines, and some from all over the file."""
+        first, step = self.texts[: _SAMPLE // 4], max(1, len(self.texts) // _SAMPLE)
+        return first + self.texts[len(first) :: step]
+
+
+def dialect_of(lines: Lines) -> Dialect:
+    """The way of writing under which most lines have one width and most values are numbers.
+
+    Raises ValueError where no line has two values, or where values such as 1,234 can have decimals or thousands.
+    """
+    sample = lines.sample()
+    single = not any('"' in line for line in sample) and any(map(_SINGLE_QUOTES.search, sample))
+    separators = SEPARATORS if lines.separator is None else [lines.separator]
+    choices = [Dialect(one, mark, "'" if single else '"') for one in separators for mark in _marks(one)]
+    scores = [_score(one, sample) for one in choices]
+    found = choices[scores.index(max(scores))]
+    if max(scores) == 0:
+        raise ValueError(
+            "it has no two columns; values are separated by commas, semicolons, tabs, vertical bars or blanks"
+        )
+    if found.decimal == "," and not _surely_decimal(found, sample):
+        raise ValueError(
+            "numbers such as 1,234 can have decimals or thousands; write 1.234 or 1234, whichever is meant"
+        )
+    return found
+
+
+def _marks(separator: str) -> str:
+    return "." if separator == "," else ".,"
+
+
+def _score(dialect: Dialect, sample: Sequence[str]) -> float:
+    """Share of the lines with the usual width, times the share of numbers; a word is half a number."""
+    try:
+        rows = [dialect.cells(line) for line in sample]
+    except csv.Error:
+        return 0.0
+    rows = rows[1:] or rows  # the first may be names
+    width, count = Counter(map(len, rows)).most_common(1)[0]
+    cells = [cell for row in rows for cell in row if not is_missing(cell)]
+    clean = sum(1.0 if dialect.is_number(cell) else 0.5 * (not _GLUED.search(cell)) for cell in cells)
+    return count / len(rows) * (0.01 + clean / max(1, len(cells))) if width > 1 else 0.0
+
+
+def _surely_decimal(dialect: Dialect, sample: Sequence[str]) -> bool:
+    marked = [cell for line in sample for cell in dialect.cells(line) if "," in cell and dialect.is_number(cell)]
+    return any(not _THOUSANDS.fullmatch(cell) for cell in marked)

@@ -1,0 +1,269 @@
+"""Tables: .csv and other texts in any dialect, and Parquet."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+from ntkspec.datasets.columns import Column, roles_of, says_id
+from ntkspec.datasets.dialects import Dialect, Lines, dialect_of, is_missing
+from ntkspec.datasets.headers import names_of
+from ntkspec.datasets.reading import Source
+from ntkspec.datasets.texts import decoded, unpacked
+
+_PLAIN = (".csv", ".tsv", ".txt", ".dat", ".tab", ".parquet")
+TABLE_ENDINGS = tuple(plain + packed for plain in _PLAIN for packed in ("", ".gz", ".bz2", ".xz"))
+_INFINITE = {sign + word for sign in ("", "+", "-") for word in ("inf", "infinity", "1.#inf")}
+# What only looks like a number: thousands, units, percent, notes behind a value.
+_NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'_\s]*(d[+-]?\d+|[%$€£]|\s*(#|//|%).*)?", re.I | re.A)
+
+_PLAIN_DIALECT = Dialect(",", ".")
+_MARKS = {".": "a decimal point", ",": "a decimal comma"}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Columns of n values, the place of a row in the file in words, and sentences on how the file was read."""
+
+    columns: list[Column]
+    row: Callable[[int], str]
+    reading: list[str]
+    dialect: Dialect
+
+
+def read_table(path, *, label: str | int | None = None, keep_ids: bool = False) -> Source:
+    """Points and labels from a table: one row a point, one column a feature or the label.
+
+    Texts: commas, semicolons, tabs, vertical bars or blanks between values; decimal points or commas; quotes; comments
+    behind #, % or //; UTF-8, UTF-16 or Latin letters; with or without a line of names. Parquet needs pyarrow. Any of
+    them may be packed by gzip, bzip2 or xz, whatever the ending says.
+    label : name or number (from 0, negative from the end) of the column of labels. By default the column whose name
+    says so, else the last or first column where it alone looks like labels (words, or 2 to 20 whole numbers).
+    Columns of ids are set aside, unless keep_ids is True: an index without a name, whole numbers 0, 1, 2, ... in order,
+    distinct values under a name such as id. Columns of true and false are features 1 and 0.
+    Returns a Source: X (n, d) float64, each number the float64 nearest to what is written, y (n,) numbers, booleans or
+    words, and a sentence for each decision. Cost: the text and the numbers lie in memory together.
+    Raises ValueError, with the line and the column, for missing and infinite values, words among features, rows of
+    different lengths, thousands separators, and where the label is not clear.
+    """
+    path = Path(path).expanduser()
+    try:
+        content, reading = unpacked(path)
+        table = _from_parquet(content) if content.startswith(b"PAR1") else _from_text(content)
+        _refuse_absent(table)
+        _refuse_mixtures(table)
+        roles = roles_of(table.columns, label=label, keep_ids=keep_ids)
+        _refuse_words(table, roles.features)
+        X = np.column_stack([column.values.astype(np.float64) for column in roles.features])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    truths = [str(column) for column in roles.features if column.values.dtype.kind == "b"]
+    said = [f"true and false read as 1 and 0: {', '.join(truths)}"] if truths else []
+    return Source(X, roles.label.values, reading=[*reading, *table.reading, *roles.reading, *said])
+
+
+# -------------------------------------------------------------------------------------------------------------- texts
+def _from_text(content: bytes) -> _Table:
+    text, reading = decoded(content)
+    if text.lstrip()[:1] == "<":
+        raise ValueError("it holds a web page (or XML), not a table; download the file itself")
+    lines = Lines.of(text)
+    if not lines.texts:
+        raise ValueError("it holds no data")
+    dialect = dialect_of(lines)
+    names, start, said = names_of(lines, dialect)
+    if start == len(lines.texts):
+        raise ValueError("it holds no data below the names of columns")
+    names, width = _fitted(lines, start, dialect, names)
+    frame = _parsed(lines.texts[start:], dialect, width)
+    columns = [Column(j, names[j] if names else None, _values(frame[j], dialect)) for j in range(width)]
+    comments = [f"comments left out: {len(lines.comments)}"] if lines.comments else []
+    reading = [*reading, *dialect.sentences(), *said, *comments]
+    return _Table(columns, lambda row: f"line {lines.numbers[start + row]}", reading, dialect)
+
+
+def _fitted(lines: Lines, start: int, dialect: Dialect, names: list[str] | None) -> tuple[list[str] | None, int]:
+    """(names, number of columns), without empty columns at the end, which separators at the ends of lines make.
+
+    Raises ValueError that names the first line with more or fewer values than there are columns.
+    """
+    texts = lines.texts[start:]
+    widths = [_width(lines, row, dialect) for row in range(start, len(lines.texts))]
+    needed = Counter(widths).most_common(1)[0][0]
+    if names is not None:
+        names = _stretched(names, needed, texts, dialect) if len(set(widths)) == 1 else names
+        needed = len(names)
+    for row, width in enumerate(widths, start):
+        if width != needed:
+            raise ValueError(f"line {lines.numbers[row]}: {width} values, but {needed} are needed")
+    empty = _empty_at_the_end(texts, dialect)
+    while empty and (names is None or names[needed - 1] == ""):
+        empty, needed = empty - 1, needed - 1
+    return names and names[:needed], needed
+
+
+def _stretched(names: list[str], width: int, texts: Sequence[str], dialect: Dialect) -> list[str]:
+    """Names for lines of that width: without empty ones at the end, or with empty ones over columns without names."""
+    while len(names) > width and names[-1] == "":
+        names = names[:-1]
+    empty = _empty_at_the_end(texts, dialect)
+    if len(names) == width - 1 and not empty and _names_rows(texts, dialect):
+        return ["", *names]
+    return names + [""] * min(empty, width - len(names))
+
+
+def _width(lines: Lines, row: int, dialect: Dialect) -> int:
+    try:
+        return dialect.width(lines.texts[row])
+    except csv.Error as error:
+        raise ValueError(f"line {lines.numbers[row]}: quotes that do not match ({error})") from None
+
+
+def _empty_at_the_end(texts: Sequence[str], dialect: Dialect) -> int:
+    """How many columns at the end are empty in all lines."""
+    least = len(texts[0])
+    for line in texts:
+        filled = line.rstrip(dialect.separator + " ")
+        least = min(least, line.count(dialect.separator, len(filled)))
+        if least == 0 or dialect.separator == " ":
+            return 0
+    return least
+
+
+def _names_rows(texts: Sequence[str], dialect: Dialect) -> bool:
+    """Whether the first values tell the lines apart, as R's names of rows do."""
+    first = [dialect.cells(line)[0] for line in texts]
+    return len(set(first)) == len(first)
+
+
+def _parsed(texts: Sequence[str], dialect: Dialect, width: int):
+    """A frame of numbers, booleans and words; what is no number stays as it is written."""
+    import pandas as pd
+
+    # From 3.1 on, pandas rounds correctly by default, and warns of this option.
+    old = tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
+    options = {"float_precision": "round_trip"} if old else {}
+    frame = pd.read_csv(
+        io.StringIO("\n".join(texts)),
+        sep=r"\s+" if dialect.separator == " " else dialect.separator,
+        decimal=dialect.decimal,
+        quotechar=dialect.quote,
+        header=None,
+        index_col=False,
+        usecols=range(width),
+        skipinitialspace=True,
+        na_filter=False,
+        low_memory=False,
+        **options,
+    )
+    if len(frame) != len(texts):
+        raise ValueError(f"{len(texts)} lines make {len(frame)} rows; a value in quotes goes over lines")
+    return frame
+
+
+def _values(series, dialect: Dialect) -> np.ndarray:
+    """Numbers or booleans where every value is one, else words."""
+    if series.dtype.kind in "iufb":
+        return series.to_numpy()
+    cells = [str(cell).strip() for cell in series]
+    if all(map(dialect.is_number, cells)):
+        return np.array(list(map(dialect.number, cells)))
+    if {cell.lower() for cell in cells} <= {"true", "false"}:
+        return np.array([cell.lower() == "true" for cell in cells])
+    return np.array(cells)
+
+
+# ------------------------------------------------------------------------------------------------------------ Parquet
+def _from_parquet(content: bytes) -> _Table:
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(io.BytesIO(content), engine="pyarrow")
+    except ImportError:
+        raise ValueError("Parquet needs pyarrow; install it with pip install 'ntkspec[parquet]'") from None
+    except (OSError, ValueError) as error:  # pyarrow's own errors are one or the other
+        raise ValueError(f"it is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index(names=[name or "" for name in frame.index.names], allow_duplicates=True)
+    if frame.size == 0:
+        raise ValueError("it holds no data")
+    names = list(map(str, frame.columns))
+    columns = [Column(j, name, _typed(frame.iloc[:, j], f"column {name!r}")) for j, name in enumerate(names)]
+    return _Table(columns, _numbered, [], _PLAIN_DIALECT)
+
+
+def _numbered(row: int) -> str:
+    return f"row {row} (from 0)"
+
+
+def _typed(series, column: str) -> np.ndarray:
+    """Numbers, booleans or words of a column that has a type; ValueError where it holds nothing or something else."""
+    absent = np.flatnonzero(series.isna())
+    if len(absent):
+        raise ValueError(f"{_numbered(absent[0])}, {column}: a value is missing; remove the row or fill in a number")
+    kinds = {type(one) for one in series.tolist()}
+    if kinds <= {bool}:
+        return series.to_numpy(dtype=bool)
+    if kinds <= {int, float, bool, Decimal}:
+        return series.to_numpy(dtype=np.float64)
+    if kinds != {str}:
+        found = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"{column} holds values of type {found}; a feature is a number, a label a number or a word")
+    return _values(series, _PLAIN_DIALECT)
+
+
+# ------------------------------------------------------------------------------------------------------------- checks
+def _refuse_absent(table: _Table) -> None:
+    """Refuse missing and infinite values, whatever the column is for."""
+    for column in table.columns:
+        bad = _absent(column)
+        if bad.any():
+            row = int(np.argmax(bad))
+            missing = column.is_words and is_missing(column.values[row])
+            what = "a value is missing" if missing else "a value is not finite"
+            more = f" and {bad.sum() - 1} more of this column" if bad.sum() > 1 else ""
+            found = f"{str(column.values[row])!r}{more}"
+            raise ValueError(f"{table.row(row)}, {column}: {what} ({found}); remove the row or fill in a number")
+
+
+def _absent(column: Column) -> np.ndarray:
+    """Which values are missing, infinite or no number."""
+    if not column.is_words:
+        return ~np.isfinite(column.values)
+    words = set(np.unique(column.values).tolist())
+    absent = [word for word in words if is_missing(word) or word.lower() in _INFINITE]
+    return np.isin(column.values, [] if words == {"+", "-"} else absent)  # two classes
+
+
+def _refuse_mixtures(table: _Table) -> None:
+    """Refuse values that are nearly numbers, and words in a column of numbers; ids may be anything."""
+    for column in table.columns:
+        if not column.is_words or says_id(column.name) or (column.place == 0 and column.name == ""):
+            continue
+        cells = column.values.tolist()
+        words = [row for row, cell in enumerate(cells) if not table.dialect.is_number(cell)]
+        nearly = [row for row in words if _NEARLY.fullmatch(cells[row])]
+        if nearly:
+            raise ValueError(
+                f"{table.row(nearly[0])}, {column}: {cells[nearly[0]]!r} is not a plain number; write numbers without "
+                f"thousands separators, units and notes, with {_MARKS[table.dialect.decimal]}"
+            )
+        if 2 * len(words) <= len(cells):
+            raise ValueError(
+                f"{table.row(words[0])}, {column}: {cells[words[0]]!r} is not a number, as others there are"
+            )
+
+
+def _refuse_words(table: _Table, features: Sequence[Column]) -> None:
+    for column in features:
+        if column.is_words:
+            raise ValueError(
+                f"{table.row(0)}, {column}: {str(column.values[0])!r} is not a number; write words as numbers (one "
+                f"column of 0 and 1 for each word), remove the column, or choose it with --label (label=)"
+            )
