@@ -127,8 +127,15 @@ def test_arrays_are_named_by_options(tmp_path):
     ],
 )
 def test_more_than_one_choice_or_none_is_refused_with_the_names(tmp_path, arrays, named):
-    with pytest.raises(ValueError, match=rf"a.npz holds .*{named}.*--points and --label"):
+    with pytest.raises(ValueError, match=rf"a.npz holds .*{named}.*--(points|label)"):
         datasets.load(save(tmp_path / "a.npz", **arrays))
+
+
+def test_a_sparse_matrix_of_scipy_is_no_array_of_points(tmp_path):
+    scipy.sparse.save_npz(tmp_path / "a.npz", scipy.sparse.eye_array(40).tocsr())
+    np.save(tmp_path / "y.npy", Y)
+    with pytest.raises(ValueError, match=r"sparse matrix of SciPy; save it with .*toarray"):
+        datasets.load(tmp_path / "a.npz", label="y.npy")
 
 
 def test_what_is_not_taken_is_not_read(tmp_path):

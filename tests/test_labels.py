@@ -82,11 +82,11 @@ def test_the_order_of_the_classes_decides_the_sign(tmp_path):
 @pytest.mark.parametrize("labels", [np.arange(N) % 10, np.arange(N) % 3 - 1.0, (np.arange(N) % 20).astype(str)])
 def test_whole_numbers_that_may_be_classes_are_numbers_with_a_warning(tmp_path, labels):
     low, high = labels.astype(float).min(), labels.astype(float).max()
-    with pytest.warns(UserWarning, match=f"whole numbers {low:g} to {high:g}: taken as numbers; .*--classes") as caught:
+    with pytest.warns(UserWarning, match=f"whole numbers {low:g} to {high:g}, taken as numbers; .*--classes") as caught:
         data = load(tmp_path, labels)
     assert caught[0].filename == __file__
     np.testing.assert_array_equal(data.y, labels.astype(float))
-    assert f"labels: whole numbers {low:g} to {high:g}" in data.meta["reading"]
+    assert f"labels: whole numbers {low:g} to {high:g}, taken as numbers" in data.meta["reading"]
     load(tmp_path, labels, classes=(labels[0], labels[1]))
 
 
@@ -123,6 +123,7 @@ def test_labels_that_mean_nothing_are_refused(tmp_path, labels, message):
     ("classes", "message"),
     [
         (("cat",), "two different classes"),
+        ("cat dog", "two different classes"),
         (("cat", "dog", "eel"), "two different classes"),
         (("cat", "Cat"), "two different classes"),
         (("cat", "fox"), r"class 'fox' is not among the labels of .*: 'cat', 'dog', 'eel'"),

@@ -23,6 +23,8 @@ def read_arrays(path, *, points=None, label=None, test_points=None, test_label=N
     """
     given = {"points": points, "label": label, "test_points": test_points, "test_label": test_label}
     shelf = _Shelf.of(Path(path), given)
+    if {"format", "shape", "data"} <= set(shelf.names):
+        raise ValueError(f"{path} holds a sparse matrix of SciPy; save it with numpy.savez(..., X=matrix.toarray())")
     alone = points or (shelf.names[0] if len(shelf.names) == 1 else None) or shelf.own
     if alone and (label is None or not shelf.holds(label)):
         table = shelf.read(alone)
@@ -172,7 +174,7 @@ def _points_first(X, y, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 # --------------------------------------------------------------------------------------------- labels inside the points
 def _is_column(label) -> bool:
-    return isinstance(label, int) or (isinstance(label, str) and label.strip().lstrip("-").isdigit())
+    return isinstance(label, int | np.integer) or (isinstance(label, str) and label.strip().lstrip("-").isdigit())
 
 
 def _from_table(table, name: str, label, shelf: _Shelf, test_points) -> Source:

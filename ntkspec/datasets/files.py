@@ -9,7 +9,7 @@ from ntkspec import checks
 from ntkspec.datasets.arrays import ARRAY_ENDINGS, read_arrays
 from ntkspec.datasets.dataset import Dataset, standardized, subset
 from ntkspec.datasets.images import Layout, layout
-from ntkspec.datasets.labels import Column, as_column, coding, require_alike
+from ntkspec.datasets.labels import Labels, as_labels, coding, require_alike
 from ntkspec.datasets.numbers import as_numbers
 from ntkspec.datasets.reading import Source
 
@@ -52,7 +52,7 @@ def load(
     reading = list(source.reading)
     axes = layout(np.shape(source.X), channels, f"X of {path}", reading)
     X = _matrix(source.X, axes, "X", path)
-    column = as_column(source.y, len(X), f"{path}")
+    column = as_labels(source.y, len(X), f"{path}")
     code = coding(column, classes, reading)
     rows, y = code.applied(column, reading)
     X = X[rows]
@@ -98,13 +98,13 @@ def _matrix(array, axes: Layout, what: str, path: Path) -> np.ndarray:
     return checks.as_matrix(axes.flat(as_numbers(array, name)), name)
 
 
-def _test_points(X, y, axes: Layout, column: Column, path: Path) -> tuple[np.ndarray, Column]:
+def _test_points(X, y, axes: Layout, column: Labels, path: Path) -> tuple[np.ndarray, Labels]:
     """Test points and their labels, laid out as those of training are."""
     if np.size(X) and np.shape(X)[1:] != axes.axes:
         own, needed = (" x ".join(map(str, sizes)) or "1" for sizes in (np.shape(X)[1:], axes.axes))
         raise ValueError(f"X_test of {path} has {own} columns, but {needed} are needed to fit the training points")
     X = _matrix(X, axes, "X_test", path)
-    labels = as_column(y, len(X), f"{path}", "test points")
+    labels = as_labels(y, len(X), f"{path}", "test points")
     require_alike(column, labels)
     return X, labels
 

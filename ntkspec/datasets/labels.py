@@ -14,7 +14,7 @@ _MISSING = ("", "nan", "<na>", "nat")
 
 
 @dataclass(frozen=True)
-class Column:
+class Labels:
     """One label a point. values (n,): str, bool or float64; kind: "words", "booleans", "numbers" or "one-hot".
 
     One-hot rows are the numbers of their columns, counted from 0; ``columns`` is how many there were.
@@ -46,7 +46,7 @@ class Coding:
         """For a report."""
         return f"+1 = {self.classes[1]}, -1 = {self.classes[0]}" if self.classes else "numbers"
 
-    def applied(self, column: Column, reading: list[str], what: str = "") -> tuple[np.ndarray, np.ndarray]:
+    def applied(self, column: Labels, reading: list[str], what: str = "") -> tuple[np.ndarray, np.ndarray]:
         """(rows that stay, their labels as float64); a sentence on the points that are left out goes to ``reading``."""
         values = column.values
         if not self.classes:
@@ -65,7 +65,7 @@ class Coding:
 
 
 # ---------------------------------------------------------------------------------------------------- one label a point
-def as_column(y, n: int, name: str, what: str = "points") -> Column:
+def as_labels(y, n: int, name: str, what: str = "points") -> Labels:
     """Labels (n,), (n, 1), (1, n) or one-hot (n, K), of numbers, booleans or words, as a column.
 
     Words that are all numbers are numbers. Raises ValueError for several outputs, missing labels and other dtypes.
@@ -74,7 +74,7 @@ def as_column(y, n: int, name: str, what: str = "points") -> Column:
     if y.size == n and (y.shape[:1] == (n,) or y.shape == (1, n)):
         return _plain(y.reshape(n), name)
     if y.ndim == 2 and len(y) == n and y.dtype.kind in "iubf" and _one_hot(y):
-        return Column(y.argmax(axis=1).astype(np.float64), "one-hot", name, y.shape[1])
+        return Labels(y.argmax(axis=1).astype(np.float64), "one-hot", name, y.shape[1])
     several = "; several outputs are not covered, choose one column" if y.ndim == 2 and len(y) == n else ""
     raise ValueError(f"{name} has {n} {what} but labels of shape {y.shape}; one label a point is needed{several}")
 
@@ -83,7 +83,7 @@ def _one_hot(y) -> bool:
     return bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
 
 
-def _plain(y, name: str) -> Column:
+def _plain(y, name: str) -> Labels:
     if y.dtype.kind == "O":
         y = _of_objects(y, name)
     if y.dtype.kind in "SUT":
@@ -92,9 +92,9 @@ def _plain(y, name: str) -> Column:
         kind = f"fields {', '.join(y.dtype.names)}" if y.dtype.names else f"dtype {y.dtype}"
         raise ValueError(f"labels of {name} have {kind}; numbers or words are needed")
     if y.dtype.kind == "b":
-        return Column(y, "booleans", name)
+        return Labels(y, "booleans", name)
     numbers = as_numbers(y, f"y of {name}")
-    return Column(checks.as_vector(numbers, f"y of {name}", len(y)), "numbers", name)
+    return Labels(checks.as_vector(numbers, f"y of {name}", len(y)), "numbers", name)
 
 
 def _of_objects(y, name: str) -> np.ndarray:
@@ -110,14 +110,14 @@ def _of_objects(y, name: str) -> np.ndarray:
     raise ValueError(f"labels of {name} are objects ({found}); words alone or numbers alone are needed")
 
 
-def _of_words(y, name: str) -> Column:
+def _of_words(y, name: str) -> Labels:
     words = np.array([_decoded(one).strip() for one in y])
     for row, word in enumerate(words.tolist()):
         if _missing(word):
             raise ValueError(f"y of {name} has no label in row {row} (counted from 0): {word!r}; remove that row")
     if all(map(_is_number, np.unique(words).tolist())):
-        return Column(checks.as_vector(words.astype(np.float64), f"y of {name}", len(words)), "numbers", name)
-    return Column(words, "words", name)
+        return Labels(checks.as_vector(words.astype(np.float64), f"y of {name}", len(words)), "numbers", name)
+    return Labels(words, "words", name)
 
 
 def _missing(one) -> bool:
@@ -136,7 +136,7 @@ def _is_number(word: str) -> bool:
     return "_" not in word
 
 
-def require_alike(train: Column, test: Column) -> None:
+def require_alike(train: Labels, test: Labels) -> None:
     """Refuse test labels of another kind, which would not mean what the training labels mean."""
     if test.kind != train.kind and not {test.kind, train.kind} <= {"numbers", "booleans"}:
         raise ValueError(
@@ -150,7 +150,7 @@ def require_alike(train: Column, test: Column) -> None:
 
 
 # --------------------------------------------------------------------------------------------------- classes or numbers
-def coding(column: Column, classes, reading: list[str]) -> Coding:
+def coding(column: Labels, classes, reading: list[str]) -> Coding:
     """What labels mean: the two ``classes`` (+1, -1), else two that are alone there, else numbers.
 
     Of two words, booleans or whole numbers the larger becomes +1. Three or more whole numbers that repeat may be
@@ -158,7 +158,7 @@ def coding(column: Column, classes, reading: list[str]) -> Coding:
     Raises ValueError where more than two words or one-hot columns are there and ``classes`` chooses none.
     """
     if classes is not None:
-        found = Coding(_named(column, list(classes)), chosen=True)
+        found = Coding(_named(column, classes), chosen=True)
     elif column.categorical:
         found = Coding(_only_two(column))
     else:
@@ -168,7 +168,7 @@ def coding(column: Column, classes, reading: list[str]) -> Coding:
     return found
 
 
-def _only_two(column: Column) -> tuple:
+def _only_two(column: Labels) -> tuple:
     values = np.unique(column.values)
     if len(values) != 2:
         kind = {"words": "words", "one-hot": "one-hot classes"}.get(column.kind, column.kind)
@@ -177,14 +177,14 @@ def _only_two(column: Column) -> tuple:
     return tuple(values.tolist()) if column.kind != "one-hot" else tuple(map(_short, values))
 
 
-def _of_numbers(column: Column) -> Coding:
+def _of_numbers(column: Labels) -> Coding:
     values = np.unique(column.values)
     whole = bool((values == np.floor(values)).all())
     if whole and len(values) == 2:
         return Coding(tuple(_short(value) for value in values))
     if whole and 2 < len(values) <= FEW and 2 * len(values) <= len(column.values):
         warnings.warn(
-            f"labels of {column.name} are {_described(values)}: taken as numbers; name two classes with --classes "
+            f"labels of {column.name} are {_described(values)}; name two classes with --classes "
             f"(classes=) if they are classes",
             stacklevel=4,
         )
@@ -194,11 +194,12 @@ def _of_numbers(column: Column) -> Coding:
 def _described(values) -> str:
     low, high = _short(values.min()), _short(values.max())
     whole = (values == np.floor(values)).all()
-    return f"whole numbers {low} to {high}" if whole else f"numbers from {low} to {high}"
+    return f"whole numbers {low} to {high}, taken as numbers" if whole else f"numbers from {low} to {high}"
 
 
-def _named(column: Column, classes: list) -> tuple:
+def _named(column: Labels, given) -> tuple:
     """The two named classes as they stand among the values, the second one first."""
+    classes = [given] if isinstance(given, str) else list(given)
     if len(classes) != 2:
         raise ValueError(f"classes={classes!r}, but two different classes are needed: +1 and -1")
     plus, minus = (_as_it_stands(one, column) for one in classes)
@@ -207,7 +208,7 @@ def _named(column: Column, classes: list) -> tuple:
     return minus, plus
 
 
-def _as_it_stands(given, column: Column):
+def _as_it_stands(given, column: Labels):
     """The value that was meant: equal, or equal but for case."""
     values, word = np.unique(column.values).tolist(), str(given).strip()
     same = [value for value in values if word == str(value) or (_is_number(word) and value == float(word))]

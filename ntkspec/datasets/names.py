@@ -9,6 +9,10 @@ _PART = "(train(?:ing)?|tr|test(?:ing)?|te|val(?:id(?:ation)?)?|dev)"
 _ROLE = re.compile(rf"{_PART}?(?:set|data)?(?:({'|'.join(POINTS)})|({'|'.join(LABELS)}))(?:set|data)?{_PART}?")
 _GROUP = re.compile(rf"{_PART}(?:set|data|split)?")
 _ADVICE = "name them with --points and --label (points=, label=)"
+_ADVICE_FOR = {
+    "points": "name it with --points (points=)",
+    "labels": "name it with --label (label=): an array, a file of them, or the number of a column of the points",
+}
 _PARTS = {"tr": "train", "te": "test", "va": "validation", "de": "validation"}
 
 
@@ -108,7 +112,7 @@ def _place(entries: list[Entry], names, path) -> str:
 def _the(role: str, entries: list[Entry], names, path, *, optional: bool = False):
     found = [one.name for one in entries if one.role == role]
     if len(found) > 1:
-        raise ValueError(f"{path} holds {' and '.join(found)}, which may both be the {role}; {_ADVICE}")
+        raise ValueError(f"{path} holds {' and '.join(found)}, which may both be the {role}; {_ADVICE_FOR[role]}")
     if not found and not optional:
-        raise ValueError(f"{path} holds {listed(names)}, of which none is named as the {role}; {_ADVICE}")
+        raise ValueError(f"{path} holds {listed(names)}, of which none is named as the {role}; {_ADVICE_FOR[role]}")
     return found[0] if found else None
