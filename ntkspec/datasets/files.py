@@ -8,7 +8,7 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.datasets.arrays import ARRAY_ENDINGS, read_arrays
 from ntkspec.datasets.dataset import Dataset, standardized, subset
-from ntkspec.datasets.images import Layout, layout
+from ntkspec.datasets.image_axes import Layout, layout
 from ntkspec.datasets.labels import Labels, as_labels, coding, require_alike
 from ntkspec.datasets.numbers import as_numbers
 from ntkspec.datasets.reading import Source
