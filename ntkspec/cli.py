@@ -24,7 +24,6 @@ from ntkspec.cli_types import Engine, MaybeWhole, Whole, located, or_else
 
 IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
-OF_FILES = ("label", "points", "test_points", "test_label", "keep_ids", "keep_constant", "channels")
 SYNTHETIC = ("gaussian", "rademacher", "sphere", "subgaussian")
 
 app = App(
@@ -262,6 +261,9 @@ for command in (cli_scaling.sweep, cli_scaling.check, figure):
 
 
 # ------------------------------------------------------------------------------------------------ options to arguments
+OF_FILES = ("label", "points", "test_points", "test_label", "keep_ids", "keep_constant", "channels")
+
+
 def _task(network: KernelOptions, training: TrainingOptions, seed: int):
     from ntkspec import checks
     from ntkspec.experiments.analyze import AnalyzeTask
