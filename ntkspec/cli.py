@@ -42,7 +42,7 @@ class DataOptions:
     """Which data, and how much of them."""
 
     data: str = "gaussian"
-    "gaussian, rademacher, sphere, subgaussian, mnist, cifar10, or a file .npz, .h5, .csv with X and y"
+    "gaussian, rademacher, sphere, subgaussian, mnist, cifar10, or a file of points and labels: a table, .npz, .h5, ..."
     n: MaybeWhole = None
     "training points (synthetic: 20000; real data: all, or a random subset)"
     d: MaybeWhole = None
@@ -52,13 +52,29 @@ class DataOptions:
     target: Literal["teacher", "norm", "random"] | None = None
     "labels of synthetic data: sign of a width-5 erf network, ||x||/sqrt d + ReLU(a.x), or random signs"
     classes: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
-    "two classes of mnist or cifar10, labelled +1 and -1"
+    "two classes of mnist, cifar10 or a file, labelled +1 and -1; points of others are left out"
     pool: MaybeWhole = None
     "average the images over POOL x POOL patches"
     data_dir: Path | None = None
     "folder of mnist or cifar10 (default: the environment variable NTKSPEC_DATA)"
+    label: str | None = None
+    "labels of a file: the name or number of a column, or the name of an array (default: found by the usual names)"
+    points: str | None = None
+    "name of the array of points in a file (train/X in HDF5)"
+    test_points: str | None = None
+    "name of the array of test points"
+    test_label: str | None = None
+    "name of the array of test labels"
+    keep_ids: bool = False
+    "keep indexes and ids of a table as features"
     keep_constant: bool = False
     "keep constant features of a file as zero columns instead of refusing them"
+    channels: Literal["first", "last"] | None = None
+    "where images of a file have their channels (default: found by the sizes)"
+    center: Annotated[bool, Parameter(negative="--no-center")] = True
+    "subtract the training mean of mnist, cifar10 or a file"
+    standardize: bool = False
+    "divide each feature of mnist, cifar10 or a file by its standard deviation"
     dtype: Literal["float32", "float64"] = "float32"
     "precision of data and network"
 
@@ -245,6 +261,9 @@ for command in (cli_scaling.sweep, cli_scaling.check, figure):
 
 
 # ------------------------------------------------------------------------------------------------ options to arguments
+OF_FILES = ("label", "points", "test_points", "test_label", "keep_ids", "keep_constant", "channels")
+
+
 def _task(network: KernelOptions, training: TrainingOptions, seed: int):
     from ntkspec import checks
     from ntkspec.experiments.analyze import AnalyzeTask
@@ -261,32 +280,34 @@ def _task(network: KernelOptions, training: TrainingOptions, seed: int):
 def _dataset(options: DataOptions, seed: int):
     from ntkspec import datasets
 
-    sizes = {"n": options.n, "n_test": options.n_test, "seed": seed, "dtype": options.dtype}
+    arguments: dict[str, Any] = {"n": options.n, "n_test": options.n_test, "seed": seed, "dtype": options.dtype}
     if options.data in SYNTHETIC:
-        _refuse(options, "classes", "pool", "data_dir", "keep_constant")
-        sizes |= {"n": or_else(options.n, 20000), "d": or_else(options.d, 50), "n_test": or_else(options.n_test, 2000)}
-        return getattr(datasets, options.data)(**sizes, target=options.target or "teacher")
+        _refuse(options, "classes", "pool", "data_dir", "center", "standardize", *OF_FILES)
+        arguments |= {
+            "n": or_else(options.n, 20000),
+            "d": or_else(options.d, 50),
+            "n_test": or_else(options.n_test, 2000),
+        }
+        return getattr(datasets, options.data)(**arguments, target=options.target or "teacher")
     if options.data not in IMAGES and not Path(options.data).suffix:
         known = ", ".join((*SYNTHETIC, *IMAGES))
-        raise ValueError(f"--data {options.data} is unknown; use {known}, or a file .npz, .h5, .csv")
+        raise ValueError(f"--data {options.data} is unknown; use {known}, or a file, such as points.npz or table.csv")
     _refuse(options, "d", "target")
+    arguments |= {"classes": options.classes, "center": options.center, "standardize": options.standardize}
     if options.data in IMAGES:
-        _refuse(options, "keep_constant")
-        images: dict[str, Any] = {
-            "classes": options.classes,
-            "pool": or_else(options.pool, 1),
-            "data_dir": options.data_dir,
-        }
-        return getattr(datasets, options.data)(**sizes, **images)
-    _refuse(options, "classes", "pool", "data_dir")
-    return datasets.load(options.data, **sizes, keep_constant=options.keep_constant)
+        _refuse(options, *OF_FILES)
+        where: dict[str, Any] = {"pool": or_else(options.pool, 1), "data_dir": options.data_dir}
+        return getattr(datasets, options.data)(**arguments, **where)
+    _refuse(options, "pool", "data_dir")
+    return datasets.load(options.data, **arguments, **{name: getattr(options, name) for name in OF_FILES})
 
 
 def _refuse(options: DataOptions, *names: str) -> None:
     """Options that this kind of data does not have."""
     for name in names:
-        if getattr(options, name) not in (None, False):
-            raise ValueError(f"--{name.replace('_', '-')} does not go with --data {options.data}")
+        if getattr(options, name) != getattr(DataOptions, name):
+            given = "no-center" if name == "center" else name.replace("_", "-")
+            raise ValueError(f"--{given} does not go with --data {options.data}")
 
 
 # ------------------------------------------------------------------------------------------------------------ output

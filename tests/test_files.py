@@ -97,9 +97,9 @@ def test_n_and_n_test_draw_subsets_that_the_seed_decides(tmp_path):
 
 @pytest.mark.parametrize("ending", ["npz", "h5"])
 def test_images_are_flattened(tmp_path, ending):
-    images = RNG.standard_normal((10, 4, 3, 2))
+    images = RNG.standard_normal((10, 5, 6, 3))
     data = load_all(write(tmp_path / f"points.{ending}", X=images, y=np.arange(10.0)))
-    np.testing.assert_allclose(data.X, standard(images.reshape(10, 24), images.reshape(10, 24))[0], atol=1e-12)
+    np.testing.assert_allclose(data.X, standard(images.reshape(10, 90), images.reshape(10, 90))[0], atol=1e-12)
 
 
 def test_a_column_of_labels_and_bytes_as_pixels_are_read(tmp_path):
@@ -131,7 +131,7 @@ def test_two_whole_numbers_become_minus_one_and_plus_one(tmp_path, high, low):
     np.testing.assert_array_equal(load_all(path).y, SIGNS)
 
 
-@pytest.mark.parametrize("labels", [np.where(SIGNS > 0, 0.5, -0.25), np.arange(40) % 3, Y], ids=["two", "three", "any"])
+@pytest.mark.parametrize("labels", [np.where(SIGNS > 0, 0.5, -0.25), np.arange(40), Y], ids=["two", "whole", "any"])
 def test_numbers_that_are_not_two_whole_ones_stay_as_they_are(tmp_path, labels):
     path = write(tmp_path / "points.npz", X=X, y=labels)
     data = load_all(path)
@@ -167,7 +167,8 @@ TABLE = "1,2,0.5\n3,4,0.75\n5,7,-1.5\n"
     ids=["bare", "header", "y", "Label", "TARGET", "class", "CRLF", "BOM", "spaces", "quotes", "blank lines"],
 )
 def test_the_same_table_is_read_from_every_style_of_csv(tmp_path, text):
-    data = load_all(write_csv(tmp_path / "table.csv", text))
+    named = any(name in text.lower() for name in ("y\n", "y,", "label", "target", "class"))
+    data = load_all(write_csv(tmp_path / "table.csv", text), label=None if named else -1)
     points = np.array([[1.0, 2], [3, 4], [5, 7]])
     np.testing.assert_allclose(data.X, standard(points, points)[0], atol=1e-14)
     np.testing.assert_array_equal(data.y, [0.5, 0.75, -1.5])
@@ -189,15 +190,15 @@ def test_a_header_with_numbers_as_names_is_a_header(tmp_path, header):
         ("a,b,y\n" + TABLE + "\n1,2\n", r"line 6: 2 values, but 3 are needed"),
         ("a,b,y\n1,2\n3,4\n", r"line 2: 2 values, but 3 are needed"),
         ("a,b,c\n1,2\n3,4\n", r"line 2: 2 values, but 3 are needed"),
-        (TABLE + "1,two,3\n", r"line 4: 'two' is not a number"),
-        ("a,b,y\n" + TABLE + "1,,3\n", r"line 5: '' is not a number"),
-        ("a,b,y\n\n" + TABLE + "1,two,3\n", r"line 6: 'two' is not a number"),
-        ("1\n2\n", r"line 1: 1 values, but 2 are needed"),
+        (TABLE + "1,two,3\n", r"line 4, column 1: 'two' is not a number"),
+        ("a,b,y\n" + TABLE + "1,,3\n", r"line 5, column 'b': a value is missing"),
+        ("a,b,y\n\n" + TABLE + "1,two,3\n", r"line 6, column 'b': 'two' is not a number"),
+        ("1\n2\n", "it has no two columns"),
         ("a,b,y\n", "holds no data"),
         ("", "holds no data"),
         ("\n\n", "holds no data"),
-        ("1 2 0.5\n3 4 0.75\n", "line 1"),
-        ("1;2;0.5\n3;4;0.75\n", "line 1"),
+        ("1 2 0.5\n3 4 0.75\n", "choose one with --label"),
+        ("1;2;0.5\n3;4;0.75\n", "choose one with --label"),
     ],
 )
 def test_a_bad_line_of_a_csv_is_named(tmp_path, text, message):
@@ -220,10 +221,10 @@ def test_a_missing_file_is_named(tmp_path, name):
         datasets.load(tmp_path / name)
 
 
-@pytest.mark.parametrize("ending", ["txt", "npy", "csv.gz"])
+@pytest.mark.parametrize("ending", ["doc", "npz.bak", "pkl"])
 def test_a_wrong_ending_is_named(tmp_path, ending):
     write_csv(tmp_path / f"points.{ending}", TABLE)
-    with pytest.raises(ValueError, match=rf"ending '\.{ending.split('.')[-1]}', but one of .npz, .h5, .hdf5, .csv"):
+    with pytest.raises(ValueError, match=rf"ending '\.{ending.split('.')[-1]}', but one of .npz, .npy, .h5, .*.csv"):
         datasets.load(tmp_path / f"points.{ending}")
 
 
@@ -278,7 +279,7 @@ def test_pickled_objects_are_refused_and_not_run(tmp_path, name):
 
     arrays = {"X": X[:1], "y": Y[:1]} | {name: np.array([[Crafted()]], dtype=object)}
     np.savez(tmp_path / "points.npz", **arrays)
-    with pytest.raises(ValueError, match=r"points.npz is not a readable .npz file.*allow_pickle=False"):
+    with pytest.raises(ValueError, match=r"points.npz is not a readable .npz file.*run code.*open is neither"):
         datasets.load(tmp_path / "points.npz")
     (tmp_path / "pickle.npz").write_bytes(pickle.dumps(Crafted()))
     with pytest.raises(ValueError, match=r"pickle.npz is not a readable .npz file"):
@@ -291,7 +292,7 @@ def test_pickled_objects_are_refused_and_not_run(tmp_path, name):
     [
         ({"X": X}, r"holds \['X'\], but arrays named X and y"),
         ({"y": Y}, r"holds \['y'\], but arrays named X and y"),
-        ({"x": X, "Y": Y}, r"but arrays named X and y"),
+        ({"points_of_x": X, "Y": Y}, r"but arrays named X and y"),
         ({"X": X, "y": Y[:39]}, r"40 points but labels of shape \(39,\)"),
         ({"X": X, "y": np.ones((40, 2))}, r"40 points but labels of shape \(40, 2\)"),
         ({"X": X, "y": 1.0}, r"40 points but labels of shape \(\)"),
@@ -333,7 +334,7 @@ def test_test_points_without_labels_or_labels_without_points_are_not_ignored(tmp
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", ["npz", "h5", "hdf5"])
 def test_the_first_row_with_NaN_or_infinity_is_named(tmp_path, ending, value):
     bad_X, bad_y = X.copy(), Y.copy()
     bad_X[[17, 30], [1, 0]] = value
@@ -391,10 +392,10 @@ def test_more_points_than_there_are_cannot_be_asked_for(tmp_path, options, messa
         datasets.load(write(tmp_path / "points.npz", X=X, y=Y), **options)
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 2)])
+@pytest.mark.parametrize("shape", [(4, 3), (5, 4, 3)])
 def test_images_keep_their_shape_for_convolutions(tmp_path, shape):
     X = np.random.default_rng(0).standard_normal((30, *shape))
     np.savez(tmp_path / "images.npz", X=X, y=np.arange(30) % 2)
     data = datasets.load(tmp_path / "images.npz")
-    assert data.meta["shape"] == (4, 3, shape[2] if len(shape) == 3 else 1)
+    assert data.meta["shape"] == (*shape[:2], shape[2] if len(shape) == 3 else 1)
     assert data.X.shape[1] == np.prod(shape)

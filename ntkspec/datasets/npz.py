@@ -1,18 +1,63 @@
-"""Arrays from an .npz file that may be damaged."""
+"""Arrays from .npz and .npy files that may be damaged."""
 
+import contextlib
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-_DAMAGE = (OSError, ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+from ntkspec.datasets.pickled import read_objects
+
+_DAMAGE = (OSError, ValueError, EOFError, TypeError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Every array of the file; no pickles. Raises ValueError where it is damaged or something else."""
+    with _readable(path), path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+        return {name: content[name] for name in content.files}
+
+
+def npz_names(path: Path) -> list[str]:
+    """The names of the arrays. Raises ValueError where the file is damaged or something else."""
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+
+
+def npz_array(path: Path, name: str) -> np.ndarray:
+    """One array of the file, and nothing else of it; arrays of objects where they are words."""
+    with _readable(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+        array = _read(file)
+        if file.read(1):  # reading to the end compares the checksum
+            raise ValueError(f"more bytes follow the array {name}")
+        return array
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array of an .npy file; an array of objects where they are words."""
+    with _readable(path), path.open("rb") as file:
+        return _read(file)
+
+
+def _read(file) -> np.ndarray:
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    if dtype != np.dtype(object):
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
+    found, entries = read_objects(file)
+    if found != shape:
+        raise ValueError(f"an array of shape {shape} has {len(entries)} entries")
+    array = np.empty(len(entries), dtype=object)
+    array[:] = entries
+    return array.reshape(shape)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
+        yield
     except _DAMAGE as error:
-        raise ValueError(f"{path} is not a readable .npz file: {error}") from None
+        raise ValueError(f"{path} is not a readable {path.suffix} file: {error}") from None

@@ -63,6 +63,7 @@ def subgaussian(
 
 
 def _draw(name, entries, sizes, covariance, target, seed, dtype) -> Dataset:
+    dtype = checks.float_dtype(dtype)
     n, d, n_test = (
         checks.whole_number(size, what, least)
         for size, what, least in zip(sizes, ("n", "d", "n_test"), (1, 1, 0), strict=True)

@@ -1,7 +1,18 @@
 """Files that are either whole or not there: trees of results, and kernel matrices."""
 
+from ntkspec.storage.arrays import array_names, read_array
 from ntkspec.storage.kernels import load_kernel, save_kernel
 from ntkspec.storage.products import recorded
-from ntkspec.storage.trees import FORMAT_VERSION, atomic_path, read, read_arrays, write
+from ntkspec.storage.trees import FORMAT_VERSION, atomic_path, read, write
 
-__all__ = ["FORMAT_VERSION", "atomic_path", "load_kernel", "read", "read_arrays", "recorded", "save_kernel", "write"]
+__all__ = [
+    "FORMAT_VERSION",
+    "array_names",
+    "atomic_path",
+    "load_kernel",
+    "read",
+    "read_array",
+    "recorded",
+    "save_kernel",
+    "write",
+]

@@ -91,21 +91,6 @@ def created(path, kind: str):
         yield file
 
 
-def read_arrays(path, names: Iterable[str]) -> dict:
-    """Those of the named arrays that lie at the root of any HDF5 file."""
-    try:
-        with _h5py().File(path, "r") as file:
-            found = {name: file[name] for name in names if name in file}
-            return {name: _plain_array(array) for name, array in found.items() if hasattr(array, "shape")}
-    except OSError as error:
-        raise ValueError(f"{path} is not a readable HDF5 file: {error}") from None
-
-
-def _plain_array(array):
-    strings = _h5py().check_string_dtype(array.dtype)
-    return array.asstr()[()] if strings else array[()]
-
-
 # ------------------------------------------------------------------------------------------------------------- nodes
 def _write_node(parent, name: str, value) -> None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -1,0 +1,230 @@
+"""Labels of every kind as numbers: words, class numbers, one-hot rows, booleans."""
+
+import warnings
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+
+from ntkspec import checks
+from ntkspec.datasets.numbers import as_numbers
+
+FEW = 20  # at most so many whole numbers look like classes
+_MISSING = ("", "nan", "<na>", "nat")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One label a point. values (n,): str, bool or float64; kind: "words", "booleans", "numbers" or "one-hot".
+
+    One-hot rows are the numbers of their columns, counted from 0; ``columns`` is how many there were.
+    """
+
+    values: np.ndarray
+    kind: str
+    name: str
+    columns: int = 1
+
+    @property
+    def categorical(self) -> bool:
+        """Whether the values are classes for certain."""
+        return self.kind != "numbers"
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How labels become numbers: two classes -1 and +1 in that order, or numbers as they are where ``classes`` is ().
+
+    ``chosen``: points of other classes are left out; else they are refused.
+    """
+
+    classes: tuple = ()
+    chosen: bool = False
+
+    @property
+    def meaning(self) -> str:
+        """For a report."""
+        return f"+1 = {self.classes[1]}, -1 = {self.classes[0]}" if self.classes else "numbers"
+
+    def applied(self, column: Labels, reading: list[str], what: str = "") -> tuple[np.ndarray, np.ndarray]:
+        """(rows that stay, their labels as float64); a sentence on the points that are left out goes to ``reading``."""
+        values = column.values
+        if not self.classes:
+            return np.arange(len(values)), checks.as_vector(values.astype(np.float64), column.name, len(values))
+        other = ~np.isin(values, self.classes)
+        if other.any() and not self.chosen:
+            low, high = self.classes
+            raise ValueError(
+                f"{what}label {_listed(values[other][:1])} of {column.name} is neither of the classes {low}, {high}"
+            )
+        if other.any():
+            left_out = f"{other.sum()} of {len(values)} {what}points, of other classes ({_listed(values[other])})"
+            reading.append(f"set aside: {left_out}")
+        rows = np.flatnonzero(~other)
+        return rows, np.where(values[rows] == self.classes[1], 1.0, -1.0)
+
+
+# ---------------------------------------------------------------------------------------------------- one label a point
+def as_labels(y, n: int, name: str, what: str = "points") -> Labels:
+    """Labels (n,), (n, 1), (1, n) or one-hot (n, K), of numbers, booleans or words, as a column.
+
+    Words that are all numbers are numbers. Raises ValueError for several outputs, missing labels and other dtypes.
+    """
+    y = np.asarray(y)
+    if y.size == n and (y.shape[:1] == (n,) or y.shape == (1, n)):
+        return _plain(y.reshape(n), name)
+    if y.ndim == 2 and len(y) == n and y.dtype.kind in "iubf" and _one_hot(y):
+        return Labels(y.argmax(axis=1).astype(np.float64), "one-hot", name, y.shape[1])
+    several = "; several outputs are not covered, choose one column" if y.ndim == 2 and len(y) == n else ""
+    raise ValueError(f"{name} has {n} {what} but labels of shape {y.shape}; one label a point is needed{several}")
+
+
+def _one_hot(y) -> bool:
+    return bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
+
+
+def _plain(y, name: str) -> Labels:
+    if y.dtype.kind == "O":
+        y = _of_objects(y, name)
+    if y.dtype.kind in "SUT":
+        return _of_words(y, name)
+    if y.dtype.kind not in "iubf":
+        kind = f"fields {', '.join(y.dtype.names)}" if y.dtype.names else f"dtype {y.dtype}"
+        raise ValueError(f"labels of {name} have {kind}; numbers or words are needed")
+    if y.dtype.kind == "b":
+        return Labels(y, "booleans", name)
+    numbers = as_numbers(y, f"y of {name}")
+    return Labels(checks.as_vector(numbers, f"y of {name}", len(y)), "numbers", name)
+
+
+def _of_objects(y, name: str) -> np.ndarray:
+    """Objects that are all words, all booleans or all numbers, as an array of them; cells of one entry count as it."""
+    entries = [one.item() if isinstance(one, np.ndarray) and one.size == 1 else one for one in y]
+    for row, one in enumerate(entries):
+        if one is None or _missing(one):
+            raise ValueError(f"y of {name} has no label in row {row} (counted from 0): {one!r}; remove that row")
+    for kinds in (str | bytes, bool | np.bool_, Real):
+        if all(isinstance(one, kinds) for one in entries):
+            return np.array([_decoded(one) for one in entries]) if kinds == str | bytes else np.array(entries)
+    found = ", ".join(sorted({type(one).__name__ for one in entries})[:4])
+    raise ValueError(f"labels of {name} are objects ({found}); words alone or numbers alone are needed")
+
+
+def _of_words(y, name: str) -> Labels:
+    words = np.array([_decoded(one).strip() for one in y])
+    for row, word in enumerate(words.tolist()):
+        if _missing(word):
+            raise ValueError(f"y of {name} has no label in row {row} (counted from 0): {word!r}; remove that row")
+    if all(map(_is_number, np.unique(words).tolist())):
+        return Labels(checks.as_vector(words.astype(np.float64), f"y of {name}", len(words)), "numbers", name)
+    return Labels(words, "words", name)
+
+
+def _missing(one) -> bool:
+    return str(one).strip().lower() in _MISSING
+
+
+def _decoded(word) -> str:
+    return word.decode("utf-8", errors="backslashreplace") if isinstance(word, bytes) else str(word)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return "_" not in word
+
+
+def require_alike(train: Labels, test: Labels) -> None:
+    """Refuse test labels of another kind, which would not mean what the training labels mean."""
+    if test.kind != train.kind and not {test.kind, train.kind} <= {"numbers", "booleans"}:
+        raise ValueError(
+            f"labels of {train.name} are {train.kind}, but its test labels are {test.kind}; make them alike"
+        )
+    if test.columns != train.columns:
+        raise ValueError(
+            f"labels of {train.name} have {train.columns} one-hot columns, but its test labels {test.columns}; the "
+            f"same column must be the same class"
+        )
+
+
+# --------------------------------------------------------------------------------------------------- classes or numbers
+def coding(column: Labels, classes, reading: list[str]) -> Coding:
+    """What labels mean: the two ``classes`` (+1, -1), else two that are alone there, else numbers.
+
+    Of two words, booleans or whole numbers the larger becomes +1. Three or more whole numbers that repeat may be
+    classes: they are taken as numbers with a warning. A sentence goes to ``reading``.
+    Raises ValueError where more than two words or one-hot columns are there and ``classes`` chooses none.
+    """
+    if classes is not None:
+        found = Coding(_named(column, classes), chosen=True)
+    elif column.categorical:
+        found = Coding(_only_two(column))
+    else:
+        found = _of_numbers(column)
+    said = found.meaning if found.classes else _described(column.values)
+    reading.append(f"labels: {said}" + (f" ({column.kind})" if column.categorical else ""))
+    return found
+
+
+def _only_two(column: Labels) -> tuple:
+    values = np.unique(column.values)
+    if len(values) != 2:
+        kind = {"words": "words", "one-hot": "one-hot classes"}.get(column.kind, column.kind)
+        advice = " name two of them with --classes (classes=)" if len(values) > 2 else " two classes are needed"
+        raise ValueError(f"labels of {column.name} are {len(values)} different {kind} ({_listed(values)});{advice}")
+    return tuple(values.tolist()) if column.kind != "one-hot" else tuple(map(_short, values))
+
+
+def _of_numbers(column: Labels) -> Coding:
+    values = np.unique(column.values)
+    whole = bool((values == np.floor(values)).all())
+    if whole and len(values) == 2:
+        return Coding(tuple(_short(value) for value in values))
+    if whole and 2 < len(values) <= FEW and 2 * len(values) <= len(column.values):
+        warnings.warn(
+            f"labels of {column.name} are {_described(values)}; name two classes with --classes "
+            f"(classes=) if they are classes",
+            stacklevel=4,
+        )
+    return Coding()
+
+
+def _described(values) -> str:
+    low, high = _short(values.min()), _short(values.max())
+    whole = (values == np.floor(values)).all()
+    return f"whole numbers {low} to {high}, taken as numbers" if whole else f"numbers from {low} to {high}"
+
+
+def _named(column: Labels, given) -> tuple:
+    """The two named classes as they stand among the values, the second one first."""
+    classes = [given] if isinstance(given, str) else list(given)
+    if len(classes) != 2:
+        raise ValueError(f"classes={classes!r}, but two different classes are needed: +1 and -1")
+    plus, minus = (_as_it_stands(one, column) for one in classes)
+    if plus == minus:
+        raise ValueError(f"classes={classes!r}, but two different classes are needed: +1 and -1")
+    return minus, plus
+
+
+def _as_it_stands(given, column: Labels):
+    """The value that was meant: equal, or equal but for case."""
+    values, word = np.unique(column.values).tolist(), str(given).strip()
+    same = [value for value in values if word == str(value) or (_is_number(word) and value == float(word))]
+    same = same or [value for value in values if word.lower() == str(value).lower()]
+    if len(same) != 1:
+        raise ValueError(f"class {given!r} is not among the labels of {column.name}: {_listed(np.array(values), 12)}")
+    return _short(same[0]) if isinstance(same[0], float) else same[0]
+
+
+def _short(value: float):
+    """A whole number as an int."""
+    value = float(value)
+    return int(value) if value.is_integer() else value
+
+
+def _listed(values, most: int = 3) -> str:
+    values = np.unique(values).tolist()
+    shown = [repr(_short(value) if isinstance(value, float) else value) for value in values[:most]]
+    return ", ".join(shown) + (", ..." if len(values) > most else "")

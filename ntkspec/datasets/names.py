@@ -1,0 +1,118 @@
+"""Which arrays of a file are the points and which the labels, by their names."""
+
+import re
+from dataclasses import dataclass
+
+POINTS = ("x", "xs", "data", "images?", "imgs?", "features?", "inputs?", "points", "samples", "arr0")
+LABELS = ("y", "ys", "labels?", "targets?", "classes", "class", "outputs?", "arr1")
+_PART = "(train(?:ing)?|tr|test(?:ing)?|te|val(?:id(?:ation)?)?|dev)"
+_ROLE = re.compile(rf"{_PART}?(?:set|data)?(?:({'|'.join(POINTS)})|({'|'.join(LABELS)}))(?:set|data)?{_PART}?")
+_GROUP = re.compile(rf"{_PART}(?:set|data|split)?")
+_ADVICE = "name them with --points and --label (points=, label=)"
+_ADVICE_FOR = {
+    "points": "name it with --points (points=)",
+    "labels": "name it with --label (label=): an array, a file of them, or the number of a column of the points",
+}
+_PARTS = {"tr": "train", "te": "test", "va": "validation", "de": "validation"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An array that a name speaks of. place: its group; part: "", "train", "test" or "validation"; role: which half."""
+
+    name: str
+    place: str
+    part: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The names of points and labels, and of test points and labels or None."""
+
+    points: str
+    label: str
+    test_points: str | None
+    test_label: str | None
+
+
+def entry(name: str) -> Entry | None:
+    """What a name says: "X", "train_images", "test/labels", "y/train", "XTest"; None where it says nothing of it."""
+    *groups, leaf = (re.sub(r"[^a-z0-9]", "", part) for part in name.lower().split("/"))
+    if groups and _GROUP.fullmatch(leaf):
+        groups, leaf = groups[:-1], groups[-1] + leaf
+    match = _ROLE.fullmatch(leaf)
+    if not match:
+        return None
+    before, points, _, after = match.groups()
+    said = [before, after, *(found[1] for found in map(_GROUP.fullmatch, groups) if found)]
+    part = next((_PARTS[word[:2]] for word in said if word), "")
+    place = "/".join(group for group in groups if not _GROUP.fullmatch(group))
+    return Entry(name, place, part, "points" if points else "labels")
+
+
+def choose(names: list[str], path, *, points=None, label=None, test_points=None, test_label=None) -> Choice:
+    """The arrays that are meant: those that are named, the others by the usual names.
+
+    Raises ValueError where none or more than one fits, with the names.
+    """
+    given = [name and _present(name, names, path) for name in (points, label, test_points, test_label)]
+    points, label, test_points, test_label = given
+    entries = [found for found in map(entry, names) if found]
+    said = entry(points or label or "")
+    if points or label:
+        place, parts = (said.place, (said.part,)) if said else ("", ("", "train"))
+    else:
+        place, parts = _place(entries, names, path), ("", "train")
+    here = [one for one in entries if one.place == place and one.part in parts]
+    points = points or _the("points", here, names, path)
+    label = label or _the("labels", here, names, path)
+    if label == "arr_1" and "arr_2" in names and not any(given):
+        raise ValueError(f"{path} holds {listed(names)}, which say nothing; {_ADVICE}")
+    said = entry(test_points or test_label or "")
+    part = said.part if said else "test"
+    of_test = [one for one in entries if one.place == place and one.part == part and part not in parts]
+    test_points = test_points or _the("points", of_test, names, path, optional=True)
+    test_label = test_label or _the("labels", of_test, names, path, optional=True)
+    if (test_points is None) != (test_label is None):
+        raise ValueError(
+            f"{path} holds only one of X_test and y_test ({test_points or test_label}); test points need both: name "
+            f"them with --test-points and --test-label (test_points=, test_label=)"
+        )
+    return Choice(points, label, test_points, test_label)
+
+
+def listed(names) -> str:
+    """At most eight of the names."""
+    return f"{sorted(names)[:8]}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _present(given: str, names: list[str], path) -> str:
+    wanted = given.strip("/").lower()
+    same = [name for name in names if name == given] or [name for name in names if name.lower() == wanted]
+    if len(same) != 1:
+        raise ValueError(f"{path} holds no array {given!r}; it holds {listed(names)}")
+    return same[0]
+
+
+def _place(entries: list[Entry], names, path) -> str:
+    """The group that holds both points and labels: the root, or the only one."""
+    roles: dict[str, set] = {}
+    for one in entries:
+        if one.part in ("", "train"):
+            roles.setdefault(one.place, set()).add(one.role)
+    whole = sorted(place for place, found in roles.items() if len(found) == 2)
+    if not whole:
+        raise ValueError(f"{path} holds {listed(names)}, but arrays named X and y are needed, or {_ADVICE}")
+    if len(whole) > 1 and whole[0]:
+        raise ValueError(f"{path} holds points and labels in several groups ({', '.join(whole)}); {_ADVICE}")
+    return whole[0]
+
+
+def _the(role: str, entries: list[Entry], names, path, *, optional: bool = False):
+    found = [one.name for one in entries if one.role == role]
+    if len(found) > 1:
+        raise ValueError(f"{path} holds {' and '.join(found)}, which may both be the {role}; {_ADVICE_FOR[role]}")
+    if not found and not optional:
+        raise ValueError(f"{path} holds {listed(names)}, of which none is named as the {role}; {_ADVICE_FOR[role]}")
+    return found[0] if found else None

@@ -1,0 +1,296 @@
+"""Files of arrays: which of them are the points and the labels, and what is read from them."""
+
+import os
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse
+
+import array_dialects
+from ntkspec import datasets
+
+RNG = np.random.default_rng(8)
+X = RNG.standard_normal((40, 3))
+Y = RNG.standard_normal(40)
+X_TEST, Y_TEST = RNG.standard_normal((8, 3)), RNG.standard_normal(8)
+WORDS = np.where(Y > 0, "horse", "cat")
+
+
+def standard(points):
+    centred = points - points.mean(axis=0)
+    return centred * np.sqrt(points.shape[1] / np.mean((centred**2).sum(axis=1)))
+
+
+def save(path, **arrays):
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    elif path.suffix == ".mat":
+        scipy.io.savemat(path, arrays)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+    return path
+
+
+def load_all(path, **options):
+    return datasets.load(path, n_test=0, **options)
+
+
+def read(path, meant=X, labels=Y, **options):
+    """The data, once they are seen to be those points and labels."""
+    data = load_all(path, **options)
+    np.testing.assert_allclose(data.X, standard(meant), atol=1e-12)
+    np.testing.assert_array_equal(data.y, labels)
+    return data
+
+
+# ------------------------------------------------------------------------------------------------ files drawn at random
+@pytest.mark.parametrize("seed", range(1000, 1040))
+def test_files_as_people_write_them_are_read_as_they_are_meant(tmp_path, seed):
+    meant = array_dialects.drawn(tmp_path / "folder", seed)
+    assert array_dialects.verdict(meant) == "right", meant
+
+
+@pytest.mark.parametrize("seed", range(27))
+def test_files_with_one_thing_wrong_are_refused_in_one_line(tmp_path, seed):
+    meant = array_dialects.spoiled(tmp_path / "folder", seed)
+    assert array_dialects.verdict(meant).startswith("refused: "), meant.reason
+
+
+# --------------------------------------------------------------------------------------------------------------- names
+@pytest.mark.parametrize(
+    ("points", "label"),
+    [
+        ("X", "y"),
+        ("x_train", "y_train"),
+        ("X_TRAIN", "Y_TRAIN"),
+        ("trainX", "trainY"),
+        ("train_images", "train_labels"),
+        ("images", "label"),
+        ("data", "target"),
+        ("data", "labels"),
+        ("features", "targets"),
+        ("inputs", "outputs"),
+        ("samples", "class"),
+        ("train_set_x", "train_set_y"),
+        ("x_data", "y_data"),
+        ("arr_0", "arr_1"),
+        ("train/X", "train/y"),
+        ("images/train", "labels/train"),
+        ("run 3/X", "run 3/y"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["npz", "h5"])
+def test_the_usual_names_are_found_among_others(tmp_path, ending, points, label):
+    spare = {"weights": np.ones(40), "target_names": np.array([b"a", b"b"]), "note": np.array(b"of 2024")}
+    data = read(save(tmp_path / f"a.{ending}", **{points: X, label: Y}, **spare))
+    assert f"points: {points} (40 x 3, float64); labels: {label} (40, float64)" in data.meta["reading"]
+    assert "arrays that are not used: note, target_names, weights" in data.meta["reading"]
+
+
+@pytest.mark.parametrize("names", ["x_{} y_{}", "{}_images {}_labels", "{}/X {}/y", "{}X {}Y", "x{} y{}", "X/{} y/{}"])
+def test_a_split_under_any_usual_names_is_used(tmp_path, names):
+    points, labels = names.split()
+    arrays = {points.format("train"): X, labels.format("train"): Y}
+    arrays |= {points.format("test"): X_TEST, labels.format("test"): Y_TEST}
+    arrays |= {points.format("val"): X_TEST + 1, labels.format("val"): Y_TEST + 1}
+    data = datasets.load(save(tmp_path / "a.h5", **arrays))
+    np.testing.assert_array_equal(data.y, Y)
+    np.testing.assert_array_equal(data.y_test, Y_TEST)
+    assert any("not used" in said and "val" in said for said in data.meta["reading"])
+
+
+def test_arrays_are_named_by_options(tmp_path):
+    path = save(tmp_path / "a.h5", **{"b/coords": X, "b/energy": Y, "c/coords": X_TEST, "c/energy": Y_TEST, "X": X + 1})
+    own = {"points": "b/coords", "label": "/b/Energy"}
+    read(path, **own)
+    data = datasets.load(path, **own, test_points="c/coords", test_label="c/energy")
+    np.testing.assert_array_equal(data.y_test, Y_TEST)
+    read(save(tmp_path / "a.npz", X=X, y=-Y, energy=Y, label=Y), label="energy")
+    read(save(tmp_path / "a.npz", train_x=X + 1, train_y=Y + 1, val_x=X, val_y=Y), points="val_x")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "named"),
+    [
+        ({"X": X, "y": Y, "labels": Y}, "y and labels"),
+        ({"X": X, "y": Y, "X_train": X}, "X and X_train"),
+        ({"data": X, "images": X, "target": Y}, "data and images"),
+        ({"a/X": X, "a/y": Y, "b/X": X, "b/y": Y}, "several groups .a, b."),
+        ({"arr_0": X, "arr_1": X_TEST, "arr_2": Y, "arr_3": Y_TEST}, "'arr_0', 'arr_1', 'arr_2', 'arr_3'.*say nothing"),
+        ({"X_test": X, "y_test": Y}, "'X_test', 'y_test'.*are needed"),
+        ({"a": X, "b": Y}, "'a', 'b'.*are needed"),
+    ],
+)
+def test_more_than_one_choice_or_none_is_refused_with_the_names(tmp_path, arrays, named):
+    with pytest.raises(ValueError, match=rf"a.npz holds .*{named}.*--(points|label)"):
+        datasets.load(save(tmp_path / "a.npz", **arrays))
+
+
+def test_a_sparse_matrix_of_scipy_is_no_array_of_points(tmp_path):
+    scipy.sparse.save_npz(tmp_path / "a.npz", scipy.sparse.eye_array(40).tocsr())
+    np.save(tmp_path / "y.npy", Y)
+    with pytest.raises(ValueError, match=r"sparse matrix of SciPy; save it with .*toarray"):
+        datasets.load(tmp_path / "a.npz", label="y.npy")
+
+
+def test_what_is_not_taken_is_not_read(tmp_path):
+    path = save(tmp_path / "a.npz", X=X, y=Y, models=np.array([datasets.load, {}], dtype=object))
+    read(path)
+    path = save(tmp_path / "a.h5", X=X, y=Y)
+    with h5py.File(path, "a") as file:
+        file["nothing"], file["empty"] = h5py.SoftLink("/absent"), h5py.Empty("f8")
+    read(path)
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty", "elsewhere"])
+def test_a_link_to_nothing_or_an_empty_data_set_is_refused_where_it_is_needed(tmp_path, name):
+    path = save(tmp_path / "a.h5", X=X)
+    with h5py.File(path, "a") as file:
+        target = {"nothing": h5py.SoftLink("/absent"), "empty": h5py.Empty("f8")}
+        file["y"] = target.get(name, h5py.ExternalLink("absent.h5", "y"))
+    with pytest.raises(ValueError, match=r"y of .*a.h5 is (a link to nothing|an empty data set)"):
+        datasets.load(path)
+
+
+# -------------------------------------------------------------------------------------------------------------- formats
+def test_an_npy_file_finds_its_labels_beside_it(tmp_path):
+    for name, array in {"X_train": X, "y_train": Y, "X_test": X_TEST, "y_test": Y_TEST, "other": X[:5]}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    data = datasets.load(tmp_path / "X_train.npy")
+    np.testing.assert_array_equal(data.y, Y)
+    np.testing.assert_array_equal(data.y_test, Y_TEST)
+
+
+def test_the_labels_of_an_npy_file_are_another_file_or_a_column(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    np.save(tmp_path / "there/things.npy", X)
+    np.save(tmp_path / "energies.npy", Y)
+    read(tmp_path / "there/things.npy", label=str(tmp_path / "energies.npy"))
+    monkeypatch.chdir(tmp_path)
+    read("there/things.npy", label="energies.npy")
+    np.save("whole.npy", np.column_stack([X[:, :1], Y, X[:, 1:]]))
+    for label in (1, "1", -3, "-3"):
+        read("whole.npy", label=label)
+    with pytest.raises(ValueError, match="label=4 needs a matrix with that column"):
+        datasets.load("whole.npy", label=4)
+    with pytest.raises(ValueError, match=r"the folder of whole.npy holds .*'whole'.*--label"):
+        datasets.load("whole.npy")
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "h5"])
+def test_the_fields_of_a_structured_array_are_features_and_labels(tmp_path, ending):
+    table = np.zeros(40, dtype=[("a", "f4"), ("label", "S5"), ("b", ">f8"), ("c", "u1")])
+    table["a"], table["b"], table["c"], table["label"] = X[:, 0], X[:, 1], 10 * X[:, 2] + 100, WORDS
+    path = tmp_path / f"table.{ending}"
+    np.save(path, table) if ending == "npy" else save(path, rows=table)
+    points = np.column_stack([table["a"], table["b"], table["c"]]).astype(float)
+    data = read(path, points, np.where(WORDS == "horse", 1, -1))
+    assert "points: fields a, b, c; labels: field label" in data.meta["reading"]
+    with pytest.raises(ValueError, match="has the fields a, label, b, c; name the one"):
+        datasets.load(path, label="kind")
+
+
+@pytest.mark.parametrize("row", [True, False])
+def test_matlab_keeps_labels_in_rows_or_columns_and_points_in_either(tmp_path, row):
+    path = save(tmp_path / "a.mat", X=X.T if row else X, y=Y[None] if row else Y[:, None], fs=44100.0)
+    read(path)
+    pixels = RNG.integers(0, 256, (8, 8, 3, 40), dtype=np.uint8)  # as the street view house numbers are kept
+    data = load_all(save(tmp_path / "b.mat", X=pixels, y=Y[None]))
+    np.testing.assert_allclose(data.X, standard(np.moveaxis(pixels, -1, 0).reshape(40, -1).astype(float)), atol=1e-12)
+    assert data.meta["shape"] == (8, 8, 3)
+
+
+def test_matlab_cells_of_words_and_sparse_points_are_read(tmp_path):
+    gaps = np.where(X > 0, X, 0.0)
+    path = save(tmp_path / "a.mat", X=scipy.sparse.csc_matrix(gaps), y=WORDS.astype(object)[:, None])
+    read(path, gaps, np.where(WORDS == "horse", 1, -1))
+
+
+def test_a_matlab_file_of_version_7_3_or_none_is_refused(tmp_path):
+    path = tmp_path / "a.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["X"], file["y"] = X.T, Y[None]
+    head = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
+    path.write_bytes(head.ljust(512, b"\0") + path.read_bytes()[512:])
+    with pytest.raises(ValueError, match=r"a.mat is a MATLAB 7.3 file; save it with"):
+        datasets.load(path)
+    path.write_bytes(b"no such file" * 20)
+    with pytest.raises(ValueError, match=r"a.mat is not a readable .mat file"):
+        datasets.load(path)
+
+
+@pytest.mark.parametrize("dtype", ["f2", ">f2", ">f4", ">f8", "<i2", ">i8", "u1", "?", np.longdouble])
+@pytest.mark.parametrize("ending", ["npz", "h5"])
+def test_every_kind_of_number_is_converted(tmp_path, ending, dtype):
+    kind = np.dtype(dtype).kind
+    points = (X > 0 if kind == "b" else 100 + 10 * X).astype(dtype)
+    labels = (100 * Y).astype(dtype if kind == "f" else "f8")
+    read(save(tmp_path / f"a.{ending}", X=points, y=labels), points.astype(float), labels.astype(float))
+
+
+@pytest.mark.parametrize(
+    ("points", "kind"),
+    [
+        (X.astype("M8[s]"), r"datetime64\[s\]"),
+        (X + 1j, "complex128"),
+        (X.astype(str), "words"),
+        (X.astype(np.longdouble) * np.longdouble("1e400"), "beyond the range of float64"),
+        (np.zeros(40, dtype=[("a", "f4"), ("b", "f4")]), "fields a, b"),
+    ],
+)
+def test_points_that_are_no_numbers_are_refused(tmp_path, points, kind):
+    with pytest.raises(ValueError, match=rf"a.npz.*{kind}"):
+        datasets.load(save(tmp_path / "a.npz", X=points, y=Y), label="y")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", int, "bool", "float16", "complex128", object, "f", ">f8", "nonsense", None])
+@pytest.mark.parametrize("make", ["load", "gaussian", "sphere"])
+def test_a_data_set_is_float32_or_float64(tmp_path, make, dtype):
+    arguments = (save(tmp_path / "a.npz", X=X, y=Y),) if make == "load" else (30, 4)
+    if dtype == "f":
+        assert getattr(datasets, make)(*arguments, dtype=dtype).X.dtype == np.float32
+    else:
+        with pytest.raises(TypeError, match="float32 or float64 is needed"):
+            getattr(datasets, make)(*arguments, dtype=dtype)
+
+
+# ---------------------------------------------------------------------------------------------------- arrays of objects
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_pickled_words_are_read_whatever_numpy_wrote_them(tmp_path, protocol):
+    for module in (b"numpy.core.multiarray", b"numpy._core.multiarray"):
+        content = pickle.dumps(WORDS.astype(object), protocol=min(protocol, 3))
+        content = content.replace(b"numpy._core.multiarray", module) if protocol < 4 else content
+        with (tmp_path / "y.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": (40,)})
+            file.write(content if protocol < 4 else pickle.dumps(WORDS.astype(object), protocol=protocol))
+        np.save(tmp_path / "X.npy", X)
+        read(tmp_path / "X.npy", labels=np.where(WORDS == "horse", 1, -1))
+
+
+class Crafted:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("wrap", [lambda one: one, lambda one: [one], lambda one: {"a": one}, lambda one: ("cat", one)])
+@pytest.mark.parametrize("ending", ["npz", "npy"])
+def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, ending, wrap):
+    trace, labels = tmp_path / "trace", np.empty(40, dtype=object)
+    labels[:] = "cat"
+    labels[7] = wrap(Crafted(trace))
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", labels, allow_pickle=True)
+    np.savez(tmp_path / "X.npz", X=X, y=labels)
+    with pytest.raises(ValueError, match=r"not a readable .*others run code.*save labels with .astype\(str\)"):
+        datasets.load(tmp_path / f"X.{ending}")
+    assert not trace.exists()
+    np.load(tmp_path / "y.npy", allow_pickle=True)
+    assert trace.exists()  # the file above would have worked
