@@ -106,3 +106,9 @@ def test_the_unit_of_the_data_does_not_matter(scale, standardize):
     assert scaled.meta["as_they_came"]["mean_size"] == pytest.approx(scale * plain.meta["as_they_came"]["mean_size"])
     if not standardize:
         assert scaled.meta["scale"] * scale == pytest.approx(plain.meta["scale"])
+
+
+@pytest.mark.parametrize(("labels", "said"), [((0, 1, 2), True), (range(10), True), ((-1, 1), False)])
+def test_class_numbers_that_are_regressed_are_told(labels, said):
+    y = np.resize(np.array(labels, dtype=float), N) / max(labels)
+    assert any(f"{len(labels)} values only" in line for line in verdict(analysis(points(5), y))) == said

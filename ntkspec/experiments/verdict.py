@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ntkspec.datasets.labels import FEW
 from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
 from ntkspec.moments import mean_is_zero
@@ -136,10 +137,10 @@ def _theorem(analysis) -> list[str]:
 
 def _assumptions(analysis) -> list[str]:
     """Where the setting leaves what the theorems assume."""
-    lines = _theorem(analysis)
+    data, lines = analysis.data, _theorem(analysis)
     if analysis.assumption.startswith("none"):
         lines.append(f"Outside Assumption 3.2: {analysis.assumption.removeprefix('none: ')}.")
-    off = departures(analysis.data)
+    off = departures(data)
     if off:
         lines.append(
             f"The data leave Assumption 3.1: {'; '.join(off)}. The theorems do not speak about them as they are."
@@ -147,7 +148,12 @@ def _assumptions(analysis) -> list[str]:
     largest = float(abs(analysis.labels["train"]).max())
     if largest > 1:
         lines.append(f"Labels reach |y| = {largest:.3g}, but the theorems assume |y| <= 1.")
-    return lines + [f"{caution}." for caution in analysis.dataset["meta"].get("cautions", ())]
+    values = len(np.unique(analysis.labels["train"]))
+    if 2 < values <= FEW and 2 * values <= data.n:
+        lines.append(
+            f"Labels take {values} values only and are regressed as numbers; if they are classes, choose two (--classes)."
+        )
+    return lines
 
 
 def departures(data) -> list[str]:
