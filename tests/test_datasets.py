@@ -1,13 +1,11 @@
 import gzip
-import io
 import os
 import pickle
-import struct
-from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from image_files import batch, idx, of_all_classes, pooled, standard
 from ntkspec import TwoLayer, datasets
 
 SYNTHETIC = [datasets.gaussian, datasets.rademacher, datasets.sphere, datasets.subgaussian]
@@ -173,16 +171,6 @@ def test_data_and_weights_of_one_seed_are_independent(seed):
 
 
 # -------------------------------------------------------------------------------------------------------------- MNIST
-def of_all_classes(load, **options):
-    """Ten classes are no numbers: that they are taken for numbers is said."""
-    with pytest.warns(UserWarning, match=r"classes are regressed as the numbers 2 class/9 - 1; name two with classes="):
-        return load(**options)
-
-
-def idx(array) -> bytes:
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
-
-
 def write_mnist(folder, *, ending=".gz", digits=tuple(range(10)), n=60, n_test=30, seed=5):
     """Small idx files with images of 6 x 4 pixels; pixel (0, 0) is the number of the image."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -196,22 +184,6 @@ def write_mnist(folder, *, ending=".gz", digits=tuple(range(10)), n=60, n_test=3
             path = folder / f"{part}-{kind}-ubyte{ending}"
             path.write_bytes(gzip.compress(content) if ending == ".gz" else content)
     return arrays
-
-
-def standard(X, X_test):
-    """Both centred by the training mean and scaled to a training mean of |x|^2 of d."""
-    mean = X.mean(axis=0)
-    scale = np.sqrt(X.shape[1] / np.mean(((X - mean) ** 2).sum(axis=1)))
-    return (X - mean) * scale, (X_test - mean) * scale
-
-
-def pooled(images, size):
-    n, height, width, channels = images.shape
-    out = np.zeros((n, height // size, width // size, channels))
-    for i, row, column, channel in np.ndindex(out.shape):
-        patch = images[i, row * size : (row + 1) * size, column * size : (column + 1) * size, channel]
-        out[i, row, column, channel] = patch.sum() / size**2
-    return out.reshape(n, -1)
 
 
 @pytest.mark.parametrize("place", ["", "mnist", "MNIST/raw"])
@@ -380,27 +352,6 @@ def test_real_mnist_four_against_nine():
 
 
 # ------------------------------------------------------------------------------------------------------------ CIFAR-10
-class Python2Pickler(pickle._Pickler):
-    """Protocol 2 with byte strings as Python 2 wrote them; Python 3 would write a call of _codecs.encode instead."""
-
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
-
-    def save_string(self, text):
-        text = text.encode("latin1") if isinstance(text, str) else text
-        self.write(pickle.BINSTRING + struct.pack("<i", len(text)) + text)
-
-    dispatch[bytes] = dispatch[str] = save_string
-
-
-def batch(images, labels) -> bytes:
-    """A batch as in the official archive: a row holds 1024 red, then green, then blue values."""
-    file = io.BytesIO()
-    rows = np.array([[image[k // 32 % 32, k % 32, k // 1024] for k in range(3072)] for image in images], dtype=np.uint8)
-    content = {b"batch_label": b"a batch", b"labels": [int(one) for one in labels], b"data": rows}
-    Python2Pickler(file, 2).dump(content)
-    return file.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-
-
 def write_batches(folder, *, size=10):
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(6)
