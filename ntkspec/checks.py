@@ -82,7 +82,7 @@ def float_dtype(dtype) -> np.dtype:
         found = np.dtype(dtype)
     except TypeError:
         found = None
-    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):  # None == float64 in NumPy
         raise TypeError(f"dtype={dtype!r}, but float32 or float64 is needed")
     return found
 

@@ -1,7 +1,7 @@
 """From images with class numbers to a data set: two classes or all, subsets, pooling, and what is said of it."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -117,7 +117,7 @@ def two_classes(classes, names: dict[str, int]) -> tuple[int, int] | None:
     """Two different class numbers from numbers or names; None stays None."""
     if classes is None:
         return None
-    given = [classes] if isinstance(classes, str | int) else list(classes)
+    given = list(classes) if isinstance(classes, Iterable) and not isinstance(classes, str) else [classes]
     numbers = []
     for one in given:
         key = str(one).lower()
