@@ -1,13 +1,11 @@
 import gzip
-import io
 import os
 import pickle
-import struct
-from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from image_files import batch, idx, of_all_classes, pooled, standard
 from ntkspec import TwoLayer, datasets
 
 SYNTHETIC = [datasets.gaussian, datasets.rademacher, datasets.sphere, datasets.subgaussian]
@@ -173,10 +171,6 @@ def test_data_and_weights_of_one_seed_are_independent(seed):
 
 
 # -------------------------------------------------------------------------------------------------------------- MNIST
-def idx(array) -> bytes:
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
-
-
 def write_mnist(folder, *, ending=".gz", digits=tuple(range(10)), n=60, n_test=30, seed=5):
     """Small idx files with images of 6 x 4 pixels; pixel (0, 0) is the number of the image."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -192,39 +186,23 @@ def write_mnist(folder, *, ending=".gz", digits=tuple(range(10)), n=60, n_test=3
     return arrays
 
 
-def standard(X, X_test):
-    """Both centred by the training mean and scaled to a training mean of |x|^2 of d."""
-    mean = X.mean(axis=0)
-    scale = np.sqrt(X.shape[1] / np.mean(((X - mean) ** 2).sum(axis=1)))
-    return (X - mean) * scale, (X_test - mean) * scale
-
-
-def pooled(images, size):
-    n, height, width, channels = images.shape
-    out = np.zeros((n, height // size, width // size, channels))
-    for i, row, column, channel in np.ndindex(out.shape):
-        patch = images[i, row * size : (row + 1) * size, column * size : (column + 1) * size, channel]
-        out[i, row, column, channel] = patch.sum() / size**2
-    return out.reshape(n, -1)
-
-
 @pytest.mark.parametrize("place", ["", "mnist", "MNIST/raw"])
 @pytest.mark.parametrize("ending", [".gz", ""])
 def test_mnist_is_read_packed_and_plain_and_from_its_folder(tmp_path, ending, place):
     raw = write_mnist(tmp_path / place, ending=ending)
-    data = datasets.mnist(data_dir=tmp_path)
+    data = of_all_classes(datasets.mnist, data_dir=tmp_path)
     X, X_test = standard(raw["train"][0].reshape(60, 24), raw["t10k"][0].reshape(30, 24))
     np.testing.assert_allclose(data.X, X, atol=1e-12)
     np.testing.assert_allclose(data.X_test, X_test, atol=1e-12)
     np.testing.assert_allclose(data.y, 2 * raw["train"][1] / 9 - 1)
     np.testing.assert_allclose(data.y_test, 2 * raw["t10k"][1] / 9 - 1)
-    assert data.name == "MNIST"
+    assert data.name == f"idx images from {tmp_path / place}"
 
 
 def test_mnist_is_found_through_the_environment(tmp_path, monkeypatch):
     write_mnist(tmp_path)
     monkeypatch.setenv("NTKSPEC_DATA", str(tmp_path))
-    assert datasets.mnist().X.shape == (60, 24)
+    assert of_all_classes(datasets.mnist).X.shape == (60, 24)
 
 
 @pytest.mark.parametrize("classes", [(4, 9), (9, 4), ("4", "9"), (0, 1)])
@@ -238,17 +216,17 @@ def test_the_first_class_is_plus_one_and_the_second_minus_one(tmp_path, classes)
     X, X_test = standard(*(raw[part][0][chosen[part]].reshape(-1, 24) for part in ("train", "t10k")))
     np.testing.assert_allclose(data.X, X, atol=1e-12)
     np.testing.assert_allclose(data.X_test, X_test, atol=1e-12)
-    assert data.name == f"MNIST {first} vs {second}"
+    assert data.name == f"idx images from {tmp_path} {first} vs {second}"
 
 
 def test_the_label_of_a_digit_does_not_depend_on_which_digits_occur(tmp_path):
     raw = write_mnist(tmp_path, digits=(0, 1, 2, 7))
-    np.testing.assert_allclose(datasets.mnist(data_dir=tmp_path).y, 2 * raw["train"][1] / 9 - 1)
+    np.testing.assert_allclose(of_all_classes(datasets.mnist, data_dir=tmp_path).y, 2 * raw["train"][1] / 9 - 1)
 
 
 def test_mnist_is_centred_and_scaled_to_a_mean_square_norm_of_d(tmp_path):
     write_mnist(tmp_path)
-    X = datasets.mnist(data_dir=tmp_path).X
+    X = of_all_classes(datasets.mnist, data_dir=tmp_path).X
     np.testing.assert_allclose(X.mean(axis=0), 0, atol=1e-13)
     assert np.mean((X**2).sum(axis=1)) == pytest.approx(24, rel=1e-12)
 
@@ -256,28 +234,28 @@ def test_mnist_is_centred_and_scaled_to_a_mean_square_norm_of_d(tmp_path):
 def test_pooling_averages_patches(tmp_path):
     raw = write_mnist(tmp_path)
     X, X_test = standard(*(pooled(raw[part][0][..., None], 2) for part in ("train", "t10k")))
-    data = datasets.mnist(pool=2, data_dir=tmp_path)
+    data = of_all_classes(datasets.mnist, pool=2, data_dir=tmp_path)
     np.testing.assert_allclose(data.X, X, atol=1e-12)
     np.testing.assert_allclose(data.X_test, X_test, atol=1e-12)
 
 
 def test_n_and_n_test_draw_different_images_with_their_labels(tmp_path):
     write_mnist(tmp_path)
-    data = datasets.mnist(n=25, n_test=12, data_dir=tmp_path)
+    data = of_all_classes(datasets.mnist, n=25, n_test=12, data_dir=tmp_path)
     for X, y, count in ((data.X, data.y, 25), (data.X_test, data.y_test, 12)):
         number = X[:, 0] / data.meta["scale"]
         number, digit = number - number[0], (y + 1) * 4.5
         np.testing.assert_allclose(number, number.round(), atol=1e-9)
         assert len(set(number.round())) == count
         np.testing.assert_array_equal(number.round() % 10, (digit - digit[0]).round() % 10)
-    other = datasets.mnist(n=25, n_test=12, data_dir=tmp_path, seed=1)
+    other = of_all_classes(datasets.mnist, n=25, n_test=12, data_dir=tmp_path, seed=1)
     assert (other.y != data.y).any()
     assert (other.y_test != data.y_test).any()
 
 
 def test_no_test_images_may_be_asked_for(tmp_path):
     write_mnist(tmp_path)
-    assert datasets.mnist(n_test=0, data_dir=tmp_path).X_test.shape == (0, 24)
+    assert of_all_classes(datasets.mnist, n_test=0, data_dir=tmp_path).X_test.shape == (0, 24)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +333,7 @@ def test_as_many_labels_as_images_are_needed(tmp_path):
 @pytest.mark.data
 @needs_data
 def test_real_mnist_is_whole():
-    data = datasets.mnist(pool=2, dtype=np.float32)
+    data = of_all_classes(datasets.mnist, pool=2, dtype=np.float32)
     assert data.X.shape == (60000, 196)
     assert data.X_test.shape == (10000, 196)
     digits, counts = np.unique(((data.y + 1) * 4.5).round(), return_counts=True)
@@ -374,27 +352,6 @@ def test_real_mnist_four_against_nine():
 
 
 # ------------------------------------------------------------------------------------------------------------ CIFAR-10
-class Python2Pickler(pickle._Pickler):
-    """Protocol 2 with byte strings as Python 2 wrote them; Python 3 would write a call of _codecs.encode instead."""
-
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
-
-    def save_string(self, text):
-        text = text.encode("latin1") if isinstance(text, str) else text
-        self.write(pickle.BINSTRING + struct.pack("<i", len(text)) + text)
-
-    dispatch[bytes] = dispatch[str] = save_string
-
-
-def batch(images, labels) -> bytes:
-    """A batch as in the official archive: a row holds 1024 red, then green, then blue values."""
-    file = io.BytesIO()
-    rows = np.array([[image[k // 32 % 32, k % 32, k // 1024] for k in range(3072)] for image in images], dtype=np.uint8)
-    content = {b"batch_label": b"a batch", b"labels": [int(one) for one in labels], b"data": rows}
-    Python2Pickler(file, 2).dump(content)
-    return file.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-
-
 def write_batches(folder, *, size=10):
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(6)
@@ -417,13 +374,13 @@ def write_npz(path, *, form="class", n=12, n_test=6, seed=7):
 @pytest.mark.parametrize("place", ["", "cifar-10-batches-py"])
 def test_official_batches_are_read(tmp_path, place):
     (images, labels), (images_test, labels_test) = write_batches(tmp_path / place)
-    data = datasets.cifar10(data_dir=tmp_path)
+    data = of_all_classes(datasets.cifar10, data_dir=tmp_path)
     X, X_test = standard(images.reshape(50, -1), images_test.reshape(10, -1))
     np.testing.assert_allclose(data.X, X, atol=1e-11)
     np.testing.assert_allclose(data.X_test, X_test, atol=1e-11)
     np.testing.assert_allclose(data.y, 2 * labels / 9 - 1)
     np.testing.assert_allclose(data.y_test, 2 * labels_test / 9 - 1)
-    assert data.name == "CIFAR-10"
+    assert data.name == f"CIFAR-10 from {(tmp_path / place).name}"
 
 
 @pytest.mark.parametrize("classes", [("cat", "horse"), ("Horse", "cat"), (3, 7), ("airplane", 9)])
@@ -453,7 +410,8 @@ def test_cats_and_horses_are_read_from_both_forms_of_npz(tmp_path, form):
 
 def test_without_classes_an_npz_has_the_labels_of_its_class_numbers(tmp_path):
     write_npz(tmp_path / "cifar10_part.npz")
-    np.testing.assert_allclose(datasets.cifar10(data_dir=tmp_path).y, [2 * 3 / 9 - 1, 2 * 7 / 9 - 1] * 6)
+    data = of_all_classes(datasets.cifar10, data_dir=tmp_path)
+    np.testing.assert_allclose(data.y, [2 * 3 / 9 - 1, 2 * 7 / 9 - 1] * 6)
 
 
 def test_the_npz_with_most_images_goes_first_and_the_official_batches_before_it(tmp_path):

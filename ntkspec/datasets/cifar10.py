@@ -1,129 +1,146 @@
-"""CIFAR-10 from its official python batches, or from an .npz of a part of it."""
+"""CIFAR-10 from its official batches, from their archive, or from an .npz of a part of it."""
 
-import pickle
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ntkspec.datasets import public
-from ntkspec.datasets.dataset import Dataset, pooled, signs, standardized, subset, two_classes
+from ntkspec import checks
+from ntkspec.datasets import packed, public
+from ntkspec.datasets.batches import BATCH, read_batches
+from ntkspec.datasets.dataset import Dataset
+from ntkspec.datasets.images import Choice, Images, Split, class_numbers, image_dataset, two_classes
 from ntkspec.datasets.npz import read_npz
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _NUMBERS = {**{name: k for k, name in enumerate(CLASSES)}, **{str(k): k for k in range(10)}}
+_SET = r"cifar[-_ ]?10(?!\d)"
+PLACE = re.compile(_SET + ".*", re.IGNORECASE)
+ARCHIVE = re.compile(_SET + r"(?:[-_ ]?(?:python|binary))?(?: ?\(\d+\))?\.(?:tar\.gz|tgz|tar)", re.IGNORECASE)
+NPZ = re.compile(_SET + r".*\.npz", re.IGNORECASE)
 
 
-def cifar10(classes=None, n=None, n_test=None, pool=1, data_dir=None, seed=0, dtype=np.float64) -> Dataset:
+def cifar10(
+    classes=None,
+    n=None,
+    n_test=None,
+    pool=1,
+    data_dir=None,
+    seed=0,
+    dtype=np.float64,
+    *,
+    center: bool = True,
+    standardize: bool = False,
+) -> Dataset:
     """CIFAR-10, centred and scaled so that the training mean of ‖x‖² is d = 3 (32/pool)².
 
-    classes : two names or numbers, labelled +1 and -1 in that order; None keeps all ten, with y = 2 class/9 - 1.
-    n, n_test : random subsets drawn with ``seed``; None keeps all. pool : averages pool x pool patches (paper: 4).
-    data_dir : the folder of ``cifar-10-batches-py`` (or that folder itself), or of files ``cifar10*.npz`` with x_train
-    (n, 32, 32, 3) uint8, class_train (or y_train: +1 cat, -1 horse), x_test and class_test; None reads NTKSPEC_DATA.
-    The official batches go first, then the .npz with the most training images of the classes; ``name`` says which.
-    Raises FileNotFoundError with the address and sha256 where files are absent, ValueError where one is damaged.
+    classes : two names or numbers, labelled +1 and -1 in that order; None keeps all ten, with y = 2 class/9 - 1 and a
+    warning. n, n_test : random subsets drawn with ``seed``; None keeps all. pool : averages pool x pool patches
+    (paper: 4). data_dir : the folder of the official batches, pickled or binary, or one with a folder ``cifar-10-...``
+    of them or their archive ``cifar-10-python.tar.gz``, which is read where it lies; or a folder of files
+    ``cifar10*.npz`` with x_train (n, 32, 32, 3) or (n, 3, 32, 32), x_test, and class_train and class_test, or y_train
+    and y_test: whole numbers 0 to 9, or -1 and +1 for horse and cat. None reads NTKSPEC_DATA. center, standardize : as
+    in :func:`ntkspec.datasets.load`.
+    An archive with the known sha256 goes first, then batches, other archives, and the .npz with the most training
+    images of the classes; ``name`` and meta["reading"] say which, and whether it is known. Nothing in a batch is run.
+    Raises FileNotFoundError with the address and sha256 where files are absent; ValueError where one is damaged or a
+    class has no images; TypeError for a dtype other than float32 and float64.
     """
-    wanted = two_classes(classes, _NUMBERS)
-    folder = public.data_directory(data_dir, "cifar10")
-    splits, source = _read(folder, wanted)
-    train, test = (_chosen(images, numbers, wanted, pool) for images, numbers in splits)
-    title = f" {CLASSES[wanted[0]]} vs {CLASSES[wanted[1]]}" if wanted else ""
-    meta = {"cite": public.registry("cifar10")["cite"], "classes": wanted or "all", "pool": pool, "source": source}
-    meta["shape"] = (32 // pool, 32 // pool, 3)
-    return standardized(
-        subset(train[0], train[1], n, "n", [seed, 1]),
-        subset(test[0], test[1], n_test, "n_test", [seed, 2]),
-        name=source + title,
-        meta=meta,
-        dtype=dtype,
-    )
+    checks.float_dtype(dtype)
+    choice = Choice(two_classes(classes, _NUMBERS), n, n_test, pool, seed)
+    source = _read(public.data_directory(data_dir, "cifar10"), choice.wanted)
+    return image_dataset(source, choice, CLASSES, dtype=dtype, center=center, standardize=standardize)
 
 
-def _chosen(images, numbers, wanted, pool):
-    rows, y = signs(numbers, wanted)
-    return pooled(images[rows], pool), y
+def _read(folder: Path, wanted) -> Images:
+    places = public.places(folder, PLACE)
+    batches = list(dict.fromkeys(path.parent for path in public.files_in(places, BATCH)))
+    archives, npz = public.files_in(places, ARCHIVE), public.files_in(places, NPZ)
+    official = {file["sha256"] for file in public.registry("cifar10")["files"].values()}
+    known = [path for path in archives if public.sha256(path) in official]
+    candidates = [*known, *batches, *(path for path in archives if path not in known)]
+    if not candidates:
+        return _of_npz(folder, npz, wanted)
+    path, *others = (*candidates, *npz)
+    return _images(path, others, Content(*read_batches(path)), "CIFAR-10" if known else None)
 
 
-def _read(folder: Path, wanted):
-    """((train images, classes), (test images, classes)) and the name of what was read."""
-    for batches in (folder, folder / "cifar-10-batches-py"):
-        if (batches / "data_batch_1").is_file():
-            return _read_batches(batches), "CIFAR-10"
-    candidates = [(_read_npz(path), path) for path in sorted(folder.glob("cifar10*.npz"))]
-    holding = [
-        (int(np.isin(splits[0][1], wanted).sum()) if wanted else len(splits[0][1]), splits, path)
-        for splits, path in candidates
-        if wanted is None or set(wanted) <= set(np.unique(splits[0][1]).tolist())
-    ]
-    if not holding:
-        found = f"{len(candidates)} cifar10*.npz without these classes" if candidates else "no cifar10*.npz"
-        raise FileNotFoundError(f"{folder} has no cifar-10-batches-py and {found}: {public.how_to_get('cifar10')}")
-    _, splits, path = max(holding, key=lambda entry: entry[0])
-    known = public.registry("cifar10")["known_npz"]
-    return splits, known.get(public.sha256(path), f"CIFAR-10 from {path.name}")
+@dataclass(frozen=True)
+class Content:
+    """Training and test images of one source, and sentences on how they lie in it."""
+
+    train: Split
+    test: Split
+    reading: tuple[str, ...] = ()
 
 
-# ------------------------------------------------------------------------------------------------- official batches
-def _reconstruct(kind, shape, typecode):
-    """What numpy's pickles call to make an empty array before its state is set; plain arrays only."""
-    if kind is not np.ndarray:
-        raise pickle.UnpicklingError(f"an array of {kind!r} is not part of a CIFAR-10 batch")
-    return np.ndarray.__new__(np.ndarray, (0,), np.uint8)
-
-
-_ADMITTED = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-}
-
-
-class _BatchUnpickler(pickle.Unpickler):
-    """Admits the three names that a CIFAR-10 batch holds, so that a crafted file cannot run code."""
-
-    def find_class(self, module, name):
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"{module}.{name} is not part of a CIFAR-10 batch")
-        return _ADMITTED[module, name]
-
-
-def _read_batches(folder: Path):
-    train = [_read_batch(folder / f"data_batch_{k}") for k in range(1, 6)]
-    images, numbers = zip(*train, strict=True)
-    return (np.concatenate(images), np.concatenate(numbers)), _read_batch(folder / "test_batch")
-
-
-def _read_batch(path: Path):
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: {public.how_to_get('cifar10')}")
-    try:
-        with path.open("rb") as file:
-            batch = _BatchUnpickler(file, encoding="bytes").load()
-        images, numbers = batch[b"data"], np.asarray(batch[b"labels"])
-        if images.dtype != np.uint8 or images.shape != (len(numbers), 3072):
-            raise ValueError(f"images of shape {images.shape} and dtype {images.dtype}")
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        raise ValueError(f"{path} is not a CIFAR-10 batch ({error}): {public.how_to_get('cifar10')}") from None
-    return images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), numbers
+def _images(path: Path, others: list[Path], content: Content, known: str | None) -> Images:
+    """The images under the name that their content deserves, with what there is to say; known : what they are."""
+    train, test = content.train, content.test
+    aside = [f"left aside: {', '.join(other.name for other in others)}"] if others else []
+    what = f"{known} by its sha256" if known else "not verified to be CIFAR-10: its sha256 is not known"
+    sizes = f"{len(train.images)} training and {len(test.images)} test images of 32 x 32 pixels and 3 colours"
+    name = known or f"CIFAR-10 from {path.name}"
+    meta = {"source": name} | ({"cite": public.registry("cifar10")["cite"]} if known else {})
+    return Images(train, test, name, [f"read {path}", *aside, what, *content.reading, sizes], meta)
 
 
 # --------------------------------------------------------------------------------------------------------------- npz
-def _read_npz(path: Path):
+def _of_npz(folder: Path, paths: list[Path], wanted) -> Images:
+    """The file with the most training images of the classes that are wanted."""
+    contents = {path: _read_npz(path) for path in paths}
+    sizes = {path: _count(content.train.classes, wanted) for path, content in contents.items()}
+    if not any(sizes.values()):
+        found = f"{len(paths)} cifar10*.npz without these classes" if paths else "no cifar10*.npz"
+        raise FileNotFoundError(f"{folder} has no cifar-10-batches-py and {found}: {public.how_to_get('cifar10')}")
+    path = max(sizes, key=lambda one: sizes[one])
+    known = public.registry("cifar10")["known_npz"].get(public.sha256(path))
+    return _images(path, [other for other in paths if other != path], contents[path], known)
+
+
+def _count(classes, wanted) -> int:
+    """How many images are of these classes; none where one of them has none."""
+    if wanted is None:
+        return len(classes)
+    return int(np.isin(classes, wanted).sum()) if set(wanted) <= set(classes.tolist()) else 0
+
+
+def _read_npz(path: Path) -> Content:
+    packed.refuse_large_zip(path, packed.LARGEST_ARCHIVE)
     arrays = read_npz(path)
-    splits = []
-    for part in ("train", "test"):
-        images, numbers = arrays.get(f"x_{part}"), _class_numbers(arrays, part)
-        if images is None or numbers is None or images.ndim != 4 or images.shape != (len(numbers), 32, 32, 3):
-            raise ValueError(
-                f"{path} is not a CIFAR-10 .npz: it needs x_{part} (n, 32, 32, 3) and class_{part} or y_{part} (n,), "
-                f"but holds {sorted(arrays)}"
-            )
-        splits.append((images, numbers))
-    return tuple(splits)
+    parts = {part: _images_and_labels(arrays, part, path) for part in ("train", "test")}
+    classes, reading = _class_numbers({part: labels for part, (_, labels) in parts.items()}, path)
+    first = [images.shape[1:] == (3, 32, 32) for images, _ in parts.values()]
+    splits = [
+        Split(images.transpose(0, 2, 3, 1) if turned else images, classes[part])
+        for (part, (images, _)), turned in zip(parts.items(), first, strict=True)
+    ]
+    order = "the channels of the images come first" if any(first) else "the channels of the images come last"
+    return Content(splits[0], splits[1], (order, reading))
 
 
-def _class_numbers(arrays: dict, part: str):
-    if f"class_{part}" in arrays:
-        return arrays[f"class_{part}"]
-    y = arrays.get(f"y_{part}")
-    return None if y is None else np.where(y > 0, CLASSES.index("cat"), CLASSES.index("horse"))
+def _images_and_labels(arrays: dict, part: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    images = arrays.get(f"x_{part}")
+    labels = arrays.get(f"class_{part}", arrays.get(f"y_{part}"))
+    if images is None or labels is None or not _is_images(images) or labels.shape[:1] != images.shape[:1]:
+        raise ValueError(
+            f"{path} is not a CIFAR-10 .npz: it needs x_{part} (n, 32, 32, 3) or (n, 3, 32, 32) and class_{part} or "
+            f"y_{part} (n,), but holds {sorted(arrays)}"
+        )
+    return images, labels
+
+
+def _is_images(array: np.ndarray) -> bool:
+    return array.dtype.kind in "uif" and array.shape[1:] in ((32, 32, 3), (3, 32, 32))
+
+
+def _class_numbers(labels: dict, path: Path) -> tuple[dict, str]:
+    """Class numbers of both splits, and what the labels were: class numbers, or -1 and +1 for horse and cat."""
+    found = set(np.concatenate([np.ravel(one) for one in labels.values()]).tolist())
+    if found == {-1, 1}:
+        cat, horse = CLASSES.index("cat"), CLASSES.index("horse")
+        signs = {part: np.where(np.ravel(one) > 0, cat, horse) for part, one in labels.items()}
+        return signs, "labels +1 and -1 are taken for cat and horse"
+    numbers = {part: class_numbers(one, f"{part} of {path}") for part, one in labels.items()}
+    return numbers, "labels are class numbers from 0 to 9"

@@ -91,30 +91,6 @@ def _moments(X, exponent: int) -> dict[str, float]:
     }
 
 
-def signs(classes, wanted) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, y) of the wanted classes: two become +1 and -1 in that order, all of them numbers spread on [-1, 1]."""
-    classes = np.asarray(classes).astype(int)
-    if wanted is None:
-        return np.arange(len(classes)), 2.0 * classes / 9 - 1.0
-    rows = np.flatnonzero(np.isin(classes, wanted))
-    return rows, np.where(classes[rows] == wanted[0], 1.0, -1.0)
-
-
-def two_classes(classes, names: dict[str, int]) -> tuple[int, int] | None:
-    """Two different class numbers from numbers or names; None stays None."""
-    if classes is None:
-        return None
-    numbers = []
-    for one in classes:
-        key = str(one).lower()
-        if key not in names:
-            raise ValueError(f"class {one!r} is unknown; use two of {', '.join(names)}, separated by a space")
-        numbers.append(names[key])
-    if len(numbers) != 2 or numbers[0] == numbers[1]:
-        raise ValueError(f"classes={list(classes)!r}, but two different classes are needed, such as {list(names)[:2]}")
-    return numbers[0], numbers[1]
-
-
 def subset(X, y, count: int | None, what: str, seed):
     """``count`` random rows in random order; all of them in file order where count is None."""
     if count is None:
@@ -123,13 +99,3 @@ def subset(X, y, count: int | None, what: str, seed):
         raise ValueError(f"{what}={count}, but only {len(X)} points are there")
     rows = np.random.default_rng(seed).permutation(len(X))[:count]
     return X[rows], y[rows]
-
-
-def pooled(images, size: int):
-    """Average over size x size patches of images (n, height, width, channels), then one row for each image."""
-    n, height, width, channels = images.shape
-    checks.whole_number(size, "pool", 1)
-    if height % size or width % size:
-        raise ValueError(f"pool={size} does not divide the {height} x {width} images")
-    patches = images.reshape(n, height // size, size, width // size, size, channels)
-    return patches.mean(axis=(2, 4)).reshape(n, -1)

@@ -1,69 +1,199 @@
-"""MNIST from its official idx files."""
+"""MNIST, and other images in idx files, as archives and browsers leave them."""
 
-import gzip
+import hashlib
 import math
-import zlib
+import re
+import struct
 from pathlib import Path
 
 import numpy as np
 
-from ntkspec.datasets import public
-from ntkspec.datasets.dataset import Dataset, pooled, signs, standardized, subset, two_classes
+from ntkspec import checks
+from ntkspec.datasets import packed, public
+from ntkspec.datasets.dataset import Dataset
+from ntkspec.datasets.images import Choice, Images, Split, class_numbers, image_dataset, two_classes
+from ntkspec.datasets.npz import read_npz
+from ntkspec.engines import engine_of
 
 # Type code 8 is unsigned byte; 0x0803 has three dimensions, 0x0801 one.
 MAGIC = {3: 0x0803, 1: 0x0801}
+KINDS = {"images": 3, "labels": 1}
+# Dots for dashes, "name (1).gz" and "name 2.gz" are left by tools that unpack, browsers and desktops.
+_COPY = r"(?: ?\(\d+\)| \d+| copy)?"
+_FILE = r"(train|t10k|test)[-_. ](images|labels)[-_. ]idx[13][-_. ]ubyte" + _COPY + r"(?:\.gz)?" + _COPY
+IDX_FILE = re.compile(_FILE, re.IGNORECASE)
+NPZ_FILE = re.compile(r"mnist" + _COPY + r"\.npz", re.IGNORECASE)
+PLACE = re.compile("mnist|raw|" + _FILE, re.IGNORECASE)
+DIGITS = tuple(map(str, range(10)))
 
 
-def mnist(classes=None, n=None, n_test=None, pool=1, data_dir=None, seed=0, dtype=np.float64) -> Dataset:
+def mnist(
+    classes=None,
+    n=None,
+    n_test=None,
+    pool=1,
+    data_dir=None,
+    seed=0,
+    dtype=np.float64,
+    *,
+    center: bool = True,
+    standardize: bool = False,
+) -> Dataset:
     """MNIST, centred and scaled so that the training mean of ‖x‖² is d = (28/pool)².
 
-    classes : two digits, labelled +1 and -1 in that order; None keeps all ten, with y = 2 digit/9 - 1.
+    classes : two digits, labelled +1 and -1 in that order; None keeps all ten, with y = 2 digit/9 - 1 and a warning.
     n, n_test : random subsets drawn with ``seed``; None keeps all (60,000 and 10,000 before the choice of classes).
-    pool : averages pool x pool patches. data_dir : the folder of the four idx files (or of a folder ``mnist`` that
-    holds them), ``.gz`` or not; None reads NTKSPEC_DATA. Pixels that never change stay in as zero columns.
-    Raises FileNotFoundError with the addresses and sha256 where files are absent, ValueError where one is damaged.
+    pool : averages pool x pool patches. data_dir : the folder of the four idx files, packed with gzip or not, or one
+    with ``mnist``, ``raw`` or ``MNIST/raw`` in it; where they are not whole, of a ``mnist.npz`` with x_train, y_train,
+    x_test and y_test; None reads NTKSPEC_DATA. Pixels that never change stay in as zero columns. center, standardize :
+    as in :func:`ntkspec.datasets.load`.
+    The files are MNIST where their content has the known sha256. Others of the same form (Fashion-MNIST, images of any
+    size) are read as well and called after their folder; meta["reading"] says so.
+    Raises FileNotFoundError with the addresses and sha256 where files are absent; ValueError where one is damaged, two
+    of the same name differ, or a class has no images; TypeError for a dtype other than float32 and float64.
     """
-    wanted = two_classes(classes, {str(digit): digit for digit in range(10)})
-    folder = public.data_directory(data_dir, "mnist")
-    train = _split(folder, "train", wanted, pool)
-    test = _split(folder, "t10k", wanted, pool)
-    meta = {"cite": public.registry("mnist")["cite"], "classes": wanted or "all", "pool": pool, "folder": str(folder)}
-    meta["shape"] = (28 // pool, 28 // pool, 1)
-    return standardized(
-        subset(train[0], train[1], n, "n", [seed, 1]),
-        subset(test[0], test[1], n_test, "n_test", [seed, 2]),
-        name="MNIST" + (f" {wanted[0]} vs {wanted[1]}" if wanted else ""),
-        meta=meta,
-        dtype=dtype,
-    )
+    checks.float_dtype(dtype)
+    choice = Choice(two_classes(classes, {digit: int(digit) for digit in DIGITS}), n, n_test, pool, seed)
+    source = _read(public.data_directory(data_dir, "mnist"))
+    return image_dataset(source, choice, DIGITS, dtype=dtype, center=center, standardize=standardize)
 
 
-def _split(folder: Path, part: str, wanted, pool: int):
-    images = read_idx(_find(folder, f"{part}-images-idx3-ubyte"), 3)
-    digits = read_idx(_find(folder, f"{part}-labels-idx1-ubyte"), 1)
-    if len(images) != len(digits):
-        raise ValueError(f"{folder} holds {len(images)} {part} images but {len(digits)} labels; download both again")
-    rows, y = signs(digits, wanted)
-    return pooled(images[rows][..., None], pool), y
+def _read(folder: Path) -> Images:
+    places = public.places(folder, PLACE)
+    files = _found(places)
+    archives = public.files_in(places, NPZ_FILE)
+    if all(files.values()):
+        arrays, read = _read_files(files)
+        title, ignored = f"idx images from {files['train', 'images'][0].parent}", archives
+    elif archives:
+        arrays, read = _read_archive(archives[0]), [archives[0]]
+        title, ignored = f"images from {archives[0]}", archives[1:]
+    else:
+        missing = ", ".join(_official(*key) for key, paths in files.items() if not paths)
+        raise FileNotFoundError(f"{folder} has no {missing}[.gz]: {public.how_to_get('mnist')}")
+    return _named(arrays, read, ignored, title)
 
 
-def _find(folder: Path, name: str) -> Path:
-    for place in (folder, folder / "mnist", folder / "MNIST" / "raw"):
-        for ending in (".gz", ""):
-            if (place / (name + ending)).is_file():
-                return place / (name + ending)
-    raise FileNotFoundError(f"{folder} has no {name}[.gz]: {public.how_to_get('mnist')}")
+def _named(arrays: dict, read: list[Path], ignored: list[Path], title: str) -> Images:
+    """The arrays under the name that their content deserves, with what there is to say of them."""
+    train, test = (Split(arrays[part, "images"][..., None], arrays[part, "labels"]) for part in ("train", "t10k"))
+    others = [_official(*key) for key, array in arrays.items() if not _is_official(array, _official(*key))]
+    folders = " and ".join(sorted({str(path.parent) for path in read}))
+    reading = [f"read {', '.join(path.name for path in read)} in {folders}"]
+    if ignored:
+        reading.append(f"left aside: {', '.join(path.name for path in ignored)}")
+    which = "its content" if len(others) == 4 else f"the content of {', '.join(others)}"
+    official = "MNIST by the sha256 of its content"
+    reading.append(f"not MNIST: {which} is not that of the official files" if others else official)
+    reading.append(f"{len(train.images)} training and {len(test.images)} test images of {_size(train)} pixels")
+    meta = {"folder": folders} | ({} if others else {"cite": public.registry("mnist")["cite"]})
+    return Images(train, test, title if others else "MNIST", reading, meta)
+
+
+def _size(split: Split) -> str:
+    return " x ".join(map(str, split.images.shape[1:3]))
+
+
+def _official(part: str, kind: str) -> str:
+    return f"{part}-{kind}-idx{KINDS[kind]}-ubyte"
+
+
+def _is_official(array: np.ndarray, name: str) -> bool:
+    """Whether an idx file with this array is the official one of that name."""
+    content = hashlib.sha256(struct.pack(f">{1 + array.ndim}I", MAGIC[array.ndim], *array.shape))
+    content.update(np.ascontiguousarray(array, dtype=np.uint8).data)
+    return content.hexdigest() == public.registry("mnist")["files"][name]["content_sha256"]
+
+
+# --------------------------------------------------------------------------------------------------------- idx files
+def _found(places: list[Path]) -> dict[tuple[str, str], list[Path]]:
+    """For each of the four files of a set, those that stand for it, whatever they were called last."""
+    files: dict[tuple[str, str], list[Path]] = {(part, kind): [] for part in ("train", "t10k") for kind in KINDS}
+    for path in public.files_in(places, IDX_FILE):
+        part, kind = IDX_FILE.sub(r"\1 \2", path.name).lower().split()
+        files["train" if part == "train" else "t10k", kind].append(path)
+    return files
+
+
+def _read_files(files: dict) -> tuple[dict, list[Path]]:
+    """The four arrays, and the files they were read from; sizes are compared before any content is unpacked."""
+    shapes = {key: idx_shape(paths[0], KINDS[key[1]]) for key, paths in files.items()}
+    for part in ("train", "t10k"):
+        images, labels = shapes[part, "images"], shapes[part, "labels"]
+        if images[0] != labels[0]:
+            where = files[part, "images"][0].parent
+            raise ValueError(f"{where} holds {images[0]} {part} images but {labels[0]} labels; download both again")
+    _same_size(shapes["train", "images"][1:], shapes["t10k", "images"][1:], files["t10k", "images"][0])
+    size = sum(map(math.prod, shapes.values()))
+    checks.memory(9 * size, engine_of(), f"reading {files['train', 'images'][0]}", "take a smaller set")
+    arrays = {key: _agreed(paths, KINDS[key[1]]) for key, paths in files.items()}
+    for (part, kind), array in arrays.items():
+        if kind == "labels":
+            arrays[part, kind] = class_numbers(array, str(files[part, kind][0]))
+    return arrays, [paths[0] for paths in files.values()]
+
+
+def _same_size(train: tuple, test: tuple, path: Path) -> None:
+    if tuple(train) != tuple(test):
+        shown = [" x ".join(map(str, size)) for size in (test, train)]
+        raise ValueError(f"{path} holds images of {shown[0]} pixels, but those for training have {shown[1]}")
+
+
+def _agreed(paths: list[Path], dimensions: int) -> np.ndarray:
+    """The content of several copies; they must agree."""
+    first, *others = paths
+    array = read_idx(first, dimensions)
+    for other in others:
+        if not np.array_equal(array, read_idx(other, dimensions)):
+            raise ValueError(f"{first} and {other} stand for the same file but differ; remove one of them")
+    return array
+
+
+def idx_shape(path: Path, dimensions: int) -> tuple[int, ...]:
+    """The shape that the head of an idx file states; ValueError where it is no idx file of that many dimensions."""
+    start = 4 + 4 * dimensions
+    magic, *shape = np.frombuffer(_head(path, start).ljust(start, b"\0"), dtype=">u4").tolist()
+    if magic != MAGIC[dimensions] or 0 in shape[1:]:
+        raise ValueError(f"{path} is not a whole idx file of {dimensions} dimensions: {public.how_to_get('mnist')}")
+    return tuple(shape)
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """The uint8 array of an idx file with that many dimensions; ValueError where the file is damaged."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is damaged ({error}): {public.how_to_get('mnist')}") from None
-    start = 4 + 4 * dimensions
-    magic, *shape = np.frombuffer(content[:start].ljust(start, b"\0"), dtype=">u4").tolist()
-    if magic != MAGIC[dimensions] or len(content) != start + math.prod(shape):
+    """The uint8 array of an idx file with that many dimensions; ValueError where the file is damaged.
+
+    At most one byte more than the head states is unpacked.
+    """
+    shape, start = idx_shape(path, dimensions), 4 + 4 * dimensions
+    whole = start + math.prod(shape)
+    content = _head(path, whole + 1)
+    if len(content) != whole:
         raise ValueError(f"{path} is not a whole idx file of {dimensions} dimensions: {public.how_to_get('mnist')}")
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def _head(path: Path, count: int) -> bytes:
+    """The first bytes of a file, unpacked."""
+    try:
+        with packed.opened(path) as file:
+            return file.read(count)
+    except packed.DAMAGE as error:
+        raise ValueError(f"{path} is damaged ({error}): {public.how_to_get('mnist')}") from None
+
+
+# --------------------------------------------------------------------------------------------------------------- npz
+def _read_archive(path: Path) -> dict:
+    """The four arrays of a mnist.npz, as Keras keeps it."""
+    packed.refuse_large_zip(path, packed.LARGEST_ARCHIVE)
+    content, arrays = read_npz(path), {}
+    for part, ending in (("train", "train"), ("t10k", "test")):
+        images, labels = content.get(f"x_{ending}"), content.get(f"y_{ending}")
+        if images is None or labels is None or images.ndim != 3 or images.dtype != np.uint8 or 0 in images.shape[1:]:
+            raise ValueError(
+                f"{path} needs x_{ending} (n, height, width) uint8 and y_{ending} (n,), but holds {sorted(content)}"
+            )
+        arrays[part, "images"] = images
+        arrays[part, "labels"] = class_numbers(labels, f"y_{ending} of {path}")
+        if len(images) != len(labels):
+            raise ValueError(f"{path} holds {len(images)} {part} images but {len(labels)} labels; download it again")
+    _same_size(arrays["train", "images"].shape[1:], arrays["t10k", "images"].shape[1:], path)
+    return arrays

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -21,6 +22,22 @@ def data_directory(data_dir, name: str) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder: {how_to_get(name)}")
     return folder
+
+
+def places(folder: Path, inner: re.Pattern, depth: int = 3) -> list[Path]:
+    """The folder, then those in it whose name fits ``inner``, and those in these, ``depth`` levels deep."""
+    found = level = [folder]
+    for _ in range(depth):
+        level = [
+            one for place in level for one in sorted(place.iterdir()) if inner.fullmatch(one.name) and one.is_dir()
+        ]
+        found = [*found, *level]
+    return found
+
+
+def files_in(folders: list[Path], name: re.Pattern) -> list[Path]:
+    """The files in these folders whose name fits, in the order of the folders and then of the names."""
+    return [one for place in folders for one in sorted(place.iterdir()) if name.fullmatch(one.name) and one.is_file()]
 
 
 def how_to_get(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,8 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
     check_deep_setting(setting)
     stages, dtype = Stages(report), np.dtype(setting.dtype).type
     load = {"cifar10": datasets.cifar10, "mnist": datasets.mnist}[setting.data]
-    sizes = {"n": setting.n, "n_test": setting.n_test, "pool": setting.pool, "seed": setting.seed, "dtype": dtype}
+    sizes: dict[str, Any] = {"n": setting.n, "n_test": setting.n_test, "pool": setting.pool}
+    sizes |= {"seed": setting.seed, "dtype": dtype}
     data = placed(load(setting.classes, **sizes), named(setting.engine))
     part = _decomposed_part(setting, data.X.shape[1])
     net = _network(setting, data).to(setting.engine)

@@ -1,0 +1,152 @@
+"""From images with class numbers to a data set: two classes or all, subsets, pooling, and what is said of it."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ntkspec import checks
+from ntkspec.datasets.dataset import Dataset, standardized, subset
+
+
+@dataclass(frozen=True)
+class Split:
+    """images (n, height, width, channels), classes (n,) whole numbers from 0 to 9."""
+
+    images: np.ndarray
+    classes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Images:
+    """Training and test images as they stand in files. name : what they are; reading : how they were found."""
+
+    train: Split
+    test: Split
+    name: str
+    reading: list[str] = field(default_factory=list)
+    meta: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is taken of them: two classes or (None) all, n and n_test random ones, averages over pool x pool pixels."""
+
+    wanted: tuple[int, int] | None
+    n: int | None
+    n_test: int | None
+    pool: int
+    seed: int
+
+    def __post_init__(self):
+        checks.whole_number(self.pool, "pool", 1)
+        for name, least in (("n", 1), ("n_test", 0)):
+            if getattr(self, name) is not None:
+                checks.whole_number(getattr(self, name), name, least)
+
+
+def image_dataset(source: Images, choice: Choice, names: Sequence[str], **how) -> Dataset:
+    """The images chosen as a data set; ``names`` are those of the ten classes, ``how`` goes to ``standardized``.
+
+    meta["reading"] says how many images of which class are there, meta["labels"] what the labels mean, meta["shape"]
+    (height, width, channels) after pooling. Warns where classes are regressed as numbers.
+    Raises ValueError for a class without training images, a pool that does not divide, too many images asked for.
+    """
+    labels = _labels(source.train.classes, choice.wanted, names)
+    X, y, counts = _taken(source.train, choice, "n", names)
+    X_test, y_test, test_counts = _taken(source.test, choice, "n_test", names)
+    height, width, channels = source.train.images.shape[1:]
+    shape = (height // choice.pool, width // choice.pool, channels)
+    reading = [*source.reading, f"labels: {labels}", f"for training: {counts}; for testing: {test_counts}"]
+    if choice.pool > 1:
+        before, after = f"{height} x {width}", f"{shape[0]} x {shape[1]}"
+        reading.append(f"averaged over {choice.pool} x {choice.pool} pixels, from {before} to {after}")
+    constant = int((X.max(axis=0) == X.min(axis=0)).sum())
+    if constant:
+        reading.append(
+            f"{constant} of {X.shape[1]} columns never change over the training images and are kept as zeros"
+        )
+    meta = {**source.meta, "classes": choice.wanted or "all", "pool": choice.pool, "shape": shape}
+    meta |= {"labels": labels, "reading": reading}
+    if choice.wanted is None:
+        _warn_of_numbers(labels, names)
+    title = " " + " vs ".join(names[one] for one in choice.wanted) if choice.wanted else ""
+    return standardized((X, y), (X_test, y_test), name=source.name + title, meta=meta, **how)
+
+
+def _labels(classes, wanted, names: Sequence[str]) -> str:
+    """What the labels mean, in words. Raises ValueError where a class has no images, or only one has any."""
+    there = np.unique(classes).tolist()
+    if len(there) < 2:
+        raise ValueError(f"the training images are of {len(there)} classes, but two at least are needed")
+    if wanted is None:
+        return f"{'ten' if len(there) == 10 else len(there)} classes are regressed as the numbers 2 class/9 - 1"
+    for one in wanted:
+        if one not in there:
+            found = ", ".join(names[other] for other in there)
+            raise ValueError(f"no training image is of class {names[one]}; the classes that are there: {found}")
+    return f"+1 = {names[wanted[0]]}, -1 = {names[wanted[1]]}"
+
+
+def _warn_of_numbers(labels: str, names: Sequence[str]) -> None:
+    """Classes have no order; that they are taken for numbers is never left unsaid."""
+    two = (names[4], names[9]) if names[0] == "0" else (names[3], names[7])
+    advice = f"name two with classes={two} (--classes {' '.join(two)})"
+    warnings.warn(f"{labels}; {advice}", UserWarning, stacklevel=4)
+
+
+def _taken(split: Split, choice: Choice, what: str, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, str]:
+    """(X, y, how many of which class) of one split."""
+    rows, y = signs(split.classes, choice.wanted)
+    rows, y = subset(rows, y, getattr(choice, what), what, [choice.seed, 1 if what == "n" else 2])
+    numbers, counts = np.unique(split.classes[rows], return_counts=True)
+    each = ", ".join(f"{count} of {names[one]}" for one, count in zip(numbers, counts, strict=True))
+    return pooled(split.images[rows], choice.pool), y, f"{len(rows)} images" + (f" ({each})" if each else "")
+
+
+def signs(classes, wanted) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, y) of the wanted classes: two become +1 and -1 in that order, all of them numbers spread on [-1, 1]."""
+    if wanted is None:
+        return np.arange(len(classes)), 2.0 * classes / 9 - 1.0
+    rows = np.flatnonzero(np.isin(classes, wanted))
+    return rows, np.where(classes[rows] == wanted[0], 1.0, -1.0)
+
+
+def two_classes(classes, names: dict[str, int]) -> tuple[int, int] | None:
+    """Two different class numbers from numbers or names; None stays None."""
+    if classes is None:
+        return None
+    given = list(classes) if isinstance(classes, Iterable) and not isinstance(classes, str) else [classes]
+    numbers = []
+    for one in given:
+        key = str(one).lower()
+        if key not in names:
+            raise ValueError(f"class {one!r} is unknown; use two of {', '.join(names)}, separated by a space")
+        numbers.append(names[key])
+    if len(numbers) != 2 or numbers[0] == numbers[1]:
+        raise ValueError(f"classes={given!r}, but two different classes are needed, such as {list(names)[:2]}")
+    return numbers[0], numbers[1]
+
+
+def class_numbers(labels, what: str) -> np.ndarray:
+    """Labels (n,) or (n, 1) as whole numbers from 0 to 9; ValueError where they are anything else."""
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError(f"{what} has shape {labels.shape} and dtype {labels.dtype}, but whole numbers (n,) are needed")
+    wrong = labels[(labels < 0) | (labels > 9)]
+    if len(wrong):
+        raise ValueError(f"{what} holds the label {wrong[0]}, but the ten classes have the numbers 0 to 9")
+    return labels.astype(np.int64)
+
+
+def pooled(images, size: int):
+    """Average over size x size patches of images (n, height, width, channels), then one row for each image."""
+    n, height, width, channels = images.shape
+    if height % size or width % size:
+        raise ValueError(f"pool={size} does not divide the {height} x {width} images")
+    rows, columns = height // size, width // size
+    patches = images.reshape(n, rows, size, columns, size, channels)
+    return patches.mean(axis=(2, 4), dtype=np.float64).reshape(n, rows * columns * channels)
