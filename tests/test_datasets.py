@@ -269,6 +269,8 @@ def test_no_test_images_may_be_asked_for(tmp_path):
         ({"classes": (4, 5, 6)}, r"classes=\[4, 5, 6\].*two different"),
         ({"pool": 3}, "pool=3 does not divide the 6 x 4"),
         ({"pool": 0}, "pool=0"),
+        ({"seed": -1}, "seed=-1"),
+        ({"n": 0}, "n=0"),
     ],
 )
 def test_bad_choices_of_images_are_refused(tmp_path, options, message):
@@ -476,7 +478,7 @@ def test_absent_cifar_raises_with_address_and_sha256(tmp_path):
 
 def test_classes_that_no_npz_holds_are_not_found(tmp_path):
     write_npz(tmp_path / "cifar10_part.npz")
-    with pytest.raises(FileNotFoundError, match=r"1 cifar10\*.npz without these classes"):
+    with pytest.raises(FileNotFoundError, match=r"1 cifar10\*.npz without these classes \(they hold cat, horse\)"):
         datasets.cifar10(("cat", "dog"), data_dir=tmp_path)
 
 

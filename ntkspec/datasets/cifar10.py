@@ -92,7 +92,9 @@ def _of_npz(folder: Path, paths: list[Path], wanted) -> Images:
     contents = {path: _read_npz(path) for path in paths}
     sizes = {path: _count(content.train.classes, wanted) for path, content in contents.items()}
     if not any(sizes.values()):
-        found = f"{len(paths)} cifar10*.npz without these classes" if paths else "no cifar10*.npz"
+        there = sorted({int(one) for content in contents.values() for one in content.train.classes})
+        held = ", ".join(CLASSES[one] for one in there) or "nothing"
+        found = f"{len(paths)} cifar10*.npz without these classes (they hold {held})" if paths else "no cifar10*.npz"
         raise FileNotFoundError(f"{folder} has no cifar-10-batches-py and {found}: {public.how_to_get('cifar10')}")
     path = max(sizes, key=lambda one: sizes[one])
     known = public.registry("cifar10")["known_npz"].get(public.sha256(path))

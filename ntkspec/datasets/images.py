@@ -41,6 +41,7 @@ class Choice:
 
     def __post_init__(self):
         checks.whole_number(self.pool, "pool", 1)
+        checks.whole_number(self.seed, "seed", 0)
         for name, least in (("n", 1), ("n_test", 0)):
             if getattr(self, name) is not None:
                 checks.whole_number(getattr(self, name), name, least)
@@ -64,9 +65,7 @@ def image_dataset(source: Images, choice: Choice, names: Sequence[str], **how) -
         reading.append(f"averaged over {choice.pool} x {choice.pool} pixels, from {before} to {after}")
     constant = int((X.max(axis=0) == X.min(axis=0)).sum())
     if constant:
-        reading.append(
-            f"{constant} of {X.shape[1]} columns never change over the training images and are kept as zeros"
-        )
+        reading.append(f"{constant} of {X.shape[1]} columns never change over the training images and are kept")
     meta = {**source.meta, "classes": choice.wanted or "all", "pool": choice.pool, "shape": shape}
     meta |= {"labels": labels, "reading": reading}
     if choice.wanted is None:
@@ -78,13 +77,13 @@ def image_dataset(source: Images, choice: Choice, names: Sequence[str], **how) -
 def _labels(classes, wanted, names: Sequence[str]) -> str:
     """What the labels mean, in words. Raises ValueError where a class has no images, or only one has any."""
     there = np.unique(classes).tolist()
-    if len(there) < 2:
-        raise ValueError(f"the training images are of {len(there)} classes, but two at least are needed")
+    found = ", ".join(names[one] for one in there) or "none"
     if wanted is None:
+        if len(there) < 2:
+            raise ValueError(f"two classes at least are needed, but the training images are of these: {found}")
         return f"{'ten' if len(there) == 10 else len(there)} classes are regressed as the numbers 2 class/9 - 1"
     for one in wanted:
         if one not in there:
-            found = ", ".join(names[other] for other in there)
             raise ValueError(f"no training image is of class {names[one]}; the classes that are there: {found}")
     return f"+1 = {names[wanted[0]]}, -1 = {names[wanted[1]]}"
 

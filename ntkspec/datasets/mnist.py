@@ -64,7 +64,8 @@ def _read(folder: Path) -> Images:
     archives = public.files_in(places, NPZ_FILE)
     if all(files.values()):
         arrays, read = _read_files(files)
-        title, ignored = f"idx images from {files['train', 'images'][0].parent}", archives
+        title = f"idx images from {files['train', 'images'][0].parent}"
+        ignored = [*(copy for paths in files.values() for copy in paths[1:]), *archives]
     elif archives:
         arrays, read = _read_archive(archives[0]), [archives[0]]
         title, ignored = f"images from {archives[0]}", archives[1:]
