@@ -79,10 +79,10 @@ def _refuse_non_finite(array, name: str) -> None:
 def float_dtype(dtype) -> np.dtype:
     """float32 or float64; TypeError for anything else, before numbers are rounded to it."""
     try:
-        found = np.dtype(dtype)
+        found = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
     except TypeError:
         found = None
-    if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):  # None == float64 in NumPy
+    if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"dtype={dtype!r}, but float32 or float64 is needed")
     return found
 

@@ -31,31 +31,29 @@ def trace_ratio(X) -> float:
     Accumulates in float64. Cost: 2 n d min(n, d) flops. Raises ValueError for fewer than two rows.
     Source: the definition of nu in equation (5); Himeno and Yamada, J. Multivariate Anal. 130, 2014, for the other.
     """
-    X = checks.as_matrix(X)
-    if len(X) < 2:
-        raise ValueError("trace_ratio needs at least two data points; pass trace_ratio=Tr[Sigma^2]/d where it is known")
-    with np.errstate(over="ignore", invalid="ignore"):
-        estimate = _trace_ratio(X)
-    if not math.isfinite(estimate):
-        raise ValueError(
-            f"Tr[Sigma^2]/d overflows: entries reach {float(abs(X).max()):.3g}; scale X, so that they are O(1)"
-        )
+    estimate, reason = estimated_trace_ratio(X)
+    if reason:
+        warnings.warn(reason, NotCentredWarning, stacklevel=2)
     return estimate
 
 
-def _trace_ratio(X) -> float:
-    n = len(X)
+def estimated_trace_ratio(X) -> tuple[float, str]:
+    """The estimate of :func:`trace_ratio`, and in words why X is not centred, or nothing."""
+    X = checks.as_matrix(X)
+    if len(X) < 2:
+        raise ValueError("trace_ratio needs at least two data points; pass trace_ratio=Tr[Sigma^2]/d where it is known")
     mean = X.mean(axis=0, dtype=np.float64)
-    size, spread = size_and_spread(X, mean)
-    if mean_is_zero(size, spread, n):
-        return _of_zero_mean(X)
-    warnings.warn(
+    with np.errstate(over="ignore", invalid="ignore"):
+        size, spread = size_and_spread(X, mean)
+        centred = mean_is_zero(size, spread, len(X))
+        estimate = _of_zero_mean(X) if centred else _of_unknown_mean(X - mean)
+    if not math.isfinite(estimate):
+        largest = float(abs(X).max())
+        raise ValueError(f"Tr[Sigma^2]/d overflows: entries reach {largest:.3g}; scale X, so that they are O(1)")
+    return estimate, "" if centred else (
         f"X is not centred: its mean has size {size:.4g} beside a standard deviation of {spread:.4g} (sizes over sqrt "
-        f"d); Tr[Sigma^2]/d is estimated about the mean, but the linear model assumes mean 0: pass X - X.mean(axis=0)",
-        NotCentredWarning,
-        stacklevel=3,
+        f"d); Tr[Sigma^2]/d is estimated about the mean, but the linear model assumes mean 0: pass X - X.mean(axis=0)"
     )
-    return _of_unknown_mean(X - mean)
 
 
 def size_and_spread(X, mean) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.moments import trace_ratio
+from ntkspec.moments import estimated_trace_ratio
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def standardized(
     size = math.sqrt(float(np.einsum("id,id->", X, X)) / X.size)
     X /= size
     X_test = (X_test - mean) / spread / size
-    ratio = trace_ratio(X) if len(X) > 1 else 1.0
+    ratio = estimated_trace_ratio(X)[0] if len(X) > 1 else 1.0
     meta = {**meta, "centred": center, "standardized": standardize, "as_they_came": came}
     if not standardize:
         meta["scale"] = _times_power(1 / (largest * size), -exponent)

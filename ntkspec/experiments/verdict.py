@@ -151,7 +151,7 @@ def _assumptions(analysis) -> list[str]:
     values = len(np.unique(analysis.labels["train"]))
     if 2 < values <= FEW and 2 * values <= data.n:
         lines.append(
-            f"Labels take {values} values only and are regressed as numbers: where they are classes, choose two of them "
+            f"Labels take {values} values only and are regressed as numbers; if they are classes, choose two of them "
             f"(--classes)."
         )
     return lines
