@@ -124,13 +124,13 @@ def test_numpy_writes_names_into_a_comment(tmp_path):
 
 def test_a_parquet_file_with_or_without_its_index(tmp_path):
     frame = pd.DataFrame({"a": A, "b": B, "label": C})
-    for rows in (np.arange(N), RNG.permutation(N)):
+    for rows in (slice(None), RNG.permutation(N)):
         buffer = io.BytesIO()
         frame.iloc[rows].to_parquet(buffer)
         source = read(tmp_path, buffer.getvalue(), "table.parquet")
         np.testing.assert_array_equal(source.X, X[rows])
         np.testing.assert_array_equal(source.y, C[rows])
-        assert any("set aside" in said for said in source.reading) == (rows[0] != 0)
+        assert any("set aside" in said for said in source.reading) == (not isinstance(rows, slice))
 
 
 def test_a_parquet_file_of_other_types(tmp_path):
