@@ -186,7 +186,7 @@ def test_numbers_can_be_names(tmp_path, names, said, labels):
     source = read(tmp_path, "\n".join([names, *rows]))
     np.testing.assert_array_equal(source.X, X)
     np.testing.assert_array_equal(source.y, labels)
-    assert any(f"names: the numbers {said} of line 1" in one for one in source.reading)
+    assert any(f"names: the numbers {said} in line 1" in one for one in source.reading)
 
 
 def test_a_spectrum_has_wavelengths_as_names(tmp_path):
@@ -302,6 +302,8 @@ def test_without_a_name_the_last_or_first_column_is_taken_where_it_alone_looks_l
         ([("species", C), ("a", A), ("class", 1 - C)], "columns species and class both say label"),
         ([("label", C), ("a", A), ("class", np.where(C > 0, 7, 3))], "columns label and class say the same"),
         ([("a", A), ("label_cat", C), ("label_dog", 1 - C)], "columns label_cat and label_dog are one label"),
+        ([("a", A), ("y", B), ("Y", C)], "columns y and Y both say label"),
+        ([("target", A), ("b", B), ("y", A)], "columns target and y say the same"),
         ([("a", A), ("y0", C), ("y1", 1 - C)], "columns y0 and y1 are one label"),
         ([("id", range(N)), ("label", C)], r"no features are left.*--keep-ids"),
     ],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntkspec.datasets.columns import says_id, says_label
+from ntkspec.datasets.columns import says_id, says_label, shown
 from ntkspec.datasets.dialects import Dialect, Lines, is_missing
 
 _HINT = "give every column a name with letters, or write # before that line"
@@ -26,7 +26,7 @@ def names_of(lines: Lines, dialect: Dialect) -> tuple[list[str] | None, int, lis
         if not (fitting and all(map(dialect.is_number, first))) and _holds_names(first, below, dialect):
             numbers = [cell for cell in first if dialect.is_number(cell)]
             some = ", ".join(numbers if len(numbers) < 5 else [*numbers[:3], "...", numbers[-1]])
-            told = f"names: the numbers {some} of line {lines.numbers[0]}, which the values below do not continue"
+            told = f"names: the numbers {some} in line {lines.numbers[0]}, which the values below do not continue"
             return first, 1, [told] if numbers else []
     except ValueError as error:
         raise ValueError(f"line {lines.numbers[0]}: {error}; {_HINT}") from None
@@ -60,7 +60,7 @@ def _holds_names(first: Sequence[str], below: Sequence[Sequence[str]], dialect: 
     counting = _count([first[j] for j in counted], [below[j] for j in counted], dialect, told=bool(told))
     strange = bool(words_over_numbers or numbers_over_words or hinted)
     if counting != strange and (strange or words):
-        raise ValueError(f"it holds names and values ({', '.join(map(repr, first[:4]))})")
+        raise ValueError(f"it holds names and values ({', '.join(map(shown, first[:4]))})")
     return counting
 
 

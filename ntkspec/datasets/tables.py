@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ntkspec.datasets.columns import Column, roles_of, says_id
+from ntkspec.datasets.columns import Column, roles_of, says_id, shown
 from ntkspec.datasets.dialects import Dialect, Lines, dialect_of, is_missing
 from ntkspec.datasets.headers import names_of
 from ntkspec.datasets.reading import Source
@@ -249,13 +249,14 @@ def _refuse_mixtures(table: _Table) -> None:
         words = [row for row, cell in enumerate(cells) if not table.dialect.is_number(cell)]
         nearly = [row for row in words if _NEARLY.fullmatch(cells[row])]
         if nearly:
+            row = nearly[0]
             raise ValueError(
-                f"{table.row(nearly[0])}, {column}: {cells[nearly[0]]!r} is not a plain number; write numbers without "
+                f"{table.row(row)}, {column}: {shown(cells[row])} is not a plain number; write numbers without "
                 f"thousands separators, units and notes, with {_MARKS[table.dialect.decimal]}"
             )
         if 2 * len(words) <= len(cells):
             raise ValueError(
-                f"{table.row(words[0])}, {column}: {cells[words[0]]!r} is not a number, as others there are"
+                f"{table.row(words[0])}, {column}: {shown(cells[words[0]])} is not a number, as others there are"
             )
 
 
@@ -263,6 +264,6 @@ def _refuse_words(table: _Table, features: Sequence[Column]) -> None:
     for column in features:
         if column.is_words:
             raise ValueError(
-                f"{table.row(0)}, {column}: {str(column.values[0])!r} is not a number; write words as numbers (one "
+                f"{table.row(0)}, {column}: {shown(column.values[0])} is not a number; write words as numbers (one "
                 f"column of 0 and 1 for each word), remove the column, or choose it with --label (label=)"
             )
