@@ -390,7 +390,7 @@ def test_r_leaves_out_the_name_of_the_names_of_rows(tmp_path):
 
 
 NO_IDS = {
-    "repeating": ("patient_id", np.arange(N) // 3),
+    "repeating": ("patient_id", np.arange(N) // 3 * 10),
     "decimals": ("index", A + 1.33),
     "constant": ("id", np.full(N, 7)),
     "a count with a gap": ("t", [*range(12), *range(13, N + 1)]),
@@ -404,6 +404,7 @@ def test_what_is_no_id_stays_a_feature(tmp_path, kind):
     source = read(tmp_path, columns((name, values), ("a", A), ("b", B), ("label", C)))
     np.testing.assert_array_equal(source.X, np.column_stack([values, X]))
     assert not any("set aside" in said for said in source.reading)
+    assert ("kept as a feature: column 'patient_id' (its values repeat)" in source.reading) == (kind == "repeating")
 
 
 # ----------------------------------------------------------------------------------------------------------- refusals
@@ -445,6 +446,18 @@ def test_a_column_of_words_is_refused_with_what_to_do(tmp_path):
     words = np.where(C > 0, "male", "female")
     with pytest.raises(ValueError, match=r"line 2, column 'sex'.*(one column of 0 and 1 for each word)"):
         read(tmp_path, columns(("a", A), ("sex", words), ("label", C)))
+
+
+def test_a_number_among_words_is_refused(tmp_path):
+    words = ["3", *np.where(C > 0, "cat", "dog")[1:]]
+    with pytest.raises(ValueError, match=r"line 2, column 'label': '3' is a number among words"):
+        read(tmp_path, columns(("a", A), ("b", B), ("label", words)))
+
+
+def test_true_and_false_are_features_and_said(tmp_path):
+    source = read(tmp_path, columns(("a", A), ("smokes", np.where(B > 0, "TRUE", "false")), ("label", C)))
+    np.testing.assert_array_equal(source.X, np.column_stack([A, B > 0]))
+    assert "true and false read as 1 and 0: column 'smokes'" in source.reading
 
 
 def test_decimals_or_thousands_nobody_knows(tmp_path):
