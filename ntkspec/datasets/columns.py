@@ -35,7 +35,7 @@ class Column:
     values: np.ndarray
 
     def __str__(self) -> str:
-        return f"column {self.name!r}" if self.name else f"column {self.place}"
+        return f"column {shown(self.name)}" if self.name else f"column {self.place}"
 
     @property
     def is_words(self) -> bool:
@@ -116,19 +116,24 @@ def _named(columns: Sequence[Column]) -> tuple[Column | None, str]:
     if strongest < 2:
         _refuse_one_hot(columns)
         return None, ""
+    return _only(found), "its name says so"
+
+
+def _only(found: Sequence[Column]) -> Column:
     if len(found) > 1:
         raise ValueError(
             f"{_together(found)} both say label by name; choose with --label (label=), and remove the other"
         )
-    return found[0], "its name says so"
+    return found[0]
 
 
 def _named_y(columns: Sequence[Column]) -> tuple[Column | None, str]:
     """A column y, unless x beside it makes it a coordinate; of x and y alone, y is the label."""
     names = [(column.name or "").lower() for column in columns]
-    if names.count("y") != 1 or ("x" in names and sorted(names) != ["x", "y"]):
+    found = [column for column, name in zip(columns, names, strict=True) if name == "y"]
+    if not found or ("x" in names and sorted(names) != ["x", "y"]):
         return None, ""
-    return columns[names.index("y")], "its name says so"
+    return _only(found), "its name says so"
 
 
 def _guessed(columns: Sequence[Column], everything: Sequence[Column]) -> tuple[Column, str]:
@@ -225,22 +230,27 @@ def _repeating_id(column: Column) -> bool:
 
 
 # ------------------------------------------------------------------------------------------------------------- words
+def shown(text: str) -> str:
+    """A name or value in quotes, shortened."""
+    return repr(str(text) if len(text) <= 40 else f"{text[:40]}...")
+
+
 def listed(columns: Sequence[Column]) -> str:
     """The columns for a message: numbers and names of the first and the last ones."""
-    shown = [f"{column.place} {column.name!r}" if column.name else str(column.place) for column in columns]
-    return ", ".join(shown if len(shown) <= 12 else [*shown[:6], "...", *shown[-3:]])
+    words = [f"{column.place} {shown(column.name)}" if column.name else str(column.place) for column in columns]
+    return ", ".join(words if len(words) <= 12 else [*words[:6], "...", *words[-3:]])
 
 
 def _together(columns: Sequence[Column]) -> str:
-    shown = [str(column.name or column.place) for column in columns]
-    shown = shown if len(shown) < 6 else [*shown[:4], "...", shown[-1]]
-    return f"columns {', '.join(shown[:-1])} and {shown[-1]}"
+    words = [shown(column.name)[1:-1] if column.name else str(column.place) for column in columns]
+    words = words if len(words) < 6 else [*words[:4], "...", words[-1]]
+    return f"columns {', '.join(words[:-1])} and {words[-1]}"
 
 
 def _seen(values: np.ndarray) -> str:
     different = np.unique(values)
     what = "words" if values.dtype.kind == "U" else "booleans" if values.dtype.kind == "b" else "whole numbers"
-    some = ", ".join(f"{one:.0f}" if values.dtype.kind == "f" else str(one) for one in different[:3])
+    some = ", ".join(f"{one:.0f}" if values.dtype.kind == "f" else shown(str(one))[1:-1] for one in different[:3])
     return f"{len(different)} {what}, {some}{', ...' if len(different) > 3 else ''}"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntkspec.datasets.columns import says_id, says_label
+from ntkspec.datasets.columns import says_id, says_label, shown
 from ntkspec.datasets.dialects import Dialect, Lines, is_missing
 
 _HINT = "give every column a name with letters, or write # before that line"
@@ -26,7 +26,7 @@ def names_of(lines: Lines, dialect: Dialect) -> tuple[list[str] | None, int, lis
         if not (fitting and all(map(dialect.is_number, first))) and _holds_names(first, below, dialect):
             numbers = [cell for cell in first if dialect.is_number(cell)]
             some = ", ".join(numbers if len(numbers) < 5 else [*numbers[:3], "...", numbers[-1]])
-            told = f"names: the numbers {some} of line {lines.numbers[0]}, which the values below do not continue"
+            told = f"names: the numbers {some} in line {lines.numbers[0]}, which the values below do not continue"
             return first, 1, [told] if numbers else []
     except ValueError as error:
         raise ValueError(f"line {lines.numbers[0]}: {error}; {_HINT}") from None
@@ -45,22 +45,22 @@ def _commented(lines: Lines, dialect: Dialect) -> list[str]:
 
 def _holds_names(first: Sequence[str], below: Sequence[Sequence[str]], dialect: Dialect) -> bool:
     numbers = [j for j, cell in enumerate(first) if dialect.is_number(cell)]
-    words = [j for j, cell in enumerate(first) if j not in numbers and not is_missing(cell)]
-    words_over_numbers = [j for j in words if _share_of_numbers(below[j], dialect) > 0.5]
+    words = [j for j, cell in enumerate(first) if not _is_value(cell, dialect) and not is_missing(cell)]
+    words_over_numbers = [j for j in words if _share_of_values(below[j], dialect) > 0.5]
     if not numbers:
         return bool(words_over_numbers) or not any(below)
     if any(first[j] in below[j] for j in words):
         return False
     if _distinct_digits([first[j] for j in numbers]) and _known_name(first, words, words_over_numbers):
         return True
-    numbers_over_words = [j for j in numbers if below[j] and _share_of_numbers(below[j], dialect) == 0]
+    numbers_over_words = [j for j in numbers if below[j] and _share_of_values(below[j], dialect) == 0]
     hinted = any(says_label(first[j]) or says_id(first[j]) for j in words)
     told = numbers_over_words or (first[0] == "" and all(below[0])) or (hinted and len(numbers) > 2)
     counted = [j for j in numbers if j not in numbers_over_words]
     counting = _count([first[j] for j in counted], [below[j] for j in counted], dialect, told=bool(told))
     strange = bool(words_over_numbers or numbers_over_words or hinted)
     if counting != strange and (strange or words):
-        raise ValueError(f"it holds names and values ({', '.join(map(repr, first[:4]))})")
+        raise ValueError(f"it holds names and values ({', '.join(map(shown, first[:4]))})")
     return counting
 
 
@@ -70,9 +70,13 @@ def _known_name(first: Sequence[str], words: Sequence[int], words_over_numbers: 
     return any(says_label(first[j]) > 1 for j in words) or any(says_label(name) or says_id(name) for name in over)
 
 
-def _share_of_numbers(cells: Sequence[str], dialect: Dialect) -> float:
-    values = [cell for cell in cells if not is_missing(cell)]
-    return sum(map(dialect.is_number, values)) / max(1, len(values))
+def _share_of_values(cells: Sequence[str], dialect: Dialect) -> float:
+    present = [cell for cell in cells if not is_missing(cell)]
+    return sum(_is_value(cell, dialect) for cell in present) / max(1, len(present))
+
+
+def _is_value(cell: str, dialect: Dialect) -> bool:
+    return dialect.is_number(cell) or cell.lower() in ("true", "false")
 
 
 def _distinct_digits(cells: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ntkspec.datasets.columns import Column, roles_of, says_id
+from ntkspec.datasets.columns import Column, roles_of, says_id, shown
 from ntkspec.datasets.dialects import Dialect, Lines, dialect_of, is_missing
 from ntkspec.datasets.headers import names_of
 from ntkspec.datasets.reading import Source
@@ -21,7 +21,6 @@ TABLE_ENDINGS = tuple(plain + packed for plain in _PLAIN for packed in ("", ".gz
 _INFINITE = {sign + word for sign in ("", "+", "-") for word in ("inf", "infinity", "1.#inf")}
 # What only looks like a number: thousands, units, percent, notes behind a value.
 _NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'’_\s\u00a0\u202f]*(d[+-]?\d+|[%$€£]|\s*(#|//|%).*)?", re.I | re.A)
-
 _PLAIN_DIALECT = Dialect(",", ".")
 _MARKS = {".": "a decimal point", ",": "a decimal comma"}
 
@@ -36,7 +35,7 @@ class _Table:
     dialect: Dialect
 
 
-def read_table(path, *, label: str | int | None = None, keep_ids: bool = False) -> Source:
+def read_table(path: str | Path, *, label: str | int | None = None, keep_ids: bool = False) -> Source:
     """Points and labels from a table: one row a point, one column a feature or the label.
 
     Texts: commas, semicolons, tabs, vertical bars or blanks between values; decimal points or commas; quotes; comments
@@ -82,7 +81,8 @@ def _from_text(content: bytes) -> _Table:
     names, width = _fitted(lines, start, dialect, names)
     frame = _parsed(lines.texts[start:], dialect, width)
     columns = [Column(j, names[j] if names else None, _values(frame[j], dialect)) for j in range(width)]
-    comments = [f"comments left out: {len(lines.comments)}"] if lines.comments else []
+    left = len(lines.comments) - (names is not None and start == 0)  # one of them may hold the names
+    comments = [f"comments left out: {left}"] if left else []
     reading = [*reading, *dialect.sentences(), *said, *comments]
     return _Table(columns, lambda row: f"line {lines.numbers[start + row]}", reading, dialect)
 
@@ -206,6 +206,8 @@ def _typed(series, column: str) -> np.ndarray:
     absent = np.flatnonzero(series.isna())
     if len(absent):
         raise ValueError(f"{_numbered(absent[0])}, {column}: a value is missing; remove the row or fill in a value")
+    if series.dtype.kind in "iuf":
+        return series.to_numpy(dtype=np.float64)
     kinds = {type(one) for one in series.tolist()}
     if kinds <= {bool}:
         return series.to_numpy(dtype=bool)
@@ -249,20 +251,23 @@ def _refuse_mixtures(table: _Table) -> None:
         words = [row for row, cell in enumerate(cells) if not table.dialect.is_number(cell)]
         nearly = [row for row in words if _NEARLY.fullmatch(cells[row])]
         if nearly:
+            row = nearly[0]
             raise ValueError(
-                f"{table.row(nearly[0])}, {column}: {cells[nearly[0]]!r} is not a plain number; write numbers without "
+                f"{table.row(row)}, {column}: {shown(cells[row])} is not a plain number; write numbers without "
                 f"thousands separators, units and notes, with {_MARKS[table.dialect.decimal]}"
             )
         if 2 * len(words) <= len(cells):
-            raise ValueError(
-                f"{table.row(words[0])}, {column}: {cells[words[0]]!r} is not a number, as others there are"
-            )
+            row = words[0]
+            raise ValueError(f"{table.row(row)}, {column}: {shown(cells[row])} is not a number, but others there are")
+        if len(words) == len(cells) - 1:
+            [row] = set(range(len(cells))).difference(words)
+            raise ValueError(f"{table.row(row)}, {column}: {shown(cells[row])} is a number among words")
 
 
 def _refuse_words(table: _Table, features: Sequence[Column]) -> None:
     for column in features:
         if column.is_words:
             raise ValueError(
-                f"{table.row(0)}, {column}: {str(column.values[0])!r} is not a number; write words as numbers (one "
+                f"{table.row(0)}, {column}: {shown(column.values[0])} is not a number; write words as numbers (one "
                 f"column of 0 and 1 for each word), remove the column, or choose it with --label (label=)"
             )
