@@ -208,6 +208,23 @@ def test_matlab_keeps_labels_in_rows_or_columns_and_points_in_either(tmp_path, r
     assert data.meta["shape"] == (8, 8, 3)
 
 
+def test_a_square_matrix_of_matlab_is_rows_and_it_is_told(tmp_path):
+    data = read(save(tmp_path / "a.mat", X=X[:3], y=Y[:3]), X[:3], Y[:3])
+    assert "points are the rows of (3, 3), not its columns" in data.meta["reading"]
+    images = RNG.standard_normal((8, 8, 8))
+    with pytest.raises(ValueError, match=r"X of .*a.mat has shape \(8, 8, 8\).*first axis or the last"):
+        datasets.load(save(tmp_path / "a.mat", X=images, y=np.arange(8.0)))
+
+
+def test_a_table_of_a_thousand_fields_is_read(tmp_path):
+    table = np.zeros(40, dtype=[(f"feature {k}", "f8") for k in range(1000)] + [("größe", "f8"), ("label", "f8")])
+    table["größe"], table["label"], table["feature 7"] = X[:, 0], Y, X[:, 1]
+    np.save(tmp_path / "a.npy", table)
+    data = load_all(tmp_path / "a.npy", keep_constant=True)
+    np.testing.assert_array_equal(np.flatnonzero(data.X.any(axis=0)), [7, 1000])
+    np.testing.assert_array_equal(data.y, Y)
+
+
 def test_matlab_cells_of_words_and_sparse_points_are_read(tmp_path):
     gaps = np.where(X > 0, X, 0.0)
     path = save(tmp_path / "a.mat", X=scipy.sparse.csc_matrix(gaps), y=WORDS.astype(object)[:, None])

@@ -172,7 +172,7 @@ def _points_first(X, y, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     if first and last and X.ndim > 2:
         raise ValueError(f"{name} has shape {X.shape}, and its points may lie along the first axis or the last")
     if first or not last:
-        return X, y, []
+        return X, y, [f"points are the rows of {X.shape}, not its columns"] if first and last else []
     turned = y if vector or y.shape[0] == X.shape[-1] else y.T
     return np.moveaxis(X, -1, 0), turned, [f"points lie along the last axis of {X.shape}"]
 
