@@ -86,10 +86,15 @@ def test_files_with_one_thing_wrong_are_refused_in_one_line(tmp_path, seed):
 )
 @pytest.mark.parametrize("ending", ["npz", "h5"])
 def test_the_usual_names_are_found_among_others(tmp_path, ending, points, label):
-    spare = {"weights": np.ones(40), "target_names": np.array([b"a", b"b"]), "note": np.array(b"of 2024")}
+    spare = {
+        "classes": np.array([b"u", b"v"]),
+        "weights": np.ones(40),
+        "target_names": np.array([b"a", b"b"]),
+        "note": np.array(b"of 2024"),
+    }
     data = read(save(tmp_path / f"a.{ending}", **{points: X, label: Y}, **spare))
     assert f"points: {points} (40 x 3, float64); labels: {label} (40, float64)" in data.meta["reading"]
-    assert "arrays that are not used: note, target_names, weights" in data.meta["reading"]
+    assert "arrays that are not used: classes, note, target_names, weights" in data.meta["reading"]
 
 
 @pytest.mark.parametrize("names", ["x_{} y_{}", "{}_images {}_labels", "{}/X {}/y", "{}X {}Y", "x{} y{}", "X/{} y/{}"])

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 POINTS = ("x", "xs", "data", "images?", "imgs?", "features?", "inputs?", "points", "samples", "arr0")
-LABELS = ("y", "ys", "labels?", "targets?", "classes", "class", "outputs?", "arr1")
+LABELS = ("y", "ys", "labels?", "targets?", "class", "outputs?", "arr1")
 _PART = "(train(?:ing)?|tr|test(?:ing)?|te|val(?:id(?:ation)?)?|dev)"
 _ROLE = re.compile(rf"{_PART}?(?:set|data)?(?:({'|'.join(POINTS)})|({'|'.join(LABELS)}))(?:set|data)?{_PART}?")
 _GROUP = re.compile(rf"{_PART}(?:set|data|split)?")
