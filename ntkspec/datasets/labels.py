@@ -47,7 +47,7 @@ class Coding:
         return f"+1 = {self.classes[1]}, -1 = {self.classes[0]}" if self.classes else "numbers"
 
     def applied(self, column: Labels, reading: list[str], what: str = "") -> tuple[np.ndarray | slice, np.ndarray]:
-        """(index of the rows that stay, labels as float64); a sentence on points that are left out goes to ``reading``."""
+        """(index of the rows that stay, labels as float64); a sentence on points left out goes to ``reading``."""
         values = column.values
         if not self.classes:
             return slice(None), values.astype(np.float64)
