@@ -35,7 +35,7 @@ class Column:
     values: np.ndarray
 
     def __str__(self) -> str:
-        return f"column {self.name!r}" if self.name else f"column {self.place}"
+        return f"column {shown(self.name)}" if self.name else f"column {self.place}"
 
     @property
     def is_words(self) -> bool:
@@ -111,24 +111,29 @@ def _asked_for(columns: Sequence[Column], label: str | int) -> tuple[Column, str
 
 
 def _named(columns: Sequence[Column]) -> tuple[Column | None, str]:
-    _refuse_one_hot(columns)
     strongest = max((says_label(column.name) for column in columns), default=0)
     found = [column for column in columns if says_label(column.name) == strongest]
     if strongest < 2:
+        _refuse_one_hot(columns)
         return None, ""
+    return _only(found), "its name says so"
+
+
+def _only(found: Sequence[Column]) -> Column:
     if len(found) > 1:
         raise ValueError(
             f"{_together(found)} both say label by name; choose with --label (label=), and remove the other"
         )
-    return found[0], "its name says so"
+    return found[0]
 
 
 def _named_y(columns: Sequence[Column]) -> tuple[Column | None, str]:
     """A column y, unless x beside it makes it a coordinate; of x and y alone, y is the label."""
     names = [(column.name or "").lower() for column in columns]
-    if names.count("y") != 1 or ("x" in names and sorted(names) != ["x", "y"]):
+    found = [column for column, name in zip(columns, names, strict=True) if name == "y"]
+    if not found or ("x" in names and sorted(names) != ["x", "y"]):
         return None, ""
-    return columns[names.index("y")], "its name says so"
+    return _only(found), "its name says so"
 
 
 def _guessed(columns: Sequence[Column], everything: Sequence[Column]) -> tuple[Column, str]:
@@ -156,10 +161,10 @@ def looks_like_labels(values: np.ndarray) -> bool:
 def _refuse_copies(label: Column, features: Sequence[Column]) -> None:
     """A feature that is named as a label too, and gives the label away, is the label written twice."""
     for column in features:
-        if says_label(column.name) and looks_like_labels(label.values):
-            pairs = set(zip(column.values.tolist(), label.values.tolist(), strict=True))
-            if len(pairs) == len(np.unique(column.values)) == len(np.unique(label.values)):
-                raise ValueError(f"{_together([label, column])} say the same of every point; remove one of them")
+        pairs = set(zip(column.values.tolist(), label.values.tolist(), strict=True)) if says_label(column.name) else ()
+        alike = len(pairs) == len(np.unique(column.values)) == len(np.unique(label.values)) < len(label.values)
+        if pairs and (alike or np.array_equal(column.values, label.values)):
+            raise ValueError(f"{_together([label, column])} say the same of every point; remove one of them")
 
 
 def _refuse_one_hot(columns: Sequence[Column]) -> None:
@@ -180,21 +185,19 @@ def _refuse_one_hot(columns: Sequence[Column]) -> None:
 
 # --------------------------------------------------------------------------------------------------------------- ids
 def says_id(name: str | None) -> bool:
-    """Whether a name says that its column tells rows apart: id, index, row, uuid, ..., patient_id."""
-    return _plain(name) in _IDS.split() or bool(re.search(r"([\W_]id|[a-z]I[dD])$", name or "", re.A)) or name == "#"
+    """Whether a name says that its column tells rows apart: id, index, row, uuid, ..., patient_id, Unnamed: 0."""
+    ending = re.search(r"([\W_][iI][dD]|[a-z]ID|^Unnamed: \d+)$", name or "", re.A)
+    return _plain(name) in _IDS.split() or ending is not None or name == "#"
 
 
 def _ids(columns: Sequence[Column], label: Column | None) -> dict[int, str]:
-    """Why columns are ids, by their place; a count in order stays where it would be the only feature."""
+    """Why columns are ids, by their place."""
     rest = [column for column in columns if column is not label and not says_label(column.name)]
     why = {column.place: reason for column in rest if (reason := _why_id(column))}
-    left = len(columns) - len(why) - 1
-    counts = [
-        place for place, reason in why.items() if reason.endswith("in order") and not says_id(columns[place].name)
-    ]
-    return {
-        place: reason for place, reason in why.items() if left > 0 or place not in counts[:1] or not columns[place].name
-    }
+    if len(why) < len(columns) - 1:
+        return why
+    # Of a series t, y nothing would be left: a count that is not called an id is the feature then.
+    return {place: reason for place, reason in why.items() if columns[place].name == "" or says_id(columns[place].name)}
 
 
 def _why_id(column: Column) -> str:
@@ -203,13 +206,13 @@ def _why_id(column: Column) -> str:
     whole = column.is_words or (values.dtype.kind in "iuf" and bool((values == np.floor(values)).all()))
     if not column.is_words and (values == values[0]).all():
         return ""
-    if column.place == 0 and column.name is not None and re.fullmatch(r"(unnamed(: ?\d+)?)?", column.name, re.I):
+    if column.place == 0 and column.name is not None and re.fullmatch(r"(Unnamed: 0)?", column.name):
         return "it has no name, as an index is written"
     if not whole:
         return ""
     if not column.is_words and _counts_rows(values):
         return f"whole numbers {values[0]:.0f} to {values[-1]:.0f} in order"
-    if (says_id(column.name) or re.match(r"unnamed: \d", column.name or "", re.I)) and _distinct(values):
+    if says_id(column.name) and _distinct(values):
         return "its name says id, and its values are distinct"
     return ""
 
@@ -227,22 +230,27 @@ def _repeating_id(column: Column) -> bool:
 
 
 # ------------------------------------------------------------------------------------------------------------- words
+def shown(text: str) -> str:
+    """A name or value in quotes, shortened."""
+    return repr(str(text) if len(text) <= 40 else f"{text[:40]}...")
+
+
 def listed(columns: Sequence[Column]) -> str:
     """The columns for a message: numbers and names of the first and the last ones."""
-    shown = [f"{column.place} {column.name!r}" if column.name else str(column.place) for column in columns]
-    return ", ".join(shown if len(shown) <= 12 else [*shown[:6], "...", *shown[-3:]])
+    words = [f"{column.place} {shown(column.name)}" if column.name else str(column.place) for column in columns]
+    return ", ".join(words if len(words) <= 12 else [*words[:6], "...", *words[-3:]])
 
 
 def _together(columns: Sequence[Column]) -> str:
-    shown = [str(column.name or column.place) for column in columns]
-    shown = shown if len(shown) < 6 else [*shown[:4], "...", shown[-1]]
-    return f"columns {', '.join(shown[:-1])} and {shown[-1]}"
+    words = [shown(column.name)[1:-1] if column.name else str(column.place) for column in columns]
+    words = words if len(words) < 6 else [*words[:4], "...", words[-1]]
+    return f"columns {', '.join(words[:-1])} and {words[-1]}"
 
 
 def _seen(values: np.ndarray) -> str:
     different = np.unique(values)
     what = "words" if values.dtype.kind == "U" else "booleans" if values.dtype.kind == "b" else "whole numbers"
-    some = ", ".join(f"{one:.0f}" if values.dtype.kind == "f" else str(one) for one in different[:3])
+    some = ", ".join(f"{one:.0f}" if values.dtype.kind == "f" else shown(str(one))[1:-1] for one in different[:3])
     return f"{len(different)} {what}, {some}{', ...' if len(different) > 3 else ''}"
 
 

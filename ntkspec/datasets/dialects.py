@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}
-_COMMENTS = ("#", "%", "//")
+# A spreadsheet's #N/A or #REF! is a value that is missing.
+_COMMENT = re.compile(r"\s*(#(?!(n/a|value!|div/0!|ref!|name\?|num!|null!))|%|//)", re.I)
 _NUMBERS = {
     ".": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.A | re.I),
     ",": re.compile(r"[+-]?(\d+|\d*,\d+)(e[+-]?\d+)?", re.A | re.I),
@@ -19,7 +20,7 @@ _GLUED = re.compile(r"[,;\t|]|\d\s|\s\d")
 _SAMPLE = 400
 # What programs write where there is no value.
 _MISSING = {"", "na", "n/a", "#n/a", "nan", "-nan", "+nan", "<na>", "nat", "null", "none", "nil", "?", "-", "--", "."}
-_MISSING |= {"missing", "1.#qnan", "1.#ind", "-1.#ind", "#value!", "#div/0!", "#ref!"}
+_MISSING |= {"missing", "1.#qnan", "1.#ind", "-1.#ind", "#value!", "#div/0!", "#ref!", "#name?", "#num!", "#null!"}
 
 
 def is_missing(cell: str) -> bool:
@@ -36,23 +37,25 @@ class Dialect:
     quote: str = '"'
 
     def cells(self, line: str) -> list[str]:
-        """The values of a line, without blanks and quotes around them. Raises csv.Error where quotes do not match."""
-        if self.separator == " ":
-            line = line.replace("\t", " ").strip()
-        if self.quote in line:
-            reader = csv.reader(
-                [line], delimiter=self.separator, quotechar=self.quote, skipinitialspace=True, strict=True
-            )
-            cells = next(reader)
-        else:
-            cells = line.split() if self.separator == " " else line.split(self.separator)
-        return [cell.strip() for cell in cells]
+        """The values of a line, without blanks and quotes around them."""
+        return [cell.strip() for cell in self._split(line, strict=False)]
 
     def width(self, line: str) -> int:
-        """The number of values of a line."""
+        """The number of values of a line. Raises ValueError where quotes do not match."""
         if self.quote in line or self.separator == " ":
-            return len(self.cells(line))
+            return len(self._split(line, strict=True))
         return line.count(self.separator) + 1
+
+    def _split(self, line: str, *, strict: bool) -> list[str]:
+        if self.separator == " ":
+            line = line.replace("\t", " ").strip()
+        if self.quote not in line:
+            return line.split() if self.separator == " " else line.split(self.separator)
+        mark = {"delimiter": self.separator, "quotechar": self.quote}
+        try:
+            return next(csv.reader([line], strict=strict, skipinitialspace=True, **mark))  # type: ignore[arg-type]
+        except csv.Error as error:
+            raise ValueError(f"quotes that do not match ({error})") from None
 
     def is_number(self, cell: str) -> bool:
         """Whether a value is a number: digits, one decimal mark, an exponent."""
@@ -89,7 +92,7 @@ class Lines:
         for number, line in enumerate(text.split("\n"), 1):
             if not line.strip(" \t,;|\"'") or (told and number == 1):
                 continue
-            if line.lstrip().startswith(_COMMENTS):
+            if _COMMENT.match(line):
                 comments.append((number, line.strip()))
             else:
                 numbers.append(number)
@@ -130,15 +133,14 @@ def _marks(separator: str) -> str:
 
 def _score(dialect: Dialect, sample: Sequence[str]) -> float:
     """Share of the lines with the usual width, times the share of numbers; a word is half a number."""
-    try:
-        rows = [dialect.cells(line) for line in sample]
-    except csv.Error:
-        return 0.0
+    rows = [dialect.cells(line) for line in sample]
     rows = rows[1:] or rows  # the first may be names
     width, count = Counter(map(len, rows)).most_common(1)[0]
+    if width < 2:
+        return 0.0
     cells = [cell for row in rows for cell in row if not is_missing(cell)]
     clean = sum(1.0 if dialect.is_number(cell) else 0.5 * (not _GLUED.search(cell)) for cell in cells)
-    return count / len(rows) * (0.01 + clean / max(1, len(cells))) if width > 1 else 0.0
+    return count / len(rows) * (0.01 + clean / max(1, len(cells)))
 
 
 def _surely_decimal(dialect: Dialect, sample: Sequence[str]) -> bool:

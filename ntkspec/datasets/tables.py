@@ -1,6 +1,5 @@
 """Tables: .csv and other texts in any dialect, and Parquet."""
 
-import csv
 import io
 import re
 from collections import Counter
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ntkspec.datasets.columns import Column, roles_of, says_id
+from ntkspec.datasets.columns import Column, roles_of, says_id, shown
 from ntkspec.datasets.dialects import Dialect, Lines, dialect_of, is_missing
 from ntkspec.datasets.headers import names_of
 from ntkspec.datasets.reading import Source
@@ -21,8 +20,7 @@ _PLAIN = (".csv", ".tsv", ".txt", ".dat", ".tab", ".parquet")
 TABLE_ENDINGS = tuple(plain + packed for plain in _PLAIN for packed in ("", ".gz", ".bz2", ".xz"))
 _INFINITE = {sign + word for sign in ("", "+", "-") for word in ("inf", "infinity", "1.#inf")}
 # What only looks like a number: thousands, units, percent, notes behind a value.
-_NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'_\s]*(d[+-]?\d+|[%$€£]|\s*(#|//|%).*)?", re.I | re.A)
-
+_NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'’_\s\u00a0\u202f]*(d[+-]?\d+|[%$€£]|\s*(#|//|%).*)?", re.I | re.A)
 _PLAIN_DIALECT = Dialect(",", ".")
 _MARKS = {".": "a decimal point", ",": "a decimal comma"}
 
@@ -37,7 +35,7 @@ class _Table:
     dialect: Dialect
 
 
-def read_table(path, *, label: str | int | None = None, keep_ids: bool = False) -> Source:
+def read_table(path: str | Path, *, label: str | int | None = None, keep_ids: bool = False) -> Source:
     """Points and labels from a table: one row a point, one column a feature or the label.
 
     Texts: commas, semicolons, tabs, vertical bars or blanks between values; decimal points or commas; quotes; comments
@@ -48,7 +46,7 @@ def read_table(path, *, label: str | int | None = None, keep_ids: bool = False) 
     Columns of ids are set aside, unless keep_ids is True: an index without a name, whole numbers 0, 1, 2, ... in order,
     distinct values under a name such as id. Columns of true and false are features 1 and 0.
     Returns a Source: X (n, d) float64, each number the float64 nearest to what is written, y (n,) numbers, booleans or
-    words, and a sentence for each decision. Cost: the text and the numbers lie in memory together.
+    words, and a sentence for each decision. Cost: about ten times the size of the text in memory.
     Raises ValueError, with the line and the column, for missing and infinite values, words among features, rows of
     different lengths, thousands separators, and where the label is not clear.
     """
@@ -83,7 +81,8 @@ def _from_text(content: bytes) -> _Table:
     names, width = _fitted(lines, start, dialect, names)
     frame = _parsed(lines.texts[start:], dialect, width)
     columns = [Column(j, names[j] if names else None, _values(frame[j], dialect)) for j in range(width)]
-    comments = [f"comments left out: {len(lines.comments)}"] if lines.comments else []
+    left = len(lines.comments) - (names is not None and start == 0)  # one of them may hold the names
+    comments = [f"comments left out: {left}"] if left else []
     reading = [*reading, *dialect.sentences(), *said, *comments]
     return _Table(columns, lambda row: f"line {lines.numbers[start + row]}", reading, dialect)
 
@@ -121,8 +120,8 @@ def _stretched(names: list[str], width: int, texts: Sequence[str], dialect: Dial
 def _width(lines: Lines, row: int, dialect: Dialect) -> int:
     try:
         return dialect.width(lines.texts[row])
-    except csv.Error as error:
-        raise ValueError(f"line {lines.numbers[row]}: quotes that do not match ({error})") from None
+    except ValueError as error:
+        raise ValueError(f"line {lines.numbers[row]}: {error}") from None
 
 
 def _empty_at_the_end(texts: Sequence[str], dialect: Dialect) -> int:
@@ -206,7 +205,9 @@ def _typed(series, column: str) -> np.ndarray:
     """Numbers, booleans or words of a column that has a type; ValueError where it holds nothing or something else."""
     absent = np.flatnonzero(series.isna())
     if len(absent):
-        raise ValueError(f"{_numbered(absent[0])}, {column}: a value is missing; remove the row or fill in a number")
+        raise ValueError(f"{_numbered(absent[0])}, {column}: a value is missing; remove the row or fill in a value")
+    if series.dtype.kind in "iuf":
+        return series.to_numpy(dtype=np.float64)
     kinds = {type(one) for one in series.tolist()}
     if kinds <= {bool}:
         return series.to_numpy(dtype=bool)
@@ -229,7 +230,7 @@ def _refuse_absent(table: _Table) -> None:
             what = "a value is missing" if missing else "a value is not finite"
             more = f" and {bad.sum() - 1} more of this column" if bad.sum() > 1 else ""
             found = f"{str(column.values[row])!r}{more}"
-            raise ValueError(f"{table.row(row)}, {column}: {what} ({found}); remove the row or fill in a number")
+            raise ValueError(f"{table.row(row)}, {column}: {what} ({found}); remove the row or fill in a value")
 
 
 def _absent(column: Column) -> np.ndarray:
@@ -250,20 +251,23 @@ def _refuse_mixtures(table: _Table) -> None:
         words = [row for row, cell in enumerate(cells) if not table.dialect.is_number(cell)]
         nearly = [row for row in words if _NEARLY.fullmatch(cells[row])]
         if nearly:
+            row = nearly[0]
             raise ValueError(
-                f"{table.row(nearly[0])}, {column}: {cells[nearly[0]]!r} is not a plain number; write numbers without "
+                f"{table.row(row)}, {column}: {shown(cells[row])} is not a plain number; write numbers without "
                 f"thousands separators, units and notes, with {_MARKS[table.dialect.decimal]}"
             )
         if 2 * len(words) <= len(cells):
-            raise ValueError(
-                f"{table.row(words[0])}, {column}: {cells[words[0]]!r} is not a number, as others there are"
-            )
+            row = words[0]
+            raise ValueError(f"{table.row(row)}, {column}: {shown(cells[row])} is not a number, but others there are")
+        if len(words) == len(cells) - 1:
+            [row] = set(range(len(cells))).difference(words)
+            raise ValueError(f"{table.row(row)}, {column}: {shown(cells[row])} is a number among words")
 
 
 def _refuse_words(table: _Table, features: Sequence[Column]) -> None:
     for column in features:
         if column.is_words:
             raise ValueError(
-                f"{table.row(0)}, {column}: {str(column.values[0])!r} is not a number; write words as numbers (one "
+                f"{table.row(0)}, {column}: {shown(column.values[0])} is not a number; write words as numbers (one "
                 f"column of 0 and 1 for each word), remove the column, or choose it with --label (label=)"
             )
