@@ -207,7 +207,7 @@ BAD = {
     "damaged npz": (FROM_FILE | {"--data": "damaged.npz"}, "damaged.npz is not a readable"),
     "broken npz": (FROM_FILE | {"--data": "broken.npz"}, r"broken\.npz"),
     "damaged h5": (FROM_FILE | {"--data": "damaged.h5"}, "damaged.h5 is not a readable"),
-    "csv with a wider header": (FROM_FILE | {"--data": "short_header.csv"}, r"short_header\.csv, line"),
+    "csv with a wider header": (FROM_FILE | {"--data": "short_header.csv"}, r"short_header\.csv: line"),
     "one class": (FROM_FILE | {"--data": "one_class.npz"}, "one_class.npz holds one label only"),
     "NaN in X": (FROM_FILE | {"--data": "nan.npz"}, "X of nan.npz holds 1 .*row 11, column 2"),
     "constant feature": (FROM_FILE | {"--data": "constant.npz"}, r"constant.npz.*column 3\).*--keep-constant"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ntkspec import checks, engines, storage
-from ntkspec.datasets.names import choose, entry, listed
+from ntkspec.datasets.names import choose, choose_points, entry, listed, present
 from ntkspec.datasets.npz import npz_array, npz_names, read_npy
 from ntkspec.datasets.reading import Source
 
@@ -25,11 +25,9 @@ def read_arrays(path, *, points=None, label=None, test_points=None, test_label=N
     shelf = _Shelf.of(Path(path), given)
     if {"format", "shape", "data"} <= set(shelf.names):
         raise ValueError(f"{path} holds a sparse matrix of SciPy; save it with numpy.savez(..., X=matrix.toarray())")
-    alone = points or (shelf.names[0] if len(shelf.names) == 1 else None) or shelf.own
-    if alone and (label is None or not shelf.holds(label)):
-        table = shelf.read(alone)
-        if table.dtype.names or _is_column(label):
-            return _from_table(table, alone, label, shelf, test_points)
+    table = _with_labels_inside(shelf, points, label)
+    if table:
+        return _from_table(table, label, shelf, test_points)
     given = given if shelf.own is None else given | {"points": points or shelf.own}
     choice = choose(shelf.names, shelf.place, **given)
     X, y, reading = shelf.pair(choice.points, choice.label)
@@ -107,6 +105,7 @@ class _Shelf:
     names: list[str]
     own: str | None = None
     files: dict[str, Path] = field(default_factory=dict)
+    taken: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, path: Path, given: dict) -> "_Shelf":
@@ -125,7 +124,13 @@ class _Shelf:
         return str(name).strip("/").lower() in (one.lower() for one in self.names)
 
     def read(self, name: str) -> np.ndarray:
-        """The array of that name."""
+        """The array of that name, from the file once."""
+        name = present(name, self.names, self.place)
+        if name not in self.taken:
+            self.taken[name] = self._from_file(name)
+        return self.taken[name]
+
+    def _from_file(self, name: str) -> np.ndarray:
         file = self.files.get(name, self.path)
         if file is not self.path:
             own = [file.stem] if file.suffix.lower() == ".npy" else _FORMATS[file.suffix.lower()].names(file)
@@ -167,7 +172,7 @@ def _points_first(X, y, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     if first and last and X.ndim > 2:
         raise ValueError(f"{name} has shape {X.shape}, and its points may lie along the first axis or the last")
     if first or not last:
-        return X, y, []
+        return X, y, [f"points are the rows of {X.shape}, not its columns"] if first and last else []
     turned = y if vector or y.shape[0] == X.shape[-1] else y.T
     return np.moveaxis(X, -1, 0), turned, [f"points lie along the last axis of {X.shape}"]
 
@@ -177,9 +182,19 @@ def _is_column(label) -> bool:
     return isinstance(label, int | np.integer) or (isinstance(label, str) and label.strip().lstrip("-").isdigit())
 
 
-def _from_table(table, name: str, label, shelf: _Shelf, test_points) -> Source:
-    """Points and labels of one array: a structured one, or a matrix with the labels in a column."""
-    X, y, said = _split(table, label, f"{name} of {shelf.path}")
+def _with_labels_inside(shelf: _Shelf, points, label) -> str | None:
+    """The name of the array that holds the labels too: a structured one, or a matrix where label is a column."""
+    if label is not None and shelf.holds(label):
+        return None
+    name = points or shelf.own or (shelf.names[0] if len(shelf.names) == 1 else None)
+    if _is_column(label):
+        return name or choose_points(shelf.names, shelf.place)
+    return name if name and shelf.read(name).dtype.names else None
+
+
+def _from_table(name: str, label, shelf: _Shelf, test_points) -> Source:
+    """Points and labels of one array."""
+    X, y, said = _split(shelf.read(name), label, f"{name} of {shelf.path}")
     if test_points is None:
         return Source(X, y, reading=[said])
     X_test, y_test, _ = _split(shelf.read(test_points), label, f"{test_points} of {shelf.path}")

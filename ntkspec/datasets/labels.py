@@ -46,11 +46,11 @@ class Coding:
         """For a report."""
         return f"+1 = {self.classes[1]}, -1 = {self.classes[0]}" if self.classes else "numbers"
 
-    def applied(self, column: Labels, reading: list[str], what: str = "") -> tuple[np.ndarray, np.ndarray]:
-        """(rows that stay, their labels as float64); a sentence on the points that are left out goes to ``reading``."""
+    def applied(self, column: Labels, reading: list[str], what: str = "") -> tuple[np.ndarray | slice, np.ndarray]:
+        """(index of the rows that stay, labels as float64); a sentence on points left out goes to ``reading``."""
         values = column.values
         if not self.classes:
-            return np.arange(len(values)), checks.as_vector(values.astype(np.float64), column.name, len(values))
+            return slice(None), values.astype(np.float64)
         other = ~np.isin(values, self.classes)
         if other.any() and not self.chosen:
             low, high = self.classes
@@ -60,7 +60,7 @@ class Coding:
         if other.any():
             left_out = f"{other.sum()} of {len(values)} {what}points, of other classes ({_listed(values[other])})"
             reading.append(f"set aside: {left_out}")
-        rows = np.flatnonzero(~other)
+        rows = np.flatnonzero(~other) if other.any() else slice(None)
         return rows, np.where(values[rows] == self.classes[1], 1.0, -1.0)
 
 
@@ -192,9 +192,10 @@ def _of_numbers(column: Labels) -> Coding:
 
 
 def _described(values) -> str:
-    low, high = _short(values.min()), _short(values.max())
-    whole = (values == np.floor(values)).all()
-    return f"whole numbers {low} to {high}, taken as numbers" if whole else f"numbers from {low} to {high}"
+    low, high = values.min(), values.max()
+    if (values == np.floor(values)).all():
+        return f"whole numbers {low:.15g} to {high:.15g}, taken as numbers"
+    return f"numbers from {low:.6g} to {high:.6g}"
 
 
 def _named(column: Labels, given) -> tuple:

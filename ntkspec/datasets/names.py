@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 POINTS = ("x", "xs", "data", "images?", "imgs?", "features?", "inputs?", "points", "samples", "arr0")
-LABELS = ("y", "ys", "labels?", "targets?", "classes", "class", "outputs?", "arr1")
+LABELS = ("y", "ys", "labels?", "targets?", "class", "outputs?", "arr1")
 _PART = "(train(?:ing)?|tr|test(?:ing)?|te|val(?:id(?:ation)?)?|dev)"
 _ROLE = re.compile(rf"{_PART}?(?:set|data)?(?:({'|'.join(POINTS)})|({'|'.join(LABELS)}))(?:set|data)?{_PART}?")
 _GROUP = re.compile(rf"{_PART}(?:set|data|split)?")
@@ -56,30 +56,43 @@ def choose(names: list[str], path, *, points=None, label=None, test_points=None,
 
     Raises ValueError where none or more than one fits, with the names.
     """
-    given = [name and _present(name, names, path) for name in (points, label, test_points, test_label)]
-    points, label, test_points, test_label = given
+    points, label, test_points, test_label = (
+        name and present(name, names, path) for name in (points, label, test_points, test_label)
+    )
     entries = [found for found in map(entry, names) if found]
     said = entry(points or label or "")
     if points or label:
         place, parts = (said.place, (said.part,)) if said else ("", ("", "train"))
     else:
         place, parts = _place(entries, names, path), ("", "train")
-    here = [one for one in entries if one.place == place and one.part in parts]
-    points = points or _the("points", here, names, path)
-    label = label or _the("labels", here, names, path)
-    if label == "arr_1" and "arr_2" in names and not any(given):
-        raise ValueError(f"{path} holds {listed(names)}, which say nothing; {_ADVICE}")
-    said = entry(test_points or test_label or "")
+        if {"arr_1", "arr_2"} <= set(names):
+            raise ValueError(f"{path} holds {listed(names)}, which say nothing; {_ADVICE}")
+    here = [one for one in entries if one.place == place]
+    of_training = [one for one in here if one.part in parts]
+    points = points or _the("points", of_training, names, path)
+    label = label or _the("labels", of_training, names, path)
+    test = _test_pair([one for one in here if one.part not in parts], test_points, test_label, names, path)
+    return Choice(points, label, *test)
+
+
+def choose_points(names: list[str], path) -> str:
+    """The only array of points by the usual names, where the labels are a column of it."""
+    entries = [found for found in map(entry, names) if found]
+    return _the("points", [one for one in entries if one.part in ("", "train")], names, path)
+
+
+def _test_pair(entries: list[Entry], points, label, names, path) -> tuple[str | None, str | None]:
+    said = entry(points or label or "")
     part = said.part if said else "test"
-    of_test = [one for one in entries if one.place == place and one.part == part and part not in parts]
-    test_points = test_points or _the("points", of_test, names, path, optional=True)
-    test_label = test_label or _the("labels", of_test, names, path, optional=True)
-    if (test_points is None) != (test_label is None):
+    of_test = [one for one in entries if one.part == part]
+    points = points or _the("points", of_test, names, path, optional=True)
+    label = label or _the("labels", of_test, names, path, optional=True)
+    if (points is None) != (label is None):
         raise ValueError(
-            f"{path} holds only one of X_test and y_test ({test_points or test_label}); test points need both: name "
-            f"them with --test-points and --test-label (test_points=, test_label=)"
+            f"{path} holds only one of X_test and y_test ({points or label}); test points need both: name them with "
+            f"--test-points and --test-label (test_points=, test_label=)"
         )
-    return Choice(points, label, test_points, test_label)
+    return points, label
 
 
 def listed(names) -> str:
@@ -87,7 +100,8 @@ def listed(names) -> str:
     return f"{sorted(names)[:8]}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _present(given: str, names: list[str], path) -> str:
+def present(given: str, names: list[str], path) -> str:
+    """The name that was meant: equal, or equal but for case and a "/" at the ends; ValueError where none is."""
     wanted = given.strip("/").lower()
     same = [name for name in names if name == given] or [name for name in names if name.lower() == wanted]
     if len(same) != 1:

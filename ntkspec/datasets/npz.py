@@ -11,6 +11,7 @@ import numpy as np
 from ntkspec.datasets.pickled import read_objects
 
 _DAMAGE = (OSError, ValueError, EOFError, TypeError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_HEADER = 100_000  # characters: a structured array of thousands of fields
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -43,10 +44,10 @@ def read_npy(path: Path) -> np.ndarray:
 def _read(file) -> np.ndarray:
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = header(file)
+    shape, _, dtype = header(file, max_header_size=_HEADER)
     if dtype != np.dtype(object):
         file.seek(0)
-        return np.lib.format.read_array(file, allow_pickle=False)
+        return np.lib.format.read_array(file, allow_pickle=False, max_header_size=_HEADER)
     found, entries = read_objects(file)
     if found != shape:
         raise ValueError(f"an array of shape {shape} has {len(entries)} entries")
@@ -60,4 +61,5 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise ValueError(f"{path} is not a readable {path.suffix} file: {error}") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a readable {path.suffix} file: {reason}") from None
