@@ -22,15 +22,6 @@ _SERIES_BELOW = 0.25
 _SERIES = tuple((-1) ** k / (2 * k + 3) for k in range(13))
 
 
-def error_of(dual, largest: float) -> float:
-    """The relative error of a closed form for variances a, b up to ``largest``.
-
-    Near inputs at a distance of 1 have the angle 1/sqrt(a), which their rounding hides where a is large; K of a
-    piecewise-linear function has no such scale.
-    """
-    return MEASURED if isinstance(dual, PiecewiseLinear) else MEASURED + ANGLE * math.sqrt(largest)
-
-
 class PiecewiseLinear:
     """phi(z) = z for z >= 0 and ``slope`` z below: ReLU (0), leaky ReLU, the absolute value (-1), identity (1).
 
@@ -127,3 +118,12 @@ def _beyond_arc(xp, root, size, psi):
         total = total * square + coefficient
     direct[flat] = root * square * total
     return direct
+
+
+def error_of(dual, largest: float) -> float:
+    """The relative error of a closed form for variances a, b up to ``largest``.
+
+    Inputs at a distance of 1 have the angle 1/sqrt(a), which rounding hides where a is large; K of functions that grow
+    has no such scale.
+    """
+    return MEASURED + (ANGLE * math.sqrt(largest) if dual in (erf, sin, cos) else 0.0)

@@ -52,6 +52,8 @@ def built(act: Activation, sides: list, build: Callable[..., KernelOperator]) ->
     """
     engine, sides = engine_of(*sides), sides if sides[-1] is not sides[0] else sides[:1]
     squares = [squares_of(engine, X) for X in sides]
+    if not homogeneous(act):
+        refuse_variances(act, engine.xp.concatenate(squares), 0)
     if homogeneous(act) and sides[0].dtype == np.float64 and not all(within(one, *SQUARES["d"]) for one in squares):
         units, scales = zip(*(_unit_rows(engine.xp, X) for X in sides), strict=True)
         operator: KernelOperator = Rescaled(build(*units), scales)

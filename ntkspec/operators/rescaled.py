@@ -1,5 +1,7 @@
 """A kernel of inputs whose norms have been taken out, with the norms put back."""
 
+import numpy as np
+
 from ntkspec.operators.function import OfPairs
 
 
@@ -12,7 +14,7 @@ class Rescaled(OfPairs):
     grams = ()
 
     def __init__(self, inner: OfPairs, scales):
-        self.inner, self.scales = inner, scales
+        self.inner, self.scales, self.function = inner, scales, inner.function
         self.engine, self.shape, self.dtype = inner.engine, inner.shape, inner.dtype
         self.symmetric, self.semidefinite = inner.symmetric, inner.semidefinite
         self.stored_work, self.product_work, self.depth = inner.tile_work, inner.product_work, inner.depth
@@ -25,8 +27,9 @@ class Rescaled(OfPairs):
         self.engine.add_scaled(out, entries, scale)
 
     def own_diagonals(self):
-        """K(x, x) of the points of each side."""
-        return [s * one * s for s, one in zip(self.scales, self.inner.own_diagonals(), strict=True)]
+        """K(x, x) in float64 of the points of each side, inf where it holds no such number."""
+        with np.errstate(over="ignore"):
+            return [s * one * s for s, one in zip(self.scales, self.inner.own_diagonals(), strict=True)]
 
     @property
     def relative_distance(self):
