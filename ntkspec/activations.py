@@ -11,6 +11,10 @@ from ntkspec import checks, duals
 from ntkspec.engines import engine_of
 
 SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
+# What float64 makes of a closed form, and of a sum over a rule of quadrature, relative to the sizes of their terms.
+ROUNDING, SUMMED = 4e-16, 1e-15
+# Parameters of activations: their squares and those squares' products are within the range of float64.
+LARGEST_PARAMETER = 1e50
 # The standard normal density at 16 is 1e-56: beyond, only a function that outgrows exp(z²/2) has weight.
 REACH = 16.0
 
@@ -20,7 +24,8 @@ class Constants:
     r"""The constants of equations (5) and (9) for one activation.
 
     zeta = E phi'(g), vartheta0 = E phi(g), vartheta1 = E g phi'(g), vartheta2 = E (g³/2 - g) phi'(g), g ~ N(0, 1).
-    ``error`` bounds the absolute error of each; ``method`` is "closed form" or "quadrature".
+    ``error`` bounds the absolute error of each, and grows with the size of phi; ``method`` is "closed form" or
+    "quadrature".
     """
 
     zeta: float
@@ -28,7 +33,7 @@ class Constants:
     vartheta1: float
     vartheta2: float
     method: str = "closed form"
-    error: float = 4e-16
+    error: float = ROUNDING
 
     def nu(self, trace_ratio: float) -> float:
         """nu = vartheta1 sqrt(Tr[Sigma²] / d), equation (5)."""
@@ -157,30 +162,38 @@ class _Named(Activation):
 def _leaky(name: str, a: float) -> Activation:
     kink = (1 - a) / SQRT_2PI
     kinks = () if a == 1 else (0.0,)
-    constants = Constants((1 + a) / 2, kink, kink, 0.0)
+    constants = Constants((1 + a) / 2, kink, kink, 0.0, error=ROUNDING * max(1.0, abs(a)))
     dual = duals.PiecewiseLinear(a)
     act = _Named(name, "piecewise_linear", (a,), kinks=kinks, constants=constants, dual=dual)
     act.slopes = None if a == 1 else (a, 1.0)
     return act
 
 
+def _parameter(value, name: str) -> float:
+    if not isinstance(value, int | float | np.number) or not abs(value) <= LARGEST_PARAMETER:
+        raise ValueError(
+            f"{name}={value!r}, but a number from -{LARGEST_PARAMETER:.0e} to {LARGEST_PARAMETER:.0e} is needed"
+        )
+    return float(value)
+
+
 def _make_elu(alpha: float = 1.0) -> Activation:
-    alpha = float(alpha)
+    alpha = _parameter(alpha, "alpha")
     r = math.exp(0.5) * math.erfc(math.sqrt(0.5)) / 2
     constants = Constants(
         zeta=0.5 + alpha * r,
         vartheta0=1 / SQRT_2PI + alpha * (r - 0.5),
         vartheta1=(1 - alpha) / SQRT_2PI + alpha * r,
         vartheta2=alpha * (r - 1 / (2 * SQRT_2PI)),
+        error=ROUNDING * max(1.0, abs(alpha)),
     )
     name = "elu" if alpha == 1 else f"elu({alpha:g})"
     return _Named(name, "elu", (alpha,), kinks=(0.0,), constants=constants)
 
 
 def _make_leaky_relu(negative_slope: float = 0.01) -> Activation:
-    if not math.isfinite(negative_slope):
-        raise ValueError(f"negative_slope={negative_slope!r}, but a finite number is needed")
-    return _leaky(f"leaky_relu({negative_slope:g})", float(negative_slope))
+    negative_slope = _parameter(negative_slope, "negative_slope")
+    return _leaky(f"leaky_relu({negative_slope:g})", negative_slope)
 
 
 _NAMED: dict[str, Callable[..., Activation]] = {
@@ -235,44 +248,54 @@ def _integrand(act: Activation, g):
 
 
 def _gauss_legendre(act: Activation, intervals, nodes: int = 30):
-    """The integrals over given intervals by another rule."""
+    """The integrals over given intervals by another rule, and those of the absolute values."""
     points, weights = np.polynomial.legendre.leggauss(nodes)
     half = np.diff(intervals, axis=1) / 2
     g = (intervals.mean(axis=1, keepdims=True) + half * points).ravel()
-    return _integrand(act, g) @ (half * weights).ravel()
+    values, weights = _integrand(act, g), (half * weights).ravel()
+    return values @ weights, abs(values) @ weights
 
 
-def _quadrature(act: Activation) -> Constants:
-    """Adaptive Gauss-Kronrod on [-16, 16], split at the kinks; refused where it cannot reach 1e-13.
+def _integrals(act: Activation):
+    """(integrals, what Gauss-Legendre on the final intervals differs by, integrals of absolute values, intervals).
 
-    The error is what Gauss-Legendre on the final intervals differs by.
+    Adaptive Gauss-Kronrod on [-16, 16], split at the kinks, in the unit of the largest E |integrand| or 1.
     """
     from scipy.integrate import quad_vec
 
-    points = sorted({-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0, *(kink for kink in act.kinks if abs(kink) < REACH)})
+    inner = {-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0, *(kink for kink in act.kinks if abs(kink) < REACH)}
+    ends = np.array(sorted({-REACH, *inner, REACH}))
+    unit = max(1.0, float(_gauss_legendre(act, np.stack([ends[:-1], ends[1:]], axis=1))[1].max()))
+    values, _, info = quad_vec(
+        lambda g: _integrand(act, g)[:, 0] / unit,
+        -REACH,
+        REACH,
+        epsabs=1e-15,
+        epsrel=1e-15,
+        norm="max",
+        limit=1000,
+        points=sorted(inner),
+        full_output=True,
+    )
+    others, sizes = _gauss_legendre(act, info.intervals)
+    return unit * values, float(np.abs(unit * values - others).max()), float(sizes.max()), len(info.intervals)
+
+
+def _quadrature(act: Activation) -> Constants:
+    """Constants by quadrature, with an error that grows with the size of phi; refused where it cannot reach 1e-13 of it
+    (where that is above 1)."""
+    wrong = f"activation {act.name!r} has no reliable constants:"
     with np.errstate(all="ignore"):
         ends = np.abs(_integrand(act, np.array([-REACH, REACH])))
-        values, _, info = quad_vec(
-            lambda g: _integrand(act, g)[:, 0],
-            -REACH,
-            REACH,
-            epsabs=1e-15,
-            epsrel=1e-15,
-            norm="max",
-            limit=1000,
-            points=points,
-            full_output=True,
-        )
-        error = float(np.abs(values - _gauss_legendre(act, info.intervals)).max())
-    wrong = f"activation {act.name!r} has no reliable constants:"
-    if not (np.isfinite(values).all() and np.isfinite(ends).all()):
+        values, error, size, count = _integrals(act)
+    if not np.isfinite([*values, *ends.ravel(), size]).all():
         raise ValueError(f"{wrong} phi or phi' is not finite somewhere in [-{REACH:g}, {REACH:g}]")
-    scale = max(1.0, float(np.abs(values).max()))
+    scale = max(1.0, size)
     if ends.max() > 1e-20 * scale:
         raise ValueError(f"{wrong} phi grows too fast for expectations under N(0, 1)")
     if error > 1e-13 * scale:
         raise ValueError(
-            f"{wrong} quadrature stops at an error of {error:.1e} after {info.intervals.shape[0]} intervals; "
+            f"{wrong} quadrature stops at an error of {error:.1e} after {count} intervals; "
             f"name the points where phi' jumps in kinks=, or smooth the function"
         )
     zeta, theta0, theta1, theta2, *by_parts = (float(value) for value in values)
@@ -282,4 +305,4 @@ def _quadrature(act: Activation) -> Constants:
                 f"{wrong} E[{name}] = {found:.12g}, but integration by parts gives {expected:.12g}; "
                 f"the derivative does not belong to phi, or phi jumps"
             )
-    return Constants(zeta, theta0, theta1, theta2, "quadrature", error + 4e-16 * scale)
+    return Constants(zeta, theta0, theta1, theta2, "quadrature", error + SUMMED * size)

@@ -11,6 +11,7 @@ from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate
 from ntkspec.norms import frobenius_norm
 from ntkspec.operators import Gram, as_symmetric
+from ntkspec.operators.base import HALF_ULP
 from ntkspec.spectra import Spectrum
 
 
@@ -24,26 +25,48 @@ def kernel_target_alignment(
     (Cristianini, Shawe-Taylor, Elisseeff, Kandola, NIPS 2001). centered : of H K H and H y with H = I - 1 1ᵀ / n, so
     that a constant in kernel or labels does not count (Cortes, Mohri, Rostamizadeh, JMLR 13, 2012).
     y : (n,), not zero (not constant, if centered). rtol, failure_probability, seed : of the Frobenius norm
-    (:func:`ntkspec.frobenius_norm`), whose interval is that of the result, with the rounding of the product.
-    Cost: one product (two if centered) and the Frobenius norm. Raises ValueError for labels that do not fit.
+    (:func:`ntkspec.frobenius_norm`), whose interval is that of the result, with the rounding of the product and of what
+    centring subtracts from labels and kernel. Cost: one product (two if centered) and the Frobenius norm.
+    Raises ValueError for labels that do not fit.
     """
     checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
     n = operator.shape[0]
-    y = checks.on_engine(checks.as_vector(y, "y", n), operator.engine, "y").astype(np.float64)
-    y = y - y.mean() if centered else y
+    y = _in_range(checks.on_engine(checks.as_vector(y, "y", n), operator.engine, "y"))
+    moved = centring = 0.0
+    if centered:
+        (y, moved), (operator, centring) = _centred_labels(y), _centred(operator)
     size = float(y @ y)
     if not size > 0:
         raise ValueError(f"the labels are {'constant' if centered else 'zero'}; an alignment needs labels that vary")
-    operator = _centred(operator) if centered else operator
     overlap = float(y @ (operator @ y)) / size
-    slack = operator.product_error() + operator.distance
     norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
-    lower = _cosine(overlap - slack, norm.upper if overlap > slack else norm.lower)
-    upper = _cosine(overlap + slack, norm.lower if overlap > -slack else norm.upper)
+    low, high = max(0.0, norm.lower - centring), norm.upper + centring
+    # A relative change r of y changes yᵀK y by 2 r ‖K‖ |y|² and |y|² by 2 r; both are sums of n terms as well.
+    slack = operator.product_error() + operator.distance + centring + (4 * moved + 2 * n * HALF_ULP) * high
+    lower = _cosine(overlap - slack, high if overlap > slack else low)
+    upper = _cosine(overlap + slack, low if overlap > -slack else high)
     count, closed = norm.products + (2 if centered else 1), norm.converged and upper - lower < 2
     rest = norm.failure_probability, count, closed, norm.plan, norm.evidence
-    return Estimate(_cosine(overlap, norm.value), lower, upper, *rest)
+    return Estimate(float(np.clip(_cosine(overlap, norm.value), lower, upper)), lower, upper, *rest)
+
+
+def _in_range(y):
+    """y in float64, times the power of two that brings the largest |y| to 1/2 to 1: squares neither overflow nor
+    vanish, and nothing is rounded."""
+    y, xp = y.astype(np.float64), engine_of(y).xp
+    return xp.ldexp(y, -int(xp.frexp(abs(y).max())[1]))
+
+
+def _centred_labels(y):
+    """y less its mean, and a bound on the relative error of that in norm.
+
+    The first mean is off by the rounding of large numbers; a second one, of what is left, by that of small ones.
+    """
+    once = y - y.mean()
+    twice = once - once.mean()
+    size = float(twice @ twice) ** 0.5
+    return twice, (len(y) + 4) * HALF_ULP * float(once @ once) ** 0.5 / size if size else 0.0
 
 
 def _cosine(overlap: float, norm: float) -> float:
@@ -54,15 +77,19 @@ def _cosine(overlap: float, norm: float) -> float:
 
 
 def _centred(operator):
-    """H K H = K - r 1ᵀ - 1 rᵀ with r the row means less half of their mean; as squares of a thin factor each."""
+    """H K H = K - r 1ᵀ - 1 rᵀ with r the row means less half of their mean; as squares of a thin factor each.
+
+    Also a bound on its error in Frobenius norm: r is rounded as a product, as a mean, and to the kernel's dtype.
+    """
     n, dtype = operator.shape[0], operator.dtype
     means = operator @ operator.engine.xp.full(n, 1 / n)
     r = means - means.mean() / 2
     scale = math.sqrt(float(r @ r) / n)
     if scale == 0:
-        return operator
+        return operator, 2 * operator.product_error()
     more, less = (Gram((r / scale + sign)[:, None].astype(dtype)) for sign in (1, -1))
-    return operator - (scale / 2) * more + (scale / 2) * less
+    error = 2 * operator.product_error() + 2 * n * scale * ((n + 4) * HALF_ULP + 2 * float(np.finfo(dtype).eps))
+    return operator - (scale / 2) * more + (scale / 2) * less, error
 
 
 def label_energy(spectrum: Spectrum, y) -> np.ndarray:
@@ -73,7 +100,7 @@ def label_energy(spectrum: Spectrum, y) -> np.ndarray:
     """
     if not isinstance(spectrum, Spectrum):
         raise TypeError(f"a {type(spectrum).__name__} came, but the eigenpairs of ntkspec.eigsh are needed")
-    y = checks.as_vector(y, "y", len(spectrum.vectors)).astype(np.float64)
+    y = _in_range(checks.as_vector(y, "y", len(spectrum.vectors)))
     if not y.any():
         raise ValueError("the labels are zero; their energy needs labels that are not")
     return np.square(engine_of(y, spectrum.vectors).to_host(spectrum.vectors.T @ y)) / float(y @ y)

@@ -75,6 +75,42 @@ def norm_of(evidence: Evidence, rtol: float, plan: Plan | None, residuals=()) ->
     return Estimate(value, lower, upper, evidence.failure_probability, evidence.products, closed, plan, evidence)
 
 
+def largest_eigenvalue(operator, *, rtol: float = 1e-3, failure_probability: float = 1e-6, seed=0) -> Estimate:
+    """The largest eigenvalue, with its sign, of a symmetric kernel, as an interval of relative width ``rtol``.
+
+    The norm's proof says it where the largest magnitude is that of the upper end. Where the lower end is the larger
+    one, a second run excludes what lies above the largest Ritz value, however small that is beside the norm; it stays
+    open (``converged``) where 512 vectors do not suffice. Arguments, cost and errors as for :func:`spectral_norm`.
+    """
+    checks.accuracy(rtol, failure_probability, seed)
+    # Each of the two runs may fail.
+    half, operator = failure_probability / 2, as_symmetric(operator)
+    norm = spectral_norm(operator, rtol=rtol, failure_probability=half, seed=seed)
+    if norm.evidence.highest >= -norm.evidence.lowest and norm.evidence.largest >= -norm.evidence.smallest:
+        return replace(norm, failure_probability=failure_probability)
+    operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS)
+    bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"largest eigenvalue, {plan.method} (products)")
+    with operator.engine.one_blas_thread(), bar:
+        lanczos = Lanczos(operator)
+        outcome = prove(lanczos, _aim_above(lanczos, rtol), Chance(half, seed), bar)
+        seen = collect(lanczos, (outcome.lowest, outcome.highest), half)
+    slack = seen.rounding + seen.orthogonality_loss * abs(seen.largest) + seen.stored
+    lower, products = seen.largest - slack, norm.products + lanczos.products
+    closed = seen.highest - lower <= rtol * abs(seen.highest)
+    return Estimate(seen.largest, lower, seen.highest, failure_probability, products, closed, plan, seen)
+
+
+def _aim_above(lanczos: Lanczos, rtol: float):
+    """As :func:`aim_of`, for the upper end alone; at least as wide as rounding, which also hides a zero."""
+
+    def aim(theta):
+        room = max(rtol / (1 - rtol) * abs(theta[-1]), 4 * lanczos.error, 1e-12 * abs(theta[0]))
+        distance = 2 * lanczos.operator.distance
+        return -math.inf, float(theta[-1]) + (room - distance if distance < 0.9 * room else room)
+
+    return aim
+
+
 def _deflated(lanczos: Lanczos, norm: Estimate, chance: Chance, how: tuple) -> Estimate:
     """A narrower interval where the basis was full: outer pairs are locked, and a new basis proves what is left.
 

@@ -6,7 +6,8 @@ the two tails sum_{k >= T} c_k², which are known from E[phi(s g)²] (Parseval).
 is integrated in two dimensions.
 """
 
-from functools import cache
+import math
+from functools import cache, partial
 
 import numpy as np
 
@@ -23,14 +24,17 @@ NODES, INNER_REACH, STRUCTURE = 16, 9.0, 40
 # A difference of two rules above this, relative to the second moment, is refused; the panels of the second rule are
 # shifted, so that a kink that was not named cannot hide between two panels. Largest ‖x‖²/d.
 WORST, SHIFT, LARGEST = 1e-11, 0.37, 1e12
+# Norms for which the number of terms is chosen; each point has its own tails later.
+SOME = 9
 
 
 class Series:
     """The moments of one activation for inputs of given ‖x‖²/d.
 
-    ``error`` bounds what the series leaves out and what quadrature is wrong by, relative to sqrt(K(x, x) K(x', x')).
+    ``error`` bounds what the series leaves out and what quadrature is wrong by at any of these norms, relative to
+    sqrt(K(x, x) K(x', x')), and how far the angle of near inputs is not known (:func:`ntkspec.duals.error_of`).
     ``points`` of a point: ‖x‖²/d, E phi², E phi'², the roots of both relative tails, and the T coefficients of phi
-    and of phi'. Cost of the points: about 600 T flops and 1200 values of phi for each distinct norm.
+    and of phi'. Cost of the points: about 600 T flops and 4000 values of phi for each distinct norm.
     """
 
     def __init__(self, act: Activation, squares):
@@ -40,10 +44,13 @@ class Series:
                 f"‖x‖²/d is up to {squares.max():.3g}, but expectations of {act.name!r} are computed up to "
                 f"{LARGEST:.0e}; scale the inputs"
             )
-        extremes = np.unique([squares.min(), np.median(squares), squares.max()])
-        self.error = REMAINDER["d"] + max(self._quadrature_error(a) for a in extremes)
+        distinct = np.unique(squares)
+        errors = engine_of().run(self._quadrature_error, distinct, progress="quadrature at each norm")
+        angle = duals.ANGLE * math.sqrt(float(distinct[-1]))
+        self.error = REMAINDER["d"] + max(errors) + angle
+        some = np.unique(np.quantile(distinct, np.linspace(0, 1, SOME), method="nearest"))
         for self.terms in TERMS:
-            numbers = np.array([self._point(a) for a in extremes])
+            numbers = np.array([self._point(a, self.terms) for a in some])
             if numbers[:, 3:5].max() ** 2 < REMAINDER["d"]:
                 break
         self.conditions = _mean_degrees(numbers)
@@ -52,7 +59,9 @@ class Series:
         """(n, 5 + 2 T) numbers, computed once for each distinct norm, on the host."""
         engine, host = engine_of(squares), engine_of()
         distinct, where = np.unique(engine.to_host(squares), return_inverse=True)
-        table = np.array(host.run(self._point, distinct, progress="Hermite coefficients (norms)"))
+        table = np.array(
+            host.run(partial(self._point, terms=self.terms), distinct, progress="Hermite coefficients (norms)")
+        )
         return engine.xp.asarray(table[where])
 
     @property
@@ -79,7 +88,7 @@ class Series:
     def _sums(self, engine, left, right, c):
         """K and K' by the series, and the pairs (p, 2) where the remainder is too large."""
         xp, (a, b) = engine.xp, (left[:, None, 0], right[None, :, 0])
-        rho = c / xp.maximum(xp.sqrt(a * b), xp.finfo(c.dtype).tiny)
+        rho = c / xp.maximum(xp.sqrt(a) * xp.sqrt(b), xp.finfo(c.dtype).tiny)
         largest, tails = float(abs(rho).max()), left[:, 3:5].max(axis=0) * right[:, 3:5].max(axis=0)
         terms = next((t for t in range(8, self.terms, 8) if largest**t < REMAINDER[c.dtype.char]), self.terms)
         coefficients = slice(5, 5 + terms), slice(5 + self.terms, 5 + self.terms + terms)
@@ -121,20 +130,19 @@ class Series:
             known[key] = pair_integrals(self.act, *(float(part) for part in key))
         return known[key]
 
-    def _point(self, square: float, nodes: int = NODES, shift: float = 0.0) -> np.ndarray:
+    def _point(self, square: float, terms: int, nodes: int = NODES, shift: float = 0.0) -> np.ndarray:
         scale = float(np.sqrt(square))
         g, weights = scaled_nodes(scale, self.act.kinks, nodes, shift)
         both = np.array(self.act.value_and_derivative(scale * g))
         second = (both**2) @ weights
-        coefficients = engine_of(g).hermite_moments(g, both * weights, self.terms if nodes == NODES else 8)
+        coefficients = engine_of(g).hermite_moments(g, both * weights, terms)
         rest = np.maximum(second - (coefficients**2).sum(axis=1), 4 * np.finfo(float).eps * second)
         tails = np.sqrt(rest / np.where(second > 0, second, 1))
         return np.concatenate([[square], second, tails, coefficients.ravel()])
 
     def _quadrature_error(self, square: float) -> float:
-        self.terms = 8
         with np.errstate(all="ignore"):
-            one, other = self._point(square), self._point(square, NODES + 6, SHIFT)
+            one, other = self._point(square, 8), self._point(square, 8, NODES + 6, SHIFT)
             ends = np.square(self.act.value_and_derivative(np.sqrt(square) * np.array([-REACH, REACH])))
         if not (ends.max(axis=1) * np.exp(-REACH * REACH / 2) <= 1e-20 * one[1:3] + 1e-300).all():
             raise ValueError(

@@ -62,6 +62,79 @@ def test_quadrature_agrees_with_the_closed_form(name, params):
     assert numeric.error <= 1e-12
 
 
+def leaky_constants(a):
+    """Half of each constant comes from either side of 0."""
+    kink = (1 - a) / mpmath.sqrt(2 * mpmath.pi)
+    return (1 + a) / 2, kink, kink, mpmath.mpf(0)
+
+
+def elu_constants(alpha):
+    """With r = E[exp(g); g < 0]: phi = alpha (exp - 1) and phi' = alpha exp there."""
+    r, half = mpmath.exp(0.5) * mpmath.ncdf(-1), 1 / mpmath.sqrt(2 * mpmath.pi)
+    return (
+        mpmath.mpf(0.5) + alpha * r,
+        half + alpha * (r - mpmath.mpf(0.5)),
+        half + alpha * (r - half),
+        alpha * (r - half / 2),
+    )
+
+
+PARAMETERS = [100.0, 1e6, -1e6, -3.7e9, 1e40, 0.3, -1e-8, 1.0 + 1e-12]
+
+
+@pytest.mark.parametrize("value", PARAMETERS)
+@pytest.mark.parametrize(
+    ("name", "key", "exact"),
+    [("leaky_relu", "negative_slope", leaky_constants), ("elu", "alpha", elu_constants)],
+    ids=["leaky_relu", "elu"],
+)
+def test_the_error_of_constants_holds_for_parameters_of_any_size(name, key, exact, value):
+    act = ns.activation(name, **{key: value})
+    for constants in (act.constants, _quadrature(act)):
+        with mpmath.workdps(60):
+            for field, truth in zip(FIELDS, exact(mpmath.mpf(value)), strict=True):
+                assert abs(mpmath.mpf(getattr(constants, field)) - truth) <= constants.error
+        assert constants.error <= 1e-13 * max(1, abs(value))
+
+
+@pytest.mark.parametrize("factor", [1.0, 37.0, 1e6, 1e30])
+def test_the_error_of_quadrature_grows_with_the_function(factor):
+    """He_5, whose constants all vanish, and softplus, whose do not."""
+    zero = ns.Activation(
+        lambda z: factor * (z**5 - 10 * z**3 + 15 * z), lambda z: factor * (5 * z**4 - 30 * z**2 + 15)
+    ).constants
+    assert max(abs(getattr(zero, field)) for field in FIELDS) <= zero.error <= 1e-12 * factor
+    soft = ns.Activation(lambda z: factor * np.logaddexp(0, z), lambda z: factor / (1 + np.exp(-z))).constants
+    with mpmath.workdps(30):
+        exact = [mpmath.mpf(factor) * one for one in exact_softplus()]
+    for field, truth in zip(FIELDS, exact, strict=True):
+        assert abs(mpmath.mpf(getattr(soft, field)) - truth) <= soft.error
+    assert soft.error <= 1e-14 * factor
+
+
+def exact_softplus():
+    """From phi' and phi, each by its own integral."""
+    slope, points = (lambda g: 1 / (1 + mpmath.exp(-g))), [-14, -6, -3, 0, 3, 6, 14]
+    weights = (lambda g: slope(g), lambda g: mpmath.log1p(mpmath.exp(g)), lambda g: g * slope(g))
+    rest = lambda g: (g**3 / 2 - g) * slope(g)  # noqa: E731
+    return [mpmath.quad(lambda g, w=w: w(g) * mpmath.npdf(g), points) for w in (*weights, rest)]
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("leaky_relu", {"negative_slope": 1e300}),
+        ("elu", {"alpha": np.nan}),
+        ("elu", {"alpha": -np.inf}),
+        ("elu", {"alpha": "1"}),
+        ("leaky_relu", {"negative_slope": None}),
+    ],
+)
+def test_parameters_beyond_the_range_are_refused(name, params):
+    with pytest.raises(ValueError, match="but a number from"):
+        ns.activation(name, **params)
+
+
 def test_printed_digits_of_the_theory_notes():
     """Constants to 30 digits from high-precision integration, independent of this package."""
     assert ns.activation("tanh").constants.zeta == pytest.approx(0.605705509602158825583540227556, abs=1e-13)

@@ -1,5 +1,6 @@
 """Alignment, energies and angles against their definitions."""
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.linalg
@@ -26,6 +27,45 @@ def test_alignment_is_the_cosine_of_kernel_and_labels(build, centered):
     assert found.value == pytest.approx(exact, rel=1e-11)
     assert found.lower - 1e-12 <= exact <= found.upper + 1e-12
     assert -1 <= found.value <= 1
+
+
+def exact_alignment(F, y, *, centered):
+    """In 60 digits, of the kernel F Fᵀ."""
+    with mpmath.workdps(60):
+        F, y = mpmath.matrix(F.astype(float).tolist()), mpmath.matrix(y.astype(float).tolist())
+        n = F.rows
+        if centered:
+            F -= mpmath.ones(n) * F / n
+            y -= mpmath.ones(n) * y / n
+        inner, labels = F.T * F, F.T * y
+        return (labels.T * labels)[0] / (mpmath.mnorm(inner, "f") * (y.T * y)[0])
+
+
+SPREADS = {
+    "2 + 1e-6": (2, 1e-6),
+    "2 + 1e-12": (2, 1e-12),
+    "1e6 + 1": (1e6, 1),
+    "1e200": (0, 1e200),
+    "1e-200": (0, 1e-200),
+}
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize(("mean", "spread"), SPREADS.values(), ids=SPREADS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_interval_of_an_alignment_holds_the_rounding_of_centring(mean, spread, dtype, centered):
+    """Labels with a large mean, huge and tiny ones, and features whose own mean is a thousand times their spread."""
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        points = (random.standard_normal((15, 3)) + np.array([0, 1e3, -5])).astype(dtype)
+        labels = mean + spread * random.standard_normal(15)
+        if dtype == np.float32 and spread in (1e-6, 1):
+            labels = labels.astype(np.float32)
+        exact = exact_alignment(points, labels, centered=centered)
+        found = ns.kernel_target_alignment(Gram(points), labels, centered=centered)
+        assert mpmath.mpf(found.lower) <= exact <= mpmath.mpf(found.upper)
+        assert found.lower <= found.value <= found.upper
+        assert found.upper - found.lower < (1e-7 if dtype == np.float64 else 2 if centered else 1e-6)
 
 
 def test_labels_that_the_kernel_is_made_of_are_aligned():

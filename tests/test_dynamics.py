@@ -349,10 +349,37 @@ def test_the_largest_stable_rate_separates_what_converges_from_what_does_not():
     assert math.isinf(float(ns.largest_stable_rate(kernel, law="flow")))
 
 
-def test_the_largest_stable_rate_of_an_indefinite_kernel_is_that_of_its_positive_end():
-    values = np.linspace(-9, 4, 50)
-    rate = ns.largest_stable_rate(Dense(np.diag(values), symmetric=True))
-    assert rate.lower <= 2 * 50 / 4 <= rate.upper
+INDEFINITE = {
+    "its negative end is twice the other": np.linspace(-9, 4, 50),
+    "a hundred times as large": np.r_[-100.0, np.linspace(0, 1, 199)],
+    "a million times as large": np.r_[-1e6, -1e3, np.linspace(0, 0.5, 300), 1.0],
+    "many large negative ones": np.r_[np.linspace(-50, -10, 30), np.linspace(-0.1, 0.3, 100), 0.31],
+    "its positive end is larger": np.r_[-3.0, np.linspace(-1, 2, 60), 3.5],
+}
+
+
+@pytest.mark.parametrize("values", INDEFINITE.values(), ids=INDEFINITE)
+@pytest.mark.parametrize("law", ["gd", ns.HeavyBall(0.8)])
+def test_the_largest_stable_rate_of_an_indefinite_kernel_is_that_of_its_positive_end(values, law):
+    rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((len(values), len(values))))[0]
+    kernel = rotation * values @ rotation.T
+    rate = ns.largest_stable_rate(Dense((kernel + kernel.T) / 2, symmetric=True), law=law)
+    exact = stable_rate(values.max(), len(values), law)
+    assert rate.lower <= rate.value <= exact <= rate.upper
+    assert rate.converged
+    assert rate.upper - rate.lower <= 1.001e-3 * exact
+
+
+def test_a_stable_rate_that_is_not_known_to_the_tolerance_says_so():
+    """The positive eigenvalue is below the rounding of the negative one."""
+    rate = ns.largest_stable_rate(Dense(np.diag(np.r_[-1e20, np.linspace(0, 1, 80)]), symmetric=True))
+    assert not rate.converged
+    assert rate.value == rate.lower <= 2 * 81 <= rate.upper
+
+
+def test_without_an_eigenvalue_above_zero_every_rate_is_stable():
+    rate = ns.largest_stable_rate(Dense(np.diag(-np.linspace(1, 9, 70)), symmetric=True))
+    assert (rate.lower, rate.value, rate.upper, rate.converged) == (math.inf, math.inf, math.inf, True)
 
 
 def test_bad_starts_and_laws_are_refused():

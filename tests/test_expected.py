@@ -203,6 +203,132 @@ def test_an_integral_agrees_with_the_series_where_both_hold():
     assert [float(part[0, 0]) for part in found] == pytest.approx(integrals[:2], rel=1e-13)
 
 
+# ------------------------------------------------------------------------------------------------------ extreme norms
+def extreme_inputs(scale, dtype):
+    """Two directions, a near duplicate, a near opposite, a zero row, an equal and a longer one."""
+    X = np.random.default_rng(7).standard_normal((7, 6))
+    X[2] = X[0] * (1 + 1e-7) + 1e-6 * X[1]
+    X[3], X[4], X[5], X[6] = -X[0] + 1e-3 * X[1], 0, X[1], 3 * X[1]
+    return (scale * X).astype(dtype)
+
+
+def exact_ntk(name, X):
+    """S + K' c in 120 digits, from the inner products of the very numbers in X, and sqrt(K(x, x) K(x', x'))."""
+    n, d = X.shape
+    points = [[mp.mpf(float(entry)) for entry in row] for row in X]
+    inner = [[mp.fsum(p * q for p, q in zip(x, y, strict=True)) / d for y in points] for x in points]
+    # A zero row is the limit of small ones.
+    least = mp.mpf(10) ** -4000
+    inner = [[inner[i][j] + (least if i == j else 0) for j in range(n)] for i in range(n)]
+    pairs = [[textbook(name, inner[i][i], inner[j][j], inner[i][j]) for j in range(n)] for i in range(n)]
+    K = [[pairs[i][j][0] + inner[i][j] * pairs[i][j][1] for j in range(n)] for i in range(n)]
+    return K, [[mp.sqrt(abs(K[i][i] * K[j][j])) for j in range(n)] for i in range(n)]
+
+
+def dense(name, X):
+    return ns.expected_ntk(name, X)
+
+
+def convolutional(name, X):
+    """Windows as long as the input: each holds all of it, and the mean over positions is the dense kernel."""
+    return ns.expected_cnn_ntk(name, X, filter_size=X.shape[1])
+
+
+FLOAT32 = [(1e-16, np.float32), (1e-11, np.float32), (1e5, np.float32), (1e10, np.float32), (1e14, np.float32)]
+FLOAT64 = [(1e-150, float), (1e-60, float), (1e-45, float), (1e3, float), (1e7, float), (1e11, float), (1e100, float)]
+
+
+@pytest.mark.parametrize("build", [dense, convolutional])
+@pytest.mark.parametrize(("scale", "dtype"), FLOAT32 + FLOAT64)
+@pytest.mark.parametrize("name", CLOSED)
+def test_the_stated_error_holds_at_extreme_norms_or_the_call_says_no(name, scale, dtype, build):
+    """Entry by entry against 120 digits; refused are those that have a scale of their own, with the range."""
+    X = extreme_inputs(scale, dtype)
+    piecewise = name in ("relu", "leaky_relu", "abs", "identity")
+    if not piecewise and not 1e-48 < scale < 2e11:
+        with pytest.raises(ValueError, match=r"computed from 1e-100 to 1e\+24; scale the inputs"):
+            build(name, X)
+        return
+    operator = build(name, X)
+    found, allowed = operator.to_dense(), operator.function.error + float(np.finfo(dtype).eps)
+    assert found.dtype == dtype
+    with mp.workdps(120):
+        exact, sizes = exact_ntk(name, X)
+        for i, j in np.ndindex(found.shape):
+            assert abs(mp.mpf(float(found[i, j])) - exact[i][j]) <= allowed * sizes[i][j] + mp.mpf(10) ** -900
+    assert operator.function.error < (1e-12 if piecewise or scale < 1e2 else 1e-3)
+
+
+@pytest.mark.parametrize("build", [dense, convolutional])
+def test_norms_of_all_sizes_meet_in_one_kernel(build):
+    """1e-150 against 1e150, rows that overflow when squared and rows that vanish: entries of ReLU stay exact."""
+    unit = extreme_inputs(1.0, float)
+    powers = 2.0 ** np.array([-500, 500, 300, -300, 0, -505, 505])
+    found, plain = build("relu", unit * powers[:, None]), build("relu", unit)
+    expected = np.ldexp(plain.to_dense(), np.log2(np.outer(powers, powers)).astype(int))
+    assert relative(found.to_dense(), expected) < 1e-15
+    assert found.diagonal() == pytest.approx(np.diag(expected), rel=1e-15)
+    both = ns.expected_ntk("relu", unit[:3] * powers[:3, None], unit * powers[:, None])
+    assert both.T.to_dense() == pytest.approx(
+        ns.expected_ntk("relu", unit).to_dense()[:, :3] * powers[:, None] * powers[:3], rel=1e-14, abs=0
+    )
+
+
+def test_a_rescaled_kernel_multiplies_and_has_a_norm():
+    unit = extreme_inputs(1.0, float)
+    found, plain = ns.expected_ntk("abs", 2.0**400 * unit), ns.expected_ntk("abs", unit).to_dense()
+    V = np.random.default_rng(0).standard_normal((7, 3))
+    assert (found @ V) * 2.0**-800 == pytest.approx(plain @ V, rel=1e-13)
+    small = ns.expected_ntk("relu", unit * np.r_[2.0**-400, np.ones(6)][:, None])
+    norm = ns.spectral_norm(small)
+    exact = np.linalg.norm(ns.expected_ntk("relu", unit).to_dense()[1:, 1:], 2)
+    assert norm.lower <= exact <= norm.upper
+    assert small.semidefinite
+
+
+@pytest.mark.parametrize(
+    ("name", "X", "reason"),
+    [
+        ("relu", np.full((2, 3), 1e-30, np.float32), "range of float32"),
+        ("relu", np.full((2, 3), 1e25, np.float32), "or pass them as float64"),
+        ("relu", np.full((2, 3), 1e160), "range of float64"),
+        ("abs", np.array([[1.0], [1e-200]]), "range of float64"),
+        ("leaky_relu", np.ones((2, 3), np.float32), "range of float32"),
+        ("tanh", np.array([[1.0], [1e-200]]), "computed from 1e-100"),
+        ("tanh", np.full((2, 3), 1e8), "computed up to 1e\\+12"),
+        ("gelu", np.full((2, 3), 1e200), "computed from 1e-100"),
+        ("cos", np.full((2, 3), 1e-12, np.float32), "range of float32"),
+    ],
+)
+def test_what_no_range_holds_is_refused(name, X, reason):
+    act = ns.activation(name, **({"negative_slope": 1e25} if name == "leaky_relu" else {}))
+    with pytest.raises(ValueError, match=reason):
+        ns.expected_ntk(act, X, layer="first" if name == "cos" else "both")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_series_at_tiny_norms_is_its_first_terms(dtype):
+    """tanh z = z and softplus z = log 2 + z/2 + ... up to squares that are below rounding."""
+    X = extreme_inputs(1e-12, dtype)
+    wide = X.astype(float)
+    assert relative(ns.expected_ntk("tanh", X).to_dense(), 2 * wide @ wide.T / 6) < 2 * np.finfo(dtype).eps + 3e-14
+    assert ns.expected_ntk("softplus", X).to_dense() == pytest.approx(np.full((7, 7), math.log(2) ** 2), rel=1e-7)
+
+
+@pytest.mark.parametrize("place", [1.0, 2.7, 6.0])
+@pytest.mark.parametrize(
+    "norms", [np.r_[[0.01] * 20, 1.0, 3e4], np.r_[0.01, 1.3, [3e4] * 20], np.geomspace(0.01, 3e4, 9)]
+)
+def test_a_kink_that_was_not_named_is_met_by_the_norm_that_sees_it(norms, place):
+    """Neither the smallest, nor the median, nor the largest norm need be that one."""
+    bent = ns.Activation(
+        lambda z: np.tanh(z) + np.maximum(z - place, 0), lambda z: 1 / np.cosh(np.clip(z, -300, 300)) ** 2 + (z > place)
+    )
+    X = norms[:, None] * np.ones(4)
+    with pytest.raises(ValueError, match="name the points where phi' jumps"):
+        ns.expected_ntk(bent, X)
+
+
 def test_a_users_activation_is_served_and_one_without_expectations_refused():
     swish = ns.Activation(lambda z: z / (1 + np.exp(-z)), lambda z: (1 + np.exp(-z) * (1 + z)) / (1 + np.exp(-z)) ** 2)
     X = hard_inputs()

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Outputs that cancel are sums of many terms, larger than what they add up to.
+VANISHING = 256
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -51,7 +54,15 @@ def mean_squared_difference(outputs, others) -> np.ndarray:
 
 @_UNSTABLE
 def relative_difference(outputs, reference) -> np.ndarray:
-    """(1/n) sum (f - f')² over (1/n) sum f'² at each step: the relative MSE of Figure 3c; 0 where both vanish."""
-    difference = mean_squared_difference(outputs, reference)
-    size = mean_squared_difference(reference, np.zeros_like(reference))
-    return np.where(difference == 0, 0.0, difference / size)
+    """(1/n) sum (f - f')² over (1/n) sum f'² at each step: the relative MSE of Figure 3c.
+
+    0 where both vanish, as at step 0, where the outputs of a symmetric network cancel to rounding: VANISHING ulp of the
+    largest outputs (root mean square) of either trajectory. inf where only f' does.
+    """
+    outputs, reference = np.asarray(outputs), np.asarray(reference)
+    difference, zero = mean_squared_difference(outputs, reference), np.zeros_like(reference)
+    sizes = mean_squared_difference(outputs, zero), mean_squared_difference(reference, zero)
+    largest = max(float(size[np.isfinite(size)].max(initial=0.0)) for size in sizes)
+    ulp = np.finfo(np.result_type(outputs, reference, np.float32)).eps
+    none = (difference == 0) | ((sizes[1] == 0) & (difference <= (VANISHING * ulp) ** 2 * largest))
+    return np.where(none, 0.0, difference / sizes[1])

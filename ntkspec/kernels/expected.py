@@ -7,6 +7,7 @@ import numpy as np
 from ntkspec import activations, checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
+from ntkspec.kernels import ranges
 from ntkspec.kernels.levels import levels_of, trained_layers
 from ntkspec.operators import GramFunction, KernelOperator
 
@@ -34,8 +35,12 @@ def expected_ntk(
     act = activations.activation(activation)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
     trained = trained_layers(layer, hidden_layers)
-    sides = checks.as_sides(X, X2)
-    return GramFunction(_Expected(levels_of(act, sides, hidden_layers), trained), *sides)
+
+    def build(*sides):
+        levels, narrow = levels_of(act, sides, hidden_layers)
+        return GramFunction(_Expected(levels, trained), *sides, in_float64=not narrow and sides[0].dtype != np.float64)
+
+    return ranges.built(act, checks.as_sides(X, X2), build)
 
 
 def expected_nngp(activation: str | Activation, X, X2=None, *, hidden_layers: int = 1) -> KernelOperator:

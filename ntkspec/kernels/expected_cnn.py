@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ntkspec import activations, checks, duals
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
+from ntkspec.kernels import ranges
 from ntkspec.kernels.cnn_linear import windows_of
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.windows import WindowGram, Windows
@@ -43,19 +44,17 @@ def expected_cnn_ntk(
     act, sides = activations.activation(activation), checks.as_sides(X, X2)
     windows = windows_of(sides[0], filter_size, shape)
     depth = checks.whole_number(hidden_layers, "hidden_layers", 1)
-    return WindowGram(_Network(act, windows, sides, depth), windows, *sides)
+    return ranges.built(act, sides, lambda *sides: WindowGram(_Network(act, windows, sides, depth), windows, *sides))
 
 
 class _Closed:
     """K and K' of windows, for an activation whose closed form is known. Squares are (positions, r), (positions, s)."""
 
-    # Measured against 150 digits; float64.
-    error = 2e-14
     # Intermediates stay in a core's cache, and memory of this size is used again without a page fault.
     pairs, passes = 2**13, 50.0
 
-    def __init__(self, dual):
-        self.dual = dual
+    def __init__(self, dual, squares):
+        self.dual, self.error = dual, duals.error_of(dual, float(squares.max()))
 
     def __call__(self, engine, left, right, c, gap):
         return self.dual(engine.xp, left[:, :, None], right[:, None, :], c, gap)
@@ -107,7 +106,10 @@ class _Network:
         self.windows, self.depth, self.engine = windows, depth, engine_of(*sides)
         squares, self.layers = self.engine.xp.concatenate([windows.squares(self.engine, X) for X in sides]), []
         for level in range(depth):
-            self.layers.append(_Expanded(act, squares, self.engine) if act.dual is None else _Closed(act.dual))
+            # A window may be as small as it likes beside others: the moments of those are what its point's consist of.
+            ranges.refuse_variances(act, squares.max(axis=1), level)
+            own = _Closed(act.dual, squares) if act.dual is not None else _Expanded(act, squares, self.engine)
+            self.layers.append(own)
             squares = self._following(level, squares)
         # K(a, a, a) = share a, for those whose K says what it lacks to that of equal windows.
         self.share = act.dual.equal if isinstance(act.dual, duals.PiecewiseLinear) else None

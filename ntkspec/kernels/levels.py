@@ -7,6 +7,7 @@ import numpy as np
 from ntkspec import checks, duals
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
+from ntkspec.kernels import ranges
 from ntkspec.series import Series
 
 
@@ -16,12 +17,10 @@ class Closed:
     ``points`` of a point: ‖x‖²/d and E phi².
     """
 
-    # Measured against 150 digits; float64.
-    error = 2e-14
     width = 2
 
-    def __init__(self, dual: Callable):
-        self.dual = dual
+    def __init__(self, dual: Callable, squares):
+        self.dual, self.error = dual, duals.error_of(dual, float(squares.max()))
 
     def points(self, squares):
         xp = engine_of(squares).xp
@@ -50,23 +49,21 @@ class Closed:
         return self.dual(xp, a, a, a, xp.zeros_like(a))
 
 
-def levels_of(act: Activation, sides, count: int) -> list:
+def levels_of(act: Activation, sides, count: int) -> tuple[list, bool]:
     """The moments of ``count`` levels, the first for inputs from ``sides``, each next for the variances that come out.
 
-    A series is prepared for the smallest, the median and the largest variance; each point has its own numbers later.
+    Also whether float32 holds the products of all these variances.
     """
-    if act.dual is not None:
-        return [Closed(act.dual)] * count
     engine = engine_of(*sides)
-    sizes = [engine.row_products(X, X, np.float64) / X.shape[1] for X in sides]
-    squares = engine.to_host(engine.xp.concatenate(sizes))
-    found = []
-    for _ in range(count):
-        found.append(Series(act, squares))
-        if len(found) < count:
-            some = np.array([squares.min(), np.median(squares), squares.max()])
-            squares = found[-1].points(some)[:, 1]
-    return found
+    squares = np.unique(engine.to_host(engine.xp.concatenate([ranges.squares_of(engine, X) for X in sides])))
+    found: list = []
+    narrow = True
+    for layer in range(count):
+        ranges.refuse_variances(act, squares, layer)
+        narrow &= ranges.within(squares, *ranges.SQUARES["f"])
+        found.append(Series(act, squares) if act.dual is None else Closed(act.dual, squares))
+        squares = found[-1].points(squares)[:, 1]
+    return found, narrow
 
 
 def trained_layers(layer: str | int, hidden_layers: int) -> range:

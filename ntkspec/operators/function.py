@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ntkspec.operators.base import HALF_ULP, KernelOperator, paired_factors, slices
+from ntkspec.operators.base import HALF_ULP, KernelOperator, Tile, paired_factors, slices
 from ntkspec.operators.work import Work
 
 # Passes over a tile that one entry costs a level, of an arc tangent and what surrounds it.
@@ -45,16 +45,29 @@ class OfPairs(KernelOperator):
     def factored_product(self, V):
         return self._tiled_product(V)
 
+    def own_diagonals(self) -> list:
+        """h(x, x) in float64 of the points of each side, one where they are the same."""
+        sides = [self.left] if self.symmetric else [self.left, self.right]
+        return [self.function.diagonal(self.engine, side) for side in sides]
+
     @cached_property
     def absolute_norm(self):
         """At most the trace (of a rectangular K the geometric mean of both sides' traces)."""
-        sides = [self.left] if self.symmetric else [self.left, self.right]
-        sums = [float(self.function.diagonal(self.engine, side).sum(dtype=np.float64)) for side in sides]
-        return math.sqrt(sums[0] * sums[-1])
+        roots = [math.sqrt(float(own.sum(dtype=np.float64))) for own in self.own_diagonals()]
+        return roots[0] * roots[-1]
+
+    @property
+    def relative_distance(self) -> float:
+        """The distance, relative to sqrt(h(x, x) h(x', x')) of each entry."""
+        raise NotImplementedError
+
+    @property
+    def distance(self):  # type: ignore[override]
+        return self.relative_distance * self.absolute_norm
 
     def diagonal(self, dtype=None):
         if self.symmetric:
-            return self.function.diagonal(self.engine, self.left).astype(dtype or self.dtype)
+            return self.own_diagonals()[0].astype(dtype or self.dtype)
         entries = [self.tile(slice(i, i + 1), slice(i, i + 1), dtype)[0] for i in range(self.shape[0])]
         return self.engine.xp.concatenate(entries)
 
@@ -65,11 +78,12 @@ class GramFunction(OfPairs):
     The expected kernels :math:`E_W \Theta_1`, :math:`E_W \Theta_2` are of this kind. ``gap`` = ‖x‖²‖x'‖²/d² - c² would
     cancel for inputs that are nearly parallel: there it is taken from the difference of the directions, so that entries
     keep their accuracy up to rho = +-1. Keeps references to X and X'.
+    in_float64 : entries are computed in it and then rounded, for float32 points whose numbers float32 does not hold.
     Cost: a tile takes 2 d flops and about 50 passes an entry and level; a product forms every tile.
     """
 
-    def __init__(self, function: PairFunction, X, X2=None):
-        self.function = function
+    def __init__(self, function: PairFunction, X, X2=None, *, in_float64: bool = False):
+        self.function, self.in_float64 = function, in_float64
         self.X, self.X2, self.engine = paired_factors(X, X2, "X")
         self.symmetric = self.semidefinite = self.X2 is self.X
         self.shape, self.dtype = (self.X.shape[0], self.X2.shape[0]), self.X.dtype
@@ -84,6 +98,8 @@ class GramFunction(OfPairs):
         return self.function.points(self.engine.row_products(X, X, np.float64) / X.shape[1])
 
     def accumulate(self, out, tile, scale=1.0):
+        if self.in_float64:
+            tile = Tile(tile.rows, tile.cols, np.dtype(np.float64))
         gram, left, right = tile.gram(self.X, self.X2), self.left[tile.rows], self.right[tile.cols]
         X, cols = self.X[tile.rows], (self.X2[tile.cols], self.engine.xp.ascontiguousarray(right[:, 0]))
         right = right.astype(tile.dtype, copy=False)
@@ -94,9 +110,11 @@ class GramFunction(OfPairs):
             self.engine.add_scaled(out[rows], entries, scale)
 
     @property
-    def distance(self):  # type: ignore[override]
-        return (self.function.error + SENSITIVITY * HALF_ULP) * self.absolute_norm
+    def relative_distance(self):
+        return self.function.error + SENSITIVITY * HALF_ULP
 
     @property
     def T(self):
-        return self if self.symmetric else GramFunction(self.function, self.X2, self.X)
+        if self.symmetric:
+            return self
+        return GramFunction(self.function, self.X2, self.X, in_float64=self.in_float64)

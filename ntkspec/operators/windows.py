@@ -113,8 +113,8 @@ class WindowGram(OfPairs):
         return self.function(self.engine, left, right, c, gap)
 
     @property
-    def distance(self):  # type: ignore[override]
-        return (self.function.error + self.function.depth * SENSITIVITY * HALF_ULP) * self.absolute_norm
+    def relative_distance(self):
+        return self.function.error + self.function.depth * SENSITIVITY * HALF_ULP
 
     @property
     def T(self):

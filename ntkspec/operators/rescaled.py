@@ -1,0 +1,40 @@
+"""A kernel of inputs whose norms have been taken out, with the norms put back."""
+
+import numpy as np
+
+from ntkspec.operators.function import OfPairs
+
+
+class Rescaled(OfPairs):
+    """K_ij = s_i k_ij s'_j for a kernel k of pairs and positive numbers s (n,) and s' (n',), powers of two.
+
+    Entries keep the relative accuracy of k at any size. Cost: that of k. Keeps references.
+    """
+
+    grams = ()
+
+    def __init__(self, inner: OfPairs, scales):
+        self.inner, self.scales, self.function = inner, scales, inner.function
+        self.engine, self.shape, self.dtype = inner.engine, inner.shape, inner.dtype
+        self.symmetric, self.semidefinite = inner.symmetric, inner.semidefinite
+        self.stored_work, self.product_work, self.depth = inner.tile_work, inner.product_work, inner.depth
+
+    def accumulate(self, out, tile, scale=1.0):
+        entries = self.inner.tile(tile.rows, tile.cols, tile.dtype)
+        # One after the other: their product may be beyond what float64 holds where entries are not.
+        entries *= self.scales[0][tile.rows, None]
+        entries *= self.scales[-1][tile.cols]
+        self.engine.add_scaled(out, entries, scale)
+
+    def own_diagonals(self):
+        """K(x, x) in float64 of the points of each side, inf where it holds no such number."""
+        with np.errstate(over="ignore"):
+            return [s * one * s for s, one in zip(self.scales, self.inner.own_diagonals(), strict=True)]
+
+    @property
+    def relative_distance(self):
+        return self.inner.relative_distance
+
+    @property
+    def T(self):
+        return self if self.symmetric else Rescaled(self.inner.T, self.scales[::-1])
