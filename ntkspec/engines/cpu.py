@@ -128,8 +128,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers(), thread_name_prefix="ntkspec")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)
-_single = threading.Lock()
+_single = threading.RLock()
 _users: list[Any] = []
 
 
@@ -140,17 +139,32 @@ def one_blas_thread():
     A loop of many short runs holds it throughout: otherwise BLAS's threads spin between them, on the workers' cores.
     """
     workers()  # counts BLAS's threads before they are limited
+    user = object()
     with _single:
         if not _users:
             _users.append(_blas().limit(limits=1))
-        _users.append(None)
+        _users.append(user)
     try:
         yield
     finally:
         with _single:
-            _users.pop()
-            if len(_users) == 1:
-                _users.pop().restore_original_limits()
+            if user in _users:  # not so in a child process that was forked meanwhile
+                _users.remove(user)
+                if len(_users) == 1:
+                    _users.pop().restore_original_limits()
+
+
+def _start_alone() -> None:
+    """In a forked child, where no other thread lives on: no pool, no users, and BLAS with all its threads."""
+    _pool.cache_clear()
+    if _users:
+        _users[0].restore_original_limits()
+    _users.clear()
+    _single.release()
+
+
+# Held over a fork, so that the child finds neither the lock taken nor the users half counted.
+os.register_at_fork(before=_single.acquire, after_in_parent=_single.release, after_in_child=_start_alone)
 
 
 def run(task: Callable, items: Iterable, *, progress: str = "") -> list:
