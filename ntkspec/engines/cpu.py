@@ -16,13 +16,13 @@ from functools import cache
 from typing import Any
 
 import numpy as xp
-import psutil
 from threadpoolctl import ThreadpoolController
 
 from ntkspec import progress as progress_bars
 from ntkspec.engines.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
 from ntkspec.engines.compiling import compiled
 from ntkspec.engines.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
+from ntkspec.engines.host import allowed_cores, free_memory
 from ntkspec.engines.pairs import hermite_moments, pair_moments, power_series
 from ntkspec.engines.parts import Thin
 from ntkspec.engines.rates import Rates
@@ -92,11 +92,6 @@ STRIP, PAIRS = 32, 1
 
 
 # ---------------------------------------------------------------------------------------------- memory and threads
-def free_memory() -> int:
-    """Bytes that can be allocated now without swapping."""
-    return int(psutil.virtual_memory().available)
-
-
 def spare_memory() -> int:
     """Bytes beside the engine's own memory where tiles can lie: none, this is the host."""
     return 0
@@ -118,9 +113,11 @@ def _blas() -> ThreadpoolController:
 
 @cache
 def workers() -> int:
-    """Number of worker threads: what BLAS was allowed at start, so OMP_NUM_THREADS and its like are honoured."""
-    allowed = [library["num_threads"] for library in _blas().info()]
-    return max(allowed, default=len(os.sched_getaffinity(0)))
+    """Number of worker threads: what BLAS was allowed at start, so OMP_NUM_THREADS and its like are honoured, and no
+    more than the cores whose time a container gives."""
+    threads = [library["num_threads"] for library in _blas().info()]
+    wanted = max(threads, default=len(os.sched_getaffinity(0)))
+    return max(1, math.ceil(min(wanted, allowed_cores())))
 
 
 @cache
