@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from typing import Any
 
@@ -19,10 +19,11 @@ import numpy as xp
 from threadpoolctl import ThreadpoolController
 
 from ntkspec import progress as progress_bars
+from ntkspec.engines import host
 from ntkspec.engines.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
 from ntkspec.engines.compiling import compiled
 from ntkspec.engines.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
-from ntkspec.engines.host import allowed_cores, free_memory
+from ntkspec.engines.host import allowed_cores
 from ntkspec.engines.pairs import hermite_moments, pair_moments, power_series
 from ntkspec.engines.parts import Thin
 from ntkspec.engines.rates import Rates
@@ -95,6 +96,11 @@ STRIP, PAIRS = 32, 1
 def spare_memory() -> int:
     """Bytes beside the engine's own memory where tiles can lie: none, this is the host."""
     return 0
+
+
+def free_memory() -> int:
+    """Bytes that can be allocated now without swapping, beside what the workers take by themselves."""
+    return host.free_memory(threads=workers())
 
 
 # Tiles in that memory.
@@ -174,14 +180,25 @@ def run(task: Callable, items: Iterable, *, progress: str = "") -> list:
     with one_blas_thread():
         if len(items) == 1:
             return [task(items[0])]
-        futures = [_pool().submit(task, item) for item in items]
+        futures: list[Future] = []
         try:
+            _submit(task, items, futures)
             watched = progress_bars.bar(futures, text=progress) if progress else futures
             return [future.result() for future in watched]
         finally:
             for future in futures:
                 future.cancel()
             wait(futures)
+
+
+def _submit(task: Callable, items: list, futures: list[Future]) -> None:
+    """Add a future of each task to a list."""
+    try:
+        futures.extend(_pool().submit(task, item) for item in items)
+    except RuntimeError as error:  # of the operating system, to which threads and memory are one
+        if "start new thread" not in str(error):
+            raise
+        raise MemoryError(f"no room for {workers()} threads; set OMP_NUM_THREADS to fewer") from error
 
 
 def fill_tiles(blocks, squares, fill: Callable, numbers, text: str) -> None:

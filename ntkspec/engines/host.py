@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 import psutil
 
 ROOT = Path("/")
+# Address space of the compiler and of BLAS; and of each thread: its stack, its heap and its buffers of BLAS.
+LIBRARIES, THREAD = 160e6, 104e6
 # Files of a control group that limit its memory, those that say its use, and the cache in it that is given up first.
 _MEMORY = (
     ("memory.max", "memory.current", "inactive_file"),
@@ -21,15 +23,20 @@ _SHELL = (("Max address space", "VmSize"), ("Max data size", "VmData"))
 _QUOTA = ("quota", "period")
 
 
-def free_memory() -> int:
-    """Bytes that this process can allocate now without swapping."""
-    return int(min(psutil.virtual_memory().available, allowed_memory()))
+def free_memory(threads: int = 1) -> int:
+    """Bytes that this process can allocate now without swapping, for arrays that so many threads fill."""
+    return int(min(psutil.virtual_memory().available, allowed_memory(threads)))
 
 
-def allowed_memory(root: Path = ROOT) -> float:
-    """Bytes that this process can still allocate within its limits; infinite where it has none."""
-    groups = (left for folder in _groups("memory", root) for left in _left(folder))
-    return max(0.0, min([*groups, *_left_by_the_shell(root)], default=math.inf))
+def allowed_memory(threads: int = 0, root: Path = ROOT) -> float:
+    """Bytes that this process can still allocate within its limits; infinite where it has none.
+
+    threads : that are yet to start. The shell's limits count address space, of which libraries take more than memory,
+    and end a process that has none left: LIBRARIES and THREAD stay out of what is promised; threads=0 counts neither.
+    """
+    groups = [left for folder in _groups("memory", root) for left in _left(folder)]
+    kept = threads and LIBRARIES + threads * THREAD
+    return max(0.0, min([*groups, *(left - kept for left in _left_by_the_shell(root))], default=math.inf))
 
 
 def allowed_cores(root: Path = ROOT) -> float:
