@@ -170,7 +170,8 @@ def memory_for(what: str, engine, advice: str):
     except MemoryError as error:
         shape, dtype = getattr(error, "shape", None), getattr(error, "dtype", None)
         reason = f" ({error})" if str(error) else ""
-        more = f"more memory{reason}" if shape is None else f"{math.prod(shape) * dtype.itemsize / 1e9:.3g} GB more"
+        asked = 0 if shape is None or dtype is None else math.prod(shape) * dtype.itemsize
+        more = f"{asked / 1e9:.3g} GB more" if asked else f"more memory{reason}"
         raise OutOfMemory(
             f"{what} needs {more}, but {engine.free_memory() / 1e9:.3g} GB are free for it; {advice}"
         ) from error
