@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from ntkspec import checks, duals
 from ntkspec.engines import engine_of
+from ntkspec.lazy import cached_property
 
 SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
 # What float64 makes of a closed form, and of a sum over a rule of quadrature, relative to the sizes of their terms.

@@ -1,5 +1,7 @@
 """Checks of input: each says what came, what is allowed and what to do, before any long computation."""
 
+import contextlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -152,3 +154,24 @@ def memory(needed: float, engine, what: str, advice: str) -> None:
     free = engine.free_memory()
     if needed > free:
         raise ValueError(f"{what} needs {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free; {advice}")
+
+
+class OutOfMemory(MemoryError):
+    """Memory that was not there, told in one sentence."""
+
+
+@contextlib.contextmanager
+def memory_for(what: str, engine, advice: str):
+    """Where memory runs out within: OutOfMemory that says what ``what`` asked for and what is free."""
+    try:
+        yield
+    except OutOfMemory:
+        raise
+    except MemoryError as error:
+        shape, dtype = getattr(error, "shape", None), getattr(error, "dtype", None)
+        reason = f" ({error})" if str(error) else ""
+        asked = 0 if shape is None or dtype is None else math.prod(shape) * dtype.itemsize
+        more = f"{asked / 1e9:.3g} GB more" if asked else f"more memory{reason}"
+        raise OutOfMemory(
+            f"{what} needs {more}, but {engine.free_memory() / 1e9:.3g} GB are free for it; {advice}"
+        ) from error

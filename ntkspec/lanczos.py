@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ntkspec import checks
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.adapters import LARGEST
 from ntkspec.operators.base import HALF_ULP
@@ -102,7 +103,8 @@ class Lanczos:
         for _ in range(steps):
             if self.exhausted:
                 return
-            self._step()
+            with checks.memory_for(f"step {self.steps + 1} of Lanczos", self.engine, "take a larger rtol"):
+                self._step()
 
     def _step(self) -> None:
         k, width, first = self.size, self.frontier, self.locked + self.size

@@ -3,9 +3,8 @@
 import numpy as xp
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from ntkspec.engines.compiling import compiled
+from ntkspec.engines.compiling import compiled, in_llvm
 from ntkspec.engines.parts import Levels
 
 # A block of the Gram matrix of 4 rows and 16 columns: its 8 vectors of counts stay in registers over all words, so that
@@ -33,7 +32,13 @@ def _vector_at(builder, start, offset: int, kind):
     return builder.bitcast(builder.gep(start, [_WORD(offset)]), kind.as_pointer())
 
 
-@intrinsic
+def _count_in_python(A, i, panel, out, j):
+    """The same block by NumPy."""
+    common = A[i : i + _ROWS, :, None] & panel
+    out[i : i + _ROWS, j : j + _COLUMNS] = xp.bitwise_count(common).sum(axis=1)
+
+
+@in_llvm(_count_in_python)
 def _count_block(typingctx, A, i, panel, out, j):
     """out[i : i + 4, j : j + 16] = ones that four rows of A share with each column of the panel (words, 16).
 
@@ -73,7 +78,7 @@ def _count_block(typingctx, A, i, panel, out, j):
 def _count_loop(out, A, panels):
     for p in range(panels.shape[0]):
         for i in range(0, A.shape[0], _ROWS):
-            _count_block(A, i, panels[p], out, p * _COLUMNS)  # type: ignore[call-arg]
+            _count_block(A, i, panels[p], out, p * _COLUMNS)
 
 
 def count_common(A, B, dtype):

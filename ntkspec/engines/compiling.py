@@ -1,22 +1,43 @@
 """How the loops of the CPU engine are compiled: single-threaded, without the GIL, cached on disk where possible."""
 
+import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numba
+import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
+from numba.extending import intrinsic
 
+# NUMBA_DISABLE_JIT=1 runs all loops in Python, to be debugged.
+_IN_PYTHON = bool(numba.config.DISABLE_JIT)  # type: ignore[attr-defined]
 # `contract` lets a * b + c round once; NaN and infinity keep their meaning.
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+
+# A fork waits until other threads have compiled what they compile: the child could never take their lock.
+os.register_at_fork(
+    before=global_compiler_lock.acquire,
+    after_in_parent=global_compiler_lock.release,
+    after_in_child=global_compiler_lock.release,
+)
 
 
 def compiled(loop=None, **options):
     """A compiled loop; cached on disk unless no folder for the cache can be written to."""
     if loop is None:
         return partial(compiled, **options)
+    if _IN_PYTHON:  # as compiled: no warnings of single numbers
+        return np.errstate(all="ignore")(loop)
     try:
         return numba.njit(cache=True, **(_OPTIONS | options))(loop)
     except RuntimeError:
         return numba.njit(**(_OPTIONS | options))(loop)
+
+
+def in_llvm(twin: Callable) -> Callable:
+    """Decorates what writes instructions for LLVM; ``twin`` is the same function in Python, for NUMBA_DISABLE_JIT=1."""
+    return (lambda build: twin) if _IN_PYTHON else intrinsic
 
 
 inlined = numba.njit(inline="always")

@@ -11,18 +11,19 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from typing import Any
 
 import numpy as xp
-import psutil
 from threadpoolctl import ThreadpoolController
 
 from ntkspec import progress as progress_bars
+from ntkspec.engines import host
 from ntkspec.engines.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
 from ntkspec.engines.compiling import compiled
 from ntkspec.engines.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
+from ntkspec.engines.host import allowed_cores
 from ntkspec.engines.pairs import hermite_moments, pair_moments, power_series
 from ntkspec.engines.parts import Thin
 from ntkspec.engines.rates import Rates
@@ -92,14 +93,14 @@ STRIP, PAIRS = 32, 1
 
 
 # ---------------------------------------------------------------------------------------------- memory and threads
-def free_memory() -> int:
-    """Bytes that can be allocated now without swapping."""
-    return int(psutil.virtual_memory().available)
-
-
 def spare_memory() -> int:
     """Bytes beside the engine's own memory where tiles can lie: none, this is the host."""
     return 0
+
+
+def free_memory() -> int:
+    """Bytes that can be allocated now without swapping, beside what the workers take by themselves."""
+    return host.free_memory(threads=workers())
 
 
 # Tiles in that memory.
@@ -118,9 +119,11 @@ def _blas() -> ThreadpoolController:
 
 @cache
 def workers() -> int:
-    """Number of worker threads: what BLAS was allowed at start, so OMP_NUM_THREADS and its like are honoured."""
-    allowed = [library["num_threads"] for library in _blas().info()]
-    return max(allowed, default=len(os.sched_getaffinity(0)))
+    """Number of worker threads: what BLAS was allowed at start, so OMP_NUM_THREADS and its like are honoured, and no
+    more than the cores whose time a container gives."""
+    threads = [library["num_threads"] for library in _blas().info()]
+    wanted = max(threads, default=len(os.sched_getaffinity(0)))
+    return max(1, math.ceil(min(wanted, allowed_cores())))
 
 
 @cache
@@ -128,8 +131,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers(), thread_name_prefix="ntkspec")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)
-_single = threading.Lock()
+_single = threading.RLock()
 _users: list[Any] = []
 
 
@@ -140,17 +142,32 @@ def one_blas_thread():
     A loop of many short runs holds it throughout: otherwise BLAS's threads spin between them, on the workers' cores.
     """
     workers()  # counts BLAS's threads before they are limited
+    user = object()
     with _single:
         if not _users:
             _users.append(_blas().limit(limits=1))
-        _users.append(None)
+        _users.append(user)
     try:
         yield
     finally:
         with _single:
-            _users.pop()
-            if len(_users) == 1:
-                _users.pop().restore_original_limits()
+            if user in _users:  # not so in a child process that was forked meanwhile
+                _users.remove(user)
+                if len(_users) == 1:
+                    _users.pop().restore_original_limits()
+
+
+def _start_alone() -> None:
+    """In a forked child, where no other thread lives on: no pool, no users, and BLAS with all its threads."""
+    _pool.cache_clear()
+    if _users:
+        _users[0].restore_original_limits()
+    _users.clear()
+    _single.release()
+
+
+# Held over a fork, so that the child finds neither the lock taken nor the users half counted.
+os.register_at_fork(before=_single.acquire, after_in_parent=_single.release, after_in_child=_start_alone)
 
 
 def run(task: Callable, items: Iterable, *, progress: str = "") -> list:
@@ -163,14 +180,25 @@ def run(task: Callable, items: Iterable, *, progress: str = "") -> list:
     with one_blas_thread():
         if len(items) == 1:
             return [task(items[0])]
-        futures = [_pool().submit(task, item) for item in items]
+        futures: list[Future] = []
         try:
+            _submit(task, items, futures)
             watched = progress_bars.bar(futures, text=progress) if progress else futures
             return [future.result() for future in watched]
         finally:
             for future in futures:
                 future.cancel()
             wait(futures)
+
+
+def _submit(task: Callable, items: list, futures: list[Future]) -> None:
+    """Add a future of each task to a list."""
+    try:
+        futures.extend(_pool().submit(task, item) for item in items)
+    except RuntimeError as error:  # of the operating system, to which threads and memory are one
+        if "start new thread" not in str(error):
+            raise
+        raise MemoryError(f"no room for {workers()} threads; set OMP_NUM_THREADS to fewer") from error
 
 
 def fill_tiles(blocks, squares, fill: Callable, numbers, text: str) -> None:

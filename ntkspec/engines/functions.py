@@ -8,14 +8,12 @@ than that number. NaN stays NaN, and infinity gives the limit (sin and cos: NaN)
 
 import functools
 import math
-from typing import Any
 
 import numpy as xp
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
-from ntkspec.engines.compiling import compiled, inlined
+from ntkspec.engines.compiling import compiled, in_llvm, inlined
 
 # The polynomials interpolate at the Chebyshev points of their intervals, computed with 50 digits. The number behind
 # each is its largest error relative to the result; an ulp is at least 1.1e-16 and 6e-8 of it.
@@ -70,16 +68,52 @@ _ERF_TABLES = {
 
 
 # ----------------------------------------------------------------------------------------------------- building blocks
-_intrinsic: Any = intrinsic  # its annotations count the typing context among the arguments
+def _halves(a: float) -> tuple[float, float]:
+    """a as a sum of two numbers of 26 bits (Veltkamp): products of such are exact."""
+    high = 134217729.0 * a
+    high -= high - a
+    return high, a - high
 
 
-@_intrinsic
+def _fma_of_numbers(a, b, c):
+    """a b + c, rounded once but for a last bit: with the errors of the product (Dekker) and of the sum (Knuth)."""
+    if isinstance(a, xp.float32):
+        return xp.float32(float(a) * float(b) + float(c))
+    a, b, c = float(a), float(b), float(c)
+    product = a * b
+    total = product + c
+    if not math.isfinite(134217729.0 * max(abs(a), abs(b), abs(total))):
+        return xp.float64(total)
+    (ah, al), (bh, bl) = _halves(a), _halves(b)
+    of_product = al * bl - (((product - ah * bh) - al * bh) - ah * bl)
+    part = total - product
+    of_sum = (product - (total - part)) + (c - part)
+    return xp.float64(total + (of_product + of_sum))
+
+
+def _power_of_a_number(exponent):
+    """2**exponent, and 0 for the exponent below those of normal numbers."""
+    if math.isnan(exponent):
+        return exponent
+    least = xp.finfo(exponent.dtype).minexp
+    return exponent.dtype.type(math.ldexp(1.0, int(exponent)) if exponent >= least else 0.0)
+
+
+def _polynomial_of_a_number(coefficients, x):
+    """Horner's rule."""
+    *lower, value = coefficients
+    for coefficient in reversed(lower):
+        value = _fma_of_numbers(value, x, coefficient)
+    return value
+
+
+@in_llvm(_fma_of_numbers)
 def _fma(typingctx, a, b, c):
     """a b + c, rounded once; what is not written with it is rounded after every operation."""
     return a(a, b, c), lambda context, builder, signature, arguments: builder.fma(*arguments)
 
 
-@_intrinsic
+@in_llvm(_power_of_a_number)
 def _power_of_two(typingctx, exponent):
     """2**exponent for a whole-number float, through its bits: vectorizes, unlike ldexp and conversions to integers.
 
@@ -96,7 +130,7 @@ def _power_of_two(typingctx, exponent):
     return exponent(exponent), build
 
 
-@_intrinsic
+@in_llvm(_polynomial_of_a_number)
 def _polynomial(typingctx, coefficients, x):
     """coefficients[0] + coefficients[1] x + ..., by Horner's rule."""
 

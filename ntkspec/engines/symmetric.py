@@ -3,9 +3,8 @@
 import numpy as xp
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from ntkspec.engines.compiling import compiled
+from ntkspec.engines.compiling import compiled, in_llvm
 
 # Eight numbers to a vector; LLVM splits it where the machine's are shorter.
 LANES = 8
@@ -62,6 +61,12 @@ class _Writer:
         self.builder.store(total, place)
 
 
+def _both_sides_in_python(block, left, right, below, above):
+    """The same two products by NumPy."""
+    below += right @ block.T
+    above += left @ block
+
+
 def _both_sides(count: int):
     """below += block @ right and above += left @ block for ``count`` vectors, reading the block once.
 
@@ -103,7 +108,7 @@ def _both_sides(count: int):
         return types.void(block, left, right, below, above), build
 
     both_sides.__doc__ = _both_sides.__doc__
-    return intrinsic(both_sides)
+    return in_llvm(_both_sides_in_python)(both_sides)
 
 
 _one_vector, _two_vectors, _four_vectors = (_both_sides(count) for count in (1, 2, 4))
@@ -198,7 +203,14 @@ def _transposed(builder, rows):
     return [rows[k] for k in (0, 2, 4, 6, 1, 3, 5, 7)]
 
 
-@intrinsic
+def _compare_in_python(block, mirror, i, j, sums):
+    """The same sums by NumPy, in the first lane."""
+    own = block[i : i + 8, j : j + 8].astype(xp.float64)
+    other = mirror[j : j + 8, i : i + 8].T
+    sums[:, 0] += (own**2 + other**2).sum(), ((own - other) ** 2).sum()
+
+
+@in_llvm(_compare_in_python)
 def _compare_square(typingctx, block, mirror, i, j, sums):
     """sums[0] += squares of block[i : i + 8, j : j + 8] and its mirror, sums[1] += squares of their differences.
 
@@ -229,7 +241,7 @@ def _compare(block, mirror, sums):
     height, width = block.shape[0] // 8 * 8, block.shape[1] // 8 * 8
     for i in range(0, height, 8):
         for j in range(0, width, 8):
-            _compare_square(block, mirror, i, j, sums)  # type: ignore[call-arg]
+            _compare_square(block, mirror, i, j, sums)
     for i in range(block.shape[0]):
         for j in range(0 if i >= height else width, block.shape[1]):
             one, other = xp.float64(block[i, j]), xp.float64(mirror[j, i])

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, TypeVar
 
 from ntkspec import checks, planning
@@ -13,6 +12,7 @@ from ntkspec.engines import engine_of
 from ntkspec.kernels import linear_expansion, linear_kernel, ntk, weighted_linear_kernel
 from ntkspec.kernels.expansion import expand
 from ntkspec.kernels.linear import LAYER_WEIGHTS
+from ntkspec.lazy import cached_property
 from ntkspec.networks import Convolutional, DeepNetwork, TwoLayer
 from ntkspec.networks.specification import TWO_LAYER, named_network, parsed
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from functools import cached_property
 
 import numpy as np
 from scipy.sparse import issparse
@@ -11,6 +10,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
+from ntkspec.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.dense import Dense
 from ntkspec.operators.work import Work
@@ -130,7 +130,7 @@ class Products(KernelOperator):
         self.error = PRODUCT_EPS * float(np.finfo(self.dtype).eps) if error is None else float(error)
 
     @cached_property
-    def product_work(self) -> Work:  # type: ignore[override]
+    def product_work(self) -> Work:
         """As many bytes as are read in the time of one product, which is measured."""
         start = time.perf_counter()
         self.factored_product(np.ones((self.shape[1], 1), self.dtype))

@@ -13,6 +13,7 @@ from ntkspec.engines.parts import Product, Thin
 from ntkspec.operators.work import Work
 
 HALF_ULP = 2.0**-53
+ADVICE = "take fewer points or float32, or save_kernel to keep the kernel on disk"
 # Entries of the unit vectors that are multiplied together where a matrix is asked for that only has products.
 ENTRIES_AT_ONCE = 2**24
 
@@ -208,7 +209,9 @@ class KernelOperator:
         if V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
             raise ValueError(f"a kernel of shape {self.shape} cannot multiply an array of shape {V.shape}")
         block = V.reshape(V.shape[0], -1).astype(np.result_type(self.dtype, V.dtype), copy=False)
-        return self._product(block).reshape(self.shape[0], *V.shape[1:])
+        what = f"a product of a kernel {self._size} with {block.shape[1]} vectors"
+        with checks.memory_for(what, self.engine, ADVICE):
+            return self._product(block).reshape(self.shape[0], *V.shape[1:])
 
     def __rmatmul__(self, V):
         """``V @ K`` for a vector (n,) or a block (k, n)."""
@@ -250,8 +253,12 @@ class KernelOperator:
         """
         dtype = np.dtype(dtype or self.dtype)
         size = self.shape[0] * self.shape[1] * dtype.itemsize
-        what = f"the whole matrix {self.shape[0]} x {self.shape[1]} in {dtype}"
+        what = f"the whole matrix {self._size} in {dtype}"
         checks.memory(size, self.engine, what, "use products with the operator, or its tiles")
+        with checks.memory_for(what, self.engine, "use products with the operator, or its tiles"):
+            return self._filled(dtype)
+
+    def _filled(self, dtype):
         matrix = self.engine.xp.empty(self.shape, dtype=dtype)
 
         def fill(place):
@@ -262,6 +269,10 @@ class KernelOperator:
 
         self.engine.run(fill, tiles(self), progress="kernel matrix")
         return matrix
+
+    @property
+    def _size(self) -> str:
+        return f"{self.shape[0]} x {self.shape[1]}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"

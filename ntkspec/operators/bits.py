@@ -1,9 +1,8 @@
 """A matrix whose entries take two values, stored as one bit each."""
 
-from functools import cached_property
-
 from ntkspec.engines import engine_of
 from ntkspec.engines.parts import Levels
+from ntkspec.lazy import cached_property
 
 
 class Bits:

@@ -1,11 +1,11 @@
 """A kernel whose entries are a function of two inputs' inner product and norms."""
 
 import math
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
+from ntkspec.lazy import cached_property
 from ntkspec.operators.base import HALF_ULP, KernelOperator, Tile, paired_factors, slices
 from ntkspec.operators.work import Work
 

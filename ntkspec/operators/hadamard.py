@@ -1,10 +1,9 @@
 """The Hadamard product of two Gram matrices, (D D'ᵀ) ⊙ (X X'ᵀ)."""
 
-from functools import cached_property
-
 import numpy as np
 
 from ntkspec.engines.parts import Product
+from ntkspec.lazy import cached_property
 from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth, taken
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.work import Work

@@ -1,12 +1,12 @@
 """The Gram operator of gradients, J J'ᵀ, through a function's two directions of differentiation."""
 
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
+from ntkspec.lazy import cached_property
 from ntkspec.operators.base import KernelOperator, slices
 from ntkspec.operators.work import Work
 

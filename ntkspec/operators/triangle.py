@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ntkspec import checks
 from ntkspec.engines import engine_of, moved
 from ntkspec.operators import base
 from ntkspec.operators.base import KernelOperator, Stored, Tile
@@ -109,6 +110,12 @@ def form(operator: KernelOperator, blocks=None, squares=None) -> Triangle:
     The sum of squares comes out of the same pass. ``squares`` (tiles,), beside ``blocks``, collects it tile by tile:
     where it is not NaN the tile is there already. Cost: n² / 2 times tile_work; no temporary larger than a tile.
     """
+    what = f"the triangle of a kernel {operator.shape[0]} x {operator.shape[1]} in {operator.dtype}"
+    with checks.memory_for(what, operator.engine, "use method='factored', or save_kernel to keep it on disk"):
+        return _formed(operator, blocks, squares)
+
+
+def _formed(operator: KernelOperator, blocks, squares) -> Triangle:
     engine, n = operator.engine, operator.shape[0]
     if blocks is None:
         blocks = engine.xp.zeros(Triangle.layout(n, engine.TILE), operator.dtype)

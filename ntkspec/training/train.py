@@ -69,13 +69,14 @@ def train_gd(
     batches = None if batch is None else Batches(len(X), checks.whole_number(batch, "batch", 1), seed)
     dtype = np.result_type(X.dtype, net.dtype)
     X, y = X.astype(dtype, copy=False), y.astype(dtype, copy=False)
-    offsets = [net(points) if subtract_start else None for points in (X, X_test) if points is not None]
-    setting = (X, y), rates, offsets[0]
-    descent = _descent(net, setting, on_all=batches is None)
-    records = Records(net, (X, X_test, offsets[-1]), np.unique(steps), watch)
-    with Checkpoint(checkpoint, descent, records, (batch, seed)) as saved:
-        _run(descent, records, batches, saved)
-    return _in_order(records, steps, descent.network())
+    with checks.memory_for("training", engine_of(X), "take fewer points, fewer recorded steps or float32"):
+        offsets = [net(points) if subtract_start else None for points in (X, X_test) if points is not None]
+        setting = (X, y), rates, offsets[0]
+        descent = _descent(net, setting, on_all=batches is None)
+        records = Records(net, (X, X_test, offsets[-1]), np.unique(steps), watch)
+        with Checkpoint(checkpoint, descent, records, (batch, seed)) as saved:
+            _run(descent, records, batches, saved)
+        return _in_order(records, steps, descent.network())
 
 
 def _checked_watch(watch) -> Sequence[Callable]:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 import cupy as xp
-import psutil
 
 from ntkspec import progress as progress_bars
+from ntkspec.engines import host
 from ntkspec.engines.gpu.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
 from ntkspec.engines.gpu.compiling import THREADS, grid_of, kernel, launch
 from ntkspec.engines.gpu.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
@@ -109,7 +109,7 @@ def free_memory() -> int:
 
 def spare_memory() -> int:
     """Bytes of the host's memory where tiles can lie that the card has no room for."""
-    return int(psutil.virtual_memory().available)
+    return host.free_memory()
 
 
 def to_host(array):

@@ -1,12 +1,12 @@
 """Training of a two-layer network on the card: two kernels a step, and nothing that the host waits for on the way."""
 
 import math
-from functools import cached_property
 
 import cupy as xp
 import numpy as np
 
 from ntkspec.engines.gpu.compiling import THREADS, kernel, launch, multiprocessors
+from ntkspec.lazy import cached_property
 
 # As in training.cu: threads that share neurons, and weights that a block of threads updates.
 _LANES, _UPDATED = 8, 32

@@ -1,0 +1,17 @@
+"""Properties that are computed at the first look, and kept."""
+
+import functools
+
+
+class cached_property(functools.cached_property):
+    """Python's own as it is from 3.12 on: without a lock.
+
+    That of 3.11 is one for all objects of a class: threads wait for each other's objects, and a child process that was
+    forked while one computes waits for ever. Two threads that look at once compute the same value twice.
+    """
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        value = instance.__dict__[self.attrname] = self.func(instance)
+        return value
