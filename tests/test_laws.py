@@ -48,7 +48,8 @@ def test_a_stable_mode_agrees_with_high_precision(law, part, t):
         residual = exact_residual(law, x, t)
         learned = float(1 - residual)
         gain = float((1 - residual) / mpmath.mpf(x))
-    lost = 1e-13 * law.amplification
+    # An ulp of x moves e_t by as much at the unstable end.
+    lost = 1e-13 * law.amplification * min(law.amplification, 5)
     assert law.learned([x], [t])[0, 0] == pytest.approx(learned, rel=lost, abs=lost)
     assert law.gain([x], [t])[0, 0] == pytest.approx(gain, rel=10 * lost, abs=lost)
     assert law.residual([x], [t])[0, 0] == pytest.approx(float(residual), rel=lost, abs=lost)

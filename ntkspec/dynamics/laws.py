@@ -6,7 +6,7 @@ gives, for arrays of times t (rows) and of x (columns),
     residual(x, t) = e_t(x),     learned(x, t) = 1 - e_t(x),     gain(x, t) = learned(x, t) / x  (its limit at x = 0)
 
 at any t, without overflow for stable x and without cancellation for small x t, also at the double roots of the heavy
-ball (where its roots turn fast, rounding of the angle grows as t momentum^(t/2): to 1e-10 at 0.999); ``envelope``,
+ball (where its roots turn fast, rounding of the angle grows as t momentum^(t/2): to 2e-10 at 0.999); ``envelope``,
 what |e_s| stays below for all s >= t, and ``decay``, -log |e_{t+1} / e_t| that each mode ends with, below 0 where it
 grows. ``limit``: modes are stable for 0 <= x <= limit.
 ``amplification``: no perturbation of one step ever grows beyond this factor while they are. ``keeps_signs(largest)``:
@@ -216,8 +216,8 @@ class HeavyBall:
     def _turning(self, x, t):
         r"""e_t of complex roots sqrt(m) exp(+- i a): m^{t/2} (cos(t a) + (1 - m - x)/(2 sqrt(m)) sin(t a)/sin(a)).
 
-        S_{t+1} - m S_t with what cancels between the two taken out. Where the roots lie on the left, a is the angle of -r,
-        and every second sign is turned.
+        S_{t+1} - m S_t with what cancels between the two taken out. Where the roots lie on the left, a is the angle of
+        -r, and every second sign is turned.
         """
         m, (middle, square, _) = self.momentum, self._roots(x)
         if not m:
