@@ -35,8 +35,9 @@ NOTHING = 1e-12
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the gap. predicted_* : leading-order sizes for isotropic data (heuristic, within a factor of 3); NaN
-    where the leading order vanishes, and the next one, which is not known here, decides."""
+    """One part of the gap. predicted_* : leading-order sizes for isotropic data (heuristic, mostly within a factor of
+    3, one of 9 was seen); NaN where the leading order vanishes, and the next one, which is not known here, decides.
+    """
 
     spectral: Estimate
     frobenius: Estimate

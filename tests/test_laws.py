@@ -48,10 +48,11 @@ def test_a_stable_mode_agrees_with_high_precision(law, part, t):
         residual = exact_residual(law, x, t)
         learned = float(1 - residual)
         gain = float((1 - residual) / mpmath.mpf(x))
-    lost = 1e-13 * law.amplification**2
+    # An ulp of x moves e_t by as much at the unstable end.
+    lost = 1e-13 * law.amplification * min(law.amplification, 5)
     assert law.learned([x], [t])[0, 0] == pytest.approx(learned, rel=lost, abs=lost)
     assert law.gain([x], [t])[0, 0] == pytest.approx(gain, rel=10 * lost, abs=lost)
-    assert law.residual([x], [t])[0, 0] == pytest.approx(float(residual), abs=lost)
+    assert law.residual([x], [t])[0, 0] == pytest.approx(float(residual), rel=lost, abs=lost)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)
@@ -61,7 +62,7 @@ def test_tiny_modes_keep_their_relative_accuracy(law):
         for t in (1, 2, 10, 1000):
             with mpmath.workdps(80):
                 exact = float(1 - exact_residual(law, x, t))
-            assert law.learned([x], [t])[0, 0] == pytest.approx(exact, rel=1e-14 * law.amplification**2)
+            assert law.learned([x], [t])[0, 0] == pytest.approx(exact, rel=1e-14)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.3, 0.9])
@@ -86,6 +87,22 @@ def test_double_roots(momentum):
             with mpmath.workdps(80):
                 exact = [float(exact_residual(law, x, t)) for t in range(30)]
             assert law.residual([x], range(30))[:, 0] == pytest.approx(exact, rel=1e-9, abs=1e-11)
+
+
+@pytest.mark.parametrize("momentum", [0.25, 0.9, 0.99, 0.999, 0.99999])
+@pytest.mark.parametrize("part", [0.0, 1e-15, 1e-12, 1e-8, 1e-4, 1e-2, 0.3])
+def test_no_digit_is_lost_near_the_double_root(momentum, part):
+    """learned and gain relative to themselves, on both sides of (1 - sqrt m)², from the first step to the last."""
+    law, edge = ns.HeavyBall(momentum), (1 - math.sqrt(momentum)) ** 2
+    times = [1, 2, 3, 10, *(max(4, int(part / (1 - momentum))) for part in (0.3, 0.49, 0.51, 1, 2.1, 7, 40))]
+    for x in (edge * (1 - part), edge * (1 + part)):
+        with mpmath.workdps(80):
+            exact = [1 - exact_residual(law, x, t) for t in times]
+            gains = [float(one / mpmath.mpf(x)) for one in exact]
+        assert law.learned([x], times)[:, 0] == pytest.approx([float(one) for one in exact], rel=4e-15)
+        assert law.gain([x], times)[:, 0] == pytest.approx(gains, rel=4e-15)
+        residuals = [float(1 - one) for one in exact]
+        assert law.residual([x], times)[:, 0] == pytest.approx(residuals, rel=1e-12, abs=4e-15)
 
 
 def test_a_ball_without_momentum_is_gradient_descent():

@@ -5,9 +5,10 @@ gives, for arrays of times t (rows) and of x (columns),
 
     residual(x, t) = e_t(x),     learned(x, t) = 1 - e_t(x),     gain(x, t) = learned(x, t) / x  (its limit at x = 0)
 
-at any t, without overflow for stable x and without cancellation for small x t (the heavy ball loses digits as
-1/(1 - momentum) grows: three of them at 0.999); ``envelope``, what |e_s| stays below for all s >= t, and ``decay``,
--log |e_{t+1} / e_t| that each mode ends with, below 0 where it grows. ``limit``: modes are stable for 0 <= x <= limit.
+at any t, without overflow for stable x and without cancellation for small x t, also at the double roots of the heavy
+ball (where its roots turn fast, rounding of the angle grows as t momentum^(t/2): to 2e-10 at 0.999); ``envelope``,
+what |e_s| stays below for all s >= t, and ``decay``, -log |e_{t+1} / e_t| that each mode ends with, below 0 where it
+grows. ``limit``: modes are stable for 0 <= x <= limit.
 ``amplification``: no perturbation of one step ever grows beyond this factor while they are. ``keeps_signs(largest)``:
 e_t of a tridiagonal matrix with diagonal entries up to ``largest`` has entries of one sign at all times.
 """
@@ -19,6 +20,8 @@ import numpy as np
 
 from ntkspec import checks
 
+# Terms of the series of early times: the first that is left out is below 1e-19 of the first.
+EARLY_TERMS = 20
 # Past the stable range modes grow to infinity: that is followed, and told.
 _FOLLOWED = np.errstate(all="ignore")
 
@@ -136,11 +139,17 @@ class HeavyBall:
 
     @_FOLLOWED
     def learned(self, x, t):
-        r"""For real roots >= 0: (1 - r_1^t) - momentum ((1 - r_1)/r_1) S_t, with 1 - r_1 = x / (1 - r_2)."""
+        r"""For real roots >= 0: (1 - r_1^t) - momentum ((1 - r_1)/r_1) S_t, with 1 - r_1 = x / (1 - r_2).
+
+        At early times, where that cancels, a power series in t; for other roots 1 - e_t.
+        """
         x, t = _grid(x, t)
         rest = self._rest(x)
         learned = -np.expm1(t * np.log1p(-rest)) - self.momentum * rest / (1 - rest) * self._sums(x, t)
-        return np.where(self._positive(x), learned, 1 - self.residual(x[0], t[:, 0]))
+        late = np.where(self._positive(x), learned, 1 - self.residual(x[0], t[:, 0]))
+        _, square, spread = self._roots(x)
+        farther = np.where(square < 0, np.sqrt(abs(x)), (abs(1 - self.momentum + x) + spread) / 2)
+        return np.where((t + 1) * farther <= 1, self._early(x, t), late)
 
     def gain(self, x, t):
         """learned / x; at x = 0 its limit, (t - momentum (1 - momentum^t)/(1 - momentum)) / (1 - momentum)."""
@@ -150,11 +159,12 @@ class HeavyBall:
 
     @_FOLLOWED
     def residual(self, x, t):
-        r"""S_{t+1} - momentum S_t; for real roots >= 0 r_1^t + momentum ((1 - r_1)/r_1) S_t."""
+        r"""S_{t+1} - momentum S_t; for real roots >= 0 r_1^t + momentum ((1 - r_1)/r_1) S_t, for complex ones waves."""
         x, t = _grid(x, t)
-        rest, sums = self._rest(x), self._sums(x, t)
+        rest, sums, (_, square, _) = self._rest(x), self._sums(x, t), self._roots(x)
         slow = np.exp(t * np.log1p(-rest)) + self.momentum * rest / (1 - rest) * sums
-        return np.where(self._positive(x), slow, self._sums(x, t + 1) - self.momentum * sums)
+        real = np.where(self._positive(x), slow, self._sums(x, t + 1) - self.momentum * sums)
+        return np.where(square < 0, self._turning(x, t), real)
 
     @_FOLLOWED
     def envelope(self, x, t):
@@ -194,17 +204,40 @@ class HeavyBall:
         return np.where(self._positive(x), x / ((1 - self.momentum + x + spread) / 2), 0.5)
 
     def _sums(self, x, t):
-        """S_t, by the larger root's power where roots are real, by sines where they are not."""
-        m, (middle, square, spread) = self.momentum, self._roots(x)
+        """S_t of real roots, by the larger root's power."""
+        middle, _, spread = self._roots(x)
         larger = (abs(middle) + spread) / 2
         ratio = np.where(larger > 0, spread / np.where(larger > 0, larger, 1.0), 0.0)
         count = _PLAIN.gain(ratio.ravel(), t.ravel())
         logarithm = np.where(self._positive(x), np.log1p(-self._rest(x)), np.log(larger))
         power = np.where(t == 1, 1.0, _sign(middle, t - 1) * np.exp((t - 1) * logarithm))
-        angle = np.arctan2(np.sqrt(np.maximum(-square, 0)), abs(middle))
-        waves = _sign(middle, t - 1) * np.sin(t * angle) / np.sin(angle)
-        turning = np.exp((t - 1) / 2 * math.log(m)) * waves if m else 0.0
-        return np.where(t == 0, 0.0, np.where(square >= 0, power * count, turning))
+        return np.where(t == 0, 0.0, power * count)
+
+    def _turning(self, x, t):
+        r"""e_t of complex roots sqrt(m) exp(+- i a): m^{t/2} (cos(t a) + (1 - m - x)/(2 sqrt(m)) sin(t a)/sin(a)).
+
+        S_{t+1} - m S_t with what cancels between the two taken out. Where the roots lie on the left, a is the angle of
+        -r, and every second sign is turned.
+        """
+        m, (middle, square, _) = self.momentum, self._roots(x)
+        if not m:
+            return np.zeros(np.broadcast_shapes(x.shape, t.shape))
+        angle, side = np.arctan2(np.sqrt(np.maximum(-square, 0)), abs(middle)), np.where(middle < 0, -1.0, 1.0)
+        share = side * (1 - m - x) / (2 * math.sqrt(m))
+        waves = np.cos(t * angle) + share * np.sin(t * angle) / np.sin(angle)
+        return _sign(side, t) * np.exp(t / 2 * math.log(m)) * waves
+
+    def _early(self, x, t):
+        r"""x sum_{s <= t} S_s = x sum_j (-1)^j C(t + 1, j + 2) h_j, for (t + 1) |1 - r| <= 1, where nothing cancels.
+
+        h_j is the complete symmetric polynomial of 1 - r_1 and 1 - r_2: h_j = (1 - m + x) h_{j-1} - x h_{j-2}.
+        """
+        power, before, weight, total = 1.0, 0.0, t * (t + 1) / 2, 0.0
+        for j in range(EARLY_TERMS):
+            total = total + weight * power
+            weight = -weight * (t - 1 - j) / (j + 3)
+            power, before = (1 - self.momentum + x) * power - x * before, power
+        return x * total
 
 
 Law = GradientDescent | GradientFlow | HeavyBall

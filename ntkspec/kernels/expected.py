@@ -24,11 +24,14 @@ def expected_ntk(
 
     The kernel is T_L for L = ``hidden_layers``; L = 1: E_W of Theta_1 + Theta_2, also where v = +-1. No biases.
     layer : "both" (all layers), "first", "second" (where L = 1), or the number of a weight matrix, 0 (first) to L
-    (last): then only that one is trained. X : (n, d) of any norms, X2 : (n', d); X2 = None means X itself.
-    ReLU, leaky ReLU, abs, identity, erf, GELU, sin and cos are closed forms, accurate to 1e-12 of each entry in float64
-    at L = 1, else of sqrt(K(x, x) K(x', x')). Every other activation is a Hermite series whose remainder is below 1e-14
-    of sqrt(K(x, x) K(x', x')) a level, and integrals where it is not; ``op.function.error`` is the bound with the error
-    of quadrature, carried through all levels.
+    (last): then only that one is trained. X : (n, d), X2 : (n', d); X2 = None means X itself.
+    ``op.function.error`` bounds the error of each entry in float64, relative to sqrt(K(x, x) K(x', x')) (not to itself:
+    entries of opposite inputs can pass through zero). ReLU, leaky ReLU, abs, identity, erf, GELU, sin and cos are
+    closed forms, right to 1e-12 for ‖x‖²/d up to 1e6. Every other activation is a Hermite series whose remainder is
+    below 1e-14 a level, and integrals where it is not; the error of quadrature is that of the worst norm, carried
+    through all levels. Norms are of any size whose kernel the dtype holds where phi is piecewise linear; else ‖x‖²/d
+    goes from 1e-100 to 1e24 (1e12 for a series), with an error that grows as 1e-15 ‖x‖/sqrt d for all but GELU. float32
+    inputs of norms that float32 cannot square cost a computation in float64.
     Cost: 2 d flops and about 50 L passes an entry; integrals take milliseconds a pair and level, for inputs that are
     almost parallel under activations with kinks or for ‖x‖² far above d. Raises ValueError / TypeError.
     """
