@@ -123,10 +123,15 @@ class Activation:
         return f"Activation({self.name!r})"
 
 
+_FLOATS = np.dtype(np.float32), np.dtype(np.float64)
+
+
 def _refuse_unlike(z, value, slope) -> None:
     """ValueError for arrays that a loop over their memory cannot take; only an overlap is not noticed."""
-    kinds = [(array.shape, array.dtype, array.flags.c_contiguous) for array in (z, value, slope)]
-    if kinds != [(z.shape, z.dtype, True)] * 3 or z.dtype not in (np.float32, np.float64):
+    alike = z.shape == value.shape == slope.shape and z.dtype == value.dtype == slope.dtype
+    whole = z.flags.c_contiguous and value.flags.c_contiguous and slope.flags.c_contiguous
+    if not alike or not whole or z.dtype not in _FLOATS:
+        kinds = [(array.shape, array.dtype, array.flags.c_contiguous) for array in (z, value, slope)]
         found = "; ".join(f"{shape} {dtype}{'' if whole else ' not contiguous'}" for shape, dtype, whole in kinds)
         raise ValueError(
             f"z, value and slope are {found}, but C-contiguous arrays of one shape and of dtype float32 or float64 "

@@ -68,6 +68,34 @@ def test_shares_and_blocks_cover_every_row_once(n, engine):
     assert rows == list(range(n))
 
 
+@pytest.mark.parametrize(
+    ("n", "flops", "count"), [(50, 600.0, 1), (10_000, 600.0, 3), (10**6, 600.0, 4), (3, 1e9, 3), (1, 1e9, 1)]
+)
+def test_tiny_work_is_one_share_and_large_work_is_shared_by_all(n, flops, count, monkeypatch):
+    monkeypatch.setattr(cpu, "workers", lambda: 4)
+    shares = cpu.shares(n, flops)
+    assert len(shares) == count
+    assert [i for share in shares for i in range(n)[share]] == list(range(n))
+
+
+@pytest.mark.parametrize("net", [ns.TwoLayer.symmetric(6, 8, "erf"), ns.FullyConnected.random(6, [8, 8], "erf")])
+def test_small_networks_train_in_the_thread_that_calls(net, monkeypatch):
+    """Waking workers would cost ten times a step; larger ones, on two workers, end where one worker ends."""
+
+    def refuse():
+        raise AssertionError("a step of 50 points took the pool")
+
+    monkeypatch.setattr(cpu, "workers", lambda: 2)
+    X = np.random.default_rng(0).standard_normal((20_000, 6))
+    shared = ns.train_gd(net, X, X[:, 0], eta=0.1, steps=[3]).train
+    monkeypatch.setattr(cpu, "WORTH_A_WORKER", float("inf"))
+    assert np.allclose(shared, ns.train_gd(net, X, X[:, 0], eta=0.1, steps=[3]).train, rtol=0, atol=1e-12)
+    monkeypatch.undo()
+    monkeypatch.setattr(cpu, "workers", lambda: 2)
+    monkeypatch.setattr(cpu, "_pool", refuse)
+    ns.train_gd(net, X[:50], X[:50, 0], eta=0.1, steps=[30])
+
+
 def test_arrays_of_two_devices_are_refused():
     class Array:
         pass
@@ -162,7 +190,10 @@ def test_loops_are_compiled_where_no_cache_can_be_written(monkeypatch):
         return real(*arguments, **options)
 
     monkeypatch.setattr(compiling.numba, "njit", refuse)
-    assert compiling.compiled(lambda x: x + 1)(2) == 3
+    compiling._say_once.cache_clear()
+    with pytest.warns(RuntimeWarning, match="each start compiles them again.*; set NUMBA_CACHE_DIR") as told:
+        assert [compiling.compiled(lambda x, k=k: x + k)(2) for k in (1, 2)] == [3, 4]
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(("entries", "vectors"), [("f", "f"), ("f", "d"), ("d", "d")])

@@ -18,7 +18,8 @@ def engine_of(*arrays) -> ModuleType:
 
     Raises TypeError for arrays of two devices; nothing is copied between devices in silence.
     """
-    on_card = [_library(array) == "cupy" for array in arrays]
+    plain = {type(array) for array in arrays} == {np.ndarray}  # the most frequent ones, in every step of training
+    on_card = [] if plain else [_library(array) == "cupy" for array in arrays]
     if not any(on_card):
         from ntkspec.engines import cpu
 

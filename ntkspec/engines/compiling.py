@@ -1,8 +1,10 @@
 """How the loops of the CPU engine are compiled: single-threaded, without the GIL, cached on disk where possible."""
 
 import os
+import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -24,7 +26,7 @@ os.register_at_fork(
 
 
 def compiled(loop=None, **options):
-    """A compiled loop; cached on disk unless no folder for the cache can be written to."""
+    """A compiled loop; cached on disk, or with a warning where no folder for the cache can be written to."""
     if loop is None:
         return partial(compiled, **options)
     if _IN_PYTHON:  # as compiled: no warnings of single numbers
@@ -32,7 +34,18 @@ def compiled(loop=None, **options):
     try:
         return numba.njit(cache=True, **(_OPTIONS | options))(loop)
     except RuntimeError:
+        _say_once(str(Path(__file__).parent))
         return numba.njit(**(_OPTIONS | options))(loop)
+
+
+@cache
+def _say_once(folder: str) -> None:
+    warnings.warn(
+        f"compiled loops are not kept, as neither {folder} nor the cache folder of the user can be written to, so that "
+        f"each start compiles them again, which takes a minute; set NUMBA_CACHE_DIR to a folder that can be",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def in_llvm(twin: Callable) -> Callable:

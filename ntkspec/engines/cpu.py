@@ -90,6 +90,8 @@ TILE = 512
 # Rows of a tile that are computed together where an entry has many intermediates, which then stay in the cache; and
 # pairs of windows at least, for functions of windows: as many as the function itself says.
 STRIP, PAIRS = 32, 1
+# Flops from which a share of rows is worth waking a worker, which takes some 30 microseconds.
+WORTH_A_WORKER = 2e6
 
 
 # ---------------------------------------------------------------------------------------------- memory and threads
@@ -210,9 +212,13 @@ def fill_tiles(blocks, squares, fill: Callable, numbers, text: str) -> None:
     run(one, numbers, progress=text)
 
 
-def shares(n: int) -> list[slice]:
-    """At most :func:`workers` contiguous slices that cover ``range(n)``: one share of rows for each worker."""
-    count = max(1, min(workers(), n))
+def shares(n: int, flops: float = math.inf) -> list[slice]:
+    """At most :func:`workers` contiguous slices that cover ``range(n)``: one share of rows for each worker.
+
+    flops : of one row; fewer shares where they would take less than the time to wake a worker, one for tiny work, which
+    :func:`run` does in the thread that calls it.
+    """
+    count = int(max(1, min(workers(), n, n * flops / WORTH_A_WORKER)))
     return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
 
 

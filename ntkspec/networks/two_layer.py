@@ -106,8 +106,10 @@ def even_width(width) -> int:
 def scaled_weights(W, v, dtype):
     """(Wᵀ / sqrt d, v / sqrt m) in the dtype: what a forward pass multiplies with."""
     m, d = W.shape
-    weights = W.T.astype(dtype) / dtype.type(d**0.5)
-    return engine_of(W).xp.ascontiguousarray(weights), v.astype(dtype, copy=False) / dtype.type(m**0.5)
+    weights = engine_of(W).xp.empty((d, m), dtype)
+    weights[...] = W.T
+    weights /= dtype.type(d**0.5)
+    return weights, v.astype(dtype, copy=False) / dtype.type(m**0.5)
 
 
 class Forward:

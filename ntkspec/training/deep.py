@@ -15,7 +15,7 @@ class DeepDescent(Fitting):
     def outputs(self, *, gradients: bool, rows=None):
         """As :meth:`Descent.outputs`."""
         X, targets, offset = self.chosen(rows)
-        net, shares = self._net.with_parameters(self.state[1]), self.engine.shares(len(X))
+        net, shares = self._net.with_parameters(self.state[1]), self.engine.shares(len(X), 3 * self._net.flops)
         parts = self.engine.run(lambda share: self._pass(net, (X[share], targets[share]), gradients), shares)
         out = self.engine.xp.concatenate([outputs for outputs, _ in parts])
         if gradients:

@@ -10,6 +10,8 @@ from ntkspec.networks.two_layer import Forward, scaled_weights
 
 # Numbers of phi of a block of rows: small enough for a core's caches, large enough for fast matrix products.
 BLOCK = 2**17
+# What phi and phi' of a number cost, in flops of a matrix product.
+FLOPS_OF_PHI = 50.0
 # A diverging run is reported once, by its outputs.
 DIVERGING = np.errstate(over="ignore", invalid="ignore")
 
@@ -89,8 +91,17 @@ class Descent(Fitting):
         self.start([net.W, net.v])
         W, v = self.state[1]
         weights, _ = scaled_weights(W, v, self.y.dtype)
-        shares = self.engine.shares(len(self.y))
+        m, d = W.shape
+        self._flops = m * (6.0 * d + FLOPS_OF_PHI)
+        shares = self.engine.shares(len(self.y), self._flops)
         self._spaces = [_Space(self.engine.xp, Forward(net.activation, weights)) for _ in shares]
+        self._works = self._shared(len(self.y))
+
+    def _shared(self, n: int) -> list:
+        """Blocks of n rows for each worker, and its memory."""
+        shares, width = self.engine.shares(n, self._flops), self._net.width
+        blocks = [list(enumerate(self.engine.blocks(share, width, BLOCK))) for share in shares]
+        return list(zip(blocks, self._spaces, strict=False))
 
     @DIVERGING
     def outputs(self, *, gradients: bool, rows=None):
@@ -101,9 +112,14 @@ class Descent(Fitting):
         for space in self._spaces:
             space.forward.weights = weights
         rates, out = self.rates if gradients else (0.0, 0.0), xp.empty(len(data[1]), dtype)
-        works = list(zip(self.engine.shares(len(out)), self._spaces, strict=False))
-        parts = self.engine.run(lambda work: self._pass(work, (*data, out), readout, rates), works)
-        self._gradients = [sum(own) / len(out) for own in zip(*parts, strict=True)]
+        works = self._works if rows is None else self._shared(len(out))
+
+        def taken(work):
+            return self._pass(work, (*data, out), readout, rates)
+
+        # A worker has settings of its own.
+        parts = [taken(works[0])] if len(works) == 1 else self.engine.run(DIVERGING(taken), works)
+        self._gradients = [sum(own[1:], own[0]) / len(out) for own in zip(*parts, strict=True)]
         return self.settled(out, offset)
 
     @DIVERGING
@@ -115,32 +131,33 @@ class Descent(Fitting):
         v_step = dtype(self.rates[1] / m**0.5) * gradient_v
         self.state = step + 1, [W - W_step, v - v_step]
 
-    @DIVERGING
     def _pass(self, work, data, readout, rates):
         """Outputs of a share of the rows, and its part of sum r_i phi'(u_i) x_iᵀ and sum r_i phi(u_i)."""
-        (share, space), (X, targets, out), xp = work, data, self.engine.xp
-        gradient_W, gradient_v = space.zeroed()
-        for rows in self.engine.blocks(share, len(readout), BLOCK):
-            x, (value, slope) = X[rows], space.forward(X[rows])
-            out[rows] = value @ readout
-            residual = out[rows] - targets[rows]
+        (blocks, space), (X, targets, out) = work, data
+        for number, rows in blocks:
+            x = X[rows]
+            value, slope = space.forward(x)
+            out[rows] = found = value @ readout
+            residual = found - targets[rows]
             if rates[0]:
-                gradient_W += xp.matmul(slope.T, x * residual[:, None], out=space.part)
+                space.add(0, number, slope.T, x * residual[:, None])
             if rates[1]:
-                gradient_v += residual @ value
-        return gradient_W, gradient_v
+                space.add(1, number, residual, value)
+        return space.gradients
 
 
 class _Space:
-    """Memory of one worker, allocated once."""
+    """Memory of one worker, allocated once: ``gradients`` of W and v, which a rate of 0 leaves at zero."""
 
     def __init__(self, xp, forward: Forward):
         d, m = forward.weights.shape
-        self.forward, self.part = forward, xp.empty((m, d), forward.weights.dtype)
-        self._gradients = xp.empty_like(self.part), xp.empty(m, self.part.dtype)
+        self.forward, self._xp, dtype = forward, xp, forward.weights.dtype
+        self.gradients, self._parts = ([xp.zeros(shape, dtype) for shape in ((m, d), m)] for _ in range(2))
 
-    def zeroed(self):
-        """The gradients of W and v, set to zero."""
-        for gradient in self._gradients:
-            gradient[...] = 0
-        return self._gradients
+    def add(self, which: int, number: int, left, right) -> None:
+        """Make left @ right a gradient where it is that of the first block, and add it where it is not."""
+        gradient, part = self.gradients[which], self._parts[which]
+        if number:
+            gradient += self._xp.matmul(left, right, out=part)
+        else:
+            self._xp.matmul(left, right, out=gradient)

@@ -112,7 +112,8 @@ def _descent(net: TwoLayer | DeepNetwork, setting, on_all: bool) -> Fitting:
 def _run(descent, records: Records, batches: Batches | None, saved: Checkpoint) -> None:
     """From the state of the descent to the last recorded step."""
     step, last = descent.state[0], records.last
-    with progress.bar(total=last, text="gradient descent (steps)", initial=step) as bar:
+    bar = progress.bar(total=last, text="gradient descent (steps)", initial=step)
+    with descent.engine.one_blas_thread(), bar:
         while step <= last:
             alone = batches is not None or records.due(step)
             count = 1 if alone else min(records.until(step), descent.together)

@@ -5,6 +5,7 @@ order, so that results are the same from run to run on one card.
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -134,7 +135,7 @@ def run(task: Callable, items: Iterable, *, progress: str = "") -> list:
     return [task(item) for item in (progress_bars.bar(items, text=progress) if progress and len(items) > 1 else items)]
 
 
-def shares(n: int) -> list[slice]:
+def shares(n: int, flops: float = math.inf) -> list[slice]:
     """All of ``range(n)``, for the one worker."""
     return [slice(0, n)]
 
