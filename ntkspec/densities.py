@@ -107,7 +107,7 @@ class Density:
     def cumulative(self, x, *, failure_probability: float = 0.05):
         """(share, lower, upper) of the eigenvalues up to each x; each fails with the failure probability."""
         checks.probability(failure_probability, "failure_probability")
-        x = np.atleast_1d(np.asarray(x, dtype=np.float64))
+        x = np.atleast_1d(checks.as_floats(x, "x")).astype(np.float64, copy=False)
         if np.isnan(x).any():
             raise ValueError("x holds NaN; a share of the eigenvalues up to it does not exist")
         low, high = self._shares(x)
@@ -120,7 +120,7 @@ class Density:
             low, high = self.lowest, self.highest
             room = 1e-12 * (abs(low) + abs(high)) + 1e-300 if high - low <= 1e-12 * (abs(low) + abs(high)) else 0.0
             edges = np.linspace(low - 1e3 * room, high + 1e3 * room, checks.whole_number(edges, "edges", 1) + 1)
-        edges = np.asarray(edges, dtype=np.float64)
+        edges = checks.as_floats(edges, "edges").astype(np.float64, copy=False)
         if len(edges) < 2 or not (np.diff(edges) > 0).all():
             raise ValueError(f"edges={edges}, but at least two numbers that grow are needed")
         low, high = self._shares(edges)
@@ -137,7 +137,7 @@ class Density:
         """
         if np.ndim(x) == 0:
             x = np.linspace(self.lowest, self.highest, checks.whole_number(x, "x", 2))
-        x = np.asarray(x, dtype=np.float64)
+        x = checks.as_floats(x, "x").astype(np.float64, copy=False)
         width = self._finest_width() if width is None else float(width)
         if not 0 < width < math.inf:
             raise ValueError(f"{width=}, but a standard deviation is a finite number > 0")

@@ -69,9 +69,9 @@ def _checked_test(kernel_test, n: int):
     """The test kernel as an operator of shape (n', n)."""
     if kernel_test is None:
         return None
-    shape = np.shape(kernel_test) if isinstance(kernel_test, list | tuple | np.ndarray) else kernel_test.shape
+    shape = kernel_test.shape if hasattr(kernel_test, "shape") else as_array(kernel_test, "kernel_test").shape
     if len(shape) != 2 or shape[1] != n:
-        raise ValueError(f"kernel_test has shape {shape}, but (n', {n}) is needed: test against training")
+        raise ValueError(f"kernel_test has shape {tuple(shape)}, but (n', {n}) is needed: test against training")
     return wrap(kernel_test, symmetric=None if isinstance(kernel_test, KernelOperator) else False)
 
 
@@ -80,7 +80,7 @@ def _starts(start, kernel, kernel_test):
     if start is None:
         return None, None
     if not isinstance(start, tuple) and not (
-        isinstance(start, list) and len(start) == 2 and as_array(start[0]).ndim == 1
+        isinstance(start, list) and len(start) == 2 and as_array(start[0], "start").ndim == 1
     ):
         start = (start, None)
     if len(start) != 2 or (start[1] is None) != (kernel_test is None):
