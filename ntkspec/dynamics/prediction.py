@@ -5,6 +5,8 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
 
 from ntkspec import checks
 from ntkspec.dynamics.features import feature_modes
@@ -69,9 +71,10 @@ def _checked_test(kernel_test, n: int):
     """The test kernel as an operator of shape (n', n)."""
     if kernel_test is None:
         return None
-    shape = kernel_test.shape if hasattr(kernel_test, "shape") else as_array(kernel_test, "kernel_test").shape
-    if len(shape) != 2 or shape[1] != n:
-        raise ValueError(f"kernel_test has shape {tuple(shape)}, but (n', {n}) is needed: test against training")
+    if not (isinstance(kernel_test, KernelOperator | LinearOperator) or issparse(kernel_test)):
+        kernel_test = as_array(kernel_test, "kernel_test")
+    if len(kernel_test.shape) != 2 or kernel_test.shape[1] != n:
+        raise ValueError(f"kernel_test has shape {kernel_test.shape}, but (n', {n}) is needed: test against training")
     return wrap(kernel_test, symmetric=None if isinstance(kernel_test, KernelOperator) else False)
 
 
