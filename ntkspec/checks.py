@@ -1,6 +1,7 @@
 """Checks of input: each says what came, what is allowed and what to do, before any long computation."""
 
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -124,7 +125,7 @@ def whole_number(value, name: str, least: int) -> int:
 
 def learning_rate(value, name: str) -> float:
     """``value`` as a finite float that is not negative."""
-    if not isinstance(value, int | float | np.number) or not (np.isfinite(value) and value >= 0):
+    if not isinstance(value, Real) or not 0 <= float(value) < np.inf:
         raise ValueError(f"{name}={value!r}, but a learning rate is a finite number >= 0")
     return float(value)
 

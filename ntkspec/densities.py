@@ -22,6 +22,7 @@ from ntkspec.operators import KernelOperator, as_symmetric
 from ntkspec.planning import Plan
 from ntkspec.quadrature import jacobi_matrices, rule, share_below
 from ntkspec.randomness import stream
+from ntkspec.showing import few
 from ntkspec.spectra import dense_spectrum
 from ntkspec.storage import recorded
 
@@ -35,7 +36,7 @@ ROUNDING = 1e-10
 TRUNCATION = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Histogram:
     """Shares of the eigenvalues in bins (edges[i], edges[i + 1]], with lower <= truth <= upper.
 
@@ -49,8 +50,14 @@ class Histogram:
     upper: np.ndarray
     failure_probability: float
 
+    def __repr__(self) -> str:
+        return (
+            f"Histogram of {len(self.mass)} bins, edges {few(self.edges)}\nshares {few(self.mass)}, each within "
+            f"lower and upper except with probability {self.failure_probability:.0e}"
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Smoothed:
     """The density smoothed by a Gaussian of standard deviation ``width`` at points ``x``, for one unit of mass.
 
@@ -62,8 +69,14 @@ class Smoothed:
     error: np.ndarray
     width: float
 
+    def __repr__(self) -> str:
+        return (
+            f"Smoothed density at {len(self.x)} points {few(self.x)}, width {self.width:.4g}\n"
+            f"{few(self.density)}, errors up to {max(self.error, default=0.0):.2g}"
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Density:
     r"""The distribution of the n eigenvalues of a symmetric kernel.
 
@@ -84,6 +97,13 @@ class Density:
     products: int
     plan: Plan
     evidence: Evidence
+
+    def __repr__(self) -> str:
+        how = "all computed" if self.values is not None else f"from {self.probes} probes, {self.alpha.shape[1]} steps"
+        return (
+            f"Density of {self.n} eigenvalues, {how} ({self.products} products)\n"
+            f"none outside [{self.lowest:.5g}, {self.highest:.5g}]; see histogram(), cumulative(x), smoothed()"
+        )
 
     @property
     def probes(self) -> int:

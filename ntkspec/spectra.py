@@ -13,6 +13,7 @@ from ntkspec.evidence import WEYL, Evidence, collect, sign
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import KernelOperator, as_symmetric
 from ntkspec.randomness import stream
+from ntkspec.showing import few
 from ntkspec.storage import recorded
 
 # Up to this size the dense eigenproblem is solved: it takes some 50 ms and finds everything.
@@ -26,7 +27,7 @@ LEAST_BASIS, PER_PAIR = 256, 6
 MOST_RESTARTS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spectrum:
     r"""Extreme eigenpairs of a symmetric kernel.
 
@@ -48,6 +49,19 @@ class Spectrum:
     converged: bool
     method: str
     evidence: Evidence
+
+    def __iter__(self):
+        """``values, vectors = eigsh(...)``, as of SciPy's."""
+        return iter((self.values, self.vectors))
+
+    def __repr__(self) -> str:
+        n, k = self.vectors.shape
+        state = f"{self.method}, {self.products} products{'' if self.converged else ', not converged'}"
+        return (
+            f"Spectrum of {k} eigenpairs of {n} points, {few(self.values)}\n"
+            f"residuals up to {max(self.residuals, default=0.0):.2g}; all other eigenvalues in [{self.others[0]:.5g}, "
+            f"{self.others[1]:.5g}]; {state}"
+        )
 
 
 def eigsh(

@@ -13,7 +13,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-progress
+progress intervals showing
 engines
 checks duals randomness
 moments activations

@@ -4,7 +4,7 @@ from ntkspec.operators.adapters import Products, as_symmetric, to_scipy, wrap
 from ntkspec.operators.base import KernelOperator, LinearCombination
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.dense import Dense
-from ntkspec.operators.diagonal import Diagonal
+from ntkspec.operators.diagonal import Diagonal, identity
 from ntkspec.operators.function import GramFunction, PairFunction
 from ntkspec.operators.gram import Gram
 from ntkspec.operators.hadamard import HadamardGram
@@ -28,6 +28,7 @@ __all__ = [
     "Work",
     "as_symmetric",
     "form",
+    "identity",
     "to_scipy",
     "wrap",
 ]

@@ -61,9 +61,10 @@ class KernelOperator:
     keeps references to its factors, which must not be changed afterwards.
     """
 
-    # NumPy's scalars and arrays leave * and @ to the operator.
+    # NumPy's scalars and arrays leave +, -, * and @ to the operator.
     __array_ufunc__ = None
 
+    ndim = 2
     shape: tuple[int, int]
     dtype: np.dtype
     engine: ModuleType
@@ -263,19 +264,51 @@ class KernelOperator:
         self.engine.run(fill, tiles(self), progress="kernel matrix")
         return matrix
 
+    def __array__(self, dtype=None, copy=None):
+        """:meth:`to_dense`, so that NumPy's functions take a kernel for its matrix; TypeError for one on a card."""
+        if self.engine is not engine_of():
+            raise TypeError("this kernel is on the GPU; take op.to_dense(), an array there, or a product with vectors")
+        return self.to_dense().astype(dtype or self.dtype, copy=bool(copy) and self.stored)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
 
     # ----------------------------------------------------------------------------------------------------- algebra
     def __add__(self, other):
-        if not isinstance(other, KernelOperator):
-            return NotImplemented
-        return LinearCombination(_terms(self) + _terms(other))
+        """With an operator or an array (n, n'); the number 0 is the zero matrix, so that sum() works."""
+        if isinstance(other, Real):
+            if other == 0:
+                return self
+            raise TypeError(
+                f"a kernel plus the number {other!r} could be K + {other!r} I or {other!r} in every entry; add "
+                f"{other!r} * ntkspec.operators.identity({self.shape[0]}), or an array of shape {self.shape}"
+            )
+        return LinearCombination(_terms(self) + _terms(self._like(other)))
+
+    __radd__ = __add__
 
     def __sub__(self, other):
-        if not isinstance(other, KernelOperator):
-            return NotImplemented
-        return self + (-1.0) * other
+        return self + -other if isinstance(other, Real) else self + -1.0 * self._like(other)
+
+    def __rsub__(self, other):
+        return -1.0 * self + other
+
+    def _like(self, other) -> "KernelOperator":
+        """An operator itself; anything else as an array of this shape and dtype."""
+        if isinstance(other, KernelOperator):
+            return other
+        from ntkspec.operators.dense import Dense  # which is built on this module
+
+        array = checks.as_floats(other, "what is added to a kernel")
+        if array.shape != self.shape:
+            raise ValueError(f"a kernel of shape {self.shape} and an array of shape {array.shape} cannot be added")
+        same = array.astype(self.dtype, copy=False)
+        if not (same == array).all():
+            raise TypeError(
+                f"an array of {array.dtype} is added to a kernel of {self.dtype}, which rounds its numbers; convert it "
+                f"with .astype({self.dtype}), or build the kernel from data in {array.dtype}"
+            )
+        return Dense(same)
 
     def __mul__(self, scalar):
         if not isinstance(scalar, Real):
