@@ -15,7 +15,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 ORDER = """
 progress intervals showing
 engines
-checks duals randomness
+checks duals derivatives randomness
 moments activations
 series
 operators
