@@ -269,16 +269,17 @@ def spectral_density(
 
     probes : Gaussian vectors; the error by chance falls with the root of n times their number. steps : products with
     each; they resolve the ends of the spectrum first. The spectrum's ends are bounded except with the failure
-    probability. Up to n = 1500 all eigenvalues are computed. method, checkpoint : as for
-    :func:`ntkspec.spectral_norm`. Cost: probes times steps products in blocks of four (two where not stored), and a
-    basis of 8 n steps bytes for each vector of a block. Raises ValueError where that does not fit.
+    probability. Up to n = 1500 all eigenvalues are computed (where only products are known, up to n = probes times
+    steps, so that no more are made). method, checkpoint : as for :func:`ntkspec.spectral_norm`.
+    Cost: probes times steps products in blocks of four (two where not stored), and a basis of 8 n steps bytes for each
+    vector of a block. Raises ValueError where that does not fit.
     """
     checks.accuracy(0.0, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
     probes, steps = checks.whole_number(probes, "probes", 1), checks.whole_number(steps, "steps", 1)
     n = operator.shape[0]
     operator, plan = planning.prepare(operator, probes * steps, method=method, block=4)
-    if n <= DENSE_SIZE:
+    if planning.whole(operator, DENSE_SIZE, probes * steps):
         return _dense(operator, plan)
     block = _fitting_block(operator, min(probes, 4 if operator.stored else 2), steps)
     lanczos, measures, rounding = Lanczos(operator), [], 0.0
@@ -300,9 +301,9 @@ def spectral_density(
 
 
 def _extend(lanczos: Lanczos, steps: int, bar) -> None:
-    for _ in range(0, steps, 4):
+    for done in range(0, steps, 4):
         before = lanczos.products
-        lanczos.extend(min(4, steps))
+        lanczos.extend(min(4, steps - done))
         bar.update(lanczos.products - before)
 
 

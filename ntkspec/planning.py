@@ -20,7 +20,8 @@ class Plan:
     """How products with a kernel will be computed, and the forecast.
 
     method : "dense" (one triangle is formed and stored), "streamed" (it is formed on a card and stored in the host's
-    memory, from where each product copies it to the card) or "factored" (products with the factors).
+    memory, from where each product copies it to the card), "factored" (products with the factors) or what one function
+    alone does: "columns" (a product for each column, where only products are known), "stochastic", "cluster".
     bytes : of the stored triangle, 0 where factored. build : seconds to form it. each : seconds for one product.
     products : how many are expected. reason : why this method. ``str(plan)`` says all of it.
     """
@@ -91,6 +92,22 @@ def _sooner(plans: dict[str, Plan], engine) -> Plan:
     return replace(
         stored, reason=f"sooner than the {factored.seconds:.2g} s of factored products" if fits else too_large
     )
+
+
+def whole(operator: KernelOperator, most: int, products: int) -> bool:
+    """Whether a computation that would take so many products is done on all entries of a small kernel instead.
+
+    Up to n = ``most``; where only products are known, all entries cost n of them, which has to be no more.
+    """
+    return operator.shape[0] <= (most if operator.entrywise else min(most, products))
+
+
+def columns(operator: KernelOperator) -> Plan | None:
+    """The plan of what needs all entries, or the diagonal, where only products are known; None elsewhere."""
+    if operator.entrywise:
+        return None
+    n, each = operator.shape[1], operator.product_work.nominal_seconds
+    return Plan("columns", 0, 0.0, each, n, "one product for each, as only products are known")
 
 
 def prepare(

@@ -1,6 +1,6 @@
 """Kernel matrices that are known through two primitives: a tile added to an array, and a product with vectors."""
 
-from ntkspec.operators.adapters import Products, as_symmetric, to_scipy, wrap
+from ntkspec.operators.adapters import Products, as_symmetric, to_scipy, with_entries, wrap
 from ntkspec.operators.base import KernelOperator, LinearCombination
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.dense import Dense
@@ -30,5 +30,6 @@ __all__ = [
     "form",
     "identity",
     "to_scipy",
+    "with_entries",
     "wrap",
 ]

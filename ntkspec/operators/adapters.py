@@ -95,6 +95,16 @@ def _why(operator) -> str:
     return " by construction"
 
 
+def with_entries(operator: KernelOperator) -> KernelOperator:
+    """The operator itself, or where only products are known its matrix in float64: n products, once."""
+    if operator.entrywise:
+        return operator
+    matrix = operator.to_dense(np.float64)
+    found = Dense((matrix + matrix.T) / 2 if operator.symmetric else matrix)
+    found.distance += operator.forming_error() + operator.distance
+    return found
+
+
 def to_scipy(operator: KernelOperator) -> LinearOperator:
     """An operator for SciPy: products with vectors and blocks from both sides, in the dtype of operator and vectors."""
     operator = wrap(operator)
@@ -211,7 +221,7 @@ class Products(KernelOperator):
 
     def to_dense(self, dtype=None):
         """All columns. Raises ValueError where it is taken for symmetric, and they are not."""
-        matrix = np.hstack(self.by_columns(lambda _, A: A, "kernel matrix")).astype(dtype or self.dtype, copy=False)
+        matrix = super().to_dense(dtype)
         if self.symmetric:
             defect = float(np.linalg.norm(matrix - matrix.T))
             allowed = max(1e-8 * float(np.linalg.norm(matrix)), 4 * self.forming_error())

@@ -1,7 +1,8 @@
 """What every kernel operator can do, and the lazy algebra of operators."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from numbers import Real
 from types import ModuleType
 
@@ -13,8 +14,8 @@ from ntkspec.engines.parts import Product, Thin
 from ntkspec.operators.work import Work
 
 HALF_ULP = 2.0**-53
-# Entries of the unit vectors that are multiplied together where a matrix is asked for that only has products.
-ENTRIES_AT_ONCE = 2**24
+# Unit vectors that are multiplied together where a matrix is asked for that only has products.
+COLUMNS_AT_ONCE = 64
 
 
 class Tile:
@@ -167,10 +168,14 @@ class KernelOperator:
         """Numbers of the engine, which waits for its device once."""
         return self.engine.to_host(self.engine.xp.stack(sums))
 
-    def by_columns(self, task, text: str) -> list:
-        """The task on (slice of columns, those columns of the matrix), for all columns; n products."""
-        pieces = slices(self.shape[1], max(1, ENTRIES_AT_ONCE // self.shape[1]))
-        return [task(cols, self @ self._units(cols)) for cols in watched(pieces, text)]
+    def by_columns(self, task, text: str, dtype=None) -> list:
+        """The task on (slice of columns, those columns of the matrix), for all columns. n products, with a bar."""
+        found = []
+        with progress.bar(total=self.shape[1], text=text) as bar:
+            for cols in slices(self.shape[1], COLUMNS_AT_ONCE):
+                found.append(task(cols, self @ self._units(cols, dtype)))
+                bar.update(cols.stop - cols.start)
+        return found
 
     def _units(self, cols: slice, dtype=None):
         units = self.engine.xp.zeros((self.shape[1], cols.stop - cols.start), dtype or self.dtype)
@@ -247,13 +252,17 @@ class KernelOperator:
     def to_dense(self, dtype=None):
         """The whole matrix, n * n' entries, computed in ``dtype``; of a :class:`Dense` operator its own array.
 
-        Cost: n n' tile_work, half of that where K is symmetric. Raises ValueError where the memory does not suffice.
+        Cost: n n' tile_work, half of that where K is symmetric; n' products where only products are known. Raises
+        ValueError where the memory does not suffice.
         """
         dtype = np.dtype(dtype or self.dtype)
         size = self.shape[0] * self.shape[1] * dtype.itemsize
         what = f"the whole matrix {self.shape[0]} x {self.shape[1]} in {dtype}"
         checks.memory(size, self.engine, what, "use products with the operator, or its tiles")
         matrix = self.engine.xp.empty(self.shape, dtype=dtype)
+        if not self.entrywise:
+            self.by_columns(partial(_put, matrix), "kernel matrix (products)", dtype)
+            return matrix
 
         def fill(place):
             rows, cols = place
@@ -423,6 +432,10 @@ class LinearCombination(KernelOperator):
         return stacked[0], stacked[-1]
 
 
+def _put(matrix, cols: slice, entries) -> None:
+    matrix[:, cols] = entries
+
+
 def _one_engine(operators) -> ModuleType:
     names = sorted({operator.engine.name for operator in operators})
     if len(names) > 1:
@@ -438,11 +451,6 @@ def _terms(operator) -> list:
 def slices(n: int, step: int) -> list[slice]:
     """``range(n)`` in pieces of at most ``step``."""
     return [slice(a, min(a + step, n)) for a in range(0, n, step)]
-
-
-def watched(pieces: Iterable, text: str) -> Iterable:
-    """The pieces, with a progress bar where they take long."""
-    return progress.bar(pieces, text=text)
 
 
 def tiles(operator: KernelOperator) -> Iterator[tuple[slice, slice]]:
