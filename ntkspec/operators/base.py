@@ -223,7 +223,7 @@ class KernelOperator:
     def _product(self, V):
         entries, k = self.shape[0] * self.shape[1], V.shape[1]
         by_tiles = entries * (self.tile_work + Work(flops=2.0 * k))
-        if by_tiles.nominal_seconds < (k * self.product_work).nominal_seconds:
+        if self.entrywise and by_tiles.nominal_seconds < (k * self.product_work).nominal_seconds:
             return self._tiled_product(V)
         return self.factored_product(V)
 
