@@ -97,7 +97,7 @@ class Activation:
         if found.dtype.kind not in "fiub":
             raise ValueError(f"activation {self.name!r} returns {found.dtype}, but real numbers are needed")
         try:
-            return xp.array(xp.broadcast_to(found, z.shape), z.dtype)
+            return xp.array(xp.broadcast_to(xp.asarray(found, dtype=z.dtype), z.shape))
         except ValueError:
             raise ValueError(f"activation {self.name!r} does not return arrays of the shape of its argument") from None
 

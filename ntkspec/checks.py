@@ -50,7 +50,7 @@ def as_vector(y, name: str, length: int):
     """y as a finite vector of the given length."""
     y = as_floats(y, name)
     if y.shape != (length,):
-        advice = f"; pass {name}.ravel()" if y.shape in ((length, 1), (1, length)) else ""
+        advice = f"; pass numpy.ravel({name})" if y.shape in ((length, 1), (1, length)) else ""
         raise ValueError(
             f"{name} has shape {y.shape}, but ({length},) is needed: one number for each data point{advice}"
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.operators import KernelOperator, Triangle, Work, form
+from ntkspec.operators import KernelOperator, Triangle, Work, form, with_entries, wrap
 from ntkspec.operators.triangle import stored_product
 
 METHODS = ("dense", "factored", "streamed")
@@ -49,18 +49,21 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
 
     Dense forms one triangle, n² / 2 entries, and reads it once for every ``block`` of vectors; where it is larger than
     the card's memory it can be streamed, at the rate of the link to the host. Factored costs ``product_work`` for each
-    vector, at the rate of float64.
+    vector, at the rate of float64. Where only products are known, dense takes n of them and the whole matrix.
     The seconds are those of this machine: its rates are measured where the work is worth it. ``method`` overrides the
     choice. Raises ValueError with numbers where the triangle that ``method`` asks for does not fit.
     """
     if method is not None:
         checks.one_of(method, "method", METHODS)
+    operator = wrap(operator)
     n = operator.shape[0]
     tiles, side, _ = Triangle.layout(n, operator.engine.TILE)
     size = tiles * side**2 * operator.dtype.itemsize
     # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
     basis = Work(bytes=16.0 * products * n / block)
     build, by_factors = tiles * side**2 * operator.tile_work, _in_float64(operator) + basis
+    if not operator.entrywise:
+        build, size = n * operator.product_work, 8 * n * n
     here, there = (1 / block * stored_product(size, streamed=streamed) + basis for streamed in (False, True))
     seconds = clock(operator, build + products * here, products * by_factors)
     if operator.stored:
@@ -118,7 +121,9 @@ def prepare(
     if chosen.method == "streamed":
         engine, layout = operator.engine, Triangle.layout(operator.shape[0], operator.engine.TILE)
         return form(operator, engine.spare_tiles(layout, operator.dtype)), chosen
-    return (form(operator) if chosen.bytes else operator), chosen
+    if not chosen.bytes:
+        return operator, chosen
+    return (form(operator) if operator.entrywise else with_entries(operator)), chosen
 
 
 def _in_float64(operator) -> Work:

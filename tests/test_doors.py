@@ -248,7 +248,7 @@ def test_a_sparse_matrix_that_does_not_fit_is_refused():
 
 
 def test_labels_in_a_column_are_told_what_to_do():
-    with pytest.raises(ValueError, match=r"y has shape \(24, 1\), but \(24,\) is needed: .*; pass y.ravel\(\)"):
+    with pytest.raises(ValueError, match=r"y has shape \(24, 1\), but \(24,\) is needed: .*; pass numpy.ravel\(y\)"):
         ns.train_gd(NET, X, np.matrix(y).T, eta=0.1, steps=[1])
 
 

@@ -152,6 +152,17 @@ def test_all_entries_are_taken_where_that_is_no_more_than_lanczos_would():
     assert counted.products <= 50 + LOOKING
 
 
+def test_a_matrix_that_is_asked_for_takes_n_products():
+    counted = Counted()
+    plan = ns.plan(counted.operator, method="dense")
+    assert plan.bytes == 8 * N * N
+    assert plan.build > 0
+    found = ns.spectral_norm(counted.operator, method="dense")
+    assert found.plan.method == "dense"
+    assert found.lower <= 1 <= found.upper
+    assert counted.products <= N + 2 * LOOKING
+
+
 def test_the_columns_are_watched(monkeypatch):
     seen = []
 
