@@ -66,5 +66,17 @@ def test_what_cannot_be_added_to_a_kernel_is_refused():
     exact = Gram(np.eye(5, dtype=np.float32)) + np.eye(5)
     assert exact.dtype == np.float32
     assert np.array_equal(exact.to_dense(), 2 * np.eye(5))
+    for wrong in (lambda: kernel * np.eye(5), lambda: np.eye(5) * kernel, lambda: kernel * kernel):
+        with pytest.raises(TypeError, match=r"with \* could be two products; use \* with numbers, @ with vectors"):
+            wrong()
     with pytest.raises(TypeError, match="dtype="):
         identity(3, dtype=np.float16)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass is not")
+def test_star_never_takes_the_meaning_of_a_matrix():
+    kernel, matrix = Gram(np.eye(5)), np.matrix(np.ones((5, 5)))
+    for product in (lambda: kernel * matrix, lambda: matrix * kernel):
+        with pytest.raises(TypeError, match="a kernel times a matrix"):
+            product()
+    assert type(kernel @ matrix) is np.ndarray

@@ -321,7 +321,10 @@ class KernelOperator:
 
     def __mul__(self, scalar):
         if not isinstance(scalar, Real):
-            return NotImplemented
+            kind = type(scalar).__name__
+            raise TypeError(
+                f"a kernel times a {kind} with * could be two products; use * with a number, @ with vectors"
+            )
         return LinearCombination([(float(scalar) * c, operator) for c, operator in _terms(self)])
 
     __rmul__ = __mul__
