@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntkspec import checks, duals
-from ntkspec.engines import engine_of
+from ntkspec import checks, derivatives, duals
+from ntkspec.engines import as_array, engine_of
 from ntkspec.lazy import cached_property
 
 SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
@@ -44,12 +44,15 @@ class Activation:
     """A function phi : R -> R that acts entry by entry on arrays, with its derivative.
 
     fn, derivative : functions of an array z that return an array of the same shape and dtype.
-    kinks : points where phi' jumps; quadrature splits there.
+    kinks : points where phi' jumps; quadrature splits there. Only expectations need them.
     ``slopes`` are the two values of phi' (below and from 0) of a named piecewise-linear one, else None; ``dual`` is the
     closed form of its expected products (:mod:`ntkspec.duals`) where there is one, else None; ``compiled`` names the
     engines' function of a built-in, and its parameters.
-    The constants are computed on first use. A function whose Gaussian moments do not exist, or whose derivative does
-    not belong to it, raises ValueError with the reason then.
+    Both functions act on NumPy's arrays entry by entry; they may return a number, another real dtype or their argument,
+    changed in place (it is a copy). When networks or kernels first take the activation they are looked at once, in some
+    milliseconds (:func:`ntkspec.derivatives.refuse_wrong`): ValueError where the derivative does not belong to phi,
+    where phi jumps, and where one of them is not finite. The constants are computed on first use; where the Gaussian
+    moments do not exist, ValueError then.
     """
 
     def __init__(self, fn: Callable, derivative: Callable, name: str = "custom", kinks=()):
@@ -58,7 +61,15 @@ class Activation:
         self.dual: Callable | None = None
         self.compiled: tuple[str, tuple] | None = None
         self.kinks = tuple(sorted(float(kink) for kink in kinks))
-        self._fn, self._derivative = fn, derivative
+        if not all(math.isfinite(kink) for kink in self.kinks):
+            raise ValueError(f"kinks={kinks!r}, but finite numbers are needed: the points where phi' jumps")
+        self._fn, self._derivative, self._looked = fn, derivative, False
+
+    def look(self) -> None:
+        """Raises ValueError where the functions are not phi and phi', the first time."""
+        if not self._looked:
+            derivatives.refuse_wrong(self.name, self, self.derivative)
+            self._looked = True
 
     def __call__(self, z):
         """phi(z), in the shape and dtype of z."""
@@ -83,11 +94,15 @@ class Activation:
         slope[...] = self.derivative(z)
 
     def _applied(self, function: Callable, z):
-        """A user's function may return a number, another dtype or a list, and write into its argument, a copy."""
+        """A user's function may return a number, another dtype or a list, and write into its argument, a copy, or into
+        memory of its own, which it returns again."""
         z = checks.as_floats(z, "the argument of an activation")
         xp = engine_of(z).xp
+        found = as_array(function(z.copy()), f"what activation {self.name!r} returns")
+        if found.dtype.kind not in "fiub":
+            raise ValueError(f"activation {self.name!r} returns {found.dtype}, but real numbers are needed")
         try:
-            return xp.array(xp.broadcast_to(xp.asarray(function(z.copy()), dtype=z.dtype), z.shape), copy=None)
+            return xp.array(xp.broadcast_to(xp.asarray(found, dtype=z.dtype), z.shape))
         except ValueError:
             raise ValueError(f"activation {self.name!r} does not return arrays of the shape of its argument") from None
 
@@ -148,6 +163,9 @@ class _Named(Activation):
         self.compiled: tuple[str, tuple] = (function, parameters)
         if constants is not None:
             self.constants = constants
+
+    def look(self) -> None:
+        """Nothing: the engines' functions are tested."""
 
     def value_and_derivative(self, z):
         z = checks.as_floats(z, "the argument of an activation")
@@ -225,13 +243,14 @@ NAMES = tuple(_NAMED)
 
 
 def activation(name: str | Activation, **params) -> Activation:
-    """The activation of that name; an :class:`Activation` is returned as it is.
+    """The activation of that name; an :class:`Activation` is returned as it is, once it has been looked at.
 
     identity, relu, leaky_relu(negative_slope=0.01), abs, erf, tanh, sigmoid, softplus, gelu (the exact one), silu,
     elu(alpha=1), sin, cos. The piecewise-linear ones have derivative(0) = 1, as in Assumption 3.2.
     Raises ValueError for an unknown name, TypeError for a parameter that the activation does not have.
     """
     if isinstance(name, Activation):
+        name.look()
         return name
     if name not in _NAMED:
         raise ValueError(f"activation {name!r} is unknown; use one of {', '.join(NAMES)}, or ntkspec.Activation")

@@ -26,8 +26,8 @@ def kernel_target_alignment(
     that a constant in kernel or labels does not count (Cortes, Mohri, Rostamizadeh, JMLR 13, 2012).
     y : (n,), not zero (not constant, if centered). rtol, failure_probability, seed : of the Frobenius norm
     (:func:`ntkspec.frobenius_norm`), whose interval is that of the result, with the rounding of the product and of what
-    centring subtracts from labels and kernel. Cost: one product (two if centered) and the Frobenius norm.
-    Raises ValueError for labels that do not fit.
+    centring subtracts from labels and kernel. Cost: one product (two if centered) and the Frobenius norm; where only
+    products are known that takes n of them, or fewer with rtol > 0. Raises ValueError for labels that do not fit.
     """
     checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -12,16 +13,18 @@ LAYERS = ("first", "second", "both")
 
 
 def as_floats(array, name: str):
-    """The array itself where it holds float32 or float64, else a float64 copy of integers or booleans.
+    """A plain array of float32 or float64 in the machine's byte order, on the device where it lies.
 
-    NumPy's and CuPy's arrays stay where they are; what speaks DLPack becomes CuPy's where its memory is a card's.
+    Arrays of any kind are taken (:func:`ntkspec.engines.containers.as_array`). float32 and float64 stay, of another
+    byte order they are turned; integers, booleans and float16 become float64. Anything else is a TypeError.
     """
-    array = as_array(array)
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array, but every entry counts; pass {name}.filled(...) or drop rows")
+    array = as_array(array, name)
     if array.dtype in (np.float32, np.float64):
         return array
-    if array.dtype.kind in "iub":
+    native = array.dtype.newbyteorder("=")
+    if native in (np.float32, np.float64):
+        return array.astype(native)
+    if native.kind in "iub" or native == np.float16:
         return array.astype(np.float64)
     raise TypeError(f"{name} has dtype {array.dtype}, but float32 or float64 is needed; convert it with .astype(float)")
 
@@ -49,7 +52,10 @@ def as_vector(y, name: str, length: int):
     """y as a finite vector of the given length."""
     y = as_floats(y, name)
     if y.shape != (length,):
-        raise ValueError(f"{name} has shape {y.shape}, but ({length},) is needed: one number for each data point")
+        advice = f"; pass numpy.ravel({name})" if y.shape in ((length, 1), (1, length)) else ""
+        raise ValueError(
+            f"{name} has shape {y.shape}, but ({length},) is needed: one number for each data point{advice}"
+        )
     _refuse_non_finite(y, name)
     return y
 
@@ -91,7 +97,7 @@ def float_dtype(dtype) -> np.dtype:
 
 def as_steps(steps) -> np.ndarray:
     """The recorded steps as int64, in the order given."""
-    given = np.atleast_1d(np.asarray(steps))
+    given = np.atleast_1d(as_array(steps, "steps"))
     if given.dtype.kind in "fuO" and not (np.abs(given.astype(object)) < 2**62).all():
         raise ValueError(f"steps={steps!r}, but a step is a whole number below 2^62")
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iuf" or (given != np.floor(given)).any():
@@ -104,7 +110,7 @@ def as_steps(steps) -> np.ndarray:
 
 def as_times(times) -> np.ndarray:
     """The recorded times as float64, in the order given."""
-    given = np.atleast_1d(np.asarray(times))
+    given = np.atleast_1d(as_array(times, "steps"))
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iuf" or not (given >= 0).all():
         raise ValueError(f"steps={times!r}, but a list of times >= 0 is needed, such as [0, 0.5, 10, 1e6]")
     if not np.isfinite(given).all():
@@ -121,7 +127,7 @@ def whole_number(value, name: str, least: int) -> int:
 
 def learning_rate(value, name: str) -> float:
     """``value`` as a finite float that is not negative."""
-    if not isinstance(value, int | float | np.number) or not (np.isfinite(value) and value >= 0):
+    if not isinstance(value, Real) or not 0 <= float(value) < np.inf:
         raise ValueError(f"{name}={value!r}, but a learning rate is a finite number >= 0")
     return float(value)
 

@@ -22,6 +22,7 @@ from ntkspec.operators import KernelOperator, as_symmetric
 from ntkspec.planning import Plan
 from ntkspec.quadrature import jacobi_matrices, rule, share_below
 from ntkspec.randomness import stream
+from ntkspec.showing import few
 from ntkspec.spectra import dense_spectrum
 from ntkspec.storage import recorded
 
@@ -35,7 +36,7 @@ ROUNDING = 1e-10
 TRUNCATION = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Histogram:
     """Shares of the eigenvalues in bins (edges[i], edges[i + 1]], with lower <= truth <= upper.
 
@@ -49,8 +50,14 @@ class Histogram:
     upper: np.ndarray
     failure_probability: float
 
+    def __repr__(self) -> str:
+        return (
+            f"Histogram of {len(self.mass)} bins, edges {few(self.edges)}\nshares {few(self.mass)}, each within "
+            f"lower and upper except with probability {self.failure_probability:.0e}"
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Smoothed:
     """The density smoothed by a Gaussian of standard deviation ``width`` at points ``x``, for one unit of mass.
 
@@ -62,8 +69,14 @@ class Smoothed:
     error: np.ndarray
     width: float
 
+    def __repr__(self) -> str:
+        return (
+            f"Smoothed density at {len(self.x)} points {few(self.x)}, width {self.width:.4g}\n"
+            f"{few(self.density)}, errors up to {max(self.error, default=0.0):.2g}"
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Density:
     r"""The distribution of the n eigenvalues of a symmetric kernel.
 
@@ -84,6 +97,13 @@ class Density:
     products: int
     plan: Plan
     evidence: Evidence
+
+    def __repr__(self) -> str:
+        how = "all computed" if self.values is not None else f"from {self.probes} probes, {self.alpha.shape[1]} steps"
+        return (
+            f"Density of {self.n} eigenvalues, {how} ({self.products} products)\n"
+            f"none outside [{self.lowest:.5g}, {self.highest:.5g}]; see histogram(), cumulative(x), smoothed()"
+        )
 
     @property
     def probes(self) -> int:
@@ -107,7 +127,7 @@ class Density:
     def cumulative(self, x, *, failure_probability: float = 0.05):
         """(share, lower, upper) of the eigenvalues up to each x; each fails with the failure probability."""
         checks.probability(failure_probability, "failure_probability")
-        x = np.atleast_1d(np.asarray(x, dtype=np.float64))
+        x = np.atleast_1d(checks.as_floats(x, "x")).astype(np.float64, copy=False)
         if np.isnan(x).any():
             raise ValueError("x holds NaN; a share of the eigenvalues up to it does not exist")
         low, high = self._shares(x)
@@ -120,7 +140,7 @@ class Density:
             low, high = self.lowest, self.highest
             room = 1e-12 * (abs(low) + abs(high)) + 1e-300 if high - low <= 1e-12 * (abs(low) + abs(high)) else 0.0
             edges = np.linspace(low - 1e3 * room, high + 1e3 * room, checks.whole_number(edges, "edges", 1) + 1)
-        edges = np.asarray(edges, dtype=np.float64)
+        edges = checks.as_floats(edges, "edges").astype(np.float64, copy=False)
         if len(edges) < 2 or not (np.diff(edges) > 0).all():
             raise ValueError(f"edges={edges}, but at least two numbers that grow are needed")
         low, high = self._shares(edges)
@@ -137,7 +157,7 @@ class Density:
         """
         if np.ndim(x) == 0:
             x = np.linspace(self.lowest, self.highest, checks.whole_number(x, "x", 2))
-        x = np.asarray(x, dtype=np.float64)
+        x = checks.as_floats(x, "x").astype(np.float64, copy=False)
         width = self._finest_width() if width is None else float(width)
         if not 0 < width < math.inf:
             raise ValueError(f"{width=}, but a standard deviation is a finite number > 0")
@@ -249,16 +269,17 @@ def spectral_density(
 
     probes : Gaussian vectors; the error by chance falls with the root of n times their number. steps : products with
     each; they resolve the ends of the spectrum first. The spectrum's ends are bounded except with the failure
-    probability. Up to n = 1500 all eigenvalues are computed. method, checkpoint : as for
-    :func:`ntkspec.spectral_norm`. Cost: probes times steps products in blocks of four (two where not stored), and a
-    basis of 8 n steps bytes for each vector of a block. Raises ValueError where that does not fit.
+    probability. Up to n = 1500 all eigenvalues are computed (where only products are known, up to n = probes times
+    steps, so that no more are made). method, checkpoint : as for :func:`ntkspec.spectral_norm`.
+    Cost: probes times steps products in blocks of four (two where not stored), and a basis of 8 n steps bytes for each
+    vector of a block. Raises ValueError where that does not fit.
     """
     checks.accuracy(0.0, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
     probes, steps = checks.whole_number(probes, "probes", 1), checks.whole_number(steps, "steps", 1)
     n = operator.shape[0]
     operator, plan = planning.prepare(operator, probes * steps, method=method, block=4)
-    if n <= DENSE_SIZE:
+    if planning.whole(operator, DENSE_SIZE, probes * steps):
         return _dense(operator, plan)
     block = _fitting_block(operator, min(probes, 4 if operator.stored else 2), steps)
     lanczos, measures, rounding = Lanczos(operator), [], 0.0
@@ -280,9 +301,9 @@ def spectral_density(
 
 
 def _extend(lanczos: Lanczos, steps: int, bar) -> None:
-    for _ in range(0, steps, 4):
+    for done in range(0, steps, 4):
         before = lanczos.products
-        lanczos.extend(min(4, steps))
+        lanczos.extend(min(4, steps - done))
         bar.update(lanczos.products - before)
 
 

@@ -6,6 +6,7 @@ effective rank of Roy and Vetterli, EUSIPCO 2007) count all. Each of the three i
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,12 +16,15 @@ from ntkspec.densities import DENSE_SIZE
 from ntkspec.evidence import WEYL, Estimate, Evidence, collect
 from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.norms import frobenius_norm, spectral_norm
-from ntkspec.operators import as_symmetric
+from ntkspec.operators import as_symmetric, with_entries
+from ntkspec.planning import Plan
 from ntkspec.quadrature import jacobi_matrices, radau_rule, rule
 from ntkspec.randomness import stream
 from ntkspec.spectra import Spectrum, dense_spectrum, eigsh
 from ntkspec.traces import quadratic_interval, trace
 
+# What the forecast of a condition number assumes.
+EXPECTED_PRODUCTS = 400
 # Nats below which an entropy is zero.
 NEGLIGIBLE = 1e-9
 # Pairs that the entropy takes out, steps of Lanczos with each probe of the rest, and probes of the first attempt and at
@@ -34,9 +38,20 @@ def effective_rank(operator, *, rtol: float = 1e-3, failure_probability: float =
     The interval is that of the spectral norm and of the trace. Raises ValueError where an eigenvalue is negative.
     """
     checks.accuracy(rtol, failure_probability, seed)
-    operator = as_symmetric(operator)
+    operator, plan = _with_diagonal(as_symmetric(operator))
     norm = spectral_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
-    return effective_rank_of(trace(operator), norm)
+    return _counted(effective_rank_of(trace(operator), norm), plan)
+
+
+def _with_diagonal(operator):
+    """The operator and None; a small one of which only products are known is formed by the n that its trace takes."""
+    plan = planning.columns(operator)
+    return (operator, None) if plan is None or operator.shape[0] > DENSE_SIZE else (with_entries(operator), plan)
+
+
+def _counted(estimate: Estimate, plan: Plan | None) -> Estimate:
+    """With the products that formed the matrix, which all others were made with."""
+    return estimate if plan is None else replace(estimate, products=plan.products, plan=plan)
 
 
 def effective_rank_of(total: Estimate, norm: Estimate) -> Estimate:
@@ -53,12 +68,12 @@ def participation_ratio(operator, *, rtol: float = 0.0, failure_probability: flo
     Where K is not semidefinite by construction, its spectral norm is measured too, to see whether it is. 0 for zero.
     """
     checks.accuracy(rtol, failure_probability, seed, exact=True)
-    operator = as_symmetric(operator)
+    operator, plan = _with_diagonal(as_symmetric(operator))
     if not operator.semidefinite:
         rough = spectral_norm(operator, rtol=0.1, failure_probability=failure_probability, seed=seed)
         _require_semidefinite(rough.evidence, "a participation ratio")
     norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
-    return participation_ratio_of(trace(operator), norm)
+    return _counted(participation_ratio_of(trace(operator), norm), plan)
 
 
 def participation_ratio_of(total: Estimate, norm: Estimate) -> Estimate:
@@ -89,11 +104,11 @@ def condition_number(
     """
     checks.accuracy(rtol, failure_probability, seed)
     operator = as_symmetric(operator)
-    if operator.shape[0] <= DENSE_SIZE:
+    if planning.whole(operator, DENSE_SIZE, EXPECTED_PRODUCTS):
         spectrum = dense_spectrum(operator, operator.shape[0], "LA")
         ends, evidence, plan, products = spectrum.values[[-1, 0]], spectrum.evidence, None, spectrum.products
     else:
-        operator, plan = planning.prepare(operator, 400, method=method)
+        operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
         with operator.engine.one_blas_thread(), progress.bar(text="condition number (products)") as bar:
             # Both ends enter, and each may fail.
             lanczos, chance = Lanczos(operator), Chance(failure_probability / 2, seed)
@@ -139,14 +154,14 @@ def spectral_entropy(
     Raises ValueError where an eigenvalue is negative.
     """
     checks.accuracy(rtol, failure_probability, seed)
-    operator = as_symmetric(operator)
+    operator, columns = _with_diagonal(as_symmetric(operator))
     total, n = trace(operator), operator.shape[0]
     if n <= DENSE_SIZE:
         spectrum = dense_spectrum(operator, n, "LA")
         _require_semidefinite(spectrum.evidence, "the spectral entropy")
         value = float(_entropy(spectrum.values, total.value).sum())
         ends = _widened((value, value), n, total, spectrum.evidence.rounding + spectrum.evidence.stored)
-        return Estimate(value, *ends, 0.0, spectrum.products, True, None, spectrum.evidence)
+        return _counted(Estimate(value, *ends, 0.0, spectrum.products, True, None, spectrum.evidence), columns)
     operator, plan = planning.prepare(operator, 600, method=method)
     pairs = eigsh(operator, PAIRS, which="LA", failure_probability=failure_probability / 2, seed=seed)
     _require_semidefinite(pairs.evidence, "the spectral entropy")

@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from ntkspec.certificates import rounding_share
+from ntkspec.intervals import Interval
 from ntkspec.lanczos import Lanczos
 from ntkspec.planning import Plan
 
@@ -58,11 +61,17 @@ class Evidence:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Estimate:
     """A number with an interval: lower <= truth <= upper, except with the failure probability.
 
     products : with the kernel. plan : how they were computed, with the forecast. evidence : what the interval rests on.
+
+    It is a number where one is needed: float(), round(), formats such as f"{norm:.3f}", comparisons (== as well) and
+    NumPy take its value. +, -, *, / and ** with numbers and other estimates give an estimate: the interval holds the
+    result for all numbers inside, rounded outwards, and reaches to infinity where a divisor may be zero; it fails with
+    at most the sum of the failure probabilities, products add up, and it has converged where all have. Of an array and
+    an estimate comes an array, with its value.
     """
 
     value: float
@@ -74,13 +83,126 @@ class Estimate:
     plan: Plan | None = None
     evidence: Evidence | None = None
 
+    # NumPy's scalars leave arithmetic to the estimate; its arrays, with priority 0, do not.
+    __array_priority__ = -1.0
+
     def __float__(self) -> float:
-        return self.value
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __round__(self, digits: int | None = None):
+        return round(float(self), digits)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(float(self), dtype)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __eq__(self, other: Any) -> bool:
+        return float(self) == other if isinstance(other, Real) else NotImplemented
+
+    def __lt__(self, other: Any) -> bool:
+        return float(self) < float(other) if isinstance(other, Real) else NotImplemented
+
+    def __le__(self, other: Any) -> bool:
+        return float(self) <= float(other) if isinstance(other, Real) else NotImplemented
+
+    def __gt__(self, other: Any) -> bool:
+        return float(self) > float(other) if isinstance(other, Real) else NotImplemented
+
+    def __ge__(self, other: Any) -> bool:
+        return float(self) >= float(other) if isinstance(other, Real) else NotImplemented
+
+    # ------------------------------------------------------------------------------------------------------ arithmetic
+    def __neg__(self) -> "Estimate":
+        return self._turned(-float(self), -self.interval)
+
+    def __pos__(self) -> "Estimate":
+        return self
+
+    def __abs__(self) -> "Estimate":
+        """The interval begins at 0 where both signs are possible."""
+        return self._turned(abs(float(self)), abs(self.interval))
+
+    def __add__(self, other):
+        if not isinstance(other, Real):
+            return NotImplemented
+        other = _estimate(other)
+        return self._with(other, float(self) + float(other), self.interval + other.interval)
+
+    def __mul__(self, other):
+        if not isinstance(other, Real):
+            return NotImplemented
+        other = _estimate(other)
+        return self._with(other, float(self) * float(other), self.interval * other.interval)
+
+    def __truediv__(self, other):
+        """Raises ZeroDivisionError where the value of ``other`` is 0."""
+        if not isinstance(other, Real):
+            return NotImplemented
+        other = _estimate(other)
+        return self._with(other, float(self) / float(other), self.interval * other.interval.inverse())
+
+    def __pow__(self, exponent):
+        """By a number; ``estimate**0.5`` is the root. Raises ValueError for a root of what may be negative."""
+        if isinstance(exponent, Estimate) or not isinstance(exponent, Real):
+            return NotImplemented
+        interval = self.interval.power(float(exponent))
+        return self._turned(float(self) ** float(exponent), interval)
+
+    def __sub__(self, other):
+        return self + -other if isinstance(other, Real) else NotImplemented
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __rtruediv__(self, other):
+        return _estimate(other) / self if isinstance(other, Real) else NotImplemented
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    @property
+    def interval(self) -> Interval:
+        """From lower to upper."""
+        return Interval(float(self.lower), float(self.upper))
+
+    def _turned(self, value: float, interval: Interval) -> "Estimate":
+        rest = self.failure_probability, self.products, self.converged
+        return Estimate(value, interval.lower, interval.upper, *rest)
+
+    def _with(self, other: "Estimate", value: float, interval: Interval) -> "Estimate":
+        chance = min(1.0, self.failure_probability + other.failure_probability)
+        rest = chance, self.products + other.products, self.converged and other.converged
+        return Estimate(value, interval.lower, interval.upper, *rest)
+
+    # ------------------------------------------------------------------------------------------------------------ text
+    def __format__(self, how: str) -> str:
+        return format(float(self), how) if how else str(self)
 
     def __str__(self) -> str:
         chance = f" except with probability {self.failure_probability:.0e}" if self.failure_probability else ""
         still = "" if self.converged else ", wider than asked for"
         return f"{self.value:.8g} in [{self.lower:.8g}, {self.upper:.8g}]{chance} ({self.products} products{still})"
+
+    def __repr__(self) -> str:
+        return f"Estimate({self})"
+
+
+Real.register(Estimate)
+
+
+def _estimate(number: Real) -> Estimate:
+    """A number as an estimate that is exact."""
+    if isinstance(number, Estimate):
+        return number
+    known = Interval.of(number)
+    return Estimate(float(number), known.lower, known.upper, 0.0, 0, True)
 
 
 def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float, locked=((), ())) -> Evidence:

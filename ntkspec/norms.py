@@ -156,7 +156,7 @@ def frobenius_norm(
     Exact: every tile is formed once (the lower triangle of a symmetric kernel) and its squares are summed in float64;
     where the spectral norm has formed the matrix of this operator before, the sum is there already. The interval is the
     rounding of the entries (of a float32 kernel an estimate, as in the spectral norm). Cost: n n' tile_work (half of
-    that where K is symmetric), one tile a worker; n products where only products are known.
+    that where K is symmetric), one tile a worker; n products where only products are known, with a progress bar.
     rtol > 0 : for a symmetric kernel, an interval of that relative width from its leading eigenpairs and random probes
     (:mod:`ntkspec.traces`), where that is forecast to be sooner; it fails with the failure probability. Where more
     probes than the exact way is worth are needed, that is taken after all. method : "exact", "stochastic" or None.
@@ -169,9 +169,9 @@ def frobenius_norm(
     if method == "stochastic" and not rtol > 0:
         raise ValueError(f"{rtol=}, but a stochastic norm needs the relative width of its interval, such as 0.05")
     if operator.squares is None and rtol > 0 and operator.symmetric and method != "exact":
-        sooner, seconds = stochastic_is_sooner(operator, _work_of_squares(operator))
+        sooner, limit = stochastic_is_sooner(operator, _work_of_squares(operator))
         if sooner or method == "stochastic":
-            limit = math.inf if method == "stochastic" else seconds
+            limit = math.inf if method == "stochastic" else limit
             estimate = _stochastic_frobenius(operator, rtol, (failure_probability, seed), limit)
             if estimate is not None:
                 return estimate
@@ -179,7 +179,7 @@ def frobenius_norm(
         operator.squares = operator.sum_of_squares()
     norm, products = math.sqrt(operator.squares), 0 if operator.entrywise else operator.shape[1]
     slack = formed_distance(operator) + SUMMING * norm
-    return Estimate(norm, max(0.0, norm - slack), norm + slack, 0.0, products, True)
+    return Estimate(norm, max(0.0, norm - slack), norm + slack, 0.0, products, True, planning.columns(operator))
 
 
 def _work_of_squares(operator) -> Work:
@@ -188,7 +188,7 @@ def _work_of_squares(operator) -> Work:
 
 
 def _stochastic_frobenius(operator, rtol: float, chance, limit: float) -> Estimate | None:
-    """From leading pairs and probes; None where that takes longer than the limit in seconds."""
+    """From leading pairs and probes; None where that takes longer than the limit of :func:`stochastic_is_sooner`."""
     failure_probability, seed = chance
     start = time.perf_counter()
     with operator.engine.one_blas_thread(), progress.bar(text="Frobenius norm (probes)") as bar:
@@ -204,7 +204,8 @@ def _stochastic_frobenius(operator, rtol: float, chance, limit: float) -> Estima
             if closed:
                 break
             # Twice the probes narrow the interval by the root of two, for twice the time.
-            if 2 * (time.perf_counter() - start) > limit:
+            seconds, further = time.perf_counter() - start, rest.pairs.products + 2 * rest.count
+            if (2 * seconds if operator.entrywise else further) > limit:
                 return None
     products = rest.pairs.products + rest.count
     plan = Plan("stochastic", 0, 0.0, 0.0, products, f"{len(theta)} leading pairs and {rest.count} probes")

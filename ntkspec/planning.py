@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.operators import KernelOperator, Triangle, Work, form
+from ntkspec.operators import KernelOperator, Triangle, Work, form, with_entries, wrap
 from ntkspec.operators.triangle import stored_product
 
 METHODS = ("dense", "factored", "streamed")
@@ -20,7 +20,8 @@ class Plan:
     """How products with a kernel will be computed, and the forecast.
 
     method : "dense" (one triangle is formed and stored), "streamed" (it is formed on a card and stored in the host's
-    memory, from where each product copies it to the card) or "factored" (products with the factors).
+    memory, from where each product copies it to the card), "factored" (products with the factors) or what one function
+    alone does: "columns" (a product for each column, where only products are known), "stochastic", "cluster".
     bytes : of the stored triangle, 0 where factored. build : seconds to form it. each : seconds for one product.
     products : how many are expected. reason : why this method. ``str(plan)`` says all of it.
     """
@@ -48,18 +49,21 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
 
     Dense forms one triangle, n² / 2 entries, and reads it once for every ``block`` of vectors; where it is larger than
     the card's memory it can be streamed, at the rate of the link to the host. Factored costs ``product_work`` for each
-    vector, at the rate of float64.
+    vector, at the rate of float64. Where only products are known, dense takes n of them and the whole matrix.
     The seconds are those of this machine: its rates are measured where the work is worth it. ``method`` overrides the
     choice. Raises ValueError with numbers where the triangle that ``method`` asks for does not fit.
     """
     if method is not None:
         checks.one_of(method, "method", METHODS)
+    operator = wrap(operator)
     n = operator.shape[0]
     tiles, side, _ = Triangle.layout(n, operator.engine.TILE)
     size = tiles * side**2 * operator.dtype.itemsize
     # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
     basis = Work(bytes=16.0 * products * n / block)
     build, by_factors = tiles * side**2 * operator.tile_work, _in_float64(operator) + basis
+    if not operator.entrywise:
+        build, size = n * operator.product_work, 8 * n * n
     here, there = (1 / block * stored_product(size, streamed=streamed) + basis for streamed in (False, True))
     seconds = clock(operator, build + products * here, products * by_factors)
     if operator.stored:
@@ -93,6 +97,22 @@ def _sooner(plans: dict[str, Plan], engine) -> Plan:
     )
 
 
+def whole(operator: KernelOperator, most: int, products: int) -> bool:
+    """Whether a computation that would take so many products is done on all entries of a small kernel instead.
+
+    Up to n = ``most``; where only products are known, all entries cost n of them, which has to be no more.
+    """
+    return operator.shape[0] <= (most if operator.entrywise else min(most, products))
+
+
+def columns(operator: KernelOperator) -> Plan | None:
+    """The plan of what needs all entries, or the diagonal, where only products are known; None elsewhere."""
+    if operator.entrywise:
+        return None
+    n, each = operator.shape[1], operator.product_work.nominal_seconds
+    return Plan("columns", 0, 0.0, each, n, "one product for each, as only products are known")
+
+
 def prepare(
     operator: KernelOperator, products: int, *, method: str | None = None, block: int = 2
 ) -> tuple[KernelOperator, Plan]:
@@ -101,7 +121,9 @@ def prepare(
     if chosen.method == "streamed":
         engine, layout = operator.engine, Triangle.layout(operator.shape[0], operator.engine.TILE)
         return form(operator, engine.spare_tiles(layout, operator.dtype)), chosen
-    return (form(operator) if chosen.bytes else operator), chosen
+    if not chosen.bytes:
+        return operator, chosen
+    return (form(operator) if operator.entrywise else with_entries(operator)), chosen
 
 
 def _in_float64(operator) -> Work:

@@ -11,8 +11,9 @@ from ntkspec.certificates import Chance, Outcome, fitting_basis, prove
 from ntkspec.engines import engine_of
 from ntkspec.evidence import WEYL, Evidence, collect, sign
 from ntkspec.lanczos import Lanczos, random_start
-from ntkspec.operators import KernelOperator, as_symmetric
+from ntkspec.operators import KernelOperator, as_symmetric, with_entries
 from ntkspec.randomness import stream
+from ntkspec.showing import few
 from ntkspec.storage import recorded
 
 # Up to this size the dense eigenproblem is solved: it takes some 50 ms and finds everything.
@@ -26,7 +27,7 @@ LEAST_BASIS, PER_PAIR = 256, 6
 MOST_RESTARTS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spectrum:
     r"""Extreme eigenpairs of a symmetric kernel.
 
@@ -48,6 +49,19 @@ class Spectrum:
     converged: bool
     method: str
     evidence: Evidence
+
+    def __iter__(self):
+        """``values, vectors = eigsh(...)``, as of SciPy's."""
+        return iter((self.values, self.vectors))
+
+    def __repr__(self) -> str:
+        n, k = self.vectors.shape
+        state = f"{self.method}, {self.products} products{'' if self.converged else ', not converged'}"
+        return (
+            f"Spectrum of {k} eigenpairs of {n} points, {few(self.values)}\n"
+            f"residuals up to {max(self.residuals, default=0.0):.2g}; all other eigenvalues in [{self.others[0]:.5g}, "
+            f"{self.others[1]:.5g}]; {state}"
+        )
 
 
 def eigsh(
@@ -71,7 +85,8 @@ def eigsh(
     proves that nothing more extreme is left, except with the failure probability. What it finds instead (a further copy
     of a multiple eigenvalue, something that the first start could not see) is taken in, and the proof starts again.
     v0 : start vector (n,) or block (n, b) of the first run; None draws a Gaussian block. Up to n = 600 the dense
-    eigenproblem is solved. method, checkpoint : as for :func:`ntkspec.spectral_norm`.
+    eigenproblem is solved (where only products are known, up to n = 20 k + 100: what Lanczos is expected to take).
+    method, checkpoint : as for :func:`ntkspec.spectral_norm`.
     Cost: products, and 8 n (basis + k) bytes for a basis of at most max(256, 6 k) vectors.
     Raises ValueError for k, which and v0 that do not fit, and for a kernel that is not symmetric or gives NaN.
     """
@@ -83,9 +98,10 @@ def eigsh(
     checks.one_of(which, "which", WHICH)
     if v0 is not None:
         v0 = _checked_start(v0, n)
-    if n <= DENSE_SIZE:
+    products = 20 * k + 100
+    if planning.whole(operator, DENSE_SIZE, products):
         return dense_spectrum(operator, k, which)
-    operator, plan = planning.prepare(operator, 20 * k + 100, method=method)
+    operator, plan = planning.prepare(operator, products, method=method)
     bar = progress.bar(text=f"eigenpairs, {plan.method} (products)")
     with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
         return _Search(operator, Wanted(k, which, rtol), Chance(failure_probability, seed), bar).run(v0)
@@ -129,7 +145,9 @@ class Wanted:
 
 
 def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
-    """The k extreme eigenpairs from all of them. Cost: 9 n³ flops, 2 n² numbers."""
+    """The k extreme eigenpairs from all of them. Cost: 9 n³ flops, 2 n² numbers; n products without entries."""
+    products = k if operator.entrywise else operator.shape[0]
+    operator = with_entries(operator)
     engine, xp = operator.engine, operator.engine.xp
     values, vectors = engine.eigh(operator.to_dense(np.float64))
     values, wanted = engine.to_host(values), Wanted(k, which, 0.0)
@@ -143,7 +161,7 @@ def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
     others = (float(rest[0]) - rounding, float(rest[-1]) + rounding) if len(rest) else (math.inf, -math.inf)
     counts = _multiplicities(found, np.full(k, rounding))
     evidence = _dense_evidence(operator, values, vectors, rounding)
-    return Spectrum(found, Z, residuals, counts, others, 0.0, k, True, "dense eigh", evidence)
+    return Spectrum(found, Z, residuals, counts, others, 0.0, products, True, "dense eigh", evidence)
 
 
 def _dense_evidence(operator, values, vectors, rounding: float) -> Evidence:

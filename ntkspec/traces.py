@@ -111,7 +111,11 @@ def deflated(operator: KernelOperator, failure_probability: float, seed) -> Defl
 
 
 def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, float]:
-    """Whether finding the pairs and a first attempt take less than half of the exact way; and the seconds of that."""
+    """Whether finding the pairs and a first attempt take less than half of the exact way; and what that takes: seconds,
+    or n products where only these are known."""
+    if not operator.entrywise:
+        n = operator.shape[1]
+        return n > 2 * (PAIR_PRODUCTS + FIRST_PROBES), float(n)
     product = operator.product_work
     few = (PAIR_PRODUCTS + FIRST_PROBES) * Work(flops=2 * product.flops, bytes=product.bytes)
     seconds = planning.clock(operator, exact, few)
@@ -148,7 +152,7 @@ def trace(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, see
         total = math.fsum(operator.engine.to_host(operator.diagonal(np.float64)))
         slack = (operator.forming_error() + operator.distance) * n**0.5
         products = 0 if operator.entrywise else n
-        return Estimate(total, total - slack, total + slack, 0.0, products, True)
+        return Estimate(total, total - slack, total + slack, 0.0, products, True, planning.columns(operator))
     with operator.engine.one_blas_thread(), progress.bar(text="trace (products)") as bar:
         rest = deflated(operator, failure_probability, seed)
         known = float(rest.pairs.values.sum())

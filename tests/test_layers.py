@@ -13,9 +13,9 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-progress lazy
+progress lazy intervals showing
 engines
-checks duals randomness
+checks duals derivatives randomness
 moments activations
 series
 operators

@@ -314,10 +314,10 @@ def test_a_checkpoint_goes_on_to_further_steps(tmp_path):
         ns.train_gd(net, X, y, steps=[5, 30], checkpoint=path, **how)
 
 
-def test_checkpoints_of_other_derivatives_folders_and_damaged_ones_are_refused(tmp_path):
+def test_checkpoints_of_other_functions_folders_and_damaged_ones_are_refused(tmp_path):
     _, X, y = setting(20, 3, 4)
-    phis = [lambda z: 1 - np.tanh(z) ** 2, np.ones_like]
-    nets = [ns.TwoLayer.random(3, 4, ns.Activation(np.tanh, slope, name="mine"), seed=1) for slope in phis]
+    phis = [(np.tanh, lambda z: 1 - np.tanh(z) ** 2), (np.arctan, lambda z: 1 / (1 + z * z))]
+    nets = [ns.TwoLayer.random(3, 4, ns.Activation(*phi, name="mine"), seed=1) for phi in phis]
     path = tmp_path / "run.h5"
     ns.train_gd(nets[0], X, y, eta=1, steps=[0, 3], checkpoint=path)
     with pytest.raises(ValueError, match="another run"):

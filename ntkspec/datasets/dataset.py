@@ -15,6 +15,7 @@ class Dataset:
 
     X (n, d), y (n,), X_test (n', d), y_test (n',) in one dtype; n' may be 0. trace_ratio is Tr[Sigma²]/d, known for a
     synthetic distribution and estimated for real data. meta says where the data come from and what was done to them.
+    Arrays of any kind are taken, and kept as plain arrays of float32 or float64.
     """
 
     X: np.ndarray
@@ -24,6 +25,10 @@ class Dataset:
     trace_ratio: float
     name: str
     meta: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        for part in ("X", "y", "X_test", "y_test"):
+            object.__setattr__(self, part, checks.as_floats(getattr(self, part), part))
 
 
 def standardized(

@@ -75,7 +75,7 @@ def _draw(name, entries, sizes, covariance, target, seed, dtype) -> Dataset:
     # Streams 1 and 2: NumPy takes [seed, 0] for seed itself, which a network of the same seed draws from.
     x_rng, label_rng = (np.random.default_rng([seed, stream]) for stream in (1, 2))
     label = _labels(target, d, seed, label_rng)
-    X = entries(x_rng, (n + n_test, d))
+    X = checks.as_matrix(entries(x_rng, (n + n_test, d)), "what entries drew", columns=d)
     X = X * root if root.ndim == 1 else X @ root
     y = checks.as_vector(label(X), "the labels of target", n + n_test)
     X, y = X.astype(dtype, copy=False), y.astype(dtype, copy=False)
@@ -87,7 +87,7 @@ def _square_root(covariance, d: int):
     """(Sigma^{1/2} as a vector or a matrix, Tr[Sigma²]/d)."""
     if covariance is None:
         return np.ones(d), 1.0
-    covariance = np.asarray(covariance, dtype=np.float64)
+    covariance = checks.as_floats(covariance, "covariance").astype(np.float64, copy=False)
     if covariance.shape not in ((d,), (d, d)):
         raise ValueError(f"covariance has shape {covariance.shape}, but ({d},) variances or ({d}, {d}) are needed")
     trace = float(covariance.sum() if covariance.ndim == 1 else np.trace(covariance))

@@ -9,13 +9,14 @@ from ntkspec.alignments import label_energy
 from ntkspec.dynamics.features import feature_modes
 from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.operators import KernelOperator, as_symmetric
+from ntkspec.showing import few
 from ntkspec.spectra import eigsh
 
 # A part of |y|² below this is rounding.
 NOTHING = 1e-20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Modes:
     """Eigenmodes under training, largest eigenvalue first.
 
@@ -31,6 +32,13 @@ class Modes:
     eta: float
     n: int
     law: Law
+
+    def __repr__(self) -> str:
+        which = "all" if self.complete else "the leading"
+        return (
+            f"Modes, {which} {len(self.values)} of {self.n} points at eta = {self.eta:.5g}: {few(self.values)}\n"
+            f"parts of |y|^2 {few(self.energies)}, steps to shrink by e {few(self.e_folds)}"
+        )
 
     def carrying(self, part: float) -> np.ndarray:
         """Indices of the fewest modes that together carry this part of |y|², the strongest first; all if none do."""

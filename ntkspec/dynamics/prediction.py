@@ -5,10 +5,12 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
 
-from ntkspec import checks
+from ntkspec import checks, planning
 from ntkspec.dynamics.features import feature_modes
-from ntkspec.dynamics.krylov import grow
+from ntkspec.dynamics.krylov import EXPECTED, grow
 from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.stability import stability_of, stable_rate
@@ -42,12 +44,14 @@ def predict_gd(
     test points; None is zero.
 
     Method: the k x k problem of the features where K = F Fᵀ is thin (the linear models: k = d + 2), else the dense
-    eigenproblem up to n = 1500, else one Krylov basis from y - u_0 for all steps. The basis grows until the bound on
-    the truncation error of every step, returned as ``error``, is below 1e-10 (float32 kernels: 1e-5) of |y - u_0|, or
-    warns. It is a proof for a semidefinite kernel and a stable rate, up to rounding, for the flow and for
-    eta lambda_max <= n; for larger rates and the heavy ball it sums what is missed up to step 5,000, and beyond by
-    quadrature. Past the stable range it takes the largest Ritz value for the largest eigenvalue.
-    ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point.
+    eigenproblem up to n = 1500 (300 where only products are known), else one Krylov basis from y - u_0 for all steps.
+    The basis grows until the bound on the truncation error of every step, returned as ``error``, is below 1e-10
+    (float32 kernels: 1e-5) of |y - u_0|, or warns. It is a proof for a semidefinite kernel and a stable rate, up to
+    rounding, for the flow and for eta lambda_max <= n; for larger rates and the heavy ball it sums what is missed up to
+    step 5,000, and beyond by quadrature. Past the stable range it takes the largest Ritz value for the largest
+    eigenvalue.
+    ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point (where only products
+    are known, the largest Ritz value, which bounds the entries that y - u_0 touches).
     Rounding of the kernel, about eta t / n times that of its entries, is in neither: take float64 for late steps.
     Nothing is clipped: modes that grow are followed, with a RuntimeWarning that names the threshold, and
     ``stability`` counts them and the part of |y - u_0|² that they carry. A Krylov basis sees the modes that y - u_0
@@ -69,9 +73,10 @@ def _checked_test(kernel_test, n: int):
     """The test kernel as an operator of shape (n', n)."""
     if kernel_test is None:
         return None
-    shape = np.shape(kernel_test) if isinstance(kernel_test, list | tuple | np.ndarray) else kernel_test.shape
-    if len(shape) != 2 or shape[1] != n:
-        raise ValueError(f"kernel_test has shape {shape}, but (n', {n}) is needed: test against training")
+    if not (isinstance(kernel_test, KernelOperator | LinearOperator) or issparse(kernel_test)):
+        kernel_test = as_array(kernel_test, "kernel_test")
+    if len(kernel_test.shape) != 2 or kernel_test.shape[1] != n:
+        raise ValueError(f"kernel_test has shape {kernel_test.shape}, but (n', {n}) is needed: test against training")
     return wrap(kernel_test, symmetric=None if isinstance(kernel_test, KernelOperator) else False)
 
 
@@ -80,7 +85,7 @@ def _starts(start, kernel, kernel_test):
     if start is None:
         return None, None
     if not isinstance(start, tuple) and not (
-        isinstance(start, list) and len(start) == 2 and as_array(start[0]).ndim == 1
+        isinstance(start, list) and len(start) == 2 and as_array(start[0], "start").ndim == 1
     ):
         start = (start, None)
     if len(start) != 2 or (start[1] is None) != (kernel_test is None):
@@ -106,7 +111,7 @@ def _moved(found: Trajectory, start, start_test) -> Trajectory:
 def _method(kernel, kernel_test):
     if _shared_factors(kernel, kernel_test) is not None:
         return _predict_thin
-    return _predict_dense if kernel.shape[0] <= DENSE_SIZE else _predict_krylov
+    return _predict_dense if planning.whole(kernel, DENSE_SIZE, EXPECTED) else _predict_krylov
 
 
 def _shared_factors(kernel, kernel_test):
@@ -204,8 +209,9 @@ def _predict_krylov(problem: Problem) -> Trajectory:
     if kernel_test is not None:
         basis_test = Dense(kernel_test @ lanczos.vectors.T.astype(kernel.dtype), symmetric=False)
         test = _test_outputs(basis_test, xp.asarray((weights * problem.rate * law.gain(x, steps)) @ S.T))
-        largest = law.amplification * float(kernel.diagonal(np.float64).max())
-        error_test = bound * np.sqrt(2 * problem.rate * steps * largest)
+        # Where only products are known the diagonal would take n of them: the largest Ritz value stands for it.
+        largest = float(kernel.diagonal(np.float64).max() if kernel.entrywise else theta.max())
+        error_test = bound * np.sqrt(2 * problem.rate * steps * law.amplification * largest)
     error, method = bound / math.sqrt(len(y)), f"Krylov ({lanczos.products})"
     return Trajectory(steps, train, test, method, error, error_test=error_test, stability=stability)
 

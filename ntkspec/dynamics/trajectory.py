@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ntkspec.networks import DeepNetwork, TwoLayer
+from ntkspec.showing import few
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Stability:
     complete: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trajectory:
     """Outputs over training: ``train`` (steps, n) and ``test`` (steps, n') or None, at the recorded ``steps``.
 
@@ -46,3 +47,11 @@ class Trajectory:
     error_test: np.ndarray | None = None
     stability: Stability | None = None
     watched: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        test = "" if self.test is None else f" and {self.test.shape[1]} test"
+        watched = f"; watched: {', '.join(self.watched)}" if self.watched else ""
+        return (
+            f"Trajectory of {self.train.shape[1]} training{test} outputs at steps {few(self.steps)}\n"
+            f"by {self.method}, truncation error up to {max(self.error, default=0.0):.2g}{watched}"
+        )

@@ -9,8 +9,9 @@ from types import ModuleType
 
 import numpy as np
 
-# DLPack's numbers of memory that a CUDA card reads: its own, and managed.
-_CUDA = (2, 13)
+from ntkspec.engines.containers import as_array, library
+
+__all__ = ["as_array", "engine_of", "moved", "named"]
 
 
 def engine_of(*arrays) -> ModuleType:
@@ -19,23 +20,19 @@ def engine_of(*arrays) -> ModuleType:
     Raises TypeError for arrays of two devices; nothing is copied between devices in silence.
     """
     plain = {type(array) for array in arrays} == {np.ndarray}  # the most frequent ones, in every step of training
-    on_card = [] if plain else [_library(array) == "cupy" for array in arrays]
+    on_card = [] if plain else [library(array) == "cupy" for array in arrays]
     if not any(on_card):
         from ntkspec.engines import cpu
 
         return cpu
     if not all(on_card):
         raise TypeError(
-            f"arrays of {' and '.join(sorted({_library(array) for array in arrays}))} came together, but one device "
+            f"arrays of {' and '.join(sorted({library(array) for array in arrays}))} came together, but one device "
             f"computes; move all of them with cupy.asarray(array) or cupy.asnumpy(array)"
         )
     from ntkspec.engines import gpu
 
     return gpu
-
-
-def _library(array) -> str:
-    return type(array).__module__.split(".")[0]
 
 
 def named(name: str) -> ModuleType:
@@ -62,14 +59,3 @@ def moved(array, engine: ModuleType):
     """The array on the device of an engine; copied where it lies on another."""
     own = engine_of(array)
     return array if own is engine else engine.xp.asarray(own.to_host(array))
-
-
-def as_array(given):
-    """An array of NumPy or CuPy as it is, anything else as one: on the card where its memory lies there (DLPack)."""
-    if _library(given) in ("numpy", "cupy"):
-        return given
-    if hasattr(given, "__dlpack_device__") and given.__dlpack_device__()[0] in _CUDA:
-        from ntkspec.engines import gpu
-
-        return gpu.xp.from_dlpack(given)
-    return np.asarray(given)

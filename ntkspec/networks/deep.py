@@ -174,7 +174,7 @@ class DeepNetwork:
         return X.astype(np.result_type(X.dtype, self.dtype), copy=False)
 
     def _checked_tangents(self, tangents):
-        tangents = list(tangents)
+        tangents = [None if t is None else checks.as_floats(t, "a tangent") for t in tangents]
         found = [None if t is None else t.shape for t in tangents]
         shapes = [W.shape for W in self.parameters]
         if len(found) != len(shapes) or any(f not in (None, s) for f, s in zip(found, shapes, strict=True)):

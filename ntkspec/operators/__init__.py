@@ -1,10 +1,10 @@
 """Kernel matrices that are known through two primitives: a tile added to an array, and a product with vectors."""
 
-from ntkspec.operators.adapters import Products, as_symmetric, to_scipy, wrap
+from ntkspec.operators.adapters import Products, as_symmetric, to_scipy, with_entries, wrap
 from ntkspec.operators.base import KernelOperator, LinearCombination
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.dense import Dense
-from ntkspec.operators.diagonal import Diagonal
+from ntkspec.operators.diagonal import Diagonal, identity
 from ntkspec.operators.function import GramFunction, PairFunction
 from ntkspec.operators.gram import Gram
 from ntkspec.operators.hadamard import HadamardGram
@@ -28,6 +28,8 @@ __all__ = [
     "Work",
     "as_symmetric",
     "form",
+    "identity",
     "to_scipy",
+    "with_entries",
     "wrap",
 ]

@@ -9,7 +9,7 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ntkspec import checks
-from ntkspec.engines import engine_of
+from ntkspec.engines import as_array, engine_of
 from ntkspec.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.dense import Dense
@@ -38,14 +38,18 @@ def wrap(
         raise ValueError(f"{error=}, but the relative error of a product is a number from 0 to 1, such as 1e-7")
     if callable(matrix) and not isinstance(matrix, LinearOperator):
         return Products(_linear(matrix, n, dtype), dtype=dtype, symmetric=symmetric, error=error)
-    shape = matrix.shape if hasattr(matrix, "shape") else np.shape(matrix)
-    if n is not None and shape[:1] != (n,):
-        raise ValueError(f"{n=}, but the matrix has shape {shape}; n is for functions")
+    operator = _of_matrix(matrix, dtype, symmetric, error)
+    if n not in (None, operator.shape[0]):
+        raise ValueError(f"{n=}, but the matrix has shape {operator.shape}; n is for functions")
+    return operator
+
+
+def _of_matrix(matrix, dtype, symmetric: bool | None, error: float | None) -> KernelOperator:
     if issparse(matrix):
         matrix = aslinearoperator(matrix)
     if isinstance(matrix, LinearOperator):
         return Products(matrix, dtype=dtype, symmetric=symmetric, error=error)
-    if not hasattr(matrix, "__array__") and not isinstance(matrix, list | tuple):
+    if not any(hasattr(matrix, door) for door in ("__array__", "__dlpack__")) and not isinstance(matrix, list | tuple):
         raise TypeError(
             f"a {type(matrix).__name__} cannot be multiplied; pass an operator, an array, a SciPy LinearOperator or a "
             f"function with n"
@@ -61,7 +65,7 @@ def _linear(function: Callable, n, dtype) -> LinearOperator:
     size = checks.whole_number(n, "n", 1)
 
     def product(v):
-        result = np.array(function(v.reshape(-1).copy()))
+        result = np.array(as_array(function(v.reshape(-1).copy()), "what the function returned"))
         if result.size != size or result.dtype.kind not in "fiub":
             raise ValueError(
                 f"the function returned shape {result.shape} and dtype {result.dtype} for a vector ({size},), but real "
@@ -89,6 +93,16 @@ def _why(operator) -> str:
     if math.isfinite(defect):
         return f": |A - A.T| = {defect:.3g} in Frobenius norm; pass (A + A.T) / 2 where its symmetric part is meant"
     return " by construction"
+
+
+def with_entries(operator: KernelOperator) -> KernelOperator:
+    """The operator itself, or where only products are known its matrix in float64: n products, once."""
+    if operator.entrywise:
+        return operator
+    matrix = operator.to_dense(np.float64)
+    found = Dense((matrix + matrix.T) / 2 if operator.symmetric else matrix)
+    found.distance += operator.forming_error() + operator.distance
+    return found
 
 
 def to_scipy(operator: KernelOperator) -> LinearOperator:
@@ -142,7 +156,7 @@ class Products(KernelOperator):
         return (1 / self.engine.TILE) * self.product_work
 
     def factored_product(self, V):
-        product = np.asarray(self.linear.matmat(V))
+        product = as_array(self.linear.matmat(V), "a product with the kernel")
         self._refuse(product)
         self.products += V.shape[1]
         sizes, given = (np.linalg.norm(part.astype(np.float64, copy=False), axis=0) for part in (product, V))
@@ -207,7 +221,7 @@ class Products(KernelOperator):
 
     def to_dense(self, dtype=None):
         """All columns. Raises ValueError where it is taken for symmetric, and they are not."""
-        matrix = np.hstack(self.by_columns(lambda _, A: A, "kernel matrix")).astype(dtype or self.dtype, copy=False)
+        matrix = super().to_dense(dtype)
         if self.symmetric:
             defect = float(np.linalg.norm(matrix - matrix.T))
             allowed = max(1e-8 * float(np.linalg.norm(matrix)), 4 * self.forming_error())

@@ -1,7 +1,8 @@
 """What every kernel operator can do, and the lazy algebra of operators."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from numbers import Real
 from types import ModuleType
 
@@ -14,8 +15,8 @@ from ntkspec.operators.work import Work
 
 HALF_ULP = 2.0**-53
 ADVICE = "take fewer points or float32, or save_kernel to keep the kernel on disk"
-# Entries of the unit vectors that are multiplied together where a matrix is asked for that only has products.
-ENTRIES_AT_ONCE = 2**24
+# Unit vectors that are multiplied together where a matrix is asked for that only has products, and their entries.
+COLUMNS_AT_ONCE, ENTRIES_AT_ONCE = 64, 2**24
 
 
 class Tile:
@@ -62,9 +63,10 @@ class KernelOperator:
     keeps references to its factors, which must not be changed afterwards.
     """
 
-    # NumPy's scalars and arrays leave * and @ to the operator.
+    # NumPy's scalars and arrays leave +, -, * and @ to the operator.
     __array_ufunc__ = None
 
+    ndim = 2
     shape: tuple[int, int]
     dtype: np.dtype
     engine: ModuleType
@@ -167,10 +169,15 @@ class KernelOperator:
         """Numbers of the engine, which waits for its device once."""
         return self.engine.to_host(self.engine.xp.stack(sums))
 
-    def by_columns(self, task, text: str) -> list:
-        """The task on (slice of columns, those columns of the matrix), for all columns; n products."""
-        pieces = slices(self.shape[1], max(1, ENTRIES_AT_ONCE // self.shape[1]))
-        return [task(cols, self @ self._units(cols)) for cols in watched(pieces, text)]
+    def by_columns(self, task, text: str, dtype=None) -> list:
+        """The task on (slice of columns, those columns of the matrix), for all columns. n products, with a bar."""
+        found = []
+        with progress.bar(total=self.shape[1], text=text) as bar:
+            count = min(COLUMNS_AT_ONCE, max(1, ENTRIES_AT_ONCE // self.shape[1]))
+            for cols in slices(self.shape[1], count):
+                found.append(task(cols, self @ self._units(cols, dtype)))
+                bar.update(cols.stop - cols.start)
+        return found
 
     def _units(self, cols: slice, dtype=None):
         units = self.engine.xp.zeros((self.shape[1], cols.stop - cols.start), dtype or self.dtype)
@@ -220,7 +227,7 @@ class KernelOperator:
     def _product(self, V):
         entries, k = self.shape[0] * self.shape[1], V.shape[1]
         by_tiles = entries * (self.tile_work + Work(flops=2.0 * k))
-        if by_tiles.nominal_seconds < (k * self.product_work).nominal_seconds:
+        if self.entrywise and by_tiles.nominal_seconds < (k * self.product_work).nominal_seconds:
             return self._tiled_product(V)
         return self.factored_product(V)
 
@@ -249,7 +256,8 @@ class KernelOperator:
     def to_dense(self, dtype=None):
         """The whole matrix, n * n' entries, computed in ``dtype``; of a :class:`Dense` operator its own array.
 
-        Cost: n n' tile_work, half of that where K is symmetric. Raises ValueError where the memory does not suffice.
+        Cost: n n' tile_work, half of that where K is symmetric; n' products where only products are known. Raises
+        ValueError where the memory does not suffice.
         """
         dtype = np.dtype(dtype or self.dtype)
         size = self.shape[0] * self.shape[1] * dtype.itemsize
@@ -260,6 +268,9 @@ class KernelOperator:
 
     def _filled(self, dtype):
         matrix = self.engine.xp.empty(self.shape, dtype=dtype)
+        if not self.entrywise:
+            self.by_columns(partial(_put, matrix), "kernel matrix (products)", dtype)
+            return matrix
 
         def fill(place):
             rows, cols = place
@@ -274,23 +285,58 @@ class KernelOperator:
     def _size(self) -> str:
         return f"{self.shape[0]} x {self.shape[1]}"
 
+    def __array__(self, dtype=None, copy=None):
+        """:meth:`to_dense`, so that NumPy's functions take a kernel for its matrix; TypeError for one on a card."""
+        if self.engine is not engine_of():
+            raise TypeError("this kernel is on the GPU; take op.to_dense(), an array there, or a product with vectors")
+        return self.to_dense().astype(dtype or self.dtype, copy=bool(copy) and self.stored)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
 
     # ----------------------------------------------------------------------------------------------------- algebra
     def __add__(self, other):
-        if not isinstance(other, KernelOperator):
-            return NotImplemented
-        return LinearCombination(_terms(self) + _terms(other))
+        """With an operator or an array (n, n'); the number 0 is the zero matrix, so that sum() works."""
+        if isinstance(other, Real):
+            if other == 0:
+                return self
+            raise TypeError(
+                f"a kernel plus the number {other!r} could be K + {other!r} I or {other!r} in every entry; add "
+                f"{other!r} * ntkspec.operators.identity({self.shape[0]}), or an array of shape {self.shape}"
+            )
+        return LinearCombination(_terms(self) + _terms(self._like(other)))
+
+    __radd__ = __add__
 
     def __sub__(self, other):
-        if not isinstance(other, KernelOperator):
-            return NotImplemented
-        return self + (-1.0) * other
+        return self + -other if isinstance(other, Real) else self + -1.0 * self._like(other)
+
+    def __rsub__(self, other):
+        return -1.0 * self + other
+
+    def _like(self, other) -> "KernelOperator":
+        """An operator itself; anything else as an array of this shape and dtype."""
+        if isinstance(other, KernelOperator):
+            return other
+        from ntkspec.operators.dense import Dense  # which is built on this module
+
+        array = checks.as_floats(other, "what is added to a kernel")
+        if array.shape != self.shape:
+            raise ValueError(f"a kernel of shape {self.shape} and an array of shape {array.shape} cannot be added")
+        same = array.astype(self.dtype, copy=False)
+        if not (same == array).all():
+            raise TypeError(
+                f"an array of {array.dtype} is added to a kernel of {self.dtype}, which rounds its numbers; convert it "
+                f"with .astype({self.dtype}), or build the kernel from data in {array.dtype}"
+            )
+        return Dense(same)
 
     def __mul__(self, scalar):
         if not isinstance(scalar, Real):
-            return NotImplemented
+            kind = type(scalar).__name__
+            raise TypeError(
+                f"a kernel times a {kind} with * could be two products; use * with a number, @ with vectors"
+            )
         return LinearCombination([(float(scalar) * c, operator) for c, operator in _terms(self)])
 
     __rmul__ = __mul__
@@ -401,6 +447,10 @@ class LinearCombination(KernelOperator):
         return stacked[0], stacked[-1]
 
 
+def _put(matrix, cols: slice, entries) -> None:
+    matrix[:, cols] = entries
+
+
 def _one_engine(operators) -> ModuleType:
     names = sorted({operator.engine.name for operator in operators})
     if len(names) > 1:
@@ -416,11 +466,6 @@ def _terms(operator) -> list:
 def slices(n: int, step: int) -> list[slice]:
     """``range(n)`` in pieces of at most ``step``."""
     return [slice(a, min(a + step, n)) for a in range(0, n, step)]
-
-
-def watched(pieces: Iterable, text: str) -> Iterable:
-    """The pieces, with a progress bar where they take long."""
-    return progress.bar(pieces, text=text)
 
 
 def tiles(operator: KernelOperator) -> Iterator[tuple[slice, slice]]:

@@ -1,4 +1,6 @@
-"""A diagonal matrix."""
+"""A diagonal matrix, such as the identity."""
+
+import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
@@ -36,3 +38,11 @@ class Diagonal(Stored):
     @property
     def T(self):
         return self
+
+
+def identity(n: int, *, dtype=np.float64) -> Diagonal:
+    """The identity (n, n), for ``K + 0.1 * identity(n)``; dtype is that of the kernel, float32 or float64.
+
+    On a GPU: ``Diagonal(cupy.ones(n, dtype))``. Raises ValueError / TypeError.
+    """
+    return Diagonal(np.ones(checks.whole_number(n, "n", 1), checks.float_dtype(dtype)))
