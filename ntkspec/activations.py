@@ -13,6 +13,8 @@ from ntkspec.engines import engine_of
 SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
 # The standard normal density at 16 is 1e-56: beyond, only a function that outgrows exp(z²/2) has weight.
 REACH = 16.0
+# The largest parameter of an activation: its square times a norm of a kernel is a float32.
+LARGEST_PARAMETER = 1e12
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def _leaky(name: str, a: float) -> Activation:
 
 
 def _make_elu(alpha: float = 1.0) -> Activation:
-    alpha = float(alpha)
+    alpha = checks.parameter(alpha, "alpha", LARGEST_PARAMETER)
     r = math.exp(0.5) * math.erfc(math.sqrt(0.5)) / 2
     constants = Constants(
         zeta=0.5 + alpha * r,
@@ -178,9 +180,8 @@ def _make_elu(alpha: float = 1.0) -> Activation:
 
 
 def _make_leaky_relu(negative_slope: float = 0.01) -> Activation:
-    if not math.isfinite(negative_slope):
-        raise ValueError(f"negative_slope={negative_slope!r}, but a finite number is needed")
-    return _leaky(f"leaky_relu({negative_slope:g})", float(negative_slope))
+    slope = checks.parameter(negative_slope, "negative_slope", LARGEST_PARAMETER)
+    return _leaky(f"leaky_relu({slope:g})", slope)
 
 
 _NAMED: dict[str, Callable[..., Activation]] = {
@@ -211,7 +212,8 @@ def activation(name: str | Activation, **params) -> Activation:
 
     identity, relu, leaky_relu(negative_slope=0.01), abs, erf, tanh, sigmoid, softplus, gelu (the exact one), silu,
     elu(alpha=1), sin, cos. The piecewise-linear ones have derivative(0) = 1, as in Assumption 3.2.
-    Raises ValueError for an unknown name, TypeError for a parameter that the activation does not have.
+    Raises ValueError for an unknown name and for a parameter beyond 1e12 (or not finite), TypeError for a parameter
+    that the activation does not have.
     """
     if isinstance(name, Activation):
         return name

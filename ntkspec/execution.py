@@ -14,6 +14,8 @@ from ntkspec.engines import named
 
 # How often a pool whose worker died is replaced before the sweep gives up.
 MOST_DEATHS = 5
+# How many local processes there may be for each core.
+MOST_PER_CORE = 8
 # How long a scheduler may take to answer.
 CONNECT_SECONDS = 10.0
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -21,13 +23,16 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Place:
-    """Where tasks run: here (one process), on local processes, or on the cluster of a Dask scheduler's address."""
+    """Where tasks run: here (one process), on local processes, or on the cluster of a Dask scheduler's address.
+
+    Raises ValueError for more than eight processes a core.
+    """
 
     processes: int = 1
     scheduler: str | None = None
 
     def __post_init__(self):
-        checks.whole_number(self.processes, "processes", 1)
+        checks.whole_number(self.processes, "processes", 1, MOST_PER_CORE * len(os.sched_getaffinity(0)))
         if self.scheduler is not None and self.processes != 1:
             raise ValueError("tasks run on local processes or on a cluster; pass one of processes and scheduler")
 
