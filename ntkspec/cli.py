@@ -143,7 +143,7 @@ def spectrum(
     data: DataOptions | None = None,
     network: KernelOptions | None = None,
     kernel: Literal["theta", "linear", "gap"] = "theta",
-    pairs: Whole = 20,
+    pairs: MaybeWhole = None,
     probes: Whole = 8,
     steps: Whole = 100,
     seed: Whole = 0,
@@ -159,7 +159,7 @@ def spectrum(
     kernel
         theta (the NTK at initialization), linear (that of the linear model) or gap (their difference)
     pairs
-        leading eigenpairs, by magnitude
+        leading eigenpairs, by magnitude (default: 20, or all of fewer points)
     probes
         random vectors that measure the density
     steps
@@ -330,7 +330,9 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 # -------------------------------------------------------------------------------------------------------------- main
 def _one_line(error: BaseException | str) -> str:
-    """The message on one line, its long words and what is longer than LONGEST_LINE cut in the middle."""
+    """The message on one line, cut where it or a word is long; that of the system with the file's name."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        error = f"cannot use {error.filename}: {error.strerror}"
     words = (word if len(word) <= LONGEST_WORD else _cut(word, 40) for word in str(error).split())
     line = " ".join(words) or type(error).__name__
     return line if len(line) <= LONGEST_LINE else _cut(line, LONGEST_LINE // 2)

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-
 _WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 
 

@@ -1,7 +1,9 @@
 """Run tasks here, on processes of this machine, or on a Dask cluster."""
 
+import asyncio
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +20,7 @@ MOST_DEATHS = 5
 MOST_PER_CORE = 8
 # How long a scheduler may take to answer.
 CONNECT_SECONDS = 10.0
+_ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://[\w.:\[\]-]+:([0-9]{1,5})", re.ASCII)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -81,22 +84,45 @@ def _free_memory(engine: str) -> int:
 def client_of(address: str):
     """A client of the Dask scheduler at an address.
 
-    Raises ValueError where none answers, where it has no workers, or where Dask is not installed.
+    Raises ValueError for what is no address, where none answers within CONNECT_SECONDS, where it has no workers, or
+    where Dask is not installed.
     """
+    match = _ADDRESS.fullmatch(address)
+    if not match or not 1 <= int(match[2]) < 2**16:
+        raise ValueError(f"scheduler={checks.shown(address)}, but an address such as tcp://10.0.0.1:8786 is needed")
     try:
         from distributed import Client
+        from distributed.utils import LoopRunner
     except ImportError:
         raise ValueError(
             f"the scheduler {address} needs Dask's distributed; install it with: pip install 'ntkspec[distributed]'"
         ) from None
     try:
+        LoopRunner().run_sync(_greeted, address)
         client = Client(address, timeout=CONNECT_SECONDS)
+    except TimeoutError:
+        raise ValueError(f"no Dask scheduler answers at {address} within {CONNECT_SECONDS:g} s") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise ValueError(f"no worker is connected to the scheduler {address}; start some: dask worker {address}")
         yield client
+
+
+async def _greeted(address: str) -> None:
+    """Dask's own greeting, which a Client waits for without end where a port accepts and says nothing."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    greeting = connect(address, timeout=CONNECT_SECONDS, **Security().get_connection_args("client"))
+    try:
+        comm = await asyncio.wait_for(greeting, CONNECT_SECONDS)
+    except OSError:
+        raise
+    except Exception:  # whatever Dask makes of another program's words
+        raise ValueError("what answers is another program") from None
+    await comm.close()
 
 
 def all_done(futures: Sequence, seconds: float) -> bool:

@@ -4,7 +4,10 @@
 of its own instead.
 """
 
+import importlib
+import importlib.util
 import os
+import pkgutil
 import random
 import resource
 import signal
@@ -17,13 +20,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import ntkspec.experiments.analyze
-import ntkspec.experiments.deep_runs
-import ntkspec.plotting.analysis
-import ntkspec.plotting.training
-from ntkspec import cli, datasets, execution
+import ntkspec
+from ntkspec import cli, execution
 from ntkspec.engines import cpu
-from ntkspec.experiments import run_sweep
 from ntkspec.experiments.stages import Stages
 
 # Bytes that a run may take for its data and may add to the process; seconds that it may think before it measures.
@@ -31,98 +30,34 @@ MEMORY, GROWTH, PATIENCE = 2 * 10**8, 6 * 10**8, 2.0
 # Exit code of a child that came to the first measurement, or was killed.
 BEGAN, KILLED = 77, -1
 
-WHOLE = ["3", "4", "8", "20", "200", "0", "1", "-1", "-5", "1e9", "1000000000", f"{10**12}", f"{10**15}", f"{10**18}"]
-WHOLE += [
-    f"{2**63 - 1}",
-    f"{2**63}",
-    "9" * 400,
-    "9" * 5000,
-    "2.5",
-    "nan",
-    "inf",
-    "",
-    " ",
-    "many",
-    "٣",
-    "²",
-    "1_0",
-    "+4",
-]
-FLOATS = ["0.1", "0.5", "1", "1e-300", "5e-324", "1e300", "1e308", "-1e300", "1e400", "nan", "inf", "-inf", "0", "-0.0"]
-FLOATS += ["-1", "1e-9", "", "half", "1,5", "9" * 400, "1e154", "0x10"]
-SIZES = ["10", "20", "d", "d^1.5", "2*d^1.25", "inf", "d^400", "d^0", "d^0.0000001", "d^" + "9" * 400, "9" * 400 + "*d"]
-SIZES += ["1e9", "x1e9", "0", "1", "-4", "d^-1", f"{10**12}", f"{2**63}", "²", "", "nan", "d^d", "1:1e9:1", "d^1e3"]
-DIMENSIONS = ["4", "8", "4:16:x2", "8:16:x1.0000001", "2:1000000000:x1.00000001", "1:1e9:1", "8:16:x1", "8:16:x0.5"]
-DIMENSIONS += [
-    "16:8:x2",
-    f"2:{'9' * 400}:x1.5",
-    f"8:16:x{'9' * 400}",
-    "9" * 400,
-    f"{10**18}",
-    "²",
-    "1",
-    "0",
-    "",
-    "8:16",
-]
-DIMENSIONS += ["8:16:x1." + "0" * 30 + "1", "2:9223372036854775807:x1.1", "٣٢"]
-NETWORKS = ["two-layer", "fc:2x8", "cnn:1x4:k2", "fc:512x4", "fc:4x1e9", "fc:4x1000000000", "cnn:1000x64:k99", "fc:0x4"]
-NETWORKS += ["fc:3x7", "cnn:2x4:k0", f"fc:{'9' * 400}x4", f"fc:2x{'9' * 400}", "fc:2x", "mlp", "", "fc:1000x1000000"]
-NETWORKS += [
-    f"cnn:1x4:k{'9' * 400}",
-    "fc:٣x4",
-    "linear",
-    "fc:2xd^1.5",
-    "fc:2xinf",
-    "fc:2xd^400",
-    "fc:900x2",
-    "fc:100x8",
-]
-ACTIVATIONS = ["erf", "relu", "tanh", "leaky_relu", "gelu", "elu", "rleu", "", "ERF", "é" * 50, "__class__", "\n"]
-WORDS = [
-    "",
-    "x",
-    "ü",
-    "\n",
-    "a\nb",
-    "--",
-    "-",
-    "*",
-    "../..",
-    "0",
-    "first",
-    "both",
-    "identity",
-    "cpu",
-    "\udcff",
-    "é" * 300,
-]
-PATHS = ["out", "a_file", "a_file/below", "folder", "/dev/null", "/dev/full", "/proc/1/x", "/proc/self/mem", "x" * 300]
-PATHS += ["a\nb", "/", "", ".", "~", "folder/" * 200, "locked/new", "ü/ü", "absent/deep/x.h5", "folder/out.h5", "-"]
-DATA = ["gaussian", "rademacher", "sphere", "subgaussian", "mnist", "cifar10", "absent.npz", "folder", "folder.npz"]
-DATA += ["a_file", "", "x" * 300, "a\nb.npz", "Gaussian", "load", "/dev/null", "/dev/zero.npz", "\udcff.npz", "~/x.csv"]
-SCHEDULERS = [
-    "tcp://127.0.0.1:1",
-    "",
-    "nonsense",
-    "tcp://",
-    "127.0.0.1",
-    "tcp://127.0.0.1:99999999",
-    "http://127.0.0.1:1",
-]
-SCHEDULERS += ["tcp://ü:1", "\n", "inproc://x", "tcp://127.0.0.1:-1"]
-QUANTITIES = [
-    "data",
-    "gap-first",
-    "gap-both",
-    "budget-second",
-    "training-both",
-    "gap",
-    "",
-    "gap-cnn",
-    "GAP-first",
-    "\n",
-]
+
+def listed(words: str, *others: str) -> list[str]:
+    """The words, and what has spaces in it or is empty."""
+    return [*words.split(), *others]
+
+
+LONG, NINES = "x" * 300, "9" * 400
+WHOLE = listed(f"3 4 8 20 200 0 1 -1 -5 1e9 {10**9} {10**12} {10**15} {10**18} {2**63 - 1} {2**63} {NINES} 2.5 nan")
+WHOLE += listed("inf many ٣ ² 1_0 +4", "", " ", "9" * 5000)
+FLOATS = listed("0.1 0.5 1 1e-300 5e-324 1e300 1e308 -1e300 1e400 nan inf -inf 0 -0.0 -1 1e-9 half 1,5 1e154 0x10")
+FLOATS += ["", NINES]
+SIZES = listed("10 20 d d^1.5 2*d^1.25 inf d^400 d^0 0*d d^0.0000001 1e9 x1e9 0 1 -4 d^-1 ² nan d^d 1:1e9:1 d^1e3")
+SIZES += ["", f"d^{NINES}", f"{NINES}*d", str(10**12), str(2**63), "9" * 5000]
+DIMENSIONS = listed("4 8 4:16:x2 8:16:x1.0000001 2:1000000000:x1.00000001 1:1e9:1 8:16:x1 8:16:x0.5 16:8:x2 ² ٣٢ 1 0")
+DIMENSIONS += ["", "8:16", f"2:{NINES}:x1.5", f"8:16:x{NINES}", NINES, str(10**18), f"8:16:x1.{'0' * 30}1", "9" * 5000]
+DIMENSIONS += ["2:9223372036854775807:x1.1"]
+NETWORKS = listed("two-layer fc:2x8 cnn:1x4:k2 fc:512x4 fc:4x1e9 fc:4x1000000000 cnn:1000x64:k99 fc:0x4 fc:3x7 fc:2x")
+NETWORKS += listed("cnn:2x4:k0 mlp fc:1000x1000000 fc:٣x4 linear fc:2xd^1.5 fc:2xinf fc:2xd^400 fc:900x2 fc:70x100")
+NETWORKS += ["", f"fc:{NINES}x4", f"fc:2x{NINES}", f"cnn:1x4:k{NINES}"]
+ACTIVATIONS = listed("erf relu tanh leaky_relu gelu elu rleu ERF __class__", "", "é" * 50, "\n")
+WORDS = ["", "x", "ü", "\n", "a\nb", "--", "-", "*", "../..", "0", "first", "identity", "cpu", "\udcff", "é" * 300]
+PATHS = listed("out folder ü/ü a_file a_file/below /dev/null /dev/full /proc/1/x /proc/self/mem / . ~ locked/new -")
+PATHS += ["", "a\nb", LONG, "folder/" * 200, "absent/deep/x.h5", "folder/out.h5", "\udcff"]
+DATA = listed("gaussian rademacher sphere subgaussian mnist cifar10 absent.npz folder folder.npz a_file Gaussian load")
+DATA += ["", LONG, "a\nb.npz", "/dev/null", "/dev/zero.npz", "\udcff.npz", "~/x.csv", ".", "a_file/x.npz"]
+SCHEDULERS = listed("tcp://127.0.0.1:1 nonsense tcp:// 127.0.0.1 tcp://127.0.0.1:99999999 http://127.0.0.1:1 tcp://ü:1")
+SCHEDULERS += ["", "\n", "inproc://x", "tcp://127.0.0.1:-1", "tls://127.0.0.1:1", "ws://127.0.0.1:1"]
+QUANTITIES = listed("data gap-first gap-both budget-second training-both gap gap-cnn GAP-first", "", "\n")
 MANY = "list of many"
 
 DATA_OPTIONS = {
@@ -193,49 +128,47 @@ COMMANDS = {
 }
 # What a line begins with, so that most odd values meet settings that are small and right.
 SMALL = {
-    "analyze": ["--n", "40", "--d", "4", "--n-test", "10", "--width", "8", "--steps", "5"],
-    "spectrum": ["--n", "40", "--d", "4", "--n-test", "0", "--width", "8", "--steps", "5"],
-    "figure 1": ["--n", "40", "--d", "4", "--n-test", "10", "--dimensions", "4", "8"],
-    "figure 2": ["--n", "40", "--d", "4", "--n-test", "10", "--width", "8"],
-    "figure 3": ["--n", "40", "--n-test", "10", "--pool", "4"],
-} | dict.fromkeys(("sweep",), ["--d", "4", "8", "--n", "20", "--width", "8", "--seeds", "1", "--quantity", "data"])
-SMALL |= {
-    name: ["--d", "4", "6", "8", "--n", "20", "--seeds", "2"]
-    for name in COMMANDS
-    if name.startswith("check") or name in ("figure 5", "figure budget")
-}
+    "analyze": "--n 40 --d 4 --n-test 10 --width 8 --steps 5",
+    "spectrum": "--n 40 --d 4 --n-test 0 --width 8 --steps 5",
+    "figure 1": "--n 40 --d 4 --n-test 10 --steps 5 --dimensions 4",
+    "figure 2": "--n 40 --d 4 --n-test 10 --steps 5 --width 8",
+    "figure 3": "--n 40 --n-test 10 --pool 4 --steps 5",
+    "sweep": "--d 4 --n 20 --width 8 --seeds 1 --quantity data",
+} | {name: "--n 20 --d 4:8:x1.4 --seeds 2" for name in COMMANDS if name.startswith(("check", "figure 5", "figure b"))}
 
 
 def command_line(rng: random.Random) -> list[str]:
-    """A command with small settings, and one to four options that are mostly its own."""
+    """A command with small settings, and one to four options that are mostly its own and take their places."""
     command = rng.choice(list(COMMANDS))
     options, words = COMMANDS[command], command.split()
+    small = SMALL.get(command, "").split() if rng.random() < 0.9 else []
+    given = {name: [value] for name, value in zip(small[::2], small[1::2], strict=True)}
     if command == "constants" and rng.random() < 0.9:
         words.append(rng.choice(ACTIVATIONS))
-    if rng.random() < 0.85:
-        words += SMALL.get(command, [])
     for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
-        own = options if options and rng.random() < 0.95 else COMMANDS[rng.choice(list(COMMANDS))]
-        words += option(rng, own)
-    return words
+        own = options if options and rng.random() < 0.97 else COMMANDS[rng.choice(list(COMMANDS))]
+        name, *values = option(rng, own)
+        if name in given and rng.random() < 0.05:
+            words += [name, *values]
+        given[name] = values
+    return [*words, *(word for name, values in given.items() for word in (name, *values))]
 
 
 def option(rng: random.Random, options: dict) -> list[str]:
-    """One option with one of its values, rarely with none or with a few."""
+    """One option with one of its values (in half of the cases an ordinary one), rarely with none or with many."""
     if not options or rng.random() < 0.02:
         return [rng.choice(["--bogus", "extra", "--help", "--version", "", "-", "--"])]
     name = rng.choice(list(options))
     if rng.random() < 0.04:
         return [name]
-    value = rng.choice(options[name])
+    value = rng.choice(options[name][:3] if rng.random() < 0.4 else options[name])
     if value is None:
         return [name]
     if value == MANY:
-        kind = rng.choice([str(k) for k in range(2, 9)] + options[name][:3])
-        return [name, *[kind if kind in options[name] else str(k) for k in range(2, rng.choice([20, 3000]))]]
+        return [name, *rng.choice([options[name][:2], ["4"] * 300, [str(k) for k in range(2, 3000)]])]
     if " " in value.strip():
         return [name, *value.split()]
-    return [f"{name}={value}"] if rng.random() < 0.3 else [name, value]
+    return [f"{name}={value}"] if rng.random() < 0.1 else [name, value]
 
 
 @dataclass(frozen=True)
@@ -270,6 +203,15 @@ class Outcome:
     def kind(self) -> str:
         """In a word."""
         return {0: "done", BEGAN: "began to measure", 2: "refused"}.get(self.code, "fault")
+
+
+def warm() -> None:
+    """Import everything once, for the children; nothing that starts threads, which they would not have."""
+    for module in pkgutil.walk_packages(ntkspec.__path__, "ntkspec."):
+        if ".gpu" not in module.name:
+            importlib.import_module(module.name)
+    if importlib.util.find_spec("distributed"):
+        importlib.import_module("distributed")
 
 
 def outcome(line: list[str], folder: Path, *, measuring: bool = False) -> Outcome:
@@ -334,6 +276,7 @@ def program(line: list[str], folder: Path) -> Outcome:
 
 def main(count: int, seed: int) -> None:
     """Run so many, and print the counts and every fault."""
+    warm()
     rng, kinds = random.Random(seed), Counter()
     with tempfile.TemporaryDirectory() as folder:
         where = place(Path(folder))

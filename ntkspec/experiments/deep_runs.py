@@ -95,7 +95,9 @@ def check_deep_setting(setting: DeepSetting) -> None:
     if setting.network != "linear":
         refuse_swapped(setting.network)
         side, channels = SIZES[setting.data]
-        named_network(setting.network, (side // setting.pool, side // setting.pool, channels), setting.activation)
+        shape = (side // setting.pool, side // setting.pool, channels)
+        flops = 3 * named_network(setting.network, shape, setting.activation).flops * (setting.batch or setting.n)
+        checks.duration(setting.steps, flops, f"training for {setting.steps} steps", "take fewer")
 
 
 def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda text: None) -> DeepRun:

@@ -14,7 +14,7 @@ from ntkspec.networks.two_layer import even_width
 # The most values of a range of dimensions, cells of a grid, and the largest size.
 MOST_VALUES, MOST_CELLS, LARGEST_SIZE = 1000, 100_000, 2**53
 _RANGE = re.compile(r"([0-9]+):([0-9]+):x([0-9]+(?:\.[0-9]*)?)")
-_POWER = re.compile(r"(?:([0-9]+(?:\.[0-9]*)?)\*)?d(?:\^([0-9]+(?:\.[0-9]*)?))?")
+_POWER = re.compile(r"(?:([0-9]{1,16}(?:\.[0-9]*)?)\*)?d(?:\^([0-9]{1,16}(?:\.[0-9]*)?))?")
 _WHOLE = re.compile(r"[0-9]+")
 _NETWORKS = re.compile(r"(fc:[0-9]+x)([^:]+)()"), re.compile(r"(cnn:[0-9]+x)([^:]+)(:k[0-9]+)")
 
@@ -170,8 +170,8 @@ def _deep(given: str) -> Model:
     match = next(filter(None, (pattern.fullmatch(given) for pattern in _NETWORKS)), None)
     if not match:
         raise ValueError(
-            f"network {checks.shown(given)} is unknown; use {TWO_LAYER}, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, such as "
-            f"fc:4x512, fc:3xd^1.5 and cnn:4x64:k3"
+            f"network {checks.shown(given)} is unknown; use {TWO_LAYER}, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, "
+            f"such as fc:4x512, fc:3xd^1.5 and cnn:4x64:k3"
         )
     return Model(f"{match[1]}m{match[3]}", match[2])
 
