@@ -102,7 +102,7 @@ def client_of(address: str):
         client = Client(address, timeout=CONNECT_SECONDS)
     except TimeoutError:
         raise ValueError(f"no Dask scheduler answers at {address} within {CONNECT_SECONDS:g} s") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
@@ -118,7 +118,7 @@ async def _greeted(address: str) -> None:
     greeting = connect(address, timeout=CONNECT_SECONDS, **Security().get_connection_args("client"))
     try:
         comm = await asyncio.wait_for(greeting, CONNECT_SECONDS)
-    except OSError:
+    except (OSError, TypeError):  # no connection, or no certificate for an encrypted one
         raise
     except Exception:  # whatever Dask makes of another program's words
         raise ValueError("what answers is another program") from None

@@ -232,6 +232,8 @@ def _in_child(line: list[str], folder: Path, measuring: bool) -> int:
     code = 1
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
         signal.alarm(60)

@@ -67,7 +67,7 @@ def test_dimensions_without_meaning_are_refused(given):
 
 def test_cells_are_counted_before_they_are_made():
     start = time.perf_counter()
-    with pytest.raises(ValueError, match=rf"3 d x 2 networks x 100000000 seeds are 600000000 cells.*most {MOST_CELLS}"):
+    with pytest.raises(ValueError, match=rf"3 d x 100000000 seeds x 2 networks are 600000000 cells.*most {MOST_CELLS}"):
         Grid(d=(4, 6, 8), width=("8", "d"), seeds=10**8)
     assert time.perf_counter() - start < 0.5
     product = Grid(d=(4, 6), n=("20", "d^2"), width=("8", "d", "inf"), seeds=2)
