@@ -133,14 +133,14 @@ def whole_number(value, name: str, least: int, most: int | None = None) -> int:
 
 def parameter(value, name: str, most: float) -> float:
     """``value`` as a float from -most to most."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not abs(value) <= most:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not -most <= value <= most:
         raise ValueError(f"{name}={shown(value)}, but a number from {-most:g} to {most:g} is needed")
     return float(value)
 
 
 def learning_rate(value, name: str) -> float:
     """``value`` as a finite float that is not negative."""
-    if not isinstance(value, int | float | np.number) or not (np.isfinite(value) and value >= 0):
+    if not isinstance(value, int | float | np.number) or not 0 <= value <= np.finfo(np.float64).max:
         raise ValueError(f"{name}={shown(value)}, but a learning rate is a finite number >= 0")
     return float(value)
 
