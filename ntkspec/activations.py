@@ -13,10 +13,10 @@ from ntkspec.lazy import cached_property
 SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
 # What float64 makes of a closed form, and of a sum over a rule of quadrature, relative to the sizes of their terms.
 ROUNDING, SUMMED = 4e-16, 1e-15
-# Parameters of activations: their squares and those squares' products are within the range of float64.
-LARGEST_PARAMETER = 1e50
 # The standard normal density at 16 is 1e-56: beyond, only a function that outgrows exp(z²/2) has weight.
 REACH = 16.0
+# The largest parameter of an activation: its square times a norm of a kernel is a float32.
+LARGEST_PARAMETER = 1e12
 
 
 @dataclass(frozen=True)
@@ -192,16 +192,8 @@ def _leaky(name: str, a: float) -> Activation:
     return act
 
 
-def _parameter(value, name: str) -> float:
-    if not isinstance(value, int | float | np.number) or not abs(value) <= LARGEST_PARAMETER:
-        raise ValueError(
-            f"{name}={value!r}, but a number from -{LARGEST_PARAMETER:.0e} to {LARGEST_PARAMETER:.0e} is needed"
-        )
-    return float(value)
-
-
 def _make_elu(alpha: float = 1.0) -> Activation:
-    alpha = _parameter(alpha, "alpha")
+    alpha = checks.parameter(alpha, "alpha", LARGEST_PARAMETER)
     r = math.exp(0.5) * math.erfc(math.sqrt(0.5)) / 2
     constants = Constants(
         zeta=0.5 + alpha * r,
@@ -215,8 +207,8 @@ def _make_elu(alpha: float = 1.0) -> Activation:
 
 
 def _make_leaky_relu(negative_slope: float = 0.01) -> Activation:
-    negative_slope = _parameter(negative_slope, "negative_slope")
-    return _leaky(f"leaky_relu({negative_slope:g})", negative_slope)
+    slope = checks.parameter(negative_slope, "negative_slope", LARGEST_PARAMETER)
+    return _leaky(f"leaky_relu({slope:g})", slope)
 
 
 _NAMED: dict[str, Callable[..., Activation]] = {
@@ -247,7 +239,8 @@ def activation(name: str | Activation, **params) -> Activation:
 
     identity, relu, leaky_relu(negative_slope=0.01), abs, erf, tanh, sigmoid, softplus, gelu (the exact one), silu,
     elu(alpha=1), sin, cos. The piecewise-linear ones have derivative(0) = 1, as in Assumption 3.2.
-    Raises ValueError for an unknown name, TypeError for a parameter that the activation does not have.
+    Raises ValueError for an unknown name and for a parameter beyond 1e12 (or not finite), TypeError for a parameter
+    that the activation does not have.
     """
     if isinstance(name, Activation):
         name.look()

@@ -10,6 +10,9 @@ import numpy as np
 from ntkspec.engines import as_array, engine_of
 
 LAYERS = ("first", "second", "both")
+# No computation of more seconds than a year holds is begun; a step of anything takes this long at least, and no machine
+# does more floating-point operations in a second.
+YEAR, STEP_SECONDS, FASTEST = 3.2e7, 1e-7, 1e15
 
 
 def as_floats(array, name: str):
@@ -118,24 +121,42 @@ def as_times(times) -> np.ndarray:
     return given.astype(np.float64)
 
 
-def whole_number(value, name: str, least: int) -> int:
-    """``value`` as an int that is at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < 2**63:
-        raise ValueError(f"{name}={value!r}, but a whole number >= {least} (and below 2^63) is needed")
+def shown(value) -> str:
+    """The value in a message: its repr, of a long number how many digits it has."""
+    if isinstance(value, int) and abs(value) >= 10**40:
+        return f"{'-' if value < 0 else ''}10^{abs(value).bit_length() * math.log10(2):.0f}"
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:80]}... ({len(text)} characters)"
+
+
+def whole_number(value, name: str, least: int, most: int | None = None) -> int:
+    """``value`` as an int from ``least`` to ``most``, or where that is None to below 2^63."""
+    largest = 2**63 - 1 if most is None else most
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= largest:
+        allowed = f">= {least} (and below 2^63)" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name}={shown(value)}, but a whole number {allowed} is needed")
     return int(value)
+
+
+def parameter(value, name: str, most: float) -> float:
+    """``value`` as a float from -most to most."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not -most <= value <= most:
+        raise ValueError(f"{name}={shown(value)}, but a number from {-most:g} to {most:g} is needed")
+    return float(value)
 
 
 def learning_rate(value, name: str) -> float:
     """``value`` as a finite float that is not negative."""
-    if not isinstance(value, Real) or not 0 <= float(value) < np.inf:
-        raise ValueError(f"{name}={value!r}, but a learning rate is a finite number >= 0")
+    known = isinstance(value, Real)
+    if not known or not 0 <= value <= np.finfo(np.float64).max:
+        raise ValueError(f"{name}={shown(value)}, but a learning rate is a finite number >= 0")
     return float(value)
 
 
 def probability(value, name: str) -> float:
     """``value`` as a float between 0 and 1, both excluded."""
     if not isinstance(value, int | float | np.number) or not 1e-100 <= value < 1:
-        raise ValueError(f"{name}={value!r}, but a probability between 1e-100 and 1 is needed, such as 1e-6")
+        raise ValueError(f"{name}={shown(value)}, but a probability between 1e-100 and 1 is needed, such as 1e-6")
     return float(value)
 
 
@@ -151,8 +172,15 @@ def accuracy(rtol, failure_probability, seed, *, exact: bool = False) -> None:
 def one_of(value, name: str, allowed: Sequence):
     """``value`` where it is one of ``allowed``."""
     if value not in allowed:
-        raise ValueError(f"{name}={value!r}, but one of {', '.join(map(repr, allowed))} is needed")
+        raise ValueError(f"{name}={shown(value)}, but one of {', '.join(map(repr, allowed))} is needed")
     return value
+
+
+def duration(steps: float, flops: float, what: str, advice: str) -> None:
+    """Refuse, with numbers, steps of so many floating-point operations that no machine does in a year."""
+    seconds = steps * max(STEP_SECONDS, flops / FASTEST)
+    if seconds > YEAR:
+        raise ValueError(f"{what} would take {seconds / YEAR:.2g} years or more on any machine; {advice}")
 
 
 def memory(needed: float, engine, what: str, advice: str) -> None:

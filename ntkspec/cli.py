@@ -26,6 +26,9 @@ IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
 SYNTHETIC = ("gaussian", "rademacher", "sphere", "subgaussian")
 
+# What the line of an error may take, and a word of it; and how many words a command may have.
+LONGEST_LINE, LONGEST_WORD, MOST_WORDS = 600, 200, 1000
+
 app = App(
     name="ntkspec",
     help="How close is a network's Neural Tangent Kernel to a linear model, and what does that say about training?",
@@ -156,7 +159,7 @@ def spectrum(
     data: DataOptions | None = None,
     network: KernelOptions | None = None,
     kernel: Literal["theta", "linear", "gap"] = "theta",
-    pairs: Whole = 20,
+    pairs: MaybeWhole = None,
     probes: Whole = 8,
     steps: Whole = 100,
     seed: Whole = 0,
@@ -172,7 +175,7 @@ def spectrum(
     kernel
         theta (the NTK at initialization), linear (that of the linear model) or gap (their difference)
     pairs
-        leading eigenpairs, by magnitude
+        leading eigenpairs, by magnitude (default: 20, or all of fewer points)
     probes
         random vectors that measure the density
     steps
@@ -347,8 +350,17 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 
 # -------------------------------------------------------------------------------------------------------------- main
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _one_line(error: BaseException | str) -> str:
+    """The message on one line, cut where it or a word is long; that of the system with the file's name."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        error = f"cannot use {error.filename}: {error.strerror}"
+    words = (word if len(word) <= LONGEST_WORD else _cut(word, 40) for word in str(error).split())
+    line = " ".join(words) or type(error).__name__
+    return line if len(line) <= LONGEST_LINE else _cut(line, LONGEST_LINE // 2)
+
+
+def _cut(text: str, ends: int) -> str:
+    return f"{text[:ends]}...({len(text)} characters)...{text[-ends:]}"
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
@@ -362,6 +374,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
+            if len(given) > MOST_WORDS:
+                raise ValueError(f"{len(given)} words came, but {MOST_WORDS} are read; take ranges such as 32:512:x1.5")
             app(given, exit_on_error=False, print_error=False, result_action="return_value")
             return 0
         except CycloptsError as error:

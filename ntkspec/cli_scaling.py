@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cyclopts import Parameter
 
-from ntkspec.cli_types import Engine, MaybeSeveral, Several, located
+from ntkspec.cli_types import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
 
 
 @Parameter(name="*")
@@ -30,7 +30,7 @@ class GridOptions:
     "gaussian, cube, sphere or uniform entries"
     covariance: MaybeSeveral = None
     "identity, or graded (variances from 0.2 to 1.8)"
-    seeds: int | None = None
+    seeds: MaybeWhole = None
     "how many seeds: 0, 1, 2, ..."
     second: Literal["rademacher", "normal"] = "rademacher"
     "initial second layer: signs or N(0, 1)"
@@ -45,7 +45,7 @@ class GridOptions:
 class PlaceOptions:
     """Where the cells run."""
 
-    processes: int = 1
+    processes: Whole = 1
     "local processes, each with its part of the cores"
     scheduler: str | None = None
     "address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed])"

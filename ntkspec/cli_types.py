@@ -1,23 +1,26 @@
 """Types of options that more than one file of commands uses."""
 
+import re
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+_WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
+
 
 def _strict_int(type_, tokens) -> int:
-    """cyclopts would round 2.6 to 3."""
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError(f'"{tokens[0].value}" is not a whole number.') from None
+    """Digits alone: cyclopts would round 2.6 to 3, and Python reads other alphabets' but no thousands of them."""
+    if not _WHOLE.fullmatch(tokens[0].value):
+        raise ValueError(f'"{tokens[0].value}" is not a whole number of at most 40 digits.')
+    return int(tokens[0].value)
 
 
 _STRICT = Parameter(converter=_strict_int, n_tokens=1, accepts_keys=False)
 Whole = Annotated[int, _STRICT]
 MaybeWhole = Annotated[int | None, _STRICT]
-Several = Annotated[list[str], Parameter(consume_multiple=True)]
-MaybeSeveral = Annotated[list[str] | None, Parameter(consume_multiple=True)]
+_LIST = Parameter(consume_multiple=1)
+Several = Annotated[list[str], _LIST]
+MaybeSeveral = Annotated[list[str] | None, _LIST]
 Engine = Literal["cpu", "gpu"]
 
 

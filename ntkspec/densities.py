@@ -278,6 +278,8 @@ def spectral_density(
     operator = as_symmetric(operator)
     probes, steps = checks.whole_number(probes, "probes", 1), checks.whole_number(steps, "steps", 1)
     n = operator.shape[0]
+    checks.duration(probes * steps, n, f"{probes} probes of {steps} steps", "take fewer")
+    checks.memory(16.0 * probes * steps, operator.engine, f"what {probes} probes of {steps} steps find", "take fewer")
     operator, plan = planning.prepare(operator, probes * steps, method=method, block=4)
     if planning.whole(operator, DENSE_SIZE, probes * steps):
         return _dense(operator, plan)

@@ -1,7 +1,9 @@
 """Run tasks here, on processes of this machine, or on a Dask cluster."""
 
+import asyncio
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,20 +16,26 @@ from ntkspec.engines import named
 
 # How often a pool whose worker died is replaced before the sweep gives up.
 MOST_DEATHS = 5
+# How many local processes there may be for each core.
+MOST_PER_CORE = 8
 # How long a scheduler may take to answer.
 CONNECT_SECONDS = 10.0
+_ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://[\w.:\[\]-]+:([0-9]{1,5})", re.ASCII)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where tasks run: here (one process), on local processes, or on the cluster of a Dask scheduler's address."""
+    """Where tasks run: here (one process), on local processes, or on the cluster of a Dask scheduler's address.
+
+    Raises ValueError for more than eight processes a core.
+    """
 
     processes: int = 1
     scheduler: str | None = None
 
     def __post_init__(self):
-        checks.whole_number(self.processes, "processes", 1)
+        checks.whole_number(self.processes, "processes", 1, MOST_PER_CORE * len(os.sched_getaffinity(0)))
         if self.scheduler is not None and self.processes != 1:
             raise ValueError("tasks run on local processes or on a cluster; pass one of processes and scheduler")
 
@@ -76,22 +84,45 @@ def _free_memory(engine: str) -> int:
 def client_of(address: str):
     """A client of the Dask scheduler at an address.
 
-    Raises ValueError where none answers, where it has no workers, or where Dask is not installed.
+    Raises ValueError for what is no address, where none answers within CONNECT_SECONDS, where it has no workers, or
+    where Dask is not installed.
     """
+    match = _ADDRESS.fullmatch(address)
+    if not match or not 1 <= int(match[2]) < 2**16:
+        raise ValueError(f"scheduler={checks.shown(address)}, but an address such as tcp://10.0.0.1:8786 is needed")
     try:
         from distributed import Client
+        from distributed.utils import LoopRunner
     except ImportError:
         raise ValueError(
             f"the scheduler {address} needs Dask's distributed; install it with: pip install 'ntkspec[distributed]'"
         ) from None
     try:
+        LoopRunner().run_sync(_greeted, address)
         client = Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
+    except TimeoutError:
+        raise ValueError(f"no Dask scheduler answers at {address} within {CONNECT_SECONDS:g} s") from None
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise ValueError(f"no worker is connected to the scheduler {address}; start some: dask worker {address}")
         yield client
+
+
+async def _greeted(address: str) -> None:
+    """Dask's own greeting, which a Client waits for without end where a port accepts and says nothing."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    greeting = connect(address, timeout=CONNECT_SECONDS, **Security().get_connection_args("client"))
+    try:
+        comm = await asyncio.wait_for(greeting, CONNECT_SECONDS)
+    except (OSError, TypeError):  # no connection, or no certificate for an encrypted one
+        raise
+    except Exception:  # whatever Dask makes of another program's words
+        raise ValueError("what answers is another program") from None
+    await comm.close()
 
 
 def all_done(futures: Sequence, seconds: float) -> bool:

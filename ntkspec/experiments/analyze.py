@@ -168,6 +168,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     model, stages = model_of(task, dataset), Stages(report)
     task = _with_steps(task, model)
     needed = _check_memory(task, model)
+    checks.duration(task.steps, len(dataset.X) * model.step_flops, f"training for {task.steps} steps", "take fewer")
     linear = model.linear_kernel(dataset.X)
     data = stages("data", summarize, dataset.X)
     theta = stages("features", model.ntk, dataset.X)

@@ -19,7 +19,7 @@ from ntkspec.experiments.devices import on_host, placed
 from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, expected_ntk, linear_expansion, linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
-from ntkspec.networks.specification import TWO_LAYER, named_network, parsed
+from ntkspec.networks.specification import TWO_LAYER, named_network, parsed, refuse_swapped
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import Diagonal
@@ -142,6 +142,8 @@ def _numbers_of_deep(cell: Cell) -> float:
         )
     if cell.second != "rademacher":
         raise ValueError(f"second={cell.second!r} is a choice of two-layer networks; all weights of {name} are N(0, 1)")
+    if cell.width != INFINITE:
+        refuse_swapped(name)
     net = _narrow(cell.network, cell.d, cell.activation)
     inner = sum(W.size for W in net.parameters[1 : net.depth - 1]) * (_finite_width(cell) / 2) ** 2
     if isinstance(net, Convolutional):  # gradients of the points of a tile; that of a card is as large as most n

@@ -18,7 +18,7 @@ from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import linear_expansion, ntk
 from ntkspec.networks import DeepNetwork
 from ntkspec.networks.layers import Linear
-from ntkspec.networks.specification import named_network
+from ntkspec.networks.specification import named_network, refuse_swapped
 from ntkspec.operators import Gram
 from ntkspec.training import train_gd
 
@@ -94,8 +94,11 @@ def check_deep_setting(setting: DeepSetting) -> None:
             f"take erf, tanh or sin"
         )
     if setting.network != "linear":
+        refuse_swapped(setting.network)
         side, channels = SIZES[setting.data]
-        named_network(setting.network, (side // setting.pool, side // setting.pool, channels), setting.activation)
+        shape = (side // setting.pool, side // setting.pool, channels)
+        flops = 3 * named_network(setting.network, shape, setting.activation).flops * (setting.batch or setting.n)
+        checks.duration(setting.steps, flops, f"training for {setting.steps} steps", "take fewer")
 
 
 def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda text: None) -> DeepRun:

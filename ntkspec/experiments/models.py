@@ -14,7 +14,7 @@ from ntkspec.kernels.expansion import expand
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.lazy import cached_property
 from ntkspec.networks import Convolutional, DeepNetwork, TwoLayer
-from ntkspec.networks.specification import TWO_LAYER, named_network, parsed
+from ntkspec.networks.specification import TWO_LAYER, named_network, refuse_swapped
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.operators import KernelOperator
 
@@ -85,7 +85,7 @@ def settled(task: Task) -> Task:
 
 
 def _settled_deep(task: Task) -> Task:
-    parsed(task.network)
+    refuse_swapped(task.network)
     given = {"width": task.width, "layer": None if task.layer == "both" else task.layer, "second": task.second}
     for name, value in given.items():
         if value is not None:

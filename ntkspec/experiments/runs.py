@@ -89,7 +89,10 @@ def check_setting(setting: Setting) -> None:
     for name, least in (("d", 2), ("n", 2), ("n_test", POINTS), ("steps", 1), ("seed", 0)):
         checks.whole_number(getattr(setting, name), name, least)
     checks.learning_rate(setting.eta, "eta")
-    even_width(setting.width)
+    flops = 4.0 * setting.n * even_width(setting.width) * setting.d
+    checks.duration(
+        setting.steps, flops, f"training for {setting.steps} steps", "take fewer steps or a smaller setting"
+    )
     activation(setting.activation)
     checks.one_of(setting.dtype, "dtype", ("float32", "float64"))
     named(setting.engine)

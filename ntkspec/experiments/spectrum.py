@@ -21,6 +21,8 @@ from ntkspec.spectra import Spectrum, eigsh
 from ntkspec.traces import trace
 
 KERNELS = ("theta", "linear", "gap")
+# Eigenpairs, where a task does not say how many.
+PAIRS = 20
 # The relative width of the Frobenius norm's interval, where all entries would take longer than that.
 FROBENIUS_RTOL = 0.1
 
@@ -30,11 +32,12 @@ class SpectrumTask(NetworkTask):
     """The settings of one spectrum.
 
     kernel : "theta" (the NTK at initialization), "linear" (Theta^lin) or "gap" (their difference). pairs : leading
-    eigenpairs. probes, steps : of the density (:func:`ntkspec.spectral_density`).
+    eigenpairs, at most the number of points; None is 20, or all where there are fewer. probes, steps : of the density
+    (:func:`ntkspec.spectral_density`).
     """
 
     kernel: str = "theta"
-    pairs: int = 20
+    pairs: int | None = None
     probes: int = 8
     steps: int = 100
 
@@ -71,8 +74,9 @@ def check_task(task: SpectrumTask) -> SpectrumTask:
     """The task as it will run; refuses one that cannot, before anything is computed."""
     task = settled(task)
     checks.one_of(task.kernel, "kernel", KERNELS)
-    for name in ("pairs", "probes", "steps"):
+    for name in ("probes", "steps") if task.pairs is None else ("pairs", "probes", "steps"):
         checks.whole_number(getattr(task, name), name, 1)
+    checks.duration(task.probes * task.steps, 1, f"{task.probes} probes of {task.steps} steps", "take fewer")
     return task
 
 
@@ -86,7 +90,7 @@ def measure(
     """
     task, stages = check_task(task), Stages(report)
     X, y, seed = checks.as_matrix(dataset.X), checks.as_vector(dataset.y, "y", len(dataset.X)), task.seed
-    pairs = min(task.pairs, len(X))
+    pairs = min(PAIRS, len(X)) if task.pairs is None else checks.whole_number(task.pairs, "pairs", 1, len(X))
     kernels = _kernels(task, dataset)
     expected = task.probes * task.steps + 30 * pairs + 100
     operator, plan = stages("kernel", planning.prepare, kernels[task.kernel], expected, method=task.method)

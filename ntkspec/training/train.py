@@ -65,6 +65,7 @@ def train_gd(
     if X_test is not None:
         X_test = checks.as_matrix(X_test, "X_test", columns=net.dim)
     engine_of(X, y, *([] if X_test is None else [X_test]))
+    checks.duration(int(steps.max()), len(X) if batch is None else 1, f"training for {steps.max()} steps", "take fewer")
     watch = _checked_watch(watch)
     batches = None if batch is None else Batches(len(X), checks.whole_number(batch, "batch", 1), seed)
     dtype = np.result_type(X.dtype, net.dtype)
