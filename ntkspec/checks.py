@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 from collections.abc import Sequence
 from numbers import Real
 
@@ -148,7 +149,7 @@ def parameter(value, name: str, most: float) -> float:
 def learning_rate(value, name: str) -> float:
     """``value`` as a finite float that is not negative."""
     known = isinstance(value, Real)
-    if not known or not 0 <= value <= np.finfo(np.float64).max:
+    if not known or not 0 <= value <= sys.float_info.max:
         raise ValueError(f"{name}={shown(value)}, but a learning rate is a finite number >= 0")
     return float(value)
 
