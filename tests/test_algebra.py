@@ -67,7 +67,7 @@ def test_what_cannot_be_added_to_a_kernel_is_refused():
     assert exact.dtype == np.float32
     assert np.array_equal(exact.to_dense(), 2 * np.eye(5))
     for wrong in (lambda: kernel * np.eye(5), lambda: np.eye(5) * kernel, lambda: kernel * kernel):
-        with pytest.raises(TypeError, match=r"with \* could be two products; use \* with numbers, @ with vectors"):
+        with pytest.raises(TypeError, match=r"with \* could be two products; use \* with a number, @ with vectors"):
             wrong()
     with pytest.raises(TypeError, match="dtype="):
         identity(3, dtype=np.float16)
