@@ -169,7 +169,7 @@ def _leaky(name: str, a: float) -> Activation:
     return act
 
 
-def _parameter(value, name: str) -> float:
+def _parameter(value: float, name: str) -> float:
     if not isinstance(value, int | float | np.number) or not abs(value) <= LARGEST_PARAMETER:
         raise ValueError(
             f"{name}={value!r}, but a number from -{LARGEST_PARAMETER:.0e} to {LARGEST_PARAMETER:.0e} is needed"

@@ -7,7 +7,7 @@ import numpy as np
 from ntkspec.activations import Activation
 from ntkspec.duals import PiecewiseLinear
 from ntkspec.engines import engine_of
-from ntkspec.operators import KernelOperator
+from ntkspec.operators.function import OfPairs
 from ntkspec.operators.rescaled import Rescaled
 
 # ‖x‖²/d whose products, gap included, a dtype holds; and what float64 holds of those that pass through all layers.
@@ -46,7 +46,7 @@ def refuse_variances(act: Activation, squares, layer: int) -> None:
         )
 
 
-def built(act: Activation, sides: list, build: Callable[..., KernelOperator]) -> KernelOperator:
+def built(act: Activation, sides: list, build: Callable[..., OfPairs]) -> OfPairs:
     """``build(*sides)``; where norms leave the range of float64's squares and can be taken out, of rows times powers of
     two. Raises ValueError where the dtype does not hold the kernel's diagonal, or underflow would take its digits.
     """
@@ -56,7 +56,7 @@ def built(act: Activation, sides: list, build: Callable[..., KernelOperator]) ->
         refuse_variances(act, engine.xp.concatenate(squares), 0)
     if homogeneous(act) and sides[0].dtype == np.float64 and not all(within(one, *SQUARES["d"]) for one in squares):
         units, scales = zip(*(_unit_rows(engine.xp, X) for X in sides), strict=True)
-        operator: KernelOperator = Rescaled(build(*units), scales)
+        operator: OfPairs = Rescaled(build(*units), scales)
     else:
         operator = build(*sides)
     for own, diagonal in zip(squares, operator.own_diagonals(), strict=True):
