@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import beta as beta_law
+from scipy.special import betainc
 
 from ntkspec import checks, planning, progress
 from ntkspec.certificates import MEMORY_SHARE, spectrum_bounds
@@ -61,7 +61,9 @@ class Histogram:
 class Smoothed:
     """The density smoothed by a Gaussian of standard deviation ``width`` at points ``x``, for one unit of mass.
 
-    error : 1.96 standard errors of the probes and a bound on the truncation, together.
+    error : half a 95 % interval for each point, for any number of probes: the density of r probes, in units of the peak
+    of the Gaussian, strays from the truth at most as a share of the eigenvalues of that size does, which follows the
+    Beta law of the module; with a bound on the truncation. 0 where all eigenvalues were computed.
     """
 
     x: np.ndarray
@@ -162,14 +164,15 @@ class Density:
         if not 0 < width < math.inf:
             raise ValueError(f"{width=}, but a standard deviation is a finite number > 0")
         peak = 1 / (width * math.sqrt(2 * math.pi))
-        density, squares = (
-            np.array([self.mean(lambda z, at=at, s=s: peak**s * np.exp(-s * ((z - at) / width) ** 2 / 2)) for at in x])
-            for s in (1, 2)
-        )
+        share = np.array([self.mean(lambda z, at=at: np.exp(-(((z - at) / width) ** 2) / 2)) for at in x])
         if self.values is not None:
-            return Smoothed(x, density, np.zeros(len(x)), width)
-        chance = 1.96 * np.sqrt(2 * np.maximum(0, squares - density**2) / (self.probes * self.n))
-        return Smoothed(x, density, chance + peak * self._truncation(width), width)
+            return Smoothed(x, peak * share, np.zeros(len(x)), width)
+        slack, law = self._truncation(width), (self.n, self.probes, 0.05 / 2, 0.0)
+        lower = np.array([_smallest_share(one, *law) for one in share - slack])
+        # A share that is rounding may be that of an eigenvalue which the probes hardly see.
+        most = np.maximum(share + slack, 2 * ROUNDING)
+        upper = 1 - np.array([_smallest_share(one, *law) for one in 1 - most])
+        return Smoothed(x, peak * share, peak * np.maximum(share - lower, upper - share), width)
 
     # ----------------------------------------------------------------------------------------------------- one probe
     def _matrices(self):
@@ -239,19 +242,20 @@ def _pooled(numbers, sizes):
     return np.average(np.asarray(numbers), axis=0, weights=sizes)
 
 
-def _smallest_share(share: float, n: int, probes: int, probability: float) -> float:
+def _smallest_share(share: float, n: int, probes: int, probability: float, least: float | None = None) -> float:
     """The smallest true share F of n eigenvalues under which one as large as this is seen with that probability.
 
-    The law is Beta(probes n F / 2, probes n (1 - F) / 2); what is seen at all is at least one eigenvalue.
+    The law is Beta(probes n F / 2, probes n (1 - F) / 2); what is seen at all is at least one eigenvalue, or ``least``.
     """
+    least = 1 / n if least is None else max(least, 1e-9 * share)
     if share <= ROUNDING or share >= 1:
         return float(share >= 1)
     size = probes * n / 2
 
     def excess(F):
-        return beta_law.sf(share, size * F, size * (1 - F)) - probability
+        return betainc(size * (1 - F), size * F, 1 - share) - probability
 
-    return brentq(excess, 1 / n, share) if 1 / n < share and excess(1 / n) < 0 < excess(share) else 1 / n
+    return brentq(excess, least, share) if least < share and excess(least) < 0 < excess(share) else least
 
 
 # ------------------------------------------------------------------------------------------------------------- probing

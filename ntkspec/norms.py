@@ -3,7 +3,6 @@
 import math
 import time
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -87,8 +86,8 @@ def largest_eigenvalue(operator, *, rtol: float = 1e-3, failure_probability: flo
     # Each of the two runs may fail.
     half, operator = failure_probability / 2, as_symmetric(operator)
     norm = spectral_norm(operator, rtol=rtol, failure_probability=half, seed=seed)
-    ends: Any = norm.evidence
-    if ends.highest >= -ends.lowest and ends.largest >= -ends.smallest:
+    seen = norm.evidence
+    if seen is None or (seen.highest >= -seen.lowest and seen.largest >= -seen.smallest):
         return replace(norm, failure_probability=failure_probability)
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS)
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"largest eigenvalue, {plan.method} (products)")

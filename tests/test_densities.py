@@ -117,6 +117,23 @@ def test_a_smoothed_density_is_within_its_error(probing):
     assert 0.4 < smoothed.width / (2 * (values[-1] - values[0]) / 40) < 2
 
 
+@pytest.mark.parametrize("probes", [1, 2])
+@pytest.mark.parametrize("name", ["two clusters", "outlier and four clusters", "five times the largest", "rank one"])
+def test_the_bars_of_a_smoothed_density_hold_with_one_or_two_probes(name, probes, probing):
+    """Spectra that a few steps resolve exactly: only chance is left. At most 5 % miss, at each of the places."""
+    operator = operator_with(SPECTRA[name](120))
+    values, runs = np.linalg.eigvalsh(operator.matrix), 100
+    width = 0.05 * np.ptp(values)
+    places = np.r_[np.unique(values.round(6)), values.min() + 0.3 * np.ptp(values), values.max() + 4 * width]
+    exact = np.exp(-(((values[:, None] - places) / width) ** 2) / 2).mean(axis=0) / (width * np.sqrt(2 * np.pi))
+    misses = np.zeros(len(places))
+    for seed in range(runs):
+        found = ns.spectral_density(operator, probes=probes, steps=12, seed=seed).smoothed(places, width=width)
+        misses += abs(found.density - exact) > found.error
+    assert (misses <= binom.ppf(1 - 1e-6, runs, 0.05)).all()
+    assert misses.mean() <= 0.05 * runs
+
+
 def test_the_truncation_bound_is_one(probing):
     """One probe, few steps, a narrow kernel: the rule against the probe's own measure."""
     operator = operator_with(np.linspace(0, 1, 300))

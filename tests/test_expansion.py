@@ -157,6 +157,41 @@ def test_features_of_small_activations_are_kept():
     assert coefficients(one) * 1e16 == pytest.approx(coefficients(other), abs=1e-12)
 
 
+@pytest.mark.parametrize("layer", ["first", "second", "both"])
+@pytest.mark.parametrize("slope", [1e6, -1e6, 1e15, -37.5, 1e-9])
+def test_the_error_of_coefficients_grows_with_the_activation(slope, layer):
+    """Leaky ReLU, whose coefficients are rational but for vartheta = (1 - a)/sqrt(2 pi)."""
+    first, second = {"first": (1, 0), "second": (0, 1), "both": (1, 1)}[layer]
+    found = ns.linear_expansion(ns.activation("leaky_relu", negative_slope=slope), layer=layer)
+    with mp.workdps(50):
+        a = mp.mpf(slope)
+        square = (1 - a) ** 2 / (2 * mp.pi)
+        exact = [
+            (first + second) * ((1 + a) / 2) ** 2,
+            (first + mp.mpf(second) / 2) * square,
+            (first + second) * (1 + a * a) / 2,
+        ]
+        for value, truth in zip((found.data, found.square, found.equal), exact, strict=True):
+            assert abs(mp.mpf(value) - truth) <= found.error
+        if second:
+            assert abs(mp.mpf(float(found.norms[0, 0])) ** 2 - square) <= found.error
+    assert found.error <= 1e-14 * max(1, slope**2)
+
+
+@pytest.mark.parametrize(
+    ("X", "options", "reason"),
+    [
+        (np.full((2, 3), 1e25, np.float32), {"trace_ratio": 1.0}, "or pass them as float64"),
+        (np.ones((2, 3), np.float32), {"trace_ratio": 1e60}, "beyond the range of float32"),
+        (np.full((2, 3), 1e90), {"trace_ratio": 1.0}, "beyond the range of float64"),
+        (np.ones((2, 3)), {"trace_ratio": np.inf}, "a finite number >= 0"),
+    ],
+)
+def test_features_beyond_the_range_of_their_dtype_are_refused(X, options, reason):
+    with pytest.raises(ValueError, match=reason):
+        ns.linear_kernel("softplus", X, **options)
+
+
 def test_variances_beyond_float64_are_refused():
     with pytest.raises(ValueError, match="take fewer hidden layers"):
         ns.linear_expansion("relu", hidden_layers=400)

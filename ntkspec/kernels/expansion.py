@@ -90,14 +90,17 @@ def taylor(act: Activation, weights: Sequence[float], *, averaged: Callable | No
 def _one_layer(act: Activation, first: float, second: float) -> Expansion:
     constants = act.constants
     thetas = np.array([[constants.vartheta0, constants.vartheta1, constants.vartheta2]])
-    (value, *_), slope = _Smooth(act, RULES[0]).second_moments(1.0)
-    square = (first + second / 2) * constants.vartheta1**2
+    seconds = [_Smooth(act, rule).second_moments(1.0) for rule in RULES]
+    equal, other = (second * value[0] + first * slope for value, slope in seconds)
+    # Coefficients are products of two constants.
+    size = max(abs(constants.zeta), float(np.abs(thetas).max())) + constants.error
+    error = (first + second) * (2 * constants.error + ROUNDING * size) * size + ROUNDING * equal
     return Expansion(
         data=(first + second) * constants.zeta**2,
-        square=square if square > constants.error else 0.0,
+        square=(first + second / 2) * constants.vartheta1**2 if abs(constants.vartheta1) > constants.error else 0.0,
         norms=math.sqrt(second) * thetas if second and np.abs(thetas).max() > constants.error else np.empty((0, 3)),
-        equal=second * value + first * slope,
-        error=constants.error,
+        equal=equal,
+        error=max(error, abs(equal - other) + ROUNDING * len(RULES) * equal),
     )
 
 

@@ -45,12 +45,18 @@ def _constant_and_norms(expansion: Expansion, X, trace_ratio: float):
     """The coordinates of psi behind those of x, shape (n, 1 + k)."""
     (n, d), engine = X.shape, engine_of(X)
     xp = engine.xp
-    features = xp.empty((n, 1 + len(expansion.norms)), dtype=X.dtype)
+    features = xp.empty((n, 1 + len(expansion.norms)))
     features[:, 0] = (expansion.square * trace_ratio / d) ** 0.5
     excess = xp.sqrt(engine.row_products(X, X, np.float64) / d) - 1
-    for k, (constant, slope, bend) in enumerate(expansion.norms, 1):
-        features[:, k] = constant + slope * excess + bend * excess**2
-    return features
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k, (constant, slope, bend) in enumerate(expansion.norms, 1):
+            features[:, k] = constant + slope * excess + bend * excess**2
+    if not (abs(features) <= (np.finfo(X.dtype).max / features.shape[1]) ** 0.5).all():
+        raise ValueError(
+            f"the features of the norms, up to {float(abs(features).max()):.3g}, have products beyond the range of "
+            f"{X.dtype}; scale the inputs" + ("" if X.dtype == np.float64 else ", or pass them as float64")
+        )
+    return features.astype(X.dtype)
 
 
 def linear_kernel(
@@ -121,8 +127,8 @@ def _of_convolutions(net: Convolutional, X, X2, layer) -> KernelOperator:
 def _trace_ratio(train, given: float | None, *, needed: bool) -> float:
     if given is None:
         return estimate_trace_ratio(train) if needed else 1.0
-    if not given >= 0:
-        raise ValueError(f"trace_ratio={given!r}, but Tr[Sigma^2]/d is a number >= 0")
+    if not 0 <= given < np.inf:
+        raise ValueError(f"trace_ratio={given!r}, but Tr[Sigma^2]/d is a finite number >= 0")
     return given
 
 

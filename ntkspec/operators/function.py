@@ -57,6 +57,10 @@ class OfPairs(KernelOperator):
         return roots[0] * roots[-1]
 
     @property
+    def T(self) -> "OfPairs":
+        raise NotImplementedError
+
+    @property
     def relative_distance(self) -> float:
         """The distance, relative to sqrt(h(x, x) h(x', x')) of each entry."""
         raise NotImplementedError
