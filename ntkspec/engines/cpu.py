@@ -23,7 +23,7 @@ from ntkspec.engines import host
 from ntkspec.engines.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
 from ntkspec.engines.compiling import compiled
 from ntkspec.engines.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
-from ntkspec.engines.host import allowed_cores
+from ntkspec.engines.host import allowed_cores, most_memory, used_memory
 from ntkspec.engines.pairs import hermite_moments, pair_moments, power_series
 from ntkspec.engines.parts import Thin
 from ntkspec.engines.rates import Rates
@@ -54,6 +54,7 @@ __all__ = [
     "gram_of_bits",
     "hermite_moments",
     "largest_entry",
+    "most_memory",
     "name",
     "one_blas_thread",
     "pack_bits",
@@ -78,6 +79,7 @@ __all__ = [
     "to_host",
     "triangle_product",
     "unpack_bits",
+    "used_memory",
     "window_gaps",
     "workers",
     "write_parts",
