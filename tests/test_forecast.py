@@ -1,5 +1,7 @@
 """The forecast of an analysis: what it is made of, and that it is told first."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,3 +53,25 @@ def test_a_step_costs_what_one_more_step_adds(outputs, monkeypatch):
     monkeypatch.setattr(forecasts, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     assert forecasts._seconds_of_a_step(train) == pytest.approx(0.25)
     assert sum(taken) == (2 if outputs > forecasts.LONG else 25)
+
+
+PEAK = """
+import resource
+import ntkspec as ns
+from ntkspec.experiments.analyze import AnalyzeTask, analyze
+
+data = ns.datasets.gaussian({n}, 10, n_test=20)
+found = analyze(AnalyzeTask(width=32, steps=10, method={method!r}), data)
+print(found.forecast.plan.method, found.forecast.bytes, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.parametrize(("method", "n"), [("dense", 3000), ("factored", 1000)])
+def test_the_forecast_of_memory_is_that_of_the_process(method, n):
+    """In a process of its own, whose peak the system counts; of kernels as they were asked for."""
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK.format(method=method, n=n)], check=True, capture_output=True, text=True, timeout=120
+    )
+    planned, forecast, peak = run.stdout.split()
+    assert planned == method
+    assert 1 / 1.3 < float(peak) / float(forecast) < 1.3

@@ -23,7 +23,7 @@ from ntkspec.engines import host
 from ntkspec.engines.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
 from ntkspec.engines.compiling import compiled
 from ntkspec.engines.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
-from ntkspec.engines.host import allowed_cores
+from ntkspec.engines.host import allowed_cores, most_memory, used_memory
 from ntkspec.engines.pairs import hermite_moments, pair_moments, power_series
 from ntkspec.engines.parts import Thin
 from ntkspec.engines.rates import Rates
@@ -54,6 +54,7 @@ __all__ = [
     "gram_of_bits",
     "hermite_moments",
     "largest_entry",
+    "most_memory",
     "name",
     "one_blas_thread",
     "pack_bits",
@@ -78,6 +79,7 @@ __all__ = [
     "to_host",
     "triangle_product",
     "unpack_bits",
+    "used_memory",
     "window_gaps",
     "workers",
     "write_parts",
@@ -341,8 +343,8 @@ def rates(dtype) -> Rates:
     size, rng = 512, xp.random.default_rng(0)
     tile = rng.standard_normal((size, size)).astype(dtype)
     words = rng.integers(0, 2**63, (size, 64), dtype=xp.uint64)
-    blocks = xp.ones((120, 512, 512), dtype)
-    vectors = xp.ones((2, 15 * 512))
+    blocks = xp.ones((36, 512, 512), dtype)  # 8 rows of tiles, 75 MB in float64: more than most caches hold
+    vectors = xp.ones((2, 8 * 512))
 
     def rate(task, amount):
         items = [None] * workers()
@@ -352,7 +354,7 @@ def rates(dtype) -> Rates:
         flops=rate(lambda _: [tile @ tile.T for _ in range(4)], 4 * 2.0 * size**3),
         words=rate(lambda _: [count_common(words, words, dtype) for _ in range(4)], 4 * 64.0 * size**2),
         entries=rate(lambda _: [_add_hadamard(tile.copy(), tile, tile, 1.0) for _ in range(4)], 4.0 * size**2),
-        bytes=rate(lambda _: triangle_product(blocks, 0, 120, vectors, xp.zeros_like(vectors)), float(blocks.nbytes)),
+        bytes=rate(lambda _: triangle_product(blocks, 0, 36, vectors, xp.zeros_like(vectors)), float(blocks.nbytes)),
     )
 
 

@@ -4,6 +4,7 @@ Read from files below ``root``; a machine that has none of them limits nothing.
 """
 
 import math
+import resource
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +27,16 @@ _QUOTA = ("quota", "period")
 def free_memory(threads: int = 1) -> int:
     """Bytes that this process can allocate now without swapping, for arrays that so many threads fill."""
     return int(min(psutil.virtual_memory().available, allowed_memory(threads)))
+
+
+def used_memory() -> int:
+    """Bytes that this process takes now, the interpreter and libraries included."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def most_memory() -> int:
+    """Bytes that this process has taken at most."""
+    return max(used_memory(), 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def allowed_memory(threads: int = 0, root: Path = ROOT) -> float:

@@ -33,24 +33,28 @@ class Forecast:
         return sum(self.seconds.values())
 
 
-def forecast(kernels: tuple[KernelOperator, KernelOperator], train, steps: int, needed: float) -> Forecast:
-    """The forecast for kernels (Theta, Theta^lin), a function ``train(steps=...)``, and ``needed`` bytes besides.
+def forecast(
+    kernels: tuple[KernelOperator, KernelOperator], train, steps: int, needed: float, *, method: str | None = None
+) -> Forecast:
+    """The forecast for kernels (Theta, Theta^lin), a function ``train(steps=...)``, and ``needed`` bytes beside the
+    triangles of Theta and its difference from Theta^lin: what the process took before, and what it holds.
 
-    Products at the rates of this machine (:func:`ntkspec.plan`), the Frobenius norm at the cost of its tiles, training
-    from a trial of a few steps.
+    Products at the rates of this machine (:func:`ntkspec.plan`) by ``method``, the Frobenius norm at the cost of its
+    tiles, training from a trial of a few steps. Measuring those rates can be the peak: what was taken so far counts.
     """
     theta, linear = kernels
     gap = theta - linear
-    chosen = planning.plan(theta, NORMS + GAP + PREDICTION)
+    chosen = planning.plan(theta, NORMS + GAP + PREDICTION, method=method)
+    of_gap = planning.plan(gap, GAP, method=method)
     tiles, side, _ = Triangle.layout(theta.shape[0], theta.engine.TILE)
     entries = tiles * side**2 * gap.tile_work
     seconds = {
         "kernel": chosen.build,
-        "norms": NORMS * chosen.each + planning.plan(gap, GAP).seconds + planning.clock(gap, entries)(entries),
+        "norms": NORMS * chosen.each + of_gap.seconds + planning.clock(gap, entries)(entries),
         "NTK prediction": PREDICTION * chosen.each,
         "training": steps * _seconds_of_a_step(train),
     }
-    return Forecast(seconds, needed + 2 * chosen.bytes, chosen)
+    return Forecast(seconds, max(needed + chosen.bytes + of_gap.bytes, theta.engine.most_memory()), chosen)
 
 
 def _seconds_of_a_step(train) -> float:

@@ -51,6 +51,7 @@ __all__ = [
     "gram_of_bits",
     "hermite_moments",
     "largest_entry",
+    "most_memory",
     "name",
     "one_blas_thread",
     "pack_bits",
@@ -75,6 +76,7 @@ __all__ = [
     "to_host",
     "triangle_product",
     "unpack_bits",
+    "used_memory",
     "window_gaps",
     "workers",
     "write_parts",
@@ -106,6 +108,16 @@ _LARGEST_EIGENPROBLEM = 32_000
 def free_memory() -> int:
     """Bytes that can be allocated on the card now: what the driver has left, and what CuPy's pool keeps unused."""
     return int(xp.cuda.runtime.memGetInfo()[0] + xp.get_default_memory_pool().free_bytes())
+
+
+def used_memory() -> int:
+    """Bytes of the card that this process's arrays take now."""
+    return int(xp.get_default_memory_pool().used_bytes())
+
+
+def most_memory() -> int:
+    """The same: a card counts no more."""
+    return used_memory()
 
 
 def spare_memory() -> int:
