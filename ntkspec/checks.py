@@ -1,6 +1,7 @@
 """Checks of input: each says what came, what is allowed and what to do, before any long computation."""
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -140,7 +141,7 @@ def parameter(value, name: str, most: float) -> float:
 
 def learning_rate(value, name: str) -> float:
     """``value`` as a finite float that is not negative."""
-    if not isinstance(value, int | float | np.number) or not 0 <= value <= np.finfo(np.float64).max:
+    if not isinstance(value, int | float | np.number) or not 0 <= value <= sys.float_info.max:
         raise ValueError(f"{name}={shown(value)}, but a learning rate is a finite number >= 0")
     return float(value)
 

@@ -66,10 +66,10 @@ def test_dimensions_without_meaning_are_refused(given):
 
 
 def test_cells_are_counted_before_they_are_made():
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match=rf"3 d x 100000000 seeds x 2 networks are 600000000 cells.*most {MOST_CELLS}"):
         Grid(d=(4, 6, 8), width=("8", "d"), seeds=10**8)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
     product = Grid(d=(4, 6), n=("20", "d^2"), width=("8", "d", "inf"), seeds=2)
     assert len(product.cells()) == 2 * 2 * 3 * 2
 
@@ -198,11 +198,18 @@ def test_no_more_eigenpairs_than_points():
 
 @pytest.mark.parametrize("option", ["--n", "--d", "--n-test", "--width"])
 def test_data_and_networks_beyond_the_memory_are_refused_before_they_are_drawn(option, capsys):
-    start = time.perf_counter()
+    start = time.process_time()
     options = {"--n": "20", "--d": "4"} | {option: str(10**12)}
     line = told(["analyze", *(word for pair in options.items() for word in pair)], capsys)
     assert "GB are free" in line
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("draw", [ns.TwoLayer.symmetric, ns.TwoLayer.random])
+@pytest.mark.parametrize(("d", "width"), [(4, 10**12), (10**12, 2), (10**9, 10**9), (1, 2**62)])
+def test_weights_beyond_the_memory_are_refused_before_they_are_drawn(draw, d, width):
+    with pytest.raises(ValueError, match=r"a network of this width needs .* GB, but .* GB are free"):
+        draw(d, width, "erf")
 
 
 # ----------------------------------------------------------------------------------------------------------- the lines
