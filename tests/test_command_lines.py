@@ -165,7 +165,7 @@ def test_numbers_in_messages_are_short():
 @pytest.mark.parametrize("rate", [10**400, math.inf, math.nan, -1e-300])
 def test_rates_that_are_no_floats_are_refused(rate):
     data = ns.datasets.gaussian(6, 3)
-    with pytest.raises(ValueError, match="eta=.*a learning rate is a finite number >= 0"):
+    with pytest.raises(ValueError, match=r"eta=.*a learning rate is a finite number >= 0"):
         ns.train_gd(ns.TwoLayer.symmetric(3, 4, "erf"), data.X, data.y, eta=rate, steps=[1])
 
 
