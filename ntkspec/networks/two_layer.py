@@ -143,6 +143,7 @@ def _draw(d, count: int, seed, second, dtype):
     checks.one_of(second, "second", SECOND_LAYERS)
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise TypeError(f"dtype={np.dtype(dtype)}, but the weights of a network are float32 or float64")
+    checks.memory(3 * 8 * count * (d + 1.0), engine_of(), "a network of this width", "take a smaller one")
     rng = np.random.default_rng(seed)
     W = rng.standard_normal((count, d))
     v = rng.standard_normal(count) if second == "normal" else rng.choice([-1.0, 1.0], size=count)
