@@ -37,4 +37,4 @@ class Rescaled(OfPairs):
 
     @property
     def T(self):
-        return self if self.symmetric else Rescaled(self.inner.T, self.scales[::-1])  # type: ignore[arg-type]
+        return self if self.symmetric else Rescaled(self.inner.T, self.scales[::-1])
