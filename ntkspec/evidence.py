@@ -51,8 +51,9 @@ class Evidence:
         return "\n".join(
             [
                 f"products: {self.products} in blocks of {self.block}; basis of {self.basis} vectors",
-                f"eigenvalues outside [{self.lowest:.8g}, {self.highest:.8g}]: none, each end except with probability "
-                f"{self.failure_probability:.0e}; found up to [{self.smallest:.8g}, {self.largest:.8g}]",
+                f"eigenvalues outside [{self.lowest:.8g}, {self.highest:.8g}]: none (each end holds except with "
+                f"probability {self.failure_probability:.0e}); extreme values found: [{self.smallest:.8g}, "
+                f"{self.largest:.8g}]",
                 f"outer bounds: {1 - self.rounding_share:.2%} random start, {self.rounding_share:.2%} rounding",
                 f"rounding of products and basis: {self.rounding:.2e}; of the stored matrix: {self.stored:.2e}",
                 f"symmetry defect: {self.asymmetry:.2e}; loss of orthogonality: {self.orthogonality_loss:.2e}",

@@ -110,3 +110,11 @@ def test_the_unit_of_the_data_does_not_matter(scale, standardize):
 def test_class_numbers_that_are_regressed_are_told(labels, said):
     y = np.resize(np.array(labels, dtype=float), N) / max(labels)
     assert any(f"{len(labels)} values only" in line for line in verdict(analysis(points(5), y))) == said
+
+
+@pytest.mark.parametrize(("mean", "said"), [(0.0, False), (0.98, True)])
+def test_agreement_on_labels_that_are_mostly_their_mean_is_called_empty(mean, said):
+    X = points(5)
+    y = np.where(np.sign(X[:, 0]) > 0, 1.0, 2 * mean - 1)
+    sentences = " ".join(verdict(analysis(X, y)))
+    assert ("is their mean, so centre the labels" in sentences) == said

@@ -9,6 +9,9 @@ from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
 from ntkspec.moments import mean_is_zero
 
+# The share of the training loss below which the linear model is said to learn little.
+LITTLE = 0.02
+
 
 def verdict(analysis: Analysis) -> list[str]:
     """Sentences, most important first."""
@@ -112,7 +115,16 @@ def _linear_part(analysis) -> str:
     rest = "" if done > 0.99 else "; the linear phase is not over, more --steps or a larger --eta would show its end"
     return (
         f"By the last step the linear model has made {done:.1%} of the progress it can make on the training loss{rest}."
+        + (_little_to_learn(gain / losses[0], analysis.labels["train"]) if gain < LITTLE * losses[0] else "")
     )
+
+
+def _little_to_learn(share: float, y) -> str:
+    """What agreement is worth where the linear model can take away a small share of the loss only."""
+    y = y.astype(np.float64)
+    constant = y.mean() ** 2 / np.mean(y * y)
+    why = f"; {constant:.0%} of the labels' mean square is their mean, so centre the labels" if constant > 0.5 else ""
+    return f" That is {share:.1%} of the loss: models that learn so little agree whatever they are{why}."
 
 
 def _theorem(analysis) -> list[str]:

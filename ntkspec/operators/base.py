@@ -374,7 +374,7 @@ class LinearCombination(KernelOperator):
         if len(shapes) != 1 or len(dtypes) != 1:
             raise ValueError(
                 f"kernels of shapes {sorted(shapes)} and dtypes {sorted(map(str, dtypes))} cannot be combined; "
-                f"build them from the same data in one dtype"
+                f"build them from the same points in one dtype, that of the network too (dtype=np.float32 where X is)"
             )
         self.shape, self.dtype = shapes.pop(), dtypes.pop()
         operators = [operator for _, operator in self.terms]

@@ -151,7 +151,10 @@ def _modes(analysis) -> list[str]:
     return rows(
         [
             ("modes", f"{len(modes.values)}; {times}"),
-            ("part of |y|^2 that it can learn", f"{modes.energies.sum():.4g}; half of that in {half} modes"),
+            (
+                "part of |y|^2 that it can learn",
+                f"{modes.energies.sum():.4g}; half of that in {half} mode{'s' * (half != 1)}",
+            ),
             ("99 % of it is learned after", f"{last:.0f} steps" if math.isfinite(last) else "never"),
         ]
     )
@@ -173,7 +176,7 @@ def _losses(analysis) -> list[str]:
         + "".join(f"{analysis.losses[name][part][k]:>16.6g}" for part in parts for name in names)
         for k in shown
     ]
-    limit = ", ".join(f"{part} {value:.6f}" for part, value in analysis.final_linear_loss.items())
+    limit = ", ".join(f"{part} {value:.6g}" for part, value in analysis.final_linear_loss.items())
     return [
         head,
         *lines,
@@ -182,14 +185,15 @@ def _losses(analysis) -> list[str]:
 
 
 def _agreement(analysis, pair: str) -> list[str]:
-    """The largest difference, then a row for each threshold: steps of agreement by either measure."""
-    lines = []
-    for part, comparison in analysis.comparisons[pair].items():
-        lines += rows([(f"{part}: largest mean sq. difference", _largest(analysis, comparison))])
+    """The largest differences, then a row for each threshold: steps of agreement by either measure."""
+    comparisons, lines = analysis.comparisons[pair], []
+    largest = [(f"{part}: largest mean sq. difference", _largest(analysis, one)) for part, one in comparisons.items()]
+    for part, comparison in comparisons.items():
         for own, to_labels in zip(comparison.agreement, comparison.agreement_to_labels, strict=True):
             ranges = f"{describe(to_labels):<32} {describe(own)}"
             lines += rows([(f"{part}: relative difference < {own.threshold:.0%}", ranges)])
-    return [f"  {'':<{WIDTH}} {'relative to the mean of y^2':<32} relative to the second's own mean square", *lines]
+    head = f"  {'':<{WIDTH}} {'relative to the mean of y^2':<32} relative to the second's own mean square"
+    return [*rows(largest), head, *lines]
 
 
 def _largest(analysis, comparison: Comparison) -> str:

@@ -9,6 +9,7 @@ from ntkspec.reporting.rows import interval, prepared, rows, titled
 
 NAMES = {"theta": "Theta", "linear": "Theta^lin", "gap": "Theta - Theta^lin"}
 _SHOWN_PAIRS, _SHOWN_SHARES = 12, (0.5, 0.9, 0.99)
+_ROUNDING = 1e-12
 
 
 def spectrum_report(record: KernelSpectrum) -> str:
@@ -51,11 +52,14 @@ def _pairs(record) -> list[str]:
     leading = record.leading
     head = f"  {'eigenvalue':>14}{'residual':>12}{'multiplicity':>14}{'label energy':>14}"
     columns = zip(leading.values, leading.residuals, leading.multiplicities, record.energies, strict=True)
-    shown = list(columns)[:_SHOWN_PAIRS]
+    # Values below the rounding of the largest say no more than that they are zero.
+    rank = int((abs(leading.values) > _ROUNDING * abs(leading.values).max()).sum())
+    shown = list(columns)[: min(rank, _SHOWN_PAIRS)]
     lines = [f"  {value:>14.6g}{residual:>12.1e}{count:>14}{energy:>14.4g}" for value, residual, count, energy in shown]
     low, high = leading.others
     rest = f"all others between {low:.6g} and {high:.6g}" if low <= high else "these are all eigenvalues"
-    return [head, *lines, f"  ({len(leading.values)} pairs; {rest})"]
+    zeros = f"; {len(leading.values) - rank} of them are zero to rounding" if rank < len(leading.values) else ""
+    return [head, *lines, f"  ({len(leading.values)} pairs{zeros}; {rest})"]
 
 
 def _labels(record) -> list[str]:
@@ -65,9 +69,10 @@ def _labels(record) -> list[str]:
     ]
     if record.angles is not None:
         degrees, error = np.degrees(record.angles.angles), math.degrees(record.angles.error)
-        state = f"+- {error:.2g}" if error < 90 else "not determined: the last value cannot be told from the next"
+        found = f"{degrees.min():.3g} to {degrees.max():.3g} degrees +- {error:.2g}"
+        found = found if error < 90 else "not determined: the last value cannot be told from the next"
         other = NAMES["linear" if record.task.kernel == "theta" else "theta"]
-        pairs.append((f"angles to those of {other}", f"{degrees.min():.3g} to {degrees.max():.3g} degrees, {state}"))
+        pairs.append((f"angles to those of {other}", found))
     return rows(pairs)
 
 
