@@ -190,6 +190,32 @@ def test_the_labels_of_an_npy_file_are_another_file_or_a_column(tmp_path, monkey
         datasets.load("whole.npy")
 
 
+def test_the_file_of_the_labels_is_not_that_of_the_points(tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    with pytest.raises(ValueError, match=r"y of .* would be both the points and the labels"):
+        datasets.load(tmp_path / "y.npy")
+    np.savez(tmp_path / "a.npz", X=X, y=Y)
+    with pytest.raises(ValueError, match=r"X of .* would be both the points and the labels"):
+        datasets.load(tmp_path / "a.npz", label="X")
+
+
+@pytest.mark.parametrize("ending", ["npz", "h5"])
+@pytest.mark.parametrize(
+    ("points", "advice"),
+    [
+        (X.T, r"X of .* has shape \(3, 40\), but 40 labels"),
+        (np.zeros((5, 6, 3, 40)), r"shape \(5, 6, 3, 40\).*moveaxis"),
+    ],
+)
+@pytest.mark.parametrize("column", [False, True])
+def test_points_along_the_last_axis_are_refused_with_what_to_do(tmp_path, ending, points, advice, column):
+    path = tmp_path / f"a.{ending}"
+    save(path, X=points, y=Y[:, None] if column else Y)
+    with pytest.raises(ValueError, match=advice):
+        datasets.load(path)
+
+
 @pytest.mark.parametrize("ending", ["npy", "npz", "h5"])
 def test_the_fields_of_a_structured_array_are_features_and_labels(tmp_path, ending):
     table = np.zeros(40, dtype=[("a", "f4"), ("label", "S5"), ("b", ">f8"), ("c", "u1")])

@@ -221,6 +221,15 @@ def test_a_missing_file_is_named(tmp_path, name):
         datasets.load(tmp_path / name)
 
 
+@pytest.mark.parametrize("huge", ["y", "X_test", "y_test"])
+def test_numbers_beyond_float32_are_refused_not_made_infinite(tmp_path, huge):
+    arrays = {"X": X, "y": Y, "X_test": X_TEST, "y_test": Y_TEST}
+    path = write(tmp_path / "a.npz", **arrays | {huge: 1e40 * arrays[huge]})
+    assert np.isfinite(getattr(load_all(path, dtype=np.float64), huge)).all()
+    with pytest.raises(ValueError, match=r"a.npz hold numbers beyond the range of float32 \(3.4e\+38\)"):
+        datasets.load(path, dtype=np.float32)
+
+
 @pytest.mark.parametrize("ending", ["doc", "npz.bak", "pkl"])
 def test_a_wrong_ending_is_named(tmp_path, ending):
     write_csv(tmp_path / f"points.{ending}", TABLE)

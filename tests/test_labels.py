@@ -35,6 +35,9 @@ def load(tmp_path, y, X=X, n_test=0, **options):
         (np.where(TWO, "dog ", " cat").astype(object), "+1 = dog, -1 = cat"),
         (np.where(TWO, "10", "9"), "+1 = 10, -1 = 9"),
         (np.where(TWO, "été", "hiver"), "+1 = été, -1 = hiver"),
+        (np.where(TWO, "+", "-"), "+1 = +, -1 = -"),
+        (np.where(TWO, b" + ", b"-"), "+1 = +, -1 = -"),
+        (np.where(TWO, "b" * 99, "a"), f"+1 = {'b' * 40}..., -1 = a"),
         (np.eye(2)[TWO], "+1 = 1, -1 = 0"),
         (np.eye(10, dtype="u1")[3 + 4 * TWO], "+1 = 7, -1 = 3"),
         (np.eye(2, dtype=bool)[TWO], "+1 = 1, -1 = 0"),
@@ -109,6 +112,9 @@ def test_other_numbers_are_numbers_without_a_word(tmp_path, labels):
         (np.where(np.arange(N) == 9, "nan", ANIMALS), r"no label in row 9 .*'nan'"),
         (np.where(np.arange(N) == 9, None, ANIMALS.astype(object)), r"no label in row 9 .*None"),
         (np.where(np.arange(N) == 9, 5, ANIMALS.astype(object)), r"objects \(int, str\)"),
+        (np.where(TWO, "Yes", "yes"), "'Yes' and 'yes', which differ in case only"),
+        (np.where(np.arange(N) == 9, "DOG", np.where(TWO, "dog", "cat")), "'DOG' and 'dog', which differ in case only"),
+        (np.where(TWO, "STRASSE", "straße").astype(object), "'STRASSE' and 'straße', which differ in case only"),
         (SIGNS + 1j, "dtype complex128"),
         (np.arange(N).astype("M8[D]"), "dtype datetime64"),
     ],
@@ -148,6 +154,11 @@ def test_test_labels_mean_what_training_labels_mean(tmp_path, train, test, messa
     np.savez(tmp_path / "a.npz", X=X, y=train, X_test=X[:2], y_test=test)
     with pytest.raises(ValueError, match=message):
         datasets.load(tmp_path / "a.npz", classes=(0, 1) if train.ndim == 2 and train.shape[1] == 3 else None)
+
+
+def test_classes_that_differ_in_case_can_be_chosen(tmp_path):
+    letters = np.array(["a", "A", "b"])[THREE]
+    np.testing.assert_array_equal(load(tmp_path, letters, classes=("A", "a")).y, np.where(THREE[THREE < 2] == 1, 1, -1))
 
 
 def test_test_points_of_other_classes_are_left_out_too(tmp_path):

@@ -297,6 +297,9 @@ def test_without_a_name_the_last_or_first_column_is_taken_where_it_alone_looks_l
         ([("p", A), ("q", C), ("r", 1 - C)], "columns q and r look like labels"),
         ([("p", A), ("q", C), ("r", B)], "only column 'q' looks so"),
         ([("p", A), ("q", B)], "none looks like labels"),
+        ([("sex", np.where(C > 0, "m", "f")), ("age", A), ("charges", B)], "only column 'sex' looks so.*--label"),
+        ([("rooms", np.arange(N) % 5 + 1), ("area", A), ("price", B)], "only column 'rooms' looks so.*--label"),
+        ([("smokes", C > 0), ("age", A), ("years", B)], "only column 'smokes' looks so.*--label"),
         ([("label", C), ("a", A), ("target", B)], "columns label and target both say label"),
         ([("label", C), ("label", A), ("b", B)], "columns label and label both say label"),
         ([("species", C), ("a", A), ("class", 1 - C)], "columns species and class both say label"),
@@ -311,6 +314,18 @@ def test_without_a_name_the_last_or_first_column_is_taken_where_it_alone_looks_l
 def test_labels_that_are_not_clear_are_refused(tmp_path, table, message):
     with pytest.raises(ValueError, match=message):
         read(tmp_path, columns(*table))
+
+
+@pytest.mark.parametrize("names", ["p,q,r\n", ""])
+def test_of_several_that_look_like_labels_the_last_is_taken_where_it_alone_holds_words(tmp_path, names):
+    words = np.where(C > 0, "good", "bad")
+    content = columns(("p", 1 - C), ("q", A), ("r", words)).partition("\n")[2]
+    source = read(tmp_path, names + content)
+    np.testing.assert_array_equal(source.y, words)
+    np.testing.assert_array_equal(source.X, np.column_stack([1 - C, A]))
+    assert any("the last column, and the only one of words: 2 words, bad, good" in said for said in source.reading)
+    with pytest.raises(ValueError, match="look like labels"):
+        read(tmp_path, columns(("p", np.where(A > 0, "x", "y")), ("q", A), ("r", words)))
 
 
 @pytest.mark.parametrize("label", ["b", "B", 1, -2, "1", "-2"])
@@ -363,6 +378,11 @@ IDS = {
     "large numbers": ("patient_id", 90071992 + RNG.permutation(N) * 17, "says id"),
     "words": ("uuid", [f"{j:x}-{j * j:x}" for j in range(N)], "says id"),
     "camel": ("imageID", [f"img{j}.png" for j in range(N)], "says id"),
+    "Titanic's": ("PassengerId", 1 + RNG.permutation(9 * N)[:N], "says id"),
+    "a bank's": ("customerId", 15000000 + RNG.permutation(9 * N)[:N], "says id"),
+    "in front": ("ID_code", [f"train_{j}" for j in range(N)], "says id"),
+    "two words": ("Sample Name", [f"s{j}" for j in range(N)], "says id"),
+    "physics": ("eventNumber", RNG.permutation(9 * N)[:N], "says id"),
 }
 
 
@@ -380,6 +400,26 @@ def test_ids_are_set_aside_with_a_line(tmp_path, kind):
 
 def test_a_count_without_names_is_set_aside(tmp_path):
     assert_plain(read(tmp_path, "\n".join(f"{j},{row}" for j, row in enumerate(ROWS))))
+    shuffled = zip(RNG.permutation(N) + 1, ROWS, strict=True)
+    source = read(tmp_path, "\n".join(f"{j},{row}" for j, row in shuffled))
+    assert_plain(source)
+    assert "set aside: column 0 (whole numbers 1 to 24, each once)" in source.reading
+
+
+def test_what_may_be_an_id_is_named_where_it_stays(tmp_path):
+    numbers = 800000 + RNG.permutation(9 * N)[:N]
+    source = read(tmp_path, "\n".join(f"{j},{row}" for j, row in zip(numbers, ROWS, strict=True)))
+    np.testing.assert_array_equal(source.X, np.column_stack([numbers, X]))
+    assert "kept as a feature: column 0 (whole numbers, all different: an id?)" in source.reading
+
+
+def test_every_level_of_an_index_of_pandas_is_set_aside(tmp_path):
+    levels = [np.repeat(range(N // 4), 4), np.tile(["a", "b", "c", "d"], N // 4)]
+    frame = pd.DataFrame({"a": A, "b": B, "label": C}, index=levels)
+    for table in (frame.to_csv(), pd.read_csv(io.StringIO(frame.to_csv())).to_csv(index=False)):
+        source = read(tmp_path, table)
+        assert_plain(source)
+        assert sum("set aside" in said for said in source.reading) == 2
 
 
 def test_r_leaves_out_the_name_of_the_names_of_rows(tmp_path):
@@ -395,6 +435,8 @@ NO_IDS = {
     "constant": ("id", np.full(N, 7)),
     "a count with a gap": ("t", [*range(12), *range(13, N + 1)]),
     "shuffled under another name": ("rank", RNG.permutation(N)),
+    "an ending that is not an id": ("paid", RNG.permutation(9 * N)[:N]),
+    "letters of another word": ("Idle", RNG.permutation(9 * N)[:N]),
 }
 
 
@@ -467,6 +509,57 @@ def test_decimals_or_thousands_nobody_knows(tmp_path):
         read(tmp_path, content)
     source = read(tmp_path, content.replace("1,107", "0,107"))
     np.testing.assert_array_equal(source.X[:2], [[0.107, 24.268], [2.114, 23.261]])
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_german_number_of_1234_among_smaller_ones_is_not_1_234(tmp_path, separator):
+    counts = [950 + 7 * j for j in range(N)]
+    german = [f"{count:,}".replace(",", ".") for count in counts]
+    rows = [f"{one}{separator}{int(10 * a)}{separator}{c}" for one, a, c in zip(german, A, C, strict=True)]
+    with pytest.raises(ValueError, match=r"1\.006 can have decimals or thousands; write 1\.0060 or 1006"):
+        read(tmp_path, "\n".join(rows))
+    decimals = [row.replace(f"{separator}{int(10 * a)}", f"{separator}{a:.2f}") for row, a in zip(rows, A, strict=True)]
+    np.testing.assert_array_equal(read(tmp_path, "\n".join(decimals)).X[:, 0], [float(one) for one in german])
+
+
+@pytest.mark.parametrize("unit", ["%", " %", " €"])
+def test_units_behind_decimal_commas_are_named(tmp_path, unit):
+    rows = [f"{a:.2f}{unit};{b:.2f}{unit};{c}".replace(".", ",") for a, b, c in zip(A, B, C, strict=True)]
+    with pytest.raises(ValueError, match=r"line 2, column 'a': .* is not a plain number.*units.*a decimal comma"):
+        read(tmp_path, "\n".join(["a;b;label", *rows]))
+
+
+def test_the_minus_sign_of_typography_is_a_minus(tmp_path):
+    labels = np.where(np.arange(N) % 3, -1, 1)
+    table = columns(("a", A), ("b", B), ("label", labels)).replace("-", "\u2212").replace("e\u2212", "e-")
+    source = read(tmp_path, table)
+    np.testing.assert_array_equal(source.X, X)
+    np.testing.assert_array_equal(source.y, labels)
+    assert f"minus signs of typography read as -: {table.count(chr(0x2212))}" in source.reading
+
+
+def test_comments_that_look_like_rows_are_told(tmp_path):
+    source = read(
+        tmp_path, "% from, the, lab\n" + PLAIN.replace(ROWS[2], f"# {ROWS[2]}").replace(ROWS[5], f"%{ROWS[5]}")
+    )
+    np.testing.assert_array_equal(source.X, np.delete(X, [2, 5], axis=0))
+    assert "comments with as many values as a row: 2 (line 5, 8)" in source.reading
+    assert not any("as a row" in said for said in read(tmp_path, "# from, the, lab\n" + PLAIN).reading)
+
+
+@pytest.mark.parametrize("above", ["Made by\tus", "Made\tby\tus\ttoday", "one part\tanother\n@data\t"])
+@pytest.mark.parametrize("names", ["a\tb\tlabel\n", ""])
+def test_lines_above_a_table_are_refused_with_what_to_do(tmp_path, above, names):
+    rows = "\n".join(ROWS).replace(",", "\t")
+    count = above.partition("\n")[0].count("\t") + 1
+    with pytest.raises(ValueError, match=rf"but {count} are needed, for the {count} names in line 1.* a # before them"):
+        read(tmp_path, f"{above}\n{names}{rows}")
+
+
+def test_names_with_blanks_between_values_with_blanks_are_refused(tmp_path):
+    table = PLAIN.replace(",", " ").replace("a b", "long_a b c", 1)
+    with pytest.raises(ValueError, match=r"line 2: 3 values, but 4 are needed, for the 4 names in line 1.*quotes"):
+        read(tmp_path, table.replace(f"{ROWS[0].replace(',', ' ')}\n", f"{ROWS[1].replace(',', ' ')}\n"))
 
 
 @pytest.mark.parametrize(

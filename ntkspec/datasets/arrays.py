@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ntkspec import checks, engines, storage
-from ntkspec.datasets.names import choose, choose_points, entry, listed, present
+from ntkspec.datasets.names import Choice, choose, choose_points, entry, listed, present
 from ntkspec.datasets.npz import npz_array, npz_names, read_npy
 from ntkspec.datasets.reading import Source
 
@@ -30,6 +30,7 @@ def read_arrays(path, *, points=None, label=None, test_points=None, test_label=N
         return _from_table(table, label, shelf, test_points)
     given = given if shelf.own is None else given | {"points": points or shelf.own}
     choice = choose(shelf.names, shelf.place, **given)
+    _refuse_twice(choice, shelf.place)
     X, y, reading = shelf.pair(choice.points, choice.label)
     X_test = y_test = None
     if choice.test_points is not None and choice.test_label is not None:
@@ -39,6 +40,13 @@ def read_arrays(path, *, points=None, label=None, test_points=None, test_label=N
     if spare and shelf.own is None:
         reading.append(f"arrays that are not used: {', '.join(spare[:8])}" + (", ..." if len(spare) > 8 else ""))
     return Source(X, y, X_test, y_test, reading)
+
+
+def _refuse_twice(choice: Choice, place: str) -> None:
+    """No array is both points and labels, as where the file of the labels is given for that of the points."""
+    for points, label in ((choice.points, choice.label), (choice.test_points, choice.test_label)):
+        if points is not None and points == label:
+            raise ValueError(f"{points} of {place} would be both the points and the labels; give the points")
 
 
 # ------------------------------------------------------------------------------------------------------------ formats

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -17,8 +18,11 @@ _LABELS = {
 _STRENGTH = {name: strength for strength, names in _LABELS.items() for name in names.split()}
 _IDS = (
     "id ids index idx row rows rowid rownum rownumber rowname rownames uuid guid uid key number no nr sample sampleid "
-    "record recordid serial serialno obs observation name names file filename path"
+    "record recordid serial serialno obs observation name names file filename path identifier samplename case subject "
+    "patient event eventnumber accession"
 )
+# A first column with another name is more often a feature: sex, rooms, region.
+_FIRST = ("signal", "issignal", "background", "isbackground", "kind", "type", "truth", "flag", "tag")
 _SHORTEST_RUN = 10  # rows; a shorter count can be a feature, such as five doses
 _MOST_LABELS = 20  # different whole numbers
 
@@ -77,6 +81,8 @@ def roles_of(columns: Sequence[Column], *, label: str | int | None, keep_ids: bo
     if not keep_ids:
         reading += [f"set aside: {column} ({ids[column.place]})" for column in columns if column.place in ids]
     reading += [f"kept as a feature: {one} (its values repeat)" for one in features if _repeating_id(one)]
+    if not keep_ids:
+        reading += [f"kept as a feature: {one} (whole numbers, all different: an id?)" for one in features if _odd(one)]
     return Roles(chosen, features, reading)
 
 
@@ -137,15 +143,25 @@ def _named_y(columns: Sequence[Column]) -> tuple[Column | None, str]:
 
 
 def _guessed(columns: Sequence[Column], everything: Sequence[Column]) -> tuple[Column, str]:
-    """The last column or the first, where it alone looks like labels."""
+    """The last column or the first, where it alone looks like labels, or the last where it alone holds words.
+
+    A first column whose name says nothing of the kind is a feature, such as sex or rooms before a price.
+    """
     found = [column for column in columns if looks_like_labels(column.values)]
     for where, column in (("last", columns[-1]), ("first", columns[0])) if len(columns) > 1 else ():
-        if found == [column]:
+        if found == [column] and (where == "last" or _may_be_first(column.name)):
             return column, f"the {where} column, and the only one that looks like labels: {_seen(column.values)}"
+    if columns and columns[-1] in found and [one for one in columns if one.is_words] == [columns[-1]]:
+        return columns[-1], f"the last column, and the only one of words: {_seen(columns[-1].values)}"
     seen = f"{_together(found)} look like labels" if len(found) > 1 else f"only {found[0]} looks so" if found else ""
     seen = seen or "none looks like labels (words or a few whole numbers that repeat)"
     advice = f"choose one with --label NAME-or-number (label=): {listed(everything)}"
     raise ValueError(f"no column is named as a label and {seen}; {advice}")
+
+
+def _may_be_first(name: str | None) -> bool:
+    """Whether a first column can be the label: it has no name, a number for one, or that of a signal."""
+    return not name or name.isdigit() or _plain(name) in _FIRST
 
 
 def looks_like_labels(values: np.ndarray) -> bool:
@@ -185,33 +201,43 @@ def _refuse_one_hot(columns: Sequence[Column]) -> None:
 
 # --------------------------------------------------------------------------------------------------------------- ids
 def says_id(name: str | None) -> bool:
-    """Whether a name says that its column tells rows apart: id, index, row, uuid, ..., patient_id, Unnamed: 0."""
-    ending = re.search(r"([\W_][iI][dD]|[a-z]ID|^Unnamed: \d+)$", name or "", re.A)
-    return _plain(name) in _IDS.split() or ending is not None or name == "#"
+    """Whether a name says that its column tells rows apart: id, patient_id, PassengerId, ID_code, Unnamed: 0, ..."""
+    part = re.search(r"([\W_][iI][dD]|[a-z]I[dD]|^Unnamed: \d+)$|^[iI][dD][\W_]", name or "", re.A)
+    return _plain(name) in _IDS.split() or part is not None or name == "#"
 
 
 def _ids(columns: Sequence[Column], label: Column | None) -> dict[int, str]:
     """Why columns are ids, by their place."""
     rest = [column for column in columns if column is not label and not says_label(column.name)]
-    why = {column.place: reason for column in rest if (reason := _why_id(column))}
+    leading = len(list(takewhile(_is_unnamed, columns)))
+    why = {column.place: reason for column in rest if (reason := _why_id(column, leading=column.place < leading))}
     if len(why) < len(columns) - 1:
         return why
     # Of a series t, y nothing would be left: a count that is not called an id is the feature then.
     return {place: reason for place, reason in why.items() if columns[place].name == "" or says_id(columns[place].name)}
 
 
-def _why_id(column: Column) -> str:
-    """Why a column tells rows apart, or "": it has no name beside named ones, counts the rows, or says id by name."""
+def _is_unnamed(column: Column) -> bool:
+    return column.name is not None and re.fullmatch(r"(Unnamed: \d+)?", column.name) is not None
+
+
+def _why_id(column: Column, *, leading: bool) -> str:
+    """Why a column tells rows apart, or "": it counts the rows, or says id by name.
+
+    leading : it stands before the named columns, without a name, as each level of an index of pandas does.
+    """
     values = column.values
     whole = column.is_words or (values.dtype.kind in "iuf" and bool((values == np.floor(values)).all()))
     if not column.is_words and (values == values[0]).all():
         return ""
-    if column.place == 0 and column.name is not None and re.fullmatch(r"(Unnamed: 0)?", column.name):
+    if leading:
         return "it has no name, as an index is written"
     if not whole:
         return ""
     if not column.is_words and _counts_rows(values):
         return f"whole numbers {values[0]:.0f} to {values[-1]:.0f} in order"
+    if not column.is_words and column.place == 0 and column.name is None and _counts_rows(np.sort(values)):
+        return f"whole numbers {values.min():.0f} to {values.max():.0f}, each once"
     if says_id(column.name) and _distinct(values):
         return "its name says id, and its values are distinct"
     return ""
@@ -223,6 +249,13 @@ def _counts_rows(values: np.ndarray) -> bool:
 
 def _distinct(values: np.ndarray) -> bool:
     return len(np.unique(values)) == len(values)
+
+
+def _odd(column: Column) -> bool:
+    """A first column without a name may be an id where all its whole numbers are different."""
+    values = column.values
+    whole = column.place == 0 and column.name is None and bool((values == np.floor(values)).all())
+    return whole and len(values) >= _SHORTEST_RUN and _distinct(values)
 
 
 def _repeating_id(column: Column) -> bool:

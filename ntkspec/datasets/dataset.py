@@ -40,7 +40,8 @@ def standardized(
     mean where it is; standardize=True divides each feature by its standard deviation over the training points, but for
     constant ones. What was done is added to meta["reading"], sentences for a report, and
     meta["as_they_came"] holds the size of mean, trace and largest feature before.
-    Raises ValueError where every feature is constant, TypeError where dtype is neither float32 nor float64.
+    Raises ValueError where every feature is constant or a number is beyond the range of dtype, TypeError where dtype is
+    neither float32 nor float64.
     """
     (X, y), (X_test, y_test) = train, test
     dtype, X = checks.float_dtype(dtype), checks.as_matrix(X, "X").astype(np.float64)
@@ -66,8 +67,18 @@ def standardized(
     if not standardize:
         meta["scale"] = _times_power(1 / (largest * size), -exponent)
     meta["reading"] = [*meta.get("reading", ()), _done(meta)]
-    X, y, X_test, y_test = (np.asarray(array).astype(dtype, copy=False) for array in (X, y, X_test, y_test))
-    return Dataset(X, y, X_test, y_test, ratio, name, meta)
+    named = {"X": X, "labels": y, "X_test": X_test, "test labels": y_test}
+    return Dataset(*(_rounded(array, dtype, f"{what} of {name}") for what, array in named.items()), ratio, name, meta)
+
+
+def _rounded(array, dtype: np.dtype, what: str) -> np.ndarray:
+    """Numbers in that dtype; ValueError where they are beyond its range."""
+    with np.errstate(over="ignore"):
+        rounded = np.asarray(array).astype(dtype, copy=False)
+    if not np.isfinite(rounded).all():
+        largest = np.finfo(dtype).max
+        raise ValueError(f"{what} hold numbers beyond the range of {dtype} ({largest:.2g}); rescale them")
+    return rounded
 
 
 def _done(meta: dict) -> str:

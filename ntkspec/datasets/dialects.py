@@ -13,7 +13,9 @@ _NUMBERS = {
     ".": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.A | re.I),
     ",": re.compile(r"[+-]?(\d+|\d*,\d+)(e[+-]?\d+)?", re.A | re.I),
 }
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.A)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}", re.A)
+_HUNDREDS = re.compile(r"[+-]?(0|[1-9]\d{0,2})", re.A)
+_UNIT = re.compile(r"\s*[%€$£]$")
 _SINGLE_QUOTES = re.compile(r"(^|[,;\t| ])\s*'[^']*'\s*($|[,;\t| ])")
 # What should have been separated: any of the separators, or a blank beside a digit.
 _GLUED = re.compile(r"[,;\t|]|\d\s|\s\d")
@@ -120,10 +122,7 @@ def dialect_of(lines: Lines) -> Dialect:
         raise ValueError(
             "it has no two columns; values are separated by commas, semicolons, tabs, vertical bars or blanks"
         )
-    if found.decimal == "," and not _surely_decimal(found, sample):
-        raise ValueError(
-            "numbers such as 1,234 can have decimals or thousands; write 1.234 or 1234, whichever is meant"
-        )
+    _refuse_thousands(found, sample)
     return found
 
 
@@ -139,10 +138,30 @@ def _score(dialect: Dialect, sample: Sequence[str]) -> float:
     if width < 2:
         return 0.0
     cells = [cell for row in rows for cell in row if not is_missing(cell)]
-    clean = sum(1.0 if dialect.is_number(cell) else 0.5 * (not _GLUED.search(cell)) for cell in cells)
+    clean = sum(1.0 if dialect.is_number(cell) else 0.5 * _one_value(cell, dialect) for cell in cells)
     return count / len(rows) * (0.01 + clean / max(1, len(cells)))
 
 
-def _surely_decimal(dialect: Dialect, sample: Sequence[str]) -> bool:
-    marked = [cell for line in sample for cell in dialect.cells(line) if "," in cell and dialect.is_number(cell)]
-    return any(not _THOUSANDS.fullmatch(cell) for cell in marked)
+def _one_value(cell: str, dialect: Dialect) -> bool:
+    """Whether it is a single word, or a number with its unit."""
+    return not _GLUED.search(cell) or dialect.is_number(_UNIT.sub("", cell))
+
+
+def _refuse_thousands(dialect: Dialect, sample: Sequence[str]) -> None:
+    """Refuse numbers of which all may have thousands: 1,234, or 1.234 where German numbers below 1000 stand with it."""
+    columns = [list(filter(dialect.is_number, cells)) for cells in zip(*map(dialect.cells, sample), strict=False)]
+    marked = [cell for cells in columns for cell in cells if dialect.decimal in cell]
+    if not marked or dialect.separator == "," or not all(map(_THOUSANDS.fullmatch, marked)):
+        return
+    if dialect.decimal == "," or any(map(_below_thousand, columns)):
+        one = marked[0].replace(",", ".")
+        raise ValueError(
+            f"numbers such as {marked[0]} can have decimals or thousands; write {one}0 or {one.replace('.', '')}, "
+            f"whichever is meant"
+        )
+
+
+def _below_thousand(cells: Sequence[str]) -> bool:
+    """Whether some numbers of a column have a mark, and all the others are whole ones of three digits at most."""
+    others = [cell for cell in cells if not _THOUSANDS.fullmatch(cell)]
+    return 0 < len(others) < len(cells) and all(map(_HUNDREDS.fullmatch, others))

@@ -50,6 +50,7 @@ def load(
     dtype, path = checks.float_dtype(dtype), Path(path).expanduser()
     source = _read(path, label, keep_ids, {"points": points, "test_points": test_points, "test_label": test_label})
     reading = list(source.reading)
+    _require_points_first(source.X, source.y, "X", path)
     axes = layout(np.shape(source.X), channels, f"X of {path}", reading)
     X = _matrix(source.X, axes, "X", path)
     column = as_labels(source.y, len(X), f"{path}")
@@ -83,11 +84,22 @@ def _read(path: Path, label, keep_ids: bool, arrays: dict) -> Source:
             raise ValueError(f"{given[0]}={arrays[given[0]]!r} names an array, but {path} is a table")
         return read_table(path, label=label, keep_ids=keep_ids)
     if not ending.endswith(ARRAY_ENDINGS):
-        known = ", ".join((*ARRAY_ENDINGS, *TABLE_ENDINGS))
-        raise ValueError(f"{path} has the ending {path.suffix!r}, but one of {known} is needed")
+        plain = [one for one in TABLE_ENDINGS if one.count(".") == 1]
+        known = ", ".join((*ARRAY_ENDINGS, *plain))
+        raise ValueError(f"{path} has the ending {path.suffix!r}, but one of {known} is needed (tables also as .gz)")
     if keep_ids:
         raise ValueError(f"keep_ids is for tables, but {path} holds arrays")
     return read_arrays(path, label=label, **arrays)
+
+
+def _require_points_first(X, y, what: str, path: Path) -> None:
+    """Refuse points along the last axis, as MATLAB and channels x height x width x points have them."""
+    sizes, count = np.shape(X), np.shape(y)[:1]
+    if len(sizes) > 1 and sizes[:1] != count == sizes[-1:]:
+        raise ValueError(
+            f"{what} of {path} has shape {sizes}, but {count[0]} labels, so that its points lie along the last axis; "
+            f"save it with the points first: {what}.T, or numpy.moveaxis({what}, -1, 0) for images"
+        )
 
 
 def _matrix(array, axes: Layout, what: str, path: Path) -> np.ndarray:

@@ -44,7 +44,7 @@ class Coding:
     @property
     def meaning(self) -> str:
         """For a report."""
-        return f"+1 = {self.classes[1]}, -1 = {self.classes[0]}" if self.classes else "numbers"
+        return "+1 = {1}, -1 = {0}".format(*map(_brief, self.classes)) if self.classes else "numbers"
 
     def applied(self, column: Labels, reading: list[str], what: str = "") -> tuple[np.ndarray | slice, np.ndarray]:
         """(index of the rows that stay, labels as float64); a sentence on points left out goes to ``reading``."""
@@ -153,9 +153,10 @@ def require_alike(train: Labels, test: Labels) -> None:
 def coding(column: Labels, classes, reading: list[str]) -> Coding:
     """What labels mean: the two ``classes`` (+1, -1), else two that are alone there, else numbers.
 
-    Of two words, booleans or whole numbers the larger becomes +1. Three or more whole numbers that repeat may be
-    classes: they are taken as numbers with a warning. A sentence goes to ``reading``.
-    Raises ValueError where more than two words or one-hot columns are there and ``classes`` chooses none.
+    Of two words, booleans or whole numbers the larger becomes +1, and of the signs + and - the plus. Three or more
+    whole numbers that repeat may be classes: they are taken as numbers with a warning. A sentence goes to ``reading``.
+    Raises ValueError where more than two words or one-hot columns are there and ``classes`` chooses none, and where
+    two words differ in case only.
     """
     if classes is not None:
         found = Coding(_named(column, classes), chosen=True)
@@ -170,11 +171,27 @@ def coding(column: Labels, classes, reading: list[str]) -> Coding:
 
 def _only_two(column: Labels) -> tuple:
     values = np.unique(column.values)
+    if column.kind == "words":
+        _refuse_other_case(values.tolist(), column.name)
     if len(values) != 2:
         kind = {"words": "words", "one-hot": "one-hot classes"}.get(column.kind, column.kind)
         advice = " name two of them with --classes (classes=)" if len(values) > 2 else " two classes are needed"
         raise ValueError(f"labels of {column.name} are {len(values)} different {kind} ({_listed(values)});{advice}")
+    if set(values.tolist()) == {"+", "-"}:  # the alphabet has them the other way round
+        return "-", "+"
     return tuple(values.tolist()) if column.kind != "one-hot" else tuple(map(_short, values))
+
+
+def _refuse_other_case(words: list[str], name: str) -> None:
+    """Yes and yes are one class for whoever wrote them."""
+    seen: dict[str, str] = {}
+    for word in words:
+        twin = seen.setdefault(word.casefold(), word)
+        if twin != word:
+            raise ValueError(
+                f"labels of {name} are {_brief(twin)!r} and {_brief(word)!r}, which differ in case only; write them "
+                f"alike, or name two classes with --classes (classes=)"
+            )
 
 
 def _of_numbers(column: Labels) -> Coding:
@@ -225,7 +242,12 @@ def _short(value: float):
     return int(value) if value.is_integer() else value
 
 
+def _brief(value):
+    """A class for a message: long words are cut short, which an ellipsis says."""
+    return f"{value[:40]}..." if isinstance(value, str) and len(value) > 40 else value
+
+
 def _listed(values, most: int = 3) -> str:
     values = np.unique(values).tolist()
-    shown = [repr(_short(value) if isinstance(value, float) else value) for value in values[:most]]
+    shown = [repr(_short(value) if isinstance(value, float) else _brief(value)) for value in values[:most]]
     return ", ".join(shown) + (", ..." if len(values) > most else "")

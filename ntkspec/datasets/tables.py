@@ -16,12 +16,13 @@ from ntkspec.datasets.headers import names_of
 from ntkspec.datasets.reading import Source
 from ntkspec.datasets.texts import decoded, unpacked
 
-_PLAIN = (".csv", ".tsv", ".txt", ".dat", ".tab", ".parquet")
+_PLAIN = (".csv", ".tsv", ".txt", ".dat", ".data", ".tab", ".parquet")
 TABLE_ENDINGS = tuple(plain + packed for plain in _PLAIN for packed in ("", ".gz", ".bz2", ".xz"))
 _INFINITE = {sign + word for sign in ("", "+", "-") for word in ("inf", "infinity", "1.#inf")}
 # What only looks like a number: thousands, units, percent, notes behind a value.
 _NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'’_\s\u00a0\u202f]*(d[+-]?\d+|[%$€£]|\s*(#|//|%).*)?", re.I | re.A)
 _PLAIN_DIALECT = Dialect(",", ".")
+_ABOVE = ", for the {} names in line {}; names with blanks need quotes, and lines above the table a # before them"
 _MARKS = {".": "a decimal point", ",": "a decimal comma"}
 
 
@@ -83,8 +84,19 @@ def _from_text(content: bytes) -> _Table:
     columns = [Column(j, names[j] if names else None, _values(frame[j], dialect)) for j in range(width)]
     left = len(lines.comments) - (names is not None and start == 0)  # one of them may hold the names
     comments = [f"comments left out: {left}"] if left else []
-    reading = [*reading, *dialect.sentences(), *said, *comments]
+    reading = [*reading, *dialect.sentences(), *said, *comments, *_rows_in_comments(lines, dialect, width)]
     return _Table(columns, lambda row: f"line {lines.numbers[start + row]}", reading, dialect)
+
+
+def _rows_in_comments(lines: Lines, dialect: Dialect, width: int) -> list[str]:
+    """A sentence on comments that look like rows: switched off, or rows whose first word begins with such a mark."""
+    like_rows = []
+    for number, comment in lines.comments:
+        cells = dialect.cells(comment.lstrip("#%/"))
+        if len(cells) == width and 2 * sum(map(dialect.is_number, cells)) >= width:
+            like_rows.append(str(number))
+    listed = ", ".join(like_rows[:3]) + (", ..." if len(like_rows) > 3 else "")
+    return [f"comments with as many values as a row: {len(like_rows)} (line {listed})"] if like_rows else []
 
 
 def _fitted(lines: Lines, start: int, dialect: Dialect, names: list[str] | None) -> tuple[list[str] | None, int]:
@@ -92,15 +104,16 @@ def _fitted(lines: Lines, start: int, dialect: Dialect, names: list[str] | None)
 
     Raises ValueError that names the first line with more or fewer values than there are columns.
     """
-    texts = lines.texts[start:]
+    texts, told = lines.texts[start:], ""
     widths = [_width(lines, row, dialect) for row in range(start, len(lines.texts))]
     needed = Counter(widths).most_common(1)[0][0]
     if names is not None:
         names = _stretched(names, needed, texts, dialect) if len(set(widths)) == 1 else names
+        told = _ABOVE.format(len(names), lines.numbers[0]) if len(names) != needed and start else ""
         needed = len(names)
     for row, width in enumerate(widths, start):
         if width != needed:
-            raise ValueError(f"line {lines.numbers[row]}: {width} values, but {needed} are needed")
+            raise ValueError(f"line {lines.numbers[row]}: {width} values, but {needed} are needed{told}")
     empty = _empty_at_the_end(texts, dialect)
     while empty and (names is None or names[needed - 1] == ""):
         empty, needed = empty - 1, needed - 1
@@ -136,9 +149,10 @@ def _empty_at_the_end(texts: Sequence[str], dialect: Dialect) -> int:
 
 
 def _names_rows(texts: Sequence[str], dialect: Dialect) -> bool:
-    """Whether the first values tell the lines apart, as R's names of rows do."""
+    """Whether the first values tell the lines apart, as names of rows do: words or whole numbers, not decimals."""
     first = [dialect.cells(line)[0] for line in texts]
-    return len(set(first)) == len(first)
+    measured = any(dialect.is_number(cell) and not cell.isdigit() for cell in first)
+    return len(set(first)) == len(first) and not measured
 
 
 def _parsed(texts: Sequence[str], dialect: Dialect, width: int):

@@ -20,6 +20,7 @@ _MARKS = (  # the longer first: the mark of UTF-32 begins as that of UTF-16 does
     (b"\xfe\xff", "utf-16"),
     (b"\xef\xbb\xbf", "utf-8-sig"),
 )
+_MINUS = re.compile(r"(?<![\w.])\u2212(?=[\d.,])")
 _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 
 
@@ -56,7 +57,9 @@ def decoded(content: bytes) -> tuple[str, list[str]]:
     if _NO_TEXT.search(text, 0, 1 << 16) or "\0" in text:
         raise ValueError("it is not a text file; save the table as .csv or .parquet")
     text = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a")
-    return text, [] if encoding.startswith("utf-8") else [f"encoding {encoding}"]
+    text, changed = _MINUS.subn("-", text)
+    said = [] if encoding.startswith("utf-8") else [f"encoding {encoding}"]
+    return text, [*said, f"minus signs of typography read as -: {changed}"] if changed else said
 
 
 def _without_mark(content: bytes) -> str:
