@@ -30,7 +30,8 @@ def analysis(X, y=None, *, network="two-layer", **how):
 
 def said(X, **how) -> str:
     """How prepared points leave Assumption 3.1."""
-    return "; ".join(departures(summarize(prepared(X, **how).X)))
+    dataset = prepared(X, **how)
+    return "; ".join(departures(summarize(dataset.X), dataset.meta))
 
 
 def one_column(d, power=6):

@@ -1,6 +1,7 @@
 """What every data set is, and how real data become one."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ from ntkspec import checks
 from ntkspec.moments import estimated_trace_ratio
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Training and test points with labels.
 
@@ -30,16 +31,29 @@ class Dataset:
         for part in ("X", "y", "X_test", "y_test"):
             object.__setattr__(self, part, checks.as_floats(getattr(self, part), part))
 
+    def __repr__(self) -> str:
+        sizes = f"{len(self.X)} training and {len(self.X_test)} test points, d = {self.X.shape[1]}, {self.X.dtype}"
+        return "\n".join([f"Dataset {self.name}: {sizes}", *(f"  {line}" for line in self.meta.get("reading", ()))])
+
 
 def standardized(
-    train, test, *, name: str, meta: dict, dtype, center: bool = True, standardize: bool = False
+    train,
+    test,
+    *,
+    name: str,
+    meta: dict,
+    dtype,
+    center: bool = True,
+    standardize: bool = False,
+    features: Sequence[str] | None = None,
 ) -> Dataset:
     """Real data as a data set: centred by the training mean and scaled so that the training mean of ‖x‖² is d.
 
     train, test : (X, y) pairs; the test points are moved and scaled as the training points are. center=False leaves the
     mean where it is; standardize=True divides each feature by its standard deviation over the training points, but for
     constant ones. What was done is added to meta["reading"], sentences for a report, and
-    meta["as_they_came"] holds the size of mean, trace and largest feature before.
+    meta["as_they_came"] holds the size of mean, trace and largest feature before, by its name
+    where ``features`` names them.
     Raises ValueError where every feature is constant or a number is beyond the range of dtype, TypeError where dtype is
     neither float32 nor float64.
     """
@@ -48,7 +62,7 @@ def standardized(
     X_test = np.asarray(X_test, dtype=np.float64).reshape(-1, X.shape[1])
     exponent = math.frexp(float(np.abs(X).max()))[1]
     X, X_test = np.ldexp(X, -exponent), np.ldexp(X_test, -exponent)  # exact, and no square overflows or vanishes
-    came = _moments(X, exponent)
+    came = _moments(X, exponent, features)
     mean = X.mean(axis=0) if center else np.zeros(X.shape[1])
     X -= mean
     largest = float(np.abs(X).max())
@@ -67,8 +81,9 @@ def standardized(
     if not standardize:
         meta["scale"] = _times_power(1 / (largest * size), -exponent)
     meta["reading"] = [*meta.get("reading", ()), _done(meta)]
-    named = {"X": X, "labels": y, "X_test": X_test, "test labels": y_test}
-    return Dataset(*(_rounded(array, dtype, f"{what} of {name}") for what, array in named.items()), ratio, name, meta)
+    parts = {"X": X, "y": y, "X_test": X_test, "y_test": y_test}
+    arrays = {what: _rounded(array, dtype, f"{what} of {name}") for what, array in parts.items()}
+    return Dataset(**arrays, trace_ratio=ratio, name=name, meta=meta)
 
 
 def _rounded(array, dtype: np.dtype, what: str) -> np.ndarray:
@@ -95,7 +110,7 @@ def _times_power(value: float, exponent: int) -> float:
         return float(np.ldexp(value, exponent))
 
 
-def _moments(X, exponent: int) -> dict[str, float]:
+def _moments(X, exponent: int, features: Sequence[str] | None) -> dict[str, float | str]:
     """Of the points X 2^exponent: ‖mean x‖ / sqrt d, Tr[Sigma]/d, and the feature with most of Tr[Sigma]."""
     mean, variances = X.mean(axis=0), X.var(axis=0)
     total, feature = float(variances.sum()), int(variances.argmax())
@@ -103,7 +118,7 @@ def _moments(X, exponent: int) -> dict[str, float]:
         "mean_size": _times_power(math.sqrt(float(mean @ mean) / len(mean)), exponent),
         "trace_over_d": _times_power(total / len(mean), 2 * exponent),
         "largest_share": float(variances[feature]) / total if total else 0.0,
-        "largest_feature": feature,
+        "largest_feature": features[feature] if features else f"feature {feature}",
     }
 
 

@@ -46,6 +46,17 @@ class Coding:
         """For a report."""
         return "+1 = {1}, -1 = {0}".format(*map(_brief, self.classes)) if self.classes else "numbers"
 
+    def counted(self, y, y_test) -> list[str]:
+        """A sentence on how many points of each class, or which numbers, training and testing have."""
+        parts = {"for training": y} | ({"for testing": y_test} if len(y_test) else {})
+        return ["; ".join(f"{part}: {len(values)} points ({self._shares(values)})" for part, values in parts.items())]
+
+    def _shares(self, y) -> str:
+        if self.classes:
+            minus, plus = map(_brief, self.classes)
+            return f"{int((y > 0).sum())} of {plus}, {int((y < 0).sum())} of {minus}"
+        return f"labels from {y.min():.4g} to {y.max():.4g}, mean {y.mean():.4g}"
+
     def applied(self, column: Labels, reading: list[str], what: str = "") -> tuple[np.ndarray | slice, np.ndarray]:
         """(index of the rows that stay, labels as float64); a sentence on points left out goes to ``reading``."""
         values = column.values
@@ -203,7 +214,7 @@ def _of_numbers(column: Labels) -> Coding:
         warnings.warn(
             f"labels of {column.name} are {_described(values)}; name two classes with --classes "
             f"(classes=) if they are classes",
-            stacklevel=4,
+            stacklevel=5,
         )
     return Coding()
 

@@ -64,7 +64,8 @@ def read_table(path: str | Path, *, label: str | int | None = None, keep_ids: bo
         raise ValueError(f"{path}: {error}") from None
     truths = [str(column) for column in roles.features if column.values.dtype.kind == "b"]
     said = [f"true and false read as 1 and 0: {', '.join(truths)}"] if truths else []
-    return Source(X, roles.label.values, reading=[*reading, *table.reading, *roles.reading, *said])
+    reading = [*reading, *table.reading, *roles.reading, *said]
+    return Source(X, roles.label.values, reading=reading, features=[str(column) for column in roles.features])
 
 
 # -------------------------------------------------------------------------------------------------------------- texts

@@ -152,7 +152,7 @@ def _assumptions(analysis) -> list[str]:
     data, lines = analysis.data, _theorem(analysis)
     if analysis.assumption.startswith("none"):
         lines.append(f"Outside Assumption 3.2: {analysis.assumption.removeprefix('none: ')}.")
-    off = departures(data)
+    off = departures(data, analysis.dataset["meta"])
     if off:
         lines.append(
             f"The data leave Assumption 3.1: {'; '.join(off)}. The theorems do not speak about them as they are."
@@ -169,15 +169,15 @@ def _assumptions(analysis) -> list[str]:
     return lines
 
 
-def departures(data) -> list[str]:
-    """Where points leave Assumption 3.1 and Claim 3.1, as clauses."""
+def departures(data, meta: dict) -> list[str]:
+    """Where points leave Assumption 3.1 and Claim 3.1, as clauses; ``meta`` of their data set names the features."""
     off = []
     if abs(data.trace_over_d - 1) > 0.05:
         off.append(f"Tr[Sigma]/d = {data.trace_over_d:.3g} instead of 1")
     if not mean_is_zero(data.mean_size, math.sqrt(max(0.0, data.trace_over_d)), data.n):
         off.append(f"the mean has size {data.mean_size:.3g} instead of 0, which the linear model assumes too")
     if data.d > 1 and data.covariance_norm > _largest_norm(data):
-        off.append(f"||Sigma|| = {data.covariance_norm:.3g} is not O(1), {_leading(data)}")
+        off.append(f"||Sigma|| = {data.covariance_norm:.3g} is not O(1), {_leading(data, meta)}")
     if data.n > 1 and data.norm_spread > 3 * math.sqrt(2 * data.trace_ratio / data.d) + 0.01:
         off.append(f"||x||^2/d spreads by {data.norm_spread:.3g}")
     if data.duplicates:
@@ -192,11 +192,13 @@ def _largest_norm(data) -> float:
     return min(10 * isotropic, max(0.5 * data.d, min(2 * isotropic, 0.9 * data.d)))
 
 
-def _leading(data) -> str:
+def _leading(data, meta: dict) -> str:
     """What carries most of Tr[Sigma], and what to do where that is one feature."""
     if data.largest_share > 0.5:
         remedy = "standardize the features (--standardize)"
-        return f"feature {data.largest_feature} alone carries {data.largest_share:.4g} of Tr[Sigma]: {remedy}"
+        came = None if meta.get("standardized") else meta.get("as_they_came")
+        feature = came["largest_feature"] if came else f"feature {data.largest_feature}"
+        return f"{feature} alone carries {data.largest_share:.4g} of Tr[Sigma]: {remedy}"
     return f"one direction carries {data.leading_share:.3g} of Tr[Sigma]"
 
 

@@ -88,10 +88,8 @@ def _largest_share(data, came) -> str:
     """Of Tr[Sigma], as the data are used and as they came."""
     if math.isnan(data.largest_share):
         return "not measured: the record is older than this row"
-    text = f"{data.largest_share:.4g} of Tr[Sigma]   (feature {data.largest_feature}"
-    return text + (
-        f"; as the data came {came['largest_share']:.4g}, feature {came['largest_feature']})" if came else ")"
-    )
+    before = f"; as the data came {came['largest_share']:.4g}, {came['largest_feature']}" if came else ""
+    return f"{data.largest_share:.4g} of Tr[Sigma]   (feature {data.largest_feature} from 0{before})"
 
 
 def _activation(analysis) -> list[str]:
