@@ -310,7 +310,8 @@ def _refuse(options: DataOptions, *names: str) -> None:
     for name in names:
         if getattr(options, name) != getattr(DataOptions, name):
             given = "no-center" if name == "center" else name.replace("_", "-")
-            raise ValueError(f"--{given} does not go with --data {options.data}")
+            only = "; it is for mnist and cifar10" if name in ("pool", "data_dir") else ""
+            raise ValueError(f"--{given} does not go with --data {options.data}{only}")
 
 
 # ------------------------------------------------------------------------------------------------------------ output

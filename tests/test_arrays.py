@@ -345,3 +345,21 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, ending, w
     assert not trace.exists()
     np.load(tmp_path / "y.npy", allow_pickle=True)
     assert trace.exists()  # the file above would have worked
+
+
+def test_test_arrays_follow_the_name_of_a_training_array_that_was_asked_for(tmp_path):
+    """Of two kinds of labels the one that is asked for decides the test labels too."""
+    rng = np.random.default_rng(0)
+    X, X_test, fine, coarse = (
+        rng.standard_normal((20, 3)),
+        rng.standard_normal((6, 3)),
+        np.arange(26) % 2,
+        np.arange(26) // 13,
+    )
+    arrays = {"x_train": X, "x_test": X_test, "y_train": fine[:20], "y_test": fine[20:]}
+    np.savez(tmp_path / "a.npz", **arrays, class_train=coarse[:20], class_test=coarse[20:])
+    for name, labels in (("y_train", fine), ("class_train", coarse)):
+        data = datasets.load(tmp_path / "a.npz", label=name)
+        np.testing.assert_array_equal(np.r_[data.y, data.y_test], 2.0 * labels - 1)
+    with pytest.raises(ValueError, match="may both be the labels; name it with --label"):
+        datasets.load(tmp_path / "a.npz")

@@ -231,7 +231,10 @@ BAD = {
     "bad integer": (SMALL | {"--n": "many"}, '--n.*"many".*See ntkspec --help'),
     "unknown layer": (SMALL | {"--layer": "third"}, '"third".*"first", "second", "both".*See ntkspec --help'),
     "mnist without a folder": (FROM_FILE | {"--data": "mnist"}, "https://.*sha256.*--data-dir.*NTKSPEC_DATA"),
-    "mnist of an absent folder": (FROM_FILE | {"--data": "mnist", "--data-dir": "none"}, "none is not a folder.*https"),
+    "mnist of an absent folder": (
+        FROM_FILE | {"--data": "mnist", "--data-dir": "none"},
+        "the folder none does not exist.*https",
+    ),
     "one class of cifar10": (FROM_FILE | {"--data": "cifar10", "--classes": "cat"}, "classes=.*'cat'.*two different"),
 }
 

@@ -390,7 +390,7 @@ def test_a_constant_feature_of_any_size_is_a_zero_column(tmp_path, offset):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": 41}, "n=41.*only 36"),
+        ({"n": 41}, "n=41.*36 points are left after 4 were held out"),
         ({"n": 0}, "no training points"),
         ({"n": -3}, "n=-3"),
         ({"n_test": 40}, "n_test=40.*40 points"),

@@ -35,7 +35,7 @@ def test_channels_are_found_first_and_last(tmp_path, shape):
         data = load(tmp_path, X)
         assert_are(data, meant)
         height, width, channels = shape
-        said = f"images: height {height}, width {width}, {channels} channels, channels {order}"
+        said = f"images: height {height}, width {width}, {channels} channel{'s' * (channels > 1)}, channels {order}"
         assert any(sentence.startswith(said) for sentence in data.meta["reading"])
 
 

@@ -132,7 +132,7 @@ def test_copies_that_agree_are_one_and_others_are_refused_by_name(tmp_path):
     write(tmp_path, FILES | {f"raw/{name} (1).gz": gzip.compress(content) for name, content in FILES.items()})
     data = datasets.mnist((3, 7), data_dir=tmp_path)
     assert_holds(data, digits())
-    assert "left aside: train-images-idx3-ubyte (1).gz, train-labels-idx1-ubyte (1).gz, t10k" in said(data)
+    assert "not used: train-images-idx3-ubyte (1).gz, train-labels-idx1-ubyte (1).gz, t10k" in said(data)
     write(tmp_path, {"raw/t10k-labels-idx1-ubyte (1).gz": idx(DIGITS["t10k"][1][::-1])})
     with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte and .*raw/t10k-labels-idx1-ubyte \(1\).gz .*differ"):
         datasets.mnist((3, 7), data_dir=tmp_path)
@@ -146,7 +146,7 @@ def test_the_name_is_that_of_the_content(tmp_path, registry):
     data = datasets.mnist((3, 7), data_dir=tmp_path / "a")
     assert data.name == "MNIST 3 vs 7"
     assert "LeCun" in data.meta["cite"]
-    assert "MNIST by the sha256 of its content" in said(data)
+    assert "recognized as MNIST by the sha256 of its content" in said(data)
 
     write(tmp_path / "b", FILES | {"t10k-labels-idx1-ubyte": idx(DIGITS["t10k"][1][::-1])})
     data = datasets.mnist((3, 7), data_dir=tmp_path / "b")
@@ -178,7 +178,7 @@ def test_idx_files_go_before_an_npz_where_all_four_are_there(tmp_path):
     write(tmp_path, FILES)
     data = datasets.mnist((3, 7), data_dir=tmp_path)
     assert_holds(data, digits())
-    assert "left aside: mnist.npz" in said(data)
+    assert "not used: mnist.npz" in said(data)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     assert "read mnist.npz" in said(datasets.mnist((3, 7), data_dir=tmp_path))
 
@@ -312,8 +312,8 @@ def test_columns_that_never_change_are_counted(tmp_path):
     images = DIGITS["train"][0].copy()
     images[:, 0], images[:, :, 0] = 7, 0
     write(tmp_path, FILES | {"train-images-idx3-ubyte": idx(images)})
-    assert "9 of 24 columns never change" in said(datasets.mnist((3, 7), data_dir=tmp_path))
-    assert "never change" not in said(datasets.mnist((3, 7), data_dir=write(tmp_path / "other", FILES)))
+    assert "9 of 24 pixels are constant" in said(datasets.mnist((3, 7), data_dir=tmp_path))
+    assert "are constant" not in said(datasets.mnist((3, 7), data_dir=write(tmp_path / "other", FILES)))
 
 
 # ------------------------------------------------------------------------------------------------- batches of CIFAR-10
@@ -403,7 +403,7 @@ def test_a_known_archive_is_cifar10_and_goes_before_batches(tmp_path, registry):
     data = datasets.cifar10(("cat", "horse"), data_dir=tmp_path)
     assert_holds(data, colours())
     assert data.name == "CIFAR-10 cat vs horse"
-    assert "left aside: cifar-10-batches-py; CIFAR-10 by its sha256" in said(data)
+    assert "not used: cifar-10-batches-py; recognized as CIFAR-10 by its sha256" in said(data)
     assert "Krizhevsky" in data.meta["cite"]
 
 
@@ -527,7 +527,7 @@ def test_what_was_taken_of_several_is_said_and_other_sets_do_not_matter(tmp_path
     data = datasets.cifar10(("cat", "horse"), data_dir=tmp_path)
     assert_holds(data, colours(train=slice(1)))
     assert data.name == "CIFAR-10 from cifar-10.npz cat vs horse"
-    assert "left aside: cifar10_a.npz" in said(data)
+    assert "not used: cifar10_a.npz" in said(data)
     assert "not verified to be CIFAR-10" in said(data)
 
 
@@ -617,5 +617,5 @@ def test_real_mnist_is_mnist_in_another_dress(tmp_path):
 @needs_data
 def test_the_real_npz_says_what_it_is():
     data = datasets.cifar10(("cat", "horse"), n=20, n_test=20)
-    assert "JPEG-75 copy of CIFAR-10 by its sha256" in said(data)
-    assert "left aside: cifar10_cat_horse_lossless_part.npz" in said(data)
+    assert "JPEG-75 copy of recognized as CIFAR-10 by its sha256" in said(data)
+    assert "not used: cifar10_cat_horse_lossless_part.npz" in said(data)

@@ -78,8 +78,8 @@ class Content:
 def _images(path: Path, others: list[Path], content: Content, known: str | None) -> Images:
     """The images under the name that their content deserves, with what there is to say; known : what they are."""
     train, test = content.train, content.test
-    aside = [f"left aside: {', '.join(other.name for other in others)}"] if others else []
-    what = f"{known} by its sha256" if known else "not verified to be CIFAR-10: its sha256 is not known"
+    aside = [f"not used: {', '.join(other.name for other in others)}"] if others else []
+    what = f"recognized as {known} by its sha256" if known else "not verified to be CIFAR-10: its sha256 is not known"
     sizes = f"{len(train.images)} training and {len(test.images)} test images of 32 x 32 pixels and 3 colours"
     name = known or f"CIFAR-10 from {path.name}"
     meta = {"source": name} | ({"cite": public.registry("cifar10")["cite"]} if known else {})

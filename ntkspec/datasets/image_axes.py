@@ -40,7 +40,9 @@ def layout(shape, channels: str | None, name: str, reading: list[str]) -> Layout
         order = channels or _found(axes, name)
         count, height, width = axes if order == "first" else (axes[2], *axes[:2])
         origin = "as asked for" if channels else "by the sizes; --channels says otherwise"
-        reading.append(f"images: height {height}, width {width}, {count} channels, channels {order} ({origin})")
+        reading.append(
+            f"images: height {height}, width {width}, {count} channel{'s' * (count > 1)}, channels {order} ({origin})"
+        )
         return Layout(axes, (height, width, count), order)
     if len(axes) == 2:
         reading.append(f"images: height {axes[0]}, width {axes[1]}, one channel (points of two axes)")

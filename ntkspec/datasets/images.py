@@ -65,7 +65,7 @@ def image_dataset(source: Images, choice: Choice, names: Sequence[str], **how) -
         reading.append(f"averaged over {choice.pool} x {choice.pool} pixels, from {before} to {after}")
     constant = int((X.max(axis=0) == X.min(axis=0)).sum())
     if constant:
-        reading.append(f"{constant} of {X.shape[1]} columns never change over the training images and are kept")
+        reading.append(f"{constant} of {X.shape[1]} pixels are constant over the training images and are kept")
     meta = {**source.meta, "classes": choice.wanted or "all", "pool": choice.pool, "shape": shape}
     meta |= {"labels": labels, "reading": reading}
     if choice.wanted is None:

@@ -82,9 +82,9 @@ def _named(arrays: dict, read: list[Path], ignored: list[Path], title: str) -> I
     folders = " and ".join(sorted({str(path.parent) for path in read}))
     reading = [f"read {', '.join(path.name for path in read)} in {folders}"]
     if ignored:
-        reading.append(f"left aside: {', '.join(path.name for path in ignored)}")
+        reading.append(f"not used: {', '.join(path.name for path in ignored)}")
     which = "its content" if len(others) == 4 else f"the content of {', '.join(others)}"
-    official = "MNIST by the sha256 of its content"
+    official = "recognized as MNIST by the sha256 of its content"
     reading.append(f"not MNIST: {which} is not that of the official files" if others else official)
     reading.append(f"{len(train.images)} training and {len(test.images)} test images of {_size(train)} pixels")
     meta = {"folder": folders} | ({} if others else {"cite": public.registry("mnist")["cite"]})

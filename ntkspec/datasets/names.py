@@ -12,6 +12,8 @@ _ADVICE = "name them with --points and --label (points=, label=)"
 _ADVICE_FOR = {
     "points": "name it with --points (points=)",
     "labels": "name it with --label (label=): an array, a file of them, or the number of a column of the points",
+    "test points": "name it with --test-points (test_points=)",
+    "test labels": "name it with --test-label (test_label=)",
 }
 _PARTS = {"tr": "train", "te": "test", "va": "validation", "de": "validation"}
 
@@ -60,6 +62,7 @@ def choose(names: list[str], path, *, points=None, label=None, test_points=None,
         name and present(name, names, path) for name in (points, label, test_points, test_label)
     )
     entries = [found for found in map(entry, names) if found]
+    test_points, test_label = test_points or _twin(points, names), test_label or _twin(label, names)
     said = entry(points or label or "")
     if points or label:
         place, parts = (said.place, (said.part,)) if said else ("", ("", "train"))
@@ -75,6 +78,12 @@ def choose(names: list[str], path, *, points=None, label=None, test_points=None,
     return Choice(points, label, *test)
 
 
+def _twin(name: str | None, names: list[str]) -> str | None:
+    """The name of the test array that belongs to a training array that was asked for by name."""
+    twin = (name or "").replace("train", "test")
+    return twin if twin != name and twin in names else None
+
+
 def choose_points(names: list[str], path) -> str:
     """The only array of points by the usual names, where the labels are a column of it."""
     entries = [found for found in map(entry, names) if found]
@@ -85,8 +94,8 @@ def _test_pair(entries: list[Entry], points, label, names, path) -> tuple[str | 
     said = entry(points or label or "")
     part = said.part if said else "test"
     of_test = [one for one in entries if one.part == part]
-    points = points or _the("points", of_test, names, path, optional=True)
-    label = label or _the("labels", of_test, names, path, optional=True)
+    points = points or _the("test points", of_test, names, path, optional=True)
+    label = label or _the("test labels", of_test, names, path, optional=True)
     if (points is None) != (label is None):
         raise ValueError(
             f"{path} holds only one of X_test and y_test ({points or label}); test points need both: name them with "
@@ -124,7 +133,7 @@ def _place(entries: list[Entry], names, path) -> str:
 
 
 def _the(role: str, entries: list[Entry], names, path, *, optional: bool = False):
-    found = [one.name for one in entries if one.role == role]
+    found = [one.name for one in entries if one.role == role.removeprefix("test ")]
     if len(found) > 1:
         raise ValueError(f"{path} holds {' and '.join(found)}, which may both be the {role}; {_ADVICE_FOR[role]}")
     if not found and not optional:

@@ -48,6 +48,7 @@ def prepared(source: Source, how: Preparation, *, name: str, place: str) -> Data
         X_test, test_labels = _test_points(source.X_test, source.y_test, axes, labels, place)
         rows, y_test = code.applied(test_labels, reading, "test ")
         X_test, y_test = _drawn(X_test[rows], y_test, how.n_test, "n_test", [how.seed, 2], reading)
+    _require_left(how.n, len(X), 0 if source.X_test is not None else len(X_test))
     X, y = _drawn(X, y, how.n, "n", [how.seed, 1], reading)
     _require_variety(y, len(y_test), place)
     features = source.features or [f"column {k}" for k in range(X.shape[1])]
@@ -112,6 +113,11 @@ def _drawn(X, y, count, what: str, seed, reading: list[str]) -> tuple[np.ndarray
     return subset(X, y, count, what, seed)
 
 
+def _require_left(n: int | None, left: int, held_out: int) -> None:
+    if n is not None and held_out and n > left:
+        raise ValueError(f"n={n}, but {left} points are left after {held_out} were held out; ask for a smaller n_test")
+
+
 def _require_variety(y, n_test: int, place: str) -> None:
     """Refuse no points, and one label only."""
     if len(y) == 0:
@@ -132,4 +138,4 @@ def _constant(X, keep: bool, axes: Layout, features: Sequence[str], place: str, 
             f"remove them, or keep them as zero columns with --keep-constant (keep_constant=True)"
         )
     what = "pixels" if axes.shape else "features"
-    reading.append(f"kept: {len(constant)} of {X.shape[1]} {what}, which never change over the training points")
+    reading.append(f"kept: {len(constant)} of {X.shape[1]} {what}, which are constant over the training points")

@@ -20,7 +20,7 @@ def data_directory(data_dir, name: str) -> Path:
         raise FileNotFoundError(f"no folder with {name} is known: {how_to_get(name)}")
     folder = Path(given).expanduser()
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder: {how_to_get(name)}")
+        raise FileNotFoundError(f"the folder {folder} does not exist, or is a file: {how_to_get(name)}")
     return folder
 
 

@@ -51,12 +51,11 @@ def _setting(analysis) -> list[str]:
     pairs = [("network", str(task)), ("training", f"{analysis.steps[-1]} steps, {rates}{chosen}")]
     if not task.deep:
         horizon = analysis.data.d * math.log(analysis.data.d) / max(analysis.rates)
-        pairs += [("horizon of the theorems, over c", f"d log d / eta = {horizon:.0f} steps")]
+        pairs += [("steps that the theorems cover", f"up to c d log d / eta = {horizon:.0f} c, for a constant c")]
     pairs += [("test points", f"{tests}" if tests else "none: no statement on test data")]
     prediction = analysis.trajectories["ntk"]
     pairs += [("NTK prediction", f"{prediction.method}, truncation error {prediction.error.max():.1e}")]
     pairs += [("time", f"{sum(analysis.timings.values()):.0f} s; forecast: {analysis.forecast}")]
-    pairs += [(name, str(value)) for name, value in analysis.dataset["meta"].items() if name in ("labels", "source")]
     return rows(pairs)
 
 
