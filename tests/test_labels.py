@@ -147,6 +147,7 @@ def test_classes_that_are_not_there_are_refused(tmp_path, classes, message):
         (SIGNS, np.array(["a", "b"]), "are numbers, but its test labels are words"),
         (np.eye(3)[THREE], np.eye(2), "3 one-hot columns, but its test labels 2"),
         (np.eye(2)[TWO], np.array([1, 0]), "are one-hot, but its test labels are numbers"),
+        (np.where(TWO, "yes", "no"), np.array(["Yes", "No"]), r"'No', 'Yes'\) are other words than those of training"),
         (TWO, np.array([1, 2]), "test label 2 .*neither of the classes 0, 1"),
     ],
 )
@@ -159,6 +160,12 @@ def test_test_labels_mean_what_training_labels_mean(tmp_path, train, test, messa
 def test_classes_that_differ_in_case_can_be_chosen(tmp_path):
     letters = np.array(["a", "A", "b"])[THREE]
     np.testing.assert_array_equal(load(tmp_path, letters, classes=("A", "a")).y, np.where(THREE[THREE < 2] == 1, 1, -1))
+
+
+def test_chosen_classes_that_the_test_points_write_otherwise_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", X=X, y=ANIMALS, X_test=X[:9], y_test=np.char.capitalize(ANIMALS[:9]))
+    with pytest.raises(ValueError, match=r"test labels of .*'Cat', 'Dog', 'Eel'\) are other words.*write them alike"):
+        datasets.load(tmp_path / "a.npz", classes=("cat", "eel"))
 
 
 def test_test_points_of_other_classes_are_left_out_too(tmp_path):

@@ -137,7 +137,7 @@ def _is_number(word: str) -> bool:
 
 
 def require_alike(train: Labels, test: Labels) -> None:
-    """Refuse test labels of another kind, which would not mean what the training labels mean."""
+    """Refuse test labels of another kind, or other words, which would not mean what the training labels mean."""
     if test.kind != train.kind and not {test.kind, train.kind} <= {"numbers", "booleans"}:
         raise ValueError(
             f"labels of {train.name} are {train.kind}, but its test labels are {test.kind}; make them alike"
@@ -146,6 +146,11 @@ def require_alike(train: Labels, test: Labels) -> None:
         raise ValueError(
             f"labels of {train.name} have {train.columns} one-hot columns, but its test labels {test.columns}; the "
             f"same column must be the same class"
+        )
+    if test.kind == train.kind == "words" and len(test.values) and not np.isin(test.values, train.values).any():
+        raise ValueError(
+            f"test labels of {train.name} ({_listed(test.values)}) are other words than those of training "
+            f"({_listed(train.values)}); write them alike"
         )
 
 
