@@ -1,12 +1,15 @@
 """What every data set is, and how real data become one."""
 
 import math
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.moments import estimated_trace_ratio
+
+_OTHER_SCALE = 10.0  # pixels of 0 to 255 beside pixels of 0 to 1 make 255 and more
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,10 @@ def standardized(
     meta = {**meta, "centred": center, "standardized": standardize, "as_they_came": came}
     if not standardize:
         meta["scale"] = _times_power(1 / (largest * size), -exponent)
-    meta["reading"] = [*meta.get("reading", ()), _done(meta)]
-    named = {"X": X, "labels": y, "X_test": X_test, "test labels": y_test}
-    return Dataset(*(_rounded(array, dtype, f"{what} of {name}") for what, array in named.items()), ratio, name, meta)
+    numbers = {"X": X, "labels": y, "X_test": X_test, "test labels": y_test}
+    X, y, X_test, y_test = (_rounded(array, dtype, f"{what} of {name}") for what, array in numbers.items())
+    meta["reading"] = [*meta.get("reading", ()), _done(meta), *_other_scale(numbers["X_test"])]
+    return Dataset(X, y, X_test, y_test, ratio, name, meta)
 
 
 def _rounded(array, dtype: np.dtype, what: str) -> np.ndarray:
@@ -82,6 +86,17 @@ def _done(meta: dict) -> str:
     if meta["standardized"]:
         return f"{centred}; each feature divided by its standard deviation"
     return f"{centred}; scaled by {meta['scale']:.4g}, so that the training mean of |x|^2 is d"
+
+
+def _other_scale(X_test: np.ndarray) -> list[str]:
+    """A sentence, and a warning, where test points are so large beside those of training that units differ."""
+    largest = float(np.abs(X_test).max(initial=0.0))
+    times = largest * math.sqrt(float(np.square(X_test / largest).mean())) if largest else 0.0
+    if times < _OTHER_SCALE:
+        return []
+    said = f"test points are {times:.3g} times as large as the training points (root mean square): other units?"
+    warnings.warn(said, stacklevel=4)
+    return [said]
 
 
 def _times_power(value: float, exponent: int) -> float:
