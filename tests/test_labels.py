@@ -115,6 +115,9 @@ def test_other_numbers_are_numbers_without_a_word(tmp_path, labels):
         (np.where(TWO, "Yes", "yes"), "'Yes' and 'yes', which differ in case only"),
         (np.where(np.arange(N) == 9, "DOG", np.where(TWO, "dog", "cat")), "'DOG' and 'dog', which differ in case only"),
         (np.where(TWO, "STRASSE", "straße").astype(object), "'STRASSE' and 'straße', which differ in case only"),
+        (np.where(TWO, "1", "false"), r"a number and a word \('1', 'false'\)"),
+        (np.where(TWO, "True", "0").astype("S"), r"a number and a word \('0', 'True'\)"),
+        (np.where(TWO, "one", "1.5").astype(object), r"a number and a word \('1.5', 'one'\)"),
         (SIGNS + 1j, "dtype complex128"),
         (np.arange(N).astype("M8[D]"), "dtype datetime64"),
     ],
@@ -155,6 +158,15 @@ def test_test_labels_mean_what_training_labels_mean(tmp_path, train, test, messa
     np.savez(tmp_path / "a.npz", X=X, y=train, X_test=X[:2], y_test=test)
     with pytest.raises(ValueError, match=message):
         datasets.load(tmp_path / "a.npz", classes=(0, 1) if train.ndim == 2 and train.shape[1] == 3 else None)
+
+
+def test_of_words_that_are_refused_the_column_is_named(tmp_path):
+    rows = [f"{word},{a},{b}" for word, (a, b, _) in zip(ANIMALS, X, strict=True)]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    with pytest.raises(
+        ValueError, match=r"3 different words .*name two of them.*; they are column 0 \(the first column"
+    ):
+        datasets.load(tmp_path / "a.csv")
 
 
 def test_classes_that_differ_in_case_can_be_chosen(tmp_path):
