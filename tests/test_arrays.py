@@ -247,6 +247,21 @@ def test_a_square_matrix_of_matlab_is_rows_and_it_is_told(tmp_path):
         datasets.load(save(tmp_path / "a.mat", X=images, y=np.arange(8.0)))
 
 
+def test_test_points_of_matlab_lie_as_the_training_points_do(tmp_path):
+    Z = RNG.standard_normal((3, 3))
+    for train, test in ((X, Z), (Z, X)):  # a square matrix says nothing of its axes, the other one does
+        y, y_test = train[:, 0], test[:, 0]
+        for kept in (train.T, test.T), (train, test):
+            path = save(tmp_path / "a.mat", X=kept[0], y=y[None], X_test=kept[1], y_test=y_test[None])
+            data = datasets.load(path)
+            np.testing.assert_allclose(data.X, standard(train), atol=1e-12)
+            for points, labels in ((data.X, y), (data.X_test, y_test)):  # each label is the first feature of its point
+                np.testing.assert_allclose(points[:, 0] / data.meta["scale"] + train[:, 0].mean(), labels, atol=1e-12)
+    path = save(tmp_path / "a.mat", X=X, y=Y[None], X_test=X[:5].T, y_test=Y[None, :5])
+    with pytest.raises(ValueError, match=r"shapes \(40, 3\) and \(3, 5\); let points lie along the same axis"):
+        datasets.load(path)
+
+
 def test_a_table_of_a_thousand_fields_is_read(tmp_path):
     table = np.zeros(40, dtype=[(f"feature {k}", "f8") for k in range(1000)] + [("größe", "f8"), ("label", "f8")])
     table["größe"], table["label"], table["feature 7"] = X[:, 0], Y, X[:, 1]

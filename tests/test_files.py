@@ -221,6 +221,19 @@ def test_a_missing_file_is_named(tmp_path, name):
         datasets.load(tmp_path / name)
 
 
+def test_test_points_in_other_units_are_told(tmp_path):
+    pixels = RNG.uniform(size=(40, 3))
+    for factor in (255.0, 1e200):
+        path = write(tmp_path / "a.npz", X=pixels, y=Y, X_test=factor * pixels, y_test=Y)
+        with pytest.warns(UserWarning, match="test points are .* times as large as the training points.*other units"):
+            data = datasets.load(path)
+        moved = (factor * pixels - pixels.mean(axis=0)) * data.meta["scale"]
+        times = factor * np.sqrt(np.mean((moved / factor) ** 2))
+        assert data.meta["reading"][-1].startswith(f"test points are {times:.3g} times as large")
+    path = write(tmp_path / "a.npz", X=pixels, y=Y, X_test=5 * pixels, y_test=Y)
+    assert not any("units" in said for said in datasets.load(path).meta["reading"])
+
+
 @pytest.mark.parametrize("huge", ["y", "X_test", "y_test"])
 def test_numbers_beyond_float32_are_refused_not_made_infinite(tmp_path, huge):
     arrays = {"X": X, "y": Y, "X_test": X_TEST, "y_test": Y_TEST}

@@ -115,6 +115,9 @@ def test_other_numbers_are_numbers_without_a_word(tmp_path, labels):
         (np.where(TWO, "Yes", "yes"), "'Yes' and 'yes', which differ in case only"),
         (np.where(np.arange(N) == 9, "DOG", np.where(TWO, "dog", "cat")), "'DOG' and 'dog', which differ in case only"),
         (np.where(TWO, "STRASSE", "straße").astype(object), "'STRASSE' and 'straße', which differ in case only"),
+        (np.where(TWO, "1", "false"), r"a number and a word \('1', 'false'\)"),
+        (np.where(TWO, "True", "0").astype("S"), r"a number and a word \('0', 'True'\)"),
+        (np.where(TWO, "one", "1.5").astype(object), r"a number and a word \('1.5', 'one'\)"),
         (SIGNS + 1j, "dtype complex128"),
         (np.arange(N).astype("M8[D]"), "dtype datetime64"),
     ],
@@ -147,6 +150,7 @@ def test_classes_that_are_not_there_are_refused(tmp_path, classes, message):
         (SIGNS, np.array(["a", "b"]), "are numbers, but its test labels are words"),
         (np.eye(3)[THREE], np.eye(2), "3 one-hot columns, but its test labels 2"),
         (np.eye(2)[TWO], np.array([1, 0]), "are one-hot, but its test labels are numbers"),
+        (np.where(TWO, "yes", "no"), np.array(["Yes", "No"]), r"'No', 'Yes'\) are other words than those of training"),
         (TWO, np.array([1, 2]), "test label 2 .*neither of the classes 0, 1"),
     ],
 )
@@ -156,9 +160,24 @@ def test_test_labels_mean_what_training_labels_mean(tmp_path, train, test, messa
         datasets.load(tmp_path / "a.npz", classes=(0, 1) if train.ndim == 2 and train.shape[1] == 3 else None)
 
 
+def test_of_words_that_are_refused_the_column_is_named(tmp_path):
+    rows = [f"{word},{a},{b}" for word, (a, b, _) in zip(ANIMALS, X, strict=True)]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    with pytest.raises(
+        ValueError, match=r"3 different words .*name two of them.*; they are column 0 \(the first column"
+    ):
+        datasets.load(tmp_path / "a.csv")
+
+
 def test_classes_that_differ_in_case_can_be_chosen(tmp_path):
     letters = np.array(["a", "A", "b"])[THREE]
     np.testing.assert_array_equal(load(tmp_path, letters, classes=("A", "a")).y, np.where(THREE[THREE < 2] == 1, 1, -1))
+
+
+def test_chosen_classes_that_the_test_points_write_otherwise_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", X=X, y=ANIMALS, X_test=X[:9], y_test=np.char.capitalize(ANIMALS[:9]))
+    with pytest.raises(ValueError, match=r"test labels of .*'Cat', 'Dog', 'Eel'\) are other words.*write them alike"):
+        datasets.load(tmp_path / "a.npz", classes=("cat", "eel"))
 
 
 def test_test_points_of_other_classes_are_left_out_too(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from image_files import batch
-from ntkspec.datasets.pickles import read_batch
+from ntkspec.datasets.pickles import read_batch, read_objects
 
 RNG = np.random.default_rng(8)
 LABELS = np.arange(12) % 10
@@ -44,6 +44,18 @@ def test_labels_of_every_whole_type_and_byte_order_are_read(protocol, kind):
     labels = LABELS.astype(kind)
     assert_read(pickle.dumps({"labels": labels, "data": ROWS}, protocol))
     assert_read(pickle.dumps({"labels": list(labels), "data": np.asfortranarray(ROWS)}, protocol))
+
+
+@pytest.mark.parametrize("shape", [(8,), (4, 2), (1, 8, 1)])
+@pytest.mark.parametrize("protocol", range(6))
+def test_arrays_of_objects_are_read_as_pickle_reads_them(protocol, shape):
+    entries = ["cat", "été", b"dog\xff", None, True, -7, 2.5, "cat"]
+    array = np.array(entries, dtype=object).reshape(shape)
+    content = pickle.dumps(array, protocol)
+    assert read_objects(content, array.size) == (shape, pickle.loads(content).ravel().tolist())
+    for crafted in (content + b"I1\n.", content[:-9], pickle.dumps(entries, protocol), pickle.dumps(ROWS, protocol)):
+        with pytest.raises(ValueError, match="holds words and numbers only"):
+            read_objects(crafted, array.size)
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2])

@@ -1,7 +1,7 @@
 """Points and labels from files of arrays: .npz, .npy, HDF5 and MATLAB's .mat."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +31,22 @@ def read_arrays(path, *, points=None, label=None, test_points=None, test_label=N
     given = given if shelf.own is None else given | {"points": points or shelf.own}
     choice = choose(shelf.names, shelf.place, **given)
     _refuse_twice(choice, shelf.place)
-    X, y, reading = shelf.pair(choice.points, choice.label)
-    X_test = y_test = None
+    pairs = [shelf.pair(choice.points, choice.label)]
     if choice.test_points is not None and choice.test_label is not None:
-        X_test, y_test, of_test = shelf.pair(choice.test_points, choice.test_label)
-        reading += ["test " + sentence for sentence in of_test]
+        pairs.append(shelf.pair(choice.test_points, choice.test_label))
+    pairs = _points_first(pairs, f"{choice.points} of {path}") if shelf.path.suffix.lower() == ".mat" else pairs
+    source = _joined(*pairs)
     spare = sorted(set(shelf.names) - set(vars(choice).values()))
     if spare and shelf.own is None:
-        reading.append(f"arrays that are not used: {', '.join(spare[:8])}" + (", ..." if len(spare) > 8 else ""))
-    return Source(X, y, X_test, y_test, reading)
+        source.reading.append(f"arrays that are not used: {', '.join(spare[:8])}" + (", ..." if len(spare) > 8 else ""))
+    return source
+
+
+def _joined(train: Source, test: Source | None = None) -> Source:
+    """Training and test points as one source."""
+    if test is None:
+        return train
+    return Source(train.X, train.y, test.X, test.y, [*train.reading, *(f"test {said}" for said in test.reading)])
 
 
 def _refuse_twice(choice: Choice, place: str) -> None:
@@ -147,14 +154,10 @@ class _Shelf:
             name = own[0]
         return _FORMATS[file.suffix.lower()].array(file, name)
 
-    def pair(self, points: str, label: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """(points, labels, sentences on them)."""
+    def pair(self, points: str, label: str) -> Source:
+        """Points and labels as they stand, with a sentence on them."""
         X, y = self.read(points), self.read(label)
-        reading = [f"points: {points} {_shown(X)}; labels: {label} {_shown(y)}"]
-        if self.path.suffix.lower() == ".mat":
-            X, y, turned = _points_first(X, y, f"{points} of {self.path}")
-            reading += turned
-        return X, y, reading
+        return Source(X, y, reading=[f"points: {points} {_shown(X)}; labels: {label} {_shown(y)}"])
 
 
 def _file(name, path: Path) -> Path | None:
@@ -170,19 +173,44 @@ def _shown(array) -> str:
     return f"({sizes}, {'fields ' + ', '.join(array.dtype.names) if array.dtype.names else array.dtype})"
 
 
-def _points_first(X, y, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """MATLAB often keeps one point a column, and images as height x width x channels x points."""
+def _points_first(pairs: Sequence[Source], name: str) -> list[Source]:
+    """MATLAB often keeps one point a column, and images as height x width x channels x points.
+
+    Training and test points lie alike: where the labels fit both axes of one, the other decides, and where they fit
+    both axes of all, matrices have one point a row. Raises ValueError for images that fit both, and where they differ.
+    """
+    axes = [_axes_of_points(pair) for pair in pairs]
+    common = set.intersection(*axes)
+    shapes = " and ".join(str(pair.X.shape) for pair in pairs)
+    if not common:
+        raise ValueError(f"{name} and the test points have shapes {shapes}; let points lie along the same axis")
+    both = len(common) == 2 and len(pairs[0].X) == pairs[0].X.shape[-1]
+    if both and any(pair.X.ndim > 2 for pair in pairs):
+        raise ValueError(f"{name} has shape {shapes}, and its points may lie along the first axis or the last")
+    if common == {-1}:
+        return [_turned(pair) for pair in pairs]
+    said = [f"points are the rows of {pairs[0].X.shape}, not its columns"] if both else []
+    return [replace(pairs[0], reading=[*pairs[0].reading, *said]), *pairs[1:]]
+
+
+def _axes_of_points(pair: Source) -> set[int]:
+    """Which of the axes 0 and -1 of the points are as long as there are labels; both where none is, an error later."""
+    X, y = pair.X, pair.y
     if X.ndim < 2 or y.ndim < 1:
-        return X, y, []
-    vector = y.ndim == 1 or y.size == max(y.shape)
-    counts = (y.size,) if vector else (y.shape[0], y.shape[-1])
-    first, last = X.shape[0] in counts, X.shape[-1] in counts
-    if first and last and X.ndim > 2:
-        raise ValueError(f"{name} has shape {X.shape}, and its points may lie along the first axis or the last")
-    if first or not last:
-        return X, y, [f"points are the rows of {X.shape}, not its columns"] if first and last else []
-    turned = y if vector or y.shape[0] == X.shape[-1] else y.T
-    return np.moveaxis(X, -1, 0), turned, [f"points lie along the last axis of {X.shape}"]
+        return {0}
+    counts = (y.size,) if _is_vector(y) else (y.shape[0], y.shape[-1])
+    return {axis for axis in (0, -1) if X.shape[axis] in counts} or {0, -1}
+
+
+def _is_vector(y: np.ndarray) -> bool:
+    return y.ndim == 1 or y.size == max(y.shape)
+
+
+def _turned(pair: Source) -> Source:
+    """The last axis of the points first, and that of one-hot labels with it."""
+    X, y = pair.X, pair.y
+    y = y if _is_vector(y) or y.shape[0] == X.shape[-1] else y.T
+    return Source(np.moveaxis(X, -1, 0), y, reading=[*pair.reading, f"points lie along the last axis of {X.shape}"])
 
 
 # --------------------------------------------------------------------------------------------- labels inside the points

@@ -1,6 +1,7 @@
 """What every data set is, and how real data become one."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,6 +9,8 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.moments import estimated_trace_ratio
+
+_OTHER_SCALE = 10.0  # pixels of 0 to 255 beside pixels of 0 to 1 make 255 and more
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,7 +83,7 @@ def standardized(
     meta = {**meta, "centred": center, "standardized": standardize, "as_they_came": came}
     if not standardize:
         meta["scale"] = _times_power(1 / (largest * size), -exponent)
-    meta["reading"] = [*meta.get("reading", ()), _done(meta)]
+    meta["reading"] = [*meta.get("reading", ()), _done(meta), *_other_scale(X_test)]
     parts = {"X": X, "y": y, "X_test": X_test, "y_test": y_test}
     arrays = {what: _rounded(array, dtype, f"{what} of {name}") for what, array in parts.items()}
     return Dataset(**arrays, trace_ratio=ratio, name=name, meta=meta)
@@ -102,6 +105,17 @@ def _done(meta: dict) -> str:
     if meta["standardized"]:
         return f"{centred}; each feature divided by its standard deviation"
     return f"{centred}; scaled by {meta['scale']:.4g}, so that the training mean of |x|^2 is d"
+
+
+def _other_scale(X_test: np.ndarray) -> list[str]:
+    """A sentence, and a warning, where test points are so large beside those of training that units differ."""
+    largest = float(np.abs(X_test).max(initial=0.0))
+    times = largest * math.sqrt(float(np.square(X_test / largest).mean())) if largest else 0.0
+    if times < _OTHER_SCALE:
+        return []
+    said = f"test points are {times:.3g} times as large as the training points (root mean square): other units?"
+    warnings.warn(said, stacklevel=4)
+    return [said]
 
 
 def _times_power(value: float, exponent: int) -> float:

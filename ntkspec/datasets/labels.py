@@ -148,7 +148,7 @@ def _is_number(word: str) -> bool:
 
 
 def require_alike(train: Labels, test: Labels) -> None:
-    """Refuse test labels of another kind, which would not mean what the training labels mean."""
+    """Refuse test labels of another kind, or other words, which would not mean what the training labels mean."""
     if test.kind != train.kind and not {test.kind, train.kind} <= {"numbers", "booleans"}:
         raise ValueError(
             f"labels of {train.name} are {train.kind}, but its test labels are {test.kind}; make them alike"
@@ -157,6 +157,11 @@ def require_alike(train: Labels, test: Labels) -> None:
         raise ValueError(
             f"labels of {train.name} have {train.columns} one-hot columns, but its test labels {test.columns}; the "
             f"same column must be the same class"
+        )
+    if test.kind == train.kind == "words" and len(test.values) and not np.isin(test.values, train.values).any():
+        raise ValueError(
+            f"test labels of {train.name} ({_listed(test.values)}) are other words than those of training "
+            f"({_listed(train.values)}); write them alike"
         )
 
 
@@ -167,12 +172,12 @@ def coding(column: Labels, classes, reading: list[str]) -> Coding:
     Of two words, booleans or whole numbers the larger becomes +1, and of the signs + and - the plus. Three or more
     whole numbers that repeat may be classes: they are taken as numbers with a warning. A sentence goes to ``reading``.
     Raises ValueError where more than two words or one-hot columns are there and ``classes`` chooses none, and where
-    two words differ in case only.
+    two words differ in case only or one of two is a number.
     """
     if classes is not None:
         found = Coding(_named(column, classes), chosen=True)
     elif column.categorical:
-        found = Coding(_only_two(column))
+        found = Coding(_only_two(column, _origin(reading)))
     else:
         found = _of_numbers(column)
     said = found.meaning if found.classes else _described(column.values)
@@ -180,14 +185,27 @@ def coding(column: Labels, classes, reading: list[str]) -> Coding:
     return found
 
 
-def _only_two(column: Labels) -> tuple:
+def _origin(reading: list[str]) -> str:
+    """Which column of a table the labels are, where a reader has told so: what is refused may not be the label."""
+    told = [said.removeprefix("labels: ") for said in reading if said.startswith("labels: column")]
+    return f"; they are {told[0]}" if told else ""
+
+
+def _only_two(column: Labels, origin: str) -> tuple:
     values = np.unique(column.values)
     if column.kind == "words":
         _refuse_other_case(values.tolist(), column.name)
     if len(values) != 2:
         kind = {"words": "words", "one-hot": "one-hot classes"}.get(column.kind, column.kind)
         advice = " name two of them with --classes (classes=)" if len(values) > 2 else " two classes are needed"
-        raise ValueError(f"labels of {column.name} are {len(values)} different {kind} ({_listed(values)});{advice}")
+        raise ValueError(
+            f"labels of {column.name} are {len(values)} different {kind} ({_listed(values)});{advice}{origin}"
+        )
+    if column.kind == "words" and sum(map(_is_number, values.tolist())) == 1:
+        raise ValueError(
+            f"labels of {column.name} are a number and a word ({_listed(values)}); write both as words or both as "
+            f"numbers, or say which is +1 with --classes (classes=){origin}"
+        )
     if set(values.tolist()) == {"+", "-"}:  # the alphabet has them the other way round
         return "-", "+"
     return tuple(values.tolist()) if column.kind != "one-hot" else tuple(map(_short, values))

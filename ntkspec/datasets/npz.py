@@ -1,6 +1,7 @@
 """Arrays from .npz and .npy files that may be damaged."""
 
 import contextlib
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ntkspec.datasets.pickled import read_objects
+from ntkspec.datasets.pickles import read_objects
 
 _DAMAGE = (OSError, ValueError, EOFError, TypeError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _HEADER = 100_000  # characters: a structured array of thousands of fields
@@ -48,7 +49,7 @@ def _read(file) -> np.ndarray:
     if dtype != np.dtype(object):
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False, max_header_size=_HEADER)
-    found, entries = read_objects(file)
+    found, entries = read_objects(file.read(), math.prod(shape))
     if found != shape:
         raise ValueError(f"an array of shape {shape} has {len(entries)} entries")
     array = np.empty(len(entries), dtype=object)

@@ -1,21 +1,32 @@
-"""Files that may be packed: gzip is told by its first bytes, not by its ending; no more than a limit is unpacked."""
+"""Files that may be packed by gzip, bzip2 or xz, which is told by their first bytes, never by their ending."""
 
+import bz2
 import gzip
+import lzma
 import zipfile
 import zlib
-from io import BufferedReader
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
-DAMAGE = (OSError, EOFError, zlib.error)
+DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
+# Browsers unpack .gz and keep the ending.
+_PACKINGS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 # Sixty thousand CIFAR-10 images in float64 are 1.5 GB.
 LARGEST_ARCHIVE = 2_000_000_000
 
 
-def opened(path: Path) -> gzip.GzipFile | BufferedReader:
-    """The content of a file, whether it is packed with gzip or not."""
+def packing(path: Path) -> str:
+    """What a file is packed with: gzip, bzip2, xz, or "" where it is not."""
     with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if packed else path.open("rb")
+        start = file.read(6)
+    return next((name for mark, name in _PACKINGS.items() if start.startswith(mark)), "")
+
+
+def opened(path: Path) -> BinaryIO:
+    """The content of a file, packed or not."""
+    readers: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+    return readers.get(packing(path), open)(path, "rb")
 
 
 def unpacked(path: Path, limit: int) -> bytes:

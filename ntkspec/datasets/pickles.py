@@ -1,9 +1,9 @@
-"""Images and labels from the pickled batches of CIFAR-10, of which nothing is run: no import, no call, no object.
+"""Pickled arrays of which nothing is run, no import, no call, no object: CIFAR-10's batches, and arrays of words.
 
 A pickle is a program for a small stack machine. The one below knows the instructions that numbers, strings, lists,
-tuples and dictionaries are written with, of all protocols from 0 to 5. A name that a batch needs, and a call of it,
-stay notes of what the file asks for; any other name or instruction is refused. Only then are the two entries that count
-looked at, and their bytes taken. Time and memory grow with the file alone, up to INSTRUCTIONS of them.
+tuples and dictionaries are written with, of all protocols from 0 to 5. A name that an array needs, and a call of it,
+stay notes of what the file asks for; any other name or instruction is refused. Only then are the entries that count
+looked at, and their bytes taken. Time and memory grow with the file alone, up to a number of instructions.
 """
 
 import codecs
@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-# A batch has 10,000 labels and 10,000 file names; the oldest protocol spends some 12 instructions on each of them.
+# The oldest protocol spends some 12 instructions on an entry; a batch has 10,000 labels and 10,000 file names.
+PER_ENTRY = 25
 INSTRUCTIONS = 1_000_000
 KEY_LENGTH = 100
 # What arrays, numbers of NumPy and byte strings are written with, under the names of Python 3 and NumPy 1.
@@ -65,6 +66,33 @@ def read_batch(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     return images, classes
 
 
+def read_objects(content: bytes, count: int) -> tuple[tuple[int, ...], list]:
+    """(shape, entries) of a pickled array of ``count`` words, numbers and None.
+
+    Raises ValueError where it holds anything else, or where more bytes follow.
+    """
+    try:
+        machine = Machine(content)
+        note = machine.run(1000 + PER_ENTRY * count)
+        _, shape, kind, _, entries = note.state
+        if _word(kind.arguments[0]) != "O8" or not isinstance(entries, list) or math.prod(shape) != len(entries):
+            raise ValueError("it is no array of words")
+        if machine.place != len(content):
+            raise ValueError("more bytes follow")
+        return tuple(shape), [_entry(one) for one in entries]
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error) as error:
+        raise ValueError(
+            f"an array of objects is read where it holds words and numbers only, because others run code ({error}); "
+            f"save labels with .astype(str)"
+        ) from None
+
+
+def _entry(note: Any) -> str | bytes | float | None:
+    if note is None or isinstance(note, str | bytes | int | float):
+        return note
+    return _bytes(note)
+
+
 # ------------------------------------------------------------------------------------------------- the stack machine
 class Machine:
     """Goes through the instructions of a pickle and builds plain values, notes of names and notes of calls."""
@@ -75,16 +103,16 @@ class Machine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self) -> Any:
-        """What the pickle describes."""
-        for _ in range(INSTRUCTIONS):
+    def run(self, limit: int = INSTRUCTIONS) -> Any:
+        """What the pickle describes, in at most so many instructions."""
+        for _ in range(limit):
             code = self.take(1)
             if code == pickle.STOP:
                 return self.pop()
             if code not in STEPS:
-                raise ValueError(f"instruction {code!r} is not part of a CIFAR-10 batch")
+                raise ValueError(f"instruction {code!r} is neither for words nor for numbers and their arrays")
             STEPS[code](self)
-        raise ValueError(f"more than {INSTRUCTIONS} instructions")
+        raise ValueError(f"more than {limit} instructions")
 
     def take(self, count: int) -> bytes:
         """The next ``count`` bytes."""
@@ -98,7 +126,7 @@ class Machine:
         """The bytes up to the end of the line."""
         return self.take(self.content.index(b"\n", self.place) + 1 - self.place)[:-1]
 
-    def number(self, form: str) -> int:
+    def number(self, form: str) -> Any:
         """A number of that form, in the notation of struct."""
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
@@ -131,7 +159,7 @@ class Machine:
         """A note of a name; those of Python 2 and NumPy 2 are called as their elder and younger twins."""
         module = module.replace("numpy._core", "numpy.core").replace("__builtin__", "builtins")
         if f"{module}.{name}" not in NAMES:
-            raise ValueError(f"{ascii(module[:40] + '.' + name[:40])[1:-1]} is not part of a CIFAR-10 batch")
+            raise ValueError(f"{ascii(module[:40] + '.' + name[:40])[1:-1]} is neither a word nor a number")
         self.push(Name(f"{module}.{name}"))
 
     def call(self) -> None:
@@ -188,6 +216,10 @@ def _decimal(machine: Machine) -> None:
     if len(line) > 20:
         raise ValueError("a number of more than 20 digits")
     machine.push({b"00": False, b"01": True}.get(line, int(line)))
+
+
+def _floating(machine: Machine) -> None:
+    machine.push(float(machine.line()))
 
 
 def _long(machine: Machine) -> None:
@@ -254,6 +286,7 @@ def _steps() -> dict[bytes, Callable[[Machine], None]]:
         pickle.INT: _decimal,
         pickle.LONG: _decimal,
         pickle.LONG1: _long,
+        pickle.FLOAT: _floating,
         pickle.EMPTY_LIST: lambda machine: machine.push([]),
         pickle.EMPTY_DICT: lambda machine: machine.push({}),
         pickle.LIST: lambda machine: machine.push(machine.since_mark()),
@@ -274,7 +307,7 @@ def _steps() -> dict[bytes, Callable[[Machine], None]]:
         steps[code] = partial(Machine.push, value=value)
     for code, count in ((pickle.TUPLE1, 1), (pickle.TUPLE2, 2), (pickle.TUPLE3, 3)):
         steps[code] = partial(_tuple, count=count)
-    for code, form in ((pickle.BININT1, "<B"), (pickle.BININT2, "<H"), (pickle.BININT, "<i")):
+    for code, form in ((pickle.BININT1, "<B"), (pickle.BININT2, "<H"), (pickle.BININT, "<i"), (pickle.BINFLOAT, ">d")):
         steps[code] = partial(_number, form=form)
     for code, form in (
         (pickle.SHORT_BINSTRING, "<B"),

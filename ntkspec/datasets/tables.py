@@ -43,8 +43,9 @@ def read_table(path: str | Path, *, label: str | int | None = None, keep_ids: bo
     behind #, % or //; UTF-8, UTF-16 or Latin letters; with or without a line of names. Parquet needs pyarrow. Any of
     them may be packed by gzip, bzip2 or xz, whatever the ending says.
     label : name or number (from 0, negative from the end) of the column of labels. By default the column whose name
-    says so, else the last or first column where it alone looks like labels (words, or 2 to 20 whole numbers).
-    Columns of ids are set aside, unless keep_ids is True: an index without a name, whole numbers 0, 1, 2, ... in order,
+    says so, else the last one, or a first one without a name, where it alone looks like labels (words, or 2 to 20
+    whole numbers), or the last one where it alone holds words.
+    Columns of ids are set aside, unless keep_ids is True: indexes without a name, whole numbers 0, 1, 2, ... in order,
     distinct values under a name such as id. Columns of true and false are features 1 and 0.
     Returns a Source: X (n, d) float64, each number the float64 nearest to what is written, y (n,) numbers, booleans or
     words, and a sentence for each decision. Cost: about ten times the size of the text in memory.

@@ -1,18 +1,10 @@
 """The text of a file, however it is packed and encoded."""
 
-import bz2
-import gzip
-import lzma
 import re
-import zlib
 from pathlib import Path
 
-# What a file holds is told from its first bytes, never from its name: browsers unpack .gz and keep the ending.
-_PACKED = {
-    b"\x1f\x8b": ("gzip", gzip.decompress),
-    b"BZh": ("bzip2", bz2.decompress),
-    b"\xfd7zXZ\0": ("xz", lzma.decompress),
-}
+from ntkspec.datasets import packed
+
 _MARKS = (  # the longer first: the mark of UTF-32 begins as that of UTF-16 does
     (b"\xff\xfe\0\0", "utf-32"),
     (b"\0\0\xfe\xff", "utf-32"),
@@ -29,16 +21,14 @@ def unpacked(path: Path) -> tuple[bytes, list[str]]:
 
     Raises ValueError where the packed bytes are damaged or end too early.
     """
-    content, reading = path.read_bytes(), []
-    for mark, (name, decompress) in _PACKED.items():
-        if content.startswith(mark):
-            try:
-                content = decompress(content)
-            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-                raise ValueError(f"it is not a readable {name} file: {error}") from None
-            reading.append(f"unpacked from {name}")
-            break
-    return content, reading
+    name = packed.packing(path)
+    if not name:
+        return path.read_bytes(), []
+    try:
+        with packed.opened(path) as file:
+            return file.read(), [f"unpacked from {name}"]
+    except packed.DAMAGE as error:
+        raise ValueError(f"it is not a readable {name} file: {error}") from None
 
 
 def decoded(content: bytes) -> tuple[str, list[str]]:
