@@ -18,7 +18,7 @@ import pytest
 
 from image_files import batch, idx, of_all_classes, rows_of, standard
 from ntkspec import datasets
-from ntkspec.datasets import public
+from ntkspec.datasets.images import public
 
 REAL = os.environ.get("NTKSPEC_DATA")
 needs_data = pytest.mark.skipif(not REAL, reason="NTKSPEC_DATA does not name the folder of the real images")

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.datasets import packed, public
-from ntkspec.datasets.batches import BATCH, read_batches
+from ntkspec.datasets import packed
 from ntkspec.datasets.dataset import Dataset
-from ntkspec.datasets.images import Choice, Images, Split, class_numbers, image_dataset, two_classes
+from ntkspec.datasets.images import public
+from ntkspec.datasets.images.batches import BATCH, read_batches
+from ntkspec.datasets.images.choice import Choice, Images, Split, class_numbers, image_dataset, two_classes
 from ntkspec.datasets.npz import read_npz
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ntkspec.datasets import packed, public
-from ntkspec.datasets.images import Split, class_numbers
+from ntkspec.datasets import packed
+from ntkspec.datasets.images import public
+from ntkspec.datasets.images.choice import Split, class_numbers
 from ntkspec.datasets.pickles import read_batch
 
 PARTS = tuple(f"data_batch_{k}" for k in range(1, 6))

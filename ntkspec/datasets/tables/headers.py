@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntkspec.datasets.columns import says_id, says_label, shown
-from ntkspec.datasets.dialects import Dialect, Lines, is_missing
+from ntkspec.datasets.tables.columns import says_id, says_label, shown
+from ntkspec.datasets.tables.dialects import Dialect, Lines, is_missing
 
 _HINT = "give every column a name with letters, or write # before that line"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ntkspec.datasets.columns import Column, roles_of, says_id, shown
-from ntkspec.datasets.dialects import Dialect, Lines, dialect_of, is_missing
-from ntkspec.datasets.headers import names_of
 from ntkspec.datasets.reading import Source
-from ntkspec.datasets.texts import decoded, unpacked
+from ntkspec.datasets.tables.columns import Column, roles_of, says_id, shown
+from ntkspec.datasets.tables.dialects import Dialect, Lines, dialect_of, is_missing
+from ntkspec.datasets.tables.headers import names_of
+from ntkspec.datasets.tables.texts import decoded, unpacked
 
 _PLAIN = (".csv", ".tsv", ".txt", ".dat", ".data", ".tab", ".parquet")
 TABLE_ENDINGS = tuple(plain + packed for plain in _PLAIN for packed in ("", ".gz", ".bz2", ".xz"))

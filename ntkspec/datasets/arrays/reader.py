@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ntkspec import checks, engines, storage
-from ntkspec.datasets.names import Choice, choose, choose_points, entry, listed, present
+from ntkspec.datasets.arrays.names import Choice, choose, choose_points, entry, listed, present
 from ntkspec.datasets.npz import npz_array, npz_names, read_npy
 from ntkspec.datasets.reading import Source
 
