@@ -50,7 +50,7 @@ def estimated_trace_ratio(X) -> tuple[float, str]:
     if not math.isfinite(estimate):
         largest = float(abs(X).max())
         raise ValueError(f"Tr[Sigma^2]/d overflows: entries reach {largest:.3g}; scale X, so that they are O(1)")
-    return estimate, "" if centred else (
+    return float(estimate), "" if centred else (
         f"X is not centred: its mean has size {size:.4g} beside a standard deviation of {spread:.4g} (sizes over sqrt "
         f"d); Tr[Sigma^2]/d is estimated about the mean, but the linear model assumes mean 0: pass X - X.mean(axis=0)"
     )

@@ -44,6 +44,7 @@ def test_trace_ratio_does_not_see_where_the_points_lie():
     X = np.random.default_rng(0).standard_normal((1500, 40))
     with pytest.warns(NotCentredWarning):
         moved = ns.trace_ratio(X + 5)
+    assert type(moved) is type(ns.trace_ratio(X)) is float
     assert moved == pytest.approx(ns.trace_ratio(X), rel=3 / 1500)
 
 

@@ -429,7 +429,7 @@ def test_a_known_archive_is_cifar10_and_goes_before_batches(tmp_path, registry):
     ids=["a link", "twice", "cut", "cut packed", "html", "empty", "a bomb", "a crafted batch", "thousands of members"],
 )
 def test_other_archives_are_refused_by_name(tmp_path, monkeypatch, content, message):
-    monkeypatch.setattr("ntkspec.datasets.batches.LARGEST_ARCHIVE", 3_000_000)
+    monkeypatch.setattr("ntkspec.datasets.images.batches.LARGEST_ARCHIVE", 3_000_000)
     write(tmp_path, {"cifar-10-python.tar.gz": content()})
     start = time.perf_counter()
     with pytest.raises((ValueError, FileNotFoundError), match=f"cifar-10-python.tar.gz.*{message}|{message}"):
@@ -617,5 +617,5 @@ def test_real_mnist_is_mnist_in_another_dress(tmp_path):
 @needs_data
 def test_the_real_npz_says_what_it_is():
     data = datasets.cifar10(("cat", "horse"), n=20, n_test=20)
-    assert "JPEG-75 copy of recognized as CIFAR-10 by its sha256" in said(data)
+    assert "recognized as JPEG-75 copy of CIFAR-10 by its sha256" in said(data)
     assert "not used: cifar10_cat_horse_lossless_part.npz" in said(data)
