@@ -142,17 +142,18 @@ class Descent(Fitting):
             if rates[0]:
                 space.add(0, number, slope.T, x * residual[:, None])
             if rates[1]:
-                space.add(1, number, residual, value)
-        return space.gradients
+                space.add(1, number, residual[None], value)
+        gradient_W, gradient_v = space.gradients
+        return gradient_W, gradient_v[0]
 
 
 class _Space:
-    """Memory of one worker, allocated once: ``gradients`` of W and v, which a rate of 0 leaves at zero."""
+    """Memory of one worker, allocated once: ``gradients`` of W (m, d) and v (1, m), zero where the rate is 0."""
 
     def __init__(self, xp, forward: Forward):
         d, m = forward.weights.shape
         self.forward, self._xp, dtype = forward, xp, forward.weights.dtype
-        self.gradients, self._parts = ([xp.zeros(shape, dtype) for shape in ((m, d), m)] for _ in range(2))
+        self.gradients, self._parts = ([xp.zeros(shape, dtype) for shape in ((m, d), (1, m))] for _ in range(2))
 
     def add(self, which: int, number: int, left, right) -> None:
         """Make left @ right a gradient where it is that of the first block, and add it where it is not."""
