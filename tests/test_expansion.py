@@ -158,7 +158,7 @@ def test_features_of_small_activations_are_kept():
 
 
 @pytest.mark.parametrize("layer", ["first", "second", "both"])
-@pytest.mark.parametrize("slope", [1e6, -1e6, 1e15, -37.5, 1e-9])
+@pytest.mark.parametrize("slope", [1e6, -1e6, 1e12, -37.5, 1e-9])
 def test_the_error_of_coefficients_grows_with_the_activation(slope, layer):
     """Leaky ReLU, whose coefficients are rational but for vartheta = (1 - a)/sqrt(2 pi)."""
     first, second = {"first": (1, 0), "second": (0, 1), "both": (1, 1)}[layer]
