@@ -161,7 +161,8 @@ def frobenius_norm(
     rtol > 0 : for a symmetric kernel, an interval of that relative width from its leading eigenpairs and random probes
     (:mod:`ntkspec.traces`), where that is forecast to be sooner; it fails with the failure probability. Where more
     probes than the exact way is worth are needed, that is taken after all (where only products are known, when pairs
-    and probes are forecast to take more than n / 2; ``products`` counts them all). method : "exact", "stochastic" or None.
+    and probes are forecast to take more than n / 2; ``products`` counts them all).
+    method : "exact", "stochastic" or None.
     The result's ``plan`` says what was done.
     """
     checks.accuracy(rtol, failure_probability, seed, exact=True)
