@@ -98,7 +98,14 @@ class Activation:
         memory of its own, which it returns again."""
         z = checks.as_floats(z, "the argument of an activation")
         xp = engine_of(z).xp
-        found = as_array(function(z.copy()), f"what activation {self.name!r} returns")
+        try:
+            given = function(z.copy())
+        except _MISTAKES as error:
+            kind = "NumPy" if xp is np else "CuPy"
+            which = "phi" if function is self._fn else "its derivative"
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            raise ValueError(f"activation {self.name!r}: {which} does not take a {kind} array: {reason}") from error
+        found = as_array(given, f"what activation {self.name!r} returns")
         if found.dtype.kind not in "fiub":
             raise ValueError(f"activation {self.name!r} returns {found.dtype}, but real numbers are needed")
         try:
@@ -139,6 +146,8 @@ class Activation:
 
 
 _FLOATS = np.dtype(np.float32), np.dtype(np.float64)
+# What a function raises that was not written for arrays.
+_MISTAKES = ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError
 
 
 def _refuse_unlike(z, value, slope) -> None:

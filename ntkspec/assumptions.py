@@ -7,7 +7,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.moments import estimated_trace_ratio
+from ntkspec.moments import estimated_trace_ratio, mean_is_zero
 from ntkspec.norms import spectral_norm
 from ntkspec.operators import Gram
 from ntkspec.operators.base import tiles
@@ -48,6 +48,15 @@ class DataSummary:
         """The part of Tr[Sigma] in the leading direction."""
         trace = self.trace_over_d * self.d
         return self.covariance_norm / trace if trace > 0 else 0.0
+
+    @property
+    def mean_is_zero(self) -> bool:
+        """Whether chance explains the size of the mean."""
+        if self.n < 4 or not self.trace_over_d > 0:
+            return mean_is_zero(self.mean_size, 0.0, self.n, 1.0)
+        # Of the samples' own covariance, whose Tr[S²] is that much larger.
+        dominance = math.sqrt(self.trace_ratio / self.d / self.trace_over_d**2 + 1 / (self.n - 1))
+        return mean_is_zero(self.mean_size, math.sqrt(self.trace_over_d), self.n, min(1.0, dominance))
 
 
 def summarize(X) -> DataSummary:

@@ -45,7 +45,8 @@ def estimated_trace_ratio(X) -> tuple[float, str]:
     mean = X.mean(axis=0, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         size, spread = size_and_spread(X, mean)
-        centred = mean_is_zero(size, spread, len(X))
+        n, least = len(X), 1 / math.sqrt(X.shape[1])
+        centred = mean_is_zero(size, spread, n, least) or mean_is_zero(size, spread, n, _dominance(X - mean))
         estimate = _of_zero_mean(X) if centred else _of_unknown_mean(X - mean)
     if not math.isfinite(estimate):
         largest = float(abs(X).max())
@@ -64,13 +65,24 @@ def size_and_spread(X, mean) -> tuple[float, float]:
     return size, math.sqrt(max(0.0, square - size * size))
 
 
-def mean_is_zero(size: float, spread: float, n: int) -> bool:
+def mean_is_zero(size: float, spread: float, n: int, dominance: float) -> bool:
     """Whether n samples of mean 0 have a sample mean of that size, beside that standard deviation (both over sqrt d).
 
-    Beyond Student's quantile of one set in 10,000, which is reached where all variance is in one direction, and 1 % of
-    the standard deviation, the mean is not zero. Fewer than four points do not tell.
+    dominance : sqrt(Tr[Sigma²]) / Tr[Sigma], 1 where all variance is in one direction. There the mean is not zero
+    beyond Student's quantile of one set in 10,000, and 1 % of the standard deviation; n |mean|² has that many times
+    less room around Tr[Sigma] where many directions share the variance (Chen and Qin, Ann. Stat. 38, 2010). Fewer than
+    four points do not tell.
     """
-    return n < 4 or size <= spread * (float(stdtrit(n - 1, 1 - CHANCE / 2)) / math.sqrt(n - 1) + 0.01)
+    if n < 4:
+        return True
+    room = 1 + dominance * (float(stdtrit(n - 1, 1 - CHANCE / 2)) ** 2 - 1)
+    return size <= spread * (math.sqrt(room / (n - 1)) + 0.01)
+
+
+def _dominance(centred) -> float:
+    """sqrt(Tr[S²]) / Tr[S] of the samples' covariance S, which is rather too large than too small."""
+    total = float(engine_of(centred).row_products(centred, centred, np.float64).sum())
+    return math.sqrt(_squared_gram(centred)) / total if total > 0 else 1.0
 
 
 def _of_zero_mean(X) -> float:

@@ -160,7 +160,9 @@ def frobenius_norm(
     that where K is symmetric), one tile a worker; n products where only products are known, with a progress bar.
     rtol > 0 : for a symmetric kernel, an interval of that relative width from its leading eigenpairs and random probes
     (:mod:`ntkspec.traces`), where that is forecast to be sooner; it fails with the failure probability. Where more
-    probes than the exact way is worth are needed, that is taken after all. method : "exact", "stochastic" or None.
+    probes than the exact way is worth are needed, that is taken after all (where only products are known, when pairs
+    and probes are forecast to take more than n / 2; ``products`` counts them all).
+    method : "exact", "stochastic" or None.
     The result's ``plan`` says what was done.
     """
     checks.accuracy(rtol, failure_probability, seed, exact=True)
@@ -169,16 +171,19 @@ def frobenius_norm(
         checks.one_of(method, "method", ("exact", "stochastic"))
     if method == "stochastic" and not rtol > 0:
         raise ValueError(f"{rtol=}, but a stochastic norm needs the relative width of its interval, such as 0.05")
+    products = 0
     if operator.squares is None and rtol > 0 and operator.symmetric and method != "exact":
         sooner, limit = stochastic_is_sooner(operator, _work_of_squares(operator))
         if sooner or method == "stochastic":
             limit = math.inf if method == "stochastic" else limit
-            estimate = _stochastic_frobenius(operator, rtol, (failure_probability, seed), limit)
-            if estimate is not None:
+            estimate, worth = _stochastic_frobenius(operator, rtol, (failure_probability, seed), limit)
+            if worth:
                 return estimate
+            products = estimate.products
     if operator.squares is None:
         operator.squares = operator.sum_of_squares()
-    norm, products = math.sqrt(operator.squares), 0 if operator.entrywise else operator.shape[1]
+        products += 0 if operator.entrywise else operator.shape[1]
+    norm = math.sqrt(operator.squares)
     slack = formed_distance(operator) + SUMMING * norm
     return Estimate(norm, max(0.0, norm - slack), norm + slack, 0.0, products, True, planning.columns(operator))
 
@@ -188,10 +193,11 @@ def _work_of_squares(operator) -> Work:
     return entries * operator.tile_work if operator.entrywise else operator.shape[1] * operator.product_work
 
 
-def _stochastic_frobenius(operator, rtol: float, chance, limit: float) -> Estimate | None:
-    """From leading pairs and probes; None where that takes longer than the limit of :func:`stochastic_is_sooner`."""
+def _stochastic_frobenius(operator, rtol: float, chance, limit: float) -> tuple[Estimate, bool]:
+    """From leading pairs and probes; and False where the rest takes longer than the limit of
+    :func:`stochastic_is_sooner`."""
     failure_probability, seed = chance
-    start = time.perf_counter()
+    start, worth = time.perf_counter(), True
     with operator.engine.one_blas_thread(), progress.bar(text="Frobenius norm (probes)") as bar:
         rest = deflated(operator, failure_probability, seed)
         theta, residuals = rest.pairs.values, rest.pairs.residuals
@@ -204,10 +210,13 @@ def _stochastic_frobenius(operator, rtol: float, chance, limit: float) -> Estima
             closed = upper - lower <= rtol * upper
             if closed:
                 break
-            # Twice the probes narrow the interval by the root of two, for twice the time.
-            seconds, further = time.perf_counter() - start, rest.pairs.products + 2 * rest.count
-            if (2 * seconds if operator.entrywise else further) > limit:
-                return None
+            # Twice the probes narrow the interval by the root of two, for twice the time; it closes after so many.
+            needed = max(2.0, ((upper - lower) / (rtol * upper)) ** 2) * rest.count
+            seconds, further = time.perf_counter() - start, rest.pairs.products + needed
+            worth = (2 * seconds if operator.entrywise else further) <= limit
+            if not worth:
+                break
     products = rest.pairs.products + rest.count
     plan = Plan("stochastic", 0, 0.0, 0.0, products, f"{len(theta)} leading pairs and {rest.count} probes")
-    return Estimate(value, lower, upper, failure_probability, products, closed, plan, rest.pairs.evidence)
+    estimate = Estimate(value, lower, upper, failure_probability, products, closed, plan, rest.pairs.evidence)
+    return estimate, worth

@@ -6,8 +6,9 @@ the two tails sum_{k >= T} c_k², which are known from E[phi(s g)²] (Parseval).
 is integrated in two dimensions.
 """
 
+import itertools
 import math
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 
@@ -24,8 +25,8 @@ NODES, INNER_REACH, STRUCTURE = 16, 9.0, 40
 # A difference of two rules above this, relative to the second moment, is refused; the panels of the second rule are
 # shifted, so that a kink that was not named cannot hide between two panels. Largest ‖x‖²/d.
 WORST, SHIFT, LARGEST = 1e-11, 0.37, 1e12
-# Norms for which the number of terms is chosen; each point has its own tails later.
-SOME = 9
+# Norms for which the number of terms is chosen; each point has its own tails later. Norms that are computed together.
+SOME, TOGETHER = 9, 32
 
 
 class Series:
@@ -34,7 +35,7 @@ class Series:
     ``error`` bounds what the series leaves out and what quadrature is wrong by at any of these norms, relative to
     sqrt(K(x, x) K(x', x')), and how far the angle of near inputs is not known (:func:`ntkspec.duals.error_of`).
     ``points`` of a point: ‖x‖²/d, E phi², E phi'², the roots of both relative tails, and the T coefficients of phi
-    and of phi'. Cost of the points: about 600 T flops and 4000 values of phi for each distinct norm.
+    and of phi'. Cost of the points: about 2000 T flops and 4000 values of phi for each distinct norm.
     """
 
     def __init__(self, act: Activation, squares):
@@ -45,12 +46,12 @@ class Series:
                 f"{LARGEST:.0e}; scale the inputs"
             )
         distinct = np.unique(squares)
-        errors = engine_of().run(self._quadrature_error, distinct, progress="quadrature at each norm")
+        errors = engine_of().run(self._quadrature_error, self._blocks(distinct), progress="quadrature at each norm")
         angle = duals.ANGLE * math.sqrt(float(distinct[-1]))
         self.error = REMAINDER["d"] + max(errors) + angle
         some = np.unique(np.quantile(distinct, np.linspace(0, 1, SOME), method="nearest"))
         for self.terms in TERMS:
-            numbers = np.array([self._point(a, self.terms) for a in some])
+            numbers = np.concatenate([self._numbers(block, self.terms) for block in self._blocks(some)])
             if numbers[:, 3:5].max() ** 2 < REMAINDER["d"]:
                 break
         self.conditions = _mean_degrees(numbers)
@@ -59,9 +60,8 @@ class Series:
         """(n, 5 + 2 T) numbers, computed once for each distinct norm, on the host."""
         engine, host = engine_of(squares), engine_of()
         distinct, where = np.unique(engine.to_host(squares), return_inverse=True)
-        table = np.array(
-            host.run(partial(self._point, terms=self.terms), distinct, progress="Hermite coefficients (norms)")
-        )
+        task = partial(self._numbers, terms=self.terms)
+        table = np.concatenate(host.run(task, self._blocks(distinct), progress="Hermite coefficients (norms)"))
         return engine.xp.asarray(table[where])
 
     @property
@@ -130,36 +130,48 @@ class Series:
             known[key] = pair_integrals(self.act, *(float(part) for part in key))
         return known[key]
 
-    def _point(self, square: float, terms: int, nodes: int = NODES, shift: float = 0.0) -> np.ndarray:
-        scale = float(np.sqrt(square))
-        g, weights = scaled_nodes(scale, self.act.kinks, nodes, shift)
-        both = np.array(self.act.value_and_derivative(scale * g))
-        second = (both**2) @ weights
-        coefficients = engine_of(g).hermite_moments(g, both * weights, terms)
-        rest = np.maximum(second - (coefficients**2).sum(axis=1), 4 * np.finfo(float).eps * second)
-        tails = np.sqrt(rest / np.where(second > 0, second, 1))
-        return np.concatenate([[square], second, tails, coefficients.ravel()])
+    def _blocks(self, distinct) -> list[np.ndarray]:
+        """Norms in ascending order, in blocks that share their nodes."""
+        alike = itertools.groupby(distinct, key=lambda square: _marked(math.sqrt(square), self.act.kinks))
+        groups = [np.array(list(members)) for _, members in alike]
+        return [group[k : k + TOGETHER] for group in groups for k in range(0, len(group), TOGETHER)]
 
-    def _quadrature_error(self, square: float) -> float:
+    def _numbers(self, block, terms: int, nodes: int = NODES, shift: float = 0.0) -> np.ndarray:
+        """(b, 5 + 2 terms) for the norms of a block."""
+        scales = np.sqrt(block)
+        g, weights = scaled_nodes(float(scales[0]), self.act.kinks, nodes, shift)
+        both = np.array(self.act.value_and_derivative(scales[:, None] * g))
+        second = np.einsum("fbq,fbq,q->fb", both, both, weights)  # BLAS would round a norm by its place in a block
+        weighted = (both * weights).reshape(-1, len(g))
+        coefficients = engine_of(g).hermite_moments(g, weighted, terms).reshape(2, len(block), terms)
+        rest = np.maximum(second - (coefficients**2).sum(axis=2), 4 * np.finfo(float).eps * second)
+        tails = np.sqrt(rest / np.where(second > 0, second, 1))
+        return np.concatenate([block[:, None], second.T, tails.T, *coefficients], axis=1)
+
+    def _quadrature_error(self, block) -> float:
+        """The largest difference of two rules at the norms of a block."""
         with np.errstate(all="ignore"):
-            one, other = self._point(square, 8), self._point(square, 8, NODES + 6, SHIFT)
-            ends = np.square(self.act.value_and_derivative(np.sqrt(square) * np.array([-REACH, REACH])))
-        if not (ends.max(axis=1) * np.exp(-REACH * REACH / 2) <= 1e-20 * one[1:3] + 1e-300).all():
+            one, other = self._numbers(block, 8), self._numbers(block, 8, NODES + 6, SHIFT)
+            ends = np.square(self.act.value_and_derivative(np.sqrt(block)[:, None] * np.array([-REACH, REACH])))
+            largest = ends.max(axis=2).T * np.exp(-REACH * REACH / 2)
+            scales = np.sqrt(np.maximum(one[:, 1:3], np.finfo(float).tiny))
+            second = np.abs(one[:, 1:3] - other[:, 1:3]) / scales**2
+            first = np.abs(one[:, 5:] - other[:, 5:]).reshape(-1, 2, 8).max(axis=2) / scales
+            errors = np.maximum(second, first).max(axis=1)
+        grows = ~(largest <= 1e-20 * one[:, 1:3] + 1e-300).all(axis=1)
+        if grows.any():
             raise ValueError(
-                f"activation {self.act.name!r} grows too fast for expectations at ‖x‖²/d = {square:.3g}; scale the "
-                f"inputs"
+                f"activation {self.act.name!r} grows too fast for expectations at ‖x‖²/d = {block[grows][0]:.3g}; "
+                f"scale the inputs"
             )
-        scales = np.sqrt(np.maximum(one[1:3], np.finfo(float).tiny))
-        second = np.abs(one[1:3] - other[1:3]) / scales**2
-        first = np.abs(one[5:] - other[5:]).reshape(2, -1).max(axis=1) / scales
-        error = float(max(second.max(), first.max()))
-        if not error < WORST:
+        wrong = ~(errors < WORST)
+        if wrong.any():
             raise ValueError(
-                f"activation {self.act.name!r} has no reliable expectations at ‖x‖²/d = {square:.3g}: two quadrature "
-                f"rules differ by {error:.1e} of its second moment; name the points where phi' jumps in kinks=, or "
-                f"scale the inputs of a function that oscillates fast"
+                f"activation {self.act.name!r} has no reliable expectations at ‖x‖²/d = {block[wrong][0]:.3g}: two "
+                f"quadrature rules differ by {errors[wrong][0]:.1e} of its second moment; name the points where phi' "
+                f"jumps in kinks=, or scale the inputs of a function that oscillates fast"
             )
-        return error + 1e-15
+        return float(errors.max()) + 1e-15
 
 
 def _mean_degrees(points) -> np.ndarray:
@@ -205,12 +217,24 @@ def _structure(scale: float, reach: float) -> np.ndarray:
 
 
 def scaled_nodes(scale: float, marks, count: int, shift: float = 0.0):
-    """Nodes g and weights of E f(scale g), panels ending where ``marks`` (in z) and the structure of f ask for it."""
-    ends = np.concatenate([[-REACH, REACH], np.arange(-REACH, REACH) + shift])
-    if scale > 0:
-        marked = np.concatenate([_structure(scale, REACH) + shift, np.asarray(marks, dtype=float)]) / scale
-        ends = np.concatenate([ends, marked[np.abs(marked) < REACH]])
-    ends = np.unique(ends)
+    """Nodes g and weights of E f(scale g), panels ending where ``marks`` (in z) and the structure of f ask for it.
+
+    Norms share them where their marks are the same, none or 0: not to be written to.
+    """
+    return _nodes(_marked(scale, marks, shift), count, shift)
+
+
+def _marked(scale: float, marks, shift: float = 0.0) -> tuple:
+    """Where ``marks`` and the structure of f lie, in units of g."""
+    if scale == 0:
+        return ()
+    marked = np.concatenate([_structure(scale, REACH) + shift, np.asarray(marks, dtype=float)]) / scale
+    return tuple(marked[np.abs(marked) < REACH])
+
+
+@lru_cache(maxsize=64)
+def _nodes(marked: tuple, count: int, shift: float):
+    ends = np.unique(np.concatenate([[-REACH, REACH], np.arange(-REACH, REACH) + shift, marked]))
     nodes, weights = _gauss(ends[None, :], count)
     return nodes[0], weights[0]
 

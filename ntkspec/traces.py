@@ -112,10 +112,10 @@ def deflated(operator: KernelOperator, failure_probability: float, seed) -> Defl
 
 def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, float]:
     """Whether finding the pairs and a first attempt take less than half of the exact way; and what that takes: seconds,
-    or n products where only these are known."""
+    or n / 2 products where only these are known."""
     if not operator.entrywise:
         n = operator.shape[1]
-        return n > 2 * (PAIR_PRODUCTS + FIRST_PROBES), float(n)
+        return n > 2 * (PAIR_PRODUCTS + FIRST_PROBES), n / 2
     product = operator.product_work
     few = (PAIR_PRODUCTS + FIRST_PROBES) * Work(flops=2 * product.flops, bytes=product.bytes)
     seconds = planning.clock(operator, exact, few)

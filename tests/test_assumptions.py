@@ -109,3 +109,12 @@ def test_claim_3_1_on_gaussian_data():
     assert max(1 - summary.norm_min, summary.norm_max - 1, summary.largest_overlap) < 6 * summary.concentration
     assert summary.gram_norm == pytest.approx((1 + math.sqrt(100 / 4000)) ** 2, rel=0.03)
     assert summary.trace_ratio == pytest.approx(1, abs=0.02)
+
+
+def test_one_feature_that_is_not_centred_counts_where_many_share_the_variance():
+    X = np.random.default_rng(0).standard_normal((100, 50))
+    X[:, 0] += 2.0  # 1/n sum <x, x'>² would say (50 + 2 * 4 + 16) / 50 for 1
+    with pytest.warns(NotCentredWarning):
+        assert ns.trace_ratio(X) == pytest.approx(1, abs=0.15)
+    assert not summarize(X).mean_is_zero
+    assert summarize(X - X.mean(axis=0)).mean_is_zero

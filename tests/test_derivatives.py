@@ -49,6 +49,26 @@ RIGHT = {
     "single tanh": (in_single(np.tanh), in_single(lambda z: 1 - np.tanh(z) ** 2)),
     "single silu": (in_single(lambda z: z * sigmoid(z)), in_single(lambda z: sigmoid(z) * (1 + z * sigmoid(-z)))),
     "float32 results": (lambda z: np.sin(z).astype("f"), lambda z: np.cos(z).astype("f")),
+    "a tail that cancels": (
+        lambda z: 0.5 * z * (1 + np.tanh(0.8 * z + 0.04 * z**3)),
+        lambda z: (
+            0.5 * (1 + np.tanh(0.8 * z + 0.04 * z**3))
+            + 0.5 * z * (0.8 + 0.12 * z**2) / np.cosh(0.8 * z + 0.04 * z**3) ** 2
+        ),
+    ),
+    "single gelu": (
+        in_single(lambda z: z * (1 + special.erf(z / 2**0.5)) / 2),
+        in_single(lambda z: (1 + special.erf(z / 2**0.5)) / 2 + z * normal(z)),
+    ),
+    "single tanhshrink": (in_single(lambda z: z - np.tanh(z)), in_single(lambda z: np.tanh(z) ** 2)),
+    "underflow": (
+        lambda z: z * special.expit(100 * z),
+        lambda z: special.expit(100 * z) * (1 + 100 * z * special.expit(-100 * z)),
+    ),
+    "naive underflow": (
+        lambda z: z / (1 + np.exp(-100 * z)),
+        lambda z: (1 + 100 * z * special.expit(-100 * z)) / (1 + np.exp(-100 * z)),
+    ),
     "in place": (lambda z: np.tanh(z, out=z), lambda z: np.subtract(1, np.tanh(z) ** 2, out=z)),
 }
 WRONG = {
@@ -71,6 +91,9 @@ WRONG = {
     "softmax": (special.softmax, special.softmax, "phi does not act entry by entry"),
     "centred": (lambda z: z - z.mean(), lambda z: 1, "phi does not act entry by entry"),
     "chance": (lambda z: z * np.random.default_rng().integers(0, 2, z.shape), lambda z: 1, "or chance, change it"),
+    "a tail cut off": (np.exp, lambda z: np.where(z < -1, 0, np.exp(z)), "does not belong"),
+    "one number": (lambda z: z if z > 0 else 0, lambda z: 1, "phi does not take a NumPy array: ValueError"),
+    "a slip": (np.sin, lambda z: cosine(z), "its derivative does not take a NumPy array: NameError"),  # noqa: F821
     "scalars only": (math.tanh, lambda z: 1 - math.tanh(z) ** 2, "phi does not take a NumPy array: TypeError"),
     "complex": (np.emath.sqrt, lambda z: 1, "returns complex128, but real numbers are needed"),
     "shape": (lambda z: np.zeros(7), np.cos, "does not return arrays of the shape of its argument"),

@@ -265,3 +265,17 @@ def test_a_data_set_holds_plain_arrays():
     for part, plain in ((data.X, X), (data.y, y), (data.X_test, X2), (data.y_test, [1, -1, 1, -1, 1])):
         assert type(part) is np.ndarray
         assert np.array_equal(part, plain)
+
+
+@pytest.mark.parametrize("dtype", [float, "Float64"])
+def test_tables_leave_sums_to_the_kernel(dtype):
+    theta = ns.ntk(ns.TwoLayer.random(3, 8, "erf"), rng.standard_normal((4, 3)))
+    entries = rng.standard_normal((4, 4))
+    table, matrix = pd.DataFrame(entries).astype(dtype), theta.to_dense()
+    for found, expected in (
+        (table + theta, entries + matrix),
+        (theta + table, entries + matrix),
+        (table - theta, entries - matrix),
+        (theta - table, matrix - entries),
+    ):
+        assert found.to_dense() == pytest.approx(expected, abs=1e-12)

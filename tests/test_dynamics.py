@@ -535,3 +535,15 @@ def test_nothing_to_learn_has_a_report_in_every_form(method):
     X, _, _, net = setting(12, 3)
     found = ns.predict_gd(ns.ntk(net, X), np.zeros(12), eta=1, steps=[3]).stability
     assert (found.unstable, found.negative) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", [np.ndarray.tolist, lambda K: tuple(map(tuple, K)), lambda K: list(K)])
+def test_the_largest_stable_rate_takes_a_matrix_of_any_kind(kind):
+    kernel = np.diag([4.0, 2.0, 1.0])
+    rate = ns.largest_stable_rate(kind(kernel))
+    assert rate.lower <= 2 * 3 / 4 <= rate.upper
+
+
+def test_the_largest_stable_rate_of_no_matrix_is_refused():
+    with pytest.raises(TypeError, match="a NoneType cannot be multiplied; pass an operator"):
+        ns.largest_stable_rate(None)

@@ -193,6 +193,15 @@ def test_expected_kernels_are_positive_semidefinite_and_bounded(n, d, name, seed
         assert (np.abs(matrix) <= (1 + 1e-12) * np.outer(roots, roots) + 1e-300).all()
 
 
+@pytest.mark.parametrize("act", ["tanh", "elu", "silu"])
+def test_numbers_of_a_norm_do_not_depend_on_the_norms_beside_it(act):
+    act = ns.activation(act)
+    squares = np.array([0.0, 1e-3, *np.random.default_rng(0).uniform(0.5, 1.5, 70), 3.9, 4.1, 30.0])
+    moments = series.Series(act, squares)
+    alone = np.concatenate([moments.points(square[None]) for square in squares])
+    assert (moments.points(squares) == alone).all()
+
+
 def test_an_integral_agrees_with_the_series_where_both_hold():
     act, (a, b, c) = ns.activation("tanh"), (1.4, 0.9, 0.6)
     squares = np.array([a, b])

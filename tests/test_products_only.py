@@ -101,6 +101,16 @@ def test_far_fewer_than_n_products_are_made(function, most):
     assert 0 < counted.products <= most + LOOKING
 
 
+@pytest.mark.parametrize("width", [0.01, 0.001])
+def test_probes_that_are_given_up_cost_less_than_half_of_the_exact_way_and_are_counted(width):
+    values = np.arange(1.0, N + 1) ** -0.5  # of which few pairs carry little
+    counted, exact = Counted(np.diag(values)), float(np.linalg.norm(values))
+    found = ns.frobenius_norm(counted.operator, rtol=width)
+    assert found.converged
+    assert found.lower <= exact <= found.upper
+    assert N < found.products <= counted.products <= found.products + LOOKING <= 1.5 * N
+
+
 def trace(K):
     return ns.trace(K), VALUES.sum()
 

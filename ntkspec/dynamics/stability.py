@@ -10,7 +10,7 @@ from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.trajectory import Stability
 from ntkspec.evidence import Estimate
 from ntkspec.norms import largest_eigenvalue
-from ntkspec.operators import KernelOperator
+from ntkspec.operators import KernelOperator, as_symmetric
 
 
 def stable_rate(norm: float, n: int, law: str | Law = "gd") -> float:
@@ -33,7 +33,8 @@ def largest_stable_rate(
     :func:`ntkspec.spectral_norm` does (twice that where the largest magnitude is that of a negative eigenvalue). No
     eigenvalue above zero: inf.
     """
-    law, n = law_of(law), kernel.shape[0]
+    law, kernel = law_of(law), as_symmetric(kernel)
+    n = kernel.shape[0]
     top = largest_eigenvalue(kernel, rtol=rtol, failure_probability=failure_probability, seed=seed)
     lower, upper = (stable_rate(end, n, law) for end in (top.upper, top.lower))
     return replace(top, value=lower, lower=lower, upper=upper, converged=lower == upper or top.converged)

@@ -7,7 +7,6 @@ import numpy as np
 from ntkspec.datasets.labels import FEW
 from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
-from ntkspec.moments import mean_is_zero
 
 # The share of the training loss below which the linear model is said to learn little.
 LITTLE = 0.02
@@ -174,7 +173,7 @@ def departures(data, meta: dict) -> list[str]:
     off = []
     if abs(data.trace_over_d - 1) > 0.05:
         off.append(f"Tr[Sigma]/d = {data.trace_over_d:.3g} instead of 1")
-    if not mean_is_zero(data.mean_size, math.sqrt(max(0.0, data.trace_over_d)), data.n):
+    if not data.mean_is_zero:
         off.append(f"the mean has size {data.mean_size:.3g} instead of 0, which the linear model assumes too")
     if data.d > 1 and data.covariance_norm > _largest_norm(data):
         off.append(f"||Sigma|| = {data.covariance_norm:.3g} is not O(1), {_leading(data, meta)}")

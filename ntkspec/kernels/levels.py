@@ -62,7 +62,8 @@ def levels_of(act: Activation, sides, count: int) -> tuple[list, bool]:
         ranges.refuse_variances(act, squares, layer)
         narrow &= ranges.within(squares, *ranges.SQUARES["f"])
         found.append(Series(act, squares) if act.dual is None else Closed(act.dual, squares))
-        squares = found[-1].points(squares)[:, 1]
+        if layer + 1 < count:
+            squares = found[-1].points(squares)[:, 1]
     return found, narrow
 
 

@@ -63,8 +63,9 @@ class KernelOperator:
     keeps references to its factors, which must not be changed afterwards.
     """
 
-    # NumPy's scalars and arrays leave +, -, * and @ to the operator.
+    # NumPy's scalars and arrays leave +, -, * and @ to the operator, and so do tables of pandas (their own is 4000).
     __array_ufunc__ = None
+    __pandas_priority__ = 5000
 
     ndim = 2
     shape: tuple[int, int]
