@@ -57,7 +57,7 @@ class DataOptions:
     classes: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
     "two classes of mnist, cifar10 or a file, labelled +1 and -1; points of others are left out"
     pool: MaybeWhole = None
-    "average the images over POOL x POOL patches"
+    "average the images of mnist or cifar10 over POOL x POOL patches"
     data_dir: Path | None = None
     "folder of mnist or cifar10 (default: the environment variable NTKSPEC_DATA)"
     label: str | None = None
