@@ -120,6 +120,11 @@ def test_numpy_writes_names_into_a_comment(tmp_path):
     assert "names: from the comment above the values" in source.reading
     np.savetxt(tmp_path / "points.txt", np.column_stack([X, C]), header="the first label, of two")
     assert_plain(read_table(tmp_path / "points.txt"))
+    for prose in ("run 42, ...", "two features: label", "a? b label"):  # as many words as columns
+        np.savetxt(tmp_path / "points.txt", np.column_stack([X, C]), header=prose)
+        source = read_table(tmp_path / "points.txt")
+        assert_plain(source)
+        assert "names: none, so that columns are counted from 0" in source.reading
 
 
 def test_a_parquet_file_with_or_without_its_index(tmp_path):

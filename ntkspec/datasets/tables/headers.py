@@ -39,8 +39,14 @@ def _commented(lines: Lines, dialect: Dialect) -> list[str]:
     """Names in the last comment above the values, as NumPy's savetxt writes them; [] where it holds none."""
     above = [comment for number, comment in lines.comments if number < lines.numbers[0]]
     names = dialect.cells(above[-1].lstrip("#%/")) if above else []
-    words = all(len(name.split()) < 4 and not dialect.is_number(name) for name in names)  # longer ones are prose
+    words = all(_is_name(name) and not dialect.is_number(name) for name in names)
     return names if words and len(set(names)) == len(names) else []
+
+
+def _is_name(cell: str) -> bool:
+    """Whether it is no prose: at most three words, none of which ends as a sentence or its parts do."""
+    words = cell.split()
+    return len(words) < 4 and not any(word[-1] in ",;:!?" or word.strip(".") == "" for word in words)
 
 
 def _holds_names(first: Sequence[str], below: Sequence[Sequence[str]], dialect: Dialect) -> bool:
