@@ -83,9 +83,9 @@ def standardized(
     meta = {**meta, "centred": center, "standardized": standardize, "as_they_came": came}
     if not standardize:
         meta["scale"] = _times_power(1 / (largest * size), -exponent)
-    meta["reading"] = [*meta.get("reading", ()), _done(meta), *_other_scale(X_test)]
     parts = {"X": X, "y": y, "X_test": X_test, "y_test": y_test}
     arrays = {what: _rounded(array, dtype, f"{what} of {name}") for what, array in parts.items()}
+    meta["reading"] = [*meta.get("reading", ()), _done(meta), *_other_scale(X_test)]
     return Dataset(**arrays, trace_ratio=ratio, name=name, meta=meta)
 
 

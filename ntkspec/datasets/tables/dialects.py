@@ -70,7 +70,8 @@ class Dialect:
     def sentences(self) -> list[str]:
         """What a report says of it; nothing where commas stand between values and points in numbers."""
         said = [] if self.separator == "," else [f"{SEPARATORS[self.separator]} between values"]
-        said += [] if self.decimal == "." else ["decimal commas"]
+        if self.decimal == "," or self.separator == ";":  # which of the two marks of a spreadsheet was meant
+            said.append("decimal commas" if self.decimal == "," else "decimal points")
         return [f"written with {' and '.join(said)}"] if said else []
 
 
