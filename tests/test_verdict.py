@@ -119,3 +119,16 @@ def test_agreement_on_labels_that_are_mostly_their_mean_is_called_empty(mean, sa
     y = np.where(np.sign(X[:, 0]) > 0, 1.0, 2 * mean - 1)
     sentences = " ".join(verdict(analysis(X, y)))
     assert ("is their mean, so centre the labels" in sentences) == said
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e9, 1 / 3])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_constant_column_stays_zero_however_its_mean_is_rounded(value, standardize):
+    X = points(3)
+    X[:, 1] = value
+    assert (prepared(X, standardize=standardize).X[:, 1] == 0).all()
+
+
+def test_standardized_features_have_one_spread_whatever_their_units():
+    X = points(4) * [1e-200, 1.0, 1e90, 1e-3]
+    np.testing.assert_allclose(prepared(X, standardize=True).X.std(axis=0), 1, rtol=1e-12)

@@ -65,16 +65,15 @@ def standardized(
     X_test = np.asarray(X_test, dtype=np.float64).reshape(-1, X.shape[1])
     exponent = math.frexp(float(np.abs(X).max()))[1]
     X, X_test = np.ldexp(X, -exponent), np.ldexp(X_test, -exponent)  # exact, and no square overflows or vanishes
-    came = _moments(X, exponent, features)
-    mean = X.mean(axis=0) if center else np.zeros(X.shape[1])
+    came, constant = _moments(X, exponent, features), (X[0] == X).all(axis=0)
+    mean = np.where(constant, X[0], X.mean(axis=0)) if center else np.zeros(X.shape[1])
     X -= mean
     largest = float(np.abs(X).max())
     if largest == 0:
         raise ValueError(
             f"every feature of {name} is constant over its {len(X)} points; there is nothing to learn from"
         )
-    spread = X.std(axis=0) if standardize else np.full(X.shape[1], largest)
-    spread[spread == 0] = 1.0
+    spread = _deviations(X, constant) if standardize else np.full(X.shape[1], largest)
     X /= spread
     size = math.sqrt(float(np.einsum("id,id->", X, X)) / X.size)
     X /= size
@@ -87,6 +86,12 @@ def standardized(
     arrays = {what: _rounded(array, dtype, f"{what} of {name}") for what, array in parts.items()}
     meta["reading"] = [*meta.get("reading", ()), _done(meta), *_other_scale(X_test)]
     return Dataset(**arrays, trace_ratio=ratio, name=name, meta=meta)
+
+
+def _deviations(X, constant) -> np.ndarray:
+    """The standard deviation of each feature, 1 of constant ones; squares of small features do not vanish."""
+    units = np.where(constant, 1.0, np.abs(X).max(axis=0))
+    return np.where(constant, 1.0, units * (X / units).std(axis=0))
 
 
 def _rounded(array, dtype: np.dtype, what: str) -> np.ndarray:
