@@ -12,7 +12,7 @@ import ntkspec as ns
 from ntkspec.engines import cpu, host
 from ntkspec.operators.triangle import form
 
-GROUP2 = "0::/work/job\n"
+GROUP2 = "0::/batch/job\n"
 MOUNT2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 GROUP1 = "9:name=systemd:/\n5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n0::/\n"
 MOUNTS1 = (
@@ -55,7 +55,7 @@ def test_nothing_limits_a_machine_without_such_files(tree):
 def test_nothing_limits_a_process_whose_limits_are_unlimited(tree):
     files = {"proc/self/cgroup": GROUP2, "proc/self/mountinfo": MOUNT2, "proc/self/status": STATUS}
     files |= {"proc/self/limits": LIMITS.format(data="unlimited", space="unlimited")}
-    root = tree(files | version2("/work/job", memory_max="max", memory_current=10, cpu_max="max 100000"))
+    root = tree(files | version2("/batch/job", memory_max="max", memory_current=10, cpu_max="max 100000"))
     assert host.allowed_memory(root=root) == host.allowed_cores(root) == float("inf")
 
 
@@ -72,7 +72,7 @@ def test_nothing_limits_a_process_whose_limits_are_unlimited(tree):
 )
 def test_a_group_of_version_2_limits_its_processes(own, above, left, tree):
     files = {"proc/self/cgroup": GROUP2, "proc/self/mountinfo": MOUNT2}
-    assert host.allowed_memory(root=tree(files | version2("/work/job", **own) | version2("/work", **above))) == left
+    assert host.allowed_memory(root=tree(files | version2("/batch/job", **own) | version2("/batch", **above))) == left
 
 
 def test_in_a_namespace_of_its_own_a_container_is_the_root(tree):
