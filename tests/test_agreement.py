@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
+from ntkspec.experiments.agreement import (
+    Agreement,
+    agreement,
+    loss,
+    mean_squared_difference,
+    relative_difference,
+    why_not_finite,
+)
 
 NAN, INF = np.nan, np.inf
 STEPS = [0, 1, 2, 5, 10, 20]
@@ -78,3 +85,15 @@ def test_relative_difference_is_0_where_both_vanish_and_infinite_where_the_secon
 @pytest.mark.parametrize("other", [NAN, INF])
 def test_the_relative_difference_of_diverged_outputs_is_NaN_without_a_numpy_warning(one, other):
     np.testing.assert_array_equal(relative_difference([[1.0], [one]], [[1.0], [other]]), [0, NAN])
+
+
+def test_what_is_not_finite_has_its_reason():
+    steps, y = np.array([0, 1, 4]), np.ones((3, 2))
+    still, grown = np.zeros((3, 2)), np.array([[0.0, 0.0], [1.0, 2.0], [np.inf, 3.0]])
+    for outputs, reference, reason in (
+        (y, y + 1, ""),
+        (y, still, "not finite: the reference is zero (first at step 0)"),
+        (grown, y, "not finite: outputs overflow (first at step 4)"),
+        (y, grown, "not finite: outputs overflow (first at step 4); the reference is zero (first at step 0)"),
+    ):
+        assert why_not_finite(steps, outputs, reference, relative_difference(outputs, reference)) == reason

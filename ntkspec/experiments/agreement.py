@@ -66,3 +66,13 @@ def relative_difference(outputs, reference) -> np.ndarray:
     ulp = np.finfo(np.result_type(outputs, reference, np.float32)).eps
     none = (difference == 0) | ((sizes[1] == 0) & (difference <= (VANISHING * ulp) ** 2 * largest))
     return np.where(none, 0.0, difference / sizes[1])
+
+
+def why_not_finite(steps, outputs, reference, relative) -> str:
+    """In words why relative differences are not finite, and from which recorded step; nothing where all are finite."""
+    if np.isfinite(relative).all():
+        return ""
+    grown = ~(np.isfinite(outputs).all(axis=1) & np.isfinite(reference).all(axis=1))
+    reasons = {"outputs overflow": grown, "the reference is zero": ~np.isfinite(relative) & ~grown}
+    listed = [f"{why} (first at step {np.asarray(steps)[at][0]})" for why, at in reasons.items() if at.any()]
+    return f"not finite: {'; '.join(listed)}"

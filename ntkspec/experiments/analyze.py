@@ -25,7 +25,14 @@ from ntkspec.dynamics import (
 )
 from ntkspec.engines import engine_of
 from ntkspec.evidence import Estimate, Evidence
-from ntkspec.experiments.agreement import Agreement, agreement, loss, mean_squared_difference, relative_difference
+from ntkspec.experiments.agreement import (
+    Agreement,
+    agreement,
+    loss,
+    mean_squared_difference,
+    relative_difference,
+    why_not_finite,
+)
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.forecast import Forecast, forecast
 from ntkspec.experiments.models import Model, NetworkTask, model_of, named, settled
@@ -87,13 +94,17 @@ class KernelGap:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two trajectories on one set of points: mean squared difference, relative to the second's outputs and to y."""
+    """Two trajectories on one set of points: mean squared difference, relative to the second's outputs and to y.
+
+    note : why some of them are not finite, and from which step on; empty where all are.
+    """
 
     mean_squared: np.ndarray
     relative: np.ndarray
     relative_to_labels: np.ndarray
     agreement: list[Agreement]
     agreement_to_labels: list[Agreement]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -327,4 +338,5 @@ def _comparison(outputs, reference, y, steps) -> Comparison:
         to_labels,
         [agreement(steps, relative, threshold) for threshold in THRESHOLDS],
         [agreement(steps, to_labels, threshold) for threshold in THRESHOLDS],
+        why_not_finite(steps, outputs, reference, relative),
     )

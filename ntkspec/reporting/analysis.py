@@ -196,4 +196,5 @@ def _agreement(analysis, pair: str) -> list[str]:
 def _largest(analysis, comparison: Comparison) -> str:
     finite = np.where(np.isfinite(comparison.mean_squared), comparison.mean_squared, -1.0)
     place = int(finite.argmax())
-    return f"{finite[place]:.4g} at step {analysis.steps[place]}"
+    note = f"; relative ones are {comparison.note}" if comparison.note else ""
+    return f"{finite[place]:.4g} at step {analysis.steps[place]}{note}"
