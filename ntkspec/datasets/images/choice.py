@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -51,10 +51,14 @@ def image_dataset(source: Images, choice: Choice, names: Sequence[str], **how) -
     """The images chosen as a data set; ``names`` are those of the ten classes, ``how`` goes to ``standardized``.
 
     meta["reading"] says how many images of which class are there, meta["labels"] what the labels mean, meta["shape"]
-    (height, width, channels) after pooling. Warns where classes are regressed as numbers.
+    (height, width, channels) after pooling. Where all classes are asked for and two are there, they are +1 and -1; more
+    are regressed as numbers, with a warning.
     Raises ValueError for a class without training images, a pool that does not divide, too many images asked for.
     """
-    labels = _labels(source.train.classes, choice.wanted, names)
+    there = np.unique(source.train.classes).tolist()
+    if choice.wanted is None and len(there) == 2:  # as in any file of two classes, the larger number is +1
+        choice = replace(choice, wanted=(there[1], there[0]))
+    labels = _labels(there, choice.wanted, names)
     X, y, counts = _taken(source.train, choice, "n", names)
     X_test, y_test, test_counts = _taken(source.test, choice, "n_test", names)
     height, width, channels = source.train.images.shape[1:]
@@ -74,9 +78,8 @@ def image_dataset(source: Images, choice: Choice, names: Sequence[str], **how) -
     return standardized((X, y), (X_test, y_test), name=source.name + title, meta=meta, **how)
 
 
-def _labels(classes, wanted, names: Sequence[str]) -> str:
+def _labels(there: list[int], wanted, names: Sequence[str]) -> str:
     """What the labels mean, in words. Raises ValueError where a class has no images, or only one has any."""
-    there = np.unique(classes).tolist()
     found = ", ".join(names[one] for one in there) or "none"
     if wanted is None:
         if len(there) < 2:

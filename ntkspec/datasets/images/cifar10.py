@@ -36,13 +36,13 @@ def cifar10(
 ) -> Dataset:
     """CIFAR-10, centred and scaled so that the training mean of ‖x‖² is d = 3 (32/pool)².
 
-    classes : two names or numbers, labelled +1 and -1 in that order; None keeps all ten, with y = 2 class/9 - 1 and a
-    warning. n, n_test : random subsets drawn with ``seed``; None keeps all. pool : averages pool x pool patches
-    (paper: 4). data_dir : the folder of the official batches, pickled or binary, or one with a folder ``cifar-10-...``
-    of them or their archive ``cifar-10-python.tar.gz``, which is read where it lies; or a folder of files
-    ``cifar10*.npz`` with x_train (n, 32, 32, 3) or (n, 3, 32, 32), x_test, and class_train and class_test, or y_train
-    and y_test: whole numbers 0 to 9, or -1 and +1 for horse and cat. None reads NTKSPEC_DATA. center, standardize : as
-    in :func:`ntkspec.datasets.load`.
+    classes : two names or numbers, labelled +1 and -1 in that order; None keeps all: of two the larger is +1, more have
+    y = 2 class/9 - 1 and a warning. n, n_test : random subsets drawn with ``seed``; None keeps all. pool : averages
+    pool x pool patches (paper: 4). data_dir : the folder of the official batches, pickled or binary, or one with a
+    folder ``cifar-10-...`` of them or their archive ``cifar-10-python.tar.gz``, which is read where it lies; or a
+    folder of files ``cifar10*.npz`` with x_train (n, 32, 32, 3) or (n, 3, 32, 32), x_test, and class_train and
+    class_test, or y_train and y_test: whole numbers 0 to 9, or -1 and +1 for horse and cat. None reads NTKSPEC_DATA.
+    center, standardize : as in :func:`ntkspec.datasets.load`.
     An archive with the known sha256 goes first, then batches, other archives, and the .npz with the most training
     images of the classes; ``name`` and meta["reading"] say which, and whether it is known. Nothing in a batch is run.
     Raises FileNotFoundError with the address and sha256 where files are absent; ValueError where one is damaged or a
