@@ -24,7 +24,7 @@ class DataSummary:
     largest_overlap : max over i != j of |<x_i, x_j>|/d (Claim 3.1: O(concentration)).
     gram_norm : ‖X Xᵀ‖/n (Claim 3.1: Theta(1) for n >> d). concentration : sqrt(log n / d), the yardstick of Claim 3.1.
     largest_share : part of Tr[Sigma] that one feature carries, and largest_feature its number from 0.
-    duplicates : points that equal an earlier one, entry by entry.
+    duplicates : points that equal an earlier one, entry by entry. Older records do not hold these three.
     """
 
     n: int
@@ -41,7 +41,7 @@ class DataSummary:
     concentration: float
     largest_share: float = math.nan
     largest_feature: int = 0
-    duplicates: int = 0
+    duplicates: int | None = None
 
     @property
     def leading_share(self) -> float:

@@ -1,11 +1,12 @@
 """What a verdict says of data that leave the assumptions, and that it is silent where they do not."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
-from ntkspec.assumptions import summarize
+from ntkspec.assumptions import DataSummary, summarize
 from ntkspec.datasets.dataset import standardized
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
 from ntkspec.experiments.verdict import departures, verdict
@@ -132,3 +133,12 @@ def test_a_constant_column_stays_zero_however_its_mean_is_rounded(value, standar
 def test_standardized_features_have_one_spread_whatever_their_units():
     X = points(4) * [1e-200, 1.0, 1e90, 1e-3]
     np.testing.assert_allclose(prepared(X, standardize=True).X.std(axis=0), 1, rtol=1e-12)
+
+
+def test_a_record_from_before_the_new_rows_says_that_they_were_not_measured():
+    found = analysis(points(3))
+    older = {field.name: getattr(found.data, field.name) for field in dataclasses.fields(found.data)}
+    for name in ("largest_share", "largest_feature", "duplicates"):
+        del older[name]
+    text = report(dataclasses.replace(found, data=DataSummary(**older), dataset=found.dataset | {"meta": {}}))
+    assert text.count("not measured: the record is older than this row") == 2

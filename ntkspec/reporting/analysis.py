@@ -11,6 +11,7 @@ from ntkspec.experiments.verdict import describe, verdict
 from ntkspec.reporting.rows import WIDTH, interval, prepared, rows, titled
 
 _SHOWN_STEPS = 12
+_OLDER = "not measured: the record is older than this row"
 
 
 def report(analysis: Analysis) -> str:
@@ -78,7 +79,7 @@ def _data(analysis) -> list[str]:
                 f"{data.largest_overlap:.4g}   (yardstick sqrt(log n / d) = {data.concentration:.3g})",
             ),
             ("||X X^T|| / n", f"{data.gram_norm:.4g}   (claimed Theta(1))"),
-            ("points that equal an earlier one", f"{data.duplicates}"),
+            ("points that equal an earlier one", _OLDER if data.duplicates is None else f"{data.duplicates}"),
         ]
     )
 
@@ -86,7 +87,7 @@ def _data(analysis) -> list[str]:
 def _largest_share(data, came) -> str:
     """Of Tr[Sigma], as the data are used and as they came."""
     if math.isnan(data.largest_share):
-        return "not measured: the record is older than this row"
+        return _OLDER
     before = f"; as the data came {came['largest_share']:.4g}, {came['largest_feature']}" if came else ""
     return f"{data.largest_share:.4g} of Tr[Sigma]   (feature {data.largest_feature} from 0{before})"
 
