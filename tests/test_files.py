@@ -225,8 +225,10 @@ def test_test_points_in_other_units_are_told(tmp_path):
     pixels = RNG.uniform(size=(40, 3))
     for factor in (255.0, 1e200):
         path = write(tmp_path / "a.npz", X=pixels, y=Y, X_test=factor * pixels, y_test=Y)
-        with pytest.warns(UserWarning, match="test points are .* times as large as the training points.*other units"):
+        said = "test points are .* times as large as the training points.*other units"
+        with pytest.warns(UserWarning, match=said) as caught:
             data = datasets.load(path)
+        assert caught[0].filename == __file__
         moved = (factor * pixels - pixels.mean(axis=0)) * data.meta["scale"]
         times = factor * np.sqrt(np.mean((moved / factor) ** 2))
         assert data.meta["reading"][-1].startswith(f"test points are {times:.3g} times as large")

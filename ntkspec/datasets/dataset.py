@@ -65,7 +65,7 @@ def standardized(
     X_test = np.asarray(X_test, dtype=np.float64).reshape(-1, X.shape[1])
     exponent = math.frexp(float(np.abs(X).max()))[1]
     X, X_test = np.ldexp(X, -exponent), np.ldexp(X_test, -exponent)  # exact, and no square overflows or vanishes
-    came, constant = _moments(X, exponent, features), (X[0] == X).all(axis=0)
+    came, constant = _moments(X, exponent, features), constant_features(X)
     mean = np.where(constant, X[0], X.mean(axis=0)) if center else np.zeros(X.shape[1])
     X -= mean
     largest = float(np.abs(X).max())
@@ -86,6 +86,11 @@ def standardized(
     arrays = {what: _rounded(array, dtype, f"{what} of {name}") for what, array in parts.items()}
     meta["reading"] = [*meta.get("reading", ()), _done(meta), *_other_scale(X_test)]
     return Dataset(**arrays, trace_ratio=ratio, name=name, meta=meta)
+
+
+def constant_features(X) -> np.ndarray:
+    """Which features (d,) are the same at all points (n, d)."""
+    return (X[0] == X).all(axis=0)
 
 
 def _deviations(X, constant) -> np.ndarray:
@@ -119,7 +124,7 @@ def _other_scale(X_test: np.ndarray) -> list[str]:
     if times < _OTHER_SCALE:
         return []
     said = f"test points are {times:.3g} times as large as the training points (root mean square): other units?"
-    warnings.warn(said, stacklevel=4)
+    warnings.warn(said, stacklevel=5)  # the line that called load, from_arrays, mnist or cifar10
     return [said]
 
 

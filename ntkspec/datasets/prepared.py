@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.datasets.dataset import Dataset, standardized, subset
+from ntkspec.datasets.dataset import Dataset, constant_features, standardized, subset
 from ntkspec.datasets.image_axes import Layout, layout
 from ntkspec.datasets.labels import Labels, as_labels, coding, require_alike
 from ntkspec.datasets.numbers import as_numbers
@@ -128,7 +128,7 @@ def _require_variety(y, n_test: int, place: str) -> None:
 
 def _constant(X, keep: bool, axes: Layout, features: Sequence[str], place: str, reading: list[str]) -> None:
     """Refuse features that never change, unless they are kept; those of images are."""
-    constant = np.flatnonzero((X[0] == X).all(axis=0))
+    constant = np.flatnonzero(constant_features(X))
     if len(constant) == 0 or len(X) == 1:
         return
     if not keep and not axes.shape:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.datasets.dataset import Dataset, standardized, subset
+from ntkspec.datasets.dataset import Dataset, constant_features, standardized, subset
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def image_dataset(source: Images, choice: Choice, names: Sequence[str], **how) -
     if choice.pool > 1:
         before, after = f"{height} x {width}", f"{shape[0]} x {shape[1]}"
         reading.append(f"averaged over {choice.pool} x {choice.pool} pixels, from {before} to {after}")
-    constant = int((X.max(axis=0) == X.min(axis=0)).sum())
+    constant = int(constant_features(X).sum())
     if constant:
         reading.append(f"{constant} of {X.shape[1]} pixels are constant over the training images and are kept")
     meta = {**source.meta, "classes": choice.wanted or "all", "pool": choice.pool, "shape": shape}
