@@ -20,9 +20,9 @@ moments activations
 series
 operators
 planning
+storage provenance
 networks
 kernels
-storage provenance
 lanczos
 certificates
 evidence

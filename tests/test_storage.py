@@ -161,7 +161,7 @@ def test_a_write_that_stops_leaves_the_old_file_and_no_other(tmp_path, monkeypat
     def stop(*arguments):
         raise error
 
-    monkeypatch.setattr(storage.trees.os, "replace", stop)
+    monkeypatch.setattr(storage.places.os, "replace", stop)
     with pytest.raises(type(error)):
         storage.write(path, {"new": 2}, kind="test")
     assert list(tmp_path.iterdir()) == [path]

@@ -2,17 +2,20 @@
 
 from ntkspec.storage.arrays import array_names, read_array
 from ntkspec.storage.kernels import load_kernel, save_kernel
+from ntkspec.storage.places import atomic_path, locked, target
 from ntkspec.storage.products import recorded
-from ntkspec.storage.trees import FORMAT_VERSION, atomic_path, read, write
+from ntkspec.storage.trees import FORMAT_VERSION, read, write
 
 __all__ = [
     "FORMAT_VERSION",
     "array_names",
     "atomic_path",
     "load_kernel",
+    "locked",
     "read",
     "read_array",
     "recorded",
     "save_kernel",
+    "target",
     "write",
 ]

@@ -11,7 +11,8 @@ import numpy as np
 from ntkspec.engines import named
 from ntkspec.operators import KernelOperator, Triangle, as_symmetric, form
 from ntkspec.operators.triangle import formed_distance
-from ntkspec.storage.trees import atomic_path, created, opened
+from ntkspec.storage.places import atomic_path
+from ntkspec.storage.trees import created, opened
 
 _KIND = "kernel"
 

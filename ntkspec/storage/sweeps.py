@@ -1,13 +1,13 @@
 """The results of a sweep in one HDF5 file that grows cell by cell and is whole at every moment."""
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 
 import numpy as np
 
+from ntkspec.storage.places import locked
 from ntkspec.storage.trees import read, write
 
 _KIND = "sweep"
@@ -37,13 +37,7 @@ def open_sweep(path, cell_type: type) -> Iterator[SweepFile]:
     fields than those of this version; FileNotFoundError where the folder does not exist.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first")
-    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(f"{path} is in use by another process; wait for it, or name another file") from None
+    with locked(path):
         yield SweepFile(path, cell_type)
 
 

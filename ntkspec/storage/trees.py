@@ -2,12 +2,12 @@
 
 import contextlib
 import dataclasses
-import os
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+
+from ntkspec.storage.places import atomic_path
 
 FORMAT_VERSION = 1
 _COMPRESSED = 4096  # arrays with at least this many entries are compressed
@@ -17,31 +17,6 @@ def _h5py():
     import h5py
 
     return h5py
-
-
-@contextlib.contextmanager
-def atomic_path(path):
-    """A temporary path beside ``path`` that takes its name at the end; after an error nothing is left behind."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    try:
-        yield Path(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write(path, tree, *, kind: str) -> None:
@@ -85,7 +60,7 @@ def opened(path, kind: str):
 @contextlib.contextmanager
 def created(path, kind: str):
     """A new ntkspec file of that kind, open for writing."""
-    with _h5py().File(path, "w") as file:
+    with _h5py().File(path, "w", locking=False) as file:
         file.attrs["ntkspec_format"] = FORMAT_VERSION
         file.attrs["kind"] = kind
         yield file

@@ -1,0 +1,126 @@
+"""Where results are written: names that can be, one writer at a time, and files that are whole or not there."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def target(path) -> Path:
+    """The file that a result of that name is written to; links are followed.
+
+    Raises FileNotFoundError where its folder does not exist, PermissionError where that cannot be written to, and
+    ValueError for a folder, a device, and a name that is not UTF-8: all before any work.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the name {os.fsencode(path)!r} is not UTF-8; choose another") from None
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, but a file is written; name one in it")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a regular file, and would be replaced by one; choose another name")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"the folder {path.parent} cannot be written to; choose another")
+    return path
+
+
+@contextlib.contextmanager
+def locked(path) -> Iterator[None]:
+    """Keep other processes (and other calls in this one) from writing the file of that name meanwhile.
+
+    The lock is an empty file beside it, .NAME.lock, which is removed at the end; that of a killed process holds nobody.
+    Raises ValueError where another has it, or where the lock's name is a link; as :func:`target` for the name itself.
+    """
+    path = target(path)
+    place = path.with_name(f".{path.name}.lock")
+    handle = _held(place, path)
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)  # before it is given up: who opens it from now on makes a new one
+        os.close(handle)
+
+
+def _held(place: Path, path: Path) -> int:
+    while True:
+        try:
+            handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise ValueError(f"{place} is a link, but a lock is a file of its own; remove it") from None
+            raise
+        if not lock(handle, path):
+            os.close(handle)
+            raise ValueError(f"{path} is in use by another process; wait for it, or choose another name")
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(place, follow_symlinks=False)):
+                return handle
+        os.close(handle)  # its last holder has just removed it
+
+
+def lock(handle: int, path: Path) -> bool:
+    """Whether the open file is now this holder's alone; a warning, and True, where its disk has no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        reason = f"{path} cannot be locked ({error.strerror}): let no other process write it meanwhile"
+        warnings.warn(reason, RuntimeWarning, stacklevel=5)
+    return True
+
+
+@contextlib.contextmanager
+def atomic_path(path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its name at the end; after an error nothing is left behind.
+
+    Those that a killed process left are removed. Raises as :func:`target` does.
+    """
+    path = target(path)
+    _remove_left(path)
+    handle, temporary = _temporary(path)
+    try:
+        yield temporary
+        os.fsync(handle)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """A new file, locked so that other processes see that it is not left over; HDF5 must not lock it once more."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f".partial{path.suffix}")
+        if lock(handle, path) and os.path.exists(name):
+            return handle, Path(name)
+        os.close(handle)  # removed before it was locked
+
+
+def _remove_left(path: Path) -> None:
+    for place in path.parent.iterdir():
+        if place.name.startswith(f".{path.stem}.") and place.name.endswith(f".partial{path.suffix}"):
+            with contextlib.suppress(OSError):  # another process was first
+                handle = os.open(place, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    if lock(handle, place):
+                        place.unlink()
+                finally:
+                    os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
