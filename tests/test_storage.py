@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ntkspec import storage
+from ntkspec.storage.sealed import seal
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,7 @@ def test_a_newer_format_is_refused_with_both_versions(tmp_path):
     newer = storage.FORMAT_VERSION + 1
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file.attrs["ntkspec_format"] = newer
+    seal(tmp_path / "a.h5")
     with pytest.raises(ValueError, match=rf"a.h5 has format {newer}, .* up to {storage.FORMAT_VERSION}; upgrade"):
         storage.read(tmp_path / "a.h5", kind="test")
 
@@ -262,6 +264,7 @@ def test_a_file_without_its_record_is_damaged(tmp_path):
     storage.write(tmp_path / "a.h5", {"a": 1}, kind="test")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         del file["record"]
+    seal(tmp_path / "a.h5")
     with pytest.raises(ValueError, match=r"a.h5 is damaged"):
         storage.read(tmp_path / "a.h5", kind="test")
 

@@ -1,10 +1,11 @@
 """Files that are either whole or not there: trees of results, and kernel matrices."""
 
 from ntkspec.storage.arrays import array_names, read_array
+from ntkspec.storage.hdf5 import FORMAT_VERSION
 from ntkspec.storage.kernels import load_kernel, save_kernel
 from ntkspec.storage.places import atomic_path, locked, target
 from ntkspec.storage.products import recorded
-from ntkspec.storage.trees import FORMAT_VERSION, read, write
+from ntkspec.storage.trees import read, write
 
 __all__ = [
     "FORMAT_VERSION",

@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 USER_BLOCK = 512  # bytes that HDF5 leaves to us at the front: the smallest that its format admits

@@ -1,22 +1,16 @@
 """Trees of dictionaries, dataclasses and arrays in HDF5 files that are either whole or not there."""
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from ntkspec.storage.hdf5 import created, opened
 from ntkspec.storage.places import atomic_path
 
-FORMAT_VERSION = 1
 _COMPRESSED = 4096  # arrays with at least this many entries are compressed
-
-
-def _h5py():
-    import h5py
-
-    return h5py
+_DEFLATED = 1032  # bytes that one compressed byte stands for at most
 
 
 def write(path, tree, *, kind: str) -> None:
@@ -34,36 +28,7 @@ def read(path, *, kind: str, types: Iterable[type] = ()):
     Raises FileNotFoundError, or ValueError for a file that is damaged, of another kind or of a newer format.
     """
     with opened(path, kind) as file:
-        return _read_node(file["record"], {cls.__name__: cls for cls in types})
-
-
-@contextlib.contextmanager
-def opened(path, kind: str):
-    """An ntkspec file of that kind, open for reading; what is wrong with it is a FileNotFoundError or ValueError."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist, or is not a file")
-    try:
-        with _h5py().File(path, "r") as file:
-            version, found = file.attrs.get("ntkspec_format"), file.attrs.get("kind")
-            if version is None or found != kind:
-                raise ValueError(f"{path} is not an ntkspec file of kind {kind!r}")
-            if version > FORMAT_VERSION:
-                raise ValueError(
-                    f"{path} has format {version}, but this ntkspec reads up to {FORMAT_VERSION}; upgrade it"
-                )
-            yield file
-    except (OSError, KeyError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-
-
-@contextlib.contextmanager
-def created(path, kind: str):
-    """A new ntkspec file of that kind, open for writing."""
-    with _h5py().File(path, "w", locking=False) as file:
-        file.attrs["ntkspec_format"] = FORMAT_VERSION
-        file.attrs["kind"] = kind
-        yield file
+        return _Reader(path, {cls.__name__: cls for cls in types}).tree(file["record"])
 
 
 # ------------------------------------------------------------------------------------------------------------- nodes
@@ -97,30 +62,83 @@ def _write_group(parent, name: str, kind: str, items) -> None:
         _write_node(group, key, item)
 
 
-_SCALARS: dict[str, Callable] = {
+_LEAVES: dict[str, Callable] = {
     "bool": lambda node: bool(node[()]),
     "int": lambda node: int(node[()]),
     "float": lambda node: float(node[()]),
     "str": lambda node: node.asstr()[()],
     "array": lambda node: np.asarray(node[()]),
-    "None": lambda node: None,
 }
 
 
-def _read_node(node, types: dict[str, type]):
-    kind = node.attrs["type"]
-    if kind in _SCALARS:
-        return _SCALARS[kind](node)
-    items = {key: _read_node(child, types) for key, child in node.items()}
-    if kind == "dict":
-        return items
-    if kind in ("list", "tuple"):
-        return (list if kind == "list" else tuple)(items.values())
-    if kind not in types:
-        raise ValueError(f"the file holds a {kind!r}, which this reader does not know; known are {sorted(types)}")
-    try:
-        return types[kind](**items)
-    except TypeError:
-        raise ValueError(
-            f"the file holds a {kind!r} with fields {sorted(items)}, which this version does not"
-        ) from None
+class _Reader:
+    """Turns the groups and data sets of a file into the tree again.
+
+    Only what :func:`write` makes is followed: each group and data set once, no links, no data set that is larger than
+    the file can hold. All else is refused before it costs time or memory.
+    """
+
+    def __init__(self, path, types: dict[str, type]):
+        self.path, self.types, self.size = path, types, os.path.getsize(path)
+        self._seen: set[int] = set()
+
+    def tree(self, node):
+        """What the node holds, with all below it."""
+        kind = _kind(node)
+        if kind in _LEAVES:
+            self._require_room(node)
+            return _LEAVES[kind](node)
+        if kind == "None":
+            return None
+        items = {key: self.tree(child) for key, child in self._children(node)}
+        if kind == "dict":
+            return items
+        if kind in ("list", "tuple"):
+            return (list if kind == "list" else tuple)(items.values())
+        return self._record(kind, items)
+
+    def _record(self, kind: str, items: dict):
+        if kind not in self.types:
+            known = sorted(self.types)
+            raise ValueError(f"{self.path} holds a {kind!r}, which this reader does not know; known are {known}")
+        try:
+            return self.types[kind](**items)
+        except TypeError:
+            raise ValueError(
+                f"{self.path} holds a {kind!r} with fields {sorted(items)}, which this version does not"
+            ) from None
+
+    def _children(self, group) -> Iterator[tuple]:
+        import h5py
+
+        for key in group:
+            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+                raise ValueError(f"{group.name}/{key} is a link")
+            child = group[key]
+            address = h5py.h5o.get_info(child.id).addr
+            if address in self._seen:
+                raise ValueError(f"{group.name}/{key} stands at a second place too")
+            self._seen.add(address)
+            yield key, child
+
+    def _require_room(self, data) -> None:
+        """A data set, as declared, must be one that its bytes in the file can unfold to."""
+        made = data.id.get_create_plist()
+        filters = [made.get_filter(k)[0] for k in range(made.get_nfilters())]
+        stored, size = data.id.get_storage_size(), data.size * data.dtype.itemsize
+        if data.is_virtual or data.external or len(filters) != len({*filters} & _FILTERS):
+            raise ValueError(f"{data.name} is stored in a way that ntkspec does not write")
+        if data.chunks and any(chunk > side for chunk, side in zip(data.chunks, data.shape, strict=True)):
+            raise ValueError(f"{data.name} has the shape {data.shape} in larger pieces, {data.chunks}")
+        if stored > self.size or size > stored * (_DEFLATED if filters else 1):
+            raise ValueError(f"{data.name} has the shape {data.shape}, but {stored} bytes in a file of {self.size}")
+
+
+_FILTERS = {1, 2, 3}  # HDF5's numbers of deflate, shuffle and fletcher32
+
+
+def _kind(node) -> str:
+    attribute = node.attrs.get_id("type")
+    if attribute.shape != ():
+        raise ValueError(f"the type of {node.name} is not one word")
+    return node.attrs["type"]
