@@ -205,11 +205,11 @@ def _submit(task: Callable, items: list, futures: list[Future]) -> None:
         raise MemoryError(f"no room for {workers()} threads; set OMP_NUM_THREADS to fewer") from error
 
 
-def fill_tiles(blocks, squares, fill: Callable, numbers, text: str) -> None:
-    """squares[k] = fill(k, blocks[k]) for the number k of each tile that is to be filled; ``text`` names the bar."""
+def fill_tiles(blocks, keep: Callable, fill: Callable, numbers, text: str) -> None:
+    """keep(k, fill(k, blocks[k])) for the number k of each tile that is to be filled; ``text`` names the bar."""
 
     def one(k):
-        squares[k] = fill(k, blocks[k])
+        keep(k, fill(k, blocks[k]))
 
     run(one, numbers, progress=text)
 

@@ -24,13 +24,16 @@ class Triangle(Stored):
     Half the memory of the matrix and one pass over it for each product. ``squares`` is the sum of the squared entries
     of the whole matrix, in float64, ``distance`` how far in Frobenius norm it is from the kernel that it was formed
     from, and ``semidefinite`` whether that kernel is by construction. ``blocks`` may be a memory map; where they lie in
-    the host's memory or a file and the ``engine`` is a card's, products copy tiles there.
+    the host's memory or a file and the ``engine`` is a card's, products copy tiles there. ``proof``, where there is
+    one, has ``check(k)``, which raises where tile k is not what was stored, before that tile is first used, and
+    ``unread()``, the tiles that were not checked yet.
     """
 
     symmetric = True
 
-    def __init__(self, blocks, n: int, squares: float, *, distance=0.0, semidefinite=False, engine=None):
+    def __init__(self, blocks, n: int, squares: float, *, distance=0.0, semidefinite=False, engine=None, proof=None):
         self.blocks, self.squares, self.distance, self.semidefinite = blocks, squares, distance, semidefinite
+        self.proof = proof
         self.engine = engine_of(blocks) if engine is None else engine
         self.shape, self.dtype = (n, n), blocks.dtype
         self.side = blocks.shape[1]
@@ -49,9 +52,21 @@ class Triangle(Stored):
     def accumulate(self, out, tile, scale=1.0):
         for i, rows, here in self._pieces(tile.rows):
             for j, cols, there in self._pieces(tile.cols):
-                block = moved(self.blocks[_index(max(i, j), min(i, j))], self.engine)
+                block = moved(self._block(max(i, j), min(i, j)), self.engine)
                 entries = (block if j <= i else block.T)[rows][:, cols]
                 out[here, there] += out.dtype.type(scale) * entries
+
+    def _block(self, i: int, j: int):
+        """Block (i, j), j <= i, as it was stored."""
+        k = index(i, j)
+        if self.proof is not None:
+            self.proof.check(k)
+        return self.blocks[k]
+
+    def _prove(self) -> None:
+        """Check the blocks that were not read yet, on all cores of the host."""
+        if self.proof is not None and len(unread := self.proof.unread()):
+            engine_of(self.blocks).run(self.proof.check, unread, progress="checksums (tiles)")
 
     def _pieces(self, asked):
         """For each block that a slice or an array of numbers meets: its number, and the common part counted from its
@@ -70,6 +85,7 @@ class Triangle(Stored):
 
     def factored_product(self, V):
         """``K @ V``, reading each block once for all vectors; the workers add to sums of their own."""
+        self._prove()
         xp, padded, count = self.engine.xp, math.isqrt(2 * len(self.blocks)) * self.side, len(self.blocks)
         right = xp.zeros((V.shape[1], padded), np.result_type(self.dtype, V.dtype))
         right[:, : len(V)] = V.T
@@ -84,7 +100,7 @@ class Triangle(Stored):
 
     def diagonal(self, dtype=None):
         count = -(-self.shape[0] // self.side)
-        parts = [moved(self.blocks[_index(i, i)].diagonal(), self.engine) for i in range(count)]
+        parts = [moved(self._block(i, i).diagonal(), self.engine) for i in range(count)]
         return self.engine.xp.concatenate(parts)[: self.shape[0]].astype(dtype or self.dtype, copy=False)
 
     @property
@@ -103,19 +119,20 @@ def places(n: int, side: int) -> list[tuple[slice, slice]]:
     return [(one, other) for k, one in enumerate(rows) for other in rows[: k + 1]]
 
 
-def form(operator: KernelOperator, blocks=None, squares=None) -> Triangle:
+def form(operator: KernelOperator, blocks=None, squares=None, keep=None) -> Triangle:
     """The matrix of a symmetric operator, formed tile by tile into ``blocks`` (zeros of Triangle.layout, new if None).
 
     Tiles are computed where the operator's engine does and kept where ``blocks`` lie, such as in a file.
     The sum of squares comes out of the same pass. ``squares`` (tiles,), beside ``blocks``, collects it tile by tile:
-    where it is not NaN the tile is there already. Cost: n² / 2 times tile_work; no temporary larger than a tile.
+    where it is not NaN the tile is there already. ``keep(k, square)`` does so in its place, once tile k is where it
+    belongs. Cost: n² / 2 times tile_work; no temporary larger than a tile.
     """
     what = f"the triangle of a kernel {operator.shape[0]} x {operator.shape[1]} in {operator.dtype}"
     with checks.memory_for(what, operator.engine, "use method='factored', or save_kernel to keep it on disk"):
-        return _formed(operator, blocks, squares)
+        return _formed(operator, blocks, squares, keep)
 
 
-def _formed(operator: KernelOperator, blocks, squares) -> Triangle:
+def _formed(operator: KernelOperator, blocks, squares, keep) -> Triangle:
     engine, n = operator.engine, operator.shape[0]
     if blocks is None:
         blocks = engine.xp.zeros(Triangle.layout(n, engine.TILE), operator.dtype)
@@ -135,7 +152,7 @@ def _formed(operator: KernelOperator, blocks, squares) -> Triangle:
         return own if rows == cols else 2 * own
 
     missing = np.flatnonzero(np.isnan(home.to_host(squares)))
-    engine.fill_tiles(blocks, squares, fill, missing, "kernel matrix (tiles)")
+    engine.fill_tiles(blocks, keep or squares.__setitem__, fill, missing, "kernel matrix (tiles)")
     operator.squares, distance = math.fsum(home.to_host(squares)), formed_distance(operator)
     return Triangle(blocks, n, operator.squares, distance=distance, semidefinite=operator.semidefinite, engine=engine)
 
@@ -176,6 +193,6 @@ def _forming_rounding(operator: KernelOperator, seed) -> float:
     return 2 * max(once, math.sqrt(float((each / chances[drawn]).mean())))
 
 
-def _index(i: int, j: int) -> int:
+def index(i: int, j: int) -> int:
     """The number of block (i, j), j <= i."""
     return i * (i + 1) // 2 + j

@@ -22,11 +22,19 @@ def _h5py():
 
 @contextlib.contextmanager
 def created(path, kind: str) -> Iterator:
-    """A new ntkspec file of that kind, open for writing; it is sealed at the end.
+    """A new ntkspec file of that kind, open for writing; it is sealed at the end. As :func:`begun` otherwise."""
+    with begun(path, kind) as file:
+        yield file
+    seal(path)
+
+
+@contextlib.contextmanager
+def begun(path, kind: str) -> Iterator:
+    """A new ntkspec file of that kind, open for writing, with room for the seal, which is left to the caller.
 
     HDF5 writes into memory, from where the whole is copied: on a disk that fills up it cannot close its file, and the
     process dies. What is never written to takes no room. Raises OSError where the disk is full.
-    Cost: memory of what is written, and one pass over the file.
+    Cost: memory of what is written.
     """
     with open(os.memfd_create("ntkspec"), "w+b", buffering=0) as image:
         with _h5py().File(image, "w", userblock_size=USER_BLOCK) as file:
@@ -34,7 +42,6 @@ def created(path, kind: str) -> Iterator:
             file.attrs["kind"] = kind
             yield file
         _copy(image.fileno(), path)
-    seal(path)
 
 
 def _copy(image: int, path) -> None:

@@ -100,16 +100,16 @@ def inbound(stored, first: int, last: int) -> Iterator[tuple[int, xp.ndarray]]:
         stream.synchronize()
 
 
-def fill_tiles(blocks, squares, fill: Callable, numbers, text: str) -> None:
-    """squares[k] = fill(k, tile), for the number k of each tile of ``blocks`` that is to be filled.
+def fill_tiles(blocks, keep: Callable, fill: Callable, numbers, text: str) -> None:
+    """keep(k, fill(k, tile)), for the number k of each tile of ``blocks`` that is to be filled.
 
     blocks : (tiles, T, T) on the card, which are filled where they lie, or in the host's memory or a file, where they
-    are copied while the next one is computed. A square is set when its tile is where it belongs.
+    are copied while the next one is computed. ``keep`` is called when the tile is where it belongs.
     """
     watched = progress.bar(numbers, text=text)
     if isinstance(blocks, xp.ndarray):
         for k in watched:
-            squares[k] = fill(k, blocks[k])
+            keep(k, fill(k, blocks[k]))
         return
     stream, rooms = xp.cuda.Stream(non_blocking=True), [_Room((1, *blocks.shape[1:]), blocks) for _ in range(2)]
     waiting: list[tuple] = []
@@ -117,7 +117,7 @@ def fill_tiles(blocks, squares, fill: Callable, numbers, text: str) -> None:
     def settle():
         k, room, square = waiting.pop(0)
         room.settle(blocks[k])
-        squares[k] = float(square)
+        keep(k, float(square))
 
     try:
         for place, k in enumerate(watched):
