@@ -24,7 +24,7 @@ from ntkspec.quadrature import jacobi_matrices, rule, share_below
 from ntkspec.randomness import stream
 from ntkspec.showing import few
 from ntkspec.spectra import dense_spectrum
-from ntkspec.storage import recorded
+from ntkspec.storage import recorded, target
 
 # Up to this size all eigenvalues are computed.
 DENSE_SIZE = 1500
@@ -279,6 +279,7 @@ def spectral_density(
     vector of a block. Raises ValueError where that does not fit.
     """
     checks.accuracy(0.0, failure_probability, seed, exact=True)
+    checkpoint = None if checkpoint is None else target(checkpoint)
     operator = as_symmetric(operator)
     probes, steps = checks.whole_number(probes, "probes", 1), checks.whole_number(steps, "steps", 1)
     n = operator.shape[0]

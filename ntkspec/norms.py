@@ -14,7 +14,7 @@ from ntkspec.operators import Work, as_symmetric, wrap
 from ntkspec.operators.triangle import formed_distance
 from ntkspec.planning import Plan
 from ntkspec.spectra import Wanted, converge
-from ntkspec.storage import recorded
+from ntkspec.storage import recorded, target
 from ntkspec.traces import attempts, deflated, stochastic_is_sooner
 
 # What the forecast assumes: 22 to 160 products were seen on differences of kernels.
@@ -53,6 +53,7 @@ def spectral_norm(
     Raises ValueError for a kernel that is not symmetric or gives NaN, and for a matrix that does not fit.
     """
     checks.accuracy(rtol, failure_probability, seed)
+    checkpoint = None if checkpoint is None else target(checkpoint)
     operator = as_symmetric(operator)
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")

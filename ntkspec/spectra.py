@@ -14,7 +14,7 @@ from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import KernelOperator, as_symmetric, with_entries
 from ntkspec.randomness import stream
 from ntkspec.showing import few
-from ntkspec.storage import recorded
+from ntkspec.storage import recorded, target
 
 # Up to this size the dense eigenproblem is solved: it takes some 50 ms and finds everything.
 DENSE_SIZE = 600
@@ -91,6 +91,7 @@ def eigsh(
     Raises ValueError for k, which and v0 that do not fit, and for a kernel that is not symmetric or gives NaN.
     """
     checks.accuracy(rtol, failure_probability, seed)
+    checkpoint = None if checkpoint is None else target(checkpoint)
     operator = as_symmetric(operator)
     n = operator.shape[0]
     if checks.whole_number(k, "k", 1) > n:

@@ -1,6 +1,7 @@
 """Runs that were stopped go on from their products, and end as if they had not been stopped."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -115,6 +116,85 @@ def test_two_processes_do_not_write_to_one_file(tmp_path):
         recorded(operator, tmp_path / "products"),
     ):
         pass
+
+
+def test_no_flipped_bit_is_used(tmp_path):
+    """In the header it is refused; in a product, that one and those after it are computed again."""
+    path, rng = tmp_path / "products", np.random.default_rng(0)
+    whole = norm(Counted(), checkpoint=path)
+    content = path.read_bytes()
+    record = 32 + 8 * 701
+    for byte in [
+        *rng.integers(0, 4096, 4),
+        *rng.integers(4096, len(content), 8),
+        4096 + 3,
+        4096 + 35,
+        len(content) - 1,
+    ]:
+        flipped = bytearray(content)
+        flipped[byte] ^= 1 << rng.integers(8)
+        path.write_bytes(flipped)
+        if byte < 4096:
+            with pytest.raises(ValueError, match=r"^[^\n]* holds [^\n]*, but this run multiplies with [^\n]*$"):
+                norm(Counted(), checkpoint=path)
+        else:
+            counted = Counted()
+            assert same(norm(counted, checkpoint=path), whole)
+            assert counted.count >= whole.products - (byte - 4096) // record
+            assert path.read_bytes() == content
+
+
+def test_what_a_file_holds_is_told_on_one_line(tmp_path):
+    path = tmp_path / "products"
+    for content in (b"\x89HDF\r\n\x1a\n" + bytes(5000), b"a\nb\x1b[2J\xff" * 900, b"{" * 9000, b'{"n": NaN}'):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"holds ") as refused:
+            norm(Counted(), checkpoint=path)
+        assert str(refused.value).isprintable()
+        assert path.read_bytes() == content
+
+
+def test_places_are_refused_before_the_work(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for compute in (norm, pairs, lambda counted, **how: ns.spectral_density(counted.operator(), **how)):
+        for name, said in (("folder", "is a folder"), ("pipe", "is not a regular file"), ("a\udcff", "is not UTF-8")):
+            counted = Counted()
+            with pytest.raises(ValueError, match=said):
+                compute(counted, checkpoint=tmp_path / name)
+            assert counted.count <= 3, "three products look at the function"
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "products")
+    whole = norm(Counted(), checkpoint=tmp_path / "link")
+    counted = Counted()
+    assert same(norm(counted, checkpoint=tmp_path / "products"), whole)
+    assert counted.count <= 3 + 2
+    (tmp_path / "diary").write_text("dear")
+    (tmp_path / "other").symlink_to(tmp_path / "diary")
+    with pytest.raises(ValueError, match="holds dear, but"):
+        norm(Counted(), checkpoint=tmp_path / "other")
+    assert (tmp_path / "diary").read_text() == "dear"
+
+
+@pytest.mark.parametrize("room", [0, 3000, 4096, 4096 + 3 * 5640, 4096 + 7 * 5640 + 1234])
+def test_a_full_disk_costs_the_checkpoint_and_not_the_result(room, tmp_path):
+    """Files may grow to so many bytes: what lies there is whole products, with which the next call goes on."""
+    path, whole = tmp_path / "products", norm(Counted())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.warns(RuntimeWarning, match=r"cannot be written to \(File too large\): the products from") as said:
+            assert same(norm(Counted(), checkpoint=path), whole)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(said) == 1
+    kept = max(0, path.stat().st_size - 4096) // 5640
+    assert kept == max(0, room - 4096) // 5640 // 2 * 2, "blocks of two vectors"
+    counted = Counted()
+    assert same(norm(counted, checkpoint=path), whole)
+    assert counted.count <= whole.products - kept + 3 + 2 + 2
 
 
 SCRIPT = """

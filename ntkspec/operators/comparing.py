@@ -64,8 +64,7 @@ def _again(operator: KernelOperator, points) -> tuple[np.ndarray, np.ndarray]:
     """The entries of some points with all points, and how far entries of each that were formed before may be away."""
     again = _rows(operator, points, operator.dtype)
     if operator.dtype == np.float64 or not operator.entrywise:
-        formed_distance(operator)  # sets the rounding
-        return again, np.full(len(points), 2 * operator.rounding)
+        return again, np.full(len(points), 2 * formed_distance(operator))
     sizes = operator.engine.to_host(operator.row_weights())
     once = np.finfo(operator.dtype).eps * np.sqrt(sizes[points] * sizes.max())
     shown = abs(again - _rows(operator, points, np.float64)).max(axis=1)

@@ -1,17 +1,19 @@
 """Products on disk: a run that was stopped goes on, because what it had multiplied is read and not computed."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
 
 from ntkspec.operators import KernelOperator
+from ntkspec.storage.places import lock, target
 
 _HEADER, _DIGEST = 4096, 16
 # Seconds after which what was written is forced to the disk.
@@ -24,39 +26,27 @@ def recorded(operator: KernelOperator, path) -> Iterator[KernelOperator]:
 
     A run is a function of its seed and its products: the same call after an interruption repeats its small
     computations, reads the products that are there, and goes on, bit by bit as if it had never stopped. The file grows
-    by 8 n bytes a product and survives a kill at any moment. The first and the last block of its products are computed
-    again, to see that they belong to this kernel: they may differ by what rounding can do.
-    Raises ValueError where it does not, or where another process writes to it.
+    by 8 n bytes a product and survives a kill at any moment; each product has a digest, and where one is damaged it and
+    those after it are computed again. The first and the last block of its products are computed again, to see that they
+    belong to this kernel: they may differ by what rounding can do. Where the file cannot be written to, as on a disk
+    that is full, the run goes on without it, and a RuntimeWarning says so.
+    Raises ValueError where the products are another kernel's, or where another process writes to the file; as
+    :func:`ntkspec.storage.target` for its name.
     """
     if path is None:
         yield operator
         return
-    with _open(Path(path), operator) as file:
-        yield _Recorded(operator, file, path)
+    with _open(target(path)) as file:
+        yield _Recorded(operator, _Records(file, operator))
 
 
 @contextlib.contextmanager
-def _open(path: Path, operator):
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, but a checkpoint is a file; name one in it")
-    header = json.dumps(_described(operator)).encode().ljust(_HEADER)
-    with open(path, "a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(f"{path} is being written by another process; wait for it, or choose another") from None
-        file.seek(0)
-        found = file.read(_HEADER)
-        if len(found) < _HEADER and header.startswith(found):
-            file.truncate(0)
-            file.write(header)
-        elif found != header:
-            raise ValueError(
-                f"{path} holds {found.rstrip().decode(errors='replace')[:200]}, but this run multiplies with "
-                f"{header.rstrip().decode()}; remove it, choose another, or pass the method= that it was made with"
-            )
+def _open(path: Path) -> Iterator[FileIO]:
+    """The file, for this process alone. It is not buffered: what could not be written is known at once."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(path, "a+b", buffering=0, opener=lambda name, _: os.open(name, flags, 0o666)) as file:
+        if not lock(file.fileno(), path):
+            raise ValueError(f"{path} is being written by another process; wait for it, or choose another")
         yield file
 
 
@@ -69,38 +59,125 @@ def _described(operator) -> dict:
     }
 
 
-class _Recorded(KernelOperator):
-    """The products of an operator, from the file as far as they are there.
+class _Records:
+    """The products in a file, one after the other, behind what they belong to.
 
-    A record: digests of the vector and of the rest, the bound on the product's error, and the product.
+    A record: digests of the vector and of the rest, the bound on the product's error, and the product. What cannot be
+    written is left away, with all that would follow it.
     """
+
+    def __init__(self, file: FileIO, operator: KernelOperator):
+        self.file, self.path = file, file.name
+        self.size = 2 * _DIGEST + 8 * (1 + operator.shape[0])
+        self.writable, self.synced = True, time.monotonic()
+        self._begin(json.dumps(_described(operator)).encode().ljust(_HEADER))
+
+    def _begin(self, header: bytes) -> None:
+        found = _read(self.file, 0, _HEADER)
+        if len(found) < _HEADER and header.startswith(found):
+            self._replace_from(0, header)
+            self._sync()
+        elif found != header:
+            raise ValueError(
+                f"{self.path} holds {_readable(found)[:200]}, but this run multiplies with {_readable(header)}; remove "
+                f"it, choose another, or pass the method= that it was made with"
+            )
+
+    def read(self, position: int, given: list[bytes]):
+        """(error, products) with the vectors of these digests, or None where the file does not hold them there."""
+        columns = []
+        for number, digest in enumerate(given):
+            record = _read(self.file, _HEADER + (position + number) * self.size, self.size)
+            content = record[2 * _DIGEST :]
+            if len(record) < self.size or record[: 2 * _DIGEST] != digest + _digest(content):
+                return None
+            columns.append(np.frombuffer(content, np.float64))
+        return float(columns[-1][0]), np.stack([column[1:] for column in columns], axis=1)
+
+    def write(self, position: int, given: list[bytes], error: float, products) -> None:
+        """Replace everything from that product on."""
+        records = []
+        for digest, column in zip(given, products.T, strict=True):
+            content = np.concatenate([[error], column]).tobytes()
+            records += [digest, _digest(content), content]
+        self._replace_from(_HEADER + position * self.size, b"".join(records))
+        if time.monotonic() - self.synced > _SYNC_SECONDS:
+            self._sync()
+
+    def _replace_from(self, start: int, content: bytes) -> None:
+        if not self.writable:
+            return
+        try:
+            self.file.truncate(start)
+            rest = memoryview(content)
+            while rest:
+                rest = rest[self.file.write(rest) :]
+        except OSError as error:
+            self._give_up(error, start)
+
+    def _sync(self) -> None:
+        self.synced = time.monotonic()
+        try:
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            self._give_up(error, None)
+
+    def _give_up(self, error: OSError, start: int | None) -> None:
+        self.writable = False
+        if start is not None:
+            with contextlib.suppress(OSError):
+                self.file.truncate(start)  # what was written of a record is none
+        said = f"{self.path} cannot be written to ({error.strerror}): the products from here on are not kept"
+        warnings.warn(said, RuntimeWarning, stacklevel=2)
+
+
+def _read(file: FileIO, start: int, size: int) -> bytes:
+    """So many bytes, fewer at the end of the file."""
+    parts = []
+    while size and (part := os.pread(file.fileno(), size, start)):
+        parts.append(part)
+        start, size = start + len(part), size - len(part)
+    return b"".join(parts)
+
+
+def _readable(content: bytes) -> str:
+    """On one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in content.decode(errors="replace").rstrip())
+
+
+class _Recorded(KernelOperator):
+    """The products of an operator, from the file as far as they are there."""
 
     grams = ()
 
-    def __init__(self, operator: KernelOperator, file, path):
-        self.operator, self.file, self.path = operator, file, path
+    def __init__(self, operator: KernelOperator, records: _Records):
+        self.operator, self.records = operator, records
         self.shape, self.dtype, self.engine = operator.shape, operator.dtype, operator.engine
         self.symmetric, self.semidefinite, self.distance = operator.symmetric, operator.semidefinite, operator.distance
         self.stored, self.product_work, self.stored_work = operator.stored, operator.product_work, operator.stored_work
-        self.record = 2 * _DIGEST + 8 * (1 + self.shape[0])
-        self.position, self.synced, self.error = _HEADER, time.monotonic(), 0.0
+        self.position, self.error = 0, 0.0
         self.last: tuple | None = None
 
     def factored_product(self, V):
         given = [_digest(column) for column in self.engine.to_host(V).T]
-        product = self._read(given)
-        if product is None:
-            if self.last is not None:
-                self._compare(*self.last)
-                self.last = None
-            product = self.operator @ V
-            self.error = max(self.error, self.operator.product_error())
-            self._write(given, product)
+        found = self.records.read(self.position, given)
+        if found is None:
+            product = self._computed(V)
+            self.records.write(self.position, given, self.error, self.engine.to_host(product))
         else:
-            if self.position == _HEADER:
+            self.error, product = found[0], self.engine.xp.asarray(found[1])
+            if self.position == 0:
                 self._compare(V, product)
             self.last = V, product
-        self.position += V.shape[1] * self.record
+        self.position += V.shape[1]
+        return product
+
+    def _computed(self, V):
+        if self.last is not None:
+            self._compare(*self.last)
+            self.last = None
+        product = self.operator @ V
+        self.error = max(self.error, self.operator.product_error())
         return product
 
     def _product(self, V):
@@ -110,31 +187,7 @@ class _Recorded(KernelOperator):
         size = self.engine.xp.linalg.norm
         apart = size(product - self.operator @ V, axis=0)
         if not (apart <= 4 * self.operator.product_error() * size(V, axis=0)).all():
-            raise ValueError(f"{self.path} holds products with another kernel; remove it or choose another")
-
-    def _read(self, given):
-        """The products with these vectors, or None where the file does not hold them next."""
-        self.file.seek(self.position)
-        columns = []
-        for digest in given:
-            record = self.file.read(self.record)
-            content = np.frombuffer(record[2 * _DIGEST :], np.uint8)
-            if record[: 2 * _DIGEST] != digest + _digest(content):
-                return None
-            columns.append(content.view(np.float64))
-        self.error = float(columns[-1][0])
-        return self.engine.xp.asarray(np.stack([column[1:] for column in columns], axis=1))
-
-    def _write(self, given, product) -> None:
-        """Replace everything from here on."""
-        self.file.truncate(self.position)
-        for digest, column in zip(given, self.engine.to_host(product).T, strict=True):
-            content = np.concatenate([[self.error], column])
-            self.file.write(digest + _digest(content) + content.tobytes())
-        self.file.flush()
-        if time.monotonic() - self.synced > _SYNC_SECONDS:
-            os.fsync(self.file.fileno())
-            self.synced = time.monotonic()
+            raise ValueError(f"{self.records.path} holds products with another kernel; remove it or choose another")
 
     def product_error(self):
         return self.error
