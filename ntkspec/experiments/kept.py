@@ -25,16 +25,26 @@ def kept(settings, path: Path, how: Measurement, *, report: Callable[[str], None
     """The runs of the settings, in their order, from the file or measured into it; each is written when it is done.
 
     Those that the file lacks are checked before the first one runs. Raises ValueError for a file that holds something
-    else.
+    else, or that another process writes. Where the disk is full, the runs are returned all the same, with a warning.
     """
-    found = storage.read(path, kind=how.kind, types=how.types) if path.exists() else []
-    runs = {run.setting: run for run in found}
+    there = _found(path, how)
     for setting in settings:
-        if setting not in runs:
+        if setting not in there:
             how.check(setting)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for setting in settings:
-        if setting not in runs:
-            runs[setting] = how.measure(setting, report=report)
-            storage.write(path, list(runs.values()), kind=how.kind)
+    with storage.locked(path):
+        runs, file = _found(path, how), storage.Keeper(path, how.kind)
+        for setting in settings:
+            if setting not in runs:
+                runs[setting] = how.measure(setting, report=report)
+                file.write(list(runs.values()))
     return [runs[setting] for setting in settings]
+
+
+def _found(path: Path, how: Measurement) -> dict:
+    """The runs that the file holds, by setting."""
+    if not path.exists():
+        return {}
+    found = storage.read(path, kind=how.kind, types=how.types)
+    with storage.blamed_on(path):
+        return {run.setting: run for run in found}

@@ -1,16 +1,18 @@
 """Files that are either whole or not there: trees of results, and kernel matrices."""
 
 from ntkspec.storage.arrays import array_names, read_array
-from ntkspec.storage.hdf5 import FORMAT_VERSION
+from ntkspec.storage.hdf5 import FORMAT_VERSION, blamed_on
 from ntkspec.storage.kernels import load_kernel, save_kernel
 from ntkspec.storage.places import atomic_path, locked, target
 from ntkspec.storage.products import recorded
-from ntkspec.storage.trees import read, write
+from ntkspec.storage.trees import Keeper, read, write
 
 __all__ = [
     "FORMAT_VERSION",
+    "Keeper",
     "array_names",
     "atomic_path",
+    "blamed_on",
     "load_kernel",
     "locked",
     "read",

@@ -1,32 +1,36 @@
 """The results of a sweep in one HDF5 file that grows cell by cell and is whole at every moment."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 
 import numpy as np
 
+from ntkspec.storage.hdf5 import blamed_on
 from ntkspec.storage.places import locked
-from ntkspec.storage.trees import read, write
+from ntkspec.storage.trees import Keeper, read
 
 _KIND = "sweep"
+_DTYPES = {str: "S", int: "iu", float: "f"}
 
 
 class SweepFile:
     """Cells and their numbers. ``results`` maps each cell that is there to its numbers by name.
 
-    The file is replaced as a whole after each cell: a kill, a power cut or a full disk costs that cell at most.
+    The file is replaced as a whole after each cell: a kill or a power cut costs that cell at most. Where the disk is
+    full, the results stay in memory, with a warning, until there is room again.
     """
 
     def __init__(self, path: Path, cell_type: type):
-        self.path, self.cell_type = path, cell_type
+        self._file, self.cell_type = Keeper(path, _KIND), cell_type
         self.results: dict = read_sweep(path, cell_type) if path.exists() else {}
 
     def add(self, cell, numbers: dict[str, float]) -> None:
         """Keep the numbers of a cell, on disk."""
         self.results[cell] = numbers
-        write(self.path, _columns(self.results, self.cell_type), kind=_KIND)
+        self._file.write(_columns(self.results, self.cell_type))
 
 
 @contextlib.contextmanager
@@ -47,20 +51,26 @@ def read_sweep(path, cell_type: type) -> dict:
     A field that the file does not have is at its default: what it chooses did not vary when the file was made.
     """
     tree = read(path, kind=_KIND)
-    own, found = fields(cell_type), tree["cells"]
-    needed = {field.name for field in own if field.default is MISSING}
-    if not needed <= found.keys() <= {field.name for field in own}:
-        raise ValueError(
-            f"{path} holds cells with the fields {', '.join(found)}, but this version has "
-            f"{', '.join(field.name for field in own)}; name another file"
-        )
-    columns = [_values(column) for column in found.values()]
-    cells = [cell_type(**dict(zip(found, values, strict=True))) for values in zip(*columns, strict=True)]
-    names = tree["numbers"]
+    with blamed_on(path):
+        cells, names = _cells(path, tree["cells"], cell_type), tree["numbers"]
+        numbers = {name: _values(column, len(cells), float) for name, column in names.items()}
     return {
-        cell: {name: float(column[k]) for name, column in names.items() if not np.isnan(column[k])}
+        cell: {name: column[k] for name, column in numbers.items() if not math.isnan(column[k])}
         for k, cell in enumerate(cells)
     }
+
+
+def _cells(path, found: dict, cell_type: type) -> list:
+    own = {field.name: field for field in fields(cell_type)}
+    needed = {name for name, field in own.items() if field.default is MISSING}
+    if not needed <= found.keys() <= own.keys():
+        raise ValueError(
+            f"{path} holds cells with the fields {', '.join(found)}, but this version has {', '.join(own)}; "
+            f"name another file"
+        )
+    n = len(next(iter(found.values())))
+    columns = [_values(column, n, own[name].type) for name, column in found.items()]
+    return [cell_type(**dict(zip(found, values, strict=True))) for values in zip(*columns, strict=True)]
 
 
 def _columns(results: dict, cell_type: type) -> dict:
@@ -74,5 +84,8 @@ def _column(values: list):
     return np.array(values, dtype="S") if isinstance(values[0], str) else np.array(values)
 
 
-def _values(column) -> list:
+def _values(column, n: int, kind) -> list:
+    """The n entries of a column as Python's own numbers or words."""
+    if np.shape(column) != (n,) or column.dtype.kind not in _DTYPES.get(kind, "fiuS"):
+        raise ValueError(f"a column is no array of {n} entries of {kind}")
     return [value.decode() if isinstance(value, bytes) else value for value in column.tolist()]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -20,6 +21,27 @@ def write(path, tree, *, kind: str) -> None:
     """
     with atomic_path(path) as temporary, created(temporary, kind) as file:
         _write_node(file, "record", tree)
+
+
+class Keeper:
+    """Writes a tree that grows to one file, each time as a whole; where the disk refuses, the work goes on.
+
+    One RuntimeWarning names the file and the reason, until a later write has kept all.
+    """
+
+    def __init__(self, path, kind: str):
+        self.path, self.kind, self._warned = path, kind, False
+
+    def write(self, tree) -> None:
+        """As :func:`write`, but for the warning."""
+        try:
+            write(self.path, tree, kind=self.kind)
+            self._warned = False
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                said = f"{self.path} could not be written ({error.strerror or error}): the work goes on and is not kept"
+                warnings.warn(said, RuntimeWarning, stacklevel=3)
 
 
 def read(path, *, kind: str, types: Iterable[type] = ()):

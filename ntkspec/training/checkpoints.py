@@ -1,5 +1,6 @@
 """Training on disk: a run that was stopped goes on from its last checkpoint, bit by bit."""
 
+import contextlib
 import hashlib
 import time
 import warnings
@@ -17,7 +18,8 @@ KIND, SECONDS = "training", 60.0
 class Checkpoint:
     """Reads the state of a run from a file where there is one, and writes it there; path None does nothing.
 
-    Raises ValueError, before anything is computed, for a file of another run.
+    The file is this run's alone until it ends. Raises ValueError, before anything is computed, for a file of another
+    run or one that another process writes; as :func:`ntkspec.storage.target` for the name. A full disk is a warning.
     """
 
     def __init__(self, path, descent: Fitting, records: Records, batches=()):
@@ -28,18 +30,18 @@ class Checkpoint:
     def __enter__(self) -> "Checkpoint":
         if self.path is None:
             return self
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"the folder {self.path.parent} does not exist; make it first")
-        if self.path.is_dir():
-            raise ValueError(f"{self.path} is a folder, but a checkpoint is a file; name one in it")
-        self._run = _fingerprint(self.descent, self.records, self._batches)
-        if self.path.exists():
-            self._read()
+        with contextlib.ExitStack() as until_the_end:
+            until_the_end.enter_context(storage.locked(self.path))
+            self._run = _fingerprint(self.descent, self.records, self._batches)
+            if self.path.exists():
+                self._read()
+            self._file, self._held = storage.Keeper(self.path, KIND), until_the_end.pop_all()
         return self
 
     def __exit__(self, *error) -> None:
         if self.path is not None:
-            self._write()
+            with self._held:
+                self._write()
 
     def now_and_then(self) -> None:
         """Write, if the last time was a minute ago."""
@@ -48,6 +50,9 @@ class Checkpoint:
 
     def _read(self) -> None:
         tree = storage.read(self.path, kind=KIND)
+        with storage.blamed_on(self.path):
+            if tree["run"] == self._run:
+                self._require_fitting(tree)
         if tree["run"] != self._run:
             raise ValueError(
                 f"{self.path} is the checkpoint of another run (data, network, learning rates, batches or what is "
@@ -65,12 +70,20 @@ class Checkpoint:
         self.descent.resume(tree["step"], weights)
         self.records.restore(tree["records"], tree["step"])
 
+    def _require_fitting(self, tree: dict) -> None:
+        """What another program sealed may have any shapes."""
+        step, weights = tree["step"], self.descent.state[1]
+        given = [(W.shape, W.dtype) for W in tree["weights"]]
+        if type(step) is not int or step < 0 or given != [(W.shape, W.dtype) for W in weights]:
+            raise ValueError(f"step {step} or the weights are not those of a network like this")
+        self.records.require_fitting(tree["records"])
+
     def _write(self) -> None:
         step, weights = self.descent.seen  # what follows is repeated: its outputs are not known to be finite
         weights = [self.descent.engine.to_host(W) for W in weights]
         tree = {"run": self._run, "workers": self.descent.engine.workers(), "step": step, "weights": weights}
         tree["records"] = self.records.tree()
-        storage.write(self.path, tree, kind=KIND)
+        self._file.write(tree)
         self._written = time.monotonic()
 
 

@@ -62,6 +62,19 @@ class Records:
         train, test = (None if part is None else self.engine.to_host(part) for part in (self.train, self.test))
         return {"steps": self.steps, "train": train, "test": test, "watched": self.watched}
 
+    def require_fitting(self, tree: dict) -> None:
+        """Raise ValueError for a tree that :meth:`tree` does not give with these points, at whatever steps."""
+        steps = tree["steps"]
+        arrays = {"steps": (steps, steps.shape[:1], steps.dtype)}
+        for name, own in (("train", self.train), ("test", self.test)):
+            if own is not None:
+                arrays[name] = tree[name], (len(steps), *own.shape[1:]), own.dtype
+        for name, values in tree["watched"].items():
+            arrays[name] = values, steps.shape, np.dtype(float)
+        for name, (array, shape, dtype) in arrays.items():
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}, not {shape} and {dtype}")
+
     def restore(self, tree: dict, reached: int) -> None:
         """What :meth:`tree` gave of a run that has come to the step ``reached``, whose further steps may be others.
 
