@@ -4,7 +4,9 @@ import contextlib
 import errno
 import os
 import resource
+import signal
 import subprocess
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 import ntkspec as ns
 from ntkspec.engines import cpu
 from ntkspec.operators import Gram, Triangle, form
-from ntkspec.storage import locked, proofs, tiles
+from ntkspec.storage import kernels, locked, proofs, tiles
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +95,40 @@ def test_an_interrupted_file_is_finished_and_nothing_is_formed_twice(tmp_path, m
     stored = ns.save_kernel(gap, path)
     assert len(formed) == len(stored.blocks) - there
     assert np.array_equal(np.tril(stored.to_dense()), np.tril(kernel().to_dense()))
+
+
+def dies(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of any fork beside threads
+@pytest.mark.parametrize(
+    "moment",
+    [
+        (tiles, "set_aside"),
+        (tiles, "seal"),
+        (proofs.Proof, "keep"),
+        (kernels, "_finish"),
+        (kernels, "seal"),
+        (Path, "replace"),
+    ],
+    ids=lambda moment: moment[1],
+)
+def test_a_killed_call_is_taken_up(moment, tmp_path, monkeypatch):
+    path = tmp_path / "gap.h5"
+    if moment[1] == "keep":
+        begun(path, kernel(), 5)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        monkeypatch.setattr(*moment, dies)
+        with contextlib.suppress(BaseException):
+            ns.save_kernel(kernel(), path)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert not path.exists()
+    assert np.array_equal(ns.save_kernel(kernel(), path).to_dense(), form(kernel()).to_dense())
+    assert list(tmp_path.iterdir()) == [path], "nothing is left of the killed call"
 
 
 def others():
