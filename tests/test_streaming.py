@@ -92,6 +92,23 @@ def test_files_of_the_cpu_are_multiplied_on_the_card(card, tmp_path, at_once):
     assert np.abs(card.to_host(product) - saved @ X[:, 0]).max() < 1e-13
 
 
+def test_a_damaged_tile_does_not_reach_the_card(card, tmp_path):
+    path = tmp_path / "kernel.h5"
+    ns.save_kernel(gap(card), path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # in the last tile, (4, 4)
+    path.write_bytes(content)
+    kernel = ns.load_kernel(path, engine="gpu")
+    assert kernel.tile(slice(0, 40), slice(0, 40)).shape == (40, 40)
+    for use in (
+        lambda: kernel @ card.xp.ones(N),
+        kernel.diagonal,
+        lambda: kernel.tile(slice(140, 150), slice(130, 140)),
+    ):
+        with pytest.raises(ValueError, match=r"kernel.h5 is damaged: tile \(4, 4\) does not match its checksum"):
+            use()
+
+
 @pytest.mark.parametrize("fails_at", [0, 1, 2, 7])
 def test_a_tile_counts_as_formed_when_it_is_there(fails_at, card):
     """After an interruption, what has a sum of squares is the tile; the same call does the others."""
