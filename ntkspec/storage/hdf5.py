@@ -1,9 +1,10 @@
 """ntkspec's own HDF5 files: sealed when they are made, and refused in one line where they are not what was made."""
 
 import contextlib
-import errno
 import fcntl
-import os
+import io
+import mmap
+import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from ntkspec.storage.sealed import USER_BLOCK, check_seal, seal
 
 FORMAT_VERSION = 1
-_CHUNK = 2**20
+_HEAP, _HEAD = b"GCOL\x01\0\0\0", 16  # what a heap of words begins with, and bytes before it and each of its words
 
 
 def _h5py():
@@ -33,41 +34,20 @@ def begun(path, kind: str) -> Iterator:
     """A new ntkspec file of that kind, open for writing, with room for the seal, which is left to the caller.
 
     HDF5 writes into memory, from where the whole is copied: on a disk that fills up it cannot close its file, and the
-    process dies. What is never written to takes no room. Raises OSError where the disk is full.
+    process dies. A data set that is made after others, allocated and not written, takes neither memory nor, where
+    the file system has holes, room. Raises OSError where the disk is full.
     Cost: memory of what is written.
     """
-    with open(os.memfd_create("ntkspec"), "w+b", buffering=0) as image:
-        with _h5py().File(image, "w", userblock_size=USER_BLOCK) as file:
-            file.attrs["ntkspec_format"] = FORMAT_VERSION
-            file.attrs["kind"] = kind
-            yield file
-        _copy(image.fileno(), path)
-
-
-def _copy(image: int, path) -> None:
-    handle, size = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), os.fstat(image).st_size
-    try:
-        os.ftruncate(handle, size)
-        for start, stop in _written(image, size):
-            while start < stop:
-                chunk = os.pread(image, min(_CHUNK, stop - start), start)
-                start += os.pwrite(handle, chunk, start)
-    finally:
-        os.close(handle)
-
-
-def _written(image: int, size: int) -> Iterator[tuple[int, int]]:
-    """(start, stop) of the parts of a file that are no holes."""
-    stop = 0
-    while stop < size:
-        try:
-            start = os.lseek(image, stop, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole is left
-                return
-            raise
-        stop = os.lseek(image, start, os.SEEK_HOLE)
-        yield start, stop
+    image = io.BytesIO()
+    with _h5py().File(image, "w", userblock_size=USER_BLOCK) as file:
+        file.attrs["ntkspec_format"] = FORMAT_VERSION
+        file.attrs["kind"] = kind
+        yield file
+        file.flush()
+        size = file.id.get_filesize()
+    with open(path, "wb") as copy:
+        copy.write(image.getbuffer())
+        copy.truncate(size)
 
 
 @contextlib.contextmanager
@@ -82,6 +62,8 @@ def opened(path, kind: str) -> Iterator:
         raise FileNotFoundError(f"{path} does not exist, or is not a file")
     with _shared(path):
         sealed = check_seal(path)
+        if not sealed:
+            _require_heaps(path)
         with blamed_on(path), _h5py().File(path, "r", locking=False) as file:
             _require_kind(file, path, kind)
             if not sealed:
@@ -91,11 +73,46 @@ def opened(path, kind: str) -> Iterator:
 
 
 def _require_kind(file, path: Path, kind: str) -> None:
-    version, found = file.attrs.get("ntkspec_format"), file.attrs.get("kind")
-    if version is None or found != kind:
+    if not {"ntkspec_format", "kind"} <= file.attrs.keys() or word_of(file, "kind") != kind:
         raise ValueError(f"{path} is not an ntkspec file of kind {kind!r}")
+    version = int(file.attrs["ntkspec_format"])
     if version > FORMAT_VERSION:
         raise ValueError(f"{path} has format {version}, but this ntkspec reads up to {FORMAT_VERSION}; upgrade it")
+
+
+def word_of(node, attribute: str) -> str:
+    """An attribute that is one word."""
+    found = node.attrs.get_id(attribute)
+    require_words(found)
+    if found.shape != ():
+        raise ValueError(f"{attribute} of {node.name} is not one word")
+    return node.attrs[attribute]
+
+
+def require_words(identifier) -> None:
+    """A data set or attribute must hold words as h5py writes them: others of variable length end in crashes."""
+    h5t = _h5py().h5t
+    if not identifier.get_type().equal(h5t.py_create(_h5py().string_dtype(), logical=True)):
+        raise ValueError("what should be a word has another type")
+
+
+def _require_heaps(path: Path) -> None:
+    """Each word in a heap must end behind its beginning: HDF5 looks for the next one without end where it does not.
+
+    Cost: one pass over the file.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
+        start = content.find(_HEAP)
+        while start >= 0:
+            stop = min(start + int.from_bytes(content[start + 8 : start + 16], "little"), len(content))
+            place = start + _HEAD
+            while place + _HEAD <= stop:
+                number, size = struct.unpack_from("<H6xQ", content, place)
+                step = _HEAD + -(-size // 8) * 8 if number else size  # number 0 is what is free, with its head
+                if not _HEAD <= step <= stop - place:
+                    raise ValueError(f"{path} is damaged: its words do not lie one after the other")
+                place += step
+            start = content.find(_HEAP, start + 1)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from ntkspec.storage.hdf5 import created, opened
+from ntkspec.storage.hdf5 import created, opened, require_words, word_of
 from ntkspec.storage.places import atomic_path
 
 _COMPRESSED = 4096  # arrays with at least this many entries are compressed
@@ -106,8 +106,12 @@ class _Reader:
 
     def tree(self, node):
         """What the node holds, with all below it."""
-        kind = _kind(node)
+        kind = word_of(node, "type")
         if kind in _LEAVES:
+            if kind == "str":
+                require_words(node.id)
+            elif node.dtype.kind not in "biufcS":
+                raise ValueError(f"{node.name} holds {node.dtype}, which is no {kind}")
             self._require_room(node)
             return _LEAVES[kind](node)
         if kind == "None":
@@ -157,10 +161,3 @@ class _Reader:
 
 
 _FILTERS = {1, 2, 3}  # HDF5's numbers of deflate, shuffle and fletcher32
-
-
-def _kind(node) -> str:
-    attribute = node.attrs.get_id("type")
-    if attribute.shape != ():
-        raise ValueError(f"the type of {node.name} is not one word")
-    return node.attrs["type"]

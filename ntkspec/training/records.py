@@ -65,15 +65,14 @@ class Records:
     def require_fitting(self, tree: dict) -> None:
         """Raise ValueError for a tree that :meth:`tree` does not give with these points, at whatever steps."""
         steps = tree["steps"]
-        arrays = {"steps": (steps, steps.shape[:1], steps.dtype)}
-        for name, own in (("train", self.train), ("test", self.test)):
+        wanted = [(steps, (steps.size,), np.dtype(int))]
+        for found, own in ((tree["train"], self.train), (tree["test"], self.test)):
             if own is not None:
-                arrays[name] = tree[name], (len(steps), *own.shape[1:]), own.dtype
-        for name, values in tree["watched"].items():
-            arrays[name] = values, steps.shape, np.dtype(float)
-        for name, (array, shape, dtype) in arrays.items():
+                wanted.append((found, (steps.size, *own.shape[1:]), own.dtype))
+        wanted += [(values, (steps.size,), np.dtype(float)) for values in tree["watched"].values()]
+        for array, shape, dtype in wanted:
             if array.shape != shape or array.dtype != dtype:
-                raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}, not {shape} and {dtype}")
+                raise ValueError(f"an array of shape {array.shape} in {array.dtype} is not {shape} in {dtype}")
 
     def restore(self, tree: dict, reached: int) -> None:
         """What :meth:`tree` gave of a run that has come to the step ``reached``, whose further steps may be others.
