@@ -1,5 +1,7 @@
 """What several test files share."""
 
+import contextlib
+import errno
 import importlib.util
 import json
 import os
@@ -50,6 +52,18 @@ class Interrupt:
         if self.calls == self.call:
             raise KeyboardInterrupt
         return {"output": float(now(X[:1])[0])}
+
+
+@contextlib.contextmanager
+def full_disk():
+    """Each file that is written meanwhile finds the disk full at the end."""
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        yield
 
 
 def _engine(name: str):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from conftest import full_disk
 from ntkspec import storage
 from ntkspec.cli import main
 from ntkspec.experiments import runs
@@ -87,6 +88,25 @@ def test_an_interrupted_figure_keeps_what_is_done(tmp_path):
     assert calls == [SMALL, other, other]
     found = storage.read(tmp_path / "runs.h5", kind=COMPARISON.kind, types=(Run, Setting))
     assert [run.setting for run in found] == [SMALL, other]
+
+
+def test_runs_on_a_full_disk_are_returned(tmp_path):
+    path = tmp_path / "runs.h5"
+    with full_disk(), pytest.warns(RuntimeWarning, match=r"runs.h5 could not be written \(No space left on device\)"):
+        found = kept([SMALL], path, COMPARISON)
+    again = kept([SMALL], path, COMPARISON)
+    assert np.array_equal(found[0].losses["network"]["train"], again[0].losses["network"]["train"])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_second_writer_and_foreign_content_are_refused_before_the_work(tmp_path):
+    path, how = tmp_path / "runs.h5", replace(COMPARISON, measure=computed_again)
+    with storage.locked(path), pytest.raises(ValueError, match=r"runs.h5 is in use by another process"):
+        kept([SMALL], path, how)
+    for content in ([SMALL, 3], {"a": 1}, 3):
+        storage.write(path, content, kind=COMPARISON.kind)
+        with pytest.raises(ValueError, match=r"runs.h5 is damaged"):
+            kept([SMALL], path, how)
 
 
 def test_both_figures_by_command(tmp_path, capsys, monkeypatch):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import full_disk
 from ntkspec import storage
 from ntkspec.storage import places
 
@@ -233,24 +234,16 @@ def test_a_write_that_the_system_cuts_short_is_an_error_of_that_file(tmp_path, l
     assert storage.read(path, kind="test") == {"old": 1}
 
 
-def test_a_disk_that_is_full_at_the_last_moment_is_an_error_of_that_file(tmp_path, monkeypatch):
-    def full(handle):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(places.os, "fsync", full)
-    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/a.h5'"):
+def test_a_disk_that_is_full_at_the_last_moment_is_an_error_of_that_file(tmp_path):
+    with full_disk(), pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/a.h5'"):
         storage.write(tmp_path / "a.h5", {"noise": NOISE}, kind="test")
     assert _left(tmp_path) == []
 
 
-def test_a_keeper_warns_once_until_it_has_kept_all(tmp_path, monkeypatch):
-    def full(handle):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+def test_a_keeper_warns_once_until_it_has_kept_all(tmp_path):
     keeper = storage.Keeper(tmp_path / "a.h5", "test")
     for _ in range(2):
-        with monkeypatch.context() as patch:
-            patch.setattr(places.os, "fsync", full)
+        with full_disk():
             with pytest.warns(RuntimeWarning, match=r"a.h5 could not be written \(No space left on device\)"):
                 keeper.write({"a": 1})
             keeper.write({"a": 2})  # a second warning would be an error

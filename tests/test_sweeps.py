@@ -13,7 +13,8 @@ import pytest
 
 import naive
 import ntkspec as ns
-from ntkspec import execution
+from conftest import full_disk
+from ntkspec import execution, storage
 from ntkspec.execution import Place
 from ntkspec.experiments.cells import Cell, check_cell, measure
 from ntkspec.experiments.run_sweep import run_sweep
@@ -286,20 +287,56 @@ def test_a_failure_keeps_what_was_measured(tmp_path, monkeypatch):
     assert list(read_sweep(path, Cell)) == done
 
 
-def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_file_as_it_was_and_loses_no_number(tmp_path):
     path, cells = tmp_path / "sweep.h5", SMALL.cells()
     with open_sweep(path, Cell) as file:
         file.add(cells[0], {"gap": 1.0})
         before = path.read_bytes()
-
-        def full(descriptor):
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space"):
-            file.add(cells[1], {"gap": 2.0})
-    assert path.read_bytes() == before
+        with full_disk():
+            with pytest.warns(RuntimeWarning, match=r"sweep.h5 could not be written \(No space left on device\)"):
+                file.add(cells[1], {"gap": 2.0})
+            file.add(cells[2], {"gap": 3.0})  # a second warning would be an error
+            assert path.read_bytes() == before
+        file.add(cells[3], {"gap": 4.0})
+    assert read_sweep(path, Cell) == {cell: {"gap": k + 1.0} for k, cell in enumerate(cells[:4])}
     assert [entry.name for entry in tmp_path.iterdir()] == ["sweep.h5"]
+
+
+def test_a_sweep_on_a_full_disk_is_returned(tmp_path):
+    with full_disk(), pytest.warns(RuntimeWarning, match="the work goes on and is not kept"):
+        found = run_sweep(SMALL, tmp_path / "sweep.h5")
+    assert found == run_sweep(SMALL, tmp_path / "again.h5")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["again.h5"]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"cells": {"d": np.arange(3), "name": np.array([b"a", b"b"])}, "numbers": {}},
+        {"cells": {"d": np.arange(2), "name": np.array([b"a", b"b"])}, "numbers": {"gap": np.zeros(3)}},
+        {"cells": {"d": np.arange(2), "name": np.array([b"a", b"b"])}, "numbers": {"gap": np.array([b"a", b"b"])}},
+        {"cells": {"d": np.arange(2), "name": np.array([b"a", b"b"])}, "numbers": {"gap": np.arange(2)}},
+        {"cells": {"d": np.ones(2), "name": np.array([b"a", b"b"])}, "numbers": {}},
+        {"cells": {"d": np.ones((2, 2), int), "name": np.array([b"a", b"b"])}, "numbers": {}},
+        {"cells": {"d": np.arange(2), "name": np.arange(2)}, "numbers": {}},
+        {"cells": {"d": np.arange(2), "name": np.array([b"a", b"\xff"])}, "numbers": {}},
+        {"cells": {"d": 3, "name": "a"}, "numbers": {}},
+        {"cells": [1], "numbers": {}},
+        {"cells": {"d": np.arange(2), "name": np.array([b"a", b"b"])}},
+        {"cells": {"d": np.arange(1), "name": np.array([b"a"])}, "numbers": None},
+        [],
+        None,
+    ],
+)
+def test_columns_that_make_no_sweep_are_one_line(tmp_path, tree):
+    @dataclass(frozen=True)
+    class Own:
+        d: int
+        name: str
+
+    storage.write(tmp_path / "sweep.h5", tree, kind="sweep")
+    with pytest.raises(ValueError, match=r"sweep.h5 is damaged: [^\n]+$"):
+        read_sweep(tmp_path / "sweep.h5", Own)
 
 
 def test_two_processes_on_one_file_are_refused(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 import naive
 import ntkspec as ns
-from conftest import Interrupt
+from conftest import Interrupt, full_disk
 from ntkspec import storage
 from ntkspec.engines import cpu
 from ntkspec.training import checkpoints
@@ -328,8 +328,70 @@ def test_checkpoints_of_other_functions_folders_and_damaged_ones_are_refused(tmp
     content = bytearray(path.read_bytes())
     content[content.index(trained.tobytes()[:8]) + 3] ^= 255
     path.write_bytes(content)
-    with pytest.raises((ValueError, OSError)):
+    with pytest.raises(ValueError, match=r"run.h5 is damaged: its content does not match its checksum"):
         ns.train_gd(nets[0], X, y, eta=1, steps=[0, 3], checkpoint=path)
+
+
+def _same(one, other) -> bool:
+    return np.array_equal(one.train, other.train) and np.array_equal(one.network.W, other.network.W)
+
+
+def test_a_checkpoint_on_a_full_disk_costs_no_trajectory(tmp_path, monkeypatch):
+    """Neither the writes on the way nor the last one; Ctrl-C stays Ctrl-C."""
+    net, X, y = setting(20, 3, 4)
+    monkeypatch.setattr(checkpoints, "SECONDS", 0)
+    how = {"eta": 1, "steps": [0, 3, 9], "checkpoint": tmp_path / "run.h5"}
+    said = r"run.h5 could not be written \(No space left on device\): the work goes on"
+    with full_disk(), pytest.warns(RuntimeWarning, match=said) as warned:
+        found = ns.train_gd(net, X, y, **how)
+    assert len(warned) == 1
+    with full_disk(), pytest.warns(RuntimeWarning, match=said), pytest.raises(KeyboardInterrupt):
+        ns.train_gd(net, X, y, watch=Interrupt(2), **how)
+    assert list(tmp_path.iterdir()) == []
+    assert _same(found, ns.train_gd(net, X, y, **how))
+
+
+def test_two_runs_into_one_checkpoint_are_refused(tmp_path):
+    net, X, y = setting(20, 3, 4)
+    how = {"eta": 1, "steps": [0, 3], "checkpoint": tmp_path / "run.h5"}
+
+    def second(*now):
+        with pytest.raises(ValueError, match=r"run.h5 is in use by another process"):
+            ns.train_gd(net, X, y, **how)
+        return {}
+
+    whole = ns.train_gd(net, X, y, watch=second, **how)
+    assert list(tmp_path.iterdir()) == [tmp_path / "run.h5"]
+    assert _same(whole, ns.train_gd(net, X, y, watch=second, **how))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: tree.update(step=-1),
+        lambda tree: tree.update(step=1.0),
+        lambda tree: tree.update(weights=[W[:-1] for W in tree["weights"]]),
+        lambda tree: tree.update(weights=[W.astype(np.float32) for W in tree["weights"]]),
+        lambda tree: tree.update(weights=[3.0]),
+        lambda tree: tree.update(weights=None),
+        lambda tree: tree.pop("workers"),
+        lambda tree: tree["records"].pop("steps"),
+        lambda tree: tree["records"].update(train=tree["records"]["train"][:, :-1]),
+        lambda tree: tree["records"].update(steps=tree["records"]["steps"] + 0.5),
+        lambda tree: tree["records"].update(watched={"output": np.zeros(7)}),
+        lambda tree: tree.update(records=[]),
+    ],
+)
+def test_checkpoints_with_other_content_are_one_line(tmp_path, change):
+    """A seal is no signature: another program may have written it."""
+    net, X, y = setting(20, 3, 4)
+    how = {"eta": 1, "steps": [0, 3], "checkpoint": tmp_path / "run.h5"}
+    ns.train_gd(net, X, y, **how)
+    tree = storage.read(tmp_path / "run.h5", kind=checkpoints.KIND)
+    change(tree)
+    storage.write(tmp_path / "run.h5", tree, kind=checkpoints.KIND)
+    with pytest.raises(ValueError, match=r"run.h5 is damaged: [^\n]+$"):
+        ns.train_gd(net, X, y, **how)
 
 
 def test_functions_that_overwrite_their_argument_train_right():
@@ -363,7 +425,7 @@ def test_checkpoints_are_written_once_a_minute(tmp_path, monkeypatch):
     net, X, y = setting(20, 3, 4)
     clock, written = iter(range(0, 100_000, 25)), []
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(checkpoints.storage, "write", lambda path, tree, **kind: written.append(tree["step"]))
+    monkeypatch.setattr(checkpoints.storage.Keeper, "write", lambda self, tree: written.append(tree["step"]))
     ns.train_gd(net, X, y, eta=1, steps=[0, 12], checkpoint=tmp_path / "run.h5")
     assert written[-1] == 12
     assert 3 <= len(written) <= 6

@@ -72,10 +72,12 @@ class Checkpoint:
 
     def _require_fitting(self, tree: dict) -> None:
         """What another program sealed may have any shapes."""
-        step, weights = tree["step"], self.descent.state[1]
-        given = [(W.shape, W.dtype) for W in tree["weights"]]
-        if type(step) is not int or step < 0 or given != [(W.shape, W.dtype) for W in weights]:
-            raise ValueError(f"step {step} or the weights are not those of a network like this")
+        given, own = ([(W.shape, W.dtype) for W in part] for part in (tree["weights"], self.descent.state[1]))
+        for name in ("step", "workers"):
+            if type(tree[name]) is not int or tree[name] < 0:
+                raise ValueError(f"{name} is {tree[name]!r}")
+        if given != own:
+            raise ValueError(f"its weights have shapes and dtypes {given}, not {own}")
         self.records.require_fitting(tree["records"])
 
     def _write(self) -> None:

@@ -65,7 +65,7 @@ class Records:
     def require_fitting(self, tree: dict) -> None:
         """Raise ValueError for a tree that :meth:`tree` does not give with these points, at whatever steps."""
         steps = tree["steps"]
-        wanted = [(steps, (steps.size,), np.dtype(int))]
+        wanted: list[tuple] = [(steps, (steps.size,), np.dtype(int))]
         for found, own in ((tree["train"], self.train), (tree["test"], self.test)):
             if own is not None:
                 wanted.append((found, (steps.size, *own.shape[1:]), own.dtype))
