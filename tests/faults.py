@@ -360,11 +360,15 @@ def kill(reference: Reference, folder: Path, turn: Turn) -> Outcome:
     moment = turn.rng.uniform(0, reference.run.seconds)
     running = Running(reference.command, folder)
     time.sleep(moment)
+    return killed(reference, folder, running, f"{moment:.2f} s")
+
+
+def killed(reference: Reference, folder: Path, running: Running, where: str = "") -> Outcome:
+    """kill -9 now; then the same command once more."""
     running.process.kill()
     kind = "killed" if running.end().code == 128 + signal.SIGKILL else "had finished"
     faults = running.left()
-    faults += reference.differences(ended(reference.command, folder), folder)
-    return Outcome(kind, f"{moment:.2f} s", faults)
+    return Outcome(kind, where, faults + reference.differences(ended(reference.command, folder), folder))
 
 
 def stop(reference: Reference, folder: Path, turn: Turn) -> Outcome:
