@@ -75,15 +75,28 @@ SAVE_KERNEL = """
     print(stored.squares, digest(stored.to_dense()))
 """
 SPECTRAL_NORM = """
-    norm = ns.spectral_norm(gap(1500, 300), method="factored", checkpoint="out/products")
+    import time
+    values = np.linspace(-1, 1, 2000) ** 3
+
+    def product(v):
+        print("ntkspec: product ...", file=sys.stderr)
+        time.sleep(0.005)
+        return values * v
+
+    norm = ns.spectral_norm(ns.operators.wrap(product, len(values)), checkpoint="out/products")
     print(norm.value, norm.lower, norm.upper, norm.products)
 """
 TRAIN_GD = """
     from ntkspec.training import checkpoints
     checkpoints.SECONDS = 0  # a checkpoint after each step
+
+    def step(net, now, X):
+        print("ntkspec: step ...", file=sys.stderr)
+        return {"output": float(now(X[:1])[0])}
+
     X = np.random.default_rng(0).standard_normal((500, 4))
-    net, y, steps = ns.TwoLayer.symmetric(4, 16, "erf"), np.sign(X[:, 0]), [0, 2, 5, 10]
-    run = ns.train_gd(net, X, y, eta1=1.0, eta2=1.0, steps=steps, checkpoint="out/run.h5")
+    net, y, how = ns.TwoLayer.symmetric(4, 16, "erf"), np.sign(X[:, 0]), {"steps": [0, 2, 5, 10], "watch": [step]}
+    run = ns.train_gd(net, X, y, eta1=1.0, eta2=1.0, checkpoint="out/run.h5", **how)
     print(digest(run.train, run.network.W, run.network.v))
 """
 
@@ -406,7 +419,7 @@ def pair(reference: Reference, folder: Path, turn: Turn) -> Outcome:
             faults += [f"at once: {fault}" for fault in reference.differences(run, folder)]
     faults += ["none ended well"] * all(run.code != 0 for run in runs)
     faults += [f"again: {fault}" for fault in reference.differences(ended(reference.command, folder), folder)]
-    return Outcome(" and ".join(str(code) for code in sorted(run.code or -1 for run in runs)), "", faults)
+    return Outcome(" and ".join(sorted(str(run.code) for run in runs)), "", faults)
 
 
 def full(reference: Reference, folder: Path, turn: Turn) -> Outcome:
