@@ -228,8 +228,8 @@ def ended(command: Command, folder: Path) -> Ended:
 
 # ------------------------------------------------------------------------------------------------------------ results
 def names(folder: Path) -> set[str]:
-    """Of all files."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    """Of all files and folders; a folder's ends with a slash."""
+    return {f"{path.relative_to(folder)}{'/' * path.is_dir()}" for path in folder.rglob("*")}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -305,7 +305,8 @@ class Reference:
             run = ended(command, folder)
             if run.code != 0:
                 raise RuntimeError(f"undisturbed, {command.words or command.script} ends with {run.code}: {run.err}")
-            size = sum(-(-(folder / name).stat().st_size // PAGE) * PAGE for name in names(folder))
+            sizes = [(folder / name).stat().st_size for name in names(folder) if not name.endswith("/")]
+            size = sum(-(-size // PAGE) * PAGE for size in sizes)
             return cls(command, run, names(folder), contents(folder), size)
 
     def differences(self, run: Ended, folder: Path) -> list[str]:
@@ -373,15 +374,16 @@ def kill(reference: Reference, folder: Path, turn: Turn) -> Outcome:
     moment = turn.rng.uniform(0, reference.run.seconds)
     running = Running(reference.command, folder)
     time.sleep(moment)
-    return killed(reference, folder, running, f"{moment:.2f} s")
+    kind, faults = killed(running)
+    faults += reference.differences(ended(reference.command, folder), folder)
+    return Outcome(kind, f"{moment:.2f} s", faults)
 
 
-def killed(reference: Reference, folder: Path, running: Running, where: str = "") -> Outcome:
-    """kill -9 now; then the same command once more."""
+def killed(running: Running) -> tuple[str, list[str]]:
+    """kill -9 now: what that met, and what is wrong."""
     running.process.kill()
     kind = "killed" if running.end().code == 128 + signal.SIGKILL else "had finished"
-    faults = running.left()
-    return Outcome(kind, where, faults + reference.differences(ended(reference.command, folder), folder))
+    return kind, running.left()
 
 
 def stop(reference: Reference, folder: Path, turn: Turn) -> Outcome:
@@ -393,13 +395,13 @@ def stop(reference: Reference, folder: Path, turn: Turn) -> Outcome:
     with contextlib.suppress(ProcessLookupError):
         (os.kill if number == signal.SIGTERM else os.killpg)(running.process.pid, number)
     run = running.end()
-    late, there = time.monotonic() - sent, names(folder)
+    late, files = time.monotonic() - sent, [name for name in names(folder) if not name.endswith("/")]
     faults = running.left() + run.crashes
     told = reference.news(run)
     faults += [f"exit code {run.code}"] * (run.code not in (0, SIGNALS[number]))
     faults += [f"{len(told)} lines ({told[0][:100]} ... {told[-1][:100]})"] * (len(told) > 1)
     faults += ["ends late"] * (late > END)
-    faults += ["says that nothing was written"] * ("nothing was written" in run.err and bool(there))
+    faults += ["says that nothing was written"] * ("nothing was written" in run.err and bool(files))
     faults += [f"again: {fault}" for fault in reference.differences(ended(reference.command, folder), folder)]
     return Outcome(f"{number.name} {run.code}", f"{moment:.2f} s", faults)
 
@@ -423,34 +425,43 @@ def pair(reference: Reference, folder: Path, turn: Turn) -> Outcome:
 
 
 def full(reference: Reference, folder: Path, turn: Turn) -> Outcome:
-    """A disk of one page to a bit more than two files of each name; then a larger one, and the command again."""
+    """A disk of one page to a bit more than two files of each name, in equal ratios."""
     most = (2.2 * reference.bytes + 16 * PAGE) / PAGE
     pages = round(most ** (turn.number / max(1, turn.count - 1)))
-    return full_at(reference, folder, pages)
-
-
-def full_at(reference: Reference, folder: Path, pages: int) -> Outcome:
-    """The same at a size."""
     with small_disk(folder, pages):
-        prepared(reference.command, folder)
-        running = Running(reference.command, folder)
-        run = running.end()
-        told = reference.news(run)
-        faults = running.left() + run.crashes + damages(folder)
-        extra = names(folder) - reference.names - set(reference.command.unfinished)
-        faults += [f"left behind: {name}" for name in sorted(extra)]
-        if run.code != 0 or told:
-            faults += [f"exit code {run.code}"] * (run.code not in (0, 2, 3, 4))
-            faults += [f"{len(told)} lines ({' / '.join(told)[:200]})"] * (len(told) != 1)
-            faults += [f"no word of room ({told[-1][:200]})"] * (bool(told) and not NO_ROOM.search(told[-1]))
-        lost = reference.command.answers and reference.measured(run) and not reference.reported(run)
-        faults += ["the answer is lost"] * lost
-        faults += [f"exit code {run.code} without an answer"] * (run.code in (0, 3, 4) and not reference.reported(run))
-        if run.code == 0 and not told:
-            faults += reference.differences(run, folder)
-        _mount("-o", f"remount,size={4 * reference.bytes + 2**20}", folder)
-        faults += [f"again: {fault}" for fault in reference.differences(ended(reference.command, folder), folder)]
-    return Outcome(f"{run.code}{' with a line' if run.code == 0 and told else ''}", f"{pages} pages", faults)
+        run, faults = filled(reference, prepared(reference.command, folder))
+    kind = f"{run.code} with a line" if run.code == 0 and reference.news(run) else f"{run.code}"
+    return Outcome(kind, f"{pages} pages", faults)
+
+
+def filled(reference: Reference, folder: Path) -> tuple[Ended, list[str]]:
+    """The command on a small disk, and again on a larger one: how the first ended, and what is wrong."""
+    running = Running(reference.command, folder)
+    run = running.end()
+    faults = running.left() + run.crashes + damages(folder) + _left_on_disk(reference, folder)
+    faults += _told_of_room(reference, run)
+    if run.code == 0 and not reference.news(run):
+        faults += reference.differences(run, folder)
+    _mount("-o", f"remount,size={4 * reference.bytes + 2**20}", folder)
+    return run, faults + [
+        f"again: {fault}" for fault in reference.differences(ended(reference.command, folder), folder)
+    ]
+
+
+def _left_on_disk(reference: Reference, folder: Path) -> list[str]:
+    left = names(folder) - reference.names - set(reference.command.unfinished)
+    return [f"left behind: {name}" for name in sorted(left)]
+
+
+def _told_of_room(reference: Reference, run: Ended) -> list[str]:
+    """What is wrong with the words and the exit code of a run whose disk may have been full."""
+    told, faults = reference.news(run), []
+    if run.code != 0 or told:
+        faults += [f"exit code {run.code}"] * (run.code not in (0, 2, 3, 4))
+        faults += [f"{len(told)} lines ({' / '.join(told)[:200]})"] * (len(told) != 1)
+        faults += [f"no word of room ({told[-1][:200]})"] * (bool(told) and not NO_ROOM.search(told[-1]))
+    due = run.code in (0, 3, 4) or (reference.command.answers and reference.measured(run))
+    return faults + ["the answer is lost"] * (due and not reference.reported(run))
 
 
 @contextlib.contextmanager
@@ -521,12 +532,17 @@ def main() -> int:
         for found in outcomes(fault, name, given.count or fault.count, given.seed):
             print(f"{name:<14} {found.where:<12} {found.kind:<16} {'; '.join(found.faults) or 'good'}", flush=True)
             kinds[found.kind] += 1
-            wrong.update({re.split("[:(]", fault.removeprefix("again: "))[0].strip() for fault in found.faults})
+            wrong.update({_class(fault) for fault in found.faults})
             tried, bad = tried + 1, bad + bool(found.faults)
         table.append(f"{name:<14} {tried:>3}  {_counts(kinds):<50} {_counts(wrong) or 'all good'}")
     print(f"\n{given.fault:<14} {'':>3}  {'outcomes':<50} faults", *table, sep="\n")
     print(f"{bad} bad outcomes")
     return 1 if bad else 0
+
+
+def _class(fault: str) -> str:
+    """Without what differs from fault to fault of a kind."""
+    return re.sub(r"^\d+", "several", re.split(r"[:(]", re.sub("^(again|at once): ", "", fault))[0].strip())
 
 
 def _counts(counter: Counter) -> str:
