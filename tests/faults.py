@@ -406,7 +406,7 @@ def stop(reference: Reference, folder: Path, turn: Turn) -> Outcome:
     faults = run.crashes
     told = reference.news(run)
     faults += [f"exit code {run.code}"] * (run.code not in (0, SIGNALS[number]))
-    faults += [f"{len(told)} lines ({told[0][:100]} ... {told[-1][:100]})"] * (len(told) > 1)
+    faults += [f"{len(told)} lines ({' / '.join(told)[:200]})"] * (len(told) > 1)
     faults += ["ends late"] * (late > max(END, reference.run.seconds / 2))  # a machine that is busy is slow
     faults += ["says that nothing was written"] * ("nothing was written" in run.err and bool(files))
     faults += [f"again: {fault}" for fault in reference.differences(ended(reference.command, folder), folder)]
@@ -492,7 +492,7 @@ def _told_of_room(reference: Reference, run: Ended) -> list[str]:
     if run.code != 0 or told:
         faults += [f"exit code {run.code}"] * (run.code not in (0, 2, 3, 4))
         faults += [f"{len(told)} lines ({' / '.join(told)[:200]})"] * (len(told) != 1)
-        faults += [f"no word of room ({told[-1][:200]})"] * (bool(told) and not NO_ROOM.search(told[-1]))
+        faults += ["no word of room"] * (not NO_ROOM.search(" ".join(told)))
     due = run.code in (0, 3, 4) or (reference.command.answers and reference.measured(run))
     return faults + ["the answer is lost"] * (due and not reference.reported(run))
 
