@@ -291,6 +291,11 @@ def _steady(text: str) -> list[str]:
     return [re.sub(r"\d[\d.]*(e[+-]?\d+)? s\b", "# s", line) for line in text.splitlines()]
 
 
+def _first(lines: list[str], others: list[str]) -> str:
+    """The first line that the others have not."""
+    return next((repr(line[:100]) for line in lines if line not in others), "nothing")
+
+
 def _form(line: str) -> str:
     return re.sub(r"\d[\d.]*(e[+-]?\d+)?", "#", line)
 
@@ -324,7 +329,8 @@ class Reference:
         there = names(folder)
         faults += [f"not written: {name}" for name in sorted(self.names - there)]
         faults += [f"left behind: {name}" for name in sorted(there - self.names)]
-        faults += ["another report"] * (_steady(run.out) != _steady(self.run.out))
+        mine, other = _steady(run.out), _steady(self.run.out)
+        faults += [f"another report ({_first(mine, other)} for {_first(other, mine)})"] * (mine != other)
         if found := damages(folder):
             return faults + found
         mine = contents(folder)
@@ -336,13 +342,10 @@ class Reference:
         usual = {_form(line) for line in self.run.err.splitlines()}
         return [line for line in run.err.splitlines() if _form(line) not in usual]
 
-    def reported(self, run: Ended) -> bool:
-        """Whether the whole report is there; what was written where may differ."""
-        mine, other = (
-            [line for line in _steady(out) if line and not line.startswith("written to")]
-            for out in (self.run.out, run.out)
-        )
-        return all(line in other for line in mine)
+    def unsaid(self, run: Ended) -> list[str]:
+        """The lines of the report that are missing; what was written where may differ."""
+        said = _steady(run.out)
+        return [line for line in _steady(self.run.out) if line not in said and not line.startswith("written to")]
 
     def measured(self, run: Ended) -> bool:
         """Whether the run came to the last stage of progress."""
@@ -494,7 +497,8 @@ def _told_of_room(reference: Reference, run: Ended) -> list[str]:
         faults += [f"{len(told)} lines ({' / '.join(told)[:200]})"] * (len(told) != 1)
         faults += ["no word of room"] * (not NO_ROOM.search(" ".join(told)))
     due = run.code in (0, 3, 4) or (reference.command.answers and reference.measured(run))
-    return faults + ["the answer is lost"] * (due and not reference.reported(run))
+    lost = reference.unsaid(run)
+    return faults + ([f"the answer is lost ({len(lost)} lines: {lost[0][:100]})"] if due and lost else [])
 
 
 @contextlib.contextmanager
