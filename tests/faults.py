@@ -124,12 +124,13 @@ class Command:
         return BEGINNING + ENTRY_POINT.format(module=module, function=function)
 
 
+# Methods are named, as which one is sooner depends on how busy the machine is.
 _RUN = "--n 200 --d 8 --n-test 40 --steps 50 --output out"
 _GRID = "--d 8:16:x1.4 --n 60 --width 16 --seeds 3 --output out"
 COMMANDS = {
-    "analyze": Command(f"analyze --width 32 {_RUN}", answers=True),
-    "analyze deep": Command(f"analyze --network fc:2x32 {_RUN}", answers=True),
-    "spectrum": Command("spectrum --width 32 --n 200 --d 8 --n-test 0 --output out", answers=True),
+    "analyze": Command(f"analyze --width 32 --method dense {_RUN}", answers=True),
+    "analyze deep": Command(f"analyze --network fc:2x32 --method dense {_RUN}", answers=True),
+    "spectrum": Command("spectrum --width 32 --method dense --n 200 --d 8 --n-test 0 --output out", answers=True),
     "sweep": Command(f"sweep --quantity gap-first {_GRID}/sweep.h5"),
     "sweep 2": Command(f"sweep --quantity gap-first --processes 2 {_GRID}/sweep.h5"),
     "check": Command(f"check prop-3.4 {_GRID}"),
@@ -288,7 +289,7 @@ def damages(folder: Path) -> list[str]:
 
 def _steady(text: str) -> list[str]:
     """The lines without what differs from run to run."""
-    return [re.sub(r"\d[\d.]*(e[+-]?\d+)? s\b", "# s", line) for line in text.splitlines()]
+    return [re.sub(r"\d[\d.]*(e[+-]?\d+)? (s|min|h|GB)\b", "#", line) for line in text.splitlines()]
 
 
 def _first(lines: list[str], others: list[str]) -> str:
