@@ -6,13 +6,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ntkspec.experiments.analyze import Analysis
+from ntkspec.plotting.colours import POINT_COLOURS
 from ntkspec.plotting.files import save
 
 # Okabe-Ito colours, told apart in grey by lightness and by line style.
 COLOURS = {"network": "#0072B2", "linear": "#D55E00", "ntk": "#000000"}
 LABELS = {"network": "network", "linear": "linear model", "ntk": "NTK at initialization"}
 LINES = {"network": "-", "linear": "--", "ntk": ":"}
-POINT_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
 def save_figures(analysis: Analysis, folder) -> list[Path]:

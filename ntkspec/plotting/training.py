@@ -6,6 +6,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ntkspec.experiments.deep_runs import DeepRun, relative_mse
 from ntkspec.experiments.runs import Run
+from ntkspec.plotting.colours import DEEP_COLOURS, POINT_COLOURS
 
 # Colour, width of the line, name.
 MODELS = {
@@ -13,9 +14,6 @@ MODELS = {
     "linear": ("#D55E00", 1.3, "linear model (11)"),
     "naive": ("#000000", 1.3, "naive linear model (ϑ₁ = ϑ₂ = 0)"),
 }
-# The linear model's colour, and those of at most seven networks.
-DEEP_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#999999")
-POINT_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
 def figure_1(main: Run, panels: dict[str, list[Run]]) -> Figure:
