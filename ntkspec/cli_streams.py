@@ -41,8 +41,8 @@ def say(text: str) -> None:
 
 def one_line(error: BaseException | Warning | str) -> str:
     """The message on one line, cut where it or a word is long; that of the system with the file's name."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        error = f"cannot use {error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        error = f"cannot use {error.filename}: {error.strerror}" if error.filename else error.strerror
     words = (word if len(word) <= LONGEST_WORD else _cut(word, 40) for word in str(error).split())
     line = " ".join(words) or type(error).__name__
     return line if len(line) <= LONGEST_LINE else _cut(line, LONGEST_LINE // 2)
@@ -64,7 +64,7 @@ def spoken(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     def run(arguments: Sequence[str] | None = None) -> int:
         _fill_closed()
         out, err = _Stream(sys.stdout), _Stream(sys.stderr)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():  # type: ignore[type-var]
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
             if any(action == "error" for action, *_ in warnings.filters):
                 warnings.simplefilter("default")
             code = main(arguments)
@@ -124,8 +124,9 @@ def _fill_closed() -> None:
 
 def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
     """The handler of letters that an encoding lacks."""
-    text = error.object[error.start] if isinstance(error, UnicodeEncodeError) else ""
-    return (_IN_ASCII[text], error.start + 1) if text in _IN_ASCII else codecs.backslashreplace_errors(error)
+    if isinstance(error, UnicodeEncodeError) and (sign := error.object[error.start]) in _IN_ASCII:
+        return _IN_ASCII[sign], error.start + 1
+    return codecs.backslashreplace_errors(error)
 
 
 _ASCII = "ntkspec.ascii"

@@ -29,10 +29,10 @@ def fingerprint(setting, arrays: Iterable[np.ndarray]) -> str:
 
     Each array counts with its dtype, its shape and every byte.
     """
-    digest = hashlib.blake2b(repr((_version("ntkspec"), setting)).encode("utf-8", "surrogateescape"), digest_size=16)
+    digest = hashlib.blake2b(repr((_version("ntkspec"), setting)).encode(), digest_size=16)
     for array in arrays:
         digest.update(f"{array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
