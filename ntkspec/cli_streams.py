@@ -63,16 +63,17 @@ def spoken(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     @functools.wraps(main)
     def run(arguments: Sequence[str] | None = None) -> int:
         _fill_closed()
-        out, err = _Stream(sys.stdout), _Stream(sys.stderr)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, warnings.catch_warnings():
+            out, err = _Stream(sys.stdout or nowhere), _Stream(sys.stderr or nowhere)
             if any(action == "error" for action, *_ in warnings.filters):
                 warnings.simplefilter("default")
-            code = main(arguments)
-            out.flush()
-            if out.failure is not None and not isinstance(out.failure, BrokenPipeError):
-                say(f"the output was not printed: {one_line(out.failure)}")
-                code = code or Exit.NOT_PRINTED
-            err.flush()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = main(arguments)
+                out.flush()
+                if out.failure is not None and not isinstance(out.failure, BrokenPipeError):
+                    say(f"the output was not printed: {one_line(out.failure)}")
+                    code = code or Exit.NOT_PRINTED
+                err.flush()
         return int(code)
 
     return run
@@ -82,7 +83,7 @@ class _Stream:
     """A text stream whose first failure is kept, and which is silent from then on, to the end of the process."""
 
     def __init__(self, stream: Any):
-        self.stream = stream if stream is not None else open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        self.stream = stream
         self.failure: OSError | None = None
         if hasattr(self.stream, "reconfigure"):
             self.stream.reconfigure(errors=_ASCII)
