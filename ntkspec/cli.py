@@ -18,7 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 import ntkspec
 from ntkspec import cli_scaling
 from ntkspec.cli_figures import figure
-from ntkspec.cli_results import Record, drawn, held
+from ntkspec.cli_results import Record, drawn, ended, held
 from ntkspec.cli_streams import ENDS, Exit, say, spoken
 from ntkspec.cli_streams import one_line as _one_line
 from ntkspec.cli_types import Engine, MaybeWhole, Whole, located, or_else
@@ -254,7 +254,7 @@ def _show(job: Job, record, kept: Record, start: float, reason: str = "") -> int
     figures = drawn(draw, kept.path)
     names = ", ".join(path.name for path in (kept.path, *(figures or ())))
     print(f"\nwritten to {kept.folder}: {names} ({time.perf_counter() - start:.0f} s)", flush=True)
-    return Exit.NOT_DRAWN if figures is None else Exit.DONE
+    return ended(figures, kept.path)
 
 
 @app.command

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ntkspec.cli_streams import one_line, say
+from ntkspec.cli_streams import Exit, one_line, say
 
 
 @contextlib.contextmanager
@@ -101,8 +101,16 @@ def drawn(draw: Callable[[], list[Path]], record: Path) -> list[Path] | None:
             return draw()
     except Exception as error:
         reason = _reason(error)
-    say(f"the figures were not drawn: {reason}; the record {record} is kept, and the same command draws them")
+    kept = f"; the record {record} is kept, and the same command draws them" if record.exists() else ""
+    say(f"the figures were not drawn: {reason}{kept}")
     return None
+
+
+def ended(figures: list[Path] | None, record: Path) -> Exit:
+    """How a command ended that drew these figures, or none, of that record."""
+    if not record.exists():
+        return Exit.NOT_STORED
+    return Exit.NOT_DRAWN if figures is None else Exit.DONE
 
 
 def _reason(error: Exception) -> str:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from cyclopts import Parameter
 
-from ntkspec.cli_results import drawn, held
-from ntkspec.cli_streams import Exit, say
+from ntkspec.cli_results import drawn, ended, held
+from ntkspec.cli_streams import say
 from ntkspec.cli_types import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
 
 
@@ -117,11 +117,9 @@ def sweep(
         results = measured(settings, output, place)
         print(sweep_report(results), flush=True)
         written = drawn(lambda: _draw_each(results, settings, output), output)
-    if written is None:
-        return Exit.NOT_DRAWN
-    for pair in zip(written[::2], written[1::2], strict=True):
-        print(f"drawn: {', '.join(str(path) for path in pair)}")
-    return Exit.DONE
+    for png, pdf in zip((written or [])[::2], (written or [])[1::2], strict=True):
+        print(f"drawn: {png}, {pdf}")
+    return ended(written, output)
 
 
 def check(
@@ -183,7 +181,7 @@ def draw_one(make: Callable, folder: Path, name: str, record: str) -> int:
 
     figures = drawn(draw, folder / record)
     print(f"written to {folder}: {', '.join([record, *(path.name for path in figures or ())])}")
-    return Exit.NOT_DRAWN if figures is None else Exit.DONE
+    return ended(figures, folder / record)
 
 
 def _draw_each(results: dict, settings, output: Path) -> list[Path]:
