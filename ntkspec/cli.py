@@ -1,17 +1,15 @@
 """The command line: every command calls one public function."""
 
-import contextlib
 import hashlib
+import importlib
 import os
 import shlex
 import sys
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,18 +18,22 @@ from cyclopts import App, CycloptsError, Parameter
 import ntkspec
 from ntkspec import cli_scaling
 from ntkspec.cli_figures import figure
+from ntkspec.cli_results import Record, drawn, ended, held
+from ntkspec.cli_streams import ENDS, Exit, say, spoken
+from ntkspec.cli_streams import one_line as _one_line
 from ntkspec.cli_types import Engine, MaybeWhole, Whole, located, or_else
 
 IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
 SYNTHETIC = ("gaussian", "rademacher", "sphere", "subgaussian")
 
-# What the line of an error may take, and a word of it; and how many words a command may have.
-LONGEST_LINE, LONGEST_WORD, MOST_WORDS = 600, 200, 1000
+# How many words a command may have.
+MOST_WORDS = 1000
 
 app = App(
     name="ntkspec",
     help="How close is a network's Neural Tangent Kernel to a linear model, and what does that say about training?",
+    help_epilogue=ENDS,
     version=ntkspec.__version__,
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
@@ -127,7 +129,7 @@ def analyze(
     seed: Whole = 0,
     engine: Engine = "cpu",
     output: Path | None = None,
-):
+) -> int:
     """How far a network is from its linear model: kernels, predictions, real training, and a verdict.
 
     Without options: the setting of Figure 1 (erf, width 256, d = 50, n = 20,000, x ~ N(0, I), erf teacher).
@@ -142,15 +144,16 @@ def analyze(
     output
         folder for the results (default: ntkspec-analyze/NAME, one folder for each setting)
     """
+    from ntkspec.experiments.analyze import RECORD_TYPES, check_task
     from ntkspec.experiments.analyze import analyze as run
-    from ntkspec.experiments.analyze import check_task
-    from ntkspec.plotting.analysis import save_figures
     from ntkspec.reporting.analysis import report
 
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
     task = check_task(_task(network, training, seed))
     folder = output or Path("ntkspec-analyze") / _folder_name(data, task, engine)
-    _run(Job("analysis", run, report, save_figures), task, (data, seed, engine), folder)
+    figures = ("losses", "outputs", "discrepancy", "eigenvalues")
+    job = Job("analysis", run, report, RECORD_TYPES, "ntkspec.plotting.analysis", figures)
+    return _run(job, task, (data, seed, engine), folder)
 
 
 @app.command
@@ -165,7 +168,7 @@ def spectrum(
     seed: Whole = 0,
     engine: Engine = "cpu",
     output: Path | None = None,
-):
+) -> int:
     """The spectrum of a kernel: its ends with a certificate, its density with error bars, and where the labels lie.
 
     Prints a report and writes spectrum.h5 and two figures.
@@ -187,46 +190,71 @@ def spectrum(
     output
         folder for the results (default: ntkspec-spectrum/NAME, one folder for each setting)
     """
-    from ntkspec.experiments.spectrum import SpectrumTask, check_task, measure
-    from ntkspec.plotting.spectrum import save_figures
+    from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, check_task, measure
     from ntkspec.reporting.spectrum import spectrum_report
 
     data, network = data or DataOptions(), network or KernelOptions()
     options = vars(network) | {"kernel": kernel, "pairs": pairs, "probes": probes, "steps": steps}
     task = check_task(SpectrumTask(seed=seed, **options))
     folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name(data, task, engine)}"
-    _run(Job("spectrum", measure, spectrum_report, save_figures), task, (data, seed, engine), folder)
+    figures = ("density", "eigenpairs")
+    job = Job("spectrum", measure, spectrum_report, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
+    return _run(job, task, (data, seed, engine), folder)
 
 
 @dataclass(frozen=True)
 class Job:
-    """An experiment, its report and its figures; ``name`` is that of its record and of the record's file."""
+    """An experiment, its report and its figures; ``name`` is that of its record and of the record's file.
+
+    types : the dataclasses in it. draw : the module that draws. figures : the names of what it draws.
+    """
 
     name: str
     measure: Callable
     report: Callable
-    save_figures: Callable
+    types: tuple[type, ...]
+    draw: str
+    figures: tuple[str, ...]
 
 
-def _run(job: Job, task, data: tuple, folder: Path) -> None:
-    """Measure on the data (options, seed, engine), write record and figures into the folder, and print the report."""
-    from ntkspec import engines, storage
+def _run(job: Job, task, data: tuple, folder: Path) -> int:
+    """Measure on the data (options, seed, engine) and leave the record, the report and the figures, in this order.
+
+    Where the folder holds the record of this very setting but not its figures, they are made from it. Returns how it
+    ended (:class:`ntkspec.cli_streams.Exit`).
+    """
+    from ntkspec import engines
     from ntkspec.experiments.devices import placed
-    from ntkspec.provenance import provenance
+    from ntkspec.provenance import fingerprint, provenance
 
     start, (*options, engine) = time.perf_counter(), data
-    device = engines.named(engine)
-    with output_folder(folder) as staging:
+    device, kept = engines.named(engine), Record(folder, job.name, KINDS[job.name], job.types, job.figures)
+    with held(folder, [path.name for path in (kept.path, *kept.drawings)]):
         dataset = _dataset(*options)
-        say = partial(print, file=sys.stderr)
-        record = job.measure(task, placed(dataset, device), report=lambda stage: say(f"ntkspec: {stage} ..."))
-        seconds = time.perf_counter() - start
-        made_with = provenance(_COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "seconds": seconds}
-        content = {job.name: record, "inputs": {"X": dataset.X, "X_test": dataset.X_test}, "provenance": made_with}
-        storage.write(staging / f"{job.name}.h5", content, kind=KINDS[job.name])
-        figures = job.save_figures(record, staging)
-    print(job.report(record))
-    print(f"\nwritten to {folder}: {job.name}.h5, {', '.join(path.name for path in figures)} ({seconds:.0f} s)")
+        arrays = {name: getattr(dataset, name) for name in ("X", "y", "X_test", "y_test")}
+        same = fingerprint((job.name, task, *data), arrays.values())
+        if (record := kept.undrawn(same)) is not None:
+            say(f"{kept.path} holds this setting; only its figures are drawn")
+            return _show(job, record, kept, start)
+        record = job.measure(task, placed(dataset, device), report=lambda stage: say(f"{stage} ..."))
+        made_with = provenance(_COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "fingerprint": same}
+        made_with |= {"seconds": time.perf_counter() - start}
+        inputs = {name: arrays[name] for name in ("X", "X_test")}
+        reason = kept.store({job.name: record, "inputs": inputs, "provenance": made_with})
+        return _show(job, record, kept, start, reason)
+
+
+def _show(job: Job, record, kept: Record, start: float, reason: str = "") -> int:
+    """Print the report, and draw where the record could be stored (there is no reason why not)."""
+    print(job.report(record), flush=True)
+    if reason:
+        say(f"{kept.path} could not be written: {reason}; the report is all that is left")
+        return Exit.NOT_STORED
+    draw = lambda: importlib.import_module(job.draw).save_figures(record, kept.folder)  # noqa: E731
+    figures = drawn(draw, kept.path)
+    names = ", ".join(path.name for path in (kept.path, *(figures or ())))
+    print(f"\nwritten to {kept.folder}: {names} ({time.perf_counter() - start:.0f} s)", flush=True)
+    return ended(figures, kept.path)
 
 
 @app.command
@@ -322,52 +350,12 @@ def _folder_name(data: DataOptions, task, engine: str) -> str:
     return located(f"{Path(data.data).stem}-{task.activation}-{network}-{key}", engine)
 
 
-@contextlib.contextmanager
-def output_folder(folder: Path) -> Iterator[Path]:
-    """A staging folder inside ``folder``, whose files move there at the end; after an error nothing is left behind.
-
-    Raises OSError at once where the folder cannot be written to.
-    """
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            staging = tempfile.TemporaryDirectory(dir=folder, prefix=".partial-")
-        except OSError as error:
-            raise OSError(f"cannot write to the output folder {folder}: {error.strerror or error}") from None
-        with staging as place:
-            yield Path(place)
-            for result in sorted(Path(place).iterdir()):
-                result.replace(folder / result.name)
-    except BaseException:
-        _remove_empty(missing)
-        raise
-
-
-def _remove_empty(folders: Sequence[Path]) -> None:
-    for place in folders:
-        with contextlib.suppress(OSError):
-            place.rmdir()
-
-
 # -------------------------------------------------------------------------------------------------------------- main
-def _one_line(error: BaseException | str) -> str:
-    """The message on one line, cut where it or a word is long; that of the system with the file's name."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        error = f"cannot use {error.filename}: {error.strerror}"
-    words = (word if len(word) <= LONGEST_WORD else _cut(word, 40) for word in str(error).split())
-    line = " ".join(words) or type(error).__name__
-    return line if len(line) <= LONGEST_LINE else _cut(line, LONGEST_LINE // 2)
-
-
-def _cut(text: str, ends: int) -> str:
-    return f"{text[:ends]}...({len(text)} characters)...{text[-ends:]}"
-
-
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     print(f"ntkspec: warning: {_one_line(message)}", file=sys.stderr)
 
 
+@spoken
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 after bad input, 130 after Ctrl-C. Never a bare traceback."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -377,8 +365,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             if len(given) > MOST_WORDS:
                 raise ValueError(f"{len(given)} words came, but {MOST_WORDS} are read; take ranges such as 32:512:x1.5")
-            app(given, exit_on_error=False, print_error=False, result_action="return_value")
-            return 0
+            return app(given, exit_on_error=False, print_error=False, result_action="return_value") or Exit.DONE
         except CycloptsError as error:
             reason = f"{_one_line(error)} See ntkspec --help."
         except (ValueError, TypeError, OSError, MemoryError) as error:

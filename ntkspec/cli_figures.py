@@ -1,13 +1,24 @@
 """The figures of the paper, one command each."""
 
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from cyclopts import App, Parameter
 
-from ntkspec.cli_scaling import GridOptions, PlaceOptions, figure_of, grid_of, measured, panels_of
+from ntkspec.cli_results import held
+from ntkspec.cli_scaling import (
+    GridOptions,
+    PlaceOptions,
+    draw_one,
+    figure_of,
+    files_of,
+    grid_of,
+    measured,
+    panels_of,
+)
+from ntkspec.cli_streams import say
 from ntkspec.cli_types import Engine, MaybeSeveral, MaybeWhole, Whole, located, or_else
 
 figure = App(
@@ -52,7 +63,7 @@ def figure_1(
     dimensions: MaybeSeveral = None,
     panel_steps: Whole = 1000,
     output: Path | None = None,
-):
+) -> int:
     """Figure 1: losses, outputs on five test points, and the discrepancy over d at fixed and at growing width.
 
     Parameters
@@ -66,19 +77,20 @@ def figure_1(
     """
     from ntkspec.experiments.runs import COMPARISON
     from ntkspec.experiments.sweep import dimensions as whole_numbers
-    from ntkspec.plotting.training import figure_1 as draw
 
     main = _setting(run, activation="erf", width=256, steps=3000)
     panels = _panels(main, whole_numbers(dimensions or ("25", "50", "100", "200")), panel_steps)
     settings = [main, *(setting for own in panels.values() for setting in own)]
     folder = _folder(output, "1", main.engine)
-    runs = iter(_kept(settings, folder, "1", COMPARISON))
-    first = next(runs)
-    _save(draw(first, {title: [next(runs) for _ in own] for title, own in panels.items()}), folder, "1")
+    with held(folder, _files("1")):
+        runs = iter(_kept(settings, folder, "1", COMPARISON))
+        first = next(runs)
+        found = {title: [next(runs) for _ in own] for title, own in panels.items()}
+        return _draw(lambda plots: plots.figure_1(first, found), folder, "1")
 
 
 @figure.command(name="2")
-def figure_2(*, run: RunOptions | None = None, output: Path | None = None):
+def figure_2(*, run: RunOptions | None = None, output: Path | None = None) -> int:
     """Figure 2: a ReLU network learns a function of the norm; its linear model follows, the naive one does not.
 
     The width is beyond d^2, as Theorem 3.5 asks where E[phi(g)] is not 0.
@@ -89,11 +101,12 @@ def figure_2(*, run: RunOptions | None = None, output: Path | None = None):
         folder (default: ntkspec-figure/2)
     """
     from ntkspec.experiments.runs import COMPARISON
-    from ntkspec.plotting.training import figure_2 as draw
 
     setting = _setting(run, activation="relu", width=4096, steps=1000, target="norm", naive=True)
     folder = _folder(output, "2", setting.engine)
-    _save(draw(*_kept([setting], folder, "2", COMPARISON)), folder, "2")
+    with held(folder, _files("2")):
+        (run,) = _kept([setting], folder, "2", COMPARISON)
+        return _draw(lambda plots: plots.figure_2(run), folder, "2")
 
 
 @Parameter(name="*")
@@ -133,7 +146,7 @@ def figure_3(
     run: DeepOptions | None = None,
     network: MaybeSeveral = None,
     output: Path | None = None,
-):
+) -> int:
     """Figure 3: deep dense and convolutional networks on images learn the linear part first.
 
     Parameters
@@ -144,8 +157,7 @@ def figure_3(
         folder (default: ntkspec-figure/3)
     """
     from ntkspec.experiments.deep_runs import DEEP_COMPARISON, DeepSetting
-    from ntkspec.plotting.training import DEEP_COLOURS
-    from ntkspec.plotting.training import figure_3 as draw
+    from ntkspec.plotting.colours import DEEP_COLOURS
     from ntkspec.reporting.deep import deep_table
 
     if network and "linear" in network:
@@ -162,9 +174,10 @@ def figure_3(
     names = ["linear", *(network or ("fc:4x1024", "cnn:4x64:k3"))]
     settings = [DeepSetting(name, **(given | chosen)) for name in names]
     folder = _folder(output, "3", given["engine"])
-    linear, *networks = _kept(settings, folder, "3", DEEP_COMPARISON)
-    print(deep_table(linear, networks))
-    _save(draw(linear, networks), folder, "3")
+    with held(folder, _files("3")):
+        linear, *networks = _kept(settings, folder, "3", DEEP_COMPARISON)
+        print(deep_table(linear, networks), flush=True)
+        return _draw(lambda plots: plots.figure_3(linear, networks), folder, "3")
 
 
 @figure.command(name="5")
@@ -173,7 +186,7 @@ def figure_5(
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
     output: Path | None = None,
-):
+) -> int:
     """Figure 5: spectral and Frobenius norm over d, at fixed n and width, and times d/n along n = d^1.5.
 
     Parameters
@@ -181,14 +194,13 @@ def figure_5(
     output
         folder (default: ntkspec-figure/5)
     """
-    from ntkspec.plotting import scaling as plots
-
     fixed = grid_of(grid, ("gap-first",), n=("2000",), width=("2000",))
     along = replace(fixed, n=("d^1.5",), width=("d^1.5",))
     folder = _folder(output, "5", fixed.engine)
-    plain = panels_of(measured(fixed, folder / "figure-5.h5", place), fixed, sizes=True)
-    panels = plain | panels_of(measured(along, folder / "figure-5.h5", place), along, sizes=True)
-    _save(figure_of(plots, "gap-first", panels, plain), folder, "5")
+    with held(folder, _files("5")):
+        plain = panels_of(measured(fixed, folder / "figure-5.h5", place), fixed, sizes=True)
+        panels = plain | panels_of(measured(along, folder / "figure-5.h5", place), along, sizes=True)
+        return draw_one(lambda: figure_of("gap-first", panels, plain), folder, "figure-5", "figure-5.h5")
 
 
 @figure.command(name="budget")
@@ -197,7 +209,7 @@ def figure_budget(
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
     output: Path | None = None,
-):
+) -> int:
     """The budget of the gap: fluctuation, diagonal and remainder over d, measured and predicted.
 
     Parameters
@@ -205,15 +217,14 @@ def figure_budget(
     output
         folder (default: ntkspec-figure/budget)
     """
-    from ntkspec.plotting import scaling as plots
-
+    layers = {layer: grid_of(grid, (f"budget-{layer}",)) for layer in ("first", "second")}
+    folder = _folder(output, "budget", layers["first"].engine)
     panels: dict[str, dict] = {}
-    for quantity in ("budget-first", "budget-second"):
-        settings = grid_of(grid, (quantity,))
-        folder = _folder(output, "budget", settings.engine)
-        results = measured(settings, folder / "figure-budget.h5", place)
-        panels |= {f"{kind}, {quantity.split('-')[1]} layer": own for kind, own in panels_of(results, settings).items()}
-    _save(plots.budget(panels), folder, "budget")
+    with held(folder, _files("budget")):
+        for layer, settings in layers.items():
+            results = measured(settings, folder / "figure-budget.h5", place)
+            panels |= {f"{kind}, {layer} layer": own for kind, own in panels_of(results, settings).items()}
+        return draw_one(lambda: figure_of("budget", panels), folder, "figure-budget", "figure-budget.h5")
 
 
 def _setting(options: RunOptions | None, **defaults):
@@ -246,15 +257,22 @@ def _folder(output: Path | None, which: str, engine: str) -> Path:
     return output or Path("ntkspec-figure") / located(which, engine)
 
 
+def _files(which: str) -> list[str]:
+    return files_of(f"figure-{which}", record=f"figure-{which}.h5")
+
+
 def _kept(settings, folder: Path, which: str, how):
     from ntkspec.experiments.kept import kept
 
-    report = lambda text: print(f"ntkspec: {text} ...", file=sys.stderr)  # noqa: E731
-    return kept(settings, folder / f"figure-{which}.h5", how, report=report)
+    return kept(settings, folder / f"figure-{which}.h5", how, report=lambda text: say(f"{text} ..."))
 
 
-def _save(drawn, folder: Path, which: str) -> None:
-    from ntkspec.plotting.files import save
+def _draw(make: Callable, folder: Path, which: str) -> int:
+    """``make`` is given the module of figures of training."""
 
-    written = save(drawn, folder, f"figure-{which}")
-    print(f"written to {folder}: figure-{which}.h5, {', '.join(path.name for path in written)}")
+    def figure():
+        from ntkspec.plotting import training
+
+        return make(training)
+
+    return draw_one(figure, folder, f"figure-{which}", f"figure-{which}.h5")

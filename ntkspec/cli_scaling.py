@@ -1,13 +1,15 @@
 """The commands that run over a grid of settings: sweep and check."""
 
 import itertools
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cyclopts import Parameter
 
+from ntkspec.cli_results import drawn, ended, held
+from ntkspec.cli_streams import say
 from ntkspec.cli_types import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
 
 
@@ -82,7 +84,7 @@ def measured(grid, path: Path, options: PlaceOptions | None):
     from ntkspec.experiments.run_sweep import run_sweep
 
     place = Place(**vars(options or PlaceOptions()))
-    return run_sweep(grid, path, place=place, report=lambda text: print(f"ntkspec: {text}", file=sys.stderr))
+    return run_sweep(grid, path, place=place, report=say)
 
 
 def sweep(
@@ -91,7 +93,7 @@ def sweep(
     quantity: Several,
     place: PlaceOptions | None = None,
     output: Path | None = None,
-):
+) -> int:
     """Measure a grid of settings into one HDF5 file, which a later call completes.
 
     Prints a row for each cell, and draws sizes against d beside the file.
@@ -104,21 +106,20 @@ def sweep(
     output
         the file (default: ntkspec-sweep.h5); cells that it holds are not measured again
     """
-    from ntkspec.plotting import scaling as plots
-    from ntkspec.plotting.files import save
     from ntkspec.reporting.check import sweep_report
 
     settings = grid_of(grid, tuple(quantity))
     output = output or Path(f"{located('ntkspec-sweep', settings.engine)}.h5")
     if output.is_dir():
         raise ValueError(f"{output} is a folder, but a sweep goes into one file; name one in it, such as sweep.h5")
-    results = measured(settings, output, place)
-    print(sweep_report(results))
-    for name in quantity:
-        panels = panels_of({cell: numbers for cell, numbers in results.items() if cell.quantity == name}, settings)
-        figure = figure_of(plots, name, panels)
-        written = save(figure, output.parent, f"{output.stem}-{name}")
-        print(f"drawn: {', '.join(str(path) for path in written)}")
+    names = [f"{output.stem}-{name}" for name in dict.fromkeys(quantity)]
+    with held(output.parent, files_of(*names, record=output.name)):
+        results = measured(settings, output, place)
+        print(sweep_report(results), flush=True)
+        written = drawn(lambda: _draw_each(results, settings, output), output)
+    for png, pdf in zip((written or [])[::2], (written or [])[1::2], strict=True):
+        print(f"drawn: {png}, {pdf}")
+    return ended(written, output)
 
 
 def check(
@@ -139,7 +140,7 @@ def check(
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
     output: Path | None = None,
-):
+) -> int:
     """Whether a statement of the paper holds on a setting: measured over d and seeds, fitted, and judged.
 
     Parameters
@@ -153,18 +154,45 @@ def check(
         folder for the file of measurements and the figure (default: ntkspec-check/STATEMENT)
     """
     from ntkspec.experiments.statements import STATEMENTS, check_grid, check_statement
-    from ntkspec.plotting import scaling as plots
-    from ntkspec.plotting.files import save
     from ntkspec.reporting.check import check_report
 
     settings = grid_of(grid, (STATEMENTS[statement].quantity,), **_USUAL.get(statement, {}))
     folder = output or Path("ntkspec-check") / located(statement, settings.engine)
     check_grid(statement, settings)
-    results = measured(settings, folder / "sweep.h5", place)
-    checks = check_statement(statement, settings, results)
-    print(check_report(checks))
-    written = save(figure_of(plots, settings.quantity[0], panels_of(results, settings)), folder, statement)
-    print(f"\nwritten to {folder}: sweep.h5, {', '.join(path.name for path in written)}")
+    with held(folder, files_of(statement, record="sweep.h5")):
+        results = measured(settings, folder / "sweep.h5", place)
+        print(check_report(check_statement(statement, settings, results)) + "\n", flush=True)
+        make = lambda: figure_of(settings.quantity[0], panels_of(results, settings))  # noqa: E731
+        return draw_one(make, folder, statement, "sweep.h5")
+
+
+def files_of(*names: str, record: str) -> list[str]:
+    """The files of figures of these names, and of the record that they are drawn from."""
+    return [*(f"{name}.{kind}" for name in names for kind in ("png", "pdf")), record]
+
+
+def draw_one(make: Callable, folder: Path, name: str, record: str) -> int:
+    """Save the figure that ``make`` returns, and say what lies in the folder; how that ended."""
+
+    def draw() -> list[Path]:
+        from ntkspec.plotting.files import save
+
+        return save(make(), folder, name)
+
+    figures = drawn(draw, folder / record)
+    print(f"written to {folder}: {', '.join([record, *(path.name for path in figures or ())])}")
+    return ended(figures, folder / record)
+
+
+def _draw_each(results: dict, settings, output: Path) -> list[Path]:
+    """The figure of each quantity beside the file of a sweep."""
+    from ntkspec.plotting.files import save
+
+    written = []
+    for name in settings.quantity:
+        own = {cell: numbers for cell, numbers in results.items() if cell.quantity == name}
+        written += save(figure_of(name, panels_of(own, settings)), output.parent, f"{output.stem}-{name}")
+    return written
 
 
 def panels_of(results: dict, settings, *, sizes: bool = False) -> dict[str, dict]:
@@ -191,8 +219,10 @@ def _unusual(cell) -> list[str]:
     return [getattr(cell, name) for name, value in usual if getattr(cell, name) != value]
 
 
-def figure_of(plots, quantity: str, panels: dict, plain=()):
+def figure_of(quantity: str, panels: dict, plain=()):
     """The figure of a quantity."""
+    from ntkspec.plotting import scaling as plots
+
     if quantity.startswith("budget"):
         return plots.budget(panels)
     if quantity.startswith("training"):

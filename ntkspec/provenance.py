@@ -1,9 +1,13 @@
-"""What a result was made with."""
+"""What a result was made with, and of what."""
 
+import hashlib
 import os
 import platform
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
+
+import numpy as np
 
 LIBRARIES = ("ntkspec", "numpy", "scipy", "numba", "h5py", "matplotlib")
 
@@ -18,6 +22,18 @@ def provenance(command: str) -> dict:
         "machine": platform.platform(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     }
+
+
+def fingerprint(setting, arrays: Iterable[np.ndarray]) -> str:
+    """32 letters that are the same for the same setting (by its repr) of this version on the same arrays.
+
+    Each array counts with its dtype, its shape and every byte.
+    """
+    digest = hashlib.blake2b(repr((_version("ntkspec"), setting)).encode(), digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _version(name: str) -> str:

@@ -13,7 +13,6 @@ import pytest
 from ntkspec import cli, datasets, storage
 from ntkspec.experiments import analyze as analysis_module
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
-from ntkspec.plotting import analysis as plotting
 from ntkspec.reporting.analysis import report
 
 SMALL = {"--n": "200", "--d": "8", "--n-test": "50", "--width": "16", "--steps": "20"}
@@ -358,25 +357,13 @@ def test_ctrl_c_returns_130_and_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("module", "name"),
-    [(datasets, "gaussian"), (analysis_module, "train_gd"), (storage.trees, "_write_node"), (plotting, "save_figures")],
+    ("module", "name"), [(datasets, "gaussian"), (analysis_module, "train_gd"), (storage.trees, "_write_node")]
 )
 def test_ctrl_c_leaves_nothing_behind(tmp_path, monkeypatch, module, name):
     monkeypatch.setattr(module, name, stop)
     with contextlib.suppress(SystemExit):  # the test above looks at how it ends
         assert run(command(SMALL, "new/folder")).code == 130
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["losses", "outputs", "eigenvalues"])
-def test_a_failure_while_drawing_leaves_nothing(tmp_path, monkeypatch, name):
-    def fail(*arguments, **options):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(plotting, name, fail)
-    result = run(command(SMALL, "new/folder"))
-    assert (result.code, result.out, result.err[-1]) == (2, "", "ntkspec: error: disk full")
-    assert not (tmp_path / "new").exists()
 
 
 # ------------------------------------------------------------------------------------------------------- other commands

@@ -226,7 +226,7 @@ def test_a_line_is_cut_where_it_is_long(capsys):
 def test_a_file_in_the_way_is_named(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     line = told(["check", "claim-3.1", "--d", "4:8:x1.4", "--n", "20", "--output", str(tmp_path / "file")], capsys)
-    assert f"cannot use {tmp_path / 'file'}: " in line
+    assert f"cannot write to the output folder {tmp_path / 'file'}: " in line
 
 
 # ----------------------------------------------------------------------------------------------- processes, schedulers

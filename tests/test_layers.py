@@ -38,7 +38,8 @@ dynamics
 training
 experiments
 reporting plotting doctor
-cli_types
+cli_streams cli_types
+cli_results
 cli_scaling
 cli_figures
 cli

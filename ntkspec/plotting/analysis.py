@@ -6,13 +6,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ntkspec.experiments.analyze import Analysis
+from ntkspec.plotting.colours import POINT_COLOURS
 from ntkspec.plotting.files import save
+from ntkspec.plotting.values import logarithmic, shown
 
 # Okabe-Ito colours, told apart in grey by lightness and by line style.
 COLOURS = {"network": "#0072B2", "linear": "#D55E00", "ntk": "#000000"}
 LABELS = {"network": "network", "linear": "linear model", "ntk": "NTK at initialization"}
 LINES = {"network": "-", "linear": "--", "ntk": ":"}
-POINT_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
 def save_figures(analysis: Analysis, folder) -> list[Path]:
@@ -31,10 +32,11 @@ def losses(analysis: Analysis) -> Figure:
     figure, axes = _panels(analysis, len(analysis.labels))
     for axis, part in zip(axes, analysis.labels, strict=True):
         for name in ("network", "linear", "ntk"):
-            axis.plot(analysis.steps, analysis.losses[name][part], LINES[name], color=COLOURS[name], label=LABELS[name])
+            values = shown(analysis.losses[name][part])
+            axis.plot(analysis.steps, values, LINES[name], color=COLOURS[name], label=LABELS[name])
         _over_steps(axis, analysis, f"{part} loss (1/2n) Σ (f − y)²")
-        start = analysis.losses["network"][part][0]
-        axis.set_ylim(0, 1.05 * start)  # a diverging model leaves the panel
+        start = shown(analysis.losses["network"][part])[0]
+        axis.set_ylim(0, 1.05 * start if start > 0 else 1)  # a diverging model leaves the panel
     axes[0].legend(frameon=False)
     return figure
 
@@ -44,7 +46,7 @@ def outputs(analysis: Analysis) -> Figure:
     part = "test" if "test" in analysis.labels else "train"
     figure, (axis,) = _panels(analysis, 1)
     for name in ("network", "linear"):
-        values = getattr(analysis.trajectories[name], part)[:, : len(POINT_COLOURS)]
+        values = shown(getattr(analysis.trajectories[name], part)[:, : len(POINT_COLOURS)])
         for k, colour in zip(range(values.shape[1]), POINT_COLOURS, strict=False):
             axis.plot(analysis.steps, values[:, k], LINES[name], color=colour)
         axis.plot([], [], LINES[name], color="black", label=LABELS[name])
@@ -63,11 +65,13 @@ def discrepancy(analysis: Analysis) -> Figure:
         comparison = analysis.comparisons[pair][part]
         later = analysis.steps >= 1
         for axis, values in zip(axes, (comparison.mean_squared, comparison.relative), strict=True):
-            axis.plot(analysis.steps[later], values[later], LINES[style], color=COLOURS[style], label=titles[pair])
+            axis.plot(
+                analysis.steps[later], shown(values[later]), LINES[style], color=COLOURS[style], label=titles[pair]
+            )
     _over_steps(axes[0], analysis, f"mean squared difference ({part})")
     _over_steps(axes[1], analysis, f"relative to the second's mean square ({part})")
     for axis in axes:
-        axis.set_yscale("log")
+        logarithmic(axis)
     axes[0].legend(frameon=False)
     return figure
 
@@ -83,7 +87,7 @@ def eigenvalues(analysis: Analysis) -> Figure:
         positive = values > 1e-9 * abs(values).max()
         index = np.arange(1, len(values) + 1)[positive]
         axis.plot(index, values[positive], marker, color=COLOURS[name], label=label, fillstyle="none", markersize=5)
-    axis.set_yscale("log")
+    logarithmic(axis)
     axis.set_xlabel("index")
     axis.set_ylabel(f"eigenvalue ({analysis.task.trained})")
     axis.legend(frameon=False)

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from ntkspec.budget import PARTS
+from ntkspec.plotting.values import logarithmic, shown
 from ntkspec.scaling import at_places, fit_power_law
 
 # Colour, marker and line tell curves apart, each on its own.
@@ -40,8 +41,7 @@ def scaling(panels: dict[str, dict], names, *, plain=(), ylabel: str = "norm") -
             axis.set_ylabel(ylabel if title in plain else f"(d/n) × {ylabel}")
         axis.set_title(title, fontsize=9)
         axis.set_xscale("log")
-        if any(numbers[name] > 0 for numbers in results.values() for name in names):
-            axis.set_yscale("log")
+        logarithmic(axis)
         axis.set_xlabel("d")
         ticks = sorted({cell.d for cell in results})
         axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
@@ -59,7 +59,7 @@ def _curve(axis, results: dict, name: str, scaled: bool) -> None:
     d = np.array([cell.d for cell in results], dtype=float)
     n = np.array([cell.n for cell in results], dtype=float)
     seeds = np.array([cell.seed for cell in results])
-    y = np.array([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
+    y = shown([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
     places = np.unique(d)
     least, medians, most = (at_places(summary, d, y) for summary in (np.min, np.median, np.max))
     if len(places) >= 3 and len(np.unique(seeds)) >= 2 and (y > 0).all():
@@ -77,6 +77,6 @@ def budget(panels: dict[str, dict]) -> Figure:
         d = np.array([cell.d for cell in results], dtype=float)
         per = d / np.array([cell.n for cell in results], dtype=float)
         for name in PARTS:
-            y = per * np.array([numbers[f"{name} predicted"] for numbers in results.values()])
+            y = per * shown([numbers[f"{name} predicted"] for numbers in results.values()])
             axis.plot(np.unique(d), at_places(np.median, d, y), "--", color=STYLES[name][0], linewidth=0.8)
     return figure

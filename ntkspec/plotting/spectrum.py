@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ntkspec.experiments.spectrum import KernelSpectrum
 from ntkspec.plotting.files import save
+from ntkspec.plotting.values import logarithmic
 
 NAMES = {"theta": "Θ", "linear": "Θ^lin", "gap": "Θ − Θ^lin"}
 _COLOUR, _BAND = "#0072B2", "#0072B240"
@@ -96,7 +97,7 @@ def eigenpairs(record: KernelSpectrum) -> Figure:
         most = max(abs(low), abs(high))
         left.axhline(most, color="black", linewidth=0.8, linestyle="--", label="all others are below")
         left.legend(frameon=False)
-    left.set_yscale("log")
+    logarithmic(left)
     left.set_xlabel("index")
     left.set_ylabel("|eigenvalue|")
     right.bar(index, record.energies, color=_COLOUR, alpha=0.5)

@@ -6,6 +6,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ntkspec.experiments.deep_runs import DeepRun, relative_mse
 from ntkspec.experiments.runs import Run
+from ntkspec.plotting.colours import DEEP_COLOURS, POINT_COLOURS
+from ntkspec.plotting.values import logarithmic, shown
 
 # Colour, width of the line, name.
 MODELS = {
@@ -13,9 +15,6 @@ MODELS = {
     "linear": ("#D55E00", 1.3, "linear model (11)"),
     "naive": ("#000000", 1.3, "naive linear model (ϑ₁ = ϑ₂ = 0)"),
 }
-# The linear model's colour, and those of at most seven networks.
-DEEP_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#999999")
-POINT_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
 def figure_1(main: Run, panels: dict[str, list[Run]]) -> Figure:
@@ -40,14 +39,14 @@ def figure_2(run: Run) -> Figure:
     figure = Figure(figsize=(8.2, 3.6), layout="constrained")
     losses, distances = figure.subplots(1, 2)
     _losses(losses, run, ("test",))
-    losses.set_yscale("log")
+    logarithmic(losses)
     losses.set_xscale("log")
     losses.set_xlim(1, run.steps[-1])
     losses.set_title("a  test losses", fontsize=9, loc="left")
     for name, found in run.discrepancies.items():
         colour, width, label = MODELS[name]
         line = ":" if name == "naive" else "-"
-        distances.plot(run.steps, found["test"], line, color=colour, linewidth=width, label=f"network − {label}")
+        distances.plot(run.steps, shown(found["test"]), line, color=colour, linewidth=width, label=f"network − {label}")
     distances.set_xscale("log")
     distances.set_xlim(1, run.steps[-1])
     distances.set_ylim(0, 1.25 * distances.get_ylim()[1])  # room for the legend
@@ -63,14 +62,14 @@ def figure_3(linear: DeepRun, networks: list[DeepRun]) -> Figure:
     residuals, outputs, distances = figure.subplots(1, 3)
     for run, colour in zip([linear, *networks], DEEP_COLOURS, strict=False):
         label, width = (run.setting.network, 1.8) if run is not linear else ("linear model", 1.2)
-        residuals.plot(run.steps, run.inside, "-", color=colour, linewidth=width, label=label)
-        residuals.plot(run.steps, run.outside, "--", color=colour, linewidth=width)
+        residuals.plot(run.steps, shown(run.inside), "-", color=colour, linewidth=width, label=label)
+        residuals.plot(run.steps, shown(run.outside), "--", color=colour, linewidth=width)
         for k, line in enumerate(("-", "--", ":")):
             own = label if k == 0 else None
-            outputs.plot(run.steps, run.outputs[:, k], line, color=colour, linewidth=width, label=own)
+            outputs.plot(run.steps, shown(run.outputs[:, k]), line, color=colour, linewidth=width, label=own)
         if run is not linear:
             later = run.steps >= 1
-            distances.plot(run.steps[later], relative_mse(run, linear)[later], color=colour, label=label)
+            distances.plot(run.steps[later], shown(relative_mse(run, linear)[later]), color=colour, label=label)
     residuals.set_title("a  solid: in V_lin, dashed: in its complement", fontsize=9, loc="left")
     outputs.set_title("b  outputs on three test points", fontsize=9, loc="left")
     distances.set_title("c  relative MSE from the linear model", fontsize=9, loc="left")
@@ -109,15 +108,15 @@ def _losses(axis, run: Run, parts) -> None:
         for part in parts:
             line = ":" if name == "naive" else "--" if part == "test" and len(parts) == 2 else "-"
             own = label if part == parts[0] else None
-            axis.plot(run.steps, found[part], line, color=colour, linewidth=width, label=own)
+            axis.plot(run.steps, shown(found[part]), line, color=colour, linewidth=width, label=own)
     _finished(axis, run)
     _labelled(axis, "loss (1/2n) Σ (f − y)²")
 
 
 def _outputs(axis, run: Run) -> None:
     for k, colour in enumerate(POINT_COLOURS):
-        axis.plot(run.steps, run.outputs["network"][:, k], "-", color=colour, linewidth=1.6)
-        axis.plot(run.steps, run.outputs["linear"][:, k], ":", color=colour, linewidth=1.6)
+        axis.plot(run.steps, shown(run.outputs["network"][:, k]), "-", color=colour, linewidth=1.6)
+        axis.plot(run.steps, shown(run.outputs["linear"][:, k]), ":", color=colour, linewidth=1.6)
     axis.plot([], [], "-", color="black", label="network")
     axis.plot([], [], ":", color="black", label="linear model (11)")
     _finished(axis, run)
@@ -132,9 +131,9 @@ def _discrepancies(axis, runs: list[Run]) -> None:
         later, setting = run.steps >= 1, run.setting
         label = f"d = {setting.d}, width {setting.width}"
         line = ("-", "--", "-.", ":")[k % 4]
-        values = run.discrepancies["linear"]["test"][later]
+        values = shown(run.discrepancies["linear"]["test"][later])
         axis.plot(run.steps[later], values, line, color=(shade, shade, shade), linewidth=1.4, label=label)
-    axis.set_yscale("log")
+    logarithmic(axis)
     axis.set_xscale("log")
     _labelled(axis, "mean squared difference (test)")
 
