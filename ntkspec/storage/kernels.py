@@ -48,6 +48,7 @@ def load_kernel(path, *, engine: str = "cpu") -> Triangle:
     """The kernel that :func:`save_kernel` wrote; its tiles stay on disk until a product reads them.
 
     engine : "cpu" or "gpu", which multiplies with CuPy's arrays and copies tiles to the card meanwhile.
+    Pickles and copies of it hold the path and load the file again.
     Raises FileNotFoundError, or ValueError for a file that is damaged or of another kind, or where there is no card.
     """
     device = named(engine)
@@ -61,7 +62,27 @@ def load_kernel(path, *, engine: str = "cpu") -> Triangle:
         raise ValueError(
             f"{path} is not finished: {int(np.isnan(squares).sum())} tiles are missing; save_kernel goes on"
         )
-    return Triangle(blocks, n, math.fsum(squares), distance=distance, semidefinite=semidefinite, engine=device)
+    known = {"distance": distance, "semidefinite": semidefinite, "engine": device}
+    return OnDisk(path, blocks, n, math.fsum(squares), **known)
+
+
+class OnDisk(Triangle):
+    """A triangle whose blocks lie in the file ``path``."""
+
+    def __init__(self, path, blocks, n: int, squares: float, **known):
+        super().__init__(blocks, n, squares, **known)
+        self.path = Path(path).absolute()
+
+    def __reduce__(self):
+        return _loaded_again, (self.path, self.engine.name, self.shape[0], self.squares)
+
+
+def _loaded_again(path: Path, engine: str, n: int, squares: float) -> Triangle:
+    """The kernel of a file, if it is still the one that was pickled."""
+    found = load_kernel(path, engine=engine)
+    if (found.shape[0], found.squares) != (n, squares):
+        raise ValueError(f"{path} holds another kernel now than the one that was pickled; save that one again")
+    return found
 
 
 def _create(partial: Path, operator) -> None:
