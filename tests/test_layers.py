@@ -36,6 +36,7 @@ datasets
 assumptions
 dynamics
 training
+results
 experiments
 reporting plotting doctor
 cli_types
