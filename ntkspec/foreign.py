@@ -3,10 +3,13 @@
 import copy
 import pickle
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 # What pickle raises for functions without a name of their own, and for what is bound to this process.
 _UNPICKLED = pickle.PicklingError, AttributeError, TypeError
+# What is being pickled now, to see whether it can be.
+_tried: ContextVar[frozenset[int]] = ContextVar("tried", default=frozenset())
 
 
 class Foreign:
@@ -26,11 +29,16 @@ class Foreign:
         return Foreign(copy.deepcopy(self.value, memo), self.what)
 
     def __reduce__(self):
+        if id(self) in _tried.get():  # a method of an object that holds this one
+            return Foreign, (self.value, self.what)
+        token = _tried.set(_tried.get() | {id(self)})
         try:
             pickle.dumps(self.value, protocol=5, buffer_callback=_leave_out)
             return Foreign, (self.value, self.what)
         except _UNPICKLED as error:
             return _restored, (_by_value(self.value, self.what, error), self.what)
+        finally:
+            _tried.reset(token)
 
 
 def _leave_out(buffer) -> None:

@@ -122,7 +122,7 @@ def network_of(parts: Parts, given: str | Activation | None) -> TwoLayer | DeepN
         act = activation(parts.activation, **(parts.parameters or {})) if given is None else activation(given)
         alike = _alike(_values(act), parts.values)
         net = _constructed(parts, act)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, TypeError, ValueError) as error:
         raise Unfitting(f"holds no network of this version: {error}") from None
     if not alike:
         raise Unfitting(
@@ -133,6 +133,8 @@ def network_of(parts: Parts, given: str | Activation | None) -> TwoLayer | DeepN
 
 
 def _constructed(parts: Parts, act: Activation):
+    if parts.network not in _CLASSES:
+        raise ValueError(f"its class {parts.network!r} is none of {', '.join(_CLASSES)}")
     if parts.network == TwoLayer.__name__:
         W, v = parts.weights
         return TwoLayer(W, v, act)
