@@ -199,9 +199,10 @@ def test_a_stored_kernel_pickles_as_the_name_of_its_file(tmp_path, monkeypatch, 
     (tmp_path / "kernel.h5").unlink()
     with pytest.raises(FileNotFoundError, match=r"kernel.h5 does not exist"):
         pickle.loads(content)
-    stored(tmp_path, 2.0)
-    with pytest.raises(ValueError, match=r"kernel.h5 holds another kernel now than the one that was pickled"):
-        pickle.loads(content)
+    for scale in (2.0, -1.0):
+        stored(tmp_path, scale)
+        with pytest.raises(ValueError, match=r"kernel.h5 holds another kernel now than the one that was pickled"):
+            pickle.loads(content)
 
 
 def test_pickles_keep_the_device(engine, on):

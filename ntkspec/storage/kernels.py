@@ -11,6 +11,7 @@ import numpy as np
 from ntkspec.engines import named
 from ntkspec.operators import KernelOperator, Triangle, as_symmetric, form
 from ntkspec.operators.triangle import formed_distance
+from ntkspec.storage.on_disk import OnDisk
 from ntkspec.storage.places import atomic_path
 from ntkspec.storage.trees import created, opened
 
@@ -44,7 +45,7 @@ def save_kernel(operator: KernelOperator, path) -> Triangle:
     return load_kernel(path, engine=operator.engine.name)
 
 
-def load_kernel(path, *, engine: str = "cpu") -> Triangle:
+def load_kernel(path, *, engine: str = "cpu") -> OnDisk:
     """The kernel that :func:`save_kernel` wrote; its tiles stay on disk until a product reads them.
 
     engine : "cpu" or "gpu", which multiplies with CuPy's arrays and copies tiles to the card meanwhile.
@@ -62,27 +63,7 @@ def load_kernel(path, *, engine: str = "cpu") -> Triangle:
         raise ValueError(
             f"{path} is not finished: {int(np.isnan(squares).sum())} tiles are missing; save_kernel goes on"
         )
-    known = {"distance": distance, "semidefinite": semidefinite, "engine": device}
-    return OnDisk(path, blocks, n, math.fsum(squares), **known)
-
-
-class OnDisk(Triangle):
-    """A triangle whose blocks lie in the file ``path``."""
-
-    def __init__(self, path, blocks, n: int, squares: float, **known):
-        super().__init__(blocks, n, squares, **known)
-        self.path = Path(path).absolute()
-
-    def __reduce__(self):
-        return _loaded_again, (self.path, self.engine.name, self.shape[0], self.squares)
-
-
-def _loaded_again(path: Path, engine: str, n: int, squares: float) -> Triangle:
-    """The kernel of a file, if it is still the one that was pickled."""
-    found = load_kernel(path, engine=engine)
-    if (found.shape[0], found.squares) != (n, squares):
-        raise ValueError(f"{path} holds another kernel now than the one that was pickled; save that one again")
-    return found
+    return OnDisk(path, blocks, n, math.fsum(squares), distance=distance, semidefinite=semidefinite, engine=device)
 
 
 def _create(partial: Path, operator) -> None:
