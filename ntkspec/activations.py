@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkspec import checks, derivatives, duals
 from ntkspec.engines import as_array, engine_of
+from ntkspec.foreign import Foreign
 from ntkspec.lazy import cached_property
 
 SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
@@ -52,7 +53,8 @@ class Activation:
     changed in place (it is a copy). When networks or kernels first take the activation they are looked at once, in some
     milliseconds (:func:`ntkspec.derivatives.refuse_wrong`): ValueError where the derivative does not belong to phi,
     where phi jumps, and where one of them is not finite. The constants are computed on first use; where the Gaussian
-    moments do not exist, ValueError then.
+    moments do not exist, ValueError then. It pickles where both functions do, by their names, or by value where
+    cloudpickle is installed (else TypeError); a named activation always does, by its name and parameters.
     """
 
     def __init__(self, fn: Callable, derivative: Callable, name: str = "custom", kinks=()):
@@ -63,7 +65,9 @@ class Activation:
         self.kinks = tuple(sorted(float(kink) for kink in kinks))
         if not all(math.isfinite(kink) for kink in self.kinks):
             raise ValueError(f"kinks={kinks!r}, but finite numbers are needed: the points where phi' jumps")
-        self._fn, self._derivative, self._looked = fn, derivative, False
+        self._fn = Foreign(fn, f"phi of activation {name!r}")
+        self._derivative = Foreign(derivative, f"the derivative of activation {name!r}")
+        self._looked = False
 
     def look(self) -> None:
         """Raises ValueError where the functions are not phi and phi', the first time."""
@@ -163,18 +167,32 @@ def _refuse_unlike(z, value, slope) -> None:
         )
 
 
-class _Named(Activation):
-    """A built-in: an engine's function of (z, value, slope, *parameters); constants in closed form where they exist."""
+class Named(Activation):
+    """A built-in: an engine's function of (z, value, slope, *parameters); constants in closed form where they exist.
+
+    recipe : the name and the parameters from which :func:`activation` makes it.
+    """
+
+    recipe: tuple[str, dict[str, float]]
 
     def __init__(self, name: str, function: str, parameters=(), *, kinks=(), constants=None, dual=None):
-        super().__init__(lambda z: self.value_and_derivative(z)[0], lambda z: self.value_and_derivative(z)[1])
         self.name, self.kinks, self.dual = name, kinks, dual
+        self.slopes: tuple[float, float] | None = None
         self.compiled: tuple[str, tuple] = (function, parameters)
         if constants is not None:
             self.constants = constants
 
     def look(self) -> None:
         """Nothing: the engines' functions are tested."""
+
+    def __reduce__(self):
+        return _named, self.recipe
+
+    def __call__(self, z):
+        return self.value_and_derivative(z)[0]
+
+    def derivative(self, z):
+        return self.value_and_derivative(z)[1]
 
     def value_and_derivative(self, z):
         z = checks.as_floats(z, "the argument of an activation")
@@ -191,17 +209,17 @@ class _Named(Activation):
 
 
 # ------------------------------------------------------------------------------------------------ the thirteen named
-def _leaky(name: str, a: float) -> Activation:
+def _leaky(name: str, a: float) -> Named:
     kink = (1 - a) / SQRT_2PI
     kinks = () if a == 1 else (0.0,)
     constants = Constants((1 + a) / 2, kink, kink, 0.0, error=ROUNDING * max(1.0, abs(a)))
     dual = duals.PiecewiseLinear(a)
-    act = _Named(name, "piecewise_linear", (a,), kinks=kinks, constants=constants, dual=dual)
+    act = Named(name, "piecewise_linear", (a,), kinks=kinks, constants=constants, dual=dual)
     act.slopes = None if a == 1 else (a, 1.0)
     return act
 
 
-def _make_elu(alpha: float = 1.0) -> Activation:
+def _make_elu(alpha: float = 1.0) -> Named:
     alpha = checks.parameter(alpha, "alpha", LARGEST_PARAMETER)
     r = math.exp(0.5) * math.erfc(math.sqrt(0.5)) / 2
     constants = Constants(
@@ -212,33 +230,33 @@ def _make_elu(alpha: float = 1.0) -> Activation:
         error=ROUNDING * max(1.0, abs(alpha)),
     )
     name = "elu" if alpha == 1 else f"elu({alpha:g})"
-    return _Named(name, "elu", (alpha,), kinks=(0.0,), constants=constants)
+    return Named(name, "elu", (alpha,), kinks=(0.0,), constants=constants)
 
 
-def _make_leaky_relu(negative_slope: float = 0.01) -> Activation:
+def _make_leaky_relu(negative_slope: float = 0.01) -> Named:
     slope = checks.parameter(negative_slope, "negative_slope", LARGEST_PARAMETER)
     return _leaky(f"leaky_relu({slope:g})", slope)
 
 
-_NAMED: dict[str, Callable[..., Activation]] = {
+_NAMED: dict[str, Callable[..., Named]] = {
     "identity": lambda: _leaky("identity", 1.0),
     "relu": lambda: _leaky("relu", 0.0),
     "leaky_relu": _make_leaky_relu,
     "abs": lambda: _leaky("abs", -1.0),
-    "erf": lambda: _Named("erf", "erf", constants=Constants(2 / math.sqrt(3 * math.pi), 0.0, 0.0, 0.0), dual=duals.erf),
-    "tanh": lambda: _Named("tanh", "tanh"),
-    "sigmoid": lambda: _Named("sigmoid", "sigmoid"),
-    "softplus": lambda: _Named("softplus", "softplus"),
-    "gelu": lambda: _Named(
+    "erf": lambda: Named("erf", "erf", constants=Constants(2 / math.sqrt(3 * math.pi), 0.0, 0.0, 0.0), dual=duals.erf),
+    "tanh": lambda: Named("tanh", "tanh"),
+    "sigmoid": lambda: Named("sigmoid", "sigmoid"),
+    "softplus": lambda: Named("softplus", "softplus"),
+    "gelu": lambda: Named(
         "gelu",
         "gelu",
         constants=Constants(0.5, 0.5 / SQRT_PI, 0.75 / SQRT_PI, 0.0625 / SQRT_PI),
         dual=duals.gelu,
     ),
-    "silu": lambda: _Named("silu", "silu"),
+    "silu": lambda: Named("silu", "silu"),
     "elu": _make_elu,
-    "sin": lambda: _Named("sin", "sin", constants=Constants(math.exp(-0.5), 0.0, 0.0, 0.0), dual=duals.sin),
-    "cos": lambda: _Named("cos", "cos", constants=Constants(0.0, math.exp(-0.5), -math.exp(-0.5), 0.0), dual=duals.cos),
+    "sin": lambda: Named("sin", "sin", constants=Constants(math.exp(-0.5), 0.0, 0.0, 0.0), dual=duals.sin),
+    "cos": lambda: Named("cos", "cos", constants=Constants(0.0, math.exp(-0.5), -math.exp(-0.5), 0.0), dual=duals.cos),
 }
 NAMES = tuple(_NAMED)
 
@@ -257,9 +275,15 @@ def activation(name: str | Activation, **params) -> Activation:
     if name not in _NAMED:
         raise ValueError(f"activation {name!r} is unknown; use one of {', '.join(NAMES)}, or ntkspec.Activation")
     try:
-        return _NAMED[name](**params)
+        return _named(name, params)
     except TypeError:
         raise TypeError(f"activation {name!r} does not take the parameters {sorted(params)}") from None
+
+
+def _named(name: str, params: dict[str, float]) -> Named:
+    made = _NAMED[name](**params)
+    made.recipe = name, {parameter: float(value) for parameter, value in params.items()}
+    return made
 
 
 # ------------------------------------------------------------------------------------------------------- quadrature

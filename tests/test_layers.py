@@ -13,7 +13,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-progress lazy intervals showing
+progress lazy intervals showing foreign
 engines
 checks duals derivatives randomness
 moments activations
@@ -36,6 +36,7 @@ datasets
 assumptions
 dynamics
 training
+results
 experiments
 reporting plotting doctor
 cli_streams cli_types
@@ -56,6 +57,7 @@ DOORS = {
     "pandas": {"datasets"},
     "tqdm": {"progress"},
     "distributed": {"execution"},
+    "cloudpickle": {"foreign"},
     "cyclopts": {"cli", "cli_types", "cli_scaling", "cli_figures"},
 }
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkspec.engines.containers import as_array, library
 
-__all__ = ["as_array", "engine_of", "moved", "named"]
+__all__ = ["OnEngine", "as_array", "engine_of", "moved", "named"]
 
 
 def engine_of(*arrays) -> ModuleType:
@@ -59,3 +59,15 @@ def moved(array, engine: ModuleType):
     """The array on the device of an engine; copied where it lies on another."""
     own = engine_of(array)
     return array if own is engine else engine.xp.asarray(own.to_host(array))
+
+
+class OnEngine:
+    """An object that keeps its ``engine``: a module, which goes into pickles and copies by its name."""
+
+    engine: ModuleType
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"engine": self.engine.name}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__ |= state | {"engine": named(state["engine"])}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ntkspec import activations, checks, duals
 from ntkspec.activations import Activation
-from ntkspec.engines import engine_of
+from ntkspec.engines import OnEngine, engine_of
 from ntkspec.kernels import ranges
 from ntkspec.kernels.cnn_linear import windows_of
 from ntkspec.operators import KernelOperator
@@ -99,7 +99,7 @@ class _Expanded:
         return points[..., 1], points[..., 2]
 
 
-class _Network:
+class _Network(OnEngine):
     """Entries from the moments K and K' of each layer's windows."""
 
     def __init__(self, act: Activation, windows: Windows, sides, depth: int):

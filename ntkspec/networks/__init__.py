@@ -3,6 +3,7 @@
 from ntkspec.networks.convolutional import Convolutional
 from ntkspec.networks.deep import DeepNetwork
 from ntkspec.networks.fully_connected import FullyConnected
+from ntkspec.networks.saved import load_network
 from ntkspec.networks.two_layer import TwoLayer
 
-__all__ = ["Convolutional", "DeepNetwork", "FullyConnected", "TwoLayer"]
+__all__ = ["Convolutional", "DeepNetwork", "FullyConnected", "TwoLayer", "load_network"]

@@ -9,12 +9,13 @@ from ntkspec import checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of, moved, named
 from ntkspec.networks.layers import Layer
+from ntkspec.networks.saving import Savable
 
 # Numbers of a block of points on its way through the layers.
 BLOCK = 2**22
 
 
-class DeepNetwork:
+class DeepNetwork(Savable):
     r"""f(x) = g(x; theta), or (g(x; theta) - g(x; theta')) / sqrt 2 for the paired initialization.
 
     parameters : the weights of g from the input to the output, of the second chain behind those of the first. At

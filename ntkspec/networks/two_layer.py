@@ -5,11 +5,12 @@ import numpy as np
 from ntkspec import activations, checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of, moved, named
+from ntkspec.networks.saving import Savable
 
 SECOND_LAYERS = ("rademacher", "normal")
 
 
-class TwoLayer:
+class TwoLayer(Savable):
     r"""f(x) = v · phi(W x / sqrt d) / sqrt m, equation (1).
 
     W : (m, d), v : (m,), one dtype (float32 or float64). The arrays are kept, not copied.

@@ -10,6 +10,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ntkspec import checks
 from ntkspec.engines import as_array, engine_of
+from ntkspec.foreign import Foreign
 from ntkspec.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.dense import Dense
@@ -63,17 +64,23 @@ def _linear(function: Callable, n, dtype) -> LinearOperator:
     if n is None:
         raise ValueError("a function came without its size; pass ntkspec.operators.wrap(function, n)")
     size = checks.whole_number(n, "n", 1)
+    return LinearOperator((size, size), _Product(function, size), dtype=np.dtype(dtype or np.float64))
 
-    def product(v):
-        result = np.array(as_array(function(v.reshape(-1).copy()), "what the function returned"))
-        if result.size != size or result.dtype.kind not in "fiub":
+
+class _Product:
+    """The function of a vector, checked."""
+
+    def __init__(self, function: Callable, size: int):
+        self.function, self.size = function, size
+
+    def __call__(self, v):
+        result = np.array(as_array(self.function(v.reshape(-1).copy()), "what the function returned"))
+        if result.size != self.size or result.dtype.kind not in "fiub":
             raise ValueError(
-                f"the function returned shape {result.shape} and dtype {result.dtype} for a vector ({size},), but real "
-                f"numbers of the same shape are needed"
+                f"the function returned shape {result.shape} and dtype {result.dtype} for a vector ({self.size},), but "
+                f"real numbers of the same shape are needed"
             )
         return result.reshape(-1)
-
-    return LinearOperator((size, size), product, dtype=np.dtype(dtype or np.float64))
 
 
 def as_symmetric(matrix) -> KernelOperator:
@@ -107,15 +114,21 @@ def with_entries(operator: KernelOperator) -> KernelOperator:
 
 def to_scipy(operator: KernelOperator) -> LinearOperator:
     """An operator for SciPy: products with vectors and blocks from both sides, in the dtype of operator and vectors."""
-    operator = wrap(operator)
-    return LinearOperator(
-        operator.shape,
-        matvec=lambda v: operator @ v,
-        matmat=lambda V: operator @ V,
-        rmatvec=lambda v: operator.T @ v,
-        rmatmat=lambda V: operator.T @ V,
-        dtype=operator.dtype,
-    )
+    return _ForSciPy(wrap(operator))
+
+
+class _ForSciPy(LinearOperator):
+    def __init__(self, operator: KernelOperator):
+        super().__init__(operator.dtype, operator.shape)
+        self.operator = operator
+
+    def _matmat(self, V):
+        return self.operator @ V
+
+    def _rmatmat(self, V):
+        return self.operator.T @ V
+
+    _matvec, _rmatvec = _matmat, _rmatmat
 
 
 class Products(KernelOperator):
@@ -129,7 +142,7 @@ class Products(KernelOperator):
     entrywise = False
 
     def __init__(self, linear: LinearOperator, *, dtype=None, symmetric: bool | None = None, error=None):
-        self.linear, self.shape = linear, linear.shape
+        self._given, self.shape = Foreign(linear, "the operator that was wrapped"), linear.shape
         self.dtype = np.dtype(dtype or linear.dtype or np.float64)
         if self.dtype.kind in "iub":
             self.dtype = np.dtype(np.float64)
@@ -142,6 +155,11 @@ class Products(KernelOperator):
             raise ValueError(f"an operator of shape {self.shape} cannot be symmetric")
         self.symmetric = square if symmetric is None else symmetric
         self.error = PRODUCT_EPS * float(np.finfo(self.dtype).eps) if error is None else float(error)
+
+    @property
+    def linear(self) -> LinearOperator:
+        """What multiplies."""
+        return self._given.value
 
     @cached_property
     def product_work(self) -> Work:

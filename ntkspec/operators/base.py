@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from ntkspec import checks, progress
-from ntkspec.engines import engine_of
+from ntkspec.engines import OnEngine, engine_of
 from ntkspec.engines.parts import Product, Thin
 from ntkspec.operators.work import Work
 
@@ -53,14 +53,14 @@ def taken(A, rows, dtype):
     return A.unpacked(rows, dtype) if hasattr(A, "unpacked") else A[rows].astype(dtype, copy=False)
 
 
-class KernelOperator:
+class KernelOperator(OnEngine):
     """A real matrix K of shape (n, n') that is never formed unless asked for.
 
     A subclass sets ``shape``, ``dtype``, ``engine``, ``symmetric`` (K equals its transpose by construction), ``grams``
     (the pairs (A, B) whose Gram matrices its tiles take), ``product_work`` (of one vector in factored form) and
     ``depth`` (roundings on the longest path of that product), and defines :meth:`parts` where it is ``summed``, else
     :meth:`accumulate`, and :meth:`factored_product`, :meth:`diagonal`, :attr:`absolute_norm` and :attr:`T`. An operator
-    keeps references to its factors, which must not be changed afterwards.
+    keeps references to its factors, which must not be changed afterwards. It pickles with them.
     """
 
     # NumPy's scalars and arrays leave +, -, * and @ to the operator, and so do tables of pandas (their own is 4000).

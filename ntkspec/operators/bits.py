@@ -1,11 +1,11 @@
 """A matrix whose entries take two values, stored as one bit each."""
 
-from ntkspec.engines import engine_of
+from ntkspec.engines import OnEngine, engine_of
 from ntkspec.engines.parts import Levels
 from ntkspec.lazy import cached_property
 
 
-class Bits:
+class Bits(OnEngine):
     r"""An (n, m) matrix with entries ``low`` and ``high``: phi' of a piecewise-linear activation.
 
     With the bits B and their row sums p, the Gram matrix is

@@ -1,0 +1,131 @@
+"""Results in files: trajectories, estimates, spectra and their like, and back."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from ntkspec.activations import Activation, Constants
+from ntkspec.alignments import Angles
+from ntkspec.budget import Budget, Part
+from ntkspec.densities import Density, Histogram, Smoothed
+from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Stability, Trajectory
+from ntkspec.engines import engine_of
+from ntkspec.engines.containers import library
+from ntkspec.evidence import Estimate, Evidence
+from ntkspec.kernels.expansion import Expansion
+from ntkspec.networks import DeepNetwork, TwoLayer
+from ntkspec.networks.saved import Parts, Unfitting, network_of, parts_of
+from ntkspec.operators import KernelOperator
+from ntkspec.planning import Plan
+from ntkspec.spectra import Spectrum
+from ntkspec.storage import read, write
+
+KIND = "result"
+RESULTS: tuple[type, ...] = (
+    *(Angles, Budget, Constants, Density, Estimate, Expansion, Histogram, Modes, Plan, Smoothed, Spectrum, Trajectory),
+    *(Evidence, GradientDescent, GradientFlow, HeavyBall, Part, Stability),
+)
+_NETWORKS = TwoLayer, DeepNetwork
+
+
+def save_result(result, path) -> None:
+    """Write a result to a file, which :func:`ntkspec.load_result` reads.
+
+    Parameters
+    ----------
+    result : Trajectory, Estimate, Spectrum, Density or any other result
+        What a function of this package returned, or a dictionary or list of such results, with names, numbers, strings
+        and arrays beside them. A trained network in a trajectory is kept with it. Networks alone are kept by
+        ``net.save``, kernels by :func:`ntkspec.save_kernel`.
+    path : str or Path
+        The file, which is replaced where there is one. Its folder has to exist.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        Where the folder does not exist or cannot be written to.
+    TypeError
+        For what is no result, or holds something of the user's own, such as a law.
+
+    Notes
+    -----
+    Arrays keep every bit and their dtype; those on a card are copied to the host. The file is whole or not there, also
+    after a kill. Cost: arrays are compressed, some 20 MB a second.
+
+    Examples
+    --------
+    >>> import numpy as np, ntkspec as ns
+    >>> K = np.diag([4.0, 2.0, 1.0])
+    >>> run = ns.predict_gd(K, np.ones(3), eta=0.5, steps=[0, 9])
+    >>> ns.save_result({"norm": ns.spectral_norm(K), "run": run}, "K.h5")
+    >>> found = ns.load_result("K.h5")
+    >>> round(found["norm"], 3), found["run"].train.shape
+    (4.0, (2, 3))
+    """
+    if isinstance(result, (*_NETWORKS, KernelOperator)):
+        raise TypeError(f"a {type(result).__name__} is kept by net.save or ntkspec.save_kernel, not as a result")
+    write(path, _mapped(result, _stored), kind=KIND)
+
+
+def load_result(path, *, activation: str | Activation | None = None) -> Any:
+    """The result that :func:`ntkspec.save_result` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    activation : str or Activation, optional
+        That of the network in it; needed where that was not a named one, as for :func:`ntkspec.load_network`.
+
+    Returns
+    -------
+    Trajectory, Estimate, Spectrum, Density, ...
+        What was written: the same class, numbers bit by bit, arrays of NumPy.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    ValueError
+        For a file that is damaged, of another kind or of a newer version, and for an activation that has to be passed
+        or is another one.
+
+    Notes
+    -----
+    A file can be taken from strangers: nothing in it is executed. Pickles take any object, but can run anything while
+    they are read, and belong to the version of the package that wrote them. Cost: one pass over the arrays.
+
+    Examples
+    --------
+    >>> import numpy as np, ntkspec as ns
+    >>> ns.save_result(ns.eigsh(np.diag([4.0, 2.0, 1.0]), 2), "pairs.h5")
+    >>> ns.load_result("pairs.h5").vectors.shape
+    (3, 2)
+    """
+    found = read(path, kind=KIND, types=[*RESULTS, Parts])
+    try:
+        return _mapped(found, lambda leaf: network_of(leaf, activation) if isinstance(leaf, Parts) else leaf)
+    except Unfitting as error:
+        raise ValueError(f"{path} {error}") from None
+
+
+def _mapped(value, turn: Callable):
+    """A tree of results, dictionaries and lists, each leaf turned into another."""
+    if type(value) in RESULTS:
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **_mapped(fields, turn))
+    if isinstance(value, dict):
+        return {key: _mapped(item, turn) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_mapped(item, turn) for item in value)
+    return turn(value)
+
+
+def _stored(leaf):
+    """A leaf as files hold it."""
+    if isinstance(leaf, _NETWORKS):
+        return parts_of(leaf)
+    if dataclasses.is_dataclass(leaf):
+        known = ", ".join(cls.__name__ for cls in RESULTS)
+        raise TypeError(f"a {type(leaf).__name__} cannot be saved as a result or in one; known are {known}")
+    return engine_of(leaf).to_host(leaf) if library(leaf) == "cupy" else leaf
