@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from ntkspec import written
+
 
 def target(path) -> Path:
     """The file that a result of that name is written to; links are followed.
@@ -91,6 +93,7 @@ def atomic_path(path) -> Iterator[Path]:
         yield temporary
         os.fsync(handle)
         os.chmod(temporary, 0o666 & ~_umask())
+        written.note(path)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

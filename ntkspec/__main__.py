@@ -1,0 +1,30 @@
+"""The program ``ntkspec``: a signal ends it without a traceback, from its first moment to its last."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from ntkspec import signals
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command in a process of its own; returns the exit code of :func:`ntkspec.cli.main`.
+
+    There a signal ends what runs; here it ends the loading of libraries before and the exit of Python after that.
+    """
+    signals.install(_start)
+    from ntkspec import cli
+
+    code = cli.main(arguments)
+    signals.install(lambda number, frame: os._exit(code))
+    return code
+
+
+def _start(number: int, frame) -> None:
+    if not signals.begun:  # and afterwards it is too late: the command says how it ended
+        os.write(2, b"ntkspec: stopped; nothing was written\n")
+        os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
