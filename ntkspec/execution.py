@@ -178,9 +178,11 @@ def _on_pool(measure: Callable, tasks: Sequence, processes: int):
     """On a pool whose workers end at once when this generator does before its end: none finishes what nobody wants."""
     others = set(active_children())
     with _threads_each(max(1, len(os.sched_getaffinity(0)) // processes)):
-        pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_live_as_long_as_the_parent)
+        with _deaf_to_the_terminal():
+            spawn = get_context("spawn")
+            pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_live_as_long_as_the_parent)
         try:
-            with _without_ctrl_c():
+            with _deaf_to_the_terminal():
                 futures = {pool.submit(measure, task): task for task in tasks}
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -205,12 +207,12 @@ def _threads_each(count: int):
 
 
 @contextlib.contextmanager
-def _without_ctrl_c():
-    """Processes that are started in here never hear of Ctrl-C, which a terminal sends to all: their parent decides.
+def _deaf_to_the_terminal():
+    """Processes that are started in here never hear of Ctrl-C and of a hang-up, which go to all: their parent decides.
 
     They inherit the mask. What is sent to this process meanwhile arrives at the end.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
