@@ -1,5 +1,7 @@
 """The program ``ntkspec``: a signal ends it without a traceback, from its first moment to its last."""
 
+import atexit
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +14,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     There a signal ends what runs; here it ends the loading of libraries before and the exit of Python after that.
     """
+    code = 0
     signals.install(_start)
+    atexit.register(lambda: _leave(code))  # the first one: it is called after those of all libraries
     from ntkspec import cli
 
     code = cli.main(arguments)
@@ -24,6 +28,15 @@ def _start(number: int, frame) -> None:
     if not signals.begun:  # and afterwards it is too late: the command says how it ended
         os.write(2, b"ntkspec: stopped; nothing was written\n")
         os._exit(128 + number)
+
+
+def _leave(code: int) -> None:
+    """End a stopped run here: Python would take libraries apart for half a second."""
+    if code > 128:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
+                stream.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -375,7 +375,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 
 def _kept(files: Sequence[Path]) -> str:
     """What is left of a run that was stopped."""
-    names = [os.path.relpath(path) for path in dict.fromkeys(files) if path.exists()]
+    names = [min(os.path.relpath(path), str(path), key=len) for path in dict.fromkeys(files) if path.exists()]
     kept = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} kept, and the same command goes on"
     return kept if names else "nothing was written"
 
