@@ -31,11 +31,13 @@ def _start(number: int, frame) -> None:
 
 
 def _leave(code: int) -> None:
-    """End a stopped run here: Python would take libraries apart for half a second."""
-    if code > 128:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
-                stream.flush()
+    """End the process here: Python would take libraries apart for half a second, and hear of no signal meanwhile.
+
+    Where what was printed does not arrive, Python ends it in its own way, which says so.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
         os._exit(code)
 
 

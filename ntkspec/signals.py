@@ -4,7 +4,6 @@ import signal
 import sys
 import threading
 import time
-from _thread import interrupt_main
 from collections.abc import Callable
 
 ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
@@ -86,6 +85,6 @@ class _Raising:
         """Raise again, in a moment, what was raised in a destructor or a callback, where Python only reports it."""
         if isinstance(unraisable.exc_value, Stopped):
             self.last = -TOGETHER
-            threading.Timer(0.01, interrupt_main, [self.number]).start()
+            threading.Timer(0.01, signal.pthread_kill, [threading.main_thread().ident, self.number]).start()
         else:
             self.hook(unraisable)
