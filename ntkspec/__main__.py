@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     There a signal ends what runs; here it ends the loading of libraries before and the exit of Python after that.
     """
-    code = 0
+    code = 1  # of a traceback
     signals.install(_start)
     atexit.register(lambda: _leave(code))  # the first one: it is called after those of all libraries
     from ntkspec import cli
