@@ -221,10 +221,10 @@ def _deaf_to_the_terminal():
 
 def _live_as_long_as_the_parent() -> None:
     """In a worker: end when its parent does, also where that is killed and nobody is left to say so."""
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
     if (parent := parent_process()) is not None:
-        threading.Thread(target=watch, daemon=True).start()
+        threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
