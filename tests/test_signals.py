@@ -97,7 +97,8 @@ def test_a_signal_in_a_destructor_is_not_lost(capsys):
 
     def task():
         Dying()
-        time.sleep(SECONDS)
+        for _ in range(100 * SECONDS):  # a signal that comes just before a call that waits is seen after it
+            time.sleep(0.01)
 
     hook = sys.unraisablehook
     with pytest.raises(Stopped):
@@ -142,7 +143,8 @@ def program(code: str, *, folder: Path | None = None) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True)
 
 
-WAITS = "import time; print('here', flush=True); time.sleep(600)\n"
+# In short turns: a signal that comes just before a call that waits is seen after it.
+WAITS = "import time\nprint('here', flush=True)\nfor _ in range(60_000): time.sleep(0.01)\n"
 
 
 @pytest.mark.parametrize(
