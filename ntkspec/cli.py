@@ -1,10 +1,15 @@
 """The command line: every command calls one public function."""
 
+import runpy
+import sys
+
+if __name__ == "__main__":  # python -m ntkspec.cli is python -m ntkspec, which stays quiet during the imports below
+    runpy.run_module("ntkspec", run_name="__main__", alter_sys=True)
+
 import hashlib
 import importlib
 import os
 import shlex
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,7 +21,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import ntkspec
-from ntkspec import cli_scaling
+from ntkspec import cli_scaling, signals, written
 from ntkspec.cli_figures import figure
 from ntkspec.cli_results import Record, drawn, ended, held
 from ntkspec.cli_streams import ENDS, Exit, say, spoken
@@ -355,31 +360,39 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
     print(f"ntkspec: warning: {_one_line(message)}", file=sys.stderr)
 
 
+def _kept(files: Sequence[Path]) -> str:
+    """What is left of a run that was stopped."""
+    names = [min(os.path.relpath(path), str(path), key=len) for path in dict.fromkeys(files) if path.exists()]
+    kept = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} kept, and the same command goes on"
+    return kept if names else "nothing was written"
+
+
 @spoken
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 after bad input, 130 after Ctrl-C. Never a bare traceback."""
+    """Run a command; returns the exit code: 0, 2 after bad input, 130 after Ctrl-C. Never a bare traceback.
+
+    SIGTERM and SIGHUP stop it as Ctrl-C does, with 143 and 129; the handlers from before come back at the end. In a
+    thread that is not the main one signals are left alone.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     _COMMAND.set(shlex.join(["ntkspec", *given]))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), written.noted() as files:
         warnings.showwarning = _show_warning
         try:
             if len(given) > MOST_WORDS:
                 raise ValueError(f"{len(given)} words came, but {MOST_WORDS} are read; take ranges such as 32:512:x1.5")
-            return app(given, exit_on_error=False, print_error=False, result_action="return_value") or Exit.DONE
+            outcome = signals.stoppable(
+                app, given, exit_on_error=False, print_error=False, result_action="return_value"
+            )
+            return outcome or Exit.DONE
         except CycloptsError as error:
             reason = f"{_one_line(error)} See ntkspec --help."
         except (ValueError, TypeError, OSError, MemoryError) as error:
             if os.environ.get("NTKSPEC_TRACEBACK"):
                 raise
             reason = _one_line(error)
-        except KeyboardInterrupt:
-            kept = given and given[0] in ("sweep", "check", "figure")
-            state = "what was measured is kept, and the same command goes on" if kept else "nothing was written"
-            print(f"ntkspec: stopped; {state}", file=sys.stderr)
-            return 130
+        except KeyboardInterrupt as stop:
+            print(f"ntkspec: stopped; {_one_line(_kept(files))}", file=sys.stderr)
+            return 128 + getattr(stop, "number", signals.ENDING[0])
     print(f"ntkspec: error: {reason}", file=sys.stderr)
     return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, connection, get_context, parent_process
 from typing import Any
 
 from ntkspec import checks
@@ -47,7 +49,8 @@ def results(measure: Callable, tasks: Sequence, place: Place = HERE) -> Iterator
     """(task, measure(task)) for each task, in order here, elsewhere as they are done.
 
     Each local process gets an equal part of the cores. A worker that dies costs what it was doing: that is done again,
-    at most MOST_DEATHS times. An exception of a task is raised here.
+    at most MOST_DEATHS times. An exception of a task is raised here, and ends the workers, as does whatever ends this
+    process: Ctrl-C, or a kill.
     """
     if place.scheduler is not None:
         yield from _on_cluster(measure, tasks, place.scheduler)
@@ -172,17 +175,56 @@ def _on_processes(measure: Callable, tasks: Sequence, processes: int):
 
 
 def _on_pool(measure: Callable, tasks: Sequence, processes: int):
-    threads = str(max(1, len(os.sched_getaffinity(0)) // processes))
+    """On a pool whose workers end at once when this generator does before its end: none finishes what nobody wants."""
+    others = set(active_children())
+    with _threads_each(max(1, len(os.sched_getaffinity(0)) // processes)):
+        with _deaf_to_the_terminal():
+            spawn = get_context("spawn")
+            pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_live_as_long_as_the_parent)
+        try:
+            with _deaf_to_the_terminal():
+                futures = {pool.submit(measure, task): task for task in tasks}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            for worker in set(active_children()) - others:
+                worker.kill()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _threads_each(count: int):
+    """Processes that are started in here compute with so many threads."""
     before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, threads))
+    os.environ.update(dict.fromkeys(_THREADS, str(count)))
     try:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            futures = {pool.submit(measure, task): task for task in tasks}
-            try:
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        yield
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+@contextlib.contextmanager
+def _deaf_to_the_terminal():
+    """Processes that are started in here never hear of Ctrl-C and of a hang-up, which go to all: their parent decides.
+
+    They inherit the mask. What is sent to this process meanwhile arrives at the end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _live_as_long_as_the_parent() -> None:
+    """In a worker: end when its parent does, also where that is killed and nobody is left to say so."""
+    if (parent := parent_process()) is not None:
+        threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

@@ -1,6 +1,8 @@
 """Progress bars: one door to tqdm, silent on what takes less than a second or is not watched by a terminal."""
 
+import contextlib
 import os
+import sys
 import threading
 
 from tqdm import tqdm
@@ -15,6 +17,33 @@ _Bar.set_lock(_lock)
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
+class _Screen:
+    """Standard error, or nothing: where it is closed, full or gone, what is drawn is lost, and never the work."""
+
+    def __init__(self):
+        self.stream = sys.stderr
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
+
+    def isatty(self) -> bool:
+        """Whether anybody can watch."""
+        return self._tried("isatty") or False
+
+    def write(self, text: str) -> int:
+        """As of any stream."""
+        return self._tried("write", text) or 0
+
+    def flush(self) -> None:
+        """As of any stream."""
+        self._tried("flush")
+
+    def _tried(self, name: str, *given):
+        if self.stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                return getattr(self.stream, name)(*given)
+
+
 def bar(items=None, *, total=None, text: str = "", initial: int = 0):
-    """A tqdm bar over ``items``, or one to be updated by hand."""
-    return _Bar(items, total=total, desc=text, initial=initial, delay=1.0, leave=False, disable=None)
+    """A tqdm bar over ``items``, or one to be updated by hand; silent where standard error cannot be written to."""
+    return _Bar(items, total=total, desc=text, initial=initial, delay=1.0, leave=False, disable=None, file=_Screen())

@@ -13,7 +13,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-progress lazy intervals showing foreign
+progress lazy intervals showing foreign signals written
 engines
 checks duals derivatives randomness
 moments activations
@@ -44,6 +44,7 @@ cli_results
 cli_scaling
 cli_figures
 cli
+__main__
 """.strip().splitlines()
 LEVEL = {module: level for level, line in enumerate(ORDER) for module in line.split()}
 DOORS = {

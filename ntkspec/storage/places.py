@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from ntkspec import written
+
 _SPARE = len("..01234567.partial")  # bytes that the name of a temporary file has more than its target's
 
 
@@ -104,6 +106,7 @@ def atomic_path(path) -> Iterator[Path]:
         yield temporary
         os.fsync(handle)
         _let_read(handle)
+        written.note(path)
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

@@ -50,7 +50,7 @@ def train_gd(
     ``ntkspec.weight_movement`` and ``ntkspec.kernel_drift``; the numbers come back in ``.watched`` as {name: (steps,)}.
     checkpoint : a file that keeps weights and records, written every minute, on Ctrl-C and at the end: the same call
     goes on after an interruption and ends with the same bits on the same number of cores. A later call may ask for
-    further steps.
+    further steps. Signals are left alone: SIGTERM costs the last minute, but on the command line, where it is Ctrl-C.
 
     Where the outputs are no longer finite, training stops with a RuntimeWarning that names the step, the records from
     there on are NaN, and ``.network`` is the last one with finite outputs.
