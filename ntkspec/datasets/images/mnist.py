@@ -176,10 +176,9 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 def _head(path: Path, count: int) -> bytes:
     """The first bytes of a file, unpacked."""
     try:
-        with packed.opened(path) as file:
-            return file.read(count)
-    except packed.DAMAGE as error:
-        raise ValueError(f"{path} is damaged ({error}): {public.how_to_get('mnist')}") from None
+        return packed.head(path, count)
+    except ValueError as error:
+        raise ValueError(f"{error}: {public.how_to_get('mnist')}") from None
 
 
 # --------------------------------------------------------------------------------------------------------------- npz

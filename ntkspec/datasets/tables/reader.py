@@ -20,7 +20,7 @@ _PLAIN = (".csv", ".tsv", ".txt", ".dat", ".data", ".tab", ".parquet")
 TABLE_ENDINGS = tuple(plain + packed for plain in _PLAIN for packed in ("", ".gz", ".bz2", ".xz"))
 _INFINITE = {sign + word for sign in ("", "+", "-") for word in ("inf", "infinity", "1.#inf")}
 # What only looks like a number: thousands, units, percent, notes behind a value.
-_NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'’_\s\u00a0\u202f]*(d[+-]?\d+|[%$€£]|\s*(#|//|%).*)?", re.I | re.A)
+_NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'’_\s\u00a0\u202f]*+(d[+-]?\d+|[%$€£]|(#|//|%).*)?", re.I | re.A)
 _PLAIN_DIALECT = Dialect(",", ".")
 _ABOVE = ", for the {} names in line {}; names with blanks need quotes, and lines above the table a # before them"
 _MARKS = {".": "a decimal point", ",": "a decimal comma"}
@@ -124,8 +124,8 @@ def _fitted(lines: Lines, start: int, dialect: Dialect, names: list[str] | None)
 
 def _stretched(names: list[str], width: int, texts: Sequence[str], dialect: Dialect) -> list[str]:
     """Names for lines of that width: without empty ones at the end, or with empty ones over columns without names."""
-    while len(names) > width and names[-1] == "":
-        names = names[:-1]
+    filled = max((place + 1 for place, name in enumerate(names) if name), default=0)
+    names = names[: max(width, filled)]
     empty = _empty_at_the_end(texts, dialect)
     if len(names) == width - 1 and not empty and _names_rows(texts, dialect):
         return ["", *names]
