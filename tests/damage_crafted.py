@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from damage_samples import CLASSES, PACKERS, _idx
+from damage_samples import _idx
 
 MARKER = "executed"
 
@@ -225,7 +225,12 @@ def _header(name: str, size: bytes, kind: bytes = b"0") -> bytes:
     """A head of a tar file with a size as it is given."""
     head = bytearray(512)
     head[: len(name)] = name.encode()
-    head[100:108], head[124:136], head[156:157], head[257:265] = b"0000644\0", size.ljust(12, b"\0"), kind, b"ustar\x0000"
+    head[100:108], head[124:136], head[156:157], head[257:265] = (
+        b"0000644\0",
+        size.ljust(12, b"\0"),
+        kind,
+        b"ustar\x0000",
+    )
     head[148:156] = b" " * 8
     head[148:156] = b"%06o\0 " % sum(head)
     return bytes(head)
@@ -317,7 +322,11 @@ def _packed_text(make: Callable[[], str]) -> Callable[[Path], None]:
 
 
 _IMAGES = "train-images-idx3-ubyte"
-_BOMBS = [(what, name, pack) for what in _MANY for name, pack in (("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress))]
+_BOMBS = [
+    (what, name, pack)
+    for what in _MANY
+    for name, pack in (("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress))
+]
 
 
 def _bombing(what: str, pack: Callable[[bytes], bytes]) -> Callable[[Path], None]:
@@ -325,7 +334,10 @@ def _bombing(what: str, pack: Callable[[bytes], bytes]) -> Callable[[Path], None
 
 
 CRAFTED = [
-    *(_file("table", f"4 GB of {what} in .{name}", f"x.csv.{name}", _bombing(what, pack)) for what, name, pack in _BOMBS),
+    *(
+        _file("table", f"4 GB of {what} in .{name}", f"x.csv.{name}", _bombing(what, pack))
+        for what, name, pack in _BOMBS
+    ),
     _file("table", "2 GB in one stream", "x.csv.gz", _one_stream),
     *(_file("table", name, "x.csv", _of_text(make)) for name, make in TEXTS.items()),
     *(_file("table", f"{name}, packed", "x.csv.gz", _packed_text(TEXTS[name])) for name in list(TEXTS)[:5]),
@@ -335,7 +347,9 @@ CRAFTED = [
     Crafted("cifar", "no images", "cifar10", "", _batch(_EMPTY)),
     *(Crafted("cifar", name, "cifar10", "", write) for name, write in ARCHIVES.items()),
     *(
-        Crafted("mnist", name, "mnist", "", _digits_with(_IMAGES, lambda path, content=content: path.write_bytes(content)))
+        Crafted(
+            "mnist", name, "mnist", "", _digits_with(_IMAGES, lambda path, content=content: path.write_bytes(content))
+        )
         for name, content in IDX.items()
     ),
     *(Crafted("mnist", name, "mnist", "", _digits_with(_IMAGES, write)) for name, write in PLACES.items()),

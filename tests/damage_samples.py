@@ -213,7 +213,9 @@ SAMPLES = [
     Sample("cifar", "cifar10", "", lambda folder: _images_npz(folder / "cifar10.npz", COLOURS, CLASSES)),
     _named("arrays", "points.npz", lambda path: np.savez(path, X=X, y=SIGNS)),
     _named("arrays", "packed.npz", lambda path: np.savez_compressed(path, X=X, y=FRAME["label"].to_numpy(object))),
-    Sample("arrays", "load", "X.npy", lambda folder: [np.save(folder / f"{k}.npy", v) for k, v in (("X", X), ("y", SIGNS))]),
+    Sample(
+        "arrays", "load", "X.npy", lambda folder: [np.save(folder / f"{k}.npy", v) for k, v in (("X", X), ("y", SIGNS))]
+    ),
     _named("arrays", "points.h5", _hdf5),
     _named("arrays", "points.mat", lambda path: savemat(path, {"X": X, "y": SIGNS}, do_compression=True)),
     _named("own record", "analysis.h5", _record, "record"),
