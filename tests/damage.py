@@ -87,9 +87,8 @@ def _declared(content: bytearray, place: int, rng) -> bytearray:
     """A size as files declare it: small, huge or negative, of 1 to 8 bytes in either order."""
     width, order = int(rng.choice([1, 2, 4, 8])), str(rng.choice(["little", "big"]))
     bits = 8 * width
-    value = int(
-        rng.choice([0, 1, 2**bits - 1, 2 ** (bits - 1), 2 ** (bits - 1) - 1, 2 ** int(rng.integers(bits))], 1)[0]
-    )
+    values = (0, 1, 2**bits - 1, 2 ** (bits - 1), 2 ** (bits - 1) - 1, 2 ** int(rng.integers(bits)))
+    value = values[int(rng.integers(len(values)))]
     content[place : place + width] = value.to_bytes(width, order)
     return content
 
@@ -98,19 +97,7 @@ def _followed(content: bytearray, place: int, rng) -> bytearray:
     return content + bytes(rng.integers(0, 256, _length(rng)).astype(np.uint8))
 
 
-DAMAGES: list[Callable] = [
-    _flip,
-    _flip,
-    _other,
-    _cut,
-    _zeroed,
-    _lost,
-    _repeated,
-    _swapped,
-    _declared,
-    _declared,
-    _followed,
-]
+DAMAGES: list[Callable] = [_flip, _flip, _other, _cut, _zeroed, _lost, _repeated, _swapped, _declared, _followed]
 
 
 def _length(rng) -> int:

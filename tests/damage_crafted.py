@@ -1,8 +1,6 @@
 """Files that were made to do harm: bombs, nests, loops, endless values, programs."""
 
-import bz2
 import gzip
-import lzma
 import os
 import pickle
 import socket
@@ -15,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from damage_samples import _idx
+from damage_samples import PACKERS, write_digits
 
 MARKER = "executed"
 
@@ -182,7 +180,8 @@ PROGRAMS: dict[str, bytes] = {
     "NumPy's runstring": b"cnumpy.testing._private.utils\nrunstring\n(V" + _CODE + b"\n(dtR.",
     "an array of objects": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntVb\ntR"
     b"(I1\n(I1\ntcnumpy\ndtype\n(VO8\ntR(I3\nV|\nNNNI-1\nI-1\nI63\ntbI00\nS'AAAAAAAA'\ntb.",
-    "an array of objects from a buffer": b"cnumpy.core.numeric\n_frombuffer\n(S'AAAAAAAA'\ncnumpy\ndtype\n(VO8\ntR(I1\ntVC\ntR.",
+    "an array of objects from a buffer": b"cnumpy.core.numeric\n_frombuffer\n(S'AAAAAAAA'\n"
+    b"cnumpy\ndtype\n(VO8\ntR(I1\ntVC\ntR.",
     "ndarray itself": b"cnumpy\nndarray\n((I1000000\ntVO\ntR.",
     "shared lists": b"(lp0\n" + _DOUBLING + b".",
     "shared labels": b"(dVlabels\n(lp0\n" + _DOUBLING + b"sVdata\nNs.",
@@ -288,7 +287,7 @@ def _digits_with(name: str, write: Callable[[Path], None]) -> Callable[[Path], N
     """The four files of MNIST, one of which is something else."""
 
     def all_of(folder: Path) -> None:
-        _idx(folder, "")
+        write_digits(folder, "")
         (folder / name).unlink()
         write(folder / name)
 
@@ -321,12 +320,12 @@ def _packed_text(make: Callable[[], str]) -> Callable[[Path], None]:
     return lambda path: path.write_bytes(gzip.compress(make().encode(), 1))
 
 
+def _of_bytes(content: bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(content)
+
+
 _IMAGES = "train-images-idx3-ubyte"
-_BOMBS = [
-    (what, name, pack)
-    for what in _MANY
-    for name, pack in (("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress))
-]
+_BOMBS = [(what, name, PACKERS[name]) for what in _MANY for name in (".gz", ".bz2", ".xz")]
 
 
 def _bombing(what: str, pack: Callable[[bytes], bytes]) -> Callable[[Path], None]:
@@ -334,10 +333,7 @@ def _bombing(what: str, pack: Callable[[bytes], bytes]) -> Callable[[Path], None
 
 
 CRAFTED = [
-    *(
-        _file("table", f"4 GB of {what} in .{name}", f"x.csv.{name}", _bombing(what, pack))
-        for what, name, pack in _BOMBS
-    ),
+    *(_file("table", f"4 GB of {what} in {name}", f"x.csv{name}", _bombing(what, pack)) for what, name, pack in _BOMBS),
     _file("table", "2 GB in one stream", "x.csv.gz", _one_stream),
     *(_file("table", name, "x.csv", _of_text(make)) for name, make in TEXTS.items()),
     *(_file("table", f"{name}, packed", "x.csv.gz", _packed_text(TEXTS[name])) for name in list(TEXTS)[:5]),
@@ -346,11 +342,6 @@ CRAFTED = [
     *(Crafted("cifar", name, "cifar10", "", _batch(content)) for name, content in PROGRAMS.items()),
     Crafted("cifar", "no images", "cifar10", "", _batch(_EMPTY)),
     *(Crafted("cifar", name, "cifar10", "", write) for name, write in ARCHIVES.items()),
-    *(
-        Crafted(
-            "mnist", name, "mnist", "", _digits_with(_IMAGES, lambda path, content=content: path.write_bytes(content))
-        )
-        for name, content in IDX.items()
-    ),
+    *(Crafted("mnist", name, "mnist", "", _digits_with(_IMAGES, _of_bytes(content))) for name, content in IDX.items()),
     *(Crafted("mnist", name, "mnist", "", _digits_with(_IMAGES, write)) for name, write in PLACES.items()),
 ]

@@ -108,7 +108,7 @@ def _parquet(path: Path, pack: str, **options) -> None:
     path.write_bytes(PACKERS[pack](file.getvalue()))
 
 
-def _idx(folder: Path, pack: str) -> None:
+def write_digits(folder: Path, pack: str) -> None:
     for part, rows in (("train", slice(0, 12)), ("t10k", slice(12, 18))):
         for kind, array in (("images-idx3", DIGITS[rows]), ("labels-idx1", np.arange(18)[rows] % 2)):
             (folder / f"{part}-{kind}-ubyte{pack}").write_bytes(PACKERS[pack](idx(array)))
@@ -143,6 +143,11 @@ def _cifar_archive(folder: Path, protocol: int) -> None:
             member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
+
+
+def _two_npy(folder: Path) -> None:
+    np.save(folder / "X.npy", X)
+    np.save(folder / "y.npy", SIGNS)
 
 
 def _hdf5(path: Path) -> None:
@@ -206,16 +211,14 @@ SAMPLES = [
     ),
     *(_named("parquet", f"points.parquet{pack}", _parquet, pack=pack) for pack in PACKERS),
     *(_named("parquet", f"{name}.parquet", _parquet, pack="", compression=name) for name in ("gzip", "zstd", "brotli")),
-    *(_in_folder("mnist", "mnist", _idx, pack) for pack in ("", ".gz")),
+    *(_in_folder("mnist", "mnist", write_digits, pack) for pack in ("", ".gz")),
     Sample("mnist", "mnist", "", lambda folder: _images_npz(folder / "mnist.npz", DIGITS, np.arange(18) % 2)),
     *(_in_folder("cifar", "cifar10", _cifar_folder, protocol) for protocol in range(-1, 6)),
     *(_in_folder("cifar", "cifar10", _cifar_archive, protocol) for protocol in (0, 2, 5)),
     Sample("cifar", "cifar10", "", lambda folder: _images_npz(folder / "cifar10.npz", COLOURS, CLASSES)),
     _named("arrays", "points.npz", lambda path: np.savez(path, X=X, y=SIGNS)),
     _named("arrays", "packed.npz", lambda path: np.savez_compressed(path, X=X, y=FRAME["label"].to_numpy(object))),
-    Sample(
-        "arrays", "load", "X.npy", lambda folder: [np.save(folder / f"{k}.npy", v) for k, v in (("X", X), ("y", SIGNS))]
-    ),
+    Sample("arrays", "load", "X.npy", _two_npy),
     _named("arrays", "points.h5", _hdf5),
     _named("arrays", "points.mat", lambda path: savemat(path, {"X": X, "y": SIGNS}, do_compression=True)),
     _named("own record", "analysis.h5", _record, "record"),
