@@ -220,7 +220,6 @@ def _words(cells: list[str]) -> np.ndarray:
 def _from_parquet(content: bytes) -> _Table:
     import pandas as pd
 
-
     frame = _frame_of(content)
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index(names=[name or "" for name in frame.index.names], allow_duplicates=True)
