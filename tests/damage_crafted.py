@@ -30,23 +30,23 @@ class Crafted:
 
 
 # ------------------------------------------------------------------------------------------------------------ packed
-_MANY = {  # 16 MB, packed; repeated, these are one stream that unpacks to 4 GB
-    "zeros": bytes(1 << 24),
-    "rows": b"1.5,2,0\n" * (1 << 21),
-    "blanks": b" " * (1 << 24),
-    "commas": b"," * (1 << 24),
-    "lines": b"\n" * (1 << 24),
+_MANY = {  # 4 MB; packed and repeated, these unpack to 4 GB
+    "zeros": bytes(1 << 22),
+    "rows": b"1.5,2,0\n" * (1 << 19),
+    "blanks": b" " * (1 << 22),
+    "commas": b"," * (1 << 22),
+    "lines": b"\n" * (1 << 22),
 }
 
 
 def _bomb(path: Path, content: bytes, pack: Callable[[bytes], bytes]) -> None:
-    path.write_bytes(pack(b"a,b,label\n1,2,0\n2,1,1\n") + pack(content) * 256)
+    path.write_bytes(pack(b"a,b,label\n1,2,0\n2,1,1\n") + pack(content) * 1024)
 
 
 def _one_stream(path: Path) -> None:
     """A single stream, so that no reader sees an end before 2 GB."""
     with gzip.open(path, "wb", compresslevel=1) as file:
-        for _ in range(128):
+        for _ in range(512):
             file.write(_MANY["zeros"])
 
 

@@ -57,8 +57,8 @@ def standardized(
     constant ones. What was done is added to meta["reading"], sentences for a report, and
     meta["as_they_came"] holds the size of mean, trace and largest feature before, by its name
     where ``features`` names them.
-    X 2^k gives the same data set as X, bit by bit. Raises ValueError where every feature is constant, a number is beyond
-    the range of dtype or the squares of the labels are, TypeError where dtype is neither float32 nor float64.
+    X 2^k gives the same points as X, bit by bit. Raises ValueError where every feature is constant, a number is beyond
+    the range of dtype or the squares of labels are, TypeError where dtype is neither float32 nor float64.
     """
     (X, y), (X_test, y_test) = train, test
     dtype, X = checks.float_dtype(dtype), checks.as_matrix(X, "X").astype(np.float64)
@@ -108,9 +108,9 @@ def _rounded(array, dtype: np.dtype, what: str) -> np.ndarray:
     if not np.isfinite(rounded).all():
         raise ValueError(f"{what} hold numbers beyond the range of {dtype} ({limits.max:.2g}); rescale them")
     largest = np.abs(array).max(initial=0)
-    if 0 < largest < range_.tiny:
+    if 0 < largest < limits.tiny:
         raise ValueError(
-            f"{what} reach {largest:.2g}, which is below the range of {dtype} ({range_.tiny:.2g}); rescale them"
+            f"{what} reach {largest:.2g}, which is below the range of {dtype} ({limits.tiny:.2g}); rescale them"
         )
     return rounded
 
