@@ -200,20 +200,19 @@ def _values(series, dialect: Dialect) -> np.ndarray:
     if series.dtype.kind in "iufb":
         return series.to_numpy()
     cells = [str(cell).strip() for cell in series]
+    longest = max(map(len, cells))
+    _require_short(longest)
     if all(map(dialect.is_number, cells)):
         return np.array(list(map(dialect.number, cells)))
     if {cell.lower() for cell in cells} <= {"true", "false"}:
         return np.array([cell.lower() == "true" for cell in cells])
-    return _words(cells)
-
-
-def _words(cells: list[str]) -> np.ndarray:
-    """Words as an array, whose entries all take the room of the longest."""
-    longest = max(cells, key=len)
-    if len(longest) > _LONGEST:
-        raise ValueError(f"a value of {len(longest)} characters ({shown(longest)}), but words have {_LONGEST} at most")
-    checks.memory(4.0 * len(longest) * len(cells), engine_of(), "a column of words", "write them as numbers")
+    checks.memory(4.0 * longest * len(cells), engine_of(), "a column of words", "write them as numbers")
     return np.array(cells)
+
+
+def _require_short(length: int) -> None:
+    if length > _LONGEST:
+        raise ValueError(f"it holds a value of {length} characters, but numbers and words have {_LONGEST} at most")
 
 
 # ------------------------------------------------------------------------------------------------------------ Parquet
@@ -240,7 +239,11 @@ def _frame_of(content: bytes):
         head = parquet.ParquetFile(io.BytesIO(content))
         _require_sizes(head.metadata, head.schema_arrow, len(content))
         words = [field.name for field in head.schema_arrow if str(field.type) in _WORDS]
-        frame = parquet.ParquetFile(io.BytesIO(content), read_dictionary=words).read().to_pandas()
+        table = parquet.ParquetFile(io.BytesIO(content), read_dictionary=words).read()
+        for column in table.columns:
+            repeated = [part.dictionary for part in column.chunks if hasattr(part, "dictionary")]
+            _require_short(max((len(str(word)) for words in repeated for word in words.to_pylist()), default=0))
+        frame = table.to_pandas()
     except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"it is not a readable Parquet file: {str(error) or type(error).__name__}") from None
     return frame
