@@ -33,7 +33,7 @@ def packing(path: Path) -> str:
 def head(path: Path, count: int) -> bytes:
     """The first ``count`` bytes of the content of a file, fewer where it has fewer. Raises as :func:`unpacked` does."""
     content = b""
-    for part in _parts(path):
+    for part in _parts(path, min(count, _CHUNK)):
         content += part
         if len(content) >= count:
             break
@@ -54,13 +54,14 @@ def unpacked(path: Path, limit: int) -> bytes:
     return content.getvalue()
 
 
-def _parts(path: Path) -> Iterator[bytes]:
-    """The content of a file in parts of a megabyte."""
+def _parts(path: Path, size: int = _CHUNK) -> Iterator[bytes]:
+    """The content of a file in parts of so many bytes."""
     with _regular(path) as file:
-        before, name = _state(file), _packing(file)
+        before, name = _state(file), ""
         try:
+            name = _packing(file)
             with _READERS[name](file) if name else contextlib.nullcontext(file) as content:
-                while part := content.read(_CHUNK):
+                while part := content.read(size):
                     yield part
         except _DAMAGE as error:
             _require_same(before, _state(file), path)

@@ -41,6 +41,8 @@ def _read(place: Path, contents: Mapping[str, Callable[[], bytes]], name: str) -
     try:
         rows, numbers = (_binary if name.endswith(".bin") else read_batch)(contents[name]())
         numbers = class_numbers(numbers, "labels")
+        if len(numbers) == 0:
+            raise ValueError("it holds no images")
     except ValueError as error:
         raise ValueError(f"{place / name} is not a CIFAR-10 batch ({error}): {public.how_to_get('cifar10')}") from None
     return Split(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), numbers)

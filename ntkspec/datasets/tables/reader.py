@@ -251,9 +251,10 @@ def _frame_of(content: bytes):
 
 def _require_sizes(metadata, schema, size: int) -> None:
     """Refuse what is no table, or declares far more numbers than its bytes can hold, before any page is unpacked."""
-    nested = [field.name for field in schema if field.type.num_fields]
+    nested = [field for field in schema if field.type.num_fields]
     if nested:
-        raise ValueError(f"column {shown(nested[0])} holds lists or structures; a value is a number or a word")
+        kind = str(nested[0].type)[:40]
+        raise ValueError(f"column {nested[0].name!r} holds values of type {kind}; a value is a number or a word")
     groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
     if sum(group.num_rows for group in groups) != metadata.num_rows or metadata.num_rows < 0:
         raise ValueError(f"it says that it has {metadata.num_rows} rows, but its parts have others")
