@@ -1,9 +1,10 @@
 """Tables: .csv and other texts in any dialect, and Parquet."""
 
+import contextlib
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -235,18 +236,25 @@ def _frame_of(content: bytes):
         from pyarrow import parquet
     except ImportError:
         raise ValueError("Parquet needs pyarrow; install it with pip install 'ntkspec[parquet]'") from None
-    try:
+    with _arrow_errors():
         head = parquet.ParquetFile(io.BytesIO(content))
-        _require_sizes(head.metadata, head.schema_arrow, len(content))
-        words = [field.name for field in head.schema_arrow if str(field.type) in _WORDS]
+    _require_sizes(head.metadata, head.schema_arrow, len(content))
+    words = [field.name for field in head.schema_arrow if str(field.type) in _WORDS]
+    with _arrow_errors():
         table = parquet.ParquetFile(io.BytesIO(content), read_dictionary=words).read()
-        for column in table.columns:
-            repeated = [part.dictionary for part in column.chunks if hasattr(part, "dictionary")]
-            _require_short(max((len(str(word)) for words in repeated for word in words.to_pylist()), default=0))
-        frame = table.to_pandas()
+        repeated = [part.dictionary for one in table.columns for part in one.chunks if hasattr(part, "dictionary")]
+        longest = max((len(str(word)) for words in repeated for word in words.to_pylist()), default=0)
+    _require_short(longest)
+    with _arrow_errors():
+        return table.to_pandas()
+
+
+@contextlib.contextmanager
+def _arrow_errors() -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"it is not a readable Parquet file: {str(error) or type(error).__name__}") from None
-    return frame
 
 
 def _require_sizes(metadata, schema, size: int) -> None:
