@@ -185,7 +185,8 @@ def _head(path: Path, count: int) -> bytes:
 def _read_archive(path: Path) -> dict:
     """The four arrays of a mnist.npz, as Keras keeps it."""
     packed.refuse_large_zip(path, packed.LARGEST_ARCHIVE)
-    content, arrays = read_npz(path), {}
+    content = {name: np.asarray(one) for name, one in read_npz(path).items()}  # a member may be mere bytes
+    arrays = {}
     for part, ending in (("train", "train"), ("t10k", "test")):
         images, labels = content.get(f"x_{ending}"), content.get(f"y_{ending}")
         if images is None or labels is None or images.ndim != 3 or images.dtype != np.uint8 or 0 in images.shape[1:]:
