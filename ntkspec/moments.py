@@ -28,7 +28,8 @@ def trace_ratio(X) -> float:
     mean, and a NotCentredWarning says that the linear model assumes centred points.
 
     X : (n, d) with n >= 2. Returns a float >= 0, in the unit of the entries of X to the fourth power.
-    Accumulates in float64. Cost: 2 n d min(n, d) flops. Raises ValueError for fewer than two rows.
+    Accumulates in float64. Cost: 2 n d min(n, d) flops. Raises ValueError for fewer than two rows, and where the result
+    overflows or underflows.
     Source: the definition of nu in equation (5); Himeno and Yamada, J. Multivariate Anal. 130, 2014, for the other.
     """
     estimate, reason = estimated_trace_ratio(X)
@@ -42,19 +43,30 @@ def estimated_trace_ratio(X) -> tuple[float, str]:
     X = checks.as_matrix(X)
     if len(X) < 2:
         raise ValueError("trace_ratio needs at least two data points; pass trace_ratio=Tr[Sigma^2]/d where it is known")
+    X, exponent = _in_range(X)
     mean = X.mean(axis=0, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         size, spread = size_and_spread(X, mean)
         n, least = len(X), 1 / math.sqrt(X.shape[1])
         centred = mean_is_zero(size, spread, n, least) or mean_is_zero(size, spread, n, _dominance(X - mean))
-        estimate = _of_zero_mean(X) if centred else _of_unknown_mean(X - mean)
-    if not math.isfinite(estimate):
-        largest = float(abs(X).max())
-        raise ValueError(f"Tr[Sigma^2]/d overflows: entries reach {largest:.3g}; scale X, so that they are O(1)")
-    return float(estimate), "" if centred else (
+        scaled = float(_of_zero_mean(X) if centred else _of_unknown_mean(X - mean))
+        estimate = float(np.ldexp(scaled, 4 * exponent))
+    if not math.isfinite(estimate) or (scaled > 0 and estimate < np.finfo(np.float64).tiny):
+        largest, what = math.ldexp(float(abs(X).max()), exponent), "underflows" if estimate < 1 else "overflows"
+        raise ValueError(f"Tr[Sigma^2]/d {what}: entries reach {largest:.3g}; scale X, so that they are O(1)")
+    size, spread = math.ldexp(size, exponent), math.ldexp(spread, exponent)
+    return estimate, "" if centred else (
         f"X is not centred: its mean has size {size:.4g} beside a standard deviation of {spread:.4g} (sizes over sqrt "
         f"d); Tr[Sigma^2]/d is estimated about the mean, but the linear model assumes mean 0: pass X - X.mean(axis=0)"
     )
+
+
+def _in_range(X) -> tuple:
+    """(X 2^-k, k), which is exact, with k = 0 unless fourth powers of the entries would overflow or vanish."""
+    exponent = math.frexp(float(abs(X).max()))[1]
+    if abs(exponent) < 200:
+        return X, 0
+    return engine_of(X).xp.ldexp(X, -exponent), exponent
 
 
 def size_and_spread(X, mean) -> tuple[float, float]:

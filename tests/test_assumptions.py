@@ -61,6 +61,15 @@ def test_entries_whose_fourth_power_overflows_are_refused():
         ns.trace_ratio(np.random.default_rng(0).standard_normal((9, 3)) * 1e100)
 
 
+@pytest.mark.parametrize("k", [-240, -201, -199, 3, 201, 240])
+def test_powers_of_two_scale_the_estimate_exactly_or_are_refused(k):
+    X = np.random.default_rng(0).standard_normal((9, 3))
+    assert ns.trace_ratio(np.ldexp(X, k)) == math.ldexp(ns.trace_ratio(X), 4 * k)
+    for far in (-280, 300):
+        with pytest.raises(ValueError, match=r"(under|over)flows: entries reach .*scale X"):
+            ns.trace_ratio(np.ldexp(X, far))
+
+
 def test_one_point_has_no_trace_ratio():
     with pytest.raises(ValueError, match="at least two data points"):
         ns.trace_ratio(np.ones((1, 3)))

@@ -70,3 +70,21 @@ def test_a_data_set_prints_in_a_few_lines():
     lines = str(ns.datasets.from_arrays(X, WORDS, name="mine")).splitlines()
     assert lines[0] == "Dataset mine: 54 training and 6 test points, d = 4, float64"
     assert len(lines) < 8
+
+
+@pytest.mark.parametrize("k", [600, 512, 40, -40, -560, -900])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_points_of_any_magnitude_give_the_same_data_set_bit_by_bit(k, standardize):
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((30, 4)), rng.standard_normal(30)
+    plain, scaled = (ns.datasets.from_arrays(np.ldexp(X, e), y, standardize=standardize) for e in (0, k))
+    np.testing.assert_array_equal(scaled.X, plain.X)
+    np.testing.assert_array_equal(scaled.X_test, plain.X_test)
+    assert scaled.trace_ratio == plain.trace_ratio
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_labels_whose_squares_leave_the_range_are_refused(size):
+    rng = np.random.default_rng(3)
+    with pytest.raises(ValueError, match=r"labels of arrays reach .*but their squares need 1.5e-154 to"):
+        ns.datasets.from_arrays(rng.standard_normal((30, 4)), size * rng.standard_normal(30))

@@ -57,12 +57,13 @@ def standardized(
     constant ones. What was done is added to meta["reading"], sentences for a report, and
     meta["as_they_came"] holds the size of mean, trace and largest feature before, by its name
     where ``features`` names them.
-    Raises ValueError where every feature is constant or a number is beyond the range of dtype, TypeError where dtype is
-    neither float32 nor float64.
+    X 2^k gives the same points as X, bit by bit. Raises ValueError where every feature is constant, a number is beyond
+    the range of dtype or the squares of labels are, TypeError where dtype is neither float32 nor float64.
     """
     (X, y), (X_test, y_test) = train, test
     dtype, X = checks.float_dtype(dtype), checks.as_matrix(X, "X").astype(np.float64)
     X_test = np.asarray(X_test, dtype=np.float64).reshape(-1, X.shape[1])
+    _require_squares(y, name)
     exponent = math.frexp(float(np.abs(X).max()))[1]
     X, X_test = np.ldexp(X, -exponent), np.ldexp(X_test, -exponent)  # exact, and no square overflows or vanishes
     came, constant = _moments(X, exponent, features), constant_features(X)
@@ -100,13 +101,28 @@ def _deviations(X, constant) -> np.ndarray:
 
 
 def _rounded(array, dtype: np.dtype, what: str) -> np.ndarray:
-    """Numbers in that dtype; ValueError where they are beyond its range."""
-    with np.errstate(over="ignore"):
-        rounded = np.asarray(array).astype(dtype, copy=False)
+    """Numbers in that dtype; ValueError where they are beyond its range, or all below it."""
+    array, limits = np.asarray(array), np.finfo(dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = array.astype(dtype, copy=False)
     if not np.isfinite(rounded).all():
-        largest = np.finfo(dtype).max
-        raise ValueError(f"{what} hold numbers beyond the range of {dtype} ({largest:.2g}); rescale them")
+        raise ValueError(f"{what} hold numbers beyond the range of {dtype} ({limits.max:.2g}); rescale them")
+    largest = np.abs(array).max(initial=0)
+    if 0 < largest < limits.tiny:
+        raise ValueError(
+            f"{what} reach {largest:.2g}, which is below the range of {dtype} ({limits.tiny:.2g}); rescale them"
+        )
     return rounded
+
+
+def _require_squares(y, name: str) -> None:
+    """Refuse labels whose squares, which losses are made of, overflow or vanish."""
+    largest, limits = float(np.abs(np.asarray(y, dtype=np.float64)).max(initial=0.0)), np.finfo(np.float64)
+    least, most = math.sqrt(limits.tiny), math.sqrt(limits.max / max(1, len(y)))
+    if largest and not least < largest < most:
+        raise ValueError(
+            f"labels of {name} reach {largest:.2g}, but their squares need {least:.2g} to {most:.2g}; rescale them"
+        )
 
 
 def _done(meta: dict) -> str:

@@ -59,7 +59,15 @@ def read_batch(content: bytes) -> tuple[np.ndarray, np.ndarray]:
             found = sorted(batch)[:8] if isinstance(batch, dict) else f"a {type(batch).__name__}"
             raise ValueError(f"data and labels are needed, but it holds {found}")
         images, classes = _array(batch["data"]), _whole_numbers(batch["labels"])
-    except (struct.error, IndexError, KeyError, TypeError, OverflowError, UnicodeError) as error:
+    except (
+        struct.error,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        UnicodeError,
+    ) as error:
         raise ValueError(f"a damaged pickle ({type(error).__name__})") from None
     if images.dtype != np.uint8 or images.shape != (len(classes), 3072):
         raise ValueError(f"images of shape {images.shape} and dtype {images.dtype} with {len(classes)} labels")
@@ -80,7 +88,7 @@ def read_objects(content: bytes, count: int) -> tuple[tuple[int, ...], list]:
         if machine.place != len(content):
             raise ValueError("more bytes follow")
         return tuple(shape), [_entry(one) for one in entries]
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, struct.error) as error:
         raise ValueError(
             f"an array of objects is read where it holds words and numbers only, because others run code ({error}); "
             f"save labels with .astype(str)"

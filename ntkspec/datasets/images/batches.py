@@ -41,6 +41,8 @@ def _read(place: Path, contents: Mapping[str, Callable[[], bytes]], name: str) -
     try:
         rows, numbers = (_binary if name.endswith(".bin") else read_batch)(contents[name]())
         numbers = class_numbers(numbers, "labels")
+        if len(numbers) == 0:
+            raise ValueError("it holds no images")
     except ValueError as error:
         raise ValueError(f"{place / name} is not a CIFAR-10 batch ({error}): {public.how_to_get('cifar10')}") from None
     return Split(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), numbers)
@@ -71,8 +73,9 @@ def _of_archive(path: Path) -> dict[str, Callable[[], bytes]]:
                 if not member.isreg() or name in contents:
                     raise ValueError(f"{name} is a link, or there twice")
                 contents[name] = partial(_part, content, member.offset_data, member.size)
-    except (tarfile.TarError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a readable archive ({error}): {public.how_to_get('cifar10')}") from None
+    except Exception as error:  # tarfile lets nearly anything through that a crafted head leads to
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{path} is not a readable archive ({reason}): {public.how_to_get('cifar10')}") from None
     return contents
 
 

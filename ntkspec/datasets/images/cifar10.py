@@ -111,7 +111,7 @@ def _count(classes, wanted) -> int:
 
 def _read_npz(path: Path) -> Content:
     packed.refuse_large_zip(path, packed.LARGEST_ARCHIVE)
-    arrays = read_npz(path)
+    arrays = {name: np.asarray(content) for name, content in read_npz(path).items()}  # a member may be mere bytes
     parts = {part: _images_and_labels(arrays, part, path) for part in ("train", "test")}
     classes, reading = _class_numbers({part: labels for part, (_, labels) in parts.items()}, path)
     first = [images.shape[1:] == (3, 32, 32) for images, _ in parts.values()]

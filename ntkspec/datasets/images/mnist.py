@@ -176,17 +176,17 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 def _head(path: Path, count: int) -> bytes:
     """The first bytes of a file, unpacked."""
     try:
-        with packed.opened(path) as file:
-            return file.read(count)
-    except packed.DAMAGE as error:
-        raise ValueError(f"{path} is damaged ({error}): {public.how_to_get('mnist')}") from None
+        return packed.head(path, count)
+    except ValueError as error:
+        raise ValueError(f"{error}: {public.how_to_get('mnist')}") from None
 
 
 # --------------------------------------------------------------------------------------------------------------- npz
 def _read_archive(path: Path) -> dict:
     """The four arrays of a mnist.npz, as Keras keeps it."""
     packed.refuse_large_zip(path, packed.LARGEST_ARCHIVE)
-    content, arrays = read_npz(path), {}
+    content = {name: np.asarray(one) for name, one in read_npz(path).items()}  # a member may be mere bytes
+    arrays = {}
     for part, ending in (("train", "train"), ("t10k", "test")):
         images, labels = content.get(f"x_{ending}"), content.get(f"y_{ending}")
         if images is None or labels is None or images.ndim != 3 or images.dtype != np.uint8 or 0 in images.shape[1:]:

@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}
+# The patterns never go back over what they took (++, *+), so that a long value costs its length and not the square.
 # A spreadsheet's #N/A or #REF! is a value that is missing.
 _COMMENT = re.compile(r"\s*(#(?!(n/a|value!|div/0!|ref!|name\?|num!|null!))|%|//)", re.I)
 _NUMBERS = {
-    ".": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.A | re.I),
-    ",": re.compile(r"[+-]?(\d+|\d*,\d+)(e[+-]?\d+)?", re.A | re.I),
+    ".": re.compile(r"[+-]?(\d++\.?\d*+|\.\d++)(e[+-]?\d++)?", re.A | re.I),
+    ",": re.compile(r"[+-]?(\d++|\d*+,\d++)(e[+-]?\d++)?", re.A | re.I),
 }
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}", re.A)
 _HUNDREDS = re.compile(r"[+-]?(0|[1-9]\d{0,2})", re.A)
-_UNIT = re.compile(r"\s*[%€$£]$")
-_SINGLE_QUOTES = re.compile(r"(^|[,;\t| ])\s*'[^']*'\s*($|[,;\t| ])")
+_UNIT = re.compile(r"(?<!\s)\s*[%€$£]$")
+_SINGLE_QUOTES = re.compile(r"(?<![^,;|\s])'[^']*+'(?![^,;|\s])")
 # What should have been separated: any of the separators, or a blank beside a digit.
 _GLUED = re.compile(r"[,;\t|]|\d\s|\s\d")
-_SAMPLE = 400
+_SAMPLE, _SAMPLE_SIZE = 400, 4_000_000  # lines, and characters of them
 # What programs write where there is no value.
 _MISSING = {"", "na", "n/a", "#n/a", "nan", "-nan", "+nan", "<na>", "nat", "null", "none", "nil", "?", "-", "--", "."}
 _MISSING |= {"missing", "1.#qnan", "1.#ind", "-1.#ind", "#value!", "#div/0!", "#ref!", "#name?", "#num!", "#null!"}
@@ -104,7 +105,8 @@ class Lines:
 
     def sample(self) -> list[str]:
         """The first lines, and some from all over the file."""
-        first, step = self.texts[: _SAMPLE // 4], max(1, len(self.texts) // _SAMPLE)
+        most = max(4, min(_SAMPLE, _SAMPLE_SIZE // max(map(len, self.texts))))
+        first, step = self.texts[: max(2, most // 4)], max(1, len(self.texts) // most)
         return first + self.texts[len(first) :: step]
 
 

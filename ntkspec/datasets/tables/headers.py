@@ -62,7 +62,7 @@ def _holds_names(first: Sequence[str], below: Sequence[Sequence[str]], dialect: 
     numbers_over_words = [j for j in numbers if below[j] and _share_of_values(below[j], dialect) == 0]
     hinted = any(says_label(first[j]) or says_id(first[j]) for j in words)
     told = numbers_over_words or (first[0] == "" and all(below[0])) or (hinted and len(numbers) > 2)
-    counted = [j for j in numbers if j not in numbers_over_words]
+    counted = sorted(set(numbers).difference(numbers_over_words))
     counting = _count([first[j] for j in counted], [below[j] for j in counted], dialect, told=bool(told))
     strange = bool(words_over_numbers or numbers_over_words or hinted)
     if counting != strange and (strange or words):

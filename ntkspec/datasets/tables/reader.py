@@ -1,27 +1,35 @@
 """Tables: .csv and other texts in any dialect, and Parquet."""
 
+import contextlib
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
-from ntkspec.datasets.reading import Source
+from ntkspec import checks
+from ntkspec.datasets.reading import Source, file_errors
 from ntkspec.datasets.tables.columns import Column, roles_of, says_id, shown
-from ntkspec.datasets.tables.dialects import Dialect, Lines, dialect_of, is_missing
+from ntkspec.datasets.tables.dialects import SEPARATORS, Dialect, Lines, dialect_of, is_missing
 from ntkspec.datasets.tables.headers import names_of
-from ntkspec.datasets.tables.texts import decoded, unpacked
+from ntkspec.datasets.tables.texts import COPIES, decoded, unpacked
+from ntkspec.engines import engine_of
 
 _PLAIN = (".csv", ".tsv", ".txt", ".dat", ".data", ".tab", ".parquet")
 TABLE_ENDINGS = tuple(plain + packed for plain in _PLAIN for packed in ("", ".gz", ".bz2", ".xz"))
 _INFINITE = {sign + word for sign in ("", "+", "-") for word in ("inf", "infinity", "1.#inf")}
 # What only looks like a number: thousands, units, percent, notes behind a value.
-_NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'’_\s\u00a0\u202f]*(d[+-]?\d+|[%$€£]|\s*(#|//|%).*)?", re.I | re.A)
+_NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'’_\s\u00a0\u202f]*+(d[+-]?\d+|[%$€£]|(#|//|%).*)?", re.I | re.A)
+# Bytes of the objects that stand for a line and for a column, as measured; and the most characters of a word.
+_LINE, _COLUMN, _LONGEST = 150, 5000, 1000
+# Numbers of a Parquet file take a few times its size; columns that repeat a value more, up to a bomb.
+_MOST_TIMES, _ANY_TIMES = 1000, 256_000_000
 _PLAIN_DIALECT = Dialect(",", ".")
+_WORDS = ("string", "large_string", "binary")
 _ABOVE = ", for the {} names in line {}; names with blanks need quotes, and lines above the table a # before them"
 _MARKS = {".": "a decimal point", ",": "a decimal comma"}
 
@@ -53,7 +61,7 @@ def read_table(path: str | Path, *, label: str | int | None = None, keep_ids: bo
     different lengths, thousands separators, and where the label is not clear.
     """
     path = Path(path).expanduser()
-    try:
+    with file_errors(path):
         content, reading = unpacked(path)
         table = _from_parquet(content) if content.startswith(b"PAR1") else _from_text(content)
         _refuse_absent(table)
@@ -61,8 +69,6 @@ def read_table(path: str | Path, *, label: str | int | None = None, keep_ids: bo
         roles = roles_of(table.columns, label=label, keep_ids=keep_ids)
         _refuse_words(table, roles.features)
         X = np.column_stack([column.values.astype(np.float64) for column in roles.features])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
     truths = [str(column) for column in roles.features if column.values.dtype.kind == "b"]
     said = [f"true and false read as 1 and 0: {', '.join(truths)}"] if truths else []
     reading = [*reading, *table.reading, *roles.reading, *said]
@@ -74,6 +80,7 @@ def _from_text(content: bytes) -> _Table:
     text, reading = decoded(content)
     if text.lstrip()[:1] == "<":
         raise ValueError("it holds a web page (or XML), not a table; download the file itself")
+    _require_memory(text)
     lines = Lines.of(text)
     if not lines.texts:
         raise ValueError("it holds no data")
@@ -88,6 +95,13 @@ def _from_text(content: bytes) -> _Table:
     comments = [f"comments left out: {left}"] if left else []
     reading = [*reading, *dialect.sentences(), *said, *comments, *_rows_in_comments(lines, dialect, width)]
     return _Table(columns, lambda row: f"line {lines.numbers[start + row]}", reading, dialect)
+
+
+def _require_memory(text: str) -> None:
+    """Refuse a table that cannot be held: each copy of its text, and the objects of its lines and its columns."""
+    columns = max(text.count(mark, 0, text.find("\n")) for mark in SEPARATORS)
+    needed = COPIES * len(text) + _LINE * text.count("\n") + _COLUMN * columns
+    checks.memory(needed, engine_of(), f"a table of {len(text) / 1e6:.3g} MB", "save it as .npz")
 
 
 def _rows_in_comments(lines: Lines, dialect: Dialect, width: int) -> list[str]:
@@ -124,8 +138,8 @@ def _fitted(lines: Lines, start: int, dialect: Dialect, names: list[str] | None)
 
 def _stretched(names: list[str], width: int, texts: Sequence[str], dialect: Dialect) -> list[str]:
     """Names for lines of that width: without empty ones at the end, or with empty ones over columns without names."""
-    while len(names) > width and names[-1] == "":
-        names = names[:-1]
+    filled = max((place + 1 for place, name in enumerate(names) if name), default=0)
+    names = names[: max(width, filled)]
     empty = _empty_at_the_end(texts, dialect)
     if len(names) == width - 1 and not empty and _names_rows(texts, dialect):
         return ["", *names]
@@ -187,23 +201,26 @@ def _values(series, dialect: Dialect) -> np.ndarray:
     if series.dtype.kind in "iufb":
         return series.to_numpy()
     cells = [str(cell).strip() for cell in series]
+    longest = max(map(len, cells))
+    _require_short(longest)
     if all(map(dialect.is_number, cells)):
         return np.array(list(map(dialect.number, cells)))
     if {cell.lower() for cell in cells} <= {"true", "false"}:
         return np.array([cell.lower() == "true" for cell in cells])
+    checks.memory(4.0 * longest * len(cells), engine_of(), "a column of words", "write them as numbers")
     return np.array(cells)
+
+
+def _require_short(length: int) -> None:
+    if length > _LONGEST:
+        raise ValueError(f"it holds a value of {length} characters, but numbers and words have {_LONGEST} at most")
 
 
 # ------------------------------------------------------------------------------------------------------------ Parquet
 def _from_parquet(content: bytes) -> _Table:
     import pandas as pd
 
-    try:
-        frame = pd.read_parquet(io.BytesIO(content), engine="pyarrow")
-    except ImportError:
-        raise ValueError("Parquet needs pyarrow; install it with pip install 'ntkspec[parquet]'") from None
-    except (OSError, ValueError) as error:  # pyarrow's own errors are one or the other
-        raise ValueError(f"it is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    frame = _frame_of(content)
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index(names=[name or "" for name in frame.index.names], allow_duplicates=True)
     if frame.size == 0:
@@ -211,6 +228,52 @@ def _from_parquet(content: bytes) -> _Table:
     names = list(map(str, frame.columns))
     columns = [Column(j, name, _typed(frame.iloc[:, j], f"column {name!r}")) for j, name in enumerate(names)]
     return _Table(columns, _numbered, [], _PLAIN_DIALECT)
+
+
+def _frame_of(content: bytes):
+    """The frame that a Parquet file holds; words that repeat are kept once."""
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise ValueError("Parquet needs pyarrow; install it with pip install 'ntkspec[parquet]'") from None
+    with _arrow_errors():
+        head = parquet.ParquetFile(io.BytesIO(content))
+    _require_sizes(head.metadata, head.schema_arrow, len(content))
+    words = [field.name for field in head.schema_arrow if str(field.type) in _WORDS]
+    with _arrow_errors():
+        table = parquet.ParquetFile(io.BytesIO(content), read_dictionary=words).read()
+        repeated = [part.dictionary for one in table.columns for part in one.chunks if hasattr(part, "dictionary")]
+        longest = max((len(str(word)) for words in repeated for word in words.to_pylist()), default=0)
+    _require_short(longest)
+    with _arrow_errors():
+        return table.to_pandas()
+
+
+@contextlib.contextmanager
+def _arrow_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"it is not a readable Parquet file: {str(error) or type(error).__name__}") from None
+
+
+def _require_sizes(metadata, schema, size: int) -> None:
+    """Refuse what is no table, or declares far more numbers than its bytes can hold, before any page is unpacked."""
+    nested = [field for field in schema if field.type.num_fields]
+    if nested:
+        kind = str(nested[0].type)[:40]
+        raise ValueError(f"column {nested[0].name!r} holds values of type {kind}; a value is a number or a word")
+    groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+    if sum(group.num_rows for group in groups) != metadata.num_rows or metadata.num_rows < 0:
+        raise ValueError(f"it says that it has {metadata.num_rows} rows, but its parts have others")
+    pages = sum(group.total_byte_size for group in groups)
+    needed = max(8 * metadata.num_rows * metadata.num_columns, pages)
+    if needed > max(_ANY_TIMES, _MOST_TIMES * size):
+        raise ValueError(
+            f"{size / 1e6:.3g} MB unpack to {needed / 1e6:.3g} MB, over {_MOST_TIMES} times the size; "
+            f"save it without compression and dictionaries if that is meant"
+        )
+    checks.memory(4 * needed, engine_of(), f"a Parquet file of {metadata.num_rows} rows", "take fewer rows")
 
 
 def _numbered(row: int) -> str:

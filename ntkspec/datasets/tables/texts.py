@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 from ntkspec.datasets import packed
+from ntkspec.engines import engine_of
 
+COPIES = 12  # of a text, while it becomes numbers
 _MARKS = (  # the longer first: the mark of UTF-32 begins as that of UTF-16 does
     (b"\xff\xfe\0\0", "utf-32"),
     (b"\0\0\xfe\xff", "utf-32"),
@@ -19,16 +21,15 @@ _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 def unpacked(path: Path) -> tuple[bytes, list[str]]:
     """The bytes of the file, out of gzip, bzip2 or xz, with a sentence on that.
 
-    Raises ValueError where the packed bytes are damaged or end too early.
+    Raises ValueError where the packed bytes are damaged or end too early, and where memory is too small for a table of
+    that size.
     """
-    name = packed.packing(path)
-    if not name:
-        return path.read_bytes(), []
     try:
-        with packed.opened(path) as file:
-            return file.read(), [f"unpacked from {name}"]
-    except packed.DAMAGE as error:
-        raise ValueError(f"it is not a readable {name} file: {error}") from None
+        name = packed.packing(path)
+        content = packed.unpacked(path, engine_of().free_memory() // COPIES)
+    except ValueError as error:
+        raise ValueError(f"it {str(error).removeprefix(f'{path} ')}") from None
+    return content, [f"unpacked from {name}"] if name else []
 
 
 def decoded(content: bytes) -> tuple[str, list[str]]:
