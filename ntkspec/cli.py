@@ -384,7 +384,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcome = signals.stoppable(
                 app, given, exit_on_error=False, print_error=False, result_action="return_value"
             )
-            return outcome or Exit.DONE
+            return Exit.NOT_STORED if files.behind else outcome or Exit.DONE
         except CycloptsError as error:
             reason = f"{_one_line(error)} See ntkspec --help."
         except (ValueError, TypeError, OSError, MemoryError) as error:
@@ -392,7 +392,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             reason = _one_line(error)
         except KeyboardInterrupt as stop:
-            print(f"ntkspec: stopped; {_one_line(_kept(files))}", file=sys.stderr)
+            print(f"ntkspec: stopped; {_one_line(_kept(files.names))}", file=sys.stderr)
             return 128 + getattr(stop, "number", signals.ENDING[0])
     print(f"ntkspec: error: {reason}", file=sys.stderr)
     return 2

@@ -21,16 +21,16 @@ class Exit(IntEnum):
 
     DONE = 0
     REFUSED = 2  # bad input: nothing was done
-    NOT_STORED = 3  # the work was done and its report printed, but its record could not be written
+    NOT_STORED = 3  # the work was done and its report printed, but its record, or a part of it, could not be written
     NOT_DRAWN = 4  # the record is there and its report printed, but not the figures: the same command draws them
     NOT_PRINTED = 5  # all files are there, but the report could not be printed
 
 
 # The same for a user.
 ENDS = (
-    "Exit codes: 0 done; 2 refused, nothing was done; 3 the report was printed, but its record could not be written; "
-    "4 the record is there, but not the figures, which the same command draws; 5 all is there, but the report could "
-    "not be printed; 130 and 143 stopped."
+    "Exit codes: 0 done; 2 refused, nothing was done; 3 the report was printed, but its record or a part of it could "
+    "not be written; 4 the record is there, but not the figures, which the same command draws; 5 all is there, but the "
+    "report could not be printed; 130, 143 and 129 stopped."
 )
 
 

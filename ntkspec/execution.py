@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -180,7 +181,7 @@ def _on_pool(measure: Callable, tasks: Sequence, processes: int):
     with _threads_each(max(1, len(os.sched_getaffinity(0)) // processes)):
         with _deaf_to_the_terminal():
             spawn = get_context("spawn")
-            pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_live_as_long_as_the_parent)
+            pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin_worker, initargs=(_raised(),))
         try:
             with _deaf_to_the_terminal():
                 futures = {pool.submit(measure, task): task for task in tasks}
@@ -219,8 +220,18 @@ def _deaf_to_the_terminal():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _live_as_long_as_the_parent() -> None:
-    """In a worker: end when its parent does, also where that is killed and nobody is left to say so."""
+def _raised() -> bool:
+    """Whether warnings are errors, as under ``python -W error``."""
+    return any(action == "error" for action, *_ in warnings.filters)
+
+
+def _begin_worker(raise_warnings: bool) -> None:
+    """In a worker: end when its parent does, also where that is killed and nobody is left to say so.
+
+    A worker inherits the flags of Python; where the parent has turned ``-W error`` off, so does the worker.
+    """
+    if _raised() and not raise_warnings:
+        warnings.simplefilter("default")
     if (parent := parent_process()) is not None:
         threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
 

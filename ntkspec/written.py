@@ -1,17 +1,27 @@
-"""Which files a run has written: what may be said of it when it ends early."""
+"""Which files a run has written, and which it could not: what may be said of it when it ends."""
 
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 
-_FILES: ContextVar[list[Path] | None] = ContextVar("files", default=None)
+
+@dataclass
+class Files:
+    """``names`` : what was written, also where it is gone again. ``behind`` : files whose last write failed."""
+
+    names: list[Path] = field(default_factory=list)
+    behind: set[Path] = field(default_factory=set)
+
+
+_FILES: ContextVar[Files | None] = ContextVar("files", default=None)
 
 
 @contextlib.contextmanager
-def noted() -> Iterator[list[Path]]:
-    """The list of the files that are written from here on, also of those that are gone again."""
-    files: list[Path] = []
+def noted() -> Iterator[Files]:
+    """What is written from here on."""
+    files = Files()
     token = _FILES.set(files)
     try:
         yield files
@@ -20,7 +30,15 @@ def noted() -> Iterator[list[Path]]:
 
 
 def note(path: Path) -> None:
-    """Say that a file is about to take its name; whoever reads the list looks whether it is there."""
+    """Say that a file is about to take its name; whoever reads the names looks whether it is there."""
     files = _FILES.get()
     if files is not None:
-        files.append(path)
+        files.names.append(path)
+        files.behind.discard(path)
+
+
+def note_behind(path: Path) -> None:
+    """Say that a file could not be written, and lacks what was computed, until it is written again."""
+    files = _FILES.get()
+    if files is not None:
+        files.behind.add(path)

@@ -19,6 +19,7 @@ from ntkspec.plotting import analysis as figures_of_analysis
 from ntkspec.plotting import scaling, settings, training
 from ntkspec.provenance import fingerprint
 from ntkspec.reporting.analysis import report
+from ntkspec.storage import trees
 
 SMALL = ["analyze", "--n", "60", "--d", "6", "--n-test", "10", "--width", "8", "--steps", "8"]
 FIGURES = {"losses.png", "outputs.png", "discrepancy.png", "eigenvalues.png"}
@@ -283,3 +284,25 @@ def test_warnings_are_lines_also_where_python_raises_them(first, monkeypatch):
         warnings.simplefilter("error")
         found = analyze()
     assert (found.code, found.err) == (Exit.DONE, ["ntkspec: warning: training diverged"])
+
+
+def test_a_sweep_on_a_full_disk_prints_its_table_and_says_by_its_code_that_the_file_lacks_cells(
+    tmp_path, monkeypatch, capsys
+):
+    command = f"sweep --quantity gap-first --d 8 12 --n 20 --width 4 --seeds 1 --output {tmp_path}/s.h5".split()
+    real, calls = trees.write, []
+
+    def full(path, tree, *, kind):
+        calls.append(path)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        real(path, tree, kind=kind)
+
+    monkeypatch.setattr(trees, "write", full)
+    assert cli.main(command) == Exit.NOT_STORED
+    shown = capsys.readouterr()
+    assert "No space left" in shown.err
+    monkeypatch.undo()
+    assert cli.main(command) == Exit.DONE
+    table = [line for line in shown.out.splitlines() if not line.startswith("drawn")]
+    assert table == [line for line in capsys.readouterr().out.splitlines() if not line.startswith("drawn")]

@@ -4,9 +4,11 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
+from ntkspec import written
 from ntkspec.storage.hdf5 import created, opened, require_words, word_of
 from ntkspec.storage.places import atomic_path
 
@@ -38,6 +40,7 @@ class Keeper:
             write(self.path, tree, kind=self.kind)
             self._warned = False
         except OSError as error:
+            written.note_behind(Path(os.path.realpath(self.path)))
             if not self._warned:
                 self._warned = True
                 said = f"{self.path} could not be written ({error.strerror or error}): the work goes on and is not kept"
