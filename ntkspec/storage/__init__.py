@@ -1,6 +1,6 @@
 """Files that are either whole or not there: trees of results, and kernel matrices."""
 
-from ntkspec.storage.arrays import array_names, read_array
+from ntkspec.storage.arrays import Arrays, open_arrays
 from ntkspec.storage.kernels import load_kernel, save_kernel
 from ntkspec.storage.places import atomic_path, locked, target
 from ntkspec.storage.products import recorded
@@ -8,12 +8,12 @@ from ntkspec.storage.trees import FORMAT_VERSION, read, write
 
 __all__ = [
     "FORMAT_VERSION",
-    "array_names",
+    "Arrays",
     "atomic_path",
     "load_kernel",
     "locked",
+    "open_arrays",
     "read",
-    "read_array",
     "recorded",
     "save_kernel",
     "target",
