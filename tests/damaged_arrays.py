@@ -244,10 +244,11 @@ def crafted_hdf5() -> dict[str, bytes]:
 def _bomb() -> bytes:
     """The numbers of one chunk, packed, and 4 GB of zeros packed after them."""
     pack = zlib.compressobj(9)
-    packed = pack.compress(X.tobytes()) + b"".join(pack.compress(bytes(2**24)) for _ in range(256)) + pack.flush()
+    start = pack.compress(X.tobytes()) + pack.flush(zlib.Z_FULL_FLUSH)
+    zeros = pack.compress(bytes(2**24)) + pack.flush(zlib.Z_FULL_FLUSH)  # says the same wherever it stands
     kept = io.BytesIO()
     with h5py.File(kept, "w") as file:
         file["y"] = Y
         array = file.create_dataset("X", X.shape, "f8", chunks=X.shape, compression="gzip")
-        array.id.write_direct_chunk((0, 0), packed)
+        array.id.write_direct_chunk((0, 0), start + 256 * zeros + pack.flush())
     return kept.getvalue()

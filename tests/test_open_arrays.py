@@ -96,17 +96,10 @@ def refusals(file, other: Path) -> dict:
     file["elsewhere"], file["through"] = h5py.ExternalLink(other.name, "X"), h5py.SoftLink("/folder/X")
     file["folder"] = h5py.ExternalLink(other.name, "/")
     file.create_dataset("bytes", (48,), "u1", external=[(str(other.parent / "bytes"), 0, 48)])
-    sources = {
-        "apart": (other.name, "X"),
-        "hidden": (".", "bytes"),
-        "chain": (".", "elsewhere"),
-        "twice": (".", "part"),
-    }
-    for name, source in {"part": (".", "X"), **sources}.items():
-        layout = h5py.VirtualLayout((50, 3) if name == "part" else (48,) if name == "hidden" else (40, 3), "f8")
-        layout[(slice(40),) if name == "part" else ...] = h5py.VirtualSource(
-            *source, layout.shape if name != "part" else (40, 3)
-        )
+    sources = {"part": (".", "X"), "apart": (other.name, "X"), "hidden": (".", "bytes")}
+    for name, source in (sources | {"chain": (".", "elsewhere"), "twice": (".", "part")}).items():
+        layout = h5py.VirtualLayout((50, 3), "f8")
+        layout[:40] = h5py.VirtualSource(*source, (40, 3))
         file.create_virtual_dataset(name, layout)
     file["references"] = np.array([file["X"].ref], dtype=h5py.ref_dtype)
     file.create_dataset("lists", (3,), h5py.vlen_dtype("f8"))
@@ -125,7 +118,7 @@ def refusals(file, other: Path) -> dict:
         "through": "is a link to '/' in 'other.h5', which is not followed; copy",
         "bytes": "keeps its numbers in another file, '.*bytes', which is not read; copy",
         "apart": r"is put together from other files \('other.h5'\), which are not read; copy",
-        "hidden": "is put together from 'bytes', which is no plain array",
+        "hidden": "keeps its numbers in another file, '.*bytes', which is not read",
         "chain": "is a link to 'X' in 'other.h5', which is not followed",
         "twice": "is put together from 'part', which is no plain array",
         "part": "has 150 entries, but 120 of them have a source; the others would be zeros",
@@ -133,9 +126,9 @@ def refusals(file, other: Path) -> dict:
         "lists": "holds references, lists",
         "opaque": "opaque",
         "nested": "holds compounds in compounds",
-        "unwritten": "declares 2.4 GB .* but stores 0 bytes",
-        "unwritten chunks": r"declares 2.4 GB .* parts of it were never written, and would be read as zeros",
-        "a chunk too large": "but stores 0 bytes",
+        "unwritten": r"has the shape \(1000000, 300\) \(2.4 GB\), but 0 bytes of it are stored",
+        "unwritten chunks": r"\(2.4 GB\), .* parts of it were never written, and would be read as zeros",
+        "a chunk too large": "but 0 bytes of it are stored: parts of it were never written",
     }
 
 
@@ -167,7 +160,7 @@ def test_links_that_multiply_end(tmp_path):
         for _ in range(40):  # 2^40 ways to the last one
             group["b"] = group.create_group("a")
             group = group["a"]
-    with pytest.raises(ValueError, match=r"a.h5 holds more than 50000 arrays and groups"):
+    with pytest.raises(ValueError, match=r"a.h5 holds more than 10000 arrays and groups"):
         datasets.load(tmp_path / "a.h5")
 
 
@@ -209,13 +202,18 @@ def stand_in(tmp_path, monkeypatch, code: str):
     ],
 )
 def test_the_end_of_the_process_is_the_error_of_the_file(tmp_path, monkeypatch, code, reason):
-    with pytest.raises(ValueError, match=rf"a.h5 is not a readable HDF5 file: .*{reason}"):
-        with stand_in(tmp_path, monkeypatch, code):
-            pass
+    reader = stand_in(tmp_path, monkeypatch, code)
+    with pytest.raises(ValueError, match=rf"a.h5 is not a readable HDF5 file: .*{reason}"), reader:
+        pass
 
 
 def test_a_process_that_dies_within_an_array_gives_none(tmp_path, monkeypatch):
-    answers = '{"names": ["X"]}', '{"shape": [4], "dtype": "<f8", "text": false}', '{"bytes": 32}', "12345678"
+    answers = (
+        '{"names": ["X"]}',
+        '{"shape": [4], "dtype": "<f8", "largest": 32, "text": false}',
+        '{"bytes": 32}',
+        "12345678",
+    )
     code = f"sys.stdout.write({chr(10).join(answers)!r})\nsys.stdout.flush()\nos.kill(os.getpid(), signal.SIGSEGV)"
     with stand_in(tmp_path, monkeypatch, code) as arrays, pytest.raises(ValueError, match="the HDF5 library crashed"):
         arrays.read("X")
@@ -223,14 +221,12 @@ def test_a_process_that_dies_within_an_array_gives_none(tmp_path, monkeypatch):
 
 # -------------------------------------------------------------------------------------------------------------- damage
 def outcome(path: Path) -> str:
-    """ "read", or the one line of the refusal; any other error passes through."""
+    """ "read", or the refusal; any other error passes through."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             datasets.load(path, label="label" if "rows" in path.name else 0 if path.suffix == ".npy" else None)
         except (ValueError, FileNotFoundError) as error:
-            assert "\n" not in str(error), path.name
-            assert path.name in str(error), path.name
             return str(error)
     return "read"
 
@@ -243,7 +239,9 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, ending):
         if name.endswith(ending):
             path = tmp_path / name
             path.write_bytes(content)
-            refused += outcome(path) != "read"
+            said = outcome(path)
+            assert said == "read" or (name in said and "\n" not in said)
+            refused += said != "read"
     assert refused > 5
 
 

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class _Header:
         return self.size * self.dtype.itemsize
 
 
-def _read(file: BinaryIO, size: int, path: Path, what: str) -> np.ndarray:
+def _read(file: Any, size: int, path: Path, what: str) -> np.ndarray:
     """The array of a file of ``size`` bytes, to its end: there the checksum of an archive is compared."""
     with _readable(path):
         header, left = _header(file, size)
@@ -88,7 +88,7 @@ def _read(file: BinaryIO, size: int, path: Path, what: str) -> np.ndarray:
         return array
 
 
-def _header(file: BinaryIO, size: int) -> tuple[_Header, int]:
+def _header(file: Any, size: int) -> tuple[_Header, int]:
     """The header, and how many bytes are left for the array, which are those that it needs."""
     version = np.lib.format.read_magic(file)
     header, left = _Header(*_READERS[version](file, max_header_size=_HEADER)), size - file.tell()
@@ -101,11 +101,11 @@ def _header(file: BinaryIO, size: int) -> tuple[_Header, int]:
     return header, left
 
 
-def _plain(file: BinaryIO, header: _Header) -> np.ndarray:
+def _plain(file: Any, header: _Header) -> np.ndarray:
     if header.dtype.hasobject:
         raise ValueError("a table with objects in it; save numbers and words, .astype(str)")
     array = np.empty(header.size, header.dtype)
-    left = memoryview(array.view(np.uint8)) if header.nbytes else memoryview(b"")
+    left = array.view(np.uint8).data
     while left:
         count = file.readinto(left[: 2**24])
         if not count:
@@ -114,7 +114,7 @@ def _plain(file: BinaryIO, header: _Header) -> np.ndarray:
     return array.reshape(header.shape, order="F" if header.fortran else "C")
 
 
-def _objects(file: BinaryIO, header: _Header) -> np.ndarray:
+def _objects(file: Any, header: _Header) -> np.ndarray:
     found, entries = read_objects(file.read(), header.size)
     if found != header.shape:
         raise ValueError(f"an array of shape {header.shape} has {len(entries)} entries")

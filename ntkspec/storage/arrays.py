@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -38,9 +39,10 @@ def open_arrays(path) -> Iterator[Arrays]:
         yield arrays
 
 
-def _room(shape, dtype: np.dtype, name: str, path: str) -> None:
-    needed = dtype.itemsize * float(np.prod(shape, dtype=float))
-    checks.memory(needed, engines.engine_of(), f"{name} of {path}", "save a part of it")
+def _require_room(shape, dtype: np.dtype, largest: int, what: str) -> None:
+    """For the array, and for its largest part once more."""
+    needed = dtype.itemsize * float(math.prod(shape)) + largest
+    checks.memory(needed, engines.engine_of(), what, "save a part of it")
 
 
 def _as_text(array: np.ndarray) -> np.ndarray:
@@ -57,7 +59,6 @@ def _handed_over(path: str) -> Iterator[Arrays]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": places, "OPENBLAS_NUM_THREADS": "1"},
-        pipesize=2**20,
     )
     try:
         names = _answer(child, path)["names"]
@@ -73,9 +74,9 @@ def _received(child, name: str, path: str) -> np.ndarray:
         child.stdin.flush()
     said = _answer(child, path, f"{name} of ")
     dtype = np.lib.format.descr_to_dtype(_with_tuples(said["dtype"]))
-    _room(said["shape"], dtype, name, path)
+    _require_room(said["shape"], dtype, said["largest"], f"{name} of {path}")
     array = np.empty(said["shape"], dtype)
-    rest = memoryview(array.reshape(-1).view(np.uint8)) if array.nbytes else memoryview(b"")
+    rest = array.reshape(-1).view(np.uint8).data
     while rest:
         count = _answer(child, path, f"{name} of ")["bytes"]
         if child.stdout.readinto(rest[:count]) < count:
@@ -130,7 +131,7 @@ def _here(path: str) -> Iterator[Arrays]:
 def _read_here(file, name: str, path: str) -> np.ndarray:
     with _told(path, f"{name} of "):
         whole = foreign.content(file, name)
-    _room(whole.shape, whole.dtype, name, path)
+    _require_room(whole.shape, whole.dtype, whole.largest, f"{name} of {path}")
     with _told(path, f"{name} of "):
         array = np.concatenate([block.reshape(-1) for block in whole.blocks]).reshape(whole.shape)
     return _as_text(array) if whole.text else array

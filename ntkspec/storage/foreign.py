@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-MOST_LINKS, MOST_HOPS = 50_000, 30
+MOST_LINKS, MOST_HOPS = 10_000, 30
 BLOCK = 32_000_000  # bytes that are read at once
-SECONDS, RATE = 4, 20e6  # of computing for anything, and bytes that the slowest filter unpacks in a second
+SECONDS, RATE = 5, 20e6  # of computing for anything, and bytes that the slowest filter unpacks in a second
 SPARE = 256_000_000  # bytes of memory for the library itself
 DEFLATE, SHUFFLE, FLETCHER, LZF = 1, 2, 3, 32000
 MOST_PACKED = 1032  # deflate makes no more bytes of one; lzf fewer
@@ -35,7 +35,7 @@ class Refused(ValueError):
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[Any]:
-    """The file, for reading. Raises ValueError where another program writes it; whatever h5py raises where damaged."""
+    """The file, for reading. Raises Refused where another program writes it; whatever h5py raises where damaged."""
     import h5py
 
     try:
@@ -56,14 +56,18 @@ def names(file) -> list[str]:
 
     A group is not entered again below itself. Raises Refused where there are more than MOST_LINKS links.
     """
-    found, waiting, seen = [], [("", file, ())], 0
+    found: list[str] = []
+    waiting: list[tuple[str, Any, tuple]] = [("", file, ())]
+    seen = 0
     while waiting:
         place, group, above = waiting.pop()
         for key in group:
             seen += 1
             if seen > MOST_LINKS:
-                raise Refused(f"holds more than {MOST_LINKS} arrays and groups; {COPY}")
-            child = _child(file, f"{place}{key}")
+                raise Refused(
+                    f"holds more than {MOST_LINKS} arrays and groups; save points and labels in a file of their own"
+                )
+            child = _child(file, key, group)
             if _is_group(child) and child.id not in (*above, group.id):
                 waiting.append((f"{place}{key}/", child, (*above, group.id)))
             elif child is None or _is_array(child):
@@ -71,22 +75,22 @@ def names(file) -> list[str]:
     return sorted(found)
 
 
-def _child(file, name: str):
-    """What lies there, or None for a link to nothing and for one that is not followed."""
+def _child(file, name: str, group):
+    """What lies there in a group, or None for a link to nothing and for one that is not followed."""
     try:
-        return _resolved(file, name)
+        return _resolved(file, name, group)
     except (Refused, KeyError):  # KeyError: what h5py cannot open
         return None
 
 
-def _resolved(file, name: str):
-    """The object of that name, by links inside the file only; each step is looked at before it is made.
+def _resolved(file, name: str, group=None):
+    """The object of that name in a group (None: the root); each link on the way is looked at before it is followed.
 
     Raises Refused for a link to nothing, and for one that leaves the file.
     """
     import h5py
 
-    here, parts, hops = file, name.split("/")[::-1], 0
+    here, parts, hops = group or file, name.split("/")[::-1], 0
     while parts:
         part = parts.pop()
         if part in ("", "."):
@@ -120,41 +124,48 @@ def _is_group(found) -> bool:
 
 
 # ----------------------------------------------------------------------------------------------------------- one array
-def found_array(file, name: str) -> Any:
-    """The data set of that name, once all its numbers or words are seen to lie in the file."""
+def found_array(file, name: str) -> tuple[Any, int]:
+    """(data set of that name, bytes of its largest chunk), once all its entries are seen to lie in the file."""
     found = _resolved(file, name)
     if not _is_array(found):
         raise Refused("is a group, not an array; name an array in it")
-    _require_inside(file, found)
+    sources = _virtual_sources(file, found) if found.is_virtual else [found]
+    for source in sources:
+        _require_inside(source)
     if found.shape is None:
         raise Refused("is an empty data set")
     _require_plain(found.dtype)
-    _require_stored(file, found)
-    return found
+    for source in sources:
+        _require_stored(file, source)
+    return found, max(map(_chunk_bytes, sources), default=0)
 
 
-def _require_inside(file, found) -> None:
-    """Refuse what lies in other files; a virtual data set is a picture of plain ones in the same file."""
+def _require_inside(found) -> None:
     how = found.id.get_create_plist()
     if how.get_external_count():
         place = os.fsdecode(how.get_external(0)[0])
         raise Refused(f"keeps its numbers in another file, {place!r}, which is not read; {COPY}")
-    if not found.is_virtual:
-        return
-    mapped = 0
+
+
+def _virtual_sources(file, found) -> list:
+    """The data sets that a virtual one shows: plain ones of the same file, and a source for each entry."""
+    how, sources, mapped = found.id.get_create_plist(), [], 0
     for number in range(how.get_virtual_count()):
-        place, source = how.get_virtual_filename(number), how.get_virtual_dsetname(number)
+        place, name = how.get_virtual_filename(number), how.get_virtual_dsetname(number)
         if place != ".":
             raise Refused(f"is put together from other files ({place!r}), which are not read; {COPY}")
-        part = _resolved(file, source)
-        if not _is_array(part) or part.is_virtual or part.id.get_create_plist().get_external_count():
-            raise Refused(f"is put together from {source!r}, which is no plain array of this file; {COPY}")
-        _require_stored(file, part)
-        if any(map(int.__lt__, part.shape, how.get_virtual_srcspace(number).shape)):
-            raise Refused(f"takes more of {source!r} than its shape {part.shape}")
-        mapped += how.get_virtual_vspace(number).get_select_npoints()
+        source = _resolved(file, name)
+        if not _is_array(source) or source.is_virtual:
+            raise Refused(f"is put together from {name!r}, which is no plain array of this file; {COPY}")
+        _require_inside(source)
+        shown, taken = how.get_virtual_vspace(number).get_select_npoints(), how.get_virtual_srcspace(number).shape
+        if shown > source.size or any(map(int.__lt__, source.shape, taken)):  # taken is empty where it is all
+            raise Refused(f"takes more of {name!r} than its shape {source.shape}")
+        mapped += shown
+        sources.append(source)
     if mapped < found.size:
         raise Refused(f"has {found.size} entries, but {mapped} of them have a source; the others would be zeros")
+    return sources
 
 
 def _require_plain(dtype) -> None:
@@ -169,33 +180,22 @@ def _require_plain(dtype) -> None:
 
 def _require_stored(file, found) -> None:
     """Refuse more bytes than what the file keeps of them can make, and parts that were never written."""
-    if found.is_virtual:
-        return
     stored = min(found.id.get_storage_size(), os.path.getsize(file.filename))
-    parts, written, packed = _parts(found), _written(found), _packed(found)
-    if written < parts or (found.size and not stored):
-        raise Refused(
-            f"declares {found.nbytes / 1e9:.3g} GB {found.shape}, but stores {stored} bytes: parts of it were never "
-            f"written, and would be read as zeros; write them"
-        )
-    declared = found.nbytes if found.chunks is None else written * _chunk_bytes(found)
-    if declared > packed * stored:
-        raise Refused(f"declares {declared / 1e9:.3g} GB, but stores {stored} bytes: it is damaged")
-
-
-def _parts(found) -> int:
-    """How many chunks the shape needs."""
-    if found.chunks is None:
-        return 0
-    return math.prod(-(-size // step) for size, step in zip(found.shape, found.chunks, strict=True))
-
-
-def _written(found) -> int:
-    return 0 if found.chunks is None else found.id.get_num_chunks()
+    declared = found.size * found.id.get_type().get_size()
+    if found.chunks:
+        parts = math.prod(-(-size // step) for size, step in zip(found.shape, found.chunks, strict=True))
+        missing, declared = found.id.get_num_chunks() < parts, max(declared, parts * _chunk_bytes(found))
+    else:
+        missing = stored == 0 < found.size
+    said = f"has the shape {found.shape} ({declared / 1e9:.3g} GB), but {stored} bytes of it are stored"
+    if missing:
+        raise Refused(f"{said}: parts of it were never written, and would be read as zeros; write them")
+    if declared > _packed(found) * stored or (found.size == 0 and max(found.shape) > 2**40):
+        raise Refused(f"{said}: it is damaged")
 
 
 def _chunk_bytes(found) -> int:
-    return math.prod(found.chunks) * found.id.get_type().get_size()
+    return math.prod(found.chunks) * found.id.get_type().get_size() if found.chunks else 0
 
 
 def _packed(found) -> float:
@@ -208,11 +208,12 @@ def _packed(found) -> float:
 # ---------------------------------------------------------------------------------------------------- what is handed on
 @dataclass(frozen=True)
 class Content:
-    """An array in parts, one after the other, of which the bytes together are those of the whole array."""
+    """An array in parts, one after the other, whose bytes together are its own; largest : bytes of a part at most."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
     blocks: Iterator[np.ndarray]
+    largest: int
     text: bool = False  # words in UTF-8
 
 
@@ -222,17 +223,16 @@ def content(file, name: str, allow: Callable[[float, float], None] = lambda memo
     allow : is told how many bytes of memory reading takes, and how many are unpacked.
     Raises Refused, or whatever h5py raises.
     """
-    found = found_array(file, name)
+    found, chunk = found_array(file, name)
     rows = _rows(found)
-    block = found.nbytes if found.ndim == 0 else rows * (found.nbytes // max(1, len(found)))
-    chunk = 0 if found.chunks is None else _chunk_bytes(found)
+    block = found.nbytes if found.ndim == 0 else min(rows, len(found)) * (found.nbytes // max(1, len(found)))
     if not has_words(found.dtype):
         allow(2 * block + 4 * chunk, found.nbytes + chunk)
-        return Content(found.shape, found.dtype, _blocks(found, rows))
+        return Content(found.shape, found.dtype, _blocks(found, rows), block)
     size = os.path.getsize(file.filename)
     allow(2 * block + 4 * chunk + 8 * size, 100 * found.size + size)
     whole = np.concatenate([np.atleast_1d(_of_one_length(one)) for one in _blocks(found, rows)]).reshape(found.shape)
-    return Content(whole.shape, whole.dtype, iter([whole]), text=not whole.dtype.names)
+    return Content(whole.shape, whole.dtype, iter([whole]), whole.nbytes, text=not whole.dtype.names)
 
 
 def _rows(found) -> int:
@@ -281,8 +281,8 @@ def _bytes(word) -> bytes:
 def main() -> None:
     """Answer with the names of a file's arrays, then for each name that comes in with that array, until none comes.
 
-    An answer is a line of JSON: {"names": ...}, {"shape": ..., "dtype": ..., "text": ...} before an array, {"bytes": ...}
-    before each of its parts, and at any time {"refused": ...} or {"damaged": ...}.
+    An answer is a line of JSON: {"names": ...}; {"shape": ..., "dtype": ..., ...} before an array,
+    {"bytes": ...} before each of its parts; at any time {"refused": ...} or {"damaged": ...}.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -299,10 +299,11 @@ def main() -> None:
 
 def _send(whole: Content) -> None:
     dtype = np.lib.format.dtype_to_descr(whole.dtype)
-    _answer({"shape": whole.shape, "dtype": dtype, "text": whole.text})
+    _answer({"shape": whole.shape, "dtype": dtype, "largest": whole.largest, "text": whole.text})
     for block in whole.blocks:
-        _answer({"bytes": block.nbytes})
-        sys.stdout.buffer.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8))
+        if block.size:
+            _answer({"bytes": block.nbytes})
+            sys.stdout.buffer.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
     sys.stdout.buffer.flush()
 
 
