@@ -56,7 +56,7 @@ def kinds_of_arrays(file) -> dict:
     layout = h5py.VirtualLayout((80, 3), ">f4")
     layout[:40] = layout[40:] = h5py.VirtualSource(file["big endian"])
     file.create_virtual_dataset("virtual", layout)
-    return kept | {"virtual": np.concatenate([kept["big endian"]] * 2)}
+    return kept | {"virtual": np.concatenate([kept["big endian"]] * 2).astype(">f4")}
 
 
 def test_every_layout_and_kind_comes_bit_for_bit_in_parts_of_any_size(tmp_path, monkeypatch):
