@@ -132,8 +132,11 @@ def _read_here(file, name: str, path: str) -> np.ndarray:
     with _told(path, f"{name} of "):
         whole = foreign.content(file, name)
     _require_room(whole.shape, whole.dtype, whole.largest, f"{name} of {path}")
+    array, done = np.empty(whole.shape, whole.dtype), 0
     with _told(path, f"{name} of "):
-        array = np.concatenate([block.reshape(-1) for block in whole.blocks]).reshape(whole.shape)
+        for block in whole.blocks:
+            array.reshape(-1)[done : done + block.size] = block.reshape(-1)
+            done += block.size
     return _as_text(array) if whole.text else array
 
 
