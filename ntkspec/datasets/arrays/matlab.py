@@ -18,6 +18,7 @@ _SIZES |= {f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 1
 # Of the format, version 5: types of elements, and classes of arrays.
 _MATRIX, _PACKED = 14, 15
 _CELL, _CHAR, _NUMBERS = 1, 4, range(6, 16)
+_TYPES = {*range(1, 8), 9, 12, 13, _MATRIX, 16, 17, 18}
 
 
 def mat_names(path: Path) -> list[str]:
@@ -36,8 +37,7 @@ def mat_array(path: Path, name: str) -> np.ndarray:
     shape, kind = next((tuple(map(int, shape)), kind) for own, shape, kind in _listed(path) if own == name)
     if kind != "sparse":
         _require_plausible(shape, kind, f"{name} of {path}", os.path.getsize(path))
-    if kind == "cell":
-        _of_matlab(path, lambda: _require_words(path, name))
+    _of_matlab(path, lambda: _require_known(path, name))
     array = _of_matlab(path, lambda: loadmat(path, variable_names=[name])[name])
     return np.asarray(_full(array, path, name) if hasattr(array, "toarray") else array)
 
@@ -79,17 +79,26 @@ def _of_matlab(path: Path, read: Callable[[], Any]) -> Any:
 
 
 # --------------------------------------------------------------------------------------------------------------- cells
-def _require_words(path: Path, name: str) -> None:
-    """Refuse a cell that holds more than words and numbers: SciPy follows cells in cells until its stack ends."""
-    content = path.read_bytes()
-    order = ">" if content[126:128] == b"MI" else "<"
-    for kind, data in _elements(memoryview(content)[128:], order):
+def _require_known(path: Path, name: str) -> None:
+    """Refuse what SciPy follows until it crashes: types of elements that are none, and cells in cells."""
+    content = np.memmap(path, np.uint8, "r").data
+    if 0 in content[:4]:  # version 4 has neither
+        return
+    order = ">" if bytes(content[126:128]) == b"MI" else "<"
+    for kind, data in _elements(content[128:], order):
         matrix = _unpacked(data, order) if kind == _PACKED else data if kind == _MATRIX else None
-        if matrix is None:
+        parts = [] if matrix is None else list(_elements(matrix, order))
+        if len(parts) < 3 or bytes(parts[2][1]).decode("latin1") != name:
             continue
-        parts = list(_elements(matrix, order))
-        if _kind(parts, order) == _CELL and bytes(parts[2][1]).decode("latin1") == name:
+        _require_types(parts)
+        if _kind(parts, order) == _CELL:
             _require_plain([data for _, data in parts[3:]], _count(parts, order), order)
+
+
+def _require_types(parts: list[tuple[int, memoryview]]) -> None:
+    unknown = {kind for kind, _ in parts} - _TYPES
+    if unknown:
+        raise ValueError(f"elements of the types {sorted(unknown)[:4]}, which are none; it is damaged")
 
 
 def _require_plain(cells: list[memoryview], count: int, order: str) -> None:
@@ -97,6 +106,7 @@ def _require_plain(cells: list[memoryview], count: int, order: str) -> None:
         raise ValueError(f"a cell declares {count} entries, but has {len(cells)}")
     for cell in cells:
         parts = list(_elements(cell, order)) if len(cell) else []
+        _require_types(parts)
         if parts and (_kind(parts, order) not in (_CHAR, *_NUMBERS) or _count(parts, order) > len(cell)):
             raise ValueError("a cell holds more than words and numbers, or is damaged; save the labels as a matrix")
 
