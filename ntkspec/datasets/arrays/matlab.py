@@ -23,7 +23,10 @@ _TYPES = {*range(1, 8), 9, 12, 13, _MATRIX, 16, 17, 18}
 
 def mat_names(path: Path) -> list[str]:
     """The names of the arrays. Raises ValueError where the file is damaged or something else."""
-    return [name for name, *_ in _listed(path)]
+    names = [name for name, *_ in _listed(path)]
+    if not all(name.isprintable() and len(name) < 100 for name in names):
+        raise ValueError(f"{path} is not a readable .mat file: it has names that MATLAB cannot give")
+    return names
 
 
 def mat_array(path: Path, name: str) -> np.ndarray:
