@@ -1,7 +1,11 @@
 """Files of arrays: which of them are the points and the labels, and what is read from them."""
 
+import io
 import os
 import pickle
+import struct
+import zipfile
+import zlib
 
 import h5py
 import numpy as np
@@ -10,7 +14,7 @@ import scipy.io
 import scipy.sparse
 
 import array_dialects
-from ntkspec import datasets
+from ntkspec import datasets, engines
 
 RNG = np.random.default_rng(8)
 X = RNG.standard_normal((40, 3))
@@ -158,7 +162,8 @@ def test_a_link_to_nothing_or_an_empty_data_set_is_refused_where_it_is_needed(tm
     with h5py.File(path, "a") as file:
         target = {"nothing": h5py.SoftLink("/absent"), "empty": h5py.Empty("f8")}
         file["y"] = target.get(name, h5py.ExternalLink("absent.h5", "y"))
-    with pytest.raises(ValueError, match=r"y of .*a.h5 is (a link to nothing|an empty data set)"):
+    reason = "a link to nothing|an empty data set|a link to 'y' in 'absent.h5', which is not followed"
+    with pytest.raises(ValueError, match=rf"y of .*a.h5 is ({reason})"):
         datasets.load(path)
 
 
@@ -378,3 +383,114 @@ def test_test_arrays_follow_the_name_of_a_training_array_that_was_asked_for(tmp_
         np.testing.assert_array_equal(np.r_[data.y, data.y_test], 2.0 * labels - 1)
     with pytest.raises(ValueError, match="may both be the labels; name it with --label"):
         datasets.load(tmp_path / "a.npz")
+
+
+# --------------------------------------------------------------------------------------------------- sizes before bytes
+def npy(shape, descr="<f8", content=b"", version=(1, 0)) -> bytes:
+    """An .npy file that says those things of itself."""
+    kept = io.BytesIO()
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    (np.lib.format.write_array_header_1_0 if version == (1, 0) else np.lib.format.write_array_header_2_0)(kept, header)
+    return kept.getvalue() + content
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (npy((10**6, 300)), r"an array \(1000000, 300\) needs 2400000000 bytes, but 0 bytes are there"),
+        (npy((2**40, 2**40)), "needs 9671406556917033397649408 bytes"),
+        (npy((-1, -40)), r"a shape \(-1, -40\)"),
+        (npy((10**18,), "|S0"), "entries of 0 bytes"),
+        (npy((40,), "|V1000000000"), "needs 40000000000 bytes"),
+        (npy((0, 2**62)), "holds no data|not a readable"),
+        (npy((40, 3), content=X.tobytes() + b"more"), "more bytes follow"),
+        (npy((40, 3)).replace(b"}", b"("), "not a readable .npy file"),
+        (npy((40, 3)).replace(b"(40", b"(4,"), "not a readable .npy file"),
+        (b"\x93NUMPY\x09\x00" + npy((40, 3))[8:], "not a readable .npy file"),
+    ],
+)
+def test_what_an_npy_file_declares_is_compared_with_its_bytes(tmp_path, content, reason):
+    (tmp_path / "X.npy").write_bytes(content)
+    np.save(tmp_path / "y.npy", Y)
+    with pytest.raises(ValueError, match=rf"X.npy.*({reason})|X.npy ({reason})"):
+        datasets.load(tmp_path / "X.npy")
+
+
+def test_an_npz_is_asked_for_its_sizes_first_and_only_for_the_arrays_that_are_taken(tmp_path):
+    bomb = npy((10**8,), content=bytes(8))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {"X": npy((40, 3), content=X.tobytes()), "y": npy((40,), content=Y.tobytes())}.items():
+            archive.writestr(f"{name}.npy", content)
+        archive.writestr("other.npy", bomb)
+    read(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"an array \(100000000,\) needs 800000000 bytes, but 8 bytes are there"):
+        datasets.load(tmp_path / "a.npz", points="other")
+    whole = (tmp_path / "a.npz").read_bytes()
+    place = whole.rfind(b"PK\x01\x02") + 24  # the size that the directory tells of the last array
+    (tmp_path / "a.npz").write_bytes(whole[:place] + struct.pack("<I", 10**9) + whole[place + 4 :])
+    with pytest.raises(ValueError, match=r"other.npy declares 1000000000 bytes, but \d+ bytes are stored"):
+        datasets.load(tmp_path / "a.npz", points="other")
+
+
+@pytest.mark.parametrize("ending", ["npz", "npy", "mat"])
+def test_an_array_that_does_not_fit_into_the_free_memory_is_refused(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"X.{ending}"
+    if ending == "npy":
+        np.save(path, X)
+        np.save(tmp_path / "y.npy", Y)
+    else:
+        save(path, X=X, y=Y)
+    monkeypatch.setattr(engines.engine_of(), "free_memory", lambda: 900)
+    with pytest.raises(ValueError, match=rf"X.{ending} needs 0.0 GB, but 0.0 GB are free; save a part of it"):
+        datasets.load(path)
+
+
+def element(kind: int, content: bytes) -> bytes:
+    return struct.pack("<II", kind, len(content)) + content.ljust(-(-len(content) // 8) * 8, b"\0")
+
+
+def matrix(kind: int, shape, content: bytes, name: bytes = b"") -> bytes:
+    """A matrix of a .mat file, by the number of its class."""
+    parts = [(6, struct.pack("<II", kind, 0)), (5, struct.pack(f"<{len(shape)}i", *shape)), (1, name)]
+    return element(14, b"".join(element(*part) for part in parts) + content)
+
+
+def nested(depth: int) -> bytes:
+    """Cells in cells."""
+    content = matrix(6, (1, 1), element(9, bytes(8)))
+    for _ in range(depth):
+        content = matrix(1, (1, 1), content)
+    return content
+
+
+CELLS = {
+    "cells in cells": (matrix(1, (40, 1), 40 * nested(3), b"y"), "a cell holds more than words and numbers"),
+    "cells without end": (matrix(1, (1, 1), nested(1000), b"y"), "a cell holds more than words and numbers"),
+    "no cells": (matrix(1, (1, 30_000), b"", b"y"), "a cell declares 30000 entries, but has 0"),
+    "a word of blanks": (matrix(1, (1, 1), matrix(4, (1, 2**30), element(4, b"")), b"y"), "or is damaged"),
+    "a large matrix": (matrix(6, (2**30, 2**30), element(9, bytes(8)), b"y"), r"y of .* declares 1.15e\+18 entries"),
+    "a struct": (matrix(2, (1, 1), element(5, struct.pack("<i", 8)) + element(1, bytes(8)), b"y"), "a MATLAB struct"),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_a_mat_file_declares_is_compared_with_its_bytes(tmp_path, name, packed):
+    content, reason = CELLS[name]
+    save(tmp_path / "a.mat", X=X)
+    whole = (tmp_path / "a.mat").read_bytes()
+    packed_content = zlib.compress(content)
+    more = struct.pack("<II", 15, len(packed_content)) + packed_content if packed else content
+    (tmp_path / "a.mat").write_bytes(whole + more)
+    with pytest.raises(ValueError, match=reason):
+        datasets.load(tmp_path / "a.mat")
+
+
+def test_a_sparse_matrix_whose_entries_lie_outside_it_is_refused(tmp_path):
+    path = save(tmp_path / "a.mat", X=scipy.sparse.csc_matrix(np.where(X > 0, X, 0)), y=Y)
+    indices = scipy.sparse.csc_matrix(np.where(X > 0, X, 0)).indices.astype("<i4").tobytes()
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(indices, b"\xff\xff\xff\x3f" + indices[4:]))
+    assert path.read_bytes() != whole
+    with pytest.raises(ValueError, match=r"a.mat is not a readable .mat file: "):
+        datasets.load(path)

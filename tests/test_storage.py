@@ -283,37 +283,3 @@ def test_a_dataclass_whose_fields_changed_is_refused(tmp_path):
     Changed.__name__ = "Inner"
     with pytest.raises(ValueError, match="Inner"):
         back(tmp_path / "a.h5", Inner(1.0, np.ones(2)), types=[Changed])
-
-
-# ------------------------------------------------------------------------------------------------------- plain arrays
-def test_arrays_of_any_file_are_found_in_groups_and_behind_links(tmp_path):
-    path = tmp_path / "a.h5"
-    with h5py.File(path, "w") as file:
-        file["X"], file["words"], file["group/y"] = np.arange(3.0), ["a", "b"], 1.0
-        file["group/again"], file["group/circle"] = h5py.SoftLink("/X"), h5py.SoftLink("/group")
-        file["nothing"], file["elsewhere"] = h5py.SoftLink("/absent"), h5py.ExternalLink("absent.h5", "X")
-    assert storage.array_names(path) == ["X", "elsewhere", "group/again", "group/y", "nothing", "words"]
-    for name in ("X", "group/again"):
-        np.testing.assert_array_equal(storage.read_array(path, name), np.arange(3.0))
-    assert list(storage.read_array(path, "words")) == ["a", "b"]
-
-
-def test_what_is_no_array_is_refused_by_name(tmp_path):
-    path, parts = tmp_path / "a.h5", h5py.VirtualLayout((6,), "f8")
-    parts[:] = h5py.VirtualSource("absent.h5", "X", (6,))
-    with h5py.File(path, "w") as file:
-        file["empty"], file["nothing"] = h5py.Empty("f8"), h5py.SoftLink("/absent")
-        file["elsewhere"], file["kind"] = h5py.ExternalLink("absent.h5", "X"), np.dtype("f8")
-        file.create_group("group")
-        file.create_virtual_dataset("parts", parts)  # HDF5 would read zeros
-    for name, reason in (
-        ("empty", "empty data set"),
-        ("nothing", "link to nothing"),
-        ("elsewhere", "link to nothing"),
-        ("absent", "not there"),
-        ("group", "a group, not an array"),
-        ("kind", "not an array"),
-        ("parts", "lies in absent.h5, which is absent"),
-    ):
-        with pytest.raises(ValueError, match=rf"{name} of .*a.h5 .*{reason}"):
-            storage.read_array(path, name)

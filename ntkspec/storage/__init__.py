@@ -1,6 +1,6 @@
 """Files that are either whole or not there: trees of results, and kernel matrices."""
 
-from ntkspec.storage.arrays import array_names, read_array
+from ntkspec.storage.arrays import Arrays, open_arrays
 from ntkspec.storage.hdf5 import FORMAT_VERSION, blamed_on
 from ntkspec.storage.kernels import load_kernel, save_kernel
 from ntkspec.storage.places import atomic_path, locked, target
@@ -9,14 +9,14 @@ from ntkspec.storage.trees import Keeper, read, write
 
 __all__ = [
     "FORMAT_VERSION",
+    "Arrays",
     "Keeper",
-    "array_names",
     "atomic_path",
     "blamed_on",
     "load_kernel",
     "locked",
+    "open_arrays",
     "read",
-    "read_array",
     "recorded",
     "save_kernel",
     "target",

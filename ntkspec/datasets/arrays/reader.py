@@ -1,15 +1,18 @@
 """Points and labels from files of arrays: .npz, .npy, HDF5 and MATLAB's .mat."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from ntkspec import checks, engines, storage
+from ntkspec import storage
+from ntkspec.datasets.arrays.matlab import mat_array, mat_names
 from ntkspec.datasets.arrays.names import Choice, choose, choose_points, entry, listed, present
 from ntkspec.datasets.npz import npz_array, npz_names, read_npy
 from ntkspec.datasets.reading import Source
+from ntkspec.storage import Arrays
 
 
 def read_arrays(path, *, points=None, label=None, test_points=None, test_label=None) -> Source:
@@ -22,12 +25,17 @@ def read_arrays(path, *, points=None, label=None, test_points=None, test_label=N
     Raises ValueError where a name is absent or more than one fits, or where the file is damaged; no pickle is executed.
     """
     given = {"points": points, "label": label, "test_points": test_points, "test_label": test_label}
-    shelf = _Shelf.of(Path(path), given)
+    with _opened(Path(path)) as arrays:
+        return _taken(_Shelf.of(Path(path), arrays, given), given)
+
+
+def _taken(shelf: "_Shelf", given: dict) -> Source:
+    path, points, label = shelf.path, given["points"], given["label"]
     if {"format", "shape", "data"} <= set(shelf.names):
         raise ValueError(f"{path} holds a sparse matrix of SciPy; save it with numpy.savez(..., X=matrix.toarray())")
     table = _with_labels_inside(shelf, points, label)
     if table:
-        return _from_table(table, label, shelf, test_points)
+        return _from_table(table, label, shelf, given["test_points"])
     given = given if shelf.own is None else given | {"points": points or shelf.own}
     choice = choose(shelf.names, shelf.place, **given)
     _refuse_twice(choice, shelf.place)
@@ -57,55 +65,30 @@ def _refuse_twice(choice: Choice, place: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ formats
-@dataclass(frozen=True)
-class _Format:
-    """How a kind of file is read: the names of its arrays, and one of them."""
-
-    names: Callable[[Path], list[str]]
-    array: Callable[[Path, str], np.ndarray]
+@contextlib.contextmanager
+def _npz(path: Path) -> Iterator[Arrays]:
+    yield Arrays(npz_names(path), lambda name: npz_array(path, name))
 
 
-def _neighbours(path: Path) -> list[str]:
+@contextlib.contextmanager
+def _npy(path: Path) -> Iterator[Arrays]:
     """An .npy file holds one array; the others lie beside it."""
-    return sorted(other.stem for other in path.parent.iterdir() if other.suffix == path.suffix)
+    names = sorted(other.stem for other in path.parent.iterdir() if other.suffix == path.suffix)
+    yield Arrays(names, lambda name: read_npy(path.with_name(name + path.suffix)))
 
 
-def _mat_names(path: Path) -> list[str]:
-    from scipy.io import whosmat
-
-    return [name for name, *_ in _of_matlab(path, whosmat)]
-
-
-def _mat_array(path: Path, name: str) -> np.ndarray:
-    from scipy.io import loadmat
-
-    array = _of_matlab(path, loadmat, variable_names=[name])[name]
-    if hasattr(array, "toarray"):
-        checks.memory(
-            8 * np.prod(array.shape), engines.engine_of(), f"{name} of {path} as a full matrix", "take a part"
-        )
-        array = array.toarray()
-    return np.asarray(array)
+@contextlib.contextmanager
+def _mat(path: Path) -> Iterator[Arrays]:
+    yield Arrays(mat_names(path), lambda name: mat_array(path, name))
 
 
-def _of_matlab(path: Path, read: Callable, **options):
-    try:
-        return read(path, **options)
-    except NotImplementedError:
-        raise ValueError(f"{path} is a MATLAB 7.3 file; save it with save('{path.name}', ..., '-v7')") from None
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise ValueError(f"{path} is not a readable .mat file: {error}") from None
+_OPENED = {".npz": _npz, ".npy": _npy, ".h5": storage.open_arrays, ".hdf5": storage.open_arrays, ".mat": _mat}
+ARRAY_ENDINGS = tuple(_OPENED)
 
 
-_HDF5 = _Format(storage.array_names, storage.read_array)
-_FORMATS = {
-    ".npz": _Format(npz_names, npz_array),
-    ".npy": _Format(_neighbours, lambda path, name: read_npy(path.with_name(name + path.suffix))),
-    ".h5": _HDF5,
-    ".hdf5": _HDF5,
-    ".mat": _Format(_mat_names, _mat_array),
-}
-ARRAY_ENDINGS = tuple(_FORMATS)
+def _opened(path: Path) -> contextlib.AbstractContextManager[Arrays]:
+    """The arrays of a file, as its ending says."""
+    return _OPENED[path.suffix.lower()](path)
 
 
 # ------------------------------------------------------------------------------------------------------------- arrays
@@ -117,18 +100,19 @@ class _Shelf:
     """
 
     path: Path
+    arrays: Arrays
     names: list[str]
     own: str | None = None
     files: dict[str, Path] = field(default_factory=dict)
     taken: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, path: Path, given: dict) -> "_Shelf":
-        names = _FORMATS[path.suffix.lower()].names(path)
+    def of(cls, path: Path, arrays: Arrays, given: dict) -> "_Shelf":
+        names = arrays.names
         own = path.stem if path.suffix.lower() == ".npy" else None
         found = {value: _file(value, path) for value in given.values() if value is not None and value not in names}
         files = {name: file for name, file in found.items() if file}
-        return cls(path, [*names, *files], own, files)
+        return cls(path, arrays, [*names, *files], own, files)
 
     @property
     def place(self) -> str:
@@ -146,13 +130,14 @@ class _Shelf:
         return self.taken[name]
 
     def _from_file(self, name: str) -> np.ndarray:
-        file = self.files.get(name, self.path)
-        if file is not self.path:
-            own = [file.stem] if file.suffix.lower() == ".npy" else _FORMATS[file.suffix.lower()].names(file)
+        file = self.files.get(name)
+        if file is None:
+            return self.arrays.read(name)
+        with _opened(file) as arrays:
+            own = [file.stem] if file.suffix.lower() == ".npy" else arrays.names
             if len(own) != 1:
                 raise ValueError(f"{file} holds {listed(own)}, but a file of one array is needed here")
-            name = own[0]
-        return _FORMATS[file.suffix.lower()].array(file, name)
+            return arrays.read(own[0])
 
     def pair(self, points: str, label: str) -> Source:
         """Points and labels as they stand, with a sentence on them."""
