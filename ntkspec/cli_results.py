@@ -63,17 +63,24 @@ class Record:
         return [self.folder / f"{figure}.png" for figure in self.figures]
 
     def undrawn(self, fingerprint: str) -> Any:
-        """What was measured, where the file holds just that and its figures are not all there; otherwise None."""
+        """What was measured, where the file holds just that and its figures are not all there; otherwise None.
+
+        Raises ValueError for an HDF5 file of that name that is no such record: it would be replaced.
+        """
         from ntkspec import storage
 
-        if not self.path.exists() or all(path.exists() for path in self.drawings):
+        if not self.path.exists():
             return None
         try:
             found = storage.read(self.path, kind=self.kind, types=self.types)
+            with storage.blamed_on(self.path):
+                same = found["provenance"].get("fingerprint") == fingerprint
+                return found[self.name] if same and not all(path.exists() for path in self.drawings) else None
+        except storage.OtherKind as error:
+            raise ValueError(f"{error}, and would be replaced by one; move it, or choose another --output") from None
         except (ValueError, OSError) as error:
             say(f"{one_line(error)}; it is measured anew")
             return None
-        return found[self.name] if found["provenance"].get("fingerprint") == fingerprint else None
 
     def store(self, content: dict) -> str:
         """Write the file, after figures of an older one are removed; why it could not be, or nothing."""

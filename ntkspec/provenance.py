@@ -15,7 +15,7 @@ LIBRARIES = ("ntkspec", "numpy", "scipy", "numba", "h5py", "matplotlib")
 def provenance(command: str) -> dict:
     """Command, time, versions and machine, as strings and numbers."""
     return {
-        "command": command,
+        "command": command.encode(errors="backslashreplace").decode(),  # names of files need not be UTF-8
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in LIBRARIES},

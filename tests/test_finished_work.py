@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+import os
 import shutil
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 
@@ -128,6 +130,24 @@ def test_a_record_of_other_data_in_the_same_file_is_measured_anew(measured, monk
         np.savez("points.npz", X=X + (scale - 1) * rng.standard_normal(4) * X, y=y)
         assert run(*options).code == Exit.NOT_DRAWN
         assert len(measured) == asked
+
+
+def test_a_file_of_the_user_is_not_replaced_by_a_record(measured):
+    Path("out").mkdir()
+    with h5py.File("out/analysis.h5", "w") as file:
+        file["X"], file["y"] = np.random.default_rng(0).standard_normal((30, 4)), np.resize([1.0, -1.0], 30)
+    before = Path("out/analysis.h5").read_bytes()
+    found = run("analyze", "--data", "out/analysis.h5", "--width", "8", "--steps", "8", "--output", "out")
+    assert (found.code, measured, Path("out/analysis.h5").read_bytes()) == (Exit.REFUSED, [], before)
+    assert "is not an ntkspec file of kind 'analyze'" in found.err[-1]
+
+
+def test_names_of_files_that_are_not_utf_8_cost_no_record(measured):
+    name = os.fsdecode(b"points\xff.csv")
+    Path(name).write_text("a,b,label\n" + "".join(f"{k},{k * k % 7},{k % 2}\n" for k in range(30)))
+    assert run("analyze", "--data", name, "--width", "8", "--steps", "8", "--output", "out").code == Exit.DONE
+    kept = storage.read("out/analysis.h5", kind="analyze", types=RECORD_TYPES)["provenance"]["command"]
+    assert "points\\udcff.csv" in kept
 
 
 def test_with_all_figures_there_it_is_measured_anew(first, measured, tmp_path):

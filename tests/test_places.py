@@ -249,3 +249,12 @@ def test_a_keeper_warns_once_until_it_has_kept_all(tmp_path):
             keeper.write({"a": 2})  # a second warning would be an error
         keeper.write({"a": 3})
         assert storage.read(tmp_path / "a.h5", kind="test") == {"a": 3}
+
+
+def test_a_lock_whose_folder_is_gone_costs_no_result(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with storage.locked(tmp_path / "folder" / "a.h5"):
+        (tmp_path / "folder").rename(tmp_path / "elsewhere")
+        (tmp_path / "folder").write_text("a file")  # what is below it now is no missing file, but an error
+    with storage.locked(tmp_path / "elsewhere" / "a.h5"):  # what is left there holds nobody
+        pass

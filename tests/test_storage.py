@@ -1,6 +1,7 @@
 import os
 import tempfile
 from dataclasses import dataclass, fields, is_dataclass
+from enum import IntEnum
 from pathlib import Path
 
 import h5py
@@ -283,3 +284,25 @@ def test_a_dataclass_whose_fields_changed_is_refused(tmp_path):
     Changed.__name__ = "Inner"
     with pytest.raises(ValueError, match="Inner"):
         back(tmp_path / "a.h5", Inner(1.0, np.ones(2)), types=[Changed])
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        np.longdouble(1),
+        np.zeros(3, [("a", float)]),
+        np.array([b"a"], "V1"),
+        np.ma.array([1.0, 2.0], mask=[False, True]),
+        IntEnum("Number", "ONE").ONE,
+    ],
+)
+def test_what_could_not_be_read_back_is_not_written(tmp_path, leaf):
+    with pytest.raises(TypeError, match=r"leaf is a .*, which cannot be stored"):
+        storage.write(tmp_path / "a.h5", {"leaf": leaf}, kind="test")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key", ["", ".", "a/b", "a\0b"])
+def test_keys_that_hdf5_would_change_are_refused(tmp_path, key):
+    with pytest.raises(TypeError, match="has the key"):
+        storage.write(tmp_path / "a.h5", {key: 1}, kind="test")

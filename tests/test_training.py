@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -558,3 +559,29 @@ def test_deep_runs_are_watched_resumed_and_stopped(make, tmp_path):
         ns.train_gd(net, 1e3 * X, y, eta=1e300, steps=[50])
     with pytest.raises(ValueError, match="trains with one rate"):
         ns.train_gd(net, X, y, eta1=1, eta2=2, steps=[1])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda net, now, X: {"x": 1.0}, lambda net, now, X: {"x": 2.0}),
+        (partial(ns.kernel_drift, layer="first"), partial(ns.kernel_drift, layer="second")),
+    ],
+)
+def test_a_checkpoint_of_another_watched_function_is_refused(tmp_path, one, other):
+    net, X = ns.TwoLayer.symmetric(4, 6, "erf", seed=0), np.eye(5, 4)
+    setting = {"eta": 0.1, "steps": [0, 3], "checkpoint": tmp_path / "a.h5"}
+    first = ns.train_gd(net, X, np.ones(5), watch=one, **setting)
+    again = ns.train_gd(net, X, np.ones(5), watch=one, **setting)
+    assert all((again.watched[name] == first.watched[name]).all() for name in first.watched)
+    with pytest.raises(ValueError, match="the checkpoint of another run"):
+        ns.train_gd(net, X, np.ones(5), watch=other, **setting)
+
+
+def test_a_checkpoint_of_other_filters_with_the_same_weights_is_refused(tmp_path):
+    X, setting = np.eye(5, 36), {"eta": 0.1, "steps": [0, 2], "checkpoint": tmp_path / "a.h5"}
+    net = ns.Convolutional.random((6, 6, 1), 2, "erf", filter_size=(2, 3))
+    ns.train_gd(net, X, np.ones(5), **setting)
+    turned = ns.Convolutional(net.parameters, (6, 6, 1), "erf", filter_size=(3, 2))
+    with pytest.raises(ValueError, match="the checkpoint of another run"):
+        ns.train_gd(turned, X, np.ones(5), **setting)

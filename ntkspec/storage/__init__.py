@@ -1,7 +1,7 @@
 """Files that are either whole or not there: trees of results, and kernel matrices."""
 
 from ntkspec.storage.arrays import Arrays, open_arrays
-from ntkspec.storage.hdf5 import FORMAT_VERSION, blamed_on
+from ntkspec.storage.hdf5 import FORMAT_VERSION, OtherKind, blamed_on
 from ntkspec.storage.kernels import load_kernel, save_kernel
 from ntkspec.storage.places import atomic_path, locked, target
 from ntkspec.storage.products import recorded
@@ -11,6 +11,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Arrays",
     "Keeper",
+    "OtherKind",
     "atomic_path",
     "blamed_on",
     "load_kernel",

@@ -21,6 +21,10 @@ def _h5py():
     return h5py
 
 
+class OtherKind(ValueError):
+    """The file is whole, but something else than what was asked for."""
+
+
 @contextlib.contextmanager
 def created(path, kind: str) -> Iterator:
     """A new ntkspec file of that kind, open for writing; it is sealed at the end. As :func:`begun` otherwise."""
@@ -74,7 +78,7 @@ def opened(path, kind: str) -> Iterator:
 
 def _require_kind(file, path: Path, kind: str) -> None:
     if not {"ntkspec_format", "kind"} <= file.attrs.keys() or word_of(file, "kind") != kind:
-        raise ValueError(f"{path} is not an ntkspec file of kind {kind!r}")
+        raise OtherKind(f"{path} is not an ntkspec file of kind {kind!r}")
     version = int(file.attrs["ntkspec_format"])
     if version > FORMAT_VERSION:
         raise ValueError(f"{path} has format {version}, but this ntkspec reads up to {FORMAT_VERSION}; upgrade it")

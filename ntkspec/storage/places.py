@@ -56,7 +56,8 @@ def locked(path) -> Iterator[None]:
     try:
         yield
     finally:
-        place.unlink(missing_ok=True)  # before it is given up: who opens it from now on makes a new one
+        with contextlib.suppress(OSError):  # a folder that is gone or closed by now holds nobody, and costs no result
+            place.unlink()  # before it is given up: who opens it from now on makes a new one
         os.close(handle)
 
 

@@ -12,6 +12,7 @@ from ntkspec import written
 from ntkspec.storage.hdf5 import created, opened, require_words, word_of
 from ntkspec.storage.places import atomic_path
 
+_KINDS = "biufcS"  # dtypes of arrays that are written and read
 _COMPRESSED = 4096  # arrays with at least this many entries are compressed
 _DEFLATED = 1032  # bytes that one compressed byte stands for at most
 
@@ -67,23 +68,23 @@ def _write_node(parent, name: str, value) -> None:
         _write_group(parent, name, type(value).__name__, ((str(k), item) for k, item in enumerate(value)))
     elif value is None:
         parent.create_group(name, track_order=True).attrs["type"] = "None"
-    elif isinstance(value, np.ndarray):
+    elif isinstance(value, np.ndarray) and value.dtype.kind in _KINDS and not np.ma.isMaskedArray(value):
         options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if value.size >= _COMPRESSED else {}
         options |= {"fletcher32": True} if value.size and value.ndim and value.dtype.kind in "fiu" else {}
         parent.create_dataset(name, data=value, **options).attrs["type"] = "array"
-    elif isinstance(value, bool | int | float | str | np.bool_ | np.integer | np.floating):
-        value = value.item() if isinstance(value, np.generic) else value
+    elif type(value := value.item() if isinstance(value, np.generic) else value) in (bool, int, float, str):
         parent.create_dataset(name, data=value).attrs["type"] = type(value).__name__
     else:
-        raise TypeError(f"{name} is a {type(value).__name__}, which cannot be stored")
+        what = f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"{name} is a {what}, which cannot be stored")
 
 
 def _write_group(parent, name: str, kind: str, items) -> None:
     group = parent.create_group(name, track_order=True)
     group.attrs["type"] = kind
     for key, item in items:
-        if not isinstance(key, str) or "/" in key:
-            raise TypeError(f"{name} has the key {key!r}, but a key is a string without '/'")
+        if not isinstance(key, str) or key in ("", ".") or {"/", "\0"} & set(key):
+            raise TypeError(f"{name} has the key {key!r}, but a key is a word other than '.', without '/' and NUL")
         _write_node(group, key, item)
 
 
@@ -113,7 +114,7 @@ class _Reader:
         if kind in _LEAVES:
             if kind == "str":
                 require_words(node.id)
-            elif node.dtype.kind not in "biufcS":
+            elif node.dtype.kind not in _KINDS:
                 raise ValueError(f"{node.name} holds {node.dtype}, which is no {kind}")
             self._require_room(node)
             return _LEAVES[kind](node)

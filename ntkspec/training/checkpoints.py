@@ -4,7 +4,10 @@ import contextlib
 import hashlib
 import time
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import CodeType
 
 import numpy as np
 
@@ -94,10 +97,25 @@ def _fingerprint(descent: Fitting, records: Records, batches) -> str:
     probes = descent.activation.value_and_derivative(np.linspace(-40, 40, 1601))
     arrays = [descent.X, descent.y, *descent.state[1], *([] if records.X_test is None else [records.X_test])]
     arrays = [*(descent.engine.to_host(array) for array in arrays), *probes]
-    watched = [getattr(function, "__qualname__", type(function).__qualname__) for function in records.watch]
-    settings = descent.rates, descent.offset is None, watched, batches
+    watched = [_described(function) for function in records.watch]
+    settings = repr(records.net), descent.rates, descent.offset is None, watched, batches
     found = hashlib.sha256(repr(settings).encode())
     for array in arrays:
         found.update(repr((array.shape, str(array.dtype))).encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
+
+
+def _described(function: Callable) -> tuple:
+    """What tells a watched function from others: names, instructions, and what a partial one is given."""
+    if isinstance(function, partial):
+        return _described(function.func), repr(function.args), repr(sorted(function.keywords.items()))
+    named = function if hasattr(function, "__qualname__") else type(function)
+    code = getattr(function, "__code__", None)
+    return named.__module__, named.__qualname__, () if code is None else _instructions(code)
+
+
+def _instructions(code: CodeType) -> tuple:
+    """Without line numbers and file names, which change nothing."""
+    constants = [_instructions(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
+    return code.co_code, code.co_names, constants
