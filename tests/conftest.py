@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,12 @@ NO_CARD = _no_card()
 STAND_IN = bool(NO_CARD) or os.environ.get("NTKSPEC_TEST_DEVICE") == "stand-in"
 if STAND_IN:
     sys.path.insert(0, str(Path(__file__).parent / "device_stand_in"))
+
+
+def pytest_configure():
+    """Ctrl-C and hang-ups are heard here and in the processes of tests, also where the run ignores them (nohup, &)."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items):

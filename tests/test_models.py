@@ -18,6 +18,7 @@ from ntkspec.plotting.analysis import losses
 from ntkspec.plotting.spectrum import density
 from ntkspec.reporting.analysis import report
 from ntkspec.reporting.spectrum import spectrum_report
+from ntkspec.storage.sealed import seal
 
 D = 8
 NETWORKS = {
@@ -196,4 +197,5 @@ def test_records_from_before_networks_had_names_are_of_two_layers(tmp_path):
     storage.write(path, {"analysis": found}, kind="analyze")
     with h5py.File(path, "a") as file:
         del file["record/analysis/task/network"]
+    seal(path)
     assert report(storage.read(path, kind="analyze", types=RECORD_TYPES)["analysis"]) == report(found)

@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -134,10 +135,10 @@ def test_disks_without_locks_warn_and_keep_what_may_be_in_use(tmp_path, monkeypa
 
 
 def _count_alone(path, number, start, queue):
-    """Add 1 to the number in a file, again and again, whenever the lock is free; how often that was, and refusals."""
+    """Add 1 to the number in a file so many times, each as soon as the lock is free; and in which words it was not."""
     start.wait()
     done, refusals = 0, set()
-    for _ in range(number):
+    while done < number:
         try:
             with storage.locked(path):
                 found = int(path.read_text())
@@ -146,7 +147,8 @@ def _count_alone(path, number, start, queue):
                 done += 1
         except ValueError as error:
             refusals.add(str(error).replace(str(path), "it"))
-    queue.put((done, refusals))
+            time.sleep(1e-4)
+    queue.put(refusals)
 
 
 @pytest.mark.parametrize("how", ["threads", "processes"])
@@ -155,13 +157,13 @@ def test_writers_at_once_lose_nothing(tmp_path, how):
     path.write_text("0")
     start, queue = context.Barrier(3), context.Queue()
     kind = threading.Thread if how == "threads" else context.Process
-    workers = [kind(target=_count_alone, args=(path, 60, start, queue)) for _ in range(3)]
+    workers = [kind(target=_count_alone, args=(path, 20, start, queue)) for _ in range(3)]
     for worker in workers:
         worker.start()
-    done, refusals = zip(*(queue.get(timeout=60) for _ in workers), strict=True)
+    refusals = [queue.get(timeout=60) for _ in workers]
     for worker in workers:
         worker.join()
-    assert int(path.read_text()) == sum(done) >= 60
+    assert int(path.read_text()) == 3 * 20
     assert set().union(*refusals) <= {"it is in use by another process; wait for it, or choose another name"}
     assert list(tmp_path.iterdir()) == [path]
 
