@@ -464,10 +464,13 @@ def nested(depth: int) -> bytes:
 
 
 CELLS = {
-    "cells in cells": (matrix(1, (40, 1), 40 * nested(3), b"y"), "a cell holds more than words and numbers"),
-    "cells without end": (matrix(1, (1, 1), nested(1000), b"y"), "a cell holds more than words and numbers"),
-    "no cells": (matrix(1, (1, 30_000), b"", b"y"), "a cell declares 30000 entries, but has 0"),
-    "a word of blanks": (matrix(1, (1, 1), matrix(4, (1, 2**30), element(4, b"")), b"y"), "or is damaged"),
+    "cells in cells": (matrix(1, (40, 1), 40 * nested(3), b"y"), "y of .* is a cell of more than words and numbers"),
+    "cells without end": (matrix(1, (1, 1), nested(1000), b"y"), "y of .* is a cell of more than words and numbers"),
+    "no cells": (matrix(1, (1, 30_000), b"", b"y"), "a.mat is not a readable .mat file: "),
+    "a word of blanks": (
+        matrix(1, (1, 1), matrix(4, (1, 2**30), element(4, b"")), b"y"),
+        "a.mat is not a readable .mat file: it takes more memory",
+    ),
     "a large matrix": (matrix(6, (2**30, 2**30), element(9, bytes(8)), b"y"), r"y of .* declares 1.15e\+18 entries"),
     "a struct": (matrix(2, (1, 1), element(5, struct.pack("<i", 8)) + element(1, bytes(8)), b"y"), "a MATLAB struct"),
 }

@@ -12,7 +12,7 @@ import pytest
 
 import damaged_arrays
 from ntkspec import datasets, storage
-from ntkspec.storage import foreign
+from ntkspec.guarded import parts
 
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((40, 3))
@@ -68,7 +68,7 @@ def test_every_layout_and_kind_comes_bit_for_bit_in_parts_of_any_size(tmp_path, 
         for name, array in kept.items():
             found = arrays.read(name)
             assert (found.dtype, found.shape, found.tobytes()) == (array.dtype, array.shape, array.tobytes()), name
-    monkeypatch.setattr(foreign, "BLOCK", 1)
+    monkeypatch.setattr(parts, "BLOCK", 1)
     monkeypatch.setattr(sys, "executable", "")  # as where Python runs within another program
     with storage.open_arrays(path) as arrays:
         for name, array in kept.items():
@@ -189,7 +189,7 @@ def stand_in(tmp_path, monkeypatch, code: str):
     """A process that reads in place of the real one."""
     script = tmp_path / "stand_in.py"
     script.write_text(f"import os, resource, signal, sys\n{code}\n")
-    monkeypatch.setattr(foreign, "__file__", str(script))
+    monkeypatch.setattr(storage.arrays, "READER", (str(script),))
     return storage.open_arrays(tmp_path / "a.h5")
 
 
@@ -210,6 +210,7 @@ def test_the_end_of_the_process_is_the_error_of_the_file(tmp_path, monkeypatch, 
 def test_a_process_that_dies_within_an_array_gives_none(tmp_path, monkeypatch):
     answers = (
         '{"names": ["X"]}',
+        '{"memory": 32}',
         '{"shape": [4], "dtype": "<f8", "largest": 32, "text": false}',
         '{"bytes": 32}',
         "12345678",
