@@ -14,7 +14,7 @@ import scipy.io
 import scipy.sparse
 
 import array_dialects
-from ntkspec import datasets, engines
+from ntkspec import datasets, engines, storage
 
 RNG = np.random.default_rng(8)
 X = RNG.standard_normal((40, 3))
@@ -280,6 +280,21 @@ def test_matlab_cells_of_words_and_sparse_points_are_read(tmp_path):
     gaps = np.where(X > 0, X, 0.0)
     path = save(tmp_path / "a.mat", X=scipy.sparse.csc_matrix(gaps), y=WORDS.astype(object)[:, None])
     read(path, gaps, np.where(WORDS == "horse", 1, -1))
+
+
+def test_cells_of_matlab_are_words_or_numbers_and_a_sparse_matrix_of_version_4_is_read(tmp_path):
+    cells = {"words": ["bäh", "", "x" * 30], "numbers": [1.5, 2, True], "mixed": ["a", 1.5], "lists": [np.arange(2), 1]}
+    path = save(tmp_path / "a.mat", **{name: np.array(cell, dtype=object) for name, cell in cells.items()})
+    with storage.open_arrays(path) as arrays:
+        assert arrays.read("words").ravel().tolist() == cells["words"]
+        assert arrays.read("numbers").ravel().tolist() == [1.5, 2, 1]
+        for name, reason in {"mixed": "words and numbers; words alone", "lists": "more than words and numbers"}.items():
+            with pytest.raises(ValueError, match=f"^{name} of .*a.mat is a cell of {reason}"):
+                arrays.read(name)
+    gaps = np.where(X > 0, X, 0.0)
+    scipy.io.savemat(path, {"X": scipy.sparse.csc_matrix(gaps)}, format="4")
+    with storage.open_arrays(path) as arrays:
+        np.testing.assert_array_equal(arrays.read("X"), gaps)
 
 
 def test_a_matlab_file_of_version_7_3_or_none_is_refused(tmp_path):

@@ -232,9 +232,11 @@ def outcome(path: Path) -> str:
     return "read"
 
 
-@pytest.mark.parametrize("ending", [".npz", ".npy", ".mat", pytest.param(".h5", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "ending", [".npz", ".npy", *(pytest.param(ending, marks=pytest.mark.slow) for ending in (".mat", ".h5"))]
+)
 def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, ending):
-    """Of 400 files, of which those of HDF5 take a process each."""
+    """Of 400 files, of which those of HDF5 and MATLAB take a process each."""
     refused = 0
     for name, content in damaged_arrays.damaged(400):
         if name.endswith(ending):
@@ -251,3 +253,11 @@ def test_damage_on_which_the_library_hangs_crashes_or_takes_all_memory_is_one_li
     path = tmp_path / "a.h5"
     path.write_bytes(damaged_arrays.crafted_hdf5()[name])
     assert outcome(path).startswith(("X of ", "y of ", str(path)))
+
+
+def test_a_sparse_matrix_on_which_scipy_crashes_is_one_line(tmp_path):
+    content = bytearray(damaged_arrays.whole()["sparse-plain.mat"])
+    content[344] = 41  # of where its columns begin
+    (tmp_path / "a.mat").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a.mat is not a readable .mat file: SciPy crashed on it \(signal 11\)"):
+        datasets.load(tmp_path / "a.mat")
