@@ -212,5 +212,5 @@ def test_one_long_word_among_labels_is_refused(tmp_path, dtype):
     with pytest.raises(ValueError, match=r"^labels of .* hold a word of 1001 characters, but 1000 at most are read$"):
         load(tmp_path, np.array(words, dtype=dtype))
     words[7] = words[9] = "x" * 1000
-    with pytest.raises(ValueError, match="labels of .* are 3 different words"):
+    with pytest.raises(ValueError, match=r"labels of .* are 3 different words"):
         load(tmp_path, np.array(words, dtype=dtype))
