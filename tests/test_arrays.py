@@ -14,7 +14,7 @@ import scipy.io
 import scipy.sparse
 
 import array_dialects
-from ntkspec import datasets, engines
+from ntkspec import datasets, engines, storage
 
 RNG = np.random.default_rng(8)
 X = RNG.standard_normal((40, 3))
@@ -282,6 +282,21 @@ def test_matlab_cells_of_words_and_sparse_points_are_read(tmp_path):
     read(path, gaps, np.where(WORDS == "horse", 1, -1))
 
 
+def test_cells_of_matlab_are_words_or_numbers_and_a_sparse_matrix_of_version_4_is_read(tmp_path):
+    cells = {"words": ["bäh", "", "x" * 30], "numbers": [1.5, 2, True], "mixed": ["a", 1.5], "lists": [np.arange(2), 1]}
+    path = save(tmp_path / "a.mat", **{name: np.array(cell, dtype=object) for name, cell in cells.items()})
+    with storage.open_arrays(path) as arrays:
+        assert arrays.read("words").ravel().tolist() == cells["words"]
+        assert arrays.read("numbers").ravel().tolist() == [1.5, 2, 1]
+        for name, reason in {"mixed": "words and numbers; words alone", "lists": "more than words and numbers"}.items():
+            with pytest.raises(ValueError, match=f"^{name} of .*a.mat is a cell of {reason}"):
+                arrays.read(name)
+    gaps = np.where(X > 0, X, 0.0)
+    scipy.io.savemat(path, {"X": scipy.sparse.csc_matrix(gaps)}, format="4")
+    with storage.open_arrays(path) as arrays:
+        np.testing.assert_array_equal(arrays.read("X"), gaps)
+
+
 def test_a_matlab_file_of_version_7_3_or_none_is_refused(tmp_path):
     path = tmp_path / "a.mat"
     with h5py.File(path, "w", userblock_size=512) as file:
@@ -464,10 +479,13 @@ def nested(depth: int) -> bytes:
 
 
 CELLS = {
-    "cells in cells": (matrix(1, (40, 1), 40 * nested(3), b"y"), "a cell holds more than words and numbers"),
-    "cells without end": (matrix(1, (1, 1), nested(1000), b"y"), "a cell holds more than words and numbers"),
-    "no cells": (matrix(1, (1, 30_000), b"", b"y"), "a cell declares 30000 entries, but has 0"),
-    "a word of blanks": (matrix(1, (1, 1), matrix(4, (1, 2**30), element(4, b"")), b"y"), "or is damaged"),
+    "cells in cells": (matrix(1, (40, 1), 40 * nested(3), b"y"), "y of .* is a cell of more than words and numbers"),
+    "cells without end": (matrix(1, (1, 1), nested(1000), b"y"), "y of .* is a cell of more than words and numbers"),
+    "no cells": (matrix(1, (1, 30_000), b"", b"y"), "a.mat is not a readable .mat file: "),
+    "a word of blanks": (
+        matrix(1, (1, 1), matrix(4, (1, 2**30), element(4, b"")), b"y"),
+        "a.mat is not a readable .mat file: it takes more memory",
+    ),
     "a large matrix": (matrix(6, (2**30, 2**30), element(9, bytes(8)), b"y"), r"y of .* declares 1.15e\+18 entries"),
     "a struct": (matrix(2, (1, 1), element(5, struct.pack("<i", 8)) + element(1, bytes(8)), b"y"), "a MATLAB struct"),
 }

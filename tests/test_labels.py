@@ -202,3 +202,15 @@ def test_centring_and_scaling_of_features_can_be_chosen(tmp_path):
     data = load(tmp_path, SIGNS, X=points, center=False)
     np.testing.assert_allclose(data.X, points * data.meta["scale"], atol=1e-12)
     assert any("not centred" in said for said in data.meta["reading"])
+
+
+@pytest.mark.parametrize("dtype", [object, "U", "S"])
+def test_one_long_word_among_labels_is_refused(tmp_path, dtype):
+    """Each label would take as much memory as the longest."""
+    words = ["cat", "horse"] * 20
+    words[7] = "x" * 1001
+    with pytest.raises(ValueError, match=r"^labels of .* hold a word of 1001 characters, but 1000 at most are read$"):
+        load(tmp_path, np.array(words, dtype=dtype))
+    words[7] = words[9] = "x" * 1000
+    with pytest.raises(ValueError, match=r"labels of .* are 3 different words"):
+        load(tmp_path, np.array(words, dtype=dtype))

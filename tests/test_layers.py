@@ -13,7 +13,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-progress lazy intervals showing foreign signals written
+progress lazy intervals showing foreign signals written guarded
 engines
 checks duals derivatives randomness
 moments activations
@@ -53,7 +53,7 @@ DOORS = {
     "cupy": {"engines"},
     "threadpoolctl": {"engines"},
     "psutil": {"engines"},
-    "h5py": {"storage"},
+    "h5py": {"storage", "guarded"},
     "matplotlib": {"plotting"},
     "pandas": {"datasets"},
     "tqdm": {"progress"},

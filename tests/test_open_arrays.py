@@ -12,7 +12,7 @@ import pytest
 
 import damaged_arrays
 from ntkspec import datasets, storage
-from ntkspec.storage import foreign
+from ntkspec.guarded import parts
 
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((40, 3))
@@ -68,7 +68,7 @@ def test_every_layout_and_kind_comes_bit_for_bit_in_parts_of_any_size(tmp_path, 
         for name, array in kept.items():
             found = arrays.read(name)
             assert (found.dtype, found.shape, found.tobytes()) == (array.dtype, array.shape, array.tobytes()), name
-    monkeypatch.setattr(foreign, "BLOCK", 1)
+    monkeypatch.setattr(parts, "BLOCK", 1)
     monkeypatch.setattr(sys, "executable", "")  # as where Python runs within another program
     with storage.open_arrays(path) as arrays:
         for name, array in kept.items():
@@ -189,7 +189,7 @@ def stand_in(tmp_path, monkeypatch, code: str):
     """A process that reads in place of the real one."""
     script = tmp_path / "stand_in.py"
     script.write_text(f"import os, resource, signal, sys\n{code}\n")
-    monkeypatch.setattr(foreign, "__file__", str(script))
+    monkeypatch.setattr(storage.arrays, "READER", (str(script),))
     return storage.open_arrays(tmp_path / "a.h5")
 
 
@@ -210,6 +210,7 @@ def test_the_end_of_the_process_is_the_error_of_the_file(tmp_path, monkeypatch, 
 def test_a_process_that_dies_within_an_array_gives_none(tmp_path, monkeypatch):
     answers = (
         '{"names": ["X"]}',
+        '{"memory": 32}',
         '{"shape": [4], "dtype": "<f8", "largest": 32, "text": false}',
         '{"bytes": 32}',
         "12345678",
@@ -231,9 +232,11 @@ def outcome(path: Path) -> str:
     return "read"
 
 
-@pytest.mark.parametrize("ending", [".npz", ".npy", ".mat", pytest.param(".h5", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "ending", [".npz", ".npy", *(pytest.param(ending, marks=pytest.mark.slow) for ending in (".mat", ".h5"))]
+)
 def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, ending):
-    """Of 400 files, of which those of HDF5 take a process each."""
+    """Of 400 files, of which those of HDF5 and MATLAB take a process each."""
     refused = 0
     for name, content in damaged_arrays.damaged(400):
         if name.endswith(ending):
@@ -250,3 +253,11 @@ def test_damage_on_which_the_library_hangs_crashes_or_takes_all_memory_is_one_li
     path = tmp_path / "a.h5"
     path.write_bytes(damaged_arrays.crafted_hdf5()[name])
     assert outcome(path).startswith(("X of ", "y of ", str(path)))
+
+
+def test_a_sparse_matrix_on_which_scipy_crashes_is_one_line(tmp_path):
+    content = bytearray(damaged_arrays.whole()["sparse-plain.mat"])
+    content[344] = 41  # of where its columns begin
+    (tmp_path / "a.mat").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a.mat is not a readable .mat file: SciPy crashed on it \(signal 11\)"):
+        datasets.load(tmp_path / "a.mat")

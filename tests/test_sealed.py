@@ -285,14 +285,15 @@ def test_a_heap_of_words_that_goes_in_circles_is_damaged(tmp_path):
     word = content.index(b"circle") - 16
     content[word : word + 16] = bytes(16)
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"a.h5 is damaged: its words"):
+    with pytest.raises(ValueError, match=r"a.h5 is damaged: the HDF5 library computes without end on it"):
         storage.read(path, kind="test")
 
 
-def test_older_files_with_damage_are_read_or_refused_in_one_line(tmp_path):
+@pytest.mark.parametrize("count", [20, pytest.param(150, marks=pytest.mark.slow)])
+def test_older_files_with_damage_are_read_or_refused_in_one_line(tmp_path, count):
     path, random = older(tmp_path / "a.h5", {"eta": 0.25, "word": "erf", "some": np.arange(4.0)}), _random()
     content, said = path.read_bytes(), []
-    for byte in random.choice([k for k, value in enumerate(content) if value], 150, replace=False):
+    for byte in random.choice([k for k, value in enumerate(content) if value], count, replace=False):
         damaged = bytearray(content)
         damaged[byte] = random.integers(256)
         path.write_bytes(damaged)
@@ -302,7 +303,7 @@ def test_older_files_with_damage_are_read_or_refused_in_one_line(tmp_path):
                 storage.read(path, kind="test")
             except ValueError as error:
                 said.append(str(error))
-    assert len(said) > 50
+    assert len(said) > count // 3
     assert [text for text in said if not text.startswith(str(path)) or "\n" in text] == []
 
 

@@ -10,6 +10,7 @@ from ntkspec import checks
 from ntkspec.datasets.numbers import as_numbers
 
 FEW = 20  # at most so many whole numbers look like classes
+LONGEST = 1000  # characters of a word
 _MISSING = ("", "nan", "<na>", "nat")
 
 
@@ -116,19 +117,28 @@ def _of_objects(y, name: str) -> np.ndarray:
             raise ValueError(f"y of {name} has no label in row {row} (counted from 0): {one!r}; remove that row")
     for kinds in (str | bytes, bool | np.bool_, Real):
         if all(isinstance(one, kinds) for one in entries):
-            return np.array([_decoded(one) for one in entries]) if kinds == str | bytes else np.array(entries)
+            return _words(entries, name) if kinds == str | bytes else np.array(entries)
     found = ", ".join(sorted({type(one).__name__ for one in entries})[:4])
     raise ValueError(f"labels of {name} are objects ({found}); words alone or numbers alone are needed")
 
 
 def _of_words(y, name: str) -> Labels:
-    words = np.array([_decoded(one).strip() for one in y])
+    words = _words(y, name)
     for row, word in enumerate(words.tolist()):
         if _missing(word):
             raise ValueError(f"y of {name} has no label in row {row} (counted from 0): {word!r}; remove that row")
     if all(map(_is_number, np.unique(words).tolist())):
         return Labels(checks.as_vector(words.astype(np.float64), f"y of {name}", len(words)), "numbers", name)
     return Labels(words, "words", name)
+
+
+def _words(entries, name: str) -> np.ndarray:
+    """They are kept with the length of the longest."""
+    words = [_decoded(one).strip() for one in entries]
+    longest = max(map(len, words), default=0)
+    if longest > LONGEST:
+        raise ValueError(f"labels of {name} hold a word of {longest} characters, but {LONGEST} at most are read")
+    return np.array(words)
 
 
 def _missing(one) -> bool:

@@ -1,4 +1,4 @@
-"""Arrays from HDF5 files that other programs made, read by a process that may crash in place of this one."""
+"""Arrays from files that other programs made, read by a process that may crash in place of this one."""
 
 import contextlib
 import json
@@ -9,12 +9,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ntkspec import checks, engines
-from ntkspec.storage import foreign
+from ntkspec.guarded import hdf5, matlab
+from ntkspec.guarded.parts import Refused
+
+READER = ("-P", "-W", "ignore", "-m", "ntkspec.guarded")
+_HDF5, _SCIPY = "the HDF5 library", "SciPy"
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Arrays:
 
 @contextlib.contextmanager
 def open_arrays(path) -> Iterator[Arrays]:
-    """The arrays of any HDF5 file; words as str, in tables as bytes in UTF-8.
+    """The arrays of a .mat file or, of any other name, an HDF5 file; words as str, in tables of HDF5 as UTF-8.
 
     Links are followed within the file. What lies in other files (external links and storage, sources of virtual data
     sets), was never written, or is neither numbers nor words is named, and refused by ``read``; so is an array that
@@ -35,14 +40,46 @@ def open_arrays(path) -> Iterator[Arrays]:
     The file is read in a process of its own, which takes a quarter of a second to start and is ended at the end; where
     Python cannot start one (in another program), it is read here.
     """
-    with _handed_over(str(path)) if sys.executable and not hasattr(sys, "frozen") else _here(str(path)) as arrays:
+    kind, wrong, library = (
+        ("matlab", "is not a readable .mat file", _SCIPY)
+        if Path(path).suffix.lower() == ".mat"
+        else ("hdf5", "is not a readable HDF5 file", _HDF5)
+    )
+    file = _File(str(path), wrong, library)
+    with _handed_over(kind, file) if _can_start() else _here(kind, file) as arrays:
         yield arrays
 
 
-def _require_room(shape, dtype: np.dtype, largest: int, what: str) -> None:
-    """For the array, and for its largest part once more."""
-    needed = dtype.itemsize * float(math.prod(shape)) + largest
-    checks.memory(needed, engines.engine_of(), what, "save a part of it")
+def visit(path) -> None:
+    """Let a process of its own read all of an HDF5 file once. Raises ValueError where it does not survive that."""
+    if _can_start():
+        with _handed_over("visit", _File(str(path), "is damaged", _HDF5)):
+            pass
+
+
+def _can_start() -> bool:
+    return bool(sys.executable) and not hasattr(sys, "frozen")
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file for errors: what it is where it is damaged, and what reads it."""
+
+    path: str
+    wrong: str
+    library: str
+
+    def damaged(self, reason: str) -> ValueError:
+        return ValueError(f"{self.path} {self.wrong}: {reason}")
+
+    def require(self, memory: float, name: str) -> None:
+        """The memory for an array must be free."""
+        checks.memory(memory, engines.engine_of(), f"{name} of {self.path}", "save a part of it")
+
+
+def _bytes(shape, dtype: np.dtype, largest: int) -> float:
+    """Of the array, and of its largest part once more."""
+    return dtype.itemsize * float(math.prod(shape)) + largest
 
 
 def _as_text(array: np.ndarray) -> np.ndarray:
@@ -51,36 +88,37 @@ def _as_text(array: np.ndarray) -> np.ndarray:
 
 # -------------------------------------------------------------------------------------------------- in another process
 @contextlib.contextmanager
-def _handed_over(path: str) -> Iterator[Arrays]:
+def _handed_over(kind: str, file: _File) -> Iterator[Arrays]:
     places = os.pathsep.join(place or os.curdir for place in sys.path)
     child = subprocess.Popen(
-        [sys.executable, "-P", "-W", "ignore", foreign.__file__, path],
+        [sys.executable, *READER, kind, file.path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": places, "OPENBLAS_NUM_THREADS": "1"},
     )
     try:
-        names = _answer(child, path)["names"]
-        yield Arrays(names, lambda name: _received(child, name, path))
+        names = _answer(child, file)["names"]
+        yield Arrays(names, lambda name: _received(child, name, file))
     finally:
         child.kill()
         child.communicate()
 
 
-def _received(child, name: str, path: str) -> np.ndarray:
+def _received(child, name: str, file: _File) -> np.ndarray:
     with contextlib.suppress(BrokenPipeError):  # its end is told below
         child.stdin.write(json.dumps(name).encode() + b"\n")
         child.stdin.flush()
-    said = _answer(child, path, f"{name} of ")
+    file.require(_answer(child, file, f"{name} of ")["memory"], name)
+    said = _answer(child, file, f"{name} of ")
     dtype = np.lib.format.descr_to_dtype(_with_tuples(said["dtype"]))
-    _require_room(said["shape"], dtype, said["largest"], f"{name} of {path}")
+    file.require(_bytes(said["shape"], dtype, said["largest"]), name)
     array = np.empty(said["shape"], dtype)
     rest = array.reshape(-1).view(np.uint8).data
     while rest:
-        count = _answer(child, path, f"{name} of ")["bytes"]
+        count = _answer(child, file, f"{name} of ")["bytes"]
         if child.stdout.readinto(rest[:count]) < count:
-            raise _death(child, path)
+            raise _death(child, file)
         rest = rest[count:]
     return _as_text(array) if said["text"] else array
 
@@ -92,48 +130,45 @@ def _with_tuples(descr: Any) -> Any:
     return [tuple(tuple(part) if isinstance(part, list) else part for part in field) for field in descr]
 
 
-def _answer(child, path: str, what: str = "") -> dict:
+def _answer(child, file: _File, what: str = "") -> dict:
     line = child.stdout.readline()
     if not line.endswith(b"\n"):
-        raise _death(child, path)
+        raise _death(child, file)
     said = json.loads(line)
     if "refused" in said:
-        raise ValueError(f"{what}{path} {said['refused']}")
+        raise ValueError(f"{what}{file.path} {said['refused']}")
     if "damaged" in said:
-        raise _damaged(path, said["damaged"])
+        raise file.damaged(said["damaged"])
     return said
 
 
-def _damaged(path: str, reason: str) -> ValueError:
-    return ValueError(f"{path} is not a readable HDF5 file: {reason}")
-
-
-def _death(child, path: str) -> ValueError:
+def _death(child, file: _File) -> ValueError:
     """Why the process ended before it had answered."""
     code = child.wait()
     if code == -signal.SIGXCPU:
-        return _damaged(path, "the HDF5 library computes without end on it; it is damaged")
+        return file.damaged(f"{file.library} computes without end on it")
     if code < 0:
-        return _damaged(path, f"the HDF5 library crashed on it (signal {-code}); it is damaged")
-    return _damaged(path, f"an error cut it off (exit code {code}); it is damaged")
+        return file.damaged(f"{file.library} crashed on it (signal {-code})")
+    return file.damaged(f"an error cut off what reads it (exit code {code})")
 
 
 # ---------------------------------------------------------------------------------------------------- in this process
 @contextlib.contextmanager
-def _here(path: str) -> Iterator[Arrays]:
+def _here(kind: str, file: _File) -> Iterator[Arrays]:
+    reader: Any = {"hdf5": hdf5, "matlab": matlab}[kind]
     with contextlib.ExitStack() as stack:
-        with _told(path):
-            file = stack.enter_context(foreign.opened(path))
-            names = foreign.names(file)
-        yield Arrays(names, lambda name: _read_here(file, name, path))
+        with _told(file):
+            source = stack.enter_context(reader.opened(file.path))
+            names = reader.names(source)
+        yield Arrays(names, lambda name: _read_here(reader, source, name, file))
 
 
-def _read_here(file, name: str, path: str) -> np.ndarray:
-    with _told(path, f"{name} of "):
-        whole = foreign.content(file, name)
-    _require_room(whole.shape, whole.dtype, whole.largest, f"{name} of {path}")
+def _read_here(reader, source, name: str, file: _File) -> np.ndarray:
+    with _told(file, f"{name} of "):
+        whole = reader.content(source, name, lambda memory, unpacked: file.require(memory, name))
+    file.require(_bytes(whole.shape, whole.dtype, whole.largest), name)
     array, done = np.empty(whole.shape, whole.dtype), 0
-    with _told(path, f"{name} of "):
+    with _told(file, f"{name} of "):
         for block in whole.blocks:
             array.reshape(-1)[done : done + block.size] = block.reshape(-1)
             done += block.size
@@ -141,12 +176,14 @@ def _read_here(file, name: str, path: str) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _told(path: str, what: str = "") -> Iterator[None]:
+def _told(file: _File, what: str = "") -> Iterator[None]:
     try:
         yield
     except MemoryError:
         raise
-    except foreign.Refused as error:
-        raise ValueError(f"{what}{path} {error}") from None
+    except Refused as error:
+        raise ValueError(f"{what}{file.path} {error}") from None
     except Exception as error:  # a damaged file can raise nearly anything
-        raise _damaged(path, " ".join(f"{error}".split())) from None
+        if str(error).startswith(f"{what}{file.path}"):
+            raise
+        raise file.damaged(" ".join(f"{error}".split()) or type(error).__name__) from None

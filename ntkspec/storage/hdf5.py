@@ -3,16 +3,14 @@
 import contextlib
 import fcntl
 import io
-import mmap
-import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from ntkspec.storage.arrays import visit
 from ntkspec.storage.sealed import USER_BLOCK, check_seal, seal
 
 FORMAT_VERSION = 1
-_HEAP, _HEAD = b"GCOL\x01\0\0\0", 16  # what a heap of words begins with, and bytes before it and each of its words
 
 
 def _h5py():
@@ -58,8 +56,9 @@ def begun(path, kind: str) -> Iterator:
 def opened(path, kind: str) -> Iterator:
     """An ntkspec file of that kind, open for reading, whose seal was checked before HDF5 saw it.
 
-    A RuntimeWarning says where there is none, in files of older versions. Raises FileNotFoundError, or ValueError for
-    a file that is damaged, of another kind, of a newer format, or being written by another process.
+    Where there is none, in files of older versions, a RuntimeWarning says so, and a process of its own reads all of it
+    first, for HDF5 may loop or crash on it. Raises FileNotFoundError, or ValueError for a file that is damaged, of
+    another kind, of a newer format, or being written by another process.
     """
     path = Path(path)
     if not path.is_file():
@@ -67,7 +66,7 @@ def opened(path, kind: str) -> Iterator:
     with _shared(path):
         sealed = check_seal(path)
         if not sealed:
-            _require_heaps(path)
+            visit(path)
         with blamed_on(path), _h5py().File(path, "r", locking=False) as file:
             _require_kind(file, path, kind)
             if not sealed:
@@ -98,25 +97,6 @@ def require_words(identifier) -> None:
     h5t = _h5py().h5t
     if not identifier.get_type().equal(h5t.py_create(_h5py().string_dtype(), logical=True)):
         raise ValueError("what should be a word has another type")
-
-
-def _require_heaps(path: Path) -> None:
-    """Each word in a heap must end behind its beginning: HDF5 looks for the next one without end where it does not.
-
-    Cost: one pass over the file.
-    """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
-        start = content.find(_HEAP)
-        while start >= 0:
-            stop = min(start + int.from_bytes(content[start + 8 : start + 16], "little"), len(content))
-            place = start + _HEAD
-            while place + _HEAD <= stop:
-                number, size = struct.unpack_from("<H6xQ", content, place)
-                step = _HEAD + -(-size // 8) * 8 if number else size  # number 0 is what is free, with its head
-                if not _HEAD <= step <= stop - place:
-                    raise ValueError(f"{path} is damaged: its words do not lie one after the other")
-                place += step
-            start = content.find(_HEAP, start + 1)
 
 
 @contextlib.contextmanager

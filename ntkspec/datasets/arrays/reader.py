@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from ntkspec import storage
-from ntkspec.datasets.arrays.matlab import mat_array, mat_names
 from ntkspec.datasets.arrays.names import Choice, choose, choose_points, entry, listed, present
 from ntkspec.datasets.npz import npz_array, npz_names, read_npy
 from ntkspec.datasets.reading import Source
@@ -77,12 +76,7 @@ def _npy(path: Path) -> Iterator[Arrays]:
     yield Arrays(names, lambda name: read_npy(path.with_name(name + path.suffix)))
 
 
-@contextlib.contextmanager
-def _mat(path: Path) -> Iterator[Arrays]:
-    yield Arrays(mat_names(path), lambda name: mat_array(path, name))
-
-
-_OPENED = {".npz": _npz, ".npy": _npy, ".h5": storage.open_arrays, ".hdf5": storage.open_arrays, ".mat": _mat}
+_OPENED = {".npz": _npz, ".npy": _npy} | dict.fromkeys((".h5", ".hdf5", ".mat"), storage.open_arrays)
 ARRAY_ENDINGS = tuple(_OPENED)
 
 

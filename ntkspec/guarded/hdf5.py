@@ -1,36 +1,23 @@
-"""What an HDF5 file of another program holds; run as a script, it answers a parent over pipes.
+"""The arrays of HDF5 files of other programs.
 
-Damaged files make the HDF5 library loop, crash, or crash at the exit of the process that has read them. So a process of
-its own reads them (:mod:`ntkspec.storage.arrays`), which may take little more memory and time than the array needs.
-It is started by this file's name, and imports NumPy and h5py alone. Nothing outside the file is opened: no external
-link, no external storage, no source of a virtual data set in another file.
+Nothing outside the file is opened: no external link, no external storage, no source of a virtual data set in another
+file.
 """
 
 import contextlib
 import errno
-import json
 import math
 import os
-import resource
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from ntkspec.guarded.parts import BLOCK, MOST_PACKED, Allow, Content, Refused, in_parts
+
 MOST_LINKS, MOST_HOPS = 10_000, 30
-BLOCK = 32_000_000  # bytes that are read at once
-SECONDS, RATE = 5, 20e6  # of computing for anything, and bytes that the slowest filter unpacks in a second
-SPARE = 256_000_000  # bytes of memory for the library itself
-DEFLATE, SHUFFLE, FLETCHER, LZF = 1, 2, 3, 32000
-MOST_PACKED = 1032  # deflate makes no more bytes of one; lzf fewer
+DEFLATE, SHUFFLE, FLETCHER, LZF = 1, 2, 3, 32000  # of which lzf packs less than deflate
 COPY = "copy the array itself into this file, file['X'] = array"
-
-
-class Refused(ValueError):
-    """What is wrong with an array, as the end of a sentence that begins with its name."""
 
 
 @contextlib.contextmanager
@@ -206,49 +193,17 @@ def _packed(found) -> float:
 
 
 # ---------------------------------------------------------------------------------------------------- what is handed on
-@dataclass(frozen=True)
-class Content:
-    """An array in parts, one after the other, whose bytes together are its own; largest : bytes of a part at most."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    blocks: Iterator[np.ndarray]
-    largest: int
-    text: bool = False  # words in UTF-8
-
-
-def content(file, name: str, allow: Callable[[float, float], None] = lambda memory, unpacked: None) -> Content:
-    """The array of that name; words of any length as bytes of one length.
-
-    allow : is told how many bytes of memory reading takes, and how many are unpacked.
-    Raises Refused, or whatever h5py raises.
-    """
+def content(file, name: str, allow: Allow) -> Content:
+    """The array of that name; words of any length as bytes of one length. Raises Refused, or whatever h5py raises."""
     found, chunk = found_array(file, name)
-    rows = _rows(found)
-    block = found.nbytes if found.ndim == 0 else min(rows, len(found)) * (found.nbytes // max(1, len(found)))
+    blocks, block = in_parts(found, found.chunks[0] if found.chunks else 1)
     if not has_words(found.dtype):
         allow(2 * block + 4 * chunk, found.nbytes + chunk)
-        return Content(found.shape, found.dtype, _blocks(found, rows), block)
+        return Content(found.shape, found.dtype, blocks, block)
     size = os.path.getsize(file.filename)
     allow(2 * block + 4 * chunk + 8 * size, 100 * found.size + size)
-    whole = np.concatenate([np.atleast_1d(_of_one_length(one)) for one in _blocks(found, rows)]).reshape(found.shape)
+    whole = np.concatenate([np.atleast_1d(_of_one_length(one)) for one in blocks]).reshape(found.shape)
     return Content(whole.shape, whole.dtype, iter([whole]), whole.nbytes, text=not whole.dtype.names)
-
-
-def _rows(found) -> int:
-    """How many rows are read at once: those of whole chunks, of BLOCK bytes or more."""
-    if found.ndim == 0 or found.size == 0:
-        return 1
-    step = found.chunks[0] if found.chunks else 1
-    return step * max(1, BLOCK // max(1, step * (found.nbytes // len(found))))
-
-
-def _blocks(found, rows: int) -> Iterator[np.ndarray]:
-    if found.ndim == 0 or found.size == 0:
-        yield np.asarray(found[()])
-    else:
-        for start in range(0, len(found), rows):
-            yield np.asarray(found[start : start + rows])
 
 
 def has_words(dtype: np.dtype) -> bool:
@@ -277,64 +232,25 @@ def _bytes(word) -> bytes:
     return word if isinstance(word, bytes) else str(word).encode("utf-8", "surrogateescape")
 
 
-# --------------------------------------------------------------------------------------------------------- the process
-def main() -> None:
-    """Answer with the names of a file's arrays, then for each name that comes in with that array, until none comes.
+# ---------------------------------------------------------------------------------------------------------- everything
+def visit(file, allow: Allow) -> None:
+    """Read everything once: attributes, and arrays but for large ones that lie in one piece. No links are followed.
 
-    An answer is a line of JSON: {"names": ...}; {"shape": ..., "dtype": ..., ...} before an array,
-    {"bytes": ...} before each of its parts; at any time {"refused": ...} or {"damaged": ...}.
+    Raises whatever h5py raises. What :func:`content` refuses is passed over.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with _answered():
-        _allow(0, 0)
-        with opened(sys.argv[1]) as file:
-            _answer({"names": names(file)})
-            for line in sys.stdin:
-                with _answered():
-                    _send(content(file, json.loads(line), _allow))
-    os._exit(0)  # the library may crash while it tidies up
+    import h5py
 
-
-def _send(whole: Content) -> None:
-    dtype = np.lib.format.dtype_to_descr(whole.dtype)
-    _answer({"shape": whole.shape, "dtype": dtype, "largest": whole.largest, "text": whole.text})
-    for block in whole.blocks:
-        if block.size:
-            _answer({"bytes": block.nbytes})
-            sys.stdout.buffer.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
-    sys.stdout.buffer.flush()
-
-
-@contextlib.contextmanager
-def _answered() -> Iterator[None]:
-    try:
-        yield
-    except Refused as error:
-        _answer({"refused": str(error)})
-    except Exception as error:  # a damaged file can raise nearly anything
-        _answer({"damaged": " ".join(f"{error or type(error).__name__}".split())})
-
-
-def _answer(line: dict) -> None:
-    sys.stdout.buffer.write(json.dumps(line).encode() + b"\n")
-    sys.stdout.buffer.flush()
-
-
-def _allow(memory: float, unpacked: float) -> None:
-    """From here on take no more memory, and no more seconds of computing, than reading so many bytes does."""
-    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-    _limit(resource.RLIMIT_CPU, used + SECONDS + unpacked / RATE)
-    with contextlib.suppress(OSError), open("/proc/self/statm", encoding="ascii") as status:  # Linux has it
-        _limit(resource.RLIMIT_AS, int(status.read().split()[0]) * resource.getpagesize() + SPARE + memory)
-
-
-def _limit(kind: int, most: float) -> None:
-    hard = resource.getrlimit(kind)[1]
-    most = min(math.ceil(most), 2**62)
-    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-
-
-if __name__ == "__main__":
-    main()
+    waiting, seen = [file], set()
+    while waiting:
+        here = waiting.pop()
+        address = h5py.h5o.get_info(here.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        list(here.attrs.values())
+        if _is_group(here):
+            waiting += [here[key] for key in here if isinstance(here.get(key, getlink=True), h5py.HardLink)]
+        elif _is_array(here) and (here.chunks or has_words(here.dtype) or here.nbytes <= BLOCK):
+            with contextlib.suppress(Refused):
+                for _ in content(file, here.name, allow).blocks:
+                    pass
