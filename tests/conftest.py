@@ -5,6 +5,7 @@ import errno
 import importlib.util
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -71,6 +72,17 @@ def full_disk():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", full)
         yield
+
+
+@contextlib.contextmanager
+def largest_file(size: int):
+    """Files of this process may have so many bytes: a disk that is full, for its own output too, so keep it short."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def _engine(name: str):

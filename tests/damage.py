@@ -218,7 +218,8 @@ class Worker:
     process: subprocess.Popen | None = None
 
     def read(self, reader: str, path: Path, marker: Path, seconds: float = SECONDS) -> dict:
-        """The outcome of a file."""
+        """The outcome of a file, which may take ``seconds`` and one for each megabyte that it has."""
+        seconds += path.stat().st_size / 1e6 if path.is_file() else 0
         if self.process is None:
             self._start()
         assert self.process is not None

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import resource
 import signal
 import subprocess
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from conftest import largest_file
 from ntkspec.engines import cpu
 from ntkspec.operators import Gram, Triangle, form
 from ntkspec.storage import kernels, locked, proofs, tiles
@@ -458,11 +458,7 @@ def test_a_disk_that_fills_while_room_is_taken_is_refused(tmp_path, monkeypatch)
 
 
 def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        with pytest.raises(ValueError, match=r"needs 3.52e-05 GB as one triangle, .* \(File too large\)"):
-            ns.save_kernel(kernel(), tmp_path / "gap.h5")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    refusal = pytest.raises(ValueError, match=r"needs 3.52e-05 GB as one triangle, .* \(File too large\)")
+    with refusal, largest_file(20_000):
+        ns.save_kernel(kernel(), tmp_path / "gap.h5")
     assert list(tmp_path.iterdir()) == []

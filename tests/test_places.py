@@ -4,7 +4,6 @@ import errno
 import fcntl
 import multiprocessing
 import os
-import resource
 import subprocess
 import threading
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import full_disk
+from conftest import full_disk, largest_file
 from ntkspec import storage
 from ntkspec.storage import places
 
@@ -216,20 +215,11 @@ def test_disks_of_twenty_sizes_keep_the_old_file_or_hold_the_new_one(disk):
     assert min(outcomes.values()) > 4
 
 
-@pytest.fixture
-def limited():
-    """A function that sets how large files may be, which stands in for a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("size", [0, 100, 512, 3000, 10_000, 100_000])
-def test_a_write_that_the_system_cuts_short_is_an_error_of_that_file(tmp_path, limited, size):
+def test_a_write_that_the_system_cuts_short_is_an_error_of_that_file(tmp_path, size):
     path = tmp_path / "a.h5"
     storage.write(path, {"old": 1}, kind="test")
-    limited(size)
-    with pytest.raises(OSError, match="File too large") as caught:
+    with largest_file(size), pytest.raises(OSError, match="File too large") as caught:
         storage.write(path, {"noise": NOISE}, kind="test")
     assert caught.value.filename == str(path)
     assert _left(tmp_path) == ["a.h5"]

@@ -602,3 +602,16 @@ def test_a_table_of_the_generator_is_read_as_it_was_meant_or_refused_in_one_line
         source = read(tmp_path, table.content, table.name, **table.options)
         np.testing.assert_array_equal(source.X, table.X)
         np.testing.assert_array_equal(source.y, table.y)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_more_columns_than_a_table_has_are_refused_before_they_are_parsed(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr("ntkspec.datasets.tables.reader._MOST_COLUMNS", 5)
+    path = tmp_path / f"wide.{kind}"
+    frame = pd.DataFrame({f"c{k}": [k / 2, 1.5, 2.5] for k in range(5)} | {"label": [0, 1, 0]})
+    frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
+    with pytest.raises(ValueError, match="about 6 columns, but tables are read up to 5"):
+        read_table(path)
+    narrow = frame.drop(columns="c0")
+    narrow.to_csv(path, index=False) if kind == "csv" else narrow.to_parquet(path)
+    assert read_table(path).X.shape == (3, 4)

@@ -26,6 +26,8 @@ _INFINITE = {sign + word for sign in ("", "+", "-") for word in ("inf", "infinit
 _NEARLY = re.compile(r"[+-]?[$€£]?\s*\d[\d.,'’_\s\u00a0\u202f]*+(d[+-]?\d+|[%$€£]|(#|//|%).*)?", re.I | re.A)
 # Bytes of the objects that stand for a line and for a column, as measured; and the most characters of a word.
 _LINE, _COLUMN, _LONGEST = 150, 5000, 1000
+# Columns of a table: each costs about 0.1 ms.
+_MOST_COLUMNS = 100_000
 # Numbers of a Parquet file take a few times its size; columns that repeat a value more, up to a bomb.
 _MOST_TIMES, _ANY_TIMES = 1000, 256_000_000
 _PLAIN_DIALECT = Dialect(",", ".")
@@ -58,7 +60,7 @@ def read_table(path: str | Path, *, label: str | int | None = None, keep_ids: bo
     Returns a Source: X (n, d) float64, each number the float64 nearest to what is written, y (n,) numbers, booleans or
     words, and a sentence for each decision. Cost: about ten times the size of the text in memory.
     Raises ValueError, with the line and the column, for missing and infinite values, words among features, rows of
-    different lengths, thousands separators, and where the label is not clear.
+    different lengths, thousands separators, more than 100,000 columns, and where the label is not clear.
     """
     path = Path(path).expanduser()
     with file_errors(path):
@@ -100,8 +102,17 @@ def _from_text(content: bytes) -> _Table:
 def _require_memory(text: str) -> None:
     """Refuse a table that cannot be held: each copy of its text, and the objects of its lines and its columns."""
     columns = max(text.count(mark, 0, text.find("\n")) for mark in SEPARATORS)
+    _require_columns(columns + 1)
     needed = COPIES * len(text) + _LINE * text.count("\n") + _COLUMN * columns
     checks.memory(needed, engine_of(), f"a table of {len(text) / 1e6:.3g} MB", "save it as .npz")
+
+
+def _require_columns(columns: int) -> None:
+    if columns > _MOST_COLUMNS:
+        raise ValueError(
+            f"it has about {columns:,} columns, but tables are read up to {_MOST_COLUMNS:,}; save points and labels as "
+            f"arrays in .npz"
+        )
 
 
 def _rows_in_comments(lines: Lines, dialect: Dialect, width: int) -> list[str]:
@@ -259,6 +270,7 @@ def _arrow_errors() -> Iterator[None]:
 
 def _require_sizes(metadata, schema, size: int) -> None:
     """Refuse what is no table, or declares far more numbers than its bytes can hold, before any page is unpacked."""
+    _require_columns(metadata.num_columns)
     nested = [field for field in schema if field.type.num_fields]
     if nested:
         kind = str(nested[0].type)[:40]
