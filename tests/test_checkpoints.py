@@ -112,7 +112,7 @@ def test_two_processes_do_not_write_to_one_file(tmp_path):
     operator = wrap(A)
     with (
         recorded(operator, tmp_path / "products"),
-        pytest.raises(ValueError, match="is being written by another process"),
+        pytest.raises(ValueError, match="is in use by another process"),
         recorded(operator, tmp_path / "products"),
     ):
         pass

@@ -46,7 +46,7 @@ def _open(path: Path) -> Iterator[FileIO]:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(path, "a+b", buffering=0, opener=lambda name, _: os.open(name, flags, 0o666)) as file:
         if not lock(file.fileno(), path):
-            raise ValueError(f"{path} is being written by another process; wait for it, or choose another")
+            raise ValueError(f"{path} is in use by another process; wait for it, or choose another name")
         yield file
 
 
