@@ -360,9 +360,16 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
     print(f"ntkspec: warning: {_one_line(message)}", file=sys.stderr)
 
 
+def _short(path: Path) -> str:
+    try:
+        return min(os.path.relpath(path), str(path), key=len)
+    except OSError:  # the folder that the command was called in is gone
+        return str(path)
+
+
 def _kept(files: Sequence[Path]) -> str:
     """What is left of a run that was stopped."""
-    names = [min(os.path.relpath(path), str(path), key=len) for path in dict.fromkeys(files) if path.exists()]
+    names = [_short(path) for path in dict.fromkeys(files) if path.exists()]
     kept = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} kept, and the same command goes on"
     return kept if names else "nothing was written"
 

@@ -232,6 +232,24 @@ def test_a_disk_that_is_full_at_the_last_moment_is_an_error_of_that_file(tmp_pat
     assert _left(tmp_path) == []
 
 
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path):
+    path = tmp_path / "a.h5"
+    for mode in (0o600, 0o640, 0o664):
+        storage.write(path, {"old": 1}, kind="test")
+        path.chmod(mode)
+        storage.write(path, {"new": 2}, kind="test")
+        assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_keeper_writes_where_it_was_told_to_also_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keeper = storage.Keeper("a.h5", "test")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    keeper.write({"a": 1})
+    assert storage.read(tmp_path / "a.h5", kind="test") == {"a": 1}
+
+
 def test_a_keeper_warns_once_until_it_has_kept_all(tmp_path):
     keeper = storage.Keeper(tmp_path / "a.h5", "test")
     for _ in range(2):

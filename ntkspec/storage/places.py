@@ -97,13 +97,15 @@ def lock(handle: int, path: Path) -> bool:
 def atomic_path(path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its name at the end; after an error nothing is left behind.
 
-    Those that a killed process left are removed. Raises as :func:`target` does; an OSError of the disk, such as that
+    A file that it replaces hands its permissions on. Those that a killed process left are removed. Raises as :func:`target` does; an OSError of the disk, such as that
     it is full, names ``path``.
     """
     path = target(path)
     _remove_left(path)
     handle, temporary = _temporary(path)
     try:
+        if path.exists():  # who may not read the old file may not read the new one
+            os.fchmod(handle, path.stat().st_mode & 0o777)
         yield temporary
         os.fsync(handle)
         _let_read(handle)

@@ -33,7 +33,7 @@ class Keeper:
     """
 
     def __init__(self, path, kind: str):
-        self.path, self.kind, self._warned = path, kind, False
+        self.path, self.kind, self._warned = Path(path).absolute(), kind, False  # wherever the work goes
 
     def write(self, tree) -> None:
         """As :func:`write`, but for the warning."""
@@ -41,7 +41,7 @@ class Keeper:
             write(self.path, tree, kind=self.kind)
             self._warned = False
         except OSError as error:
-            written.note_behind(Path(os.path.realpath(self.path)))
+            written.note_behind(self.path.resolve())
             if not self._warned:
                 self._warned = True
                 said = f"{self.path} could not be written ({error.strerror or error}): the work goes on and is not kept"
