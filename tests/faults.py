@@ -500,10 +500,10 @@ def _told_of_room(reference: Reference, run: Ended) -> list[str]:
     told, faults = reference.news(run), []
     if run.code != 0 or told:
         faults += [f"exit code {run.code}"] * (run.code not in (0, 2, 3, 4))
-        faults += [f"{len(told)} lines ({' / '.join(told)[:200]})"] * (len(told) != 1)
+        faults += [f"{len(told)} lines ({' / '.join(told)[:200]})"] * (not 1 <= len(told) <= 2)  # numbers, and figures
         faults += ["no word of room"] * (not NO_ROOM.search(" ".join(told)))
     due = run.code in (0, 3, 4) or (reference.command.answers and reference.measured(run))
-    lost = reference.unsaid(run)
+    lost = [line for line in reference.unsaid(run) if not line.startswith("drawn: ")]
     return faults + ([f"the answer is lost ({len(lost)} lines: {lost[0][:100]})"] if due and lost else [])
 
 

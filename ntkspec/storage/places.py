@@ -97,8 +97,8 @@ def lock(handle: int, path: Path) -> bool:
 def atomic_path(path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its name at the end; after an error nothing is left behind.
 
-    A file that it replaces hands its permissions on. Those that a killed process left are removed. Raises as :func:`target` does; an OSError of the disk, such as that
-    it is full, names ``path``.
+    A file that it replaces hands its permissions on. Those that a killed process left are removed. Raises as
+    :func:`target` does; an OSError of the disk, such as that it is full, names ``path``.
     """
     path = target(path)
     _remove_left(path)
