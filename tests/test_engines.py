@@ -13,7 +13,8 @@ import pytest
 
 import ntkspec as ns
 from ntkspec.activations import NAMES
-from ntkspec.engines import compiling, cpu, engine_of, moved, named
+from ntkspec.engines import cpu, engine_of, moved, named
+from ntkspec.engines.cpu import compiling
 from ntkspec.operators import Gram
 
 

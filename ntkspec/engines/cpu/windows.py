@@ -4,7 +4,7 @@ import math
 
 import numpy as xp
 
-from ntkspec.engines.compiling import compiled
+from ntkspec.engines.cpu.compiling import compiled
 from ntkspec.engines.limits import CLOSE
 
 

@@ -4,7 +4,7 @@ import numpy as xp
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from ntkspec.engines.compiling import compiled, in_llvm
+from ntkspec.engines.cpu.compiling import compiled, in_llvm
 from ntkspec.engines.parts import Levels
 
 # A block of the Gram matrix of 4 rows and 16 columns: its 8 vectors of counts stay in registers over all words, so that

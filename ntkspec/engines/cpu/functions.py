@@ -13,7 +13,7 @@ import numpy as xp
 from llvmlite import ir
 from numba.core import types
 
-from ntkspec.engines.compiling import compiled, in_llvm, inlined
+from ntkspec.engines.cpu.compiling import compiled, in_llvm, inlined
 
 # The polynomials interpolate at the Chebyshev points of their intervals, computed with 50 digits. The number behind
 # each is its largest error relative to the result; an ulp is at least 1.1e-16 and 6e-8 of it.

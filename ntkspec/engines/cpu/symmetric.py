@@ -4,7 +4,7 @@ import numpy as xp
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from ntkspec.engines.compiling import compiled, in_llvm
+from ntkspec.engines.cpu.compiling import compiled, in_llvm
 
 # Eight numbers to a vector; LLVM splits it where the machine's are shorter.
 LANES = 8

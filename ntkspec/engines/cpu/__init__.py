@@ -20,15 +20,15 @@ from threadpoolctl import ThreadpoolController
 
 from ntkspec import progress as progress_bars
 from ntkspec.engines import host
-from ntkspec.engines.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
-from ntkspec.engines.compiling import compiled
-from ntkspec.engines.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
+from ntkspec.engines.cpu.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
+from ntkspec.engines.cpu.compiling import compiled
+from ntkspec.engines.cpu.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
+from ntkspec.engines.cpu.pairs import hermite_moments, pair_moments, power_series
+from ntkspec.engines.cpu.symmetric import squares_and_defect, symmetric_product, triangle_product
+from ntkspec.engines.cpu.windows import circular_sums, position_products, window_gaps
 from ntkspec.engines.host import allowed_cores, most_memory, used_memory
-from ntkspec.engines.pairs import hermite_moments, pair_moments, power_series
 from ntkspec.engines.parts import Thin
 from ntkspec.engines.rates import Rates
-from ntkspec.engines.symmetric import squares_and_defect, symmetric_product, triangle_product
-from ntkspec.engines.windows import circular_sums, position_products, window_gaps
 
 __all__ = [
     "PAIRS",
