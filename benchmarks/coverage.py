@@ -18,8 +18,8 @@ from scipy.stats import beta, binom
 
 import ntkspec as ns
 from benchmarks.common import made_with
-from ntkspec import spectra
 from ntkspec.operators import Dense, wrap
+from ntkspec.spectra import eigenpairs as spectra
 from tests.adversarial import every_spectrum, matrix_with
 
 SIZE = 100

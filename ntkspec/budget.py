@@ -14,13 +14,13 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
-from ntkspec.evidence import Estimate
 from ntkspec.kernels import expected_ntk, linear_kernel, ntk
 from ntkspec.moments import trace_ratio as estimate_trace_ratio
 from ntkspec.networks import TwoLayer
-from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import Diagonal, Gram, KernelOperator
 from ntkspec.series import expectation
+from ntkspec.spectra.norms import frobenius_norm, spectral_norm
+from ntkspec.spectra.results import Estimate
 
 PARTS = ("fluctuation", "diagonal", "remainder")
 REMEDIES = {

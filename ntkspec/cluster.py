@@ -14,14 +14,14 @@ from dataclasses import replace
 import numpy as np
 
 from ntkspec import checks, progress
-from ntkspec.certificates import Chance, prove
 from ntkspec.engines import engine_of, moved
-from ntkspec.evidence import Estimate, collect
 from ntkspec.execution import all_done, client_of
-from ntkspec.lanczos import Lanczos
-from ntkspec.norms import aim_of, norm_of
 from ntkspec.operators import KernelOperator
 from ntkspec.planning import Plan
+from ntkspec.spectra.certificates import Chance, prove
+from ntkspec.spectra.lanczos import Lanczos
+from ntkspec.spectra.norms import aim_of, norm_of
+from ntkspec.spectra.results import Estimate, collect
 
 # What sums over the parts add to the roundings of one part's products.
 SUMMING = 2.0

@@ -5,19 +5,19 @@ from collections.abc import Callable
 from typing import Any
 
 from ntkspec.activations import Activation, Constants
-from ntkspec.alignments import Angles
 from ntkspec.budget import Budget, Part
-from ntkspec.densities import Density, Histogram, Smoothed
 from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Stability, Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.engines.containers import library
-from ntkspec.evidence import Estimate, Evidence
 from ntkspec.kernels.expansion import Expansion
 from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.networks.saved import Parts, Unfitting, network_of, parts_of
 from ntkspec.operators import KernelOperator
 from ntkspec.planning import Plan
-from ntkspec.spectra import Spectrum
+from ntkspec.spectra.alignments import Angles
+from ntkspec.spectra.densities import Density, Histogram, Smoothed
+from ntkspec.spectra.eigenpairs import Spectrum
+from ntkspec.spectra.results import Estimate, Evidence
 from ntkspec.storage import read, write
 
 KIND = "result"

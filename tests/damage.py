@@ -181,7 +181,7 @@ def work() -> None:
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for module in ("pandas", "pyarrow.parquet", "scipy.io", "ntkspec.datasets.tables", "ntkspec.norms"):
+    for module in ("pandas", "pyarrow.parquet", "scipy.io", "ntkspec.datasets.tables", "ntkspec.spectra.norms"):
         importlib.import_module(module)  # takes seconds, which are none of a file's
     print(file=answers, flush=True)
     for line in sys.stdin:

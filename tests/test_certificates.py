@@ -12,7 +12,8 @@ from scipy.stats import beta, binomtest
 import ntkspec as ns
 from adversarial import SPECTRA, matrix_with, operator_with
 from ntkspec import progress
-from ntkspec.certificates import (
+from ntkspec.operators import Dense, wrap
+from ntkspec.spectra.certificates import (
     BLOCKS,
     Chance,
     forecast,
@@ -21,8 +22,7 @@ from ntkspec.certificates import (
     prove,
     spectrum_bounds,
 )
-from ntkspec.lanczos import Lanczos, random_start
-from ntkspec.operators import Dense, wrap
+from ntkspec.spectra.lanczos import Lanczos, random_start
 
 
 def started(operator, block, seed=0, steps=6):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.certificates import spectrum_bounds
 from ntkspec.cluster import Shard, ShardedLanczos, spectral_norm
 from ntkspec.engines import moved, named
 from ntkspec.operators import wrap
 from ntkspec.randomness import stream
+from ntkspec.spectra.certificates import spectrum_bounds
 
 N, DIM, WIDTH = 240, 12, 40
 

@@ -8,11 +8,11 @@ from scipy.stats import binom
 
 import ntkspec as ns
 from adversarial import SPECTRA, matrix_with, operator_with
-from ntkspec import densities
-from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import wrap
-from ntkspec.quadrature import jacobi_matrices, share_below
 from ntkspec.randomness import stream
+from ntkspec.spectra import densities
+from ntkspec.spectra.gauss_rules import jacobi_matrices, share_below
+from ntkspec.spectra.lanczos import Lanczos, random_start
 
 
 @pytest.fixture

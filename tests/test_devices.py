@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec import densities
 from ntkspec.assumptions import summarize
 from ntkspec.dynamics import prediction
 from ntkspec.engines import cpu, named
 from ntkspec.operators import Dense, Diagonal
+from ntkspec.spectra import densities
 
 N, D, WIDTH = 160, 12, 32
 LARGE = 640

@@ -5,8 +5,8 @@ import pytest
 
 import ntkspec as ns
 from adversarial import matrix_with, operator_with
-from ntkspec import densities, dimensions
 from ntkspec.operators import Gram, wrap
+from ntkspec.spectra import densities, dimensions
 
 SEMIDEFINITE = {
     "identity": np.ones(300),

@@ -12,8 +12,8 @@ from ntkspec.dynamics import UnstableRateWarning, krylov, prediction, stable_rat
 from ntkspec.dynamics.laws import law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.kernels import weighted_linear_kernel
-from ntkspec.lanczos import Lanczos
 from ntkspec.operators import Dense, Gram
+from ntkspec.spectra.lanczos import Lanczos
 
 STEPS = [0, 1, 2, 3, 7, 20, 50, 121]
 

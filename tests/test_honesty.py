@@ -125,7 +125,7 @@ def test_results_from_inaccurate_products_hold_the_truth():
 
 def test_an_error_that_is_relative_to_the_largest_product_grows_with_it():
     """The first products are small and the later ones large: what was counted for the first must grow too."""
-    from ntkspec.lanczos import Lanczos
+    from ntkspec.spectra.lanczos import Lanczos
 
     A = np.diag(np.r_[1e4, np.linspace(0, 1, 299)])
     operator = wrap(lambda v: A @ v, 300, error=1e-9)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import ntkspec as ns
 from ntkspec import Estimate
-from ntkspec.intervals import Interval
+from ntkspec.spectra.intervals import Interval
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import ntkspec as ns
 from adversarial import SPECTRA, matrix_with, operator_with
-from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import Dense, Gram, HadamardGram, wrap
+from ntkspec.spectra.lanczos import Lanczos, random_start
 
 EIGENVALUES = st.floats(-10, 10).map(lambda value: round(value, 9))
 
@@ -181,7 +181,7 @@ def test_results_do_not_depend_on_the_number_of_workers(monkeypatch):
     operator = operator_with(np.linspace(-1, 2, 700))
     one = started(operator, 2)
     one.extend(10)
-    monkeypatch.setattr("ntkspec.lanczos.SHARED_FROM", 0)
+    monkeypatch.setattr("ntkspec.spectra.lanczos.SHARED_FROM", 0)
     other = started(operator, 2)
     other.extend(10)
     assert np.abs(one.ritz()[0] - other.ritz()[0]).max() < 1e-12

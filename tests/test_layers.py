@@ -13,33 +13,17 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-progress lazy intervals showing foreign signals written guarded
+bounds cli_streams cli_types derivatives duals foreign guarded lazy progress provenance randomness scaling signals
+written
 engines
-checks duals derivatives randomness
-moments activations
-series
-operators
-planning
-storage provenance
-networks
-kernels
-lanczos
-certificates
-evidence
-spectra quadrature
-traces densities
-norms
-dimensions alignments
-bounds budget scaling execution
-cluster
-datasets
-assumptions
-dynamics
-training
-results
-experiments
-reporting plotting doctor
-cli_streams cli_types
+checks
+activations execution moments operators
+planning series storage
+networks spectra
+assumptions cluster datasets dynamics kernels
+budget doctor training
+experiments results
+plotting reporting
 cli_results
 cli_scaling
 cli_figures

@@ -8,8 +8,8 @@ from scipy.stats import binom
 
 import ntkspec as ns
 from adversarial import SPECTRA, every_spectrum, matrix_with, operator_with
-from ntkspec import certificates
 from ntkspec.operators import Dense, Gram, form, wrap
+from ntkspec.spectra import certificates
 
 N = 130
 CASES = [(name, dtype) for dtype in (np.float64, np.float32) for name, _ in every_spectrum(N, dtype)]

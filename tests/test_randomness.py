@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.certificates import Chance
-from ntkspec.lanczos import random_start
 from ntkspec.operators import Gram, wrap
 from ntkspec.randomness import PURPOSES, stream
+from ntkspec.spectra.certificates import Chance
+from ntkspec.spectra.lanczos import random_start
 
 
 def first_numbers(source):

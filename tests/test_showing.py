@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.showing import few
+from ntkspec.spectra.showing import few
 
 X = np.random.default_rng(0).standard_normal((60, 4))
 y = np.sign(X[:, 0])

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 import ntkspec as ns
 from adversarial import SMALL, SPECTRA, every_spectrum, matrix_with
-from ntkspec import spectra
 from ntkspec.operators import Dense, Gram, form, wrap
-from ntkspec.spectra import Wanted
+from ntkspec.spectra import eigenpairs as spectra
+from ntkspec.spectra.eigenpairs import Wanted
 
 N = 110
 CASES = [(name, dtype) for dtype in (np.float64, np.float32) for name, _ in every_spectrum(N, dtype)]

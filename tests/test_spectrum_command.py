@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec import cli, densities, storage
+from ntkspec import cli, storage
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure
 from ntkspec.plotting import spectrum as plotting
 from ntkspec.reporting.spectrum import spectrum_report
+from ntkspec.spectra import densities
 
 TASK = SpectrumTask(width=40, pairs=6, probes=4, steps=30)
 

@@ -7,9 +7,9 @@ from scipy.stats import binom, chi2
 
 import ntkspec as ns
 from adversarial import SPECTRA, matrix_with
-from ntkspec import traces
 from ntkspec.operators import Dense, Gram, wrap
-from ntkspec.traces import quadratic_interval
+from ntkspec.spectra import traces
+from ntkspec.spectra.traces import quadratic_interval
 
 WEIGHTS = {
     "rank one": np.array([1.0]),
@@ -123,7 +123,7 @@ def test_probes_are_taken_where_they_are_forecast_to_be_sooner():
 
 
 def test_probes_that_take_longer_than_the_exact_way_are_given_up(monkeypatch):
-    monkeypatch.setattr("ntkspec.norms.stochastic_is_sooner", lambda operator, exact: (True, 0.0))
+    monkeypatch.setattr("ntkspec.spectra.norms.stochastic_is_sooner", lambda operator, exact: (True, 0.0))
     matrix = matrix_with(np.linspace(-1, 1, 200))
     estimate = ns.frobenius_norm(wrap(lambda v: matrix @ v, 200), rtol=1e-4)
     assert estimate.failure_probability == 0.0

@@ -22,7 +22,7 @@ from scipy.signal import lfilter
 
 from ntkspec import planning, progress
 from ntkspec.dynamics.problem import Problem
-from ntkspec.lanczos import Lanczos
+from ntkspec.spectra.lanczos import Lanczos
 
 # A basis grows until its error bound is this small against |r| and |u_t|, until it fills this part of the free
 # memory, or until it holds this many vectors.

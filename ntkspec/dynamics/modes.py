@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.alignments import label_energy
 from ntkspec.dynamics.features import feature_modes
 from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.operators import KernelOperator, as_symmetric
-from ntkspec.showing import few
-from ntkspec.spectra import eigsh
+from ntkspec.spectra.alignments import label_energy
+from ntkspec.spectra.eigenpairs import eigsh
+from ntkspec.spectra.showing import few
 
 # A part of |y|² below this is rounding.
 NOTHING = 1e-20

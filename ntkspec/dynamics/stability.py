@@ -8,9 +8,9 @@ import numpy as np
 from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.trajectory import Stability
-from ntkspec.evidence import Estimate
-from ntkspec.norms import largest_eigenvalue
 from ntkspec.operators import KernelOperator, as_symmetric
+from ntkspec.spectra.norms import largest_eigenvalue
+from ntkspec.spectra.results import Estimate
 
 
 def stable_rate(norm: float, n: int, law: str | Law = "gd") -> float:

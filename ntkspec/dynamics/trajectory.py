@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ntkspec.networks import DeepNetwork, TwoLayer
-from ntkspec.showing import few
+from ntkspec.spectra.showing import few
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from ntkspec.dynamics import (
     warn_if_unstable,
 )
 from ntkspec.engines import engine_of
-from ntkspec.evidence import Estimate, Evidence
 from ntkspec.experiments.agreement import (
     Agreement,
     agreement,
@@ -38,10 +37,11 @@ from ntkspec.experiments.forecast import Forecast, forecast
 from ntkspec.experiments.models import Model, NetworkTask, model_of, named, settled
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
-from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import KernelOperator
 from ntkspec.planning import Plan
-from ntkspec.spectra import eigsh
+from ntkspec.spectra.eigenpairs import eigsh
+from ntkspec.spectra.norms import frobenius_norm, spectral_norm
+from ntkspec.spectra.results import Estimate, Evidence
 from ntkspec.training import train_gd
 
 THRESHOLDS = (0.01, 0.05, 0.10)

@@ -21,8 +21,8 @@ from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
 from ntkspec.networks.specification import TWO_LAYER, named_network, parsed, refuse_swapped
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
-from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import Diagonal
+from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.training import train_gd
 
 DISTRIBUTIONS = {"gaussian": "gaussian", "cube": "rademacher", "sphere": "sphere", "uniform": "subgaussian"}

@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ntkspec import checks, planning
-from ntkspec.alignments import Angles, kernel_target_alignment, label_energy, subspace_angles
 from ntkspec.datasets import Dataset
-from ntkspec.densities import Density, spectral_density
-from ntkspec.dimensions import effective_rank_of, participation_ratio_of
-from ntkspec.evidence import Estimate, Evidence
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.models import NetworkTask, model_of, named, settled
 from ntkspec.experiments.stages import Stages
-from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import KernelOperator
 from ntkspec.planning import Plan
-from ntkspec.spectra import Spectrum, eigsh
-from ntkspec.traces import trace
+from ntkspec.spectra.alignments import Angles, kernel_target_alignment, label_energy, subspace_angles
+from ntkspec.spectra.densities import Density, spectral_density
+from ntkspec.spectra.dimensions import effective_rank_of, participation_ratio_of
+from ntkspec.spectra.eigenpairs import Spectrum, eigsh
+from ntkspec.spectra.norms import frobenius_norm, spectral_norm
+from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.spectra.traces import trace
 
 KERNELS = ("theta", "linear", "gap")
 # Eigenpairs, where a task does not say how many.

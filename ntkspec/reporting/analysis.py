@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from ntkspec.dynamics import stable_rate
-from ntkspec.evidence import Estimate
 from ntkspec.experiments.analyze import Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
 from ntkspec.reporting.rows import WIDTH, interval, prepared, rows, titled
+from ntkspec.spectra.results import Estimate
 
 _SHOWN_STEPS = 12
 _OLDER = "not measured: the record is older than this row"

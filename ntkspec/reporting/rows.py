@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ntkspec.evidence import Estimate
+from ntkspec.spectra.results import Estimate
 
 WIDTH = 34
 

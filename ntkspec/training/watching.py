@@ -7,7 +7,7 @@ import numpy as np
 from ntkspec.engines import engine_of
 from ntkspec.kernels import ntk
 from ntkspec.networks import DeepNetwork
-from ntkspec.norms import spectral_norm
+from ntkspec.spectra.norms import spectral_norm
 
 
 def weight_movement(initial, now, X=None) -> dict[str, float]:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from ntkspec.lanczos import Lanczos
+from ntkspec.spectra.lanczos import Lanczos
 
 
 def jacobi_matrices(lanczos: Lanczos, steps: int) -> list:

@@ -15,15 +15,15 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import betainc
 
 from ntkspec import checks, planning, progress
-from ntkspec.certificates import MEMORY_SHARE, spectrum_bounds
-from ntkspec.evidence import Evidence, collect
-from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import KernelOperator, as_symmetric
 from ntkspec.planning import Plan
-from ntkspec.quadrature import jacobi_matrices, rule, share_below
 from ntkspec.randomness import stream
-from ntkspec.showing import few
-from ntkspec.spectra import dense_spectrum
+from ntkspec.spectra.certificates import MEMORY_SHARE, spectrum_bounds
+from ntkspec.spectra.eigenpairs import dense_spectrum
+from ntkspec.spectra.gauss_rules import jacobi_matrices, rule, share_below
+from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.results import Evidence, collect
+from ntkspec.spectra.showing import few
 from ntkspec.storage import recorded, target
 
 # Up to this size all eigenvalues are computed.

@@ -11,17 +11,17 @@ from dataclasses import replace
 import numpy as np
 
 from ntkspec import checks, planning, progress
-from ntkspec.certificates import Chance, prove
-from ntkspec.densities import DENSE_SIZE
-from ntkspec.evidence import WEYL, Estimate, Evidence, collect
-from ntkspec.lanczos import Lanczos, random_start
-from ntkspec.norms import frobenius_norm, spectral_norm
 from ntkspec.operators import as_symmetric, with_entries
 from ntkspec.planning import Plan
-from ntkspec.quadrature import jacobi_matrices, radau_rule, rule
 from ntkspec.randomness import stream
-from ntkspec.spectra import Spectrum, dense_spectrum, eigsh
-from ntkspec.traces import quadratic_interval, trace
+from ntkspec.spectra.certificates import Chance, prove
+from ntkspec.spectra.densities import DENSE_SIZE
+from ntkspec.spectra.eigenpairs import Spectrum, dense_spectrum, eigsh
+from ntkspec.spectra.gauss_rules import jacobi_matrices, radau_rule, rule
+from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.norms import frobenius_norm, spectral_norm
+from ntkspec.spectra.results import WEYL, Estimate, Evidence, collect
+from ntkspec.spectra.traces import quadratic_interval, trace
 
 # What the forecast of a condition number assumes.
 EXPECTED_PRODUCTS = 400
@@ -150,7 +150,8 @@ def spectral_entropy(
     Up to n = 1500 from all eigenvalues. Beyond, the leading 64 eigenpairs count exactly, and of the rest, M = f(P K P)
     with f(x) = - (x/T) log (x/T), Gaussian probes give gᵀ M g between the rules of Gauss and Gauss-Radau (node at 0),
     whose errors have opposite signs, as the derivatives of f do; the trace of M is then in the interval of
-    :func:`ntkspec.traces.quadratic_interval`. Probes double, up to 128, until the interval is narrower than ``rtol``.
+    :func:`ntkspec.spectra.traces.quadratic_interval`. Probes double, up to 128, until the interval is narrower than
+    ``rtol``.
     Raises ValueError where an eigenvalue is negative.
     """
     checks.accuracy(rtol, failure_probability, seed)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ntkspec.certificates import rounding_share
-from ntkspec.intervals import Interval
-from ntkspec.lanczos import Lanczos
 from ntkspec.planning import Plan
+from ntkspec.spectra.certificates import rounding_share
+from ntkspec.spectra.intervals import Interval
+from ntkspec.spectra.lanczos import Lanczos
 
 # Locked vectors with residuals R couple to one another and to the rest through a block lower triangle L of Frobenius
 # norm at most |R|, and through its transpose: |L + Lᵀ| is at most this times |L| (Weyl's theorem does the rest).

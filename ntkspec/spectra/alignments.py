@@ -8,11 +8,11 @@ import scipy.linalg
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.evidence import Estimate
-from ntkspec.norms import frobenius_norm
 from ntkspec.operators import Gram, as_symmetric
 from ntkspec.operators.base import HALF_ULP
-from ntkspec.spectra import Spectrum
+from ntkspec.spectra.eigenpairs import Spectrum
+from ntkspec.spectra.norms import frobenius_norm
+from ntkspec.spectra.results import Estimate
 
 
 def kernel_target_alignment(

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv
 
-from ntkspec.lanczos import Lanczos
 from ntkspec.randomness import stream
+from ntkspec.spectra.lanczos import Lanczos
 
 # Vectors in a start block, the smallest first. More of them are taken where the products are so inaccurate that their
 # rounding could hide an eigenvector: k independent overlaps are small together with the k-th power of the chance.

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ntkspec import checks, planning, progress
-from ntkspec.certificates import Chance, Outcome, fitting_basis, prove
 from ntkspec.engines import engine_of
-from ntkspec.evidence import WEYL, Evidence, collect, sign
-from ntkspec.lanczos import Lanczos, random_start
 from ntkspec.operators import KernelOperator, as_symmetric, with_entries
 from ntkspec.randomness import stream
-from ntkspec.showing import few
+from ntkspec.spectra.certificates import Chance, Outcome, fitting_basis, prove
+from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.results import WEYL, Evidence, collect, sign
+from ntkspec.spectra.showing import few
 from ntkspec.storage import recorded, target
 
 # Up to this size the dense eigenproblem is solved: it takes some 50 ms and finds everything.

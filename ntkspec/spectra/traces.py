@@ -16,12 +16,12 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ntkspec import checks, planning, progress
-from ntkspec.certificates import Chance
-from ntkspec.evidence import Estimate
 from ntkspec.operators import KernelOperator, Work, as_symmetric
 from ntkspec.planning import Plan
 from ntkspec.randomness import stream
-from ntkspec.spectra import Spectrum, eigsh
+from ntkspec.spectra.certificates import Chance
+from ntkspec.spectra.eigenpairs import Spectrum, eigsh
+from ntkspec.spectra.results import Estimate
 
 # Eigenpairs that are taken out before probes measure the rest, at most a tenth of all.
 PAIRS = 16

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from ntkspec import checks, planning, progress
-from ntkspec.certificates import Chance, prove
-from ntkspec.evidence import WEYL, Estimate, Evidence, collect
-from ntkspec.lanczos import Lanczos
 from ntkspec.operators import Work, as_symmetric, wrap
 from ntkspec.operators.triangle import formed_distance
 from ntkspec.planning import Plan
-from ntkspec.spectra import Wanted, converge
+from ntkspec.spectra.certificates import Chance, prove
+from ntkspec.spectra.eigenpairs import Wanted, converge
+from ntkspec.spectra.lanczos import Lanczos
+from ntkspec.spectra.results import WEYL, Estimate, Evidence, collect
+from ntkspec.spectra.traces import attempts, deflated, stochastic_is_sooner
 from ntkspec.storage import recorded, target
-from ntkspec.traces import attempts, deflated, stochastic_is_sooner
 
 # What the forecast assumes: 22 to 160 products were seen on differences of kernels.
 EXPECTED_PRODUCTS = 60
@@ -38,9 +38,9 @@ def spectral_norm(
 
     value : the largest |Ritz value|. lower : the same less rounding, never above the norm. upper : beyond it no
     eigenvalue is left, except with the failure probability over the random start block; the theorem and its proof are
-    those of :mod:`ntkspec.certificates`, with the rounding of products and basis inside. Where the matrix was formed in
-    float32, its distance from the kernel (estimated from a sample of rows) widens both ends. ``evidence`` says what the
-    interval is made of.
+    those of :mod:`ntkspec.spectra.certificates`, with the rounding of products and basis inside. Where the matrix was
+    formed in float32, its distance from the kernel (estimated from a sample of rows) widens both ends. ``evidence``
+    says what the interval is made of.
     method : "dense" (one triangle of the matrix is stored, n² / 2 entries), "factored" (n numbers a product besides
     the factors), "streamed" (of a card: the triangle lies in the host's memory) or None for the sooner one that fits
     (:func:`ntkspec.plan`); the result's ``plan`` says which, with the forecast. Products are done with blocks of two
@@ -160,9 +160,9 @@ def frobenius_norm(
     rounding of the entries (of a float32 kernel an estimate, as in the spectral norm). Cost: n n' tile_work (half of
     that where K is symmetric), one tile a worker; n products where only products are known, with a progress bar.
     rtol > 0 : for a symmetric kernel, an interval of that relative width from its leading eigenpairs and random probes
-    (:mod:`ntkspec.traces`), where that is forecast to be sooner; it fails with the failure probability. Where more
-    probes than the exact way is worth are needed, that is taken after all (where only products are known, when pairs
-    and probes are forecast to take more than n / 2; ``products`` counts them all).
+    (:mod:`ntkspec.spectra.traces`), where that is forecast to be sooner; it fails with the failure probability. Where
+    more probes than the exact way is worth are needed, that is taken after all (where only products are known, when
+    pairs and probes are forecast to take more than n / 2; ``products`` counts them all).
     method : "exact", "stochastic" or None.
     The result's ``plan`` says what was done.
     """

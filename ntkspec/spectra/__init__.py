@@ -1,0 +1,28 @@
+"""From a kernel operator to numbers with error bounds: norms, eigenpairs, traces, densities."""
+
+from ntkspec.spectra.alignments import kernel_target_alignment, label_energy, subspace_angles
+from ntkspec.spectra.densities import Density, spectral_density
+from ntkspec.spectra.dimensions import condition_number, effective_rank, participation_ratio, spectral_entropy
+from ntkspec.spectra.eigenpairs import Spectrum, eigsh
+from ntkspec.spectra.norms import frobenius_norm, spectral_norm
+from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.spectra.traces import trace
+
+__all__ = [
+    "Density",
+    "Estimate",
+    "Evidence",
+    "Spectrum",
+    "condition_number",
+    "effective_rank",
+    "eigsh",
+    "frobenius_norm",
+    "kernel_target_alignment",
+    "label_energy",
+    "participation_ratio",
+    "spectral_density",
+    "spectral_entropy",
+    "spectral_norm",
+    "subspace_angles",
+    "trace",
+]
