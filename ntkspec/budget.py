@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.activations import Activation
+from ntkspec.activations.functions import Activation
+from ntkspec.activations.hermite import expectation
 from ntkspec.engines import engine_of
 from ntkspec.kernels import expected_ntk, linear_kernel, ntk
 from ntkspec.moments import trace_ratio as estimate_trace_ratio
 from ntkspec.networks import TwoLayer
 from ntkspec.operators import Diagonal, Gram, KernelOperator
-from ntkspec.series import expectation
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Estimate
 

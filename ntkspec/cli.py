@@ -273,7 +273,7 @@ def constants(name: str, /, *, negative_slope: float | None = None):
     negative_slope
         slope of leaky_relu below 0
     """
-    from ntkspec.activations import activation
+    from ntkspec.activations.functions import activation
 
     act = activation(name, **({} if negative_slope is None else {"negative_slope": negative_slope}))
     values = act.constants

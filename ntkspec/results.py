@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from ntkspec.activations import Activation, Constants
+from ntkspec.activations.functions import Activation, Constants
 from ntkspec.budget import Budget, Part
 from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Stability, Trajectory
 from ntkspec.engines import engine_of

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import aslinearoperator
 
 import ntkspec as ns
 from ntkspec import operators
-from ntkspec.activations import NAMES
+from ntkspec.activations.functions import NAMES
 from ntkspec.lazy import cached_property
 from ntkspec.networks import DeepNetwork
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import ntkspec as ns
-from ntkspec.activations import NAMES, _quadrature
+from ntkspec.activations.functions import NAMES, _quadrature
 
 NAMED = [*((name, {}) for name in NAMES), ("leaky_relu", {"negative_slope": -0.3}), ("elu", {"alpha": 2.5})]
 IDS = [f"{name}{params or ''}" for name, params in NAMED]

@@ -16,7 +16,7 @@ import pytest
 
 import ntkspec as ns
 from ntkspec import checks, cli, execution
-from ntkspec.activations import LARGEST_PARAMETER
+from ntkspec.activations.functions import LARGEST_PARAMETER
 from ntkspec.execution import MOST_PER_CORE, Place, client_of
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
 from ntkspec.experiments.analyze import check_task as check_analysis

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 import naive
 import ntkspec as ns
-from ntkspec import duals
-from ntkspec.activations import NAMES
+from ntkspec.activations import duals
+from ntkspec.activations.functions import NAMES
 from test_expected import CLOSED, SERIES, hard_inputs, relative, textbook
 
 RELU_WITHOUT_ITS_NAME = ns.Activation(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.activations import NAMES
+from ntkspec.activations.functions import NAMES
 from ntkspec.engines import cpu, engine_of, moved, named
 from ntkspec.engines.cpu import compiling
 from ntkspec.operators import Gram

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkspec as ns
-from ntkspec.activations import NAMES
+from ntkspec.activations.functions import NAMES
 from ntkspec.kernels.cnn_linear import _next_layer, windows_of
 from ntkspec.kernels.expansion import expand, taylor
 from test_expected import CLOSED, SERIES, textbook

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.activations import NAMES
+from ntkspec.activations.functions import NAMES
 from ntkspec.engines import cpu
 
 

@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import numpy as np
 import ntkspec as ns
-from ntkspec.activations import NAMES, activation
+from ntkspec.activations.functions import NAMES, activation
 from ntkspec.engines import cpu
 
 rng, found = np.random.default_rng(0), {}

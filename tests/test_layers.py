@@ -13,12 +13,11 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-bounds cli_streams cli_types derivatives duals foreign guarded lazy progress provenance randomness scaling signals
-written
+bounds cli_streams cli_types foreign guarded lazy progress provenance randomness scaling signals written
 engines
 checks
 activations execution moments operators
-planning series storage
+planning storage
 networks spectra
 assumptions cluster datasets dynamics kernels
 budget doctor training

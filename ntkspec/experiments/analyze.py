@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import eigvalsh, lstsq
 
 from ntkspec import checks, planning
-from ntkspec.activations import Constants
+from ntkspec.activations.functions import Constants
 from ntkspec.assumptions import DataSummary, summarize
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import (

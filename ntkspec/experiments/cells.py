@@ -8,7 +8,7 @@ from functools import cache, partial
 import numpy as np
 
 from ntkspec import bounds, checks, datasets, planning
-from ntkspec.activations import activation
+from ntkspec.activations.functions import activation
 from ntkspec.assumptions import summarize
 from ntkspec.budget import PARTS, gap_budget
 from ntkspec.datasets import Dataset

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntkspec.activations import Activation, activation
+from ntkspec.activations.functions import Activation, activation
 from ntkspec.budget import slope_variance
 from ntkspec.experiments.cells import COVARIANCES, INFINITE, PART_OF_RATE, TWO_LAYER, Cell, centred
 from ntkspec.experiments.sweep import Grid, points_of, width_of

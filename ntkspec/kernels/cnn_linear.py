@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntkspec import activations, checks
-from ntkspec.activations import Activation
+from ntkspec import checks
+from ntkspec.activations import functions as activations
+from ntkspec.activations.functions import Activation
 from ntkspec.engines import engine_of
 from ntkspec.kernels.expansion import taylor
 from ntkspec.kernels.jets import Jet

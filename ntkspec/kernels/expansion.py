@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import poch
 
-from ntkspec.activations import Activation
+from ntkspec.activations.functions import Activation
+from ntkspec.activations.hermite import scaled_nodes
 from ntkspec.engines import engine_of
 from ntkspec.kernels.jets import Jet, composed
-from ntkspec.series import scaled_nodes
 
 # How many Hermite terms to choose from, and what they may leave out, relative to E phi².
 TERMS, REMAINDER = (64, 256, 1024), 1e-16
@@ -197,7 +197,8 @@ class _Moments:
     .. math:: \partial_a^i \partial_b^j \partial_c^l K = 2^{-i-j} \sum_k e_{k+l+2i}(a)\, e_{k+l+2j}(b)\, c^k / k!, \quad
               e_k(a) = E \phi^{(k)}(\sqrt a g) = \sqrt{k!}\, a^{-k/2} c_k(\sqrt a)
 
-    from Mehler's formula and de_k/da = e_{k+2}/2; c_k are the coefficients of :mod:`ntkspec.series`. K' = dK/dc.
+    from Mehler's formula and de_k/da = e_{k+2}/2; c_k are the coefficients of :mod:`ntkspec.activations.hermite`. K' =
+    dK/dc.
     """
 
     def __init__(self, act: Activation, a: float, c: float, rule):

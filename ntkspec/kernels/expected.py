@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 
-from ntkspec import activations, checks
-from ntkspec.activations import Activation
+from ntkspec import checks
+from ntkspec.activations import functions as activations
+from ntkspec.activations.functions import Activation
 from ntkspec.engines import engine_of
 from ntkspec.kernels import ranges
 from ntkspec.kernels.levels import levels_of, trained_layers

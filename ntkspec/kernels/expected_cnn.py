@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 
-from ntkspec import activations, checks, duals
-from ntkspec.activations import Activation
+from ntkspec import checks
+from ntkspec.activations import duals
+from ntkspec.activations import functions as activations
+from ntkspec.activations.functions import Activation
+from ntkspec.activations.hermite import Series
 from ntkspec.engines import OnEngine, engine_of
 from ntkspec.kernels import ranges
 from ntkspec.kernels.cnn_linear import windows_of
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.windows import WindowGram, Windows
-from ntkspec.series import Series
 
 # What phi' at a kink loses where a b - c² of a deeper layer is subtracted: the root of a few ulp.
 CANCELLED = 1e-7

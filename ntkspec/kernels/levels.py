@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ntkspec import checks, duals
-from ntkspec.activations import Activation
+from ntkspec import checks
+from ntkspec.activations import duals
+from ntkspec.activations.functions import Activation
+from ntkspec.activations.hermite import Series
 from ntkspec.engines import engine_of
 from ntkspec.kernels import ranges
-from ntkspec.series import Series
 
 
 class Closed:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntkspec import activations, checks
-from ntkspec.activations import Activation
+from ntkspec import checks
+from ntkspec.activations import functions as activations
+from ntkspec.activations.functions import Activation
 from ntkspec.engines import engine_of
 from ntkspec.kernels.cnn_linear import cnn_linear_kernel
 from ntkspec.kernels.expansion import Expansion, expand

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntkspec.activations import Activation, Named, activation
+from ntkspec.activations.functions import Activation, Named, activation
 from ntkspec.engines import engine_of, named
 from ntkspec.networks.convolutional import Convolutional
 from ntkspec.networks.deep import DeepNetwork

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ntkspec import activations, checks
-from ntkspec.activations import Activation
+from ntkspec import checks
+from ntkspec.activations import functions as activations
+from ntkspec.activations.functions import Activation
 from ntkspec.engines import engine_of, moved, named
 from ntkspec.networks.saving import Savable
 

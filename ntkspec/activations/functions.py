@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntkspec import checks, derivatives, duals
+from ntkspec import checks
+from ntkspec.activations import derivatives, duals
 from ntkspec.engines import as_array, engine_of
 from ntkspec.foreign import Foreign
 from ntkspec.lazy import cached_property
@@ -47,14 +48,14 @@ class Activation:
     fn, derivative : functions of an array z that return an array of the same shape and dtype.
     kinks : points where phi' jumps; quadrature splits there. Only expectations need them.
     ``slopes`` are the two values of phi' (below and from 0) of a named piecewise-linear one, else None; ``dual`` is the
-    closed form of its expected products (:mod:`ntkspec.duals`) where there is one, else None; ``compiled`` names the
-    engines' function of a built-in, and its parameters.
+    closed form of its expected products (:mod:`ntkspec.activations.duals`) where there is one, else None; ``compiled``
+    names the engines' function of a built-in, and its parameters.
     Both functions act on NumPy's arrays entry by entry; they may return a number, another real dtype or their argument,
     changed in place (it is a copy). When networks or kernels first take the activation they are looked at once, in some
-    milliseconds (:func:`ntkspec.derivatives.refuse_wrong`): ValueError where the derivative does not belong to phi,
-    where phi jumps, and where one of them is not finite. The constants are computed on first use; where the Gaussian
-    moments do not exist, ValueError then. It pickles where both functions do, by their names, or by value where
-    cloudpickle is installed (else TypeError); a named activation always does, by its name and parameters.
+    milliseconds (:func:`ntkspec.activations.derivatives.refuse_wrong`): ValueError where the derivative does not belong
+    to phi, where phi jumps, and where one of them is not finite. The constants are computed on first use; where the
+    Gaussian moments do not exist, ValueError then. It pickles where both functions do, by their names, or by value
+    where cloudpickle is installed (else TypeError); a named activation always does, by its name and parameters.
     """
 
     def __init__(self, fn: Callable, derivative: Callable, name: str = "custom", kinks=()):

@@ -12,8 +12,8 @@ from functools import cache, lru_cache, partial
 
 import numpy as np
 
-from ntkspec import duals
-from ntkspec.activations import REACH, Activation
+from ntkspec.activations import duals
+from ntkspec.activations.functions import REACH, Activation
 from ntkspec.engines import engine_of
 
 # Numbers of terms to choose from, and the remainder, relative to sqrt(K(x, x) K(x', x')), that a series may leave.
@@ -33,9 +33,10 @@ class Series:
     """The moments of one activation for inputs of given ‖x‖²/d.
 
     ``error`` bounds what the series leaves out and what quadrature is wrong by at any of these norms, relative to
-    sqrt(K(x, x) K(x', x')), and how far the angle of near inputs is not known (:func:`ntkspec.duals.error_of`).
-    ``points`` of a point: ‖x‖²/d, E phi², E phi'², the roots of both relative tails, and the T coefficients of phi
-    and of phi'. Cost of the points: about 2000 T flops and 4000 values of phi for each distinct norm.
+    sqrt(K(x, x) K(x', x')), and how far the angle of near inputs is not known
+    (:func:`ntkspec.activations.duals.error_of`). ``points`` of a point: ‖x‖²/d, E phi², E phi'², the roots of both
+    relative tails, and the T coefficients of phi and of phi'. Cost of the points: about 2000 T flops and 4000 values of
+    phi for each distinct norm.
     """
 
     def __init__(self, act: Activation, squares):
