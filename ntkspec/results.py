@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ntkspec.activations.functions import Activation, Constants
-from ntkspec.budget import Budget, Part
 from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Stability, Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.engines.containers import library
@@ -19,6 +18,7 @@ from ntkspec.spectra.densities import Density, Histogram, Smoothed
 from ntkspec.spectra.eigenpairs import Spectrum
 from ntkspec.spectra.results import Estimate, Evidence
 from ntkspec.storage import read, write
+from ntkspec.theory.budget import Budget, Part
 
 KIND = "result"
 RESULTS: tuple[type, ...] = (

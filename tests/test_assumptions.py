@@ -7,8 +7,8 @@ import pytest
 
 import naive
 import ntkspec as ns
-from ntkspec.assumptions import summarize
 from ntkspec.moments import NotCentredWarning
+from ntkspec.theory.assumptions import summarize
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (2, 5), (9, 3), (4, 12), (50, 7)])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import naive
-from ntkspec import bounds
+from ntkspec.theory import bounds
 
 
 def test_bounds_are_those_of_the_paper():

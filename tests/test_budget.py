@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkspec as ns
-from ntkspec.budget import PARTS, gap_parts
+from ntkspec.theory.budget import PARTS, gap_parts
 
 LAYERS = ["first", "second", "both"]
 

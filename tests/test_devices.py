@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.assumptions import summarize
 from ntkspec.dynamics import prediction
 from ntkspec.engines import cpu, named
 from ntkspec.operators import Dense, Diagonal
 from ntkspec.spectra import densities
+from ntkspec.theory.assumptions import summarize
 
 N, D, WIDTH = 160, 12, 32
 LARGE = 640

@@ -13,14 +13,14 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-bounds cli_streams cli_types foreign guarded lazy progress provenance randomness scaling signals written
+cli_streams cli_types foreign guarded lazy progress provenance randomness scaling signals written
 engines
 checks
 activations execution moments operators
 planning storage
 networks spectra
-assumptions cluster datasets dynamics kernels
-budget doctor training
+cluster datasets dynamics kernels
+doctor theory training
 experiments results
 plotting reporting
 cli_results

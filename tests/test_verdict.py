@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from ntkspec.assumptions import DataSummary, summarize
 from ntkspec.datasets.dataset import standardized
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
 from ntkspec.experiments.verdict import departures, verdict
 from ntkspec.reporting.analysis import report
+from ntkspec.theory.assumptions import DataSummary, summarize
 
 N = 400
 

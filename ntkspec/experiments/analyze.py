@@ -10,7 +10,6 @@ from scipy.linalg import eigvalsh, lstsq
 
 from ntkspec import checks, planning
 from ntkspec.activations.functions import Constants
-from ntkspec.assumptions import DataSummary, summarize
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import (
     GradientDescent,
@@ -42,6 +41,7 @@ from ntkspec.planning import Plan
 from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.theory.assumptions import DataSummary, summarize
 from ntkspec.training import train_gd
 
 THRESHOLDS = (0.01, 0.05, 0.10)

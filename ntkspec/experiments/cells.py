@@ -7,10 +7,8 @@ from functools import cache, partial
 
 import numpy as np
 
-from ntkspec import bounds, checks, datasets, planning
+from ntkspec import checks, datasets, planning
 from ntkspec.activations.functions import activation
-from ntkspec.assumptions import summarize
-from ntkspec.budget import PARTS, gap_budget
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import predict_gd
 from ntkspec.engines import named
@@ -23,6 +21,9 @@ from ntkspec.networks.specification import TWO_LAYER, named_network, parsed, ref
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.operators import Diagonal
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
+from ntkspec.theory import bounds
+from ntkspec.theory.assumptions import summarize
+from ntkspec.theory.budget import PARTS, gap_budget
 from ntkspec.training import train_gd
 
 DISTRIBUTIONS = {"gaussian": "gaussian", "cube": "rademacher", "sphere": "sphere", "uniform": "subgaussian"}

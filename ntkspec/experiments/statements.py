@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec.activations.functions import Activation, activation
-from ntkspec.budget import slope_variance
 from ntkspec.experiments.cells import COVARIANCES, INFINITE, PART_OF_RATE, TWO_LAYER, Cell, centred
 from ntkspec.experiments.sweep import Grid, points_of, width_of
 from ntkspec.scaling import PowerLaw, TwoTerms, at_places, fit_power_law, fit_two_terms, never_rises
+from ntkspec.theory.budget import slope_variance
 
 HOLDS, FAILS, OPEN = "holds", "fails", "cannot tell"
 # The paper's alpha is a constant below this.

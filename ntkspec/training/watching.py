@@ -41,7 +41,7 @@ def kernel_drift(initial, now, X, *, layer: str | int = "both", seed=0) -> dict[
     r"""\|Theta(t) - Theta(0)\| on the points X in spectral norm, with the interval of :func:`ntkspec.spectral_norm`.
 
     layer : of the kernels. The frozen kernel's prediction is off by at most eta t / n times the drift and rms(y)
-    (:func:`ntkspec.bounds.trajectory_bound`). Cost: some 50 products with each kernel.
+    (:func:`ntkspec.theory.bounds.trajectory_bound`). Cost: some 50 products with each kernel.
     """
     drift = ntk(now, X, layer=layer) - ntk(initial, X, layer=layer)
     norm = spectral_norm(drift, seed=seed)
