@@ -80,7 +80,7 @@ def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
 
 def measured(grid, path: Path, options: PlaceOptions | None):
     """The numbers of every cell of the grid, from the file or measured into it."""
-    from ntkspec.execution import Place
+    from ntkspec.cluster.execution import Place
     from ntkspec.experiments.run_sweep import run_sweep
 
     place = Place(**vars(options or PlaceOptions()))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.cluster import Shard, ShardedLanczos, spectral_norm
+from ntkspec.cluster.sharded import Shard, ShardedLanczos, spectral_norm
 from ntkspec.engines import moved, named
 from ntkspec.operators import wrap
 from ntkspec.randomness import stream

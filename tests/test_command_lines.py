@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec import checks, cli, execution
+from ntkspec import checks, cli
 from ntkspec.activations.functions import LARGEST_PARAMETER
-from ntkspec.execution import MOST_PER_CORE, Place, client_of
+from ntkspec.cluster import execution
+from ntkspec.cluster.execution import MOST_PER_CORE, Place, client_of
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
 from ntkspec.experiments.analyze import check_task as check_analysis
 from ntkspec.experiments.deep_runs import DeepSetting, check_deep_setting

@@ -8,7 +8,7 @@ import pytest
 
 from ntkspec import cli, storage
 from ntkspec.checks import LAYERS
-from ntkspec.execution import Place, least_memory
+from ntkspec.cluster.execution import Place, least_memory
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.experiments.cells import Cell
 from ntkspec.experiments.deep_runs import DEEP_COMPARISON

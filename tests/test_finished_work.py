@@ -12,8 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
-from ntkspec import cli, execution, storage
+from ntkspec import cli, storage
 from ntkspec.cli_streams import Exit
+from ntkspec.cluster import execution
 from ntkspec.experiments import analyze as analysis_module
 from ntkspec.experiments import runs
 from ntkspec.experiments.analyze import RECORD_TYPES

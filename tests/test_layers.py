@@ -16,7 +16,7 @@ ORDER = """
 cli_streams cli_types foreign guarded lazy progress provenance randomness scaling signals written
 engines
 checks
-activations execution moments operators
+activations moments operators
 planning storage
 networks spectra
 cluster datasets dynamics kernels
@@ -40,7 +40,7 @@ DOORS = {
     "matplotlib": {"plotting"},
     "pandas": {"datasets"},
     "tqdm": {"progress"},
-    "distributed": {"execution"},
+    "distributed": {"cluster"},
     "cloudpickle": {"foreign"},
     "cyclopts": {"cli", "cli_types", "cli_scaling", "cli_figures"},
 }

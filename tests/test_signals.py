@@ -124,7 +124,7 @@ def test_the_line_says_what_was_written(number, code, cells, monkeypatch, capsys
             yield cell, measure(cell)
         signal.raise_signal(number)
 
-    monkeypatch.setattr("ntkspec.execution.results", stopped)
+    monkeypatch.setattr("ntkspec.cluster.execution.results", stopped)
     monkeypatch.chdir(tmp_path)
     given = ["sweep", "--quantity", "data", "--d", "4", "--n", "20", "--seeds", "3", "--output", "new/s.h5"]
     assert cli.main(given) == code

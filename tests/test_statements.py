@@ -210,7 +210,7 @@ def test_ctrl_c_says_that_results_are_kept(monkeypatch, capsys, tmp_path):
         yield tasks[0], {"gram": 1.0}
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ntkspec.execution.results", stopped)
+    monkeypatch.setattr("ntkspec.cluster.execution.results", stopped)
     given = ["sweep", "--quantity", "data", "--d", "8", "--seeds", "2", "--output", str(tmp_path / "s.h5")]
     assert cli.main(given) == 130
     assert "is kept, and the same command goes on" in capsys.readouterr().err

@@ -14,8 +14,9 @@ import pytest
 import naive
 import ntkspec as ns
 from conftest import full_disk
-from ntkspec import execution, storage
-from ntkspec.execution import Place
+from ntkspec import storage
+from ntkspec.cluster import execution
+from ntkspec.cluster.execution import Place
 from ntkspec.experiments.cells import Cell, check_cell, measure
 from ntkspec.experiments.run_sweep import run_sweep
 from ntkspec.experiments.sweep import Grid, Model, dimensions, points_of, width_of

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ntkspec import execution, progress
-from ntkspec.execution import HERE, Place
+from ntkspec import progress
+from ntkspec.cluster import execution
+from ntkspec.cluster.execution import HERE, Place
 from ntkspec.experiments.cells import Cell, check_cell, measure
 from ntkspec.experiments.sweep import Grid
 from ntkspec.storage.sweeps import open_sweep, read_sweep

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 
 from ntkspec import checks, progress
+from ntkspec.cluster.execution import all_done, client_of
 from ntkspec.engines import engine_of, moved
-from ntkspec.execution import all_done, client_of
 from ntkspec.operators import KernelOperator
 from ntkspec.planning import Plan
 from ntkspec.spectra.certificates import Chance, prove
