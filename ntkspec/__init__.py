@@ -8,7 +8,7 @@ from importlib import import_module
 _HOMES = {
     "Activation": "activations",
     "activation": "activations",
-    "trace_ratio": "moments",
+    "trace_ratio": "kernels",
     "TwoLayer": "networks",
     "FullyConnected": "networks",
     "Convolutional": "networks",

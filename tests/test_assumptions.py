@@ -7,7 +7,7 @@ import pytest
 
 import naive
 import ntkspec as ns
-from ntkspec.moments import NotCentredWarning
+from ntkspec.kernels.moments import NotCentredWarning
 from ntkspec.theory.assumptions import summarize
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import ntkspec as ns
 from ntkspec.activations.functions import NAMES
-from ntkspec.kernels.cnn_linear import _next_layer, windows_of
 from ntkspec.kernels.expansion import expand, taylor
+from ntkspec.kernels.linear_cnn import _next_layer, windows_of
 from test_expected import CLOSED, SERIES, textbook
 
 RELU_WITHOUT_ITS_NAME = ns.Activation(

@@ -16,12 +16,13 @@ ORDER = """
 cli_streams cli_types foreign guarded lazy progress provenance randomness scaling signals written
 engines
 checks
-activations moments operators
+activations operators
 planning storage
 networks spectra
-cluster datasets dynamics kernels
-doctor theory training
-experiments results
+cluster kernels
+datasets dynamics theory
+doctor results training
+experiments
 plotting reporting
 cli_results
 cli_scaling

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.moments import estimated_trace_ratio
+from ntkspec.kernels.moments import estimated_trace_ratio
 
 _OTHER_SCALE = 10.0  # pixels of 0 to 255 beside pixels of 0 to 1 make 255 and more
 

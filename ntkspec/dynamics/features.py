@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.linalg import eigh
 
-from ntkspec.moments import second_moments
+from ntkspec.kernels.moments import second_moments
 
 
 def feature_modes(F, y, engine):

@@ -6,7 +6,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.kernels.deep import deep_ntk
+from ntkspec.kernels.empirical_deep import deep_ntk
 from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.networks.two_layer import Forward, scaled_weights
 from ntkspec.operators import Bits, Gram, HadamardGram, KernelOperator
@@ -21,7 +21,8 @@ def ntk(net: TwoLayer | DeepNetwork, X, X2=None, *, layer: str | int = "both") -
     layer : "first" (:math:`\Theta_1`, section 3.1.1), "second" (:math:`\Theta_2`) or "both" (their sum).
     X : (n, d), X2 : (n', d), for example test points against training points; X2 = None means X itself.
     The dtype is that of X and the network together. Neurons paired as in equation (3) are used once.
-    Deep networks: "both" is all layers, a number one weight matrix from 0 on (:func:`ntkspec.kernels.deep.deep_ntk`).
+    Deep networks: "both" is all layers, a number one weight matrix from 0 on
+    (:func:`ntkspec.kernels.empirical_deep.deep_ntk`).
     Cost: 2 n m d flops, and n m numbers a layer (half of each for paired neurons). Raises ValueError / TypeError.
     """
     if isinstance(net, DeepNetwork):

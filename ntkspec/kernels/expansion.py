@@ -1,7 +1,7 @@
 r"""The Taylor expansion of the NTK of infinite width around orthogonal inputs of norm sqrt d: the linear model.
 
 h(s, s', c) of s = ‖x‖/sqrt d and c = <x, x'>/d is expanded around (1, 1, 0) to the second order. Every level of
-:func:`ntkspec.expected_ntk` is carried as a :class:`ntkspec.kernels.jets.Jet` in t = s - 1, t' = s' - 1 and c.
+:func:`ntkspec.expected_ntk` is carried as a :class:`ntkspec.kernels.taylor_jets.Jet` in t = s - 1, t' = s' - 1 and c.
 """
 
 import math
@@ -14,7 +14,7 @@ from scipy.special import poch
 from ntkspec.activations.functions import Activation
 from ntkspec.activations.hermite import scaled_nodes
 from ntkspec.engines import engine_of
-from ntkspec.kernels.jets import Jet, composed
+from ntkspec.kernels.taylor_jets import Jet, composed
 
 # How many Hermite terms to choose from, and what they may leave out, relative to E phi².
 TERMS, REMAINDER = (64, 256, 1024), 1e-16

@@ -9,7 +9,7 @@ from ntkspec.activations import functions as activations
 from ntkspec.activations.functions import Activation
 from ntkspec.engines import engine_of
 from ntkspec.kernels import ranges
-from ntkspec.kernels.levels import levels_of, trained_layers
+from ntkspec.kernels.layer_moments import levels_of, trained_layers
 from ntkspec.operators import GramFunction, KernelOperator
 
 

@@ -9,7 +9,7 @@ from ntkspec.activations.functions import Activation
 from ntkspec.activations.hermite import Series
 from ntkspec.engines import OnEngine, engine_of
 from ntkspec.kernels import ranges
-from ntkspec.kernels.cnn_linear import windows_of
+from ntkspec.kernels.linear_cnn import windows_of
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.windows import WindowGram, Windows
 

@@ -8,10 +8,10 @@ from ntkspec import checks
 from ntkspec.activations import functions as activations
 from ntkspec.activations.functions import Activation
 from ntkspec.engines import engine_of
-from ntkspec.kernels.cnn_linear import cnn_linear_kernel
 from ntkspec.kernels.expansion import Expansion, expand
-from ntkspec.kernels.levels import layer_weights
-from ntkspec.moments import trace_ratio as estimate_trace_ratio
+from ntkspec.kernels.layer_moments import layer_weights
+from ntkspec.kernels.linear_cnn import cnn_linear_kernel
+from ntkspec.kernels.moments import trace_ratio as estimate_trace_ratio
 from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
 from ntkspec.operators import Gram, KernelOperator
 

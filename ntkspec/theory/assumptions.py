@@ -7,7 +7,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.moments import estimated_trace_ratio, mean_is_zero
+from ntkspec.kernels.moments import estimated_trace_ratio, mean_is_zero
 from ntkspec.operators import Gram
 from ntkspec.operators.base import tiles
 from ntkspec.spectra.norms import spectral_norm

@@ -16,7 +16,7 @@ from ntkspec.activations.functions import Activation
 from ntkspec.activations.hermite import expectation
 from ntkspec.engines import engine_of
 from ntkspec.kernels import expected_ntk, linear_kernel, ntk
-from ntkspec.moments import trace_ratio as estimate_trace_ratio
+from ntkspec.kernels.moments import trace_ratio as estimate_trace_ratio
 from ntkspec.networks import TwoLayer
 from ntkspec.operators import Diagonal, Gram, KernelOperator
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm

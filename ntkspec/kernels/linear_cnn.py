@@ -10,7 +10,7 @@ from ntkspec.activations import functions as activations
 from ntkspec.activations.functions import Activation
 from ntkspec.engines import engine_of
 from ntkspec.kernels.expansion import taylor
-from ntkspec.kernels.jets import Jet
+from ntkspec.kernels.taylor_jets import Jet
 from ntkspec.networks.convolutional import filter_sizes, image_shape
 from ntkspec.operators import Gram, KernelOperator
 from ntkspec.operators.windows import Windows
