@@ -75,8 +75,8 @@ def figure_1(
     output
         folder (default: ntkspec-figure/1)
     """
-    from ntkspec.experiments.runs import COMPARISON
-    from ntkspec.experiments.sweep import dimensions as whole_numbers
+    from ntkspec.experiments.sweep_grid import dimensions as whole_numbers
+    from ntkspec.experiments.two_layer_runs import COMPARISON
 
     main = _setting(run, activation="erf", width=256, steps=3000)
     panels = _panels(main, whole_numbers(dimensions or ("25", "50", "100", "200")), panel_steps)
@@ -100,7 +100,7 @@ def figure_2(*, run: RunOptions | None = None, output: Path | None = None) -> in
     output
         folder (default: ntkspec-figure/2)
     """
-    from ntkspec.experiments.runs import COMPARISON
+    from ntkspec.experiments.two_layer_runs import COMPARISON
 
     setting = _setting(run, activation="relu", width=4096, steps=1000, target="norm", naive=True)
     folder = _folder(output, "2", setting.engine)
@@ -228,7 +228,7 @@ def figure_budget(
 
 
 def _setting(options: RunOptions | None, **defaults):
-    from ntkspec.experiments.runs import Setting
+    from ntkspec.experiments.two_layer_runs import Setting
 
     given = {name: value for name, value in vars(options or RunOptions()).items() if value is not None}
     if given.get("eta") == 0:
@@ -262,7 +262,7 @@ def _files(which: str) -> list[str]:
 
 
 def _kept(settings, folder: Path, which: str, how):
-    from ntkspec.experiments.kept import kept
+    from ntkspec.experiments.run_cache import kept
 
     return kept(settings, folder / f"figure-{which}.h5", how, report=lambda text: say(f"{text} ..."))
 

@@ -63,8 +63,8 @@ _USUAL: dict[str, dict] = {
 
 def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
     """The grid of the options; what they leave open is in ``defaults``, or in Grid."""
-    from ntkspec.experiments.cells import TWO_LAYER
-    from ntkspec.experiments.sweep import Grid, dimensions
+    from ntkspec.experiments.sweep_cells import TWO_LAYER
+    from ntkspec.experiments.sweep_grid import Grid, dimensions
 
     given = {name: value for name, value in vars(options or GridOptions()).items() if value is not None}
     settings = {"d": _DIMENSIONS} | defaults | given
@@ -81,7 +81,7 @@ def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
 def measured(grid, path: Path, options: PlaceOptions | None):
     """The numbers of every cell of the grid, from the file or measured into it."""
     from ntkspec.cluster.execution import Place
-    from ntkspec.experiments.run_sweep import run_sweep
+    from ntkspec.experiments.sweep_run import run_sweep
 
     place = Place(**vars(options or PlaceOptions()))
     return run_sweep(grid, path, place=place, report=say)
@@ -200,8 +200,8 @@ def panels_of(results: dict, settings, *, sizes: bool = False) -> dict[str, dict
 
     sizes : the title names the laws also where there is only one of each.
     """
-    from ntkspec.experiments.cells import TWO_LAYER
-    from ntkspec.experiments.sweep import points_of, width_of
+    from ntkspec.experiments.sweep_cells import TWO_LAYER
+    from ntkspec.experiments.sweep_grid import points_of, width_of
 
     panels: dict[str, dict] = {}
     several = sizes or len(settings.n) > 1 or len(settings.models()) > 1

@@ -28,7 +28,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from ntkspec.experiments.cells import Cell
+from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.storage.sweeps import read_sweep
 from ntkspec.storage.trees import opened
 

@@ -22,10 +22,10 @@ from ntkspec.cluster.execution import MOST_PER_CORE, Place, client_of
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
 from ntkspec.experiments.analyze import check_task as check_analysis
 from ntkspec.experiments.deep_runs import DeepSetting, check_deep_setting
-from ntkspec.experiments.runs import Setting, check_setting
 from ntkspec.experiments.spectrum import SpectrumTask, measure
 from ntkspec.experiments.spectrum import check_task as check_spectrum
-from ntkspec.experiments.sweep import MOST_CELLS, MOST_VALUES, Grid, dimensions, points_of, width_of
+from ntkspec.experiments.sweep_grid import MOST_CELLS, MOST_VALUES, Grid, dimensions, points_of, width_of
+from ntkspec.experiments.two_layer_runs import Setting, check_setting
 from ntkspec.networks.specification import parsed, refuse_swapped
 
 PROGRAM = Path(__file__).parent / "command_lines.py"

@@ -10,12 +10,12 @@ from ntkspec import cli, storage
 from ntkspec.checks import LAYERS
 from ntkspec.cluster.execution import Place, least_memory
 from ntkspec.experiments.analyze import RECORD_TYPES
-from ntkspec.experiments.cells import Cell
 from ntkspec.experiments.deep_runs import DEEP_COMPARISON
-from ntkspec.experiments.run_sweep import run_sweep
-from ntkspec.experiments.runs import COMPARISON
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES
-from ntkspec.experiments.sweep import Grid
+from ntkspec.experiments.sweep_cells import Cell
+from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.experiments.sweep_run import run_sweep
+from ntkspec.experiments.two_layer_runs import COMPARISON
 from ntkspec.storage.sweeps import read_sweep
 
 

@@ -13,8 +13,8 @@ import pytest
 from ntkspec import datasets
 from ntkspec.dynamics import Trajectory
 from ntkspec.experiments.analyze import Analysis, AnalyzeTask, Comparison, analyze
-from ntkspec.experiments.cells import Cell
-from ntkspec.experiments.runs import Run, Setting, compare
+from ntkspec.experiments.sweep_cells import Cell
+from ntkspec.experiments.two_layer_runs import Run, Setting, compare
 from ntkspec.plotting import analysis, scaling, training
 from ntkspec.plotting.files import save
 from ntkspec.plotting.settings import delivered

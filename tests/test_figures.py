@@ -9,9 +9,9 @@ import ntkspec as ns
 from conftest import full_disk
 from ntkspec import storage
 from ntkspec.cli import main
-from ntkspec.experiments import runs
-from ntkspec.experiments.kept import kept
-from ntkspec.experiments.runs import COMPARISON, Run, Setting, compare, linear_rate
+from ntkspec.experiments import two_layer_runs as runs
+from ntkspec.experiments.run_cache import kept
+from ntkspec.experiments.two_layer_runs import COMPARISON, Run, Setting, compare, linear_rate
 from ntkspec.kernels import naive_linear_kernel
 from ntkspec.plotting import training
 

@@ -16,7 +16,7 @@ from ntkspec import cli, storage
 from ntkspec.cli_streams import Exit
 from ntkspec.cluster import execution
 from ntkspec.experiments import analyze as analysis_module
-from ntkspec.experiments import runs
+from ntkspec.experiments import two_layer_runs as runs
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.plotting import analysis as figures_of_analysis
 from ntkspec.plotting import scaling, settings, training

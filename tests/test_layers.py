@@ -13,7 +13,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-cli_streams cli_types foreign guarded lazy progress provenance randomness scaling signals written
+cli_streams cli_types foreign guarded lazy progress provenance randomness signals written
 engines
 checks
 activations operators
@@ -21,7 +21,7 @@ planning storage
 networks spectra
 cluster kernels
 datasets dynamics theory
-doctor results training
+doctor training
 experiments
 plotting reporting
 cli_results

@@ -7,7 +7,8 @@ import pytest
 
 import ntkspec as ns
 import objects
-from ntkspec import results, storage
+from ntkspec import storage
+from ntkspec.experiments import results
 from ntkspec.networks import saved, saving
 from ntkspec.networks.saved import Parts, parts_of
 from objects import NETWORKS, SWISH, same

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ntkspec.scaling import TwoTerms, fit_power_law, fit_two_terms, never_rises
+from ntkspec.experiments.power_laws import TwoTerms, fit_power_law, fit_two_terms, never_rises
 
 D = np.array([32, 48, 72, 108, 162, 243])
 

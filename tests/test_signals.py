@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from ntkspec import cli, progress, signals
-from ntkspec.experiments.cells import measure
+from ntkspec.experiments.sweep_cells import measure
 from ntkspec.signals import ENDING, Stopped, stoppable
 
 PROGRAM = Path(__file__).parent / "random_signals.py"

@@ -9,10 +9,10 @@ import pytest
 import ntkspec as ns
 import ntkspec.cli as cli
 from ntkspec.cli_scaling import panels_of
-from ntkspec.experiments.cells import Cell, measure
-from ntkspec.experiments.run_sweep import run_sweep
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
-from ntkspec.experiments.sweep import Grid
+from ntkspec.experiments.sweep_cells import Cell, measure
+from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.experiments.sweep_run import run_sweep
 from ntkspec.plotting import scaling as plots
 
 D = (32, 48, 72, 108, 162)
@@ -257,7 +257,7 @@ def test_figures_are_drawn_and_redrawn(which, tmp_path, capsys, monkeypatch):
     given += ["--n", "40", "--width", "20"]
     assert cli.main(given) == 0
     assert {path.name for path in tmp_path.iterdir()} >= {f"figure-{which}.{kind}" for kind in ("png", "pdf", "h5")}
-    monkeypatch.setattr("ntkspec.experiments.run_sweep.measure", None)
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure", None)
     assert cli.main(given) == 0
 
 

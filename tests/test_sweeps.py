@@ -17,9 +17,9 @@ from conftest import full_disk
 from ntkspec import storage
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import Place
-from ntkspec.experiments.cells import Cell, check_cell, measure
-from ntkspec.experiments.run_sweep import run_sweep
-from ntkspec.experiments.sweep import Grid, Model, dimensions, points_of, width_of
+from ntkspec.experiments.sweep_cells import Cell, check_cell, measure
+from ntkspec.experiments.sweep_grid import Grid, Model, dimensions, points_of, width_of
+from ntkspec.experiments.sweep_run import run_sweep
 from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 SMALL = Grid(d=(4, 6, 8), n=("20",), width=("10",), quantity=("gap-first", "data"), seeds=2)
@@ -250,7 +250,7 @@ def test_a_sweep_is_measured_once(tmp_path, monkeypatch):
     def never(task):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("ntkspec.experiments.run_sweep.measure", never)
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure", never)
     assert run_sweep(SMALL, path) == whole
 
 
@@ -262,7 +262,7 @@ def test_a_larger_grid_measures_what_is_missing(tmp_path, monkeypatch):
         measured.append(cell)
         return measure(cell)
 
-    monkeypatch.setattr("ntkspec.experiments.run_sweep.measure", counting)
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure", counting)
     larger = replace(SMALL, seeds=3)
     run_sweep(larger, path)
     assert set(measured) == set(larger.cells()) - set(SMALL.cells())
@@ -282,7 +282,7 @@ def test_a_failure_keeps_what_was_measured(tmp_path, monkeypatch):
         done.append(cell)
         return measure(cell)
 
-    monkeypatch.setattr("ntkspec.experiments.run_sweep.measure", failing)
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure", failing)
     with pytest.raises(OSError, match="No space"):
         run_sweep(SMALL, path)
     assert list(read_sweep(path, Cell)) == done
@@ -342,7 +342,7 @@ def test_columns_that_make_no_sweep_are_one_line(tmp_path, tree):
 
 def test_two_processes_on_one_file_are_refused(tmp_path):
     path = tmp_path / "sweep.h5"
-    imports = "from ntkspec.storage.sweeps import open_sweep\nfrom ntkspec.experiments.cells import Cell\n"
+    imports = "from ntkspec.storage.sweeps import open_sweep\nfrom ntkspec.experiments.sweep_cells import Cell\n"
     code = f"{imports}with open_sweep({str(path)!r}, Cell): pass"
     with open_sweep(path, Cell):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -387,14 +387,14 @@ def test_a_file_from_before_there_were_other_networks_goes_on(tmp_path, monkeypa
     assert [numbers for cell, numbers in results.items() if cell.network == "two-layer"] == [
         {"gap": float(k)} for k, cell in enumerate(cells) if cell.quantity == "data"
     ]
-    monkeypatch.setattr("ntkspec.experiments.run_sweep.measure", None)
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure", None)
     assert run_sweep(deep, path) == results
 
 
 KILLED = """
 import sys
-from ntkspec.experiments.run_sweep import run_sweep
-from ntkspec.experiments.sweep import Grid
+from ntkspec.experiments.sweep_run import run_sweep
+from ntkspec.experiments.sweep_grid import Grid
 seeds = int(sys.argv[2])
 run_sweep(Grid(d=(4, 6, 8, 10, 12), n=("40",), width=("10",), quantity=("gap-first",), seeds=seeds), sys.argv[1])
 """

@@ -12,9 +12,9 @@ from ntkspec.datasets import Dataset
 from ntkspec.engines import engine_of, named
 from ntkspec.experiments.agreement import relative_difference
 from ntkspec.experiments.devices import on_host, placed
-from ntkspec.experiments.kept import Measurement
-from ntkspec.experiments.runs import record_steps
+from ntkspec.experiments.run_cache import Measurement
 from ntkspec.experiments.stages import Stages
+from ntkspec.experiments.two_layer_runs import record_steps
 from ntkspec.kernels import linear_expansion, ntk
 from ntkspec.networks import DeepNetwork
 from ntkspec.networks.layers import Linear

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
+from ntkspec.experiments.power_laws import at_places, fit_power_law
 from ntkspec.plotting.values import logarithmic, shown
-from ntkspec.scaling import at_places, fit_power_law
 from ntkspec.theory.budget import PARTS
 
 # Colour, marker and line tell curves apart, each on its own.

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ntkspec.experiments.deep_runs import DeepRun, relative_mse
-from ntkspec.experiments.runs import Run
+from ntkspec.experiments.two_layer_runs import Run
 from ntkspec.plotting.colours import DEEP_COLOURS, POINT_COLOURS
 from ntkspec.plotting.values import logarithmic, shown
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ntkspec.experiments.cells import INFINITE, INFINITE_LAW
 from ntkspec.experiments.statements import HOLDS, Check
+from ntkspec.experiments.sweep_cells import INFINITE, INFINITE_LAW
 from ntkspec.reporting.rows import titled
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from ntkspec import progress
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import HERE, Place
-from ntkspec.experiments.cells import Cell, check_cell, measure
-from ntkspec.experiments.sweep import Grid
+from ntkspec.experiments.sweep_cells import Cell, check_cell, measure
+from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 

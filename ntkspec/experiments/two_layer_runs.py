@@ -12,7 +12,7 @@ from ntkspec.dynamics import learning_modes, predict_gd
 from ntkspec.engines import named
 from ntkspec.experiments.agreement import loss, mean_squared_difference
 from ntkspec.experiments.devices import on_host, placed
-from ntkspec.experiments.kept import Measurement
+from ntkspec.experiments.run_cache import Measurement
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import linear_kernel, naive_linear_kernel
 from ntkspec.networks import TwoLayer

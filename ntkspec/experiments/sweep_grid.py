@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from ntkspec import checks
-from ntkspec.experiments.cells import INFINITE, INFINITE_LAW, TWO_LAYER, Cell, with_width
+from ntkspec.experiments.sweep_cells import INFINITE, INFINITE_LAW, TWO_LAYER, Cell, with_width
 from ntkspec.networks.two_layer import even_width
 
 # The most values of a range of dimensions, cells of a grid, and the largest size.
