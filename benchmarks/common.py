@@ -15,7 +15,7 @@ import numpy as np
 
 from ntkspec.engines import cpu
 from ntkspec.operators import Work
-from ntkspec.provenance import provenance
+from ntkspec.storage.provenance import provenance
 
 # Seconds before each timing: BLAS's and PyTorch's threads spin for a while after their work, on everybody's cores.
 PAUSE = 0.2

@@ -230,7 +230,7 @@ def _run(job: Job, task, data: tuple, folder: Path) -> int:
     """
     from ntkspec import engines
     from ntkspec.experiments.devices import placed
-    from ntkspec.provenance import fingerprint, provenance
+    from ntkspec.storage.provenance import fingerprint, provenance
 
     start, (*options, engine) = time.perf_counter(), data
     device, kept = engines.named(engine), Record(folder, job.name, KINDS[job.name], job.types, job.figures)

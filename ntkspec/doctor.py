@@ -7,7 +7,7 @@ import numpy as np
 
 from ntkspec import datasets
 from ntkspec.engines import engine_of, named
-from ntkspec.provenance import provenance
+from ntkspec.storage.provenance import provenance
 
 
 def findings() -> Iterator[tuple[str, str]]:

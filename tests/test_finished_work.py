@@ -20,9 +20,9 @@ from ntkspec.experiments import two_layer_runs as runs
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.plotting import analysis as figures_of_analysis
 from ntkspec.plotting import scaling, settings, training
-from ntkspec.provenance import fingerprint
 from ntkspec.reporting.analysis import report
 from ntkspec.storage import trees
+from ntkspec.storage.provenance import fingerprint
 
 SMALL = ["analyze", "--n", "60", "--d", "6", "--n-test", "10", "--width", "8", "--steps", "8"]
 FIGURES = {"losses.png", "outputs.png", "discrepancy.png", "eigenvalues.png"}

@@ -8,7 +8,7 @@ import pytest
 import ntkspec as ns
 from conftest import Interrupt
 from ntkspec.engines import cpu
-from ntkspec.training.fused import FusedDescent
+from ntkspec.training.descent_fused import FusedDescent
 
 STEPS = [0, 1, 2, 21]
 # (n, d, m): one chunk of points and many, columns that are no multiple of 4, neurons for some threads and for several

@@ -13,11 +13,11 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-cli_streams cli_types foreign guarded lazy progress provenance randomness signals written
+cli_streams cli_types foreign guarded lazy progress randomness signals written
 engines
 checks
 activations operators
-planning storage
+storage
 networks spectra
 cluster kernels
 datasets dynamics theory

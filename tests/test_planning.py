@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec import checks, planning
+from ntkspec import checks
 from ntkspec.engines import cpu
-from ntkspec.operators import Dense, Gram, HadamardGram, Triangle, Work
+from ntkspec.operators import Dense, Gram, HadamardGram, Triangle, Work, planning
 
 
 def hadamard(n, d, m, dtype=np.float32):

@@ -7,8 +7,7 @@ import pytest
 
 import ntkspec as ns
 from conftest import STAND_IN
-from ntkspec import planning
-from ntkspec.operators import Gram, Triangle, form
+from ntkspec.operators import Gram, Triangle, form, planning
 
 N, D = 150, 6
 X = np.random.default_rng(0).standard_normal((N, D))

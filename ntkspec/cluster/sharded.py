@@ -17,7 +17,7 @@ from ntkspec import checks, progress
 from ntkspec.cluster.execution import all_done, client_of
 from ntkspec.engines import engine_of, moved
 from ntkspec.operators import KernelOperator
-from ntkspec.planning import Plan
+from ntkspec.operators.planning import Plan
 from ntkspec.spectra.certificates import Chance, prove
 from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.norms import aim_of, norm_of

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
-from ntkspec import checks, planning
+from ntkspec import checks
 from ntkspec.dynamics.features import feature_modes
 from ntkspec.dynamics.krylov import EXPECTED, grow
 from ntkspec.dynamics.laws import Law, law_of
@@ -16,7 +16,7 @@ from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.stability import stability_of, stable_rate
 from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines import as_array
-from ntkspec.operators import Dense, KernelOperator, as_symmetric, wrap
+from ntkspec.operators import Dense, KernelOperator, as_symmetric, planning, wrap
 
 # Up to this size the dense eigenproblem is solved, in about a second.
 DENSE_SIZE = 1500

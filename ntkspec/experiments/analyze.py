@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from scipy.linalg import eigvalsh, lstsq
 
-from ntkspec import checks, planning
+from ntkspec import checks
 from ntkspec.activations.functions import Constants
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import (
@@ -36,8 +36,8 @@ from ntkspec.experiments.forecast import Forecast, forecast
 from ntkspec.experiments.models import Model, NetworkTask, model_of, named, settled
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
-from ntkspec.operators import KernelOperator
-from ntkspec.planning import Plan
+from ntkspec.operators import KernelOperator, planning
+from ntkspec.operators.planning import Plan
 from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Estimate, Evidence

@@ -4,9 +4,8 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
-from ntkspec import planning
-from ntkspec.operators import KernelOperator, Triangle
-from ntkspec.planning import Plan
+from ntkspec.operators import KernelOperator, Triangle, planning
+from ntkspec.operators.planning import Plan
 
 # Products with Theta, its difference from Theta^lin and for the prediction that settings of all sizes took.
 NORMS, GAP, PREDICTION = 400, 60, 100

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from ntkspec import checks, planning
+from ntkspec import checks
 from ntkspec.activations.functions import Activation, activation
 from ntkspec.datasets import Dataset
 from ntkspec.engines import engine_of
@@ -16,7 +16,7 @@ from ntkspec.lazy import cached_property
 from ntkspec.networks import Convolutional, DeepNetwork, TwoLayer
 from ntkspec.networks.specification import TWO_LAYER, named_network, refuse_swapped
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
-from ntkspec.operators import KernelOperator
+from ntkspec.operators import KernelOperator, planning
 
 
 @dataclass(frozen=True)

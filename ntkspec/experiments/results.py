@@ -12,7 +12,7 @@ from ntkspec.kernels.expansion import Expansion
 from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.networks.saved import Parts, Unfitting, network_of, parts_of
 from ntkspec.operators import KernelOperator
-from ntkspec.planning import Plan
+from ntkspec.operators.planning import Plan
 from ntkspec.spectra.alignments import Angles
 from ntkspec.spectra.densities import Density, Histogram, Smoothed
 from ntkspec.spectra.eigenpairs import Spectrum

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ntkspec import checks, planning
+from ntkspec import checks
 from ntkspec.datasets import Dataset
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.models import NetworkTask, model_of, named, settled
 from ntkspec.experiments.stages import Stages
-from ntkspec.operators import KernelOperator
-from ntkspec.planning import Plan
+from ntkspec.operators import KernelOperator, planning
+from ntkspec.operators.planning import Plan
 from ntkspec.spectra.alignments import Angles, kernel_target_alignment, label_energy, subspace_angles
 from ntkspec.spectra.densities import Density, spectral_density
 from ntkspec.spectra.dimensions import effective_rank_of, participation_ratio_of

@@ -7,7 +7,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from ntkspec import checks, datasets, planning
+from ntkspec import checks, datasets
 from ntkspec.activations.functions import activation
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import predict_gd
@@ -19,7 +19,7 @@ from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
 from ntkspec.networks.specification import TWO_LAYER, named_network, parsed, refuse_swapped
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
-from ntkspec.operators import Diagonal
+from ntkspec.operators import Diagonal, planning
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.theory import bounds
 from ntkspec.theory.assumptions import summarize

@@ -9,6 +9,7 @@ from ntkspec.operators.function import GramFunction, PairFunction
 from ntkspec.operators.gram import Gram
 from ntkspec.operators.hadamard import HadamardGram
 from ntkspec.operators.jacobian import JacobianGram
+from ntkspec.operators.planning import Plan, plan
 from ntkspec.operators.triangle import Triangle, form
 from ntkspec.operators.work import Work
 
@@ -23,12 +24,14 @@ __all__ = [
     "KernelOperator",
     "LinearCombination",
     "PairFunction",
+    "Plan",
     "Products",
     "Triangle",
     "Work",
     "as_symmetric",
     "form",
     "identity",
+    "plan",
     "to_scipy",
     "with_entries",
     "wrap",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkspec.planning import Plan
+from ntkspec.operators.planning import Plan
 from ntkspec.spectra.certificates import rounding_share
 from ntkspec.spectra.intervals import Interval
 from ntkspec.spectra.lanczos import Lanczos

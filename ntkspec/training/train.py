@@ -11,9 +11,9 @@ from ntkspec.engines import engine_of
 from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.training.batches import Batches
 from ntkspec.training.checkpoints import Checkpoint
-from ntkspec.training.deep import DeepDescent
 from ntkspec.training.descent import Descent, Fitting
-from ntkspec.training.fused import FusedDescent
+from ntkspec.training.descent_deep import DeepDescent
+from ntkspec.training.descent_fused import FusedDescent
 from ntkspec.training.records import Records
 
 

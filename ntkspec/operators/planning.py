@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.operators import KernelOperator, Triangle, Work, form, with_entries, wrap
-from ntkspec.operators.triangle import stored_product
+from ntkspec.operators.adapters import with_entries, wrap
+from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.triangle import Triangle, form, stored_product
+from ntkspec.operators.work import Work
 
 METHODS = ("dense", "factored", "streamed")
 # A stored matrix that was not asked for by name takes at most this part of the free memory.
