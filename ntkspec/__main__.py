@@ -6,18 +6,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ntkspec import signals
+from ntkspec.cli import signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command in a process of its own; returns the exit code of :func:`ntkspec.cli.main`.
+    """Run a command in a process of its own; returns the exit code of :func:`ntkspec.cli.commands.main`.
 
     There a signal ends what runs; here it ends the loading of libraries before and the exit of Python after that.
     """
     code = 1  # of a traceback
     signals.install(_start)
     atexit.register(lambda: _leave(code))  # the first one: it is called after those of all libraries
-    from ntkspec import cli
+    from ntkspec.cli import commands as cli
 
     code = cli.main(arguments)
     signals.install(lambda number, frame: os._exit(code))

@@ -10,7 +10,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from ntkspec import cli, datasets, storage
+from ntkspec import datasets, storage
+from ntkspec.cli import commands as cli
 from ntkspec.experiments import analyze as analysis_module
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
 from ntkspec.reporting.analysis import report
@@ -402,7 +403,7 @@ def python(*arguments):
 
 
 def test_the_module_runs_as_a_program():
-    result = python("-m", "ntkspec.cli", "constants", "relu")
+    result = python("-m", "ntkspec.cli.commands", "constants", "relu")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("zeta")
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ntkspec import cli, datasets
+from ntkspec import datasets
+from ntkspec.cli import commands as cli
 
 X = np.random.default_rng(5).standard_normal((40, 3)) + 4
 TEN = np.arange(40) % 10

@@ -6,8 +6,9 @@ from dataclasses import is_dataclass, replace
 import numpy as np
 import pytest
 
-from ntkspec import cli, storage
+from ntkspec import storage
 from ntkspec.checks import LAYERS
+from ntkspec.cli import commands as cli
 from ntkspec.cluster.execution import Place, least_memory
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.experiments.deep_runs import DEEP_COMPARISON

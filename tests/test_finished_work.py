@@ -12,8 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
-from ntkspec import cli, storage
-from ntkspec.cli_streams import Exit
+from ntkspec import storage
+from ntkspec.cli import commands as cli
+from ntkspec.cli.streams import Exit
 from ntkspec.cluster import execution
 from ntkspec.experiments import analyze as analysis_module
 from ntkspec.experiments import two_layer_runs as runs

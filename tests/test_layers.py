@@ -13,7 +13,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-cli_streams cli_types foreign guarded lazy progress randomness signals written
+foreign guarded lazy progress randomness written
 engines
 checks
 activations operators
@@ -21,12 +21,9 @@ storage
 networks spectra
 cluster kernels
 datasets dynamics theory
-doctor training
+training
 experiments
 plotting reporting
-cli_results
-cli_scaling
-cli_figures
 cli
 __main__
 """.strip().splitlines()
@@ -43,7 +40,7 @@ DOORS = {
     "tqdm": {"progress"},
     "distributed": {"cluster"},
     "cloudpickle": {"foreign"},
-    "cyclopts": {"cli", "cli_types", "cli_scaling", "cli_figures"},
+    "cyclopts": {"cli"},
 }
 
 
@@ -95,7 +92,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "code", ["import ntkspec", "import ntkspec.cli", "import ntkspec; ntkspec.activation; ntkspec.datasets"]
+    "code", ["import ntkspec", "import ntkspec.cli.commands", "import ntkspec; ntkspec.activation; ntkspec.datasets"]
 )
 def test_importing_is_light(code):
     assert loaded_after(code).isdisjoint({"numba", "h5py", "matplotlib", "pandas", "cupy", "jax", "torch"})

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec import cli, storage
+from ntkspec import storage
+from ntkspec.cli import commands as cli
 from ntkspec.experiments.analyze import E_FOLDS, PART_OF_STEPS, RECORD_TYPES, AnalyzeTask, analyze, record_steps
 from ntkspec.experiments.models import model_of, settled
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure

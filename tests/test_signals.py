@@ -13,9 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ntkspec import cli, progress, signals
+from ntkspec import progress
+from ntkspec.cli import commands as cli
+from ntkspec.cli import signals
+from ntkspec.cli.signals import ENDING, Stopped, stoppable
 from ntkspec.experiments.sweep_cells import measure
-from ntkspec.signals import ENDING, Stopped, stoppable
 
 PROGRAM = Path(__file__).parent / "random_signals.py"
 # How long a process may take on a busy machine until it says what is waited for, or ends.
@@ -148,7 +150,8 @@ WAITS = "import time\nprint('here', flush=True)\nfor _ in range(60_000): time.sl
 
 
 @pytest.mark.parametrize(
-    ("module", "number"), [("ntkspec", signal.SIGINT), ("ntkspec.cli", signal.SIGTERM), ("ntkspec", signal.SIGHUP)]
+    ("module", "number"),
+    [("ntkspec", signal.SIGINT), ("ntkspec.cli.commands", signal.SIGTERM), ("ntkspec", signal.SIGHUP)],
 )
 def test_a_signal_while_libraries_are_loaded_is_quiet(module, number, tmp_path):
     (tmp_path / "cyclopts.py").write_text(WAITS)
@@ -166,7 +169,7 @@ def main(arguments):
     signals.begun = True
     atexit.register(lambda: exec({WAITS!r}))
     return 7
-sys.modules["ntkspec.cli"] = types.SimpleNamespace(main=main)
+sys.modules["ntkspec.cli.commands"] = types.SimpleNamespace(main=main)
 from ntkspec.__main__ import main
 sys.exit(main([]))
 """

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec import cli, storage
+from ntkspec import storage
+from ntkspec.cli import commands as cli
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure
 from ntkspec.plotting import spectrum as plotting
 from ntkspec.reporting.spectrum import spectrum_report

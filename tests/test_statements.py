@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-import ntkspec.cli as cli
-from ntkspec.cli_scaling import panels_of
+import ntkspec.cli.commands as cli
+from ntkspec.cli.sweeps import panels_of
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
 from ntkspec.experiments.sweep_cells import Cell, measure
 from ntkspec.experiments.sweep_grid import Grid

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from cyclopts import Parameter
 
-from ntkspec.cli_results import drawn, ended, held
-from ntkspec.cli_streams import say
-from ntkspec.cli_types import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
+from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
+from ntkspec.cli.results import drawn, ended, held
+from ntkspec.cli.streams import say
 
 
 @Parameter(name="*")

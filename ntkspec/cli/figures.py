@@ -7,8 +7,10 @@ from typing import Literal
 
 from cyclopts import App, Parameter
 
-from ntkspec.cli_results import held
-from ntkspec.cli_scaling import (
+from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Whole, located, or_else
+from ntkspec.cli.results import held
+from ntkspec.cli.streams import say
+from ntkspec.cli.sweeps import (
     GridOptions,
     PlaceOptions,
     draw_one,
@@ -18,8 +20,6 @@ from ntkspec.cli_scaling import (
     measured,
     panels_of,
 )
-from ntkspec.cli_streams import say
-from ntkspec.cli_types import Engine, MaybeSeveral, MaybeWhole, Whole, located, or_else
 
 figure = App(
     name="figure",

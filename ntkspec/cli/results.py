@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ntkspec.cli_streams import Exit, one_line, say
+from ntkspec.cli.streams import Exit, one_line, say
 
 
 @contextlib.contextmanager

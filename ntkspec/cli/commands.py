@@ -1,15 +1,10 @@
 """The command line: every command calls one public function."""
 
-import runpy
-import sys
-
-if __name__ == "__main__":  # python -m ntkspec.cli is python -m ntkspec, which stays quiet during the imports below
-    runpy.run_module("ntkspec", run_name="__main__", alter_sys=True)
-
 import hashlib
 import importlib
 import os
 import shlex
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,12 +16,14 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import ntkspec
-from ntkspec import cli_scaling, signals, written
-from ntkspec.cli_figures import figure
-from ntkspec.cli_results import Record, drawn, ended, held
-from ntkspec.cli_streams import ENDS, Exit, say, spoken
-from ntkspec.cli_streams import one_line as _one_line
-from ntkspec.cli_types import Engine, MaybeWhole, Whole, located, or_else
+from ntkspec import written
+from ntkspec.cli import signals
+from ntkspec.cli import sweeps as cli_scaling
+from ntkspec.cli.figures import figure
+from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
+from ntkspec.cli.results import Record, drawn, ended, held
+from ntkspec.cli.streams import ENDS, Exit, say, spoken
+from ntkspec.cli.streams import one_line as _one_line
 
 IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
@@ -226,7 +223,7 @@ def _run(job: Job, task, data: tuple, folder: Path) -> int:
     """Measure on the data (options, seed, engine) and leave the record, the report and the figures, in this order.
 
     Where the folder holds the record of this very setting but not its figures, they are made from it. Returns how it
-    ended (:class:`ntkspec.cli_streams.Exit`).
+    ended (:class:`ntkspec.cli.streams.Exit`).
     """
     from ntkspec import engines
     from ntkspec.experiments.devices import placed
@@ -286,7 +283,7 @@ def constants(name: str, /, *, negative_slope: float | None = None):
 @app.command
 def doctor():
     """Print what this installation has: versions, threads, memory, BLAS speed, data sets found."""
-    from ntkspec.doctor import findings
+    from ntkspec.cli.doctor import findings
 
     for label, value in findings():
         print(f"{label:<20}{value}")
