@@ -12,8 +12,8 @@ from scipy.sparse.linalg import aslinearoperator
 import ntkspec as ns
 from ntkspec import operators
 from ntkspec.activations.functions import NAMES
-from ntkspec.lazy import cached_property
 from ntkspec.networks import DeepNetwork
+from ntkspec.objects.lazy import cached_property
 
 rng = np.random.default_rng(0)
 N, D = 24, 4

@@ -13,7 +13,7 @@ PACKAGE = Path(ntkspec.__file__).parent
 
 # A module imports only from lines above its own; modules on one line may import one another.
 ORDER = """
-foreign guarded lazy progress randomness written
+guarded objects progress randomness
 engines
 checks
 activations operators
@@ -39,7 +39,7 @@ DOORS = {
     "pandas": {"datasets"},
     "tqdm": {"progress"},
     "distributed": {"cluster"},
-    "cloudpickle": {"foreign"},
+    "cloudpickle": {"objects"},
     "cyclopts": {"cli"},
 }
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ntkspec import progress
 from ntkspec.cli import commands as cli
 from ntkspec.cli import signals
 from ntkspec.cli.signals import ENDING, Stopped, stoppable
 from ntkspec.experiments.sweep_cells import measure
+from ntkspec.progress import bars as progress
 
 PROGRAM = Path(__file__).parent / "random_signals.py"
 # How long a process may take on a busy machine until it says what is waited for, or ends.

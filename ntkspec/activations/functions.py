@@ -9,8 +9,8 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.activations import derivatives, duals
 from ntkspec.engines import as_array, engine_of
-from ntkspec.foreign import Foreign
-from ntkspec.lazy import cached_property
+from ntkspec.objects.lazy import cached_property
+from ntkspec.objects.pickling import Foreign
 
 SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
 # What float64 makes of a closed form, and of a sum over a rule of quadrature, relative to the sizes of their terms.

@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import ntkspec
-from ntkspec import written
 from ntkspec.cli import signals
 from ntkspec.cli import sweeps as cli_scaling
 from ntkspec.cli.figures import figure
@@ -24,6 +23,7 @@ from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.results import Record, drawn, ended, held
 from ntkspec.cli.streams import ENDS, Exit, say, spoken
 from ntkspec.cli.streams import one_line as _one_line
+from ntkspec.progress import written
 
 IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}

@@ -12,10 +12,10 @@ from ntkspec.engines import engine_of
 from ntkspec.kernels import linear_expansion, linear_kernel, ntk, weighted_linear_kernel
 from ntkspec.kernels.expansion import expand
 from ntkspec.kernels.linear import LAYER_WEIGHTS
-from ntkspec.lazy import cached_property
 from ntkspec.networks import Convolutional, DeepNetwork, TwoLayer
 from ntkspec.networks.specification import TWO_LAYER, named_network, refuse_swapped
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
+from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import KernelOperator, planning
 
 

@@ -10,8 +10,8 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ntkspec import checks
 from ntkspec.engines import as_array, engine_of
-from ntkspec.foreign import Foreign
-from ntkspec.lazy import cached_property
+from ntkspec.objects.lazy import cached_property
+from ntkspec.objects.pickling import Foreign
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.dense import Dense
 from ntkspec.operators.work import Work

@@ -2,7 +2,7 @@
 
 from ntkspec.engines import OnEngine, engine_of
 from ntkspec.engines.parts import Levels
-from ntkspec.lazy import cached_property
+from ntkspec.objects.lazy import cached_property
 
 
 class Bits(OnEngine):

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ntkspec.lazy import cached_property
+from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import HALF_ULP, KernelOperator, Tile, paired_factors, slices
 from ntkspec.operators.work import Work
 

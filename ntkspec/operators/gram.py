@@ -1,7 +1,7 @@
 """The Gram operator F Gᵀ."""
 
 from ntkspec.engines.parts import Product, Thin
-from ntkspec.lazy import cached_property
+from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth, taken
 from ntkspec.operators.work import Work
 

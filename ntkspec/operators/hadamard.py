@@ -3,7 +3,7 @@
 import numpy as np
 
 from ntkspec.engines.parts import Product
-from ntkspec.lazy import cached_property
+from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth, taken
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.work import Work

@@ -6,7 +6,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.lazy import cached_property
+from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator, slices
 from ntkspec.operators.work import Work
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ntkspec import written
+from ntkspec.progress import written
 
 _SPARE = len("..01234567.partial")  # bytes that the name of a temporary file has more than its target's
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ntkspec import written
+from ntkspec.progress import written
 from ntkspec.storage.hdf5 import created, opened, require_words, word_of
 from ntkspec.storage.places import atomic_path
 

@@ -6,7 +6,7 @@ import cupy as xp
 import numpy as np
 
 from ntkspec.engines.gpu.compiling import THREADS, kernel, launch, multiprocessors
-from ntkspec.lazy import cached_property
+from ntkspec.objects.lazy import cached_property
 
 # As in training.cu: threads that share neurons, and weights that a block of threads updates.
 _LANES, _UPDATED = 8, 32
