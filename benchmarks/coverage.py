@@ -19,7 +19,7 @@ from scipy.stats import beta, binom
 import ntkspec as ns
 from benchmarks.common import made_with
 from ntkspec.operators import Dense, wrap
-from ntkspec.spectra import eigenpairs as spectra
+from ntkspec.spectra import eigenpairs
 from tests.adversarial import every_spectrum, matrix_with
 
 SIZE = 100
@@ -52,7 +52,7 @@ class Count:
 
 def run(seeds: int) -> list[Count]:
     """All spectra, both dtypes, arrays and functions, every setting, with that many seeds."""
-    spectra.DENSE_SIZE = 0
+    eigenpairs.DENSE_SIZE = 0
     counts = {}
     for dtype in (np.float64, np.float32):
         for name, values in every_spectrum(SIZE, dtype):

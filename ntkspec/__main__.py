@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = 1  # of a traceback
     signals.install(_start)
     atexit.register(lambda: _leave(code))  # the first one: it is called after those of all libraries
-    from ntkspec.cli import commands as cli
+    from ntkspec import cli
 
     code = cli.main(arguments)
     signals.install(lambda number, frame: os._exit(code))

@@ -11,8 +11,8 @@ from scipy.stats import beta, binomtest
 
 import ntkspec as ns
 from adversarial import SPECTRA, matrix_with, operator_with
+from ntkspec import progress
 from ntkspec.operators import Dense, wrap
-from ntkspec.progress import bars as progress
 from ntkspec.spectra.certificates import (
     BLOCKS,
     Chance,

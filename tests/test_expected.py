@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import naive
 import ntkspec as ns
-from ntkspec.activations import hermite as series
+from ntkspec.activations import hermite
 from ntkspec.activations.functions import NAMES
 from ntkspec.engines import cpu
 
@@ -197,7 +197,7 @@ def test_expected_kernels_are_positive_semidefinite_and_bounded(n, d, name, seed
 def test_numbers_of_a_norm_do_not_depend_on_the_norms_beside_it(act):
     act = ns.activation(act)
     squares = np.array([0.0, 1e-3, *np.random.default_rng(0).uniform(0.5, 1.5, 70), 3.9, 4.1, 30.0])
-    moments = series.Series(act, squares)
+    moments = hermite.Series(act, squares)
     alone = np.concatenate([moments.points(square[None]) for square in squares])
     assert (moments.points(squares) == alone).all()
 
@@ -205,10 +205,10 @@ def test_numbers_of_a_norm_do_not_depend_on_the_norms_beside_it(act):
 def test_an_integral_agrees_with_the_series_where_both_hold():
     act, (a, b, c) = ns.activation("tanh"), (1.4, 0.9, 0.6)
     squares = np.array([a, b])
-    moments = series.Series(act, squares)
+    moments = hermite.Series(act, squares)
     points = moments.points(squares)
     found = moments(cpu, points[:1], points[1:], np.array([[c]]), np.array([[a * b - c * c]]))
-    integrals = series.pair_integrals(act, a, b, c, a * b - c * c)
+    integrals = hermite.pair_integrals(act, a, b, c, a * b - c * c)
     assert [float(part[0, 0]) for part in found] == pytest.approx(integrals[:2], rel=1e-13)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import naive
 import ntkspec as ns
-from ntkspec.activations import hermite as series
+from ntkspec.activations import hermite
 from ntkspec.kernels import cnn_linear_kernel
 
 CLOSED = ["identity", "relu", "leaky_relu", "abs", "erf", "gelu", "sin", "cos"]
@@ -221,7 +221,7 @@ def moments_of(act, a, b, c):
     if act.dual is not None:
         return [float(part) for part in act.dual(np, *map(np.array, (a, b, c, gap)))]
     order = (max(a, b), min(a, b))
-    return series.pair_integrals(act, *order, c, gap)[:2]
+    return hermite.pair_integrals(act, *order, c, gap)[:2]
 
 
 def test_deep_symmetry_duplicates_and_test_points():

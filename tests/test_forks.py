@@ -15,9 +15,9 @@ import pytest
 from numba.core.compiler_lock import global_compiler_lock
 
 import ntkspec as ns
+from ntkspec import progress
 from ntkspec.engines import cpu
 from ntkspec.objects.lazy import cached_property
-from ntkspec.progress import bars as progress
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of any such fork
 SECONDS = 20

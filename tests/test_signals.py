@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ntkspec import progress
 from ntkspec.cli import commands as cli
 from ntkspec.cli import signals
 from ntkspec.cli.signals import ENDING, Stopped, stoppable
 from ntkspec.experiments.sweep_cells import measure
-from ntkspec.progress import bars as progress
 
 PROGRAM = Path(__file__).parent / "random_signals.py"
 # How long a process may take on a busy machine until it says what is waited for, or ends.
@@ -151,7 +151,7 @@ WAITS = "import time\nprint('here', flush=True)\nfor _ in range(60_000): time.sl
 
 @pytest.mark.parametrize(
     ("module", "number"),
-    [("ntkspec", signal.SIGINT), ("ntkspec.cli.commands", signal.SIGTERM), ("ntkspec", signal.SIGHUP)],
+    [("ntkspec", signal.SIGINT), ("ntkspec.cli", signal.SIGTERM), ("ntkspec", signal.SIGHUP)],
 )
 def test_a_signal_while_libraries_are_loaded_is_quiet(module, number, tmp_path):
     (tmp_path / "cyclopts.py").write_text(WAITS)
@@ -163,13 +163,14 @@ def test_a_signal_while_libraries_are_loaded_is_quiet(module, number, tmp_path):
 
 
 ENDS = f"""
-import atexit, sys, types
-from ntkspec import signals
+import atexit, sys
+from ntkspec import cli
+from ntkspec.cli import signals
 def main(arguments):
     signals.begun = True
     atexit.register(lambda: exec({WAITS!r}))
     return 7
-sys.modules["ntkspec.cli.commands"] = types.SimpleNamespace(main=main)
+cli.main = main
 from ntkspec.__main__ import main
 sys.exit(main([]))
 """
@@ -188,7 +189,8 @@ TASK = "import os, time\ndef task(k):\n    print(os.getpid(), flush=True)\n    t
 POOL = """
 import sys
 from long_task import task
-from ntkspec import execution, signals
+from ntkspec.cli import signals
+from ntkspec.cluster import execution
 def run():
     list(execution.results(task, range(4), execution.Place(2)))
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import ntkspec as ns
 from adversarial import SMALL, SPECTRA, every_spectrum, matrix_with
 from ntkspec.operators import Dense, Gram, form, wrap
-from ntkspec.spectra import eigenpairs as spectra
+from ntkspec.spectra import eigenpairs
 from ntkspec.spectra.eigenpairs import Wanted
 
 N = 110
@@ -18,13 +18,13 @@ CASES = [(name, dtype) for dtype in (np.float64, np.float32) for name, _ in ever
 @pytest.fixture(params=["dense eigh", "Lanczos"])
 def solver(request, monkeypatch):
     if request.param == "Lanczos":
-        monkeypatch.setattr(spectra, "DENSE_SIZE", 0)
+        monkeypatch.setattr(eigenpairs, "DENSE_SIZE", 0)
     return request.param
 
 
 @pytest.fixture
 def lanczos_only(monkeypatch):
-    monkeypatch.setattr(spectra, "DENSE_SIZE", 0)
+    monkeypatch.setattr(eigenpairs, "DENSE_SIZE", 0)
 
 
 def check(spectrum, matrix, which, k):
@@ -57,7 +57,7 @@ def order_of(which, values):
     return (np.diff({"LM": -abs(values), "LA": -values, "SA": values}[which]) >= 0,)
 
 
-@pytest.mark.parametrize("which", spectra.WHICH)
+@pytest.mark.parametrize("which", eigenpairs.WHICH)
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_the_extreme_pairs_are_found_with_every_multiplicity(name, dtype, which, solver):
     matrix = matrix_with(dict(every_spectrum(N, dtype))[name], 2, dtype)
@@ -77,7 +77,7 @@ def test_stored_triangles_and_functions_have_the_same_pairs(name, build, lanczos
     check(ns.eigsh(build(Dense(matrix)), 3, which="LA"), matrix, "LA", 3)
 
 
-@pytest.mark.parametrize("which", spectra.WHICH)
+@pytest.mark.parametrize("which", eigenpairs.WHICH)
 @pytest.mark.parametrize("block", [1, 3])
 def test_a_start_that_is_orthogonal_to_the_answer_does_not_hide_it(which, block, lanczos_only):
     """The start is exactly zero on the extreme eigenvectors: its Krylov space never sees them."""
@@ -113,25 +113,25 @@ def test_what_a_cut_through_a_cluster_leaves_is_in_the_bound(solver):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(-4, 4), min_size=2, max_size=40), st.integers(0, 10**6), st.sampled_from(spectra.WHICH))
+@given(st.lists(st.integers(-4, 4), min_size=2, max_size=40), st.integers(0, 10**6), st.sampled_from(eigenpairs.WHICH))
 def test_random_multiplicities_are_all_found(values, seed, which):
     matrix, k = matrix_with(values, seed), max(1, len(values) // 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spectra, "DENSE_SIZE", 0)
+        patch.setattr(eigenpairs, "DENSE_SIZE", 0)
         check(ns.eigsh(Dense(matrix), k, which=which, seed=seed), matrix, which, k)
 
 
 def test_restarts_bound_the_basis_and_find_the_same(lanczos_only, monkeypatch):
-    monkeypatch.setattr(spectra, "LEAST_BASIS", 24)
-    monkeypatch.setattr(spectra, "PER_PAIR", 1)
+    monkeypatch.setattr(eigenpairs, "LEAST_BASIS", 24)
+    monkeypatch.setattr(eigenpairs, "PER_PAIR", 1)
     matrix = matrix_with(np.linspace(0, 1, 300) ** 2)
     check(ns.eigsh(Dense(matrix), 4, which="LA"), matrix, "LA", 4)
 
 
 def test_pairs_that_do_not_converge_are_said_to_be_so(lanczos_only, monkeypatch):
-    monkeypatch.setattr(spectra, "MOST_RESTARTS", 0)
-    monkeypatch.setattr(spectra, "LEAST_BASIS", 12)
-    monkeypatch.setattr(spectra, "PER_PAIR", 1)
+    monkeypatch.setattr(eigenpairs, "MOST_RESTARTS", 0)
+    monkeypatch.setattr(eigenpairs, "LEAST_BASIS", 12)
+    monkeypatch.setattr(eigenpairs, "PER_PAIR", 1)
     matrix = matrix_with(np.linspace(-1, 1, 300))
     spectrum = ns.eigsh(Dense(matrix), 2, which="LA")
     assert not spectrum.converged

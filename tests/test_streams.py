@@ -136,7 +136,7 @@ def test_the_line_of_an_error_of_the_system_names_the_file_or_the_reason_alone()
 )
 def test_a_whole_process_ends_as_it_says(shell, code, err):
     """Python writes what is left in its buffers at the very end, and complains where it cannot."""
-    command = f"{sys.executable} -m ntkspec.cli.commands constants relu"
+    command = f"{sys.executable} -m ntkspec.cli constants relu"
     done = subprocess.run(
         ["bash", "-c", shell.format(command)], capture_output=True, text=True, timeout=60, check=False
     )

@@ -16,13 +16,11 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import ntkspec
-from ntkspec.cli import signals
-from ntkspec.cli import sweeps as cli_scaling
+from ntkspec.cli import signals, sweeps
 from ntkspec.cli.figures import figure
 from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.results import Record, drawn, ended, held
-from ntkspec.cli.streams import ENDS, Exit, say, spoken
-from ntkspec.cli.streams import one_line as _one_line
+from ntkspec.cli.streams import ENDS, Exit, one_line, say, spoken
 from ntkspec.progress import written
 
 IMAGES = ("mnist", "cifar10")
@@ -270,7 +268,7 @@ def constants(name: str, /, *, negative_slope: float | None = None):
     negative_slope
         slope of leaky_relu below 0
     """
-    from ntkspec.activations.functions import activation
+    from ntkspec.activations import activation
 
     act = activation(name, **({} if negative_slope is None else {"negative_slope": negative_slope}))
     values = act.constants
@@ -289,7 +287,7 @@ def doctor():
         print(f"{label:<20}{value}")
 
 
-for command in (cli_scaling.sweep, cli_scaling.check, figure):
+for command in (sweeps.sweep, sweeps.check, figure):
     app.command(command)
 
 
@@ -354,7 +352,7 @@ def _folder_name(data: DataOptions, task, engine: str) -> str:
 
 # -------------------------------------------------------------------------------------------------------------- main
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"ntkspec: warning: {_one_line(message)}", file=sys.stderr)
+    print(f"ntkspec: warning: {one_line(message)}", file=sys.stderr)
 
 
 def _short(path: Path) -> str:
@@ -390,13 +388,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             return Exit.NOT_STORED if files.behind else outcome or Exit.DONE
         except CycloptsError as error:
-            reason = f"{_one_line(error)} See ntkspec --help."
+            reason = f"{one_line(error)} See ntkspec --help."
         except (ValueError, TypeError, OSError, MemoryError) as error:
             if os.environ.get("NTKSPEC_TRACEBACK"):
                 raise
-            reason = _one_line(error)
+            reason = one_line(error)
         except KeyboardInterrupt as stop:
-            print(f"ntkspec: stopped; {_one_line(_kept(files.names))}", file=sys.stderr)
+            print(f"ntkspec: stopped; {one_line(_kept(files.names))}", file=sys.stderr)
             return 128 + getattr(stop, "number", signals.ENDING[0])
     print(f"ntkspec: error: {reason}", file=sys.stderr)
     return 2

@@ -13,12 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ntkspec import checks
+from ntkspec import checks, progress
 from ntkspec.cluster.execution import all_done, client_of
 from ntkspec.engines import engine_of, moved
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.planning import Plan
-from ntkspec.progress import bars as progress
 from ntkspec.spectra.certificates import Chance, prove
 from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.norms import aim_of, norm_of

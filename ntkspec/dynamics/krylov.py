@@ -20,9 +20,9 @@ import warnings
 import numpy as np
 from scipy.signal import lfilter
 
+from ntkspec import progress
 from ntkspec.dynamics.problem import Problem
 from ntkspec.operators import planning
-from ntkspec.progress import bars as progress
 from ntkspec.spectra.lanczos import Lanczos
 
 # A basis grows until its error bound is this small against |r| and |u_t|, until it fills this part of the free

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import eigvalsh, lstsq
 
 from ntkspec import checks
-from ntkspec.activations.functions import Constants
+from ntkspec.activations import Constants
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import (
     GradientDescent,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec import checks, datasets
-from ntkspec.activations.functions import activation
+from ntkspec.activations import activation
 from ntkspec.datasets import Dataset
 from ntkspec.engines import engine_of, named
 from ntkspec.experiments.agreement import relative_difference

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ntkspec import checks
-from ntkspec.activations.functions import Activation, activation
+from ntkspec.activations import Activation, activation
 from ntkspec.datasets import Dataset
 from ntkspec.engines import engine_of
 from ntkspec.kernels import linear_expansion, linear_kernel, ntk, weighted_linear_kernel

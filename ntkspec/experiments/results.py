@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from ntkspec.activations.functions import Activation, Constants
+from ntkspec.activations import Activation, Constants
 from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Stability, Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.engines.containers import library

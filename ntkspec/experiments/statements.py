@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntkspec.activations.functions import Activation, activation
+from ntkspec.activations import Activation, activation
 from ntkspec.experiments.power_laws import PowerLaw, TwoTerms, at_places, fit_power_law, fit_two_terms, never_rises
 from ntkspec.experiments.sweep_cells import COVARIANCES, INFINITE, PART_OF_RATE, TWO_LAYER, Cell, centred
 from ntkspec.experiments.sweep_grid import Grid, points_of, width_of

@@ -8,7 +8,7 @@ from functools import cache, partial
 import numpy as np
 
 from ntkspec import checks, datasets
-from ntkspec.activations.functions import activation
+from ntkspec.activations import activation
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import predict_gd
 from ntkspec.engines import named

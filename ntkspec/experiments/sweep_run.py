@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from ntkspec import progress
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import HERE, Place
 from ntkspec.experiments.sweep_cells import Cell, check_cell, measure
 from ntkspec.experiments.sweep_grid import Grid
-from ntkspec.progress import bars as progress
 from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 

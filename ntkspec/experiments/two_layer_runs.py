@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec import checks, datasets
-from ntkspec.activations.functions import activation
+from ntkspec.activations import activation
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import learning_modes, predict_gd
 from ntkspec.engines import named

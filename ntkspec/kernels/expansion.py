@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import poch
 
-from ntkspec.activations.functions import Activation
+from ntkspec.activations import Activation
 from ntkspec.activations.hermite import scaled_nodes
 from ntkspec.engines import engine_of
 from ntkspec.kernels.taylor_jets import Jet, composed

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.activations import functions as activations
-from ntkspec.activations.functions import Activation
+from ntkspec.activations import Activation
+from ntkspec.activations import activation as activation_of
 from ntkspec.engines import engine_of
 from ntkspec.kernels import ranges
 from ntkspec.kernels.layer_moments import levels_of, trained_layers
@@ -36,7 +36,7 @@ def expected_ntk(
     Cost: 2 d flops and about 50 L passes an entry; integrals take milliseconds a pair and level, for inputs that are
     almost parallel under activations with kinks or for ‖x‖² far above d. Raises ValueError / TypeError.
     """
-    act = activations.activation(activation)
+    act = activation_of(activation)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
     trained = trained_layers(layer, hidden_layers)
 

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from ntkspec import checks
-from ntkspec.activations import duals
-from ntkspec.activations import functions as activations
-from ntkspec.activations.functions import Activation
+from ntkspec.activations import Activation, duals
+from ntkspec.activations import activation as activation_of
 from ntkspec.activations.hermite import Series
 from ntkspec.engines import OnEngine, engine_of
 from ntkspec.kernels import ranges
@@ -43,7 +42,7 @@ def expected_cnn_ntk(
     milliseconds for a pair of windows that the series does not serve: almost parallel, as all are where a window is one
     number, and under a kink or of norms above 1. Raises ValueError / TypeError.
     """
-    act, sides = activations.activation(activation), checks.as_sides(X, X2)
+    act, sides = activation_of(activation), checks.as_sides(X, X2)
     windows = windows_of(sides[0], filter_size, shape)
     depth = checks.whole_number(hidden_layers, "hidden_layers", 1)
     return ranges.built(act, sides, lambda *sides: WindowGram(_Network(act, windows, sides, depth), windows, *sides))

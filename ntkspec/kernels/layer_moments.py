@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.activations import duals
-from ntkspec.activations.functions import Activation
+from ntkspec.activations import Activation, duals
 from ntkspec.activations.hermite import Series
 from ntkspec.engines import engine_of
 from ntkspec.kernels import ranges

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.activations import functions as activations
-from ntkspec.activations.functions import Activation
+from ntkspec.activations import Activation
+from ntkspec.activations import activation as activation_of
 from ntkspec.engines import engine_of
 from ntkspec.kernels.expansion import Expansion, expand
 from ntkspec.kernels.layer_moments import layer_weights
@@ -89,7 +89,7 @@ def linear_kernel(
             return _of_convolutions(activation, X, X2, layer)
         hidden_layers = _hidden_layers(activation)
         activation = activation.activation
-    act = activations.activation(activation)
+    act = activation_of(activation)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
     sides, expansion = checks.as_sides(X, X2), expand(act, layer_weights(layer, hidden_layers))
     return _of_expansion(expansion, sides, _trace_ratio(sides[-1], trace_ratio, needed=expansion.square > 0))
@@ -100,7 +100,7 @@ def linear_expansion(activation: str | Activation, *, layer: str | int = "both",
 
     Arguments as there. Returns an :class:`ntkspec.kernels.expansion.Expansion`, with a bound on their error.
     """
-    act = activations.activation(activation)
+    act = activation_of(activation)
     return expand(act, layer_weights(layer, checks.whole_number(hidden_layers, "hidden_layers", 1)))
 
 
@@ -142,7 +142,7 @@ def naive_linear_kernel(
 
     nu stays what it is. Arguments, cost and errors as for :func:`linear_kernel`, for both layers.
     """
-    act, X = activations.activation(activation), checks.as_matrix(X)
+    act, X = activation_of(activation), checks.as_matrix(X)
     train = X if X2 is None else checks.as_matrix(X2, "X2", columns=X.shape[1])
     trace_ratio = estimate_trace_ratio(train) if trace_ratio is None else trace_ratio
     d, constants = X.shape[1], act.constants

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.activations import functions as activations
-from ntkspec.activations.functions import Activation
+from ntkspec.activations import Activation
+from ntkspec.activations import activation as activation_of
 from ntkspec.engines import engine_of
 from ntkspec.kernels.expansion import taylor
 from ntkspec.kernels.taylor_jets import Jet
@@ -48,7 +48,7 @@ def cnn_linear_kernel(
     Cost: keeps X; for activations that are not odd at most P + 2 numbers a point more, and 4 n d² flops once.
     Raises ValueError / TypeError.
     """
-    act, sides = activations.activation(activation), checks.as_sides(X, X2)
+    act, sides = activation_of(activation), checks.as_sides(X, X2)
     windows = windows_of(sides[0], filter_size, shape)
     depth = checks.whole_number(hidden_layers, "hidden_layers", 1)
     model = _Fields(act, windows, depth)

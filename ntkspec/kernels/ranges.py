@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ntkspec.activations import Activation
 from ntkspec.activations.duals import PiecewiseLinear
-from ntkspec.activations.functions import Activation
 from ntkspec.engines import engine_of
 from ntkspec.operators.function import OfPairs
 from ntkspec.operators.rescaled import Rescaled

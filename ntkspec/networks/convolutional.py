@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.activations.functions import Activation, activation
+from ntkspec.activations import Activation, activation
 from ntkspec.networks.deep import DeepNetwork, draw, halved, split
 from ntkspec.networks.layers import Activate, Layer, Linear, Patches, Reshape
 

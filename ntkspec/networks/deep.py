@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.activations.functions import Activation
+from ntkspec.activations import Activation
 from ntkspec.engines import engine_of, moved, named
 from ntkspec.networks.layers import Layer
 from ntkspec.networks.saving import Savable

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ntkspec.activations.functions import Activation
+from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
 
 

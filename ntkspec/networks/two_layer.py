@@ -3,8 +3,8 @@
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.activations import functions as activations
-from ntkspec.activations.functions import Activation
+from ntkspec.activations import Activation
+from ntkspec.activations import activation as activation_of
 from ntkspec.engines import engine_of, moved, named
 from ntkspec.networks.saving import Savable
 
@@ -137,7 +137,7 @@ class Forward:
 def _as_activation(given) -> Activation:
     if not isinstance(given, str | Activation):
         raise TypeError(f"activation={given!r}, but a name such as 'erf' or an ntkspec.Activation is needed")
-    return activations.activation(given)
+    return activation_of(given)
 
 
 def _draw(d, count: int, seed, second, dtype):

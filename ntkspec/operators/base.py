@@ -8,11 +8,10 @@ from types import ModuleType
 
 import numpy as np
 
-from ntkspec import checks
+from ntkspec import checks, progress
 from ntkspec.engines import OnEngine, engine_of
 from ntkspec.engines.parts import Product, Thin
 from ntkspec.operators.work import Work
-from ntkspec.progress import bars as progress
 
 HALF_ULP = 2.0**-53
 ADVICE = "take fewer points or float32, or save_kernel to keep the kernel on disk"

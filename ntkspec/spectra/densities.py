@@ -14,10 +14,9 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import betainc
 
-from ntkspec import checks
+from ntkspec import checks, progress
 from ntkspec.operators import KernelOperator, as_symmetric, planning
 from ntkspec.operators.planning import Plan
-from ntkspec.progress import bars as progress
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import MEMORY_SHARE, spectrum_bounds
 from ntkspec.spectra.eigenpairs import dense_spectrum

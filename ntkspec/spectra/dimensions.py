@@ -10,10 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ntkspec import checks
+from ntkspec import checks, progress
 from ntkspec.operators import as_symmetric, planning, with_entries
 from ntkspec.operators.planning import Plan
-from ntkspec.progress import bars as progress
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import Chance, prove
 from ntkspec.spectra.densities import DENSE_SIZE

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ntkspec import checks
+from ntkspec import checks, progress
 from ntkspec.engines import engine_of
 from ntkspec.operators import KernelOperator, as_symmetric, planning, with_entries
-from ntkspec.progress import bars as progress
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import Chance, Outcome, fitting_basis, prove
 from ntkspec.spectra.lanczos import Lanczos, random_start

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ntkspec import checks
+from ntkspec import checks, progress
 from ntkspec.operators import Work, as_symmetric, planning, wrap
 from ntkspec.operators.planning import Plan
 from ntkspec.operators.triangle import formed_distance
-from ntkspec.progress import bars as progress
 from ntkspec.spectra.certificates import Chance, prove
 from ntkspec.spectra.eigenpairs import Wanted, converge
 from ntkspec.spectra.lanczos import Lanczos

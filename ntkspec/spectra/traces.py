@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from ntkspec import checks
+from ntkspec import checks, progress
 from ntkspec.operators import KernelOperator, Work, as_symmetric, planning
 from ntkspec.operators.planning import Plan
-from ntkspec.progress import bars as progress
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import Chance
 from ntkspec.spectra.eigenpairs import Spectrum, eigsh

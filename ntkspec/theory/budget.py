@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.activations.functions import Activation
+from ntkspec.activations import Activation
 from ntkspec.activations.hermite import expectation
 from ntkspec.engines import engine_of
 from ntkspec.kernels import expected_ntk, linear_kernel, ntk

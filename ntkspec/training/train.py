@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ntkspec import checks
+from ntkspec import checks, progress
 from ntkspec.dynamics import Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.networks import DeepNetwork, TwoLayer
-from ntkspec.progress import bars as progress
 from ntkspec.training.batches import Batches
 from ntkspec.training.checkpoints import Checkpoint
 from ntkspec.training.descent import Descent, Fitting

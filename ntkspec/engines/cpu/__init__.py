@@ -18,6 +18,7 @@ from typing import Any
 import numpy as xp
 from threadpoolctl import ThreadpoolController
 
+from ntkspec import progress as progress_bars
 from ntkspec.engines import host
 from ntkspec.engines.cpu.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
 from ntkspec.engines.cpu.compiling import compiled
@@ -28,7 +29,6 @@ from ntkspec.engines.cpu.windows import circular_sums, position_products, window
 from ntkspec.engines.host import allowed_cores, most_memory, used_memory
 from ntkspec.engines.parts import Thin
 from ntkspec.engines.rates import Rates
-from ntkspec.progress import bars as progress_bars
 
 __all__ = [
     "PAIRS",

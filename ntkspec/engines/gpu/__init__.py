@@ -12,6 +12,7 @@ from functools import cache
 
 import cupy as xp
 
+from ntkspec import progress as progress_bars
 from ntkspec.engines import host
 from ntkspec.engines.gpu.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
 from ntkspec.engines.gpu.compiling import THREADS, grid_of, kernel, launch
@@ -25,7 +26,6 @@ from ntkspec.engines.gpu.training import fused_steps
 from ntkspec.engines.gpu.windows import circular_sums, position_products, window_gaps
 from ntkspec.engines.parts import Product
 from ntkspec.engines.rates import Rates
-from ntkspec.progress import bars as progress_bars
 
 __all__ = [
     "PAIRS",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import cupy as xp
 import numpy as np
 
-from ntkspec.progress import bars as progress
+from ntkspec import progress
 
 # Bytes that are copied at once: far more than what starting a copy costs.
 _TOGETHER = 2**28
