@@ -206,6 +206,19 @@ def test_an_installation_of_matplotlib_that_is_broken_costs_the_figures_alone(fi
     assert "libfreetype.so is damaged" in found.err[-1]
 
 
+def test_the_error_of_the_disk_is_told_where_a_library_stumbles_over_it(first, measured, monkeypatch):
+    def stumbles(*given):
+        try:
+            raise OSError(28, "No space left on device")
+        finally:
+            raise AttributeError("'Stream' object has no attribute 'pos'")
+
+    monkeypatch.setattr(figures_of_analysis, "outputs", stumbles)
+    found = analyze()
+    assert found.code == Exit.NOT_DRAWN
+    assert "no attribute 'pos' (after: No space left on device); the record" in found.err[-1]
+
+
 def test_ctrl_c_while_it_draws_leaves_the_record(measured, monkeypatch):
     monkeypatch.setattr(figures_of_analysis, "save_figures", fail(KeyboardInterrupt()))
     assert analyze().code == 130

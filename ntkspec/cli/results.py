@@ -121,7 +121,14 @@ def ended(figures: list[Path] | None, record: Path) -> Exit:
 
 
 def _reason(error: Exception) -> str:
-    """On one line; whoever looks for a fault sees where it came from."""
+    """On one line; whoever looks for a fault sees where it came from.
+
+    A library that stumbles over what a full disk left half done (Matplotlib's PDF writer) names the stumbling alone;
+    the error of the system before it is told as well.
+    """
     if os.environ.get("NTKSPEC_TRACEBACK"):
         raise error
-    return one_line(error)
+    before = error.__context__
+    while before is not None and not isinstance(before, OSError):
+        before = before.__context__
+    return one_line(error) + (f" (after: {one_line(before)})" if before else "")
