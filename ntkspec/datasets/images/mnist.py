@@ -143,7 +143,7 @@ def _same_size(train: tuple, test: tuple, path: Path) -> None:
 
 def _agreed(paths: list[Path], dimensions: int) -> np.ndarray:
     """The content of several copies; they must agree."""
-    first, *others = paths
+    first, others = paths[0], paths[1:]
     array = read_idx(first, dimensions)
     for other in others:
         if not np.array_equal(array, read_idx(other, dimensions)):
