@@ -22,6 +22,7 @@ from ntkspec.spectra.certificates import (
     prove,
     spectrum_bounds,
 )
+from ntkspec.spectra.deflation import LockedPairs
 from ntkspec.spectra.lanczos import Lanczos, random_start
 
 
@@ -88,7 +89,7 @@ class Given(Lanczos):
     """A relation that was not computed: T, start coordinates and coupling as given."""
 
     def __init__(self, T, start, coupling):
-        self.size, self.frontier, self.locked, self.error = len(T), len(coupling), 0, 0.0
+        self.size, self.frontier, self.pairs, self.error = len(T), len(coupling), LockedPairs(), 0.0
         self._T = np.block([[T, coupling.T], [coupling, np.zeros((len(coupling),) * 2)]])
         self.start, self.basis = start, np.empty((0, 1000))
 

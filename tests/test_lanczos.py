@@ -137,7 +137,7 @@ def test_locked_vectors_leave_the_rest_of_the_spectrum():
     lanczos.extend(30)
     theta, S = lanczos.ritz()
     assert theta[-2:] == pytest.approx([2, 3])
-    lanczos.lock(S[:, -2:])
+    lanczos.lock(theta[-2:], S[:, -2:])
     lanczos.begin(random_start(operator, 5, 2))
     lanczos.extend(40)
     relation, orthogonality = violation(lanczos, exact_matrix(operator))

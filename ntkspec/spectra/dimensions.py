@@ -20,7 +20,7 @@ from ntkspec.spectra.eigenpairs import Spectrum, dense_spectrum, eigsh
 from ntkspec.spectra.gauss_rules import jacobi_matrices, radau_rule, rule
 from ntkspec.spectra.lanczos import Lanczos, random_start
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import WEYL, Estimate, Evidence, collect
+from ntkspec.spectra.results import Estimate, Evidence, collect
 from ntkspec.spectra.traces import quadratic_interval, trace
 
 # What the forecast of a condition number assumes.
@@ -168,7 +168,7 @@ def spectral_entropy(
     _require_semidefinite(pairs.evidence, "the spectral entropy")
     known = float(_entropy(pairs.values, total.value).sum())
     chance, rest = Chance(failure_probability / 2, seed), _Rest(operator, pairs, total.value)
-    moved = WEYL * float(np.linalg.norm(pairs.residuals)) + operator.distance
+    moved = rest.lanczos.pairs.coupling + operator.distance
     with operator.engine.one_blas_thread(), progress.bar(text="spectral entropy (products)") as bar:
         while True:
             probability, number = chance.attempt()
@@ -211,7 +211,7 @@ class _Rest:
 
     def __init__(self, operator, pairs: Spectrum, total: float):
         self.lanczos, self.total = Lanczos(operator), total
-        self.lanczos.lock_vectors(pairs.vectors)
+        self.lanczos.lock_pairs(pairs.values, pairs.vectors, pairs.residuals)
         self.bound = max(pairs.others[1], 0.0)
         self.count, self.above, self.below, self.negative = 0, 0.0, 0.0, 0.0
 

@@ -12,7 +12,7 @@ from ntkspec.operators import KernelOperator, as_symmetric, planning, with_entri
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import Chance, Outcome, fitting_basis, prove
 from ntkspec.spectra.lanczos import Lanczos, random_start
-from ntkspec.spectra.results import WEYL, Evidence, collect, sign
+from ntkspec.spectra.results import Evidence, collect, sign
 from ntkspec.spectra.showing import few
 from ntkspec.storage import recorded, target
 
@@ -195,10 +195,10 @@ def _multiplicities(values, errors):
     return counts
 
 
-def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar, *, most_restarts: int | None = None):
+def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar, *, most_restarts: int | None = None) -> bool:
     """Extend and restart until the chosen Ritz pairs have small residuals, and lock them.
 
-    choose : from Ritz values to indices. Returns (values, residuals, whether they are small enough).
+    choose : from Ritz values to indices. Returns whether they are small enough.
     """
     restarts, block, limit = 0, max(1, lanczos.frontier), MOST_RESTARTS if most_restarts is None else most_restarts
     most = max(fitting_basis(lanczos, max(LEAST_BASIS, PER_PAIR * wanted.k)), 2 * wanted.k + 4 * block)
@@ -212,8 +212,8 @@ def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar, *, most_re
         small = residuals <= np.maximum(wanted.rtol * abs(theta[chosen]), 4 * lanczos.error)
         settled = lanczos.exhausted or (bool(small.all()) and len(theta) > len(chosen))
         if settled or restarts == limit:
-            lanczos.lock(S[:, chosen])
-            return theta[chosen], residuals, settled
+            lanczos.lock(theta[chosen], S[:, chosen])
+            return settled
         if lanczos.size + lanczos.frontier > most:
             kept = np.sort(replace(wanted, k=len(chosen) + (most - len(chosen)) // 3).choose(theta))
             lanczos.restart(theta[kept], S[:, kept])
@@ -225,15 +225,15 @@ class _Search:
 
     def __init__(self, operator, wanted: Wanted, chance, bar):
         self.lanczos, self.wanted, self.chance, self.bar = Lanczos(operator), wanted, chance, bar
-        self.values, self.residuals, self.converged = np.zeros(0), np.zeros(0), True
+        self.converged = True
         self.block = 4 if wanted.k >= 4 and operator.stored else 2
 
     def run(self, v0) -> Spectrum:
         """Find, prove, and find what the proof stumbled over."""
         lanczos, outcome, start = self.lanczos, None, v0
-        while len(self.values) < self.wanted.k:
+        while lanczos.locked < self.wanted.k:
             lanczos.begin(self._start() if start is None else start)
-            self._converge(replace(self.wanted, k=self.wanted.k - len(self.values)).choose)
+            self._converge(replace(self.wanted, k=self.wanted.k - lanczos.locked).choose)
             start = None
         while lanczos.locked < lanczos.basis.shape[1]:
             outcome = prove(lanczos, self._aim, self.chance, self.bar)
@@ -248,16 +248,13 @@ class _Search:
 
     def _converge(self, choose) -> None:
         """Find and lock the chosen pairs of what is left."""
-        values, residuals, settled = converge(self.lanczos, self.wanted, choose, self.bar)
-        self.converged &= settled
-        # What was locked before couples to these vectors as far as it has not converged.
-        self.residuals = np.append(self.residuals, residuals + np.linalg.norm(self.residuals))
-        self.values = np.append(self.values, values)
+        self.converged &= converge(self.lanczos, self.wanted, choose, self.bar)
 
     def _ends(self, theta):
         """The ends beyond which everything is found, and the tolerance within which a value is no news there."""
-        low, high = self.wanted.ends(self.values[self.wanted.choose(self.values)])
-        size = max(abs(self.values).max(), abs(theta).max())
+        found = self.lanczos.pairs.values
+        low, high = self.wanted.ends(found[self.wanted.choose(found)])
+        size = max(abs(found).max(), abs(theta).max())
         return low, high, max(self.wanted.rtol * size, 4 * self.lanczos.error)
 
     def _aim(self, theta):
@@ -273,14 +270,14 @@ class _Search:
         return np.flatnonzero((theta < low - tolerance) | (theta > high + tolerance))
 
     def _spectrum(self, outcome: Outcome | None) -> Spectrum:
-        lanczos, chosen = self.lanczos, self.wanted.choose(self.values)
-        values, vectors = self.values[chosen], lanczos.basis[lanczos.engine.xp.asarray(chosen)].T
-        residuals = self.residuals[chosen] + lanczos.operator.distance
-        found, coupling = (self.values, self.residuals), WEYL * float(np.linalg.norm(self.residuals))
-        rest = np.delete(self.values, chosen)
+        lanczos, pairs = self.lanczos, self.lanczos.pairs
+        chosen = self.wanted.choose(pairs.values)
+        values, vectors = pairs.values[chosen], lanczos.basis[lanczos.engine.xp.asarray(chosen)].T
+        residuals = pairs.residuals[chosen] + lanczos.operator.distance
+        rest = np.delete(pairs.values, chosen)
         bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)
-        evidence = collect(lanczos, bounds, self.chance.probability, found)
-        slack = coupling + evidence.stored
+        evidence = collect(lanczos, bounds, self.chance.probability)
+        slack = pairs.coupling + evidence.stored
         others = float(min([bounds[0], *rest]) - slack), float(max([bounds[1], *rest]) + slack)
         if lanczos.operator.semidefinite and outcome is not None:
             others = max(others[0], evidence.lowest), others[1]

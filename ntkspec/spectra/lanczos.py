@@ -8,6 +8,7 @@ from ntkspec import checks
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.adapters import LARGEST
 from ntkspec.operators.base import HALF_ULP
+from ntkspec.spectra.deflation import LockedPairs
 
 # Numbers of a basis from which an orthogonalization is worth the time to wake the other workers.
 SHARED_FROM = 2**19
@@ -27,15 +28,16 @@ class Lanczos:
     roundoff.
 
     Directions that vanish make the frontier narrower. Where it is empty the space is invariant (``exhausted``): T's
-    eigenvalues are eigenvalues of K. Vectors that were locked stay in front of the basis; K then stands for P K P with
-    the projector P onto what is orthogonal to them.
+    eigenvalues are eigenvalues of K. Vectors that were locked stay in front of the basis, their values and residuals in
+    ``pairs``; K then stands for P K P with the projector P onto what is orthogonal to them
+    (:mod:`ntkspec.spectra.deflation`).
 
     Cost: b vectors a product block, 8 n k b flops for Gram-Schmidt, 8 n (k + b) bytes.
     """
 
     def __init__(self, operator: KernelOperator):
         self.operator, self.engine = operator, operator.engine
-        self.products, self.locked = 0, 0
+        self.products, self.pairs = 0, LockedPairs()
         self.asymmetry, self.scale, self._product_error = 0.0, 0.0, 0.0
         self.basis, self._T = self.engine.xp.empty((16, operator.shape[0])), np.zeros((16, 16))
         self.size, self.frontier = 0, 0
@@ -67,6 +69,11 @@ class Lanczos:
     def coupling(self):
         """C in K Q = Q T + Q' C, shape (frontier, k)."""
         return self._T[self.size : self.size + self.frontier, : self.size]
+
+    @property
+    def locked(self) -> int:
+        """How many vectors stand in front of the basis."""
+        return len(self.pairs)
 
     @property
     def vectors(self):
@@ -223,16 +230,25 @@ class Lanczos:
         self._T[kept : kept + self.frontier, :kept] = coupling
         self.start, self.size = S.T @ self.start, kept
 
-    def lock(self, S) -> None:
-        """Put the Ritz vectors with columns S behind the locked ones; :meth:`begin` must follow."""
+    def lock(self, theta, S) -> None:
+        """Put the Ritz vectors with values theta and columns S behind the locked ones; :meth:`begin` must follow."""
+        found = self.pairs.joined(theta, self.residuals(S) + self.error)
         self._combine(S)
-        self.locked, self.size, self.frontier = self.locked + S.shape[1], 0, 0
+        self.pairs, self.size, self.frontier = found, 0, 0
 
-    def lock_vectors(self, V) -> None:
-        """Put the orthonormal columns of V (n, k) behind the locked vectors; :meth:`begin` must follow."""
-        self.reserve(self.locked + V.shape[1])
-        self.basis[self.locked : self.locked + V.shape[1]] = V.T
-        self.locked, self.size, self.frontier = self.locked + V.shape[1], 0, 0
+    def lock_pairs(self, values, vectors, residuals) -> None:
+        """Put pairs that are known, vectors (n, k) as columns, behind the locked ones; :meth:`begin` must follow."""
+        found = self.pairs.joined(values, residuals)
+        self.reserve(len(found))
+        self.basis[self.locked : len(found)] = vectors.T
+        self.pairs, self.size, self.frontier = found, 0, 0
+
+    def project(self, block):
+        """P times the columns of a block (n, b), in place: less its parts along the locked vectors, twice."""
+        locked = self.basis[: self.locked].T
+        for _ in range(2):
+            block -= locked @ (locked.T @ block)
+        return block
 
     def _combine(self, S) -> None:
         """Overwrite the basis with Sᵀ times it, and move the frontier behind it; a few columns at a time."""

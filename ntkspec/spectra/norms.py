@@ -13,7 +13,7 @@ from ntkspec.operators.triangle import formed_distance
 from ntkspec.spectra.certificates import Chance, prove
 from ntkspec.spectra.eigenpairs import Wanted, converge
 from ntkspec.spectra.lanczos import Lanczos
-from ntkspec.spectra.results import WEYL, Estimate, Evidence, collect
+from ntkspec.spectra.results import Estimate, Evidence, collect
 from ntkspec.spectra.traces import attempts, deflated, stochastic_is_sooner
 from ntkspec.storage import recorded, target
 
@@ -62,14 +62,14 @@ def spectral_norm(
         outcome = prove(lanczos, aim_of(operator.distance, rtol), chance, bar)
         norm = norm_of(collect(lanczos, (outcome.lowest, outcome.highest), failure_probability), rtol, plan)
         if outcome.reason == "full" and not lanczos.complete:
-            norm = _deflated(lanczos, norm, chance, (rtol, bar))
+            norm = _deflated(lanczos, norm, chance, rtol=rtol, bar=bar)
     return replace(norm, products=lanczos.products)
 
 
-def norm_of(evidence: Evidence, rtol: float, plan: Plan | None, residuals=()) -> Estimate:
-    """The norm from what is known of the extreme eigenvalues; residuals are those of locked vectors."""
+def norm_of(evidence: Evidence, rtol: float, plan: Plan | None, coupling: float = 0.0) -> Estimate:
+    """The norm from what is known of the extreme eigenvalues; coupling is that of locked vectors to the rest."""
     value = max(abs(evidence.smallest), abs(evidence.largest))
-    slack = evidence.rounding + WEYL * float(np.linalg.norm(residuals))
+    slack = evidence.rounding + coupling
     lower = max(0.0, (value - slack) / (1 + evidence.orthogonality_loss) - evidence.stored)
     upper = max(abs(evidence.lowest), abs(evidence.highest))
     closed = bool(upper - lower <= rtol * upper < math.inf)
@@ -113,23 +113,21 @@ def _aim_above(lanczos: Lanczos, rtol: float):
     return aim
 
 
-def _deflated(lanczos: Lanczos, norm: Estimate, chance: Chance, how: tuple) -> Estimate:
+def _deflated(lanczos: Lanczos, norm: Estimate, chance: Chance, *, rtol: float, bar) -> Estimate:
     """A narrower interval where the basis was full: outer pairs are locked, and a new basis proves what is left.
 
     It is given up where those pairs do not converge soon: their neighbours are too close for any basis that fits.
     """
-    (rtol, bar), values, residuals = how, np.zeros(0), np.zeros(0)
     outer = Wanted(PAIRS_AT_ONCE, "LM", 0.01 * rtol)
     for _ in range(MOST_ROUNDS):
-        more, of_more, settled = converge(lanczos, outer, outer.choose, bar, most_restarts=DEFLATION_RESTARTS)
+        settled = converge(lanczos, outer, outer.choose, bar, most_restarts=DEFLATION_RESTARTS)
         if not settled or lanczos.locked == lanczos.basis.shape[1]:
             break
-        values, residuals = np.append(values, more), np.append(residuals, of_more + np.linalg.norm(residuals))
-        distance = lanczos.operator.distance + WEYL * float(np.linalg.norm(residuals))
-        outcome = prove(lanczos, aim_of(distance, rtol, values), chance, bar)
-        bounds = outcome.lowest, outcome.highest
-        evidence = collect(lanczos, bounds, chance.probability, (values, residuals))
-        norm = min(norm, norm_of(evidence, rtol, norm.plan, residuals), key=lambda one: one.upper - one.lower)
+        pairs = lanczos.pairs
+        aim = aim_of(lanczos.operator.distance + pairs.coupling, rtol, pairs.values)
+        outcome = prove(lanczos, aim, chance, bar)
+        evidence = collect(lanczos, (outcome.lowest, outcome.highest), chance.probability)
+        norm = min(norm, norm_of(evidence, rtol, norm.plan, pairs.coupling), key=lambda one: one.upper - one.lower)
         if outcome.reason != "full":
             break
     return norm
@@ -177,7 +175,7 @@ def frobenius_norm(
         sooner, limit = stochastic_is_sooner(operator, _work_of_squares(operator))
         if sooner or method == "stochastic":
             limit = math.inf if method == "stochastic" else limit
-            estimate, worth = _stochastic_frobenius(operator, rtol, (failure_probability, seed), limit)
+            estimate, worth = _stochastic_frobenius(operator, rtol, failure_probability, seed, limit=limit)
             if worth:
                 return estimate
             products = estimate.products
@@ -194,10 +192,11 @@ def _work_of_squares(operator) -> Work:
     return entries * operator.tile_work if operator.entrywise else operator.shape[1] * operator.product_work
 
 
-def _stochastic_frobenius(operator, rtol: float, chance, limit: float) -> tuple[Estimate, bool]:
+def _stochastic_frobenius(
+    operator, rtol: float, failure_probability: float, seed, *, limit: float
+) -> tuple[Estimate, bool]:
     """From leading pairs and probes; and False where the rest takes longer than the limit of
     :func:`stochastic_is_sooner`."""
-    failure_probability, seed = chance
     start, worth = time.perf_counter(), True
     with operator.engine.one_blas_thread(), progress.bar(text="Frobenius norm (probes)") as bar:
         rest = deflated(operator, failure_probability, seed)

@@ -1,6 +1,5 @@
 """What a spectral result rests on: products, symmetry, orthogonality, rounding, and the sign of the spectrum."""
 
-import math
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -11,10 +10,6 @@ from ntkspec.operators.planning import Plan
 from ntkspec.spectra.certificates import rounding_share
 from ntkspec.spectra.intervals import Interval
 from ntkspec.spectra.lanczos import Lanczos
-
-# Locked vectors with residuals R couple to one another and to the rest through a block lower triangle L of Frobenius
-# norm at most |R|, and through its transpose: |L + Lᵀ| is at most this times |L| (Weyl's theorem does the rest).
-WEYL = math.sqrt(2)
 
 
 @dataclass(frozen=True)
@@ -206,17 +201,13 @@ def _estimate(number: Real) -> Estimate:
     return Estimate(float(number), known.lower, known.upper, 0.0, 0, True)
 
 
-def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float, locked=((), ())) -> Evidence:
-    """The evidence of a run from a random block, and of the bounds that it proved.
-
-    locked : values and residuals of locked vectors. Eigenvalues of K lie as far from those of the two parts together as
-    the residuals say (Weyl).
-    """
-    operator, (values, residuals) = lanczos.operator, locked
+def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float) -> Evidence:
+    """The evidence of a run from a random block, and of the bounds that it proved on what is not locked."""
+    operator, pairs = lanczos.operator, lanczos.pairs
     theta = np.linalg.eigvalsh(lanczos.T) if lanczos.size else np.zeros(0)
     distance, error, loss = operator.distance, lanczos.error, lanczos.orthogonality_loss()
-    slack = WEYL * float(np.linalg.norm(residuals)) + distance
-    smallest, largest = float(min([*theta[:1], *values])), float(max([*theta[-1:], *values]))
+    slack = pairs.coupling + distance
+    smallest, largest = float(min([*theta[:1], *pairs.values])), float(max([*theta[-1:], *pairs.values]))
     lowest, highest = float(min(bounds[0], smallest) - slack), float(max(bounds[1], largest) + slack)
     lowest = max(lowest, -slack - error) if operator.semidefinite else lowest
     return Evidence(

@@ -21,6 +21,7 @@ from ntkspec.operators.planning import Plan
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import Chance
 from ntkspec.spectra.eigenpairs import Spectrum, eigsh
+from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import Estimate
 
 # Eigenpairs that are taken out before probes measure the rest, at most a tenth of all.
@@ -63,7 +64,7 @@ class Deflated:
     what the rounding of the products makes of them.
     """
 
-    operator: KernelOperator
+    basis: Lanczos
     pairs: Spectrum
     rng: np.random.Generator
     count: int = 0
@@ -72,14 +73,17 @@ class Deflated:
     trace_error: float = 0.0
     squares_error: float = 0.0
 
+    @property
+    def operator(self) -> KernelOperator:
+        """The operator, with its leading eigenpairs."""
+        return self.basis.operator
+
     def probe(self, count: int, bar) -> None:
         """Multiply with that many further probes."""
-        V, n, engine = self.pairs.vectors, self.operator.shape[0], self.operator.engine
+        n, engine = self.operator.shape[0], self.operator.engine
         for first in range(0, count, TOGETHER):
             G = engine.xp.asarray(self.rng.standard_normal((min(TOGETHER, count - first), n))).T
-            G -= V @ (V.T @ G)
-            G -= V @ (V.T @ G)
-            product = self.operator @ G
+            product = self.operator @ self.basis.project(G)
             self.squares += float(engine.xp.square(product).sum())
             self.trace += float((G * product).sum())
             given, sizes = (engine.to_host(engine.xp.linalg.norm(part, axis=0)) for part in (G, product))
@@ -92,7 +96,7 @@ class Deflated:
     @property
     def size(self) -> float:
         """A bound on |K P|."""
-        return max(abs(self.pairs.others[0]), abs(self.pairs.others[1])) + float(np.linalg.norm(self.pairs.residuals))
+        return max(abs(self.pairs.others[0]), abs(self.pairs.others[1])) + self.basis.pairs.residual_norm
 
     def squares_interval(self, failure_probability: float) -> tuple[float, float]:
         """(low, high) around |K P|_F²."""
@@ -107,7 +111,9 @@ def deflated(operator: KernelOperator, failure_probability: float, seed) -> Defl
     pairs = eigsh(
         operator, k, rtol=1e-3, failure_probability=failure_probability / 2, seed=seed, method="factored"
     )  # fmt: skip
-    return Deflated(operator, pairs, np.random.default_rng(stream(seed, "probes")))
+    basis = Lanczos(operator)
+    basis.lock_pairs(pairs.values, pairs.vectors, pairs.residuals)
+    return Deflated(basis, pairs, np.random.default_rng(stream(seed, "probes")))
 
 
 def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, float]:
