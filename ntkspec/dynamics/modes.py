@@ -53,13 +53,13 @@ class Modes:
         the heavy ball does not swing back. Found by bisection between powers of two, up to 2^60; inf where it is never
         reached, or where these modes carry nothing of the labels.
         """
-        aim = (1 - _part(part)) * float(self.energies.sum())
+        allowed = (1 - _part(part)) * float(self.energies.sum())
         if not self.energies.sum() > NOTHING:
             return np.inf
-        high = next((2.0**k for k in range(61) if self._left(2.0**k) <= aim), np.inf)
+        high = next((2.0**k for k in range(61) if self._left(2.0**k) <= allowed), np.inf)
         low = high / 2 if high > 1 else 0.0
         while low < (middle := np.floor((low + high) / 2)) < high < np.inf:
-            low, high = (low, middle) if self._left(middle) <= aim else (middle, high)
+            low, high = (low, middle) if self._left(middle) <= allowed else (middle, high)
         return float(high)
 
     def _left(self, step: float) -> float:

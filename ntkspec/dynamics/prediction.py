@@ -14,7 +14,7 @@ from ntkspec.dynamics.krylov import EXPECTED, grow
 from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.stability import stability_of, stable_rate
-from ntkspec.dynamics.trajectory import Trajectory
+from ntkspec.dynamics.trajectory import Stability, Trajectory
 from ntkspec.engines import as_array
 from ntkspec.operators import Dense, KernelOperator, as_symmetric, planning, wrap
 
@@ -148,7 +148,7 @@ def _predict_thin(problem: Problem) -> Trajectory:
         )
 
     test = None if F_test is None else outputs(F_test)
-    return _exact(problem, (outputs(F), test), f"features ({F.shape[1]})", stability)
+    return _exact(problem, outputs(F), test, f"features ({F.shape[1]})", stability)
 
 
 @_UNSTABLE
@@ -163,12 +163,12 @@ def _predict_dense(problem: Problem) -> Trajectory:
     if problem.kernel_test is not None:
         dual = engine.xp.asarray(problem.rate * law.gain(x, problem.steps) * target) @ V.T
         test = _test_outputs(problem.kernel_test, dual)
-    return _exact(problem, (train, test), "dense eigenproblem", stability)
+    return _exact(problem, train, test, "dense eigenproblem", stability)
 
 
-def _exact(problem: Problem, outputs, method: str, stability) -> Trajectory:
+def _exact(problem: Problem, train, test, method: str, stability: Stability) -> Trajectory:
     """A trajectory that no truncation separates from the truth."""
-    (train, test), nothing = outputs, np.zeros(len(problem.steps))
+    nothing = np.zeros(len(problem.steps))
     error_test = None if test is None else nothing
     return Trajectory(problem.steps, train, test, method, nothing, error_test=error_test, stability=stability)
 
@@ -198,7 +198,7 @@ def _predict_krylov(problem: Problem) -> Trajectory:
     if not y.any():
         test = None if kernel_test is None else xp.zeros((len(steps), kernel_test.shape[0]), kernel.dtype)
         nothing = stability_of(problem, np.zeros(0), np.zeros(0), complete=False)
-        return _exact(problem, (xp.zeros((len(steps), len(y)), kernel.dtype), test), "nothing to learn", nothing)
+        return _exact(problem, xp.zeros((len(steps), len(y)), kernel.dtype), test, "nothing to learn", nothing)
     lanczos, error = grow(problem)
     theta, S = lanczos.ritz()
     size = float(lanczos.start_factor[0, 0])

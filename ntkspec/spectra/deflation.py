@@ -44,6 +44,6 @@ class LockedPairs:
         return float(np.linalg.norm(self.residuals))
 
     @property
-    def coupling(self) -> float:
+    def off_diagonal_norm(self) -> float:
         """How far at most the eigenvalues of K are from those of the two parts."""
         return WEYL * self.residual_norm

@@ -22,7 +22,7 @@ from ntkspec.spectra.certificates import MEMORY_SHARE, spectrum_bounds
 from ntkspec.spectra.eigenpairs import dense_spectrum
 from ntkspec.spectra.gauss_rules import jacobi_matrices, rule, share_below
 from ntkspec.spectra.lanczos import Lanczos, random_start
-from ntkspec.spectra.results import Evidence, collect
+from ntkspec.spectra.results import Diagnostics, collect
 from ntkspec.spectra.showing import few
 from ntkspec.storage import recorded, target
 
@@ -98,7 +98,7 @@ class Density:
     highest: float
     products: int
     plan: Plan
-    evidence: Evidence
+    evidence: Diagnostics
 
     def __repr__(self) -> str:
         how = "all computed" if self.values is not None else f"from {self.probes} probes, {self.alpha.shape[1]} steps"
@@ -289,9 +289,10 @@ def spectral_density(
     if planning.whole(operator, DENSE_SIZE, probes * steps):
         return _dense(operator, plan)
     block = _fitting_block(operator, min(probes, 4 if operator.stored else 2), steps)
-    lanczos, measures, rounding = Lanczos(operator), [], 0.0
+    measures, rounding = [], 0.0
     bar = progress.bar(total=probes * steps, text=f"spectral density, {plan.method} (products)")
-    with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as lanczos.operator:
+    with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
+        lanczos = Lanczos(operator)
         for first in range(0, probes, block):
             lanczos.begin(random_start(operator, stream(seed, "density", first), min(block, probes - first)))
             _extend(lanczos, min(steps, BOUND_STEPS), bar)

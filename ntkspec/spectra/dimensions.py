@@ -14,13 +14,13 @@ from ntkspec import checks, progress
 from ntkspec.operators import as_symmetric, planning, with_entries
 from ntkspec.operators.planning import Plan
 from ntkspec.randomness import stream
-from ntkspec.spectra.certificates import Chance, prove
+from ntkspec.spectra.certificates import FailureBudget, prove
 from ntkspec.spectra.densities import DENSE_SIZE
 from ntkspec.spectra.eigenpairs import Spectrum, dense_spectrum, eigsh
 from ntkspec.spectra.gauss_rules import jacobi_matrices, radau_rule, rule
 from ntkspec.spectra.lanczos import Lanczos, random_start
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import Estimate, Evidence, collect
+from ntkspec.spectra.results import Diagnostics, Estimate, collect
 from ntkspec.spectra.traces import quadratic_interval, trace
 
 # What the forecast of a condition number assumes.
@@ -111,8 +111,8 @@ def condition_number(
         operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
         with operator.engine.one_blas_thread(), progress.bar(text="condition number (products)") as bar:
             # Both ends enter, and each may fail.
-            lanczos, chance = Lanczos(operator), Chance(failure_probability / 2, seed)
-            outcome = prove(lanczos, lambda theta: _relative_ends(theta, rtol), chance, bar)
+            lanczos, budget = Lanczos(operator), FailureBudget(failure_probability / 2, seed)
+            outcome = prove(lanczos, lambda theta: _relative_ends(theta, rtol), budget, bar)
             bounds = (outcome.lowest, outcome.highest) if outcome.reason != "stopped" else (-math.inf, math.inf)
             ends, products = np.linalg.eigvalsh(lanczos.T)[[0, -1]], lanczos.products
             evidence = collect(lanczos, bounds, failure_probability)
@@ -134,7 +134,7 @@ def _relative_ends(theta, rtol: float):
     return theta[0] * (1 - rtol / 2), theta[-1] * (1 + rtol / 2)
 
 
-def _require_semidefinite(evidence: Evidence | None, what: str) -> None:
+def _require_semidefinite(evidence: Diagnostics | None, what: str) -> None:
     if evidence is not None and evidence.semidefinite == "no":
         raise ValueError(
             f"{what} needs a positive semidefinite kernel, but this one has an eigenvalue of {evidence.smallest:.4g} "
@@ -167,11 +167,11 @@ def spectral_entropy(
     pairs = eigsh(operator, PAIRS, which="LA", failure_probability=failure_probability / 2, seed=seed)
     _require_semidefinite(pairs.evidence, "the spectral entropy")
     known = float(_entropy(pairs.values, total.value).sum())
-    chance, rest = Chance(failure_probability / 2, seed), _Rest(operator, pairs, total.value)
-    moved = rest.lanczos.pairs.coupling + operator.distance
+    budget, rest = FailureBudget(failure_probability / 2, seed), _Rest(operator, pairs, total.value)
+    moved = rest.lanczos.pairs.off_diagonal_norm + operator.distance
     with operator.engine.one_blas_thread(), progress.bar(text="spectral entropy (products)") as bar:
         while True:
-            probability, number = chance.attempt()
+            probability, number = budget.attempt()
             rest.probe(max(FIRST_PROBES, rest.count), (seed, number), bar)
             ends = tuple(known + end for end in rest.interval(probability))
             low, high = _widened(ends, n, total, moved + 2 * rest.negative)

@@ -10,9 +10,9 @@ from ntkspec import checks, progress
 from ntkspec.engines import engine_of
 from ntkspec.operators import KernelOperator, as_symmetric, planning, with_entries
 from ntkspec.randomness import stream
-from ntkspec.spectra.certificates import Chance, Outcome, fitting_basis, prove
+from ntkspec.spectra.certificates import FailureBudget, Outcome, fitting_basis, prove
 from ntkspec.spectra.lanczos import Lanczos, random_start
-from ntkspec.spectra.results import Evidence, collect, sign
+from ntkspec.spectra.results import Diagnostics, collect, sign
 from ntkspec.spectra.showing import few
 from ntkspec.storage import recorded, target
 
@@ -48,7 +48,7 @@ class Spectrum:
     products: int
     converged: bool
     method: str
-    evidence: Evidence
+    evidence: Diagnostics
 
     def __iter__(self):
         """``values, vectors = eigsh(...)``, as of SciPy's."""
@@ -105,7 +105,7 @@ def eigsh(
     operator, plan = planning.prepare(operator, products, method=method)
     bar = progress.bar(text=f"eigenpairs, {plan.method} (products)")
     with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
-        return _Search(operator, Wanted(k, which, rtol), Chance(failure_probability, seed), bar).run(v0)
+        return _Search(operator, Wanted(k, which, rtol), FailureBudget(failure_probability, seed), bar).run(v0)
 
 
 def _checked_start(v0, n: int):
@@ -161,13 +161,13 @@ def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
     residuals = residuals + operator.product_error() + operator.distance
     others = (float(rest[0]) - rounding, float(rest[-1]) + rounding) if len(rest) else (math.inf, -math.inf)
     counts = _multiplicities(found, np.full(k, rounding))
-    evidence = _dense_evidence(operator, values, vectors, rounding)
+    evidence = _dense_diagnostics(operator, values, vectors, rounding)
     return Spectrum(found, Z, residuals, counts, others, 0.0, products, True, "dense eigh", evidence)
 
 
-def _dense_evidence(operator, values, vectors, rounding: float) -> Evidence:
+def _dense_diagnostics(operator, values, vectors, rounding: float) -> Diagnostics:
     ends, xp = (float(values[0]), float(values[-1])), operator.engine.xp
-    return Evidence(
+    return Diagnostics(
         products=0,
         block=0,
         basis=len(values),
@@ -200,7 +200,11 @@ def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar, *, most_re
 
     choose : from Ritz values to indices. Returns whether they are small enough.
     """
-    restarts, block, limit = 0, max(1, lanczos.frontier), MOST_RESTARTS if most_restarts is None else most_restarts
+    restarts, block, limit = (
+        0,
+        max(1, lanczos.residual_width),
+        MOST_RESTARTS if most_restarts is None else most_restarts,
+    )
     most = max(fitting_basis(lanczos, max(LEAST_BASIS, PER_PAIR * wanted.k)), 2 * wanted.k + 4 * block)
     while True:
         before = lanczos.products
@@ -210,11 +214,11 @@ def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar, *, most_re
         chosen = choose(theta)
         residuals = lanczos.residuals(S[:, chosen]) + lanczos.error
         small = residuals <= np.maximum(wanted.rtol * abs(theta[chosen]), 4 * lanczos.error)
-        settled = lanczos.exhausted or (bool(small.all()) and len(theta) > len(chosen))
-        if settled or restarts == limit:
+        converged = lanczos.exhausted or (bool(small.all()) and len(theta) > len(chosen))
+        if converged or restarts == limit:
             lanczos.lock(theta[chosen], S[:, chosen])
-            return settled
-        if lanczos.size + lanczos.frontier > most:
+            return converged
+        if lanczos.size + lanczos.residual_width > most:
             kept = np.sort(replace(wanted, k=len(chosen) + (most - len(chosen)) // 3).choose(theta))
             lanczos.restart(theta[kept], S[:, kept])
             restarts += 1
@@ -223,8 +227,8 @@ def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar, *, most_re
 class _Search:
     """Runs of Lanczos, each on what the locked vectors leave over, until a proof holds that nothing is missed."""
 
-    def __init__(self, operator, wanted: Wanted, chance, bar):
-        self.lanczos, self.wanted, self.chance, self.bar = Lanczos(operator), wanted, chance, bar
+    def __init__(self, operator, wanted: Wanted, budget, bar):
+        self.lanczos, self.wanted, self.budget, self.bar = Lanczos(operator), wanted, budget, bar
         self.converged = True
         self.block = 4 if wanted.k >= 4 and operator.stored else 2
 
@@ -236,14 +240,14 @@ class _Search:
             self._converge(replace(self.wanted, k=self.wanted.k - lanczos.locked).choose)
             start = None
         while lanczos.locked < lanczos.basis.shape[1]:
-            outcome = prove(lanczos, self._aim, self.chance, self.bar)
+            outcome = prove(lanczos, self._target, self.budget, self.bar)
             if outcome.reason != "stopped":
                 break
             self._converge(self._beyond)
         return self._spectrum(outcome)
 
     def _start(self):
-        start = stream(self.chance.seed, "search", self.lanczos.products)
+        start = stream(self.budget.seed, "search", self.lanczos.products)
         return random_start(self.lanczos.operator, start, self.block)
 
     def _converge(self, choose) -> None:
@@ -257,7 +261,7 @@ class _Search:
         size = max(abs(found).max(), abs(theta).max())
         return low, high, max(self.wanted.rtol * size, 4 * self.lanczos.error)
 
-    def _aim(self, theta):
+    def _target(self, theta):
         """What the proof is to exclude; None where a Ritz value shows that something was missed."""
         if len(self._beyond(theta)):
             return None
@@ -276,8 +280,8 @@ class _Search:
         residuals = pairs.residuals[chosen] + lanczos.operator.distance
         rest = np.delete(pairs.values, chosen)
         bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)
-        evidence = collect(lanczos, bounds, self.chance.probability)
-        slack = pairs.coupling + evidence.stored
+        evidence = collect(lanczos, bounds, self.budget.probability)
+        slack = pairs.off_diagonal_norm + evidence.stored
         others = float(min([bounds[0], *rest]) - slack), float(max([bounds[1], *rest]) + slack)
         if lanczos.operator.semidefinite and outcome is not None:
             others = max(others[0], evidence.lowest), others[1]
@@ -286,6 +290,6 @@ class _Search:
         allowed = 1.1 * RESOLUTION * max(abs(values).max(), lanczos.scale) + 4 * lanczos.error
         converged = self.converged and missed <= allowed
         return Spectrum(
-            *(values, vectors, residuals, _multiplicities(values, residuals), others, self.chance.probability),
+            *(values, vectors, residuals, _multiplicities(values, residuals), others, self.budget.probability),
             *(lanczos.products, bool(converged), "Lanczos", evidence),
         )

@@ -9,14 +9,17 @@ from ntkspec.spectra.lanczos import Lanczos
 
 
 def jacobi_matrices(lanczos: Lanczos, steps: int) -> list:
-    """(alpha, beta, length, \\|g\\|²) of each column g of the start block, from the block's T and coupling.
+    """(alpha, beta, length, \\|g\\|²) of each column g of the start block, from the block's T and C.
 
-    Lanczos on T from the coordinates of g is Lanczos on K from g, as long as it has not reached the frontier.
+    Lanczos on T from the coordinates of g is Lanczos on K from g, as long as it has not reached the residual block.
     """
-    size = lanczos.size + lanczos.frontier
+    size = lanczos.size + lanczos.residual_width
     whole = np.zeros((size, size))
     whole[: lanczos.size, : lanczos.size] = lanczos.T
-    whole[lanczos.size :, : lanczos.size], whole[: lanczos.size, lanczos.size :] = lanczos.coupling, lanczos.coupling.T
+    whole[lanczos.size :, : lanczos.size], whole[: lanczos.size, lanczos.size :] = (
+        lanczos.off_diagonal,
+        lanczos.off_diagonal.T,
+    )
     starts = np.zeros((size, lanczos.start_factor.shape[1]))
     starts[: lanczos.size] = lanczos.start @ lanczos.start_factor
     return [_jacobi(whole, start, min(steps, lanczos.steps), steps) for start in starts.T]

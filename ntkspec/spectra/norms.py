@@ -10,10 +10,10 @@ from ntkspec import checks, progress
 from ntkspec.operators import Work, as_symmetric, planning, wrap
 from ntkspec.operators.planning import Plan
 from ntkspec.operators.triangle import formed_distance
-from ntkspec.spectra.certificates import Chance, prove
+from ntkspec.spectra.certificates import FailureBudget, prove
 from ntkspec.spectra.eigenpairs import Wanted, converge
 from ntkspec.spectra.lanczos import Lanczos
-from ntkspec.spectra.results import Estimate, Evidence, collect
+from ntkspec.spectra.results import Diagnostics, Estimate, collect
 from ntkspec.spectra.traces import attempts, deflated, stochastic_is_sooner
 from ntkspec.storage import recorded, target
 
@@ -58,18 +58,18 @@ def spectral_norm(
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
     with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
-        lanczos, chance = Lanczos(operator), Chance(failure_probability, seed)
-        outcome = prove(lanczos, aim_of(operator.distance, rtol), chance, bar)
+        lanczos, budget = Lanczos(operator), FailureBudget(failure_probability, seed)
+        outcome = prove(lanczos, target_interval(operator.distance, rtol), budget, bar)
         norm = norm_of(collect(lanczos, (outcome.lowest, outcome.highest), failure_probability), rtol, plan)
         if outcome.reason == "full" and not lanczos.complete:
-            norm = _deflated(lanczos, norm, chance, rtol=rtol, bar=bar)
+            norm = _deflated(lanczos, norm, budget, rtol=rtol, bar=bar)
     return replace(norm, products=lanczos.products)
 
 
-def norm_of(evidence: Evidence, rtol: float, plan: Plan | None, coupling: float = 0.0) -> Estimate:
-    """The norm from what is known of the extreme eigenvalues; coupling is that of locked vectors to the rest."""
+def norm_of(evidence: Diagnostics, rtol: float, plan: Plan | None, off_diagonal_norm: float = 0.0) -> Estimate:
+    """The norm from what is known of the extreme eigenvalues; off_diagonal_norm : of locked vectors with the rest."""
     value = max(abs(evidence.smallest), abs(evidence.largest))
-    slack = evidence.rounding + coupling
+    slack = evidence.rounding + off_diagonal_norm
     lower = max(0.0, (value - slack) / (1 + evidence.orthogonality_loss) - evidence.stored)
     upper = max(abs(evidence.lowest), abs(evidence.highest))
     closed = bool(upper - lower <= rtol * upper < math.inf)
@@ -94,7 +94,7 @@ def largest_eigenvalue(operator, *, rtol: float = 1e-3, failure_probability: flo
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"largest eigenvalue, {plan.method} (products)")
     with operator.engine.one_blas_thread(), bar:
         lanczos = Lanczos(operator)
-        outcome = prove(lanczos, _aim_above(lanczos, rtol), Chance(half, seed), bar)
+        outcome = prove(lanczos, _target_above(lanczos, rtol), FailureBudget(half, seed), bar)
         seen = collect(lanczos, (outcome.lowest, outcome.highest), half)
     slack = seen.rounding + seen.orthogonality_loss * abs(seen.largest) + seen.stored
     lower, products = seen.largest - slack, norm.products + lanczos.products
@@ -102,50 +102,52 @@ def largest_eigenvalue(operator, *, rtol: float = 1e-3, failure_probability: flo
     return Estimate(seen.largest, lower, seen.highest, failure_probability, products, closed, plan, seen)
 
 
-def _aim_above(lanczos: Lanczos, rtol: float):
-    """As :func:`aim_of`, for the upper end alone; at least as wide as rounding, which also hides a zero."""
+def _target_above(lanczos: Lanczos, rtol: float):
+    """As :func:`target_interval`, for the upper end alone; at least as wide as rounding, which also hides a zero."""
 
-    def aim(theta):
+    def interval(theta):
         room = max(rtol / (1 - rtol) * abs(theta[-1]), 4 * lanczos.error, 1e-12 * abs(theta[0]))
         distance = 2 * lanczos.operator.distance
         return -math.inf, float(theta[-1]) + (room - distance if distance < 0.9 * room else room)
 
-    return aim
+    return interval
 
 
-def _deflated(lanczos: Lanczos, norm: Estimate, chance: Chance, *, rtol: float, bar) -> Estimate:
+def _deflated(lanczos: Lanczos, norm: Estimate, budget: FailureBudget, *, rtol: float, bar) -> Estimate:
     """A narrower interval where the basis was full: outer pairs are locked, and a new basis proves what is left.
 
     It is given up where those pairs do not converge soon: their neighbours are too close for any basis that fits.
     """
     outer = Wanted(PAIRS_AT_ONCE, "LM", 0.01 * rtol)
     for _ in range(MOST_ROUNDS):
-        settled = converge(lanczos, outer, outer.choose, bar, most_restarts=DEFLATION_RESTARTS)
-        if not settled or lanczos.locked == lanczos.basis.shape[1]:
+        converged = converge(lanczos, outer, outer.choose, bar, most_restarts=DEFLATION_RESTARTS)
+        if not converged or lanczos.locked == lanczos.basis.shape[1]:
             break
         pairs = lanczos.pairs
-        aim = aim_of(lanczos.operator.distance + pairs.coupling, rtol, pairs.values)
-        outcome = prove(lanczos, aim, chance, bar)
-        evidence = collect(lanczos, (outcome.lowest, outcome.highest), chance.probability)
-        norm = min(norm, norm_of(evidence, rtol, norm.plan, pairs.coupling), key=lambda one: one.upper - one.lower)
+        interval = target_interval(lanczos.operator.distance + pairs.off_diagonal_norm, rtol, pairs.values)
+        outcome = prove(lanczos, interval, budget, bar)
+        evidence = collect(lanczos, (outcome.lowest, outcome.highest), budget.probability)
+        norm = min(
+            norm, norm_of(evidence, rtol, norm.plan, pairs.off_diagonal_norm), key=lambda one: one.upper - one.lower
+        )
         if outcome.reason != "full":
             break
     return norm
 
 
-def aim_of(distance: float, rtol: float, locked=()):
+def target_interval(distance: float, rtol: float, locked=()):
     """From Ritz values, and those of locked vectors, to the ends of an interval of relative width rtol.
 
     It is narrower by what the distance takes; where that is more than nine tenths of it, as if there were none.
     """
 
-    def aim(theta):
+    def interval(theta):
         size = float(max([-theta[0], theta[-1], *np.abs(locked)]))
         room = rtol / (1 - rtol) * size
         end = size + (room - 2 * distance if 2 * distance < 0.9 * room else room)
         return -end, end
 
-    return aim
+    return interval
 
 
 def frobenius_norm(
@@ -179,10 +181,8 @@ def frobenius_norm(
             if worth:
                 return estimate
             products = estimate.products
-    if operator.squares is None:
-        operator.squares = operator.sum_of_squares()
-        products += 0 if operator.entrywise else operator.shape[1]
-    norm = math.sqrt(operator.squares)
+    products += 0 if operator.entrywise or operator.squares is not None else operator.shape[1]
+    norm = math.sqrt(operator.sum_of_squares())
     slack = formed_distance(operator) + SUMMING * norm
     return Estimate(norm, max(0.0, norm - slack), norm + slack, 0.0, products, True, planning.columns(operator))
 

@@ -13,8 +13,8 @@ from ntkspec.spectra.lanczos import Lanczos
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """The numerical honesty of a result. All sizes are absolute, in the unit of the eigenvalues.
+class Diagnostics:
+    """What an interval rests on. All sizes are absolute, in the unit of the eigenvalues.
 
     products : with single vectors, in blocks of ``block``. basis : vectors of the Krylov basis at the end.
     asymmetry : largest \\|<q, K p> - <K q, p>\\| that was met. orthogonality_loss : \\|Q Qᵀ - I\\|_F.
@@ -40,6 +40,9 @@ class Evidence:
     failure_probability: float
     rounding_share: float
     semidefinite: str
+
+    # The name that files of results know it by.
+    stored_as = "Evidence"
 
     def __str__(self) -> str:
         verdict = f"{self.semidefinite}; smallest Ritz value {self.smallest:.6g}, no eigenvalue below {self.lowest:.6g}"
@@ -77,7 +80,7 @@ class Estimate:
     products: int
     converged: bool
     plan: Plan | None = None
-    evidence: Evidence | None = None
+    evidence: Diagnostics | None = None
 
     # NumPy's scalars leave arithmetic to the estimate; its arrays, with priority 0, do not.
     __array_priority__ = -1.0
@@ -173,8 +176,8 @@ class Estimate:
         return Estimate(value, interval.lower, interval.upper, *rest)
 
     def _with(self, other: "Estimate", value: float, interval: Interval) -> "Estimate":
-        chance = min(1.0, self.failure_probability + other.failure_probability)
-        rest = chance, self.products + other.products, self.converged and other.converged
+        failure_probability = min(1.0, self.failure_probability + other.failure_probability)
+        rest = failure_probability, self.products + other.products, self.converged and other.converged
         return Estimate(value, interval.lower, interval.upper, *rest)
 
     # ------------------------------------------------------------------------------------------------------------ text
@@ -182,9 +185,9 @@ class Estimate:
         return format(float(self), how) if how else str(self)
 
     def __str__(self) -> str:
-        chance = f" except with probability {self.failure_probability:.0e}" if self.failure_probability else ""
+        unless = f" except with probability {self.failure_probability:.0e}" if self.failure_probability else ""
         still = "" if self.converged else ", wider than asked for"
-        return f"{self.value:.8g} in [{self.lower:.8g}, {self.upper:.8g}]{chance} ({self.products} products{still})"
+        return f"{self.value:.8g} in [{self.lower:.8g}, {self.upper:.8g}]{unless} ({self.products} products{still})"
 
     def __repr__(self) -> str:
         return f"Estimate({self})"
@@ -201,16 +204,16 @@ def _estimate(number: Real) -> Estimate:
     return Estimate(float(number), known.lower, known.upper, 0.0, 0, True)
 
 
-def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float) -> Evidence:
+def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float) -> Diagnostics:
     """The evidence of a run from a random block, and of the bounds that it proved on what is not locked."""
     operator, pairs = lanczos.operator, lanczos.pairs
     theta = np.linalg.eigvalsh(lanczos.T) if lanczos.size else np.zeros(0)
     distance, error, loss = operator.distance, lanczos.error, lanczos.orthogonality_loss()
-    slack = pairs.coupling + distance
+    slack = pairs.off_diagonal_norm + distance
     smallest, largest = float(min([*theta[:1], *pairs.values])), float(max([*theta[-1:], *pairs.values]))
     lowest, highest = float(min(bounds[0], smallest) - slack), float(max(bounds[1], largest) + slack)
     lowest = max(lowest, -slack - error) if operator.semidefinite else lowest
-    return Evidence(
+    return Diagnostics(
         products=lanczos.products,
         block=lanczos.start.shape[1],
         basis=lanczos.size,

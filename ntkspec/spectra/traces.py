@@ -19,7 +19,7 @@ from ntkspec import checks, progress
 from ntkspec.operators import KernelOperator, Work, as_symmetric, planning
 from ntkspec.operators.planning import Plan
 from ntkspec.randomness import stream
-from ntkspec.spectra.certificates import Chance
+from ntkspec.spectra.certificates import FailureBudget
 from ntkspec.spectra.eigenpairs import Spectrum, eigsh
 from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import Estimate
@@ -130,10 +130,10 @@ def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, f
 
 def attempts(rest: Deflated, failure_probability: float, bar):
     """Probe in growing attempts; yields the part of the failure probability that each may use."""
-    chance = Chance(failure_probability / 2, 0)
+    budget = FailureBudget(failure_probability / 2, 0)
     rest.probe(FIRST_PROBES, bar)
     while True:
-        yield chance.attempt()[0]
+        yield budget.attempt()[0]
         if rest.count >= MOST_PROBES:
             return
         rest.probe(rest.count, bar)
