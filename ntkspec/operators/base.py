@@ -151,13 +151,8 @@ class KernelOperator(OnEngine):
     def sum_of_squares(self) -> float:
         """The sum of the squared entries in float64: every tile once, of a symmetric K those of the lower triangle.
 
-        Where only products are known, n of them. It is computed once.
+        Where only products are known, n of them.
         """
-        if self.squares is None:
-            self.squares = self._summed_squares()
-        return self.squares
-
-    def _summed_squares(self) -> float:
         if not self.entrywise:
             parts = self.by_columns(lambda _, A: self.engine.sum_of_squares(A), "Frobenius norm (products)")
             return math.fsum(self._on_host(parts))

@@ -181,8 +181,10 @@ def frobenius_norm(
             if worth:
                 return estimate
             products = estimate.products
-    products += 0 if operator.entrywise or operator.squares is not None else operator.shape[1]
-    norm = math.sqrt(operator.sum_of_squares())
+    if operator.squares is None:
+        operator.squares = operator.sum_of_squares()
+        products += 0 if operator.entrywise else operator.shape[1]
+    norm = math.sqrt(operator.squares)
     slack = formed_distance(operator) + SUMMING * norm
     return Estimate(norm, max(0.0, norm - slack), norm + slack, 0.0, products, True, planning.columns(operator))
 
