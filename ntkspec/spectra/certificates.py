@@ -124,7 +124,7 @@ class FailureBudget:
     """
 
     probability: float
-    seed: object
+    seed: int
     attempts: int = 0
 
     def attempt(self) -> tuple[float, int]:
