@@ -18,7 +18,7 @@ from ntkspec.spectra.certificates import FailureBudget, prove
 from ntkspec.spectra.eigenpairs import Wanted, converge
 from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import Diagnostics, Estimate, collect
-from ntkspec.spectra.traces import attempts, deflated, stochastic_is_sooner
+from ntkspec.spectra.traces import attempts, stochastic_is_sooner, without_leading_pairs
 from ntkspec.storage import recorded, target
 
 # What the forecast assumes: 22 to 160 products were seen on differences of kernels.
@@ -303,7 +303,7 @@ def _stochastic_frobenius(
     :func:`stochastic_is_sooner`."""
     start, worth = time.perf_counter(), True
     with operator.engine.one_blas_thread(), progress.bar(text="Frobenius norm (probes)") as bar:
-        rest = deflated(operator, failure_probability, seed)
+        rest = without_leading_pairs(operator, failure_probability, seed)
         theta, residuals = rest.pairs.values, rest.pairs.residuals
         for part in attempts(rest, failure_probability, bar):
             low, high = rest.squares_interval(part)

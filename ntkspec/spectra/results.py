@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkspec.engines.arrays import DTypeLike
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.certificates import rounding_share
 from ntkspec.spectra.intervals import Interval
@@ -14,16 +15,33 @@ from ntkspec.spectra.lanczos import Lanczos
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What an interval rests on. All sizes are absolute, in the unit of the eigenvalues.
+    r"""What an interval rests on. All sizes are absolute, in the unit of the eigenvalues.
 
-    products : with single vectors, in blocks of ``block``. basis : vectors of the Krylov basis at the end.
-    asymmetry : largest \\|<q, K p> - <K q, p>\\| that was met. orthogonality_loss : \\|Q Qᵀ - I\\|_F.
-    rounding : bound on the error of the Lanczos relation, from products, Gram-Schmidt and asymmetry together.
-    stored : distance of the matrix that was multiplied with from the kernel (its entries rounded to float32; estimated
-    from a sample of rows). smallest, largest : extreme Ritz values, which eigenvalues reach up to rounding.
-    lowest, highest : no eigenvalue lies outside them, each except with ``failure_probability``. rounding_share : the
-    part of the outer bounds that rounding makes up, from 0 to 1; the random start makes up the rest.
-    semidefinite : "yes, by construction", "yes, to rounding", "no" or "cannot tell".
+    Attributes
+    ----------
+    products : int
+        Products with single vectors, in blocks of ``block``.
+    block, basis : int
+        Vectors of a block, and of the Krylov basis at the end.
+    asymmetry : float
+        Largest \|<q, K p> - <K q, p>\| that was met.
+    orthogonality_loss : float
+        \|Q Qᵀ - I\| in Frobenius norm.
+    rounding : float
+        Bound on the error of the Lanczos relation, from products, Gram-Schmidt and asymmetry together.
+    stored : float
+        Distance of the matrix that was multiplied with from the kernel: its entries were rounded to float32, which is
+        estimated from a sample of rows.
+    smallest, largest : float
+        Extreme Ritz values, which eigenvalues reach up to rounding.
+    lowest, highest : float
+        No eigenvalue lies outside them, each except with ``failure_probability``.
+    failure_probability : float
+        The probability, over the random start, with which one of the two ends may fail.
+    rounding_share : float
+        The part of the outer bounds that rounding makes up, from 0 to 1; the random start makes up the rest.
+    semidefinite : str
+        "yes, by construction", "yes, to rounding", "no" or "cannot tell".
     """
 
     products: int
@@ -62,15 +80,47 @@ class Diagnostics:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Estimate:
-    """A number with an interval: lower <= truth <= upper, except with the failure probability.
+    """A number with an interval that contains the true value, except with a stated probability.
 
-    products : with the kernel. plan : how they were computed, with the forecast. evidence : what the interval rests on.
+    It is a number where one is needed: ``float()``, ``round()``, formats such as ``f"{norm:.3f}"``, comparisons (``==``
+    as well) and NumPy take its value. ``+``, ``-``, ``*``, ``/`` and ``**`` with numbers and other estimates give an
+    estimate.
 
-    It is a number where one is needed: float(), round(), formats such as f"{norm:.3f}", comparisons (== as well) and
-    NumPy take its value. +, -, *, / and ** with numbers and other estimates give an estimate: the interval holds the
-    result for all numbers inside, rounded outwards, and reaches to infinity where a divisor may be zero; it fails with
-    at most the sum of the failure probabilities, products add up, and it has converged where all have. Of an array and
-    an estimate comes an array, with its value.
+    Attributes
+    ----------
+    value : float
+        The number itself, inside the interval.
+    lower, upper : float
+        The ends of the interval: lower <= true value <= upper, with rounding inside. They may be infinite.
+    failure_probability : float
+        The probability with which the interval may miss the true value, over the random numbers of the call and
+        whatever the kernel is; 0.0 where no random numbers enter.
+    products : int
+        How many products of the kernel with single vectors were computed.
+    converged : bool
+        Whether the interval is as narrow as was asked for with ``rtol``. It holds in either case.
+    plan : Plan or None
+        How the products were computed, with the forecast of time and memory.
+    evidence : Diagnostics or None
+        What the interval rests on: rounding, symmetry, orthogonality, and the extreme Ritz values. ``print`` shows it.
+
+    Notes
+    -----
+    The interval of a result of arithmetic holds the result for all numbers inside the intervals of its parts, rounded
+    outwards, and reaches to infinity where a divisor may be zero. It fails with at most the sum of the failure
+    probabilities; products add up, and it has converged where all parts have. An array and an estimate give an array,
+    computed with the value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> norm = ns.spectral_norm(np.diag([3.0, 4.0]))
+    >>> f"{norm:.3f}", norm > 3.9
+    ('4.000', True)
+    >>> ratio = norm / 2
+    >>> ratio.lower <= 2 <= ratio.upper
+    True
     """
 
     value: float
@@ -94,10 +144,10 @@ class Estimate:
     def __bool__(self) -> bool:
         return bool(self.value)
 
-    def __round__(self, digits: int | None = None):
+    def __round__(self, digits: int | None = None) -> float:
         return round(float(self), digits)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(float(self), dtype)
 
     def __hash__(self) -> int:
@@ -120,48 +170,48 @@ class Estimate:
 
     # ------------------------------------------------------------------------------------------------------ arithmetic
     def __neg__(self) -> "Estimate":
-        return self._turned(-float(self), -self.interval)
+        return self._mapped(-float(self), -self.interval)
 
     def __pos__(self) -> "Estimate":
         return self
 
     def __abs__(self) -> "Estimate":
         """The interval begins at 0 where both signs are possible."""
-        return self._turned(abs(float(self)), abs(self.interval))
+        return self._mapped(abs(float(self)), abs(self.interval))
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> Any:
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) + float(other), self.interval + other.interval)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Any:
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) * float(other), self.interval * other.interval)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Any) -> Any:
         """Raises ZeroDivisionError where the value of ``other`` is 0."""
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) / float(other), self.interval * other.interval.inverse())
 
-    def __pow__(self, exponent):
+    def __pow__(self, exponent: Any) -> Any:
         """By a number; ``estimate**0.5`` is the root. Raises ValueError for a root of what may be negative."""
         if isinstance(exponent, Estimate) or not isinstance(exponent, Real):
             return NotImplemented
         interval = self.interval.power(float(exponent))
-        return self._turned(float(self) ** float(exponent), interval)
+        return self._mapped(float(self) ** float(exponent), interval)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Any) -> Any:
         return self + -other if isinstance(other, Real) else NotImplemented
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Any) -> Any:
         return -self + other
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Any) -> Any:
         return _estimate(other) / self if isinstance(other, Real) else NotImplemented
 
     __radd__, __rmul__ = __add__, __mul__
@@ -171,7 +221,7 @@ class Estimate:
         """From lower to upper."""
         return Interval(float(self.lower), float(self.upper))
 
-    def _turned(self, value: float, interval: Interval) -> "Estimate":
+    def _mapped(self, value: float, interval: Interval) -> "Estimate":
         rest = self.failure_probability, self.products, self.converged
         return Estimate(value, interval.lower, interval.upper, *rest)
 
