@@ -23,12 +23,17 @@ outermost of them, no eigenvalue of K is left.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy.special import betaincinv
 
+from ntkspec.progress import Bar
 from ntkspec.randomness import stream
 from ntkspec.spectra.lanczos import Lanczos
+
+# From the Ritz values, ascending, to the interval outside which no eigenvalue is to be left; None stops the run.
+TargetInterval: TypeAlias = Callable[[np.ndarray], tuple[float, float] | None]
 
 # Vectors in a start block, the smallest first. More of them are taken where the products are so inaccurate that their
 # rounding could hide an eigenvector: k independent overlaps are small together with the k-th power of the probability.
@@ -146,7 +151,7 @@ class Outcome:
     highest: float = math.inf
 
 
-def prove(lanczos: Lanczos, target_interval: Callable, budget: FailureBudget, bar) -> Outcome:
+def prove(lanczos: Lanczos, target_interval: TargetInterval, budget: FailureBudget, bar: Bar) -> Outcome:
     """From a fresh random block, exclude all eigenvalues outside the target; larger blocks where rounding hides.
 
     target_interval : from the Ritz values, ascending, to (low, high), either may be infinite, or to None to stop.
@@ -160,7 +165,7 @@ def prove(lanczos: Lanczos, target_interval: Callable, budget: FailureBudget, ba
     return Outcome("hidden", *spectrum_bounds(lanczos, probability))
 
 
-def _exclude(lanczos: Lanczos, target_interval: Callable, failure_probability: float, bar) -> Outcome:
+def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probability: float, bar: Bar) -> Outcome:
     """Extend a run from a random block until it excludes what it should, or cannot."""
     level, slacks, steps = _level(lanczos, failure_probability), {}, 4
     most = fitting_basis(lanczos, LARGEST_BASIS)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from ntkspec import checks
+from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.adapters import LARGEST
 from ntkspec.operators.base import HALF_ULP
@@ -43,13 +44,13 @@ class Lanczos:
         self.basis, self._T = self.engine.xp.empty((16, operator.shape[0])), np.zeros((16, 16))
         self.size, self.residual_width = 0, 0
 
-    def begin_random(self, seed, block: int) -> None:
+    def begin_random(self, seed: np.random.SeedSequence, block: int) -> None:
         """Start from a Gaussian block (:func:`random_start`)."""
         self.begin(random_start(self.operator, seed, block))
 
-    def begin(self, start) -> None:
+    def begin(self, start: ArrayLike) -> None:
         """Start from a block (n, b) or a vector (n,); all but the locked vectors are forgotten."""
-        block = self.engine.xp.asarray(start, np.float64).reshape(len(start), -1).T
+        block = self.engine.xp.asarray(start, np.float64).reshape(self.operator.shape[0], -1).T
         self._begin(block)
 
     def _begin(self, block) -> None:
@@ -62,12 +63,12 @@ class Lanczos:
 
     # ----------------------------------------------------------------------------------------------------- the relation
     @property
-    def T(self):
+    def T(self) -> np.ndarray:
         """The projection of K on the basis."""
         return self._T[: self.size, : self.size]
 
     @property
-    def off_diagonal(self):
+    def off_diagonal(self) -> np.ndarray:
         """C in K Q = Q T + Q' C, shape (residual_width, k)."""
         return self._T[self.size : self.size + self.residual_width, : self.size]
 
@@ -77,7 +78,7 @@ class Lanczos:
         return len(self.pairs)
 
     @property
-    def vectors(self):
+    def vectors(self) -> Array:
         """The basis as rows (k, n)."""
         return self.basis[self.locked : self.locked + self.size]
 
@@ -91,11 +92,11 @@ class Lanczos:
         """The basis and the locked vectors span everything."""
         return self.locked + self.size == self.basis.shape[1]
 
-    def ritz(self):
+    def ritz(self) -> tuple[np.ndarray, np.ndarray]:
         """(theta, S): eigenvalues of T, ascending, and its eigenvectors as columns."""
         return np.linalg.eigh(self.T)
 
-    def residuals(self, S):
+    def residuals(self, S: np.ndarray) -> np.ndarray:
         """|K z - theta z| of the Ritz vectors z = Q s, for columns s of S; rounding (``error``) comes on top."""
         return np.linalg.norm(self.off_diagonal @ S, axis=0)
 
@@ -222,7 +223,7 @@ class Lanczos:
             self._T = np.pad(self._T, (0, max(needed, 2 * len(self._T)) - len(self._T)))
 
     # ---------------------------------------------------------------------------------------------------------- restart
-    def restart(self, theta, S) -> None:
+    def restart(self, theta: np.ndarray, S: np.ndarray) -> None:
         """Keep the span of the Ritz vectors with values theta and columns S, and the residual block (thick restart)."""
         off_diagonal, kept = self.off_diagonal @ S, S.shape[1]
         self._combine(S)
@@ -231,20 +232,20 @@ class Lanczos:
         self._T[kept : kept + self.residual_width, :kept] = off_diagonal
         self.start, self.size = S.T @ self.start, kept
 
-    def lock(self, theta, S) -> None:
+    def lock(self, theta: np.ndarray, S: np.ndarray) -> None:
         """Put the Ritz vectors with values theta and columns S behind the locked ones; :meth:`begin` must follow."""
         found = self.pairs.joined(theta, self.residuals(S) + self.error)
         self._combine(S)
         self.pairs, self.size, self.residual_width = found, 0, 0
 
-    def lock_pairs(self, values, vectors, residuals) -> None:
+    def lock_pairs(self, values: np.ndarray, vectors: Array, residuals: np.ndarray) -> None:
         """Put pairs that are known, vectors (n, k) as columns, behind the locked ones; :meth:`begin` must follow."""
         found = self.pairs.joined(values, residuals)
         self.reserve(len(found))
         self.basis[self.locked : len(found)] = vectors.T
         self.pairs, self.size, self.residual_width = found, 0, 0
 
-    def project(self, block):
+    def project(self, block: Array) -> Array:
         """P times the columns of a block (n, b), in place: less its parts along the locked vectors, twice."""
         locked = self.basis[: self.locked].T
         for _ in range(2):
@@ -278,7 +279,7 @@ def _factored(engine, W, rounding: float, room: int):
     return sizes[:kept, None] * V[:kept], rows, float(np.linalg.norm(sizes[kept:]))
 
 
-def random_start(operator: KernelOperator, seed, block: int = 1):
+def random_start(operator: KernelOperator, seed: int | np.random.SeedSequence, block: int = 1) -> Array:
     """A Gaussian block (n, b): the space it spans is uniform, so its overlap with any eigenvector has a known law."""
     normal = np.random.default_rng(seed).standard_normal((min(block, operator.shape[0]), operator.shape[0]))
     return operator.engine.xp.asarray(normal).T

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from ntkspec.operators import Work, as_symmetric, planning, wrap
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.planning import Plan
 from ntkspec.operators.triangle import formed_distance
-from ntkspec.spectra.certificates import FailureBudget, prove
+from ntkspec.spectra.certificates import FailureBudget, TargetInterval, prove
 from ntkspec.spectra.eigenpairs import Wanted, converge
 from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import Diagnostics, Estimate, collect
@@ -156,7 +156,7 @@ def largest_eigenvalue(
     return Estimate(seen.largest, lower, seen.highest, failure_probability, products, closed, plan, seen)
 
 
-def _target_above(lanczos: Lanczos, rtol: float):
+def _target_above(lanczos: Lanczos, rtol: float) -> TargetInterval:
     """As :func:`target_interval`, for the upper end alone; at least as wide as rounding, which also hides a zero."""
 
     def interval(theta):
@@ -189,9 +189,7 @@ def _deflated(lanczos: Lanczos, norm: Estimate, budget: FailureBudget, *, rtol: 
     return norm
 
 
-def target_interval(
-    distance: float, rtol: float, locked: Sequence[float] | Array = ()
-) -> Callable[[Array], tuple[float, float]]:
+def target_interval(distance: float, rtol: float, locked: Sequence[float] | Array = ()) -> TargetInterval:
     """From Ritz values, and those of locked vectors, to the ends of an interval of relative width rtol.
 
     It is narrower by what the distance takes; where that is more than nine tenths of it, as if there were none.
