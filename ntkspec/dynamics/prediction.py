@@ -17,60 +17,113 @@ from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.stability import stability_of, stable_rate
 from ntkspec.dynamics.trajectory import Stability, Trajectory
 from ntkspec.engines import as_array
+from ntkspec.engines.arrays import ArrayLike
 from ntkspec.operators import Dense, KernelOperator, as_symmetric, planning, wrap
+from ntkspec.operators.adapters import MatrixLike
 
 # Up to this size the dense eigenproblem is solved, in about a second.
 DENSE_SIZE = 1500
 
 
 def predict_gd(
-    kernel: KernelOperator,
-    y,
+    kernel: MatrixLike,
+    y: ArrayLike,
     *,
     eta: float,
-    steps,
-    kernel_test: KernelOperator | None = None,
+    steps: ArrayLike,
+    kernel_test: MatrixLike | None = None,
     law: str | Law = "gd",
-    start=None,
+    start: ArrayLike | tuple[ArrayLike, ArrayLike | None] | None = None,
 ) -> Trajectory:
     r"""Full-batch training of the kernel model u <- u - (eta/n) K (u - y), in closed form.
 
     .. math:: u_t = u_0 + (I - e_t(\eta K / n)) (y - u_0), \qquad
               f_t = f_0 + K_* g_t(K) (y - u_0), \qquad g_t(\lambda) = (1 - e_t(\eta\lambda/n)) / \lambda
 
-    kernel : (n, n), symmetric. y : (n,). kernel_test : (n', n), test points against training points, or None.
-    steps : whole numbers >= 0 in any order, any size. Unequal rates: ``predict_gd(eta1*K1 + eta2*K2, y, eta=1, ...)``.
-    law : "gd" (gradient descent, e_t = (1 - x)^t), "flow" (its continuous limit, e_t = exp(-x t); steps may be
-    fractions) or ``ntkspec.HeavyBall(momentum)``. start : outputs at step 0, u_0 (n,), or (u_0, f_0) with those on the
-    test points; None is zero.
+    Parameters
+    ----------
+    kernel : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel K on the n training points, (n, n), symmetric. Anything that :func:`ntkspec.operators.wrap` takes.
+    y : array, shape (n,)
+        Targets, finite, on the kernel's device.
+    eta : float
+        Learning rate of the loss (1/2n) \|f - y\|². Unequal rates of two layers:
+        ``predict_gd(eta1*K1 + eta2*K2, y, eta=1, ...)``.
+    steps : int or list of int
+        Recorded steps, whole numbers >= 0 in any order, of any size; for gradient flow times >= 0, whole or not.
+    kernel_test : KernelOperator, array, sparse matrix, LinearOperator or None, default None
+        K_*, (n', n), test points against training points.
+    law : {"gd", "flow"} or HeavyBall, default "gd"
+        Gradient descent, its continuous limit (gradient flow, time in steps), or ``ntkspec.HeavyBall(momentum)``.
+    start : array, shape (n,), or tuple of arrays (n,) and (n',), or None, default None
+        Outputs at step 0: u_0, or (u_0, f_0) with those on the test points, which ``kernel_test`` needs. None is zero.
 
-    Method: the k x k problem of the features where K = F Fᵀ is thin (the linear models: k = d + 2), else the dense
-    eigenproblem up to n = 1500 (300 where only products are known), else one Krylov basis from y - u_0 for all steps.
+    Returns
+    -------
+    Trajectory
+        ``steps``, ``train`` (steps, n), ``test`` (steps, n') or None, ``method``, ``error`` and ``error_test``
+        (steps,), bounds on the truncation error, and ``stability``, which counts the modes that grow.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric, or shapes, ``eta``, ``steps``, ``start`` or ``law`` do not fit.
+    TypeError
+        Where arrays lie on another device than the kernel.
+
+    Warns
+    -----
+    UnstableRateWarning
+        Where ``eta`` is past the largest stable rate; the warning names it. Nothing is clipped: modes that grow are
+        followed.
+    RuntimeWarning
+        Where the bound on the truncation error is not met, or a negative eigenvalue makes outputs grow.
+
+    Notes
+    -----
+    Method and cost: the k x k problem of the features, O(n k²) flops, where K = F Fᵀ has low rank (the linear models:
+    k = d + 2); else the dense eigenproblem, O(n³) flops, up to n = 1500 (300 where only products are known); else one
+    Krylov basis from y - u_0 for all steps, p products, 4 n p² flops and 8 n p bytes.
+
     The basis grows until the bound on the truncation error of every step, returned as ``error``, is below 1e-10
-    (float32 kernels: 1e-5) of |y - u_0|, or warns. It is a proof for a semidefinite kernel and a stable rate, up to
-    rounding, for the flow and for eta lambda_max <= n; for larger rates and the heavy ball it sums what is missed up to
-    step 5,000, and beyond by quadrature. Past the stable range it takes the largest Ritz value for the largest
-    eigenvalue.
-    ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point (where only products
-    are known, the largest Ritz value, which bounds the entries that y - u_0 touches).
-    Rounding of the kernel, about eta t / n times that of its entries, is in neither: take float64 for late steps.
-    Nothing is clipped: modes that grow are followed, with a RuntimeWarning that names the threshold, and
-    ``stability`` counts them and the part of |y - u_0|² that they carry. A Krylov basis sees the modes that y - u_0
-    touches; :func:`ntkspec.largest_stable_rate` is the threshold of all.
-    Cost: O(n k²), O(n³), or p products and 4 n p² flops. Raises ValueError for input that does not fit.
+    (float32 kernels: 1e-5) of \|y - u_0\|, or warns. For gradient flow and for eta lambda_max <= n the bound is a
+    proof, up to rounding, for a semidefinite kernel and a stable rate. For larger rates and the heavy ball it sums what
+    is missed up to step 5,000, and beyond by quadrature. Past the stable range it takes the largest Ritz value for the
+    largest eigenvalue. ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point
+    (where only products are known, the largest Ritz value, which bounds the entries that y - u_0 touches).
+
+    Rounding of the kernel, about eta t / n times that of its entries, is in neither bound: take float64 for late steps.
+    A Krylov basis sees the modes that y - u_0 touches; :func:`ntkspec.largest_stable_rate` is the threshold of all.
+
+    References
+    ----------
+    W. Hu, L. Xiao, B. Adlam, J. Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural
+    Networks, NeurIPS 2020, eqs. (6) and (10): gradient descent of the linear models.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> K, y = np.diag([2.0, 1.0]), np.array([1.0, -1.0])
+    >>> run = ns.predict_gd(K, y, eta=0.5, steps=[1, 2])
+    >>> u = np.zeros(2)
+    >>> for _ in range(2):
+    ...     u = u - 0.5 / 2 * K @ (u - y)
+    >>> bool(np.allclose(run.train[-1], u))
+    True
     """
     kernel, law = as_symmetric(kernel), law_of(law)
     n = kernel.shape[0]
     y = checks.on_engine(checks.as_vector(y, "y", n), kernel.engine, "y").astype(kernel.dtype, copy=False)
     eta, steps = checks.learning_rate(eta, "eta"), law.times(steps)
-    kernel_test = _checked_test(kernel_test, n)
-    start, start_test = _starts(start, kernel, kernel_test)
-    residual = y if start is None else y - start
-    found = _method(kernel, kernel_test)(Problem(kernel, kernel_test, residual, eta / n, law, steps))
-    return _moved(found, start, start_test)
+    test = _checked_test(kernel_test, n)
+    start_train, start_test = _starts(start, kernel, test)
+    residual = y if start_train is None else y - start_train
+    found = _method(kernel, test)(Problem(kernel, test, residual, eta / n, law, steps))
+    return _moved(found, start_train, start_test)
 
 
-def _checked_test(kernel_test, n: int):
+def _checked_test(kernel_test, n: int) -> KernelOperator | None:
     """The test kernel as an operator of shape (n', n)."""
     if kernel_test is None:
         return None
