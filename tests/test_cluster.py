@@ -64,12 +64,12 @@ def test_the_relation_holds_on_the_shards(parts, block, engine):
     lanczos, matrix = sharded(parts, partial(kernel, engine=engine.name)), kernel((0, N)).to_dense()
     lanczos.begin_random(stream(0, "proof", 1), block)
     lanczos.extend(7)
-    used = lanczos.size + lanczos.frontier
+    used = lanczos.size + lanczos.residual_width
     Q = np.hstack([engine.to_host(shard.shard.basis[:used]) for shard in lanczos.shards]).T
     assert np.linalg.norm(Q.T @ Q - np.eye(used)) < 1e-13
     assert lanczos.orthogonality_loss() < 1e-13
-    known, frontier = Q[:, : lanczos.size], Q[:, lanczos.size :]
-    residual = matrix @ known - known @ lanczos.T - frontier @ lanczos.coupling
+    known, residual_block = Q[:, : lanczos.size], Q[:, lanczos.size :]
+    residual = matrix @ known - known @ lanczos.T - residual_block @ lanczos.off_diagonal
     assert np.linalg.norm(residual) <= lanczos.error
     assert lanczos.error < 1e-9
 

@@ -18,9 +18,9 @@ from ntkspec.cluster.execution import all_done, client_of
 from ntkspec.engines import engine_of, moved
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.planning import Plan
-from ntkspec.spectra.certificates import Chance, prove
+from ntkspec.spectra.certificates import FailureBudget, prove
 from ntkspec.spectra.lanczos import Lanczos
-from ntkspec.spectra.norms import aim_of, norm_of
+from ntkspec.spectra.norms import norm_of, target_interval
 from ntkspec.spectra.results import Estimate, collect
 
 # What sums over the parts add to the roundings of one part's products.
@@ -50,7 +50,9 @@ def spectral_norm(
         start = time.perf_counter()
         lanczos = ShardedLanczos(_shards(client, build, parts))
         built = time.perf_counter() - start
-        outcome = prove(lanczos, aim_of(lanczos.operator.distance, rtol), Chance(failure_probability, seed), bar)
+        outcome = prove(
+            lanczos, target_interval(lanczos.operator.distance, rtol), FailureBudget(failure_probability, seed), bar
+        )
         each = (time.perf_counter() - start - built) / max(1, lanczos.products)
         plan = Plan("cluster", 0, built, each, lanczos.products, f"{len(parts)} parts")
         evidence = collect(lanczos, (outcome.lowest, outcome.highest), failure_probability)
@@ -234,8 +236,8 @@ class ShardedLanczos(Lanczos):
 
     def _append(self, rows):
         used = self.locked + self.size
-        self.frontier = len(rows)
-        self.reserve(used + self.frontier)
+        self.residual_width = len(rows)
+        self.reserve(used + self.residual_width)
         self._all("append", used)
 
     def fitting(self, share):

@@ -40,7 +40,7 @@ from ntkspec.operators import KernelOperator, planning
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.spectra.results import Diagnostics, Estimate
 from ntkspec.theory.assumptions import DataSummary, summarize
 from ntkspec.training import train_gd
 
@@ -138,7 +138,7 @@ class Analysis:
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
     *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast),
-    *(Estimate, Evidence, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
+    *(Estimate, Diagnostics, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
 )
 
 

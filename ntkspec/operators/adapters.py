@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from scipy.sparse import issparse
@@ -10,11 +11,15 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ntkspec import checks
 from ntkspec.engines import as_array, engine_of
+from ntkspec.engines.arrays import ArrayLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.pickling import Foreign
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.dense import Dense
 from ntkspec.operators.work import Work
+
+# What multiplies vectors, and :func:`wrap` takes: SciPy's sparse matrices too.
+MatrixLike: TypeAlias = KernelOperator | LinearOperator | ArrayLike
 
 # Squares of products beyond this or below its inverse would overflow, or vanish in silence.
 LARGEST = 1e150
