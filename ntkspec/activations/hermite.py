@@ -8,20 +8,18 @@ is integrated in two dimensions.
 
 import itertools
 import math
-from functools import cache, lru_cache, partial
+from functools import partial
 
 import numpy as np
 
 from ntkspec.activations import duals
-from ntkspec.activations.functions import REACH, Activation
+from ntkspec.activations.functions import Activation
+from ntkspec.activations.gaussian_quadrature import NODES, REACH, conditional_nodes, panel_marks, scaled_nodes
 from ntkspec.engines import engine_of
 
 # Numbers of terms to choose from, and the remainder, relative to sqrt(K(x, x) K(x', x')), that a series may leave.
 TERMS = (32, 64, 128, 256)
 REMAINDER = {"f": 1e-8, "d": 1e-14}
-# Quadrature: Gauss-Legendre nodes of a panel, half-width in standard deviations of an inner integral, and how far from
-# 0 an activation is expected to have structure of scale 1; beyond, panels double in width.
-NODES, INNER_REACH, STRUCTURE = 16, 9.0, 40
 # A difference of two rules above this, relative to the second moment, is refused; the panels of the second rule are
 # shifted, so that a kink that was not named cannot hide between two panels. Largest ‖x‖²/d.
 WORST, SHIFT, LARGEST = 1e-11, 0.37, 1e12
@@ -133,7 +131,7 @@ class Series:
 
     def _blocks(self, distinct) -> list[np.ndarray]:
         """Norms in ascending order, in blocks that share their nodes."""
-        alike = itertools.groupby(distinct, key=lambda square: _marked(math.sqrt(square), self.act.kinks))
+        alike = itertools.groupby(distinct, key=lambda square: panel_marks(math.sqrt(square), self.act.kinks))
         groups = [np.array(list(members)) for _, members in alike]
         return [group[k : k + TOGETHER] for group in groups for k in range(0, len(group), TOGETHER)]
 
@@ -192,7 +190,7 @@ def pair_integrals(act: Activation, a: float, b: float, c: float, gap: float) ->
     bends = [kink / slope + sigma / abs(slope) * step for kink in act.kinks for step in _GRADED]
     g, weights = scaled_nodes(scale, (*act.kinks, *bends), NODES)
     outside = act.value_and_derivative(scale * g)
-    h, inner_weights = _conditional_nodes(slope * scale * g, sigma, act.kinks)
+    h, inner_weights = conditional_nodes(slope * scale * g, sigma, act.kinks)
     inside = act.value_and_derivative((slope * scale * g)[:, None] + sigma * h)
     value, derivative = (
         float(weights @ (out * (part * inner_weights).sum(axis=1))) for out, part in zip(outside, inside, strict=True)
@@ -205,63 +203,6 @@ def pair_integrals(act: Activation, a: float, b: float, c: float, gap: float) ->
 
 
 _GRADED = (0.0, *(sign * 2.0**k for sign in (-1, 1) for k in range(-1, 60)))
-
-
-def _structure(scale: float, reach: float) -> np.ndarray:
-    """Panel ends in units of z that resolve an activation, where the Gaussian is wide."""
-    if scale <= 2:
-        return np.empty(0)
-    inner = np.arange(1.0, STRUCTURE + 1)
-    outer = STRUCTURE * 2.0 ** np.arange(1, max(1, np.ceil(np.log2(reach * scale / STRUCTURE))) + 1)
-    positive = np.concatenate([inner, outer])
-    return np.concatenate([-positive, [0.0], positive])
-
-
-def scaled_nodes(scale: float, marks, count: int, shift: float = 0.0):
-    """Nodes g and weights of E f(scale g), panels ending where ``marks`` (in z) and the structure of f ask for it.
-
-    Norms share them where their marks are the same, none or 0: not to be written to.
-    """
-    return _nodes(_marked(scale, marks, shift), count, shift)
-
-
-def _marked(scale: float, marks, shift: float = 0.0) -> tuple:
-    """Where ``marks`` and the structure of f lie, in units of g."""
-    if scale == 0:
-        return ()
-    marked = np.concatenate([_structure(scale, REACH) + shift, np.asarray(marks, dtype=float)]) / scale
-    return tuple(marked[np.abs(marked) < REACH])
-
-
-@lru_cache(maxsize=64)
-def _nodes(marked: tuple, count: int, shift: float):
-    ends = np.unique(np.concatenate([[-REACH, REACH], np.arange(-REACH, REACH) + shift, marked]))
-    nodes, weights = _gauss(ends[None, :], count)
-    return nodes[0], weights[0]
-
-
-def _conditional_nodes(means, sigma: float, kinks):
-    """Nodes h (Q, N) and weights of E f(mean + sigma h) for each mean."""
-    if sigma == 0:
-        return np.zeros((len(means), 1)), np.ones((len(means), 1))
-    marks = np.concatenate([_structure(sigma, INNER_REACH), np.asarray(kinks, dtype=float)])
-    with np.errstate(over="ignore"):
-        marked = np.clip((marks - means[:, None]) / sigma, -INNER_REACH, INNER_REACH)
-    fixed = np.broadcast_to(np.arange(-INNER_REACH, INNER_REACH + 1), (len(means), int(2 * INNER_REACH) + 1))
-    ends = np.sort(np.concatenate([fixed, marked], axis=1), axis=1)
-    return _gauss(ends, NODES)
-
-
-_legendre = cache(np.polynomial.legendre.leggauss)
-
-
-def _gauss(ends, count: int):
-    """Gauss-Legendre nodes of all panels of each row of ``ends``, with weights of the standard normal law."""
-    points, weights = _legendre(count)
-    half, middle = np.diff(ends, axis=1)[..., None] / 2, ((ends[:, 1:] + ends[:, :-1]) / 2)[..., None]
-    nodes = (middle + half * points).reshape(len(ends), -1)
-    density = np.exp(-nodes * nodes / 2) / np.sqrt(2 * np.pi)
-    return nodes, density * (half * weights).reshape(len(ends), -1)
 
 
 def expectation(act: Activation, function) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import poch
 
 from ntkspec.activations import Activation
-from ntkspec.activations.hermite import scaled_nodes
+from ntkspec.activations.gaussian_quadrature import scaled_nodes
 from ntkspec.engines import engine_of
 from ntkspec.kernels.taylor_jets import Jet, composed
 
