@@ -216,7 +216,7 @@ def test_hidden_structure_is_not_overlooked():
 
 # ------------------------------------------------------------------------------------------------------------- kernels
 @pytest.mark.parametrize("name", ["relu", "gelu", "cos", "erf"])
-@pytest.mark.parametrize("layer", ["both", 0, 2])
+@pytest.mark.parametrize("layer", ["all", 0, 2])
 def test_the_kernel_is_the_sum_of_its_features(name, layer):
     X, Z = np.random.default_rng(0).standard_normal((2, 7, 5))
     found = ns.linear_expansion(name, layer=layer, hidden_layers=2)

@@ -85,6 +85,7 @@ def hidden_layers(network: str) -> int:
 
 def centred(act, layer: str, network: str) -> bool:
     """Whether the kernel of infinite width vanishes at orthogonal inputs, as E[phi(g)] = 0 says of two layers."""
+    layer = "all" if layer == "both" else layer
     return not linear_expansion(act, layer=layer, hidden_layers=hidden_layers(network)).norms[:, 0].any()
 
 
@@ -252,7 +253,7 @@ def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
     most = FOREVER if layer == "second" else MOST_STEPS
     last = int(min(most, max(1, round(bounds.horizon(d, eta, HORIZON)))))
     steps = np.unique(np.geomspace(1, last, RECORDS).round().astype(np.int64))
-    linear = _linear_model(net, data, layer)
+    linear = _linear_model(net, data, "all" if layer == "both" else layer)
     fitted = predict_gd(linear[0], data.y, eta=eta, steps=[*steps, FOREVER], kernel_test=linear[1])
     if layer == "second":
         kernels = ntk(net, data.X, layer=layer), ntk(net, data.X_test, data.X, layer=layer)
@@ -280,7 +281,7 @@ def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
 QUANTITIES: dict[str, Callable[[Cell, Dataset], dict[str, float]]] = {
     "data": _data,
     "gap-cnn": _gap_cnn,
-    **{f"gap-{layer}": partial(_gap, layer=layer) for layer in checks.LAYERS},
+    **{f"gap-{layer}": partial(_gap, layer="all" if layer == "both" else layer) for layer in checks.LAYERS},
     **{f"budget-{layer}": partial(_budget, layer=layer) for layer in checks.LAYERS},
     **{f"training-{layer}": partial(_training, layer=layer) for layer in checks.LAYERS},
 }

@@ -7,21 +7,22 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.kernels.empirical_deep import deep_ntk
+from ntkspec.kernels.trained_layers import layers_of_two
 from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.networks.two_layer import Forward, scaled_weights
 from ntkspec.operators import Bits, Gram, HadamardGram, KernelOperator
 
 
-def ntk(net: TwoLayer | DeepNetwork, X, X2=None, *, layer: str | int = "both") -> KernelOperator:
+def ntk(net: TwoLayer | DeepNetwork, X, X2=None, *, layer: str | int = "all") -> KernelOperator:
     r"""The NTK of a network at its present weights, shape (n, n) or (n, n').
 
     .. math:: \Theta_1 = \frac{\phi'(U) \mathrm{diag}(v^2) \phi'(U')^T}{m} \odot \frac{X X'^T}{d}, \quad
               \Theta_2 = \frac{\phi(U) \phi(U')^T}{m}, \quad U = X W^T / \sqrt d
 
-    layer : "first" (:math:`\Theta_1`, section 3.1.1), "second" (:math:`\Theta_2`) or "both" (their sum).
+    layer : "first" (:math:`\Theta_1`, section 3.1.1), "second" (:math:`\Theta_2`) or "both" (their sum, = "all").
     X : (n, d), X2 : (n', d), for example test points against training points; X2 = None means X itself.
     The dtype is that of X and the network together. Neurons paired as in equation (3) are used once.
-    Deep networks: "both" is all layers, a number one weight matrix from 0 on
+    Deep networks: "all" layers, or the number of one weight matrix from 0 on
     (:func:`ntkspec.kernels.empirical_deep.deep_ntk`).
     Cost: 2 n m d flops, and n m numbers a layer (half of each for paired neurons). Raises ValueError / TypeError.
     """
@@ -29,7 +30,7 @@ def ntk(net: TwoLayer | DeepNetwork, X, X2=None, *, layer: str | int = "both") -
         return deep_ntk(net, X, X2, layer=layer)
     if not isinstance(net, TwoLayer):
         raise TypeError(f"ntk of a {type(net).__name__} is not available; pass an ntkspec network, such as TwoLayer")
-    layer = checks.one_of(layer, "layer", checks.LAYERS)
+    layer = layers_of_two(layer)
     X = checks.as_matrix(X, "X", columns=net.dim)
     dtype = np.result_type(X.dtype, net.dtype)
     left = _Features(net, X.astype(dtype, copy=False), layer)

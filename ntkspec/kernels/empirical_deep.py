@@ -6,11 +6,12 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
+from ntkspec.kernels.trained_layers import trained_layers
 from ntkspec.networks import DeepNetwork, FullyConnected
 from ntkspec.operators import Gram, HadamardGram, JacobianGram, KernelOperator
 
 
-def deep_ntk(net: DeepNetwork, X, X2=None, *, layer: str | int = "both") -> KernelOperator:
+def deep_ntk(net: DeepNetwork, X, X2=None, *, layer: str | int = "all") -> KernelOperator:
     r"""The NTK of a deep network: the sum over its weight matrices, or the term of one of them.
 
     .. math:: \Theta = \sum_l \frac{(\Delta_l \Delta_l'^T) \odot (H_{l-1} H_{l-1}'^T)}{m_{l-1}}
@@ -19,7 +20,7 @@ def deep_ntk(net: DeepNetwork, X, X2=None, *, layer: str | int = "both") -> Kern
     products of Gram matrices, kept as n (m_l + m_{l-1}) numbers for each layer. Any other network goes through its vjp
     and jvp (:class:`ntkspec.operators.JacobianGram`). Two chains with the same weights are used once.
     """
-    chosen, sides = _chosen(net, layer), [X] if X2 is None else [X, X2]
+    chosen, sides = trained_layers(layer, net.depth), [X] if X2 is None else [X, X2]
     sides = [checks.as_matrix(points, name, columns=net.dim) for points, name in zip(sides, ("X", "X2"), strict=False)]
     dtype = np.result_type(net.dtype, *(points.dtype for points in sides))
     sides = [points.astype(dtype, copy=False) for points in sides]
@@ -31,21 +32,7 @@ def deep_ntk(net: DeepNetwork, X, X2=None, *, layer: str | int = "both") -> Kern
     return JacobianGram(_Gradients(net, chosen), *sides)
 
 
-def _chosen(net: DeepNetwork, layer) -> list[int]:
-    """Numbers of the weight matrices, from 0 at the input, that are differentiated."""
-    if isinstance(layer, str):
-        names = {"both": list(range(net.depth)), "first": [0]} | ({"second": [1]} if net.depth == 2 else {})
-        if layer in names:
-            return names[layer]
-    elif checks.whole_number(layer, "layer", 0) < net.depth:
-        return [int(layer)]
-    raise ValueError(
-        f"layer={layer!r}, but 'both' (all), or the number of a weight matrix from 0 (input) to {net.depth - 1} "
-        f"(output) is needed"
-    )
-
-
-def _hadamards(net: FullyConnected, chosen: list[int], sides) -> KernelOperator:
+def _hadamards(net: FullyConnected, chosen: range, sides) -> KernelOperator:
     signals = [net.signals(points) for points in sides]
     terms = []
     for k in range(len(signals[0])):
@@ -63,7 +50,7 @@ def _hadamards(net: FullyConnected, chosen: list[int], sides) -> KernelOperator:
 class _Gradients:
     """The gradients of a network in some of its weight matrices, as :class:`JacobianGram` takes them."""
 
-    def __init__(self, net: DeepNetwork, chosen: list[int]):
+    def __init__(self, net: DeepNetwork, chosen: range):
         self.net, self.dtype, self.fan = net, net.dtype, max(W.shape[1] for W in net.parameters)
         self._kept = [k for k in range(len(net.parameters)) if k % net.depth in chosen]
         self.size = sum(net.parameters[k].size for k in self._kept)

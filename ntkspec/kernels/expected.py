@@ -9,12 +9,13 @@ from ntkspec.activations import Activation
 from ntkspec.activations import activation as activation_of
 from ntkspec.engines import engine_of
 from ntkspec.kernels import ranges
-from ntkspec.kernels.layer_moments import levels_of, trained_layers
+from ntkspec.kernels.layer_moments import levels_of
+from ntkspec.kernels.trained_layers import trained_layers
 from ntkspec.operators import GramFunction, KernelOperator
 
 
 def expected_ntk(
-    activation: str | Activation, X, X2=None, *, layer: str | int = "both", hidden_layers: int = 1
+    activation: str | Activation, X, X2=None, *, layer: str | int = "all", hidden_layers: int = 1
 ) -> KernelOperator:
     r"""The NTK of a fully-connected network of infinite width with standard normal weights, shape (n, n) or (n, n').
 
@@ -24,7 +25,7 @@ def expected_ntk(
               S_{l-1}(x, x') & S_{l-1}(x', x') \end{pmatrix}\right)
 
     The kernel is T_L for L = ``hidden_layers``; L = 1: E_W of Theta_1 + Theta_2, also where v = +-1. No biases.
-    layer : "both" (all layers), "first", "second" (where L = 1), or the number of a weight matrix, 0 (first) to L
+    layer : "all", "first", of two layers "second" and "both" (all), or the number of a weight matrix, 0 (first) to L
     (last): then only that one is trained. X : (n, d), X2 : (n', d); X2 = None means X itself.
     ``op.function.error`` bounds the error of each entry in float64, relative to sqrt(K(x, x) K(x', x')) (not to itself:
     entries of opposite inputs can pass through zero). ReLU, leaky ReLU, abs, identity, erf, GELU, sin and cos are
@@ -38,7 +39,7 @@ def expected_ntk(
     """
     act = activation_of(activation)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
-    trained = trained_layers(layer, hidden_layers)
+    trained = trained_layers(layer, hidden_layers + 1)
 
     def build(*sides):
         levels, narrow = levels_of(act, sides, hidden_layers)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ntkspec import checks
 from ntkspec.activations import Activation, duals
 from ntkspec.activations.hermite import Series
 from ntkspec.engines import engine_of
@@ -65,27 +64,3 @@ def levels_of(act: Activation, sides, count: int) -> tuple[list, bool]:
         if layer + 1 < count:
             squares = found[-1].points(squares)[:, 1]
     return found, narrow
-
-
-def trained_layers(layer: str | int, hidden_layers: int) -> range:
-    """The numbers of the weight matrices that are trained, 0 to ``hidden_layers``."""
-    if not isinstance(layer, str):
-        layer = checks.whole_number(layer, "layer", 0)
-        if layer > hidden_layers:
-            raise ValueError(
-                f"layer={layer!r}, but weight matrices are counted from 0 (first) to {hidden_layers} (last)"
-            )
-        return range(layer, layer + 1)
-    checks.one_of(layer, "layer", checks.LAYERS)
-    if layer == "second" and hidden_layers > 1:
-        raise ValueError(
-            f"layer='second' names the last layer of a network with one hidden layer; with {hidden_layers=}, pass its "
-            f"number: 0 (first) to {hidden_layers} (last)"
-        )
-    return {"first": range(1), "second": range(1, 2), "both": range(hidden_layers + 1)}[layer]
-
-
-def layer_weights(layer: str | int, hidden_layers: int) -> tuple[float, ...]:
-    """1 for each weight matrix that ``layer`` names, 0 for the others."""
-    trained = trained_layers(layer, hidden_layers)
-    return tuple(float(number in trained) for number in range(hidden_layers + 1))

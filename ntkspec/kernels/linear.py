@@ -9,9 +9,9 @@ from ntkspec.activations import Activation
 from ntkspec.activations import activation as activation_of
 from ntkspec.engines import engine_of
 from ntkspec.kernels.expansion import Expansion, expand
-from ntkspec.kernels.layer_moments import layer_weights
 from ntkspec.kernels.linear_cnn import cnn_linear_kernel
 from ntkspec.kernels.moments import trace_ratio as estimate_trace_ratio
+from ntkspec.kernels.trained_layers import layer_weights, trained_layers
 from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
 from ntkspec.operators import Gram, KernelOperator
 
@@ -65,7 +65,7 @@ def linear_kernel(
     X,
     X2=None,
     *,
-    layer: str | int = "both",
+    layer: str | int = "all",
     trace_ratio: float | None = None,
     hidden_layers: int = 1,
 ) -> KernelOperator:
@@ -73,7 +73,7 @@ def linear_kernel(
 
     activation : by name, or a network whose activation, depth and windows are taken.
     layer : "first" (:math:`(\zeta^2 X X^T + \nu^2 1 1^T)/d`, section 3.1.1), "second" (equation (9)) or "both"
-    (equation (11)); of a deep network "both" (all), "first", or the number of a weight matrix from 0 on. X : (n, d),
+    (equation (11), = "all"); of a deep network "all", "first", or the number of a weight matrix from 0 on. X : (n, d),
     X2 : (n', d) training points where X are test points; X2 = None means X itself.
     trace_ratio : Tr[Sigma²]/d. None estimates it from X2, or from X where X2 is None, so that a test-train kernel
     belongs to the same model as its train-train kernel; it is not needed where vartheta1 = 0.
@@ -91,17 +91,17 @@ def linear_kernel(
         activation = activation.activation
     act = activation_of(activation)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
-    sides, expansion = checks.as_sides(X, X2), expand(act, layer_weights(layer, hidden_layers))
+    sides, expansion = checks.as_sides(X, X2), expand(act, layer_weights(layer, hidden_layers + 1))
     return _of_expansion(expansion, sides, _trace_ratio(sides[-1], trace_ratio, needed=expansion.square > 0))
 
 
-def linear_expansion(activation: str | Activation, *, layer: str | int = "both", hidden_layers: int = 1) -> Expansion:
+def linear_expansion(activation: str | Activation, *, layer: str | int = "all", hidden_layers: int = 1) -> Expansion:
     """The coefficients of :func:`ntkspec.linear_kernel`: of X Xᵀ/d, 1 1ᵀ, the norm features and the identity.
 
     Arguments as there. Returns an :class:`ntkspec.kernels.expansion.Expansion`, with a bound on their error.
     """
     act = activation_of(activation)
-    return expand(act, layer_weights(layer, checks.whole_number(hidden_layers, "hidden_layers", 1)))
+    return expand(act, layer_weights(layer, checks.whole_number(hidden_layers, "hidden_layers", 1) + 1))
 
 
 def _as_inputs(net: TwoLayer | DeepNetwork, X):
@@ -119,8 +119,8 @@ def _hidden_layers(net: TwoLayer | DeepNetwork) -> int:
 
 
 def _of_convolutions(net: Convolutional, X, X2, layer) -> KernelOperator:
-    if layer != "both":
-        raise ValueError(f"{layer=}, but the linear kernel of a convolutional network is that of all layers: 'both'")
+    if trained_layers(layer, net.depth) != range(net.depth):
+        raise ValueError(f"{layer=}, but the linear kernel of a convolutional network is that of all layers: 'all'")
     depth = len(net.channels)
     return cnn_linear_kernel(net.activation, X, X2, filter_size=net.filter_size, shape=net.shape, hidden_layers=depth)
 

@@ -17,6 +17,7 @@ from ntkspec.activations.hermite import expectation
 from ntkspec.engines import engine_of
 from ntkspec.kernels import expected_ntk, linear_kernel, ntk
 from ntkspec.kernels.moments import trace_ratio as estimate_trace_ratio
+from ntkspec.kernels.trained_layers import layers_of_two
 from ntkspec.networks import TwoLayer
 from ntkspec.operators import Diagonal, Gram, KernelOperator
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
@@ -98,7 +99,7 @@ def gap_budget(
     """
     if not isinstance(net, TwoLayer):
         raise TypeError(f"the budget of a {type(net).__name__} is not known; pass a TwoLayer network")
-    checks.one_of(layer, "layer", checks.LAYERS)
+    layer = layers_of_two(layer)
     if trace_ratio is None:
         trace_ratio = estimate_trace_ratio(X)
     sizes = _sizes(net, checks.as_matrix(X), trace_ratio)
