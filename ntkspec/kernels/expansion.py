@@ -14,6 +14,7 @@ from scipy.special import poch
 from ntkspec.activations import Activation
 from ntkspec.activations.gaussian_quadrature import scaled_nodes
 from ntkspec.engines import engine_of
+from ntkspec.kernels.recursion import tangent_kernel
 from ntkspec.kernels.taylor_jets import Jet, composed
 
 # How many Hermite terms to choose from, and what they may leave out, relative to E phi².
@@ -128,8 +129,8 @@ def _recursion(kind, weights: Sequence[float], averaged: Callable | None) -> tup
     averaged, count = averaged or (lambda jet: jet), 3 * (1 if averaged is None else len(weights) - 1)
     norm, other, covariance = (Jet.variable(k, count) for k in range(3))
     left, right = (norm + 1.0) * (norm + 1.0), (other + 1.0) * (other + 1.0)
-    tangent, equal = weights[0] * covariance, weights[0]
-    for number, weight in enumerate(weights[1:], 1):
+    layers, alone, last = [], [], len(weights) - 1
+    for number in range(1, len(weights)):
         if not SMALLEST < left.value < LARGEST:
             raise ValueError(
                 f"inputs of norm sqrt d have the variance {left.value:.1e} after layer {number - 1}, beyond what "
@@ -137,12 +138,13 @@ def _recursion(kind, weights: Sequence[float], averaged: Callable | None) -> tup
             )
         value, slope = kind.moments(left, right, covariance)
         of_value, of_slope = kind.second_moments(left.value)
-        tangent = weight * value + slope * tangent
-        equal = weight * of_value[0] + of_slope * equal
-        if number < len(weights) - 1:
-            tangent, covariance = averaged(tangent), averaged(value)
+        layers.append((value, slope))
+        alone.append((of_value[0], of_slope))
+        if number < last:
+            covariance = averaged(value)
             left, right = (averaged(side.through(*of_value)) for side in (left, right))
-    return tangent, equal
+    inputs = Jet.variable(2, count)
+    return tangent_kernel(weights, inputs, layers, between=averaged), tangent_kernel(weights, 1.0, alone)
 
 
 class _PiecewiseLinear:

@@ -1,6 +1,7 @@
 """The expected NTK and NNGP over random weights: the kernels of infinite width, for any number of hidden layers."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from ntkspec.activations import activation as activation_of
 from ntkspec.engines import engine_of
 from ntkspec.kernels import ranges
 from ntkspec.kernels.layer_moments import levels_of
-from ntkspec.kernels.trained_layers import trained_layers
+from ntkspec.kernels.recursion import tangent_kernel
+from ntkspec.kernels.trained_layers import layer_weights
 from ntkspec.operators import GramFunction, KernelOperator
 
 
@@ -39,11 +41,11 @@ def expected_ntk(
     """
     act = activation_of(activation)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
-    trained = trained_layers(layer, hidden_layers + 1)
+    weights = layer_weights(layer, hidden_layers + 1)
 
     def build(*sides):
         levels, narrow = levels_of(act, sides, hidden_layers)
-        return GramFunction(_Expected(levels, trained), *sides, in_float64=not narrow and sides[0].dtype != np.float64)
+        return GramFunction(_Expected(levels, weights), *sides, in_float64=not narrow and sides[0].dtype != np.float64)
 
     return ranges.built(act, checks.as_sides(X, X2), build)
 
@@ -58,10 +60,10 @@ def expected_nngp(activation: str | Activation, X, X2=None, *, hidden_layers: in
 
 
 class _Expected:
-    """Entries of T_L with the layers that are trained: sum over these of S_l K'_{l+1} ... K'_L."""
+    """Entries of T_L: the sum of weight times S_l K'_{l+1} ... K'_L over the layers."""
 
-    def __init__(self, moments: list, trained: range):
-        self.moments, self.trained, self.levels = moments, trained, len(moments)
+    def __init__(self, moments: list, weights: Sequence[float]):
+        self.moments, self.weights, self.levels = moments, weights, len(moments)
         ends = np.cumsum([0, *(level.width for level in moments)])
         self.parts = [slice(*pair) for pair in itertools.pairwise(ends)]
         self.error = self._error()
@@ -75,24 +77,22 @@ class _Expected:
         return engine_of(squares).xp.hstack(blocks)
 
     def __call__(self, engine, left, right, c, gap):
-        total = c * float(0 in self.trained)
+        return tangent_kernel(self.weights, c, self._layers(engine, left, right, c, gap))
+
+    def _layers(self, engine, left, right, c, gap):
+        """(K, K') of one layer after another; K is the covariance of the next."""
         for number, (level, part) in enumerate(zip(self.moments, self.parts, strict=True), 1):
             pair = left[:, part], right[:, part]
             if number < self.levels:
                 c, slope, gap = level.with_next_gap(engine, *pair, c, gap)
             else:
                 c, slope = level(engine, *pair, c, gap)
-            total = total * slope
-            if number in self.trained:
-                total += c
-        return total
+            yield c, slope
 
     def diagonal(self, engine, points):
-        total = points[:, 0] * float(0 in self.trained)
-        for number, (level, part) in enumerate(zip(self.moments, self.parts, strict=True), 1):
-            value, slope = level.diagonal(engine, points[:, part])
-            total = total * slope + value * float(number in self.trained)
-        return total
+        layers = zip(self.moments, self.parts, strict=True)
+        moments = (level.diagonal(engine, points[:, part]) for level, part in layers)
+        return tangent_kernel(self.weights, points[:, 0], moments)
 
     def _error(self) -> float:
         """A term of T_L is off by the sum of its factors' relative errors, to first order."""

@@ -1,6 +1,7 @@
 """The NTK of convolutional networks with infinitely many channels."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from ntkspec import checks
 from ntkspec.activations import Activation, duals
@@ -9,6 +10,7 @@ from ntkspec.activations.hermite import Series
 from ntkspec.engines import OnEngine, engine_of
 from ntkspec.kernels import ranges
 from ntkspec.kernels.linear_cnn import windows_of
+from ntkspec.kernels.recursion import tangent_kernel
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.windows import WindowGram, Windows
 
@@ -105,6 +107,7 @@ class _Network(OnEngine):
 
     def __init__(self, act: Activation, windows: Windows, sides, depth: int):
         self.windows, self.depth, self.engine = windows, depth, engine_of(*sides)
+        self.weights = (1.0,) * (depth + 1)
         squares, self.layers = self.engine.xp.concatenate([windows.squares(self.engine, X) for X in sides]), []
         for level in range(depth):
             # A window may be as small as it likes beside others: the moments of those are what its point's consist of.
@@ -131,14 +134,21 @@ class _Network(OnEngine):
         return whole(self.windows.means(self.engine, value).T)
 
     def __call__(self, engine, left, right, c, gap):
-        tangent = c
+        return self._mean(engine, c, self._moments(engine, left, right, c, gap))
+
+    def _mean(self, engine, covariance, layers):
+        """Over all positions, T_L of layers between which it is the mean over each patch."""
+        between = partial(self.windows.means, engine)
+        return tangent_kernel(self.weights, covariance, layers, between=between).mean(axis=0)
+
+    def _moments(self, engine, left, right, c, gap):
+        """(K, K') at the positions of one layer after another."""
         for level in range(self.depth - 1):
             value, slope, lost = self.layers[level].with_lost(engine, left[level], right[level], c, gap)
-            tangent = self.windows.means(engine, value + tangent * slope)
+            yield value, slope
             here = slice(level, level + 2)
             c, gap = self._covariance(engine, (left[here], right[here]), value, lost)
-        value, slope = self.layers[-1](engine, left[-1], right[-1], c, gap)
-        return (value + tangent * slope).mean(axis=0)
+        yield self.layers[-1](engine, left[-1], right[-1], c, gap)
 
     def _covariance(self, engine, points, value, lost):
         """(c, gap) of the next layer's windows, from the points in this layer and the next, K and what it lacks."""
@@ -153,9 +163,5 @@ class _Network(OnEngine):
 
     def diagonal(self, engine, points):
         squares = points.swapaxes(1, 2)
-        tangent = squares[0]
-        for level in range(self.depth - 1):
-            value, slope = self.layers[level].diagonal(engine, squares[level])
-            tangent = self.windows.means(engine, value + tangent * slope)
-        value, slope = self.layers[-1].diagonal(engine, squares[-1])
-        return (value + tangent * slope).mean(axis=0)
+        moments = (layer.diagonal(engine, own) for layer, own in zip(self.layers, squares, strict=True))
+        return self._mean(engine, squares[0], moments)
