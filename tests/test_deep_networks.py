@@ -53,9 +53,9 @@ def reference(net):
 
     def function(flat, x):
         weights = [anp.reshape(flat[a:b], s) for (a, b), s in zip(itertools.pairwise(ends), shapes, strict=True)]
-        if len(weights) == net.depth:
+        if len(weights) == net.n_weights:
             return chain(weights, x)
-        return (chain(weights[: net.depth], x) - chain(weights[net.depth :], x)) / np.sqrt(2)
+        return (chain(weights[: net.n_weights], x) - chain(weights[net.n_weights :], x)) / np.sqrt(2)
 
     return function
 
@@ -108,8 +108,8 @@ def test_the_ntk_agrees_with_autograd_layer_by_layer_and_in_every_form(net, n):
     X, X2 = rng.standard_normal((n, net.dim)), rng.standard_normal((3, net.dim))
     function, parameters = reference(net), flat(net.parameters)
     J, J2 = (np.array([jacobian(function)(parameters, x) for x in points]) for points in (X, X2))
-    owner = np.concatenate([np.full(W.size, k % net.depth) for k, W in enumerate(net.parameters)])
-    for layer in ("all", *range(net.depth)):
+    owner = np.concatenate([np.full(W.size, k % net.n_weights) for k, W in enumerate(net.parameters)])
+    for layer in ("all", *range(net.n_weights)):
         own = np.ones(len(owner), bool) if layer == "all" else owner == layer
         K, rectangle = ns.ntk(net, X, layer=layer), ns.ntk(net, X, X2, layer=layer)
         exact, exact2 = J[:, own] @ J[:, own].T, J[:, own] @ J2[:, own].T
@@ -156,7 +156,7 @@ def test_patches_and_their_adjoint(size):
     x = rng.standard_normal((2, *space, 2))
     y, _ = layer.forward(None, x)
     other = rng.standard_normal(y.shape)
-    assert np.vdot(y, other) == pytest.approx(np.vdot(x, layer.pull(None, None, other)), abs=1e-12)
+    assert np.vdot(y, other) == pytest.approx(np.vdot(x, layer.vjp(None, None, other)), abs=1e-12)
 
 
 @pytest.mark.parametrize("make", [ns.FullyConnected, ns.Convolutional], ids=["dense", "convolutional"])

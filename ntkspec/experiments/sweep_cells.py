@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields, replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def network_of(cell: Cell) -> TwoLayer | DeepNetwork:
 
 
 def _two_layer(cell: Cell) -> TwoLayer:
-    how = {"seed": cell.seed, "second": cell.second, "dtype": np.dtype(cell.dtype).type}
+    how: dict[str, Any] = {"seed": cell.seed, "second": cell.second, "dtype": np.dtype(cell.dtype).type}
     return TwoLayer.symmetric(cell.d, cell.width, cell.activation, **how).to(cell.engine)
 
 
@@ -147,7 +148,7 @@ def _numbers_of_deep(cell: Cell) -> float:
     if cell.width != INFINITE:
         refuse_swapped(name)
     net = _narrow(cell.network, cell.d, cell.activation)
-    inner = sum(W.size for W in net.parameters[1 : net.depth - 1]) * (_finite_width(cell) / 2) ** 2
+    inner = sum(W.size for W in net.parameters[1 : net.n_weights - 1]) * (_finite_width(cell) / 2) ** 2
     if isinstance(net, Convolutional):  # gradients of the points of a tile; that of a card is as large as most n
         points = cell.n if cell.engine == "gpu" else named("cpu").TILE
         return cell.n * 2.0 * cell.d + points * inner

@@ -20,13 +20,13 @@ def deep_ntk(net: DeepNetwork, X, X2=None, *, layer: str | int = "all") -> Kerne
     products of Gram matrices, kept as n (m_l + m_{l-1}) numbers for each layer. Any other network goes through its vjp
     and jvp (:class:`ntkspec.operators.JacobianGram`). Two chains with the same weights are used once.
     """
-    chosen, sides = trained_layers(layer, net.depth), [X] if X2 is None else [X, X2]
+    chosen, sides = trained_layers(layer, net.n_weights), [X] if X2 is None else [X, X2]
     sides = [checks.as_matrix(points, name, columns=net.dim) for points, name in zip(sides, ("X", "X2"), strict=False)]
     dtype = np.result_type(net.dtype, *(points.dtype for points in sides))
     sides = [points.astype(dtype, copy=False) for points in sides]
     same = engine_of(*net.parameters).xp.array_equal
-    if net.doubled and all(map(same, net.parameters[: net.depth], net.parameters[net.depth :])):
-        net = net.with_parameters(net.parameters[: net.depth])
+    if net.antisymmetric and all(map(same, net.parameters[: net.n_weights], net.parameters[net.n_weights :])):
+        net = net.with_parameters(net.parameters[: net.n_weights])
     if isinstance(net, FullyConnected):
         return _hadamards(net, chosen, sides)
     return JacobianGram(_Gradients(net, chosen), *sides)
@@ -36,10 +36,10 @@ def _hadamards(net: FullyConnected, chosen: range, sides) -> KernelOperator:
     signals = [net.signals(points) for points in sides]
     terms = []
     for k in range(len(signals[0])):
-        if k % net.depth not in chosen:
+        if k % net.n_weights not in chosen:
             continue
         (layer, *_), factors = signals[0][k], [part for one in signals for part in (one[k][2], one[k][1])]
-        if k % net.depth == net.depth - 1:  # the gradient in the output is the same number at each point
+        if k % net.n_weights == net.n_weights - 1:  # the gradient in the output is the same number at each point
             scale = float(factors[0][0, 0]) ** 2
             terms.append(scale / layer.weights[1] * Gram(*factors[1::2]))
         else:
@@ -52,15 +52,15 @@ class _Gradients:
 
     def __init__(self, net: DeepNetwork, chosen: range):
         self.net, self.dtype, self.fan = net, net.dtype, max(W.shape[1] for W in net.parameters)
-        self._kept = [k for k in range(len(net.parameters)) if k % net.depth in chosen]
+        self._kept = [k for k in range(len(net.parameters)) if k % net.n_weights in chosen]
         self.size = sum(net.parameters[k].size for k in self._kept)
         self.flops = net.flops
 
-    def pull(self, X, cotangent):
+    def vjp(self, X, cotangent):
         gradients = self.net.vjp(X, cotangent)
         return [gradients[k] for k in self._kept]
 
-    def push(self, X, tangents):
+    def jvp(self, X, tangents):
         given: list = [None] * len(self.net.parameters)
         for k, tangent in zip(self._kept, tangents, strict=True):
             given[k] = tangent

@@ -119,7 +119,7 @@ def _hidden_layers(net: TwoLayer | DeepNetwork) -> int:
 
 
 def _of_convolutions(net: Convolutional, X, X2, layer) -> KernelOperator:
-    if trained_layers(layer, net.depth) != range(net.depth):
+    if trained_layers(layer, net.n_weights) != range(net.n_weights):
         raise ValueError(f"{layer=}, but the linear kernel of a convolutional network is that of all layers: 'all'")
     depth = len(net.channels)
     return cnn_linear_kernel(net.activation, X, X2, filter_size=net.filter_size, shape=net.shape, hidden_layers=depth)
