@@ -166,7 +166,7 @@ class DataModel(DeepNetwork):
         return self.parameters[0].shape[1]
 
     @property
-    def numbers(self) -> int:
+    def activations_per_point(self) -> int:
         """d."""
         return self.dim
 

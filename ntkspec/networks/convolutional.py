@@ -76,7 +76,7 @@ class Convolutional(DeepNetwork):
         chain = split([checks.as_floats(W, "a weight matrix").shape for W in parameters])
         if len(chain) < 2:
             raise ValueError(f"{len(chain)} weight matrices came, but a convolution and the output need two at least")
-        own = [shape[0] for shape in chain[:-1]]
+        own = [rows for rows, _ in chain[:-1]]
         self.channels = [width * len(parameters) // len(chain) for width in own]
         super().__init__(_layers(self.shape, own, act, self.filter_size), parameters, act)
 

@@ -56,7 +56,7 @@ class FullyConnected(DeepNetwork):
         chain = split([checks.as_floats(W, "a weight matrix").shape for W in parameters])
         if len(chain) < 2:
             raise ValueError(f"{len(chain)} weight matrices came, but a hidden layer and the output need two at least")
-        own = [shape[0] for shape in chain[:-1]]
+        own = [rows for rows, _ in chain[:-1]]
         self.widths, self._dim = [width * len(parameters) // len(chain) for width in own], chain[0][1]
         super().__init__(_layers(self._dim, own, act), parameters, act)
 
