@@ -8,7 +8,9 @@ is integrated in two dimensions.
 
 import itertools
 import math
+from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from ntkspec.activations import duals
 from ntkspec.activations.functions import Activation
 from ntkspec.activations.gaussian_quadrature import NODES, REACH, conditional_nodes, panel_marks, scaled_nodes
 from ntkspec.engines import engine_of
+from ntkspec.engines.arrays import Array
 
 # Numbers of terms to choose from, and the remainder, relative to sqrt(K(x, x) K(x', x')), that a series may leave.
 TERMS = (32, 64, 128, 256)
@@ -37,7 +40,7 @@ class Series:
     phi for each distinct norm.
     """
 
-    def __init__(self, act: Activation, squares):
+    def __init__(self, act: Activation, squares: Array):
         self.act = act
         if not squares.max() <= LARGEST:
             raise ValueError(
@@ -49,13 +52,14 @@ class Series:
         angle = duals.ANGLE * math.sqrt(float(distinct[-1]))
         self.error = REMAINDER["d"] + max(errors) + angle
         some = np.unique(np.quantile(distinct, np.linspace(0, 1, SOME), method="nearest"))
-        for self.terms in TERMS:
-            numbers = np.concatenate([self._numbers(block, self.terms) for block in self._blocks(some)])
+        for terms in TERMS:
+            numbers = np.concatenate([self._numbers(block, terms) for block in self._blocks(some)])
             if numbers[:, 3:5].max() ** 2 < REMAINDER["d"]:
                 break
+        self.terms = terms
         self.conditions = _mean_degrees(numbers)
 
-    def points(self, squares) -> np.ndarray:
+    def points(self, squares: Array) -> Array:
         """(n, 5 + 2 T) numbers, computed once for each distinct norm, on the host."""
         engine, host = engine_of(squares), engine_of()
         distinct, where = np.unique(engine.to_host(squares), return_inverse=True)
@@ -68,20 +72,20 @@ class Series:
         """Numbers of a point."""
         return 5 + 2 * self.terms
 
-    def __call__(self, engine, left, right, c, gap):
+    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> list[Array]:
         """K and K' (r, s)."""
         moments, pairs = self._sums(engine, left, right, c)
-        self._integrate(engine, moments, (left, right, c, gap), pairs)
+        self._integrate(engine, moments, pairs, left=left, right=right, c=c, gap=gap)
         return moments
 
-    def with_next_gap(self, engine, left, right, c, gap):
+    def with_next_gap(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> list[Array]:
         """K, K' and K(a, a, a) K(b, b, b) - K² (r, s).
 
         K' of the next layer can be steep in the angle only where pairs are integrated; there the gap is an integral.
         """
         moments, pairs = self._sums(engine, left, right, c)
         moments.append(duals.next_gap(engine.xp, moments[0], left[:, None, 1], right[None, :, 1]))
-        self._integrate(engine, moments, (left, right, c, gap), pairs)
+        self._integrate(engine, moments, pairs, left=left, right=right, c=c, gap=gap)
         return moments
 
     def _sums(self, engine, left, right, c):
@@ -100,7 +104,7 @@ class Series:
         bound = abs(rho) ** terms * (left[:, None, 3:5] * right[None, :, 3:5]).max(axis=2)
         return moments, engine.to_host(xp.argwhere(bound > REMAINDER[c.dtype.char]))
 
-    def diagonal(self, engine, points):
+    def diagonal(self, engine: ModuleType, points: Array) -> tuple[Array, Array]:
         """K and K' of each point with itself."""
         return points[:, 1], points[:, 2]
 
@@ -108,12 +112,11 @@ class Series:
         """Relative errors of K and K' at an error of rho: a K'/K and a K''/K' times that, and the moments' own."""
         return self.conditions[0] * error + self.error, self.conditions[1] * error + self.error
 
-    def _integrate(self, engine, moments, entries, pairs):
+    def _integrate(self, engine, moments, pairs, *, left, right, c, gap):
         """Replace the moments of some pairs: known where the inputs are the same, else integrals, on the host."""
         if not len(pairs):
             return
         rows, cols = (engine.xp.asarray(part) for part in pairs.T)
-        left, right, c, gap = entries
         needed = left[rows, :3], right[cols, 0], c[rows, cols], gap[rows, cols]
         known: dict = {}
         found = [self._pair(known, *pair) for pair in zip(*map(engine.to_host, needed), strict=True)]
@@ -205,7 +208,7 @@ def pair_integrals(act: Activation, a: float, b: float, c: float, gap: float) ->
 _GRADED = (0.0, *(sign * 2.0**k for sign in (-1, 1) for k in range(-1, 60)))
 
 
-def expectation(act: Activation, function) -> float:
+def expectation(act: Activation, function: Callable[[Array, Array, Array], Array]) -> float:
     """E f(g, phi(g), phi'(g)) for g ~ N(0, 1), by panels that end at the kinks."""
     g, weights = scaled_nodes(1.0, act.kinks, NODES)
     return float(weights @ function(g, *act.value_and_derivative(g)))
