@@ -41,9 +41,9 @@ def cnn_linear_kernel(
               m(t) = \sqrt{h_0} + \frac{1}{\sqrt{h_0}} \Big( h_t \bar t + \sum_{ab} G_{ab} \overline{M^a t M^b t} \Big)
 
     for the fields t_i = ‖patch_i‖/sqrt(q c) - 1 and c_i = <patch_i, patch'_i>/(q c) of positions, their means (bars)
-    and the mean M over the patch at each position. h_c, which is that of a fully-connected network for every filter, and
-    the other coefficients are Taylor coefficients of the NTK around orthogonal inputs of norm sqrt d. Odd activations
-    have the first term alone: 2 zeta² X X'ᵀ/d in Proposition 4.1.
+    and the mean M over the patch at each position. h_c, which is that of a fully-connected network for every filter,
+    and the other coefficients are Taylor coefficients of the NTK around orthogonal inputs of norm sqrt d. Odd
+    activations have the first term alone: 2 zeta² X X'ᵀ/d in Proposition 4.1.
 
     Parameters
     ----------
