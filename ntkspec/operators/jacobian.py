@@ -22,10 +22,10 @@ class Jacobian(Protocol):
     flops: float
     fan: int
 
-    def pull(self, X, cotangent):
+    def vjp(self, X, cotangent):
         """sum_i cotangent_i times the gradient at x_i, in any form that can be added up: a list of arrays."""
 
-    def push(self, X, tangents):
+    def jvp(self, X, tangents):
         """The inner product of each point's gradient with ``tangents``, (n,)."""
 
     def parts(self, X) -> list:
@@ -68,10 +68,10 @@ class JacobianGram(KernelOperator):
         """K v for one vector."""
         X, X2, dtype = self.X, self.X2, v.dtype
         shares = self.engine.shares(self.shape[1])
-        pulled = self.engine.run(lambda s: self.jacobian.pull(X2[s].astype(dtype, copy=False), v[s]), shares)
+        pulled = self.engine.run(lambda s: self.jacobian.vjp(X2[s].astype(dtype, copy=False), v[s]), shares)
         total = [sum(parts) for parts in zip(*pulled, strict=True)]
         shares = self.engine.shares(self.shape[0])
-        pushed = self.engine.run(lambda s: self.jacobian.push(X[s].astype(dtype, copy=False), total), shares)
+        pushed = self.engine.run(lambda s: self.jacobian.jvp(X[s].astype(dtype, copy=False), total), shares)
         return self.engine.xp.concatenate(pushed)
 
     @cached_property
