@@ -186,7 +186,7 @@ class Greedy(ns.operators.KernelOperator):
     def __init__(self):
         self.shape, self.dtype, self.engine, self.symmetric = (20, 20), np.dtype(np.float64), cpu, True
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         return np.empty(2**57)
 
     accumulate = write = _product = diagonal = lambda self, *_, **__: np.empty(2**57)

@@ -198,7 +198,7 @@ def test_dense_tile_product_diagonal_and_transpose_agree(build, size, dtype):
     rows, cols = slice(n // 3, n), slice(columns // 2, columns)
     close(operator.tile(rows, cols), matrix[rows, cols], dtype)
     V = draw(columns, 11, dtype=dtype, seed=5)
-    for product in (operator.__matmul__, operator.factored_product, operator._tiled_product):
+    for product in (operator.__matmul__, operator._matmat, operator._tiled_product):
         close(product(on(V)), matrix @ V, dtype)
     close(operator @ on(V[:, 0]), matrix @ V[:, 0], dtype)
     close(operator.T.to_dense(), matrix.T, dtype)

@@ -165,7 +165,7 @@ class Products(KernelOperator):
     def product_work(self) -> Work:
         """As many bytes as are read in the time of one product, which is measured."""
         start = time.perf_counter()
-        self.factored_product(np.ones((self.shape[1], 1), self.dtype))
+        self._matmat(np.ones((self.shape[1], 1), self.dtype))
         return Work.lasting(time.perf_counter() - start)
 
     @property
@@ -173,7 +173,7 @@ class Products(KernelOperator):
         """Of one entry: a tile takes a product for each of its columns."""
         return (1 / self.engine.TILE) * self.product_work
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         product = as_array(self.linear.matmat(V), "a product with the kernel")
         self._refuse(product)
         self.products += V.shape[1]
@@ -200,7 +200,7 @@ class Products(KernelOperator):
         if self._looked:
             return
         p, q = np.random.default_rng(0).standard_normal((2, self.shape[0])).astype(self.dtype)
-        Kp, Kq, mixed = (self.factored_product(v[:, None])[:, 0].astype(np.float64) for v in (p, q, p - 2 * q))
+        Kp, Kq, mixed = (self._matmat(v[:, None])[:, 0].astype(np.float64) for v in (p, q, p - 2 * q))
         size = float(np.linalg.norm(Kp) + np.linalg.norm(Kq)) * float(np.linalg.norm(p) + np.linalg.norm(q))
         defects = {
             "linear: K (p - 2 q) and K p - 2 K q": np.linalg.norm(mixed - Kp + 2 * Kq) * np.linalg.norm(p),
@@ -215,13 +215,13 @@ class Products(KernelOperator):
         self._looked = True
 
     def _product(self, V):
-        return self.factored_product(V)
+        return self._matmat(V)
 
     @property
     def absolute_norm(self):
         """The largest |K q| / |q| so far: what its error is relative to."""
         if not self._largest:
-            self.factored_product(np.random.default_rng(0).standard_normal((self.shape[1], 1)))
+            self._matmat(np.random.default_rng(0).standard_normal((self.shape[1], 1)))
         return self._largest
 
     def product_error(self):
@@ -231,7 +231,7 @@ class Products(KernelOperator):
         return math.sqrt(self.shape[1]) * self.product_error()
 
     def accumulate(self, out, tile, scale=1.0):
-        out += out.dtype.type(scale) * self.factored_product(self._units(tile.cols, tile.dtype))[tile.rows]
+        out += out.dtype.type(scale) * self._matmat(self._units(tile.cols, tile.dtype))[tile.rows]
 
     def diagonal(self, dtype=None):
         parts = self.by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")

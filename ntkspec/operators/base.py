@@ -59,7 +59,7 @@ class KernelOperator(OnEngine):
     A subclass sets ``shape``, ``dtype``, ``engine``, ``symmetric`` (K equals its transpose by construction), ``grams``
     (the pairs (A, B) whose Gram matrices its tiles take), ``product_work`` (of one vector in factored form) and
     ``depth`` (roundings on the longest path of that product), and defines :meth:`parts` where it is ``summed``, else
-    :meth:`accumulate`, and :meth:`factored_product`, :meth:`diagonal`, :attr:`absolute_norm` and :attr:`T`. An operator
+    :meth:`accumulate`, and :meth:`_matmat`, :meth:`diagonal`, :attr:`absolute_norm` and :attr:`T`. An operator
     keeps references to its factors, which must not be changed afterwards. It pickles with them.
     """
 
@@ -112,7 +112,7 @@ class KernelOperator(OnEngine):
         self.accumulate(out, tile)
         return self.engine.sum_of_squares(out) if squares else None
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         """``K @ V`` for V of shape (n', k), without forming entries of K. Cost: k times product_work."""
         raise NotImplementedError
 
@@ -230,7 +230,7 @@ class KernelOperator(OnEngine):
         by_tiles = entries * (self.tile_work + Work(flops=2.0 * k))
         if self.entrywise and by_tiles.nominal_seconds < (k * self.product_work).nominal_seconds:
             return self._tiled_product(V)
-        return self.factored_product(V)
+        return self._matmat(V)
 
     def _tiled_product(self, V):
         product = self.engine.xp.empty((self.shape[0], V.shape[1]), dtype=V.dtype)
@@ -357,7 +357,7 @@ class Stored(KernelOperator):
     squares: float
 
     def _product(self, V):
-        return self.factored_product(V)
+        return self._matmat(V)
 
     @property
     def absolute_norm(self):
@@ -400,10 +400,10 @@ class LinearCombination(KernelOperator):
             for c, operator in self.terms:
                 operator.accumulate(out, tile, scale * c)
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         total = 0.0
         for c, operator in self.terms:
-            total = total + c * operator.factored_product(V)
+            total = total + c * operator._matmat(V)
         return total
 
     def gathered(self, V):

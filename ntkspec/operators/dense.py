@@ -82,7 +82,7 @@ class Dense(Stored):
     def accumulate(self, out, tile, scale=1.0):
         self.engine.add_scaled(out, self.matrix[tile.rows, tile.cols], scale)
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         """``K @ V``; of a symmetric matrix the lower triangle is read once for all vectors."""
         if not self.symmetric:
             return self._rows_times(V)

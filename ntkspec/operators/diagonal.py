@@ -29,7 +29,7 @@ class Diagonal(Stored):
         here, there = (rows[:, None] == columns).nonzero()
         out[here, there] += out.dtype.type(scale) * self.entries[rows[here]] if len(here) else 0
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         return self.entries[:, None] * V
 
     def diagonal(self, dtype=None):

@@ -42,7 +42,7 @@ class OfPairs(KernelOperator):
     left: Any
     right: Any
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         return self._tiled_product(V)
 
     def own_diagonals(self) -> list:

@@ -33,7 +33,7 @@ class Gram(KernelOperator):
         else:
             yield Product(scale, tile.gram(self.F, self.G))
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         return self.scattered(self.gathered(V))
 
     def gathered(self, V):

@@ -50,7 +50,7 @@ class HadamardGram(KernelOperator):
     def parts(self, tile, scale=1.0):
         yield Product(scale, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2))
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         step = VECTORS_AT_ONCE
         parts = [self.scattered(self.gathered(V[:, k : k + step])) for k in range(0, V.shape[1], step)]
         return self.engine.xp.hstack(parts)

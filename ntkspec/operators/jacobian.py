@@ -61,7 +61,7 @@ class JacobianGram(KernelOperator):
             for one, other in zip(left, self.jacobian.parts(X2[cols]), strict=True):
                 self.engine.add_scaled(out[:, cols], one() @ other().T, scale)
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         return self.engine.xp.stack([self._times(v) for v in V.T], axis=1)
 
     def _times(self, v):

@@ -83,7 +83,7 @@ class Triangle(Stored):
                 here = np.flatnonzero(numbers // side == block)
                 yield int(block), *(engine.xp.asarray(place) for place in (numbers[here] - block * side, here))
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         """``K @ V``, reading each block once for all vectors; the workers add to sums of their own."""
         self._prove()
         xp, padded, count = self.engine.xp, math.isqrt(2 * len(self.blocks)) * self.side, len(self.blocks)

@@ -158,7 +158,7 @@ class _Recorded(KernelOperator):
         self.position, self.error = 0, 0.0
         self.last: tuple | None = None
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         given = [_digest(column) for column in self.engine.to_host(V).T]
         found = self.records.read(self.position, given)
         if found is None:
@@ -181,7 +181,7 @@ class _Recorded(KernelOperator):
         return product
 
     def _product(self, V):
-        return self.factored_product(V)
+        return self._matmat(V)
 
     def _compare(self, V, product) -> None:
         size = self.engine.xp.linalg.norm
