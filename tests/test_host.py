@@ -165,7 +165,7 @@ except ValueError as error:
     assert "are free" in str(error), error
     print("refused")
 else:
-    F = gram.thin_factors()[0].astype(float)
+    F = gram.low_rank_factors()[0].astype(float)
     assert norm.lower <= np.linalg.norm(F.T @ F, 2) <= norm.upper, norm
     print("done")
 """

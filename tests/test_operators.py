@@ -281,10 +281,10 @@ def test_zero_rows_and_duplicated_rows_stay_what_they_are():
 def test_thin_factors_reproduce_the_kernel():
     F, G = draw(30, 3), draw(30, 4, seed=1)
     F, G = on(F), on(G)
-    left, right = (2 * Gram(F) + 0.5 * Gram(G)).thin_factors()
+    left, right = (2 * Gram(F) + 0.5 * Gram(G)).low_rank_factors()
     close(left @ right.T, off(2 * F @ F.T + 0.5 * G @ G.T), np.float64)
-    assert (Gram(F) - Gram(G)).thin_factors() is None
-    assert HadamardGram(F, G).thin_factors() is None
+    assert (Gram(F) - Gram(G)).low_rank_factors() is None
+    assert HadamardGram(F, G).low_rank_factors() is None
 
 
 def made(*shape, **how):

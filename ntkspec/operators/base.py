@@ -194,7 +194,7 @@ class KernelOperator(OnEngine):
         """The transpose, sharing the factors."""
         raise NotImplementedError
 
-    def thin_factors(self):
+    def low_rank_factors(self):
         """(F, G) with K = F Gᵀ where that is how K is known, else None."""
         return None
 
@@ -435,8 +435,8 @@ class LinearCombination(KernelOperator):
     def T(self):
         return LinearCombination([(c, operator.T) for c, operator in self.terms])
 
-    def thin_factors(self):
-        factors = [operator.thin_factors() for _, operator in self.terms]
+    def low_rank_factors(self):
+        factors = [operator.low_rank_factors() for _, operator in self.terms]
         if any(pair is None for pair in factors) or any(c < 0 for c, _ in self.terms):
             return None
         roots = [self.dtype.type(c**0.5) for c, _ in self.terms]

@@ -69,5 +69,5 @@ class Gram(KernelOperator):
     def T(self):
         return self if self.symmetric else Gram(self.G, self.F)
 
-    def thin_factors(self):
+    def low_rank_factors(self):
         return self.F, self.G
