@@ -10,7 +10,7 @@ import numpy as np
 
 from ntkspec import checks, progress
 from ntkspec.engines import OnEngine, engine_of
-from ntkspec.engines.parts import Product, Thin
+from ntkspec.engines.parts import HadamardTerm, LowRankTerm
 from ntkspec.operators.work import Work
 
 HALF_ULP = 2.0**-53
@@ -92,7 +92,7 @@ class KernelOperator(OnEngine):
     distance: float = 0.0
     depth: float
 
-    def parts(self, tile: Tile, scale: float = 1.0) -> Iterator[Product | Thin]:
+    def parts(self, tile: Tile, scale: float = 1.0) -> Iterator[HadamardTerm | LowRankTerm]:
         """What ``scale * K[tile.rows, tile.cols]`` is the sum of, each as the engine asks for it."""
         raise NotImplementedError
 

@@ -1,6 +1,6 @@
 """The Gram operator F Gᵀ."""
 
-from ntkspec.engines.parts import Product, Thin
+from ntkspec.engines.parts import HadamardTerm, LowRankTerm
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth, taken
 from ntkspec.operators.work import Work
@@ -29,9 +29,9 @@ class Gram(KernelOperator):
 
     def parts(self, tile, scale=1.0):
         if self.F.shape[1] <= THIN:
-            yield Thin(scale, taken(self.F, tile.rows, tile.dtype), taken(self.G, tile.cols, tile.dtype))
+            yield LowRankTerm(scale, taken(self.F, tile.rows, tile.dtype), taken(self.G, tile.cols, tile.dtype))
         else:
-            yield Product(scale, tile.gram(self.F, self.G))
+            yield HadamardTerm(scale, tile.gram(self.F, self.G))
 
     def _matmat(self, V):
         return self.scattered(self.gathered(V))

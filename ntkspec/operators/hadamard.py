@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ntkspec.engines.parts import Product
+from ntkspec.engines.parts import HadamardTerm
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth, taken
 from ntkspec.operators.bits import Bits
@@ -48,7 +48,7 @@ class HadamardGram(KernelOperator):
         self.depth = m + d + summing_depth(self._blocks(slice(0, self.shape[1]), 1))
 
     def parts(self, tile, scale=1.0):
-        yield Product(scale, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2))
+        yield HadamardTerm(scale, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2))
 
     def _matmat(self, V):
         step = VECTORS_AT_ONCE
