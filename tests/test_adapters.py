@@ -110,9 +110,9 @@ def test_a_matrix_is_looked_at():
     exact = almost.astype(np.longdouble)
     operator = Dense(almost)
     assert operator.symmetric
-    assert operator.distance == pytest.approx(np.linalg.norm(almost - almost.T) / 2)
+    assert operator.storage_error == pytest.approx(np.linalg.norm(almost - almost.T) / 2)
     mirrored = np.tril(exact) + np.tril(exact, -1).T
-    assert np.sqrt(((mirrored - (exact + exact.T) / 2) ** 2).sum()) <= operator.distance * (1 + 1e-12)
+    assert np.sqrt(((mirrored - (exact + exact.T) / 2) ** 2).sum()) <= operator.storage_error * (1 + 1e-12)
     assert not Dense(A, symmetric=False).symmetric
     with pytest.raises(ValueError, match=r"said to be symmetric, but \|A - A.T\| = .* pass \(A \+ A.T\) / 2"):
         Dense(np.triu(A), symmetric=True)
@@ -134,7 +134,7 @@ def test_products_read_one_triangle_for_any_number_of_vectors(n, dtype, monkeypa
     matrix = (matrix + matrix.T).astype(dtype)
     operator = Dense(matrix)
     exact = matrix.astype(np.float64)
-    assert operator.squares == pytest.approx((exact**2).sum(), rel=1e-13)
+    assert operator.frobenius_squared == pytest.approx((exact**2).sum(), rel=1e-13)
     for shared in (2**18, 0):
         monkeypatch.setattr("ntkspec.operators.dense.SHARED_FROM", shared)
         for k in (1, 2, 3, 4, 5, 8, 11):
@@ -156,7 +156,7 @@ def test_any_memory_layout_is_taken(layout):
     V = rng.standard_normal((60, 3))
     operator = Dense(given)
     assert operator @ V == pytest.approx(A @ V, abs=1e-12)
-    assert operator.squares == pytest.approx((A**2).sum(), rel=1e-13)
+    assert operator.frobenius_squared == pytest.approx((A**2).sum(), rel=1e-13)
     assert operator.symmetric
     skew = np.copy(wide)
     skew[2, 4] += 1

@@ -140,11 +140,11 @@ def test_an_invariant_space_ends_the_run():
 def test_errors_of_the_parts_add_up():
     def inexact(rows):
         operator = kernel(rows)
-        operator.distance = 0.1
+        operator.storage_error = 0.1
         return operator
 
     whole, parts = sharded(PARTS[1], inexact).operator, [kernel(rows) for rows in PARTS[1]]
-    assert whole.distance == pytest.approx(0.2)
+    assert whole.storage_error == pytest.approx(0.2)
     assert whole.product_error() >= sum(part.product_error() for part in parts)
     assert whole.absolute_norm == pytest.approx(sum(part.absolute_norm for part in parts))
 

@@ -363,7 +363,7 @@ def test_the_error_of_the_entries_is_a_distance(name):
     operator = ns.expected_ntk(name, hard_inputs())
     trace = float(np.trace(operator.to_dense()))
     assert operator.function.error > 1e-15
-    assert operator.function.error * trace <= operator.distance <= 1e-9 * trace
+    assert operator.function.error * trace <= operator.storage_error <= 1e-9 * trace
     norm = ns.spectral_norm(operator)
     assert norm.evidence.stored >= operator.function.error * trace
 

@@ -288,7 +288,7 @@ def test_test_points_products_and_transposes(name):
     assert np.array_equal(whole.tile(rows, slice(2, 9)), matrix[rows, 2:9])
     square = ns.expected_cnn_ntk(name, X[:4], X[4:8], filter_size=3)
     assert square.diagonal() == pytest.approx(np.diag(matrix[:4, 4:8]), rel=1e-13, abs=1e-14)
-    assert whole.distance < 1e-11 * whole.absolute_norm
+    assert whole.storage_error < 1e-11 * whole.absolute_norm
 
 
 def test_the_operator_goes_where_every_kernel_goes():

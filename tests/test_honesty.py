@@ -75,9 +75,9 @@ def test_distances_add_up_over_sums_and_formed_matrices():
     A[3, 5] += 3e-5
     one = Dense(A)
     assert one.symmetric
-    assert one.distance > 0
-    assert (2.0 * one - 3.0 * one).distance == pytest.approx(5 * one.distance)
-    assert form(1.0 * one).distance >= one.distance
+    assert one.storage_error > 0
+    assert (2.0 * one - 3.0 * one).storage_error == pytest.approx(5 * one.storage_error)
+    assert form(1.0 * one).storage_error >= one.storage_error
     norm = ns.spectral_norm(1.0 * one, method="dense", rtol=1e-7)
     assert norm.lower <= np.linalg.norm((A.astype(float) + A.T) / 2, 2) <= norm.upper
 

@@ -195,7 +195,11 @@ def test_a_stored_kernel_pickles_as_the_name_of_its_file(tmp_path, monkeypatch, 
     monkeypatch.chdir("/")
     for found in (pickle.loads(content), copy.deepcopy(kernel)):
         assert same(engine.to_host(found.to_dense()), engine.to_host(kernel.to_dense()))
-        assert (found.engine, found.distance, found.semidefinite) == (engine, kernel.distance, kernel.semidefinite)
+        assert (found.engine, found.storage_error, found.semidefinite) == (
+            engine,
+            kernel.storage_error,
+            kernel.semidefinite,
+        )
     (tmp_path / "kernel.h5").unlink()
     with pytest.raises(FileNotFoundError, match=r"kernel.h5 does not exist"):
         pickle.loads(content)

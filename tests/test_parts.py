@@ -171,7 +171,7 @@ def test_gaps_are_those_of_the_definition(act, layer, engine, monkeypatch):
         triangle = form(gap(engine, act, layer, (X, None), dtype))
         dense = engine.to_host(triangle.to_dense()).astype(float)
         assert np.abs(dense - gaps[0]).max() <= tolerance
-        assert triangle.squares == pytest.approx((dense**2).sum(), rel=1e-13)
+        assert triangle.frobenius_squared == pytest.approx((dense**2).sum(), rel=1e-13)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])

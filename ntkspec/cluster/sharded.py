@@ -50,7 +50,7 @@ def spectral_norm(
         start = time.perf_counter()
         lanczos = ShardedLanczos(_shards(client, build, parts))
         built = time.perf_counter() - start
-        outcome = prove(lanczos, aim_of(lanczos.operator.distance, rtol), Chance(failure_probability, seed), bar)
+        outcome = prove(lanczos, aim_of(lanczos.operator.storage_error, rtol), Chance(failure_probability, seed), bar)
         each = (time.perf_counter() - start - built) / max(1, lanczos.products)
         plan = Plan("cluster", 0, built, each, lanczos.products, f"{len(parts)} parts")
         evidence = collect(lanczos, (outcome.lowest, outcome.highest), failure_probability)
@@ -93,7 +93,7 @@ class Shard:
     def facts(self) -> tuple:
         """Points, dtype, semidefinite, product error, absolute norm, distance."""
         K = self.operator
-        return K.shape[0], K.dtype.str, K.semidefinite, K.product_error(), K.absolute_norm, K.distance
+        return K.shape[0], K.dtype.str, K.semidefinite, K.product_error(), K.absolute_norm, K.storage_error
 
     def fitting(self, share: float) -> int:
         """How many vectors fit into this share of the free memory where the rows lie."""
@@ -181,7 +181,7 @@ class _Whole:
         if len(set(dtypes)) > 1:
             raise ValueError(f"the parts have dtypes {sorted(set(dtypes))}, but one kernel has one dtype")
         self.shape, self.engine = (sum(sizes), sum(sizes)), engine_of()
-        self.semidefinite, self.distance = all(semidefinite), float(sum(distances))
+        self.semidefinite, self.storage_error = all(semidefinite), float(sum(distances))
         self.absolute_norm, self._error = float(sum(norms)), SUMMING * float(sum(errors))
 
     def product_error(self) -> float:

@@ -108,7 +108,7 @@ def with_entries(operator: KernelOperator) -> KernelOperator:
         return operator
     matrix = operator.to_dense(np.float64)
     found = Dense((matrix + matrix.T) / 2 if operator.symmetric else matrix)
-    found.distance += operator.forming_error() + operator.distance
+    found.storage_error += operator.forming_error() + operator.storage_error
     return found
 
 

@@ -83,13 +83,13 @@ class KernelOperator(OnEngine):
     # Entries are sums of products that :meth:`parts` lists, and an engine may add them up in one pass.
     summed = False
     # The sum of the squared entries, once all of them have been formed.
-    squares: float | None = None
+    frobenius_squared: float | None = None
     # How far its entries in its own dtype are from K, once that has been measured.
     rounding: float | None = None
-    # Positive semidefinite by construction (where it is stored, up to ``distance``).
+    # Positive semidefinite by construction (where it is stored, up to ``storage_error``).
     semidefinite = False
     # How far in Frobenius norm the matrix that is multiplied with is from the one that the operator stands for.
-    distance: float = 0.0
+    storage_error: float = 0.0
     depth: float
 
     def parts(self, tile: Tile, scale: float = 1.0) -> Iterator[HadamardTerm | LowRankTerm]:
@@ -354,7 +354,7 @@ class Stored(KernelOperator):
 
     grams = ()
     stored = True
-    squares: float
+    frobenius_squared: float
 
     def _product(self, V):
         return self._matmat(V)
@@ -362,7 +362,7 @@ class Stored(KernelOperator):
     @property
     def absolute_norm(self):
         """At most the Frobenius norm."""
-        return math.sqrt(self.squares)
+        return math.sqrt(self.frobenius_squared)
 
 
 class LinearCombination(KernelOperator):
@@ -384,7 +384,7 @@ class LinearCombination(KernelOperator):
         self.grams = tuple(pair for operator in operators for pair in operator.grams)
         self.product_work = sum((operator.product_work for operator in operators), Work())
         self.stored_work = sum((operator.stored_work for operator in operators), Work())
-        self.distance = sum(abs(c) * operator.distance for c, operator in self.terms)
+        self.storage_error = sum(abs(c) * operator.storage_error for c, operator in self.terms)
         self.entrywise = all(operator.entrywise for operator in operators)
         self.summed = all(operator.summed for operator in operators)
         self.semidefinite = all(c >= 0 and operator.semidefinite for c, operator in self.terms)

@@ -23,7 +23,7 @@ class Dense(Stored):
 
     symmetric : None looks at the matrix: it is symmetric where |A - Aᵀ|_F is no more than rounding (16 eps of its
     dtype times |A|_F). True asks for that and raises ValueError otherwise; False takes the matrix as it is. Products
-    of a symmetric matrix read one triangle only; ``distance`` is how far that is from (A + Aᵀ) / 2.
+    of a symmetric matrix read one triangle only; ``storage_error`` is how far that is from (A + Aᵀ) / 2.
     The array is kept, not copied: it must not be changed afterwards.
     Cost of looking: one pass over the matrix. A square matrix that is strided both ways is copied once.
     """
@@ -35,9 +35,9 @@ class Dense(Stored):
         self.engine = engine_of(self.matrix)
         self.shape, self.dtype = self.matrix.shape, self.matrix.dtype
         self._rows = self._along_rows() if self.shape[0] == self.shape[1] else None
-        self.squares, self.defect = self._look()
+        self.frobenius_squared, self.defect = self._look()
         self.symmetric = self._decide(symmetric, self.defect)
-        self.distance = self.defect / 2 if self.symmetric else 0.0
+        self.storage_error = self.defect / 2 if self.symmetric else 0.0
         self.product_work = Work(bytes=float(self.matrix.nbytes) / (2 if self.symmetric else 1))
         self.stored_work = Work(entries=1.0, bytes=float(self.dtype.itemsize))
         self.depth = float(self.shape[1])
@@ -58,7 +58,7 @@ class Dense(Stored):
         return squares, math.sqrt(defect)
 
     def _decide(self, symmetric: bool | None, defect: float) -> bool:
-        allowed = SYMMETRY_EPS * float(np.finfo(self.dtype).eps) * math.sqrt(self.squares)
+        allowed = SYMMETRY_EPS * float(np.finfo(self.dtype).eps) * math.sqrt(self.frobenius_squared)
         if symmetric and not defect <= allowed:
             raise ValueError(
                 f"the matrix (shape {self.shape}) was said to be symmetric, but |A - A.T| = {defect:.3g} in Frobenius "

@@ -21,7 +21,7 @@ class Diagonal(Stored):
         self.shape, self.dtype = (entries.size, entries.size), entries.dtype
         self.semidefinite = bool((self.entries >= 0).all())
         self.product_work = Work(bytes=3.0 * self.entries.nbytes)
-        self.squares = float(self.engine.sum_of_squares(self.entries[None, :]))
+        self.frobenius_squared = float(self.engine.sum_of_squares(self.entries[None, :]))
 
     def accumulate(self, out, tile, scale=1.0):
         columns = self.engine.xp.arange(tile.cols.start, tile.cols.stop)

@@ -61,13 +61,13 @@ class OfPairs(KernelOperator):
         raise NotImplementedError
 
     @property
-    def relative_distance(self) -> float:
+    def relative_storage_error(self) -> float:
         """The distance, relative to sqrt(h(x, x) h(x', x')) of each entry."""
         raise NotImplementedError
 
     @property
-    def distance(self):  # type: ignore[override]
-        return self.relative_distance * self.absolute_norm
+    def storage_error(self):  # type: ignore[override]
+        return self.relative_storage_error * self.absolute_norm
 
     def diagonal(self, dtype=None):
         if self.symmetric:
@@ -114,7 +114,7 @@ class GramFunction(OfPairs):
             self.engine.add_scaled(out[rows], entries, scale)
 
     @property
-    def relative_distance(self):
+    def relative_storage_error(self):
         return self.function.error + SENSITIVITY * HALF_ULP
 
     @property

@@ -32,8 +32,8 @@ class Rescaled(OfPairs):
             return [s * one * s for s, one in zip(self.scales, self.inner.own_diagonals(), strict=True)]
 
     @property
-    def relative_distance(self):
-        return self.inner.relative_distance
+    def relative_storage_error(self):
+        return self.inner.relative_storage_error
 
     @property
     def T(self):

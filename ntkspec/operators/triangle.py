@@ -21,8 +21,8 @@ SHARED_FROM = 2**21
 class Triangle(Stored):
     """A symmetric (n, n) matrix as ``blocks`` (tiles, T, T): (0, 0), (1, 0), (1, 1), (2, 0), ..., padded with zeros.
 
-    Half the memory of the matrix and one pass over it for each product. ``squares`` is the sum of the squared entries
-    of the whole matrix, in float64, ``distance`` how far in Frobenius norm it is from the kernel that it was formed
+    Half the memory of the matrix and one pass over it for each product. ``frobenius_squared`` is the sum of squares
+    of the whole matrix, in float64, ``storage_error`` how far in Frobenius norm it is from the kernel it was formed
     from, and ``semidefinite`` whether that kernel is by construction. ``blocks`` may be a memory map; where they lie in
     the host's memory or a file and the ``engine`` is a card's, products copy tiles there. ``proof``, where there is
     one, has ``check(k)``, which raises where tile k is not what was stored, before that tile is first used, and
@@ -31,8 +31,11 @@ class Triangle(Stored):
 
     symmetric = True
 
-    def __init__(self, blocks, n: int, squares: float, *, distance=0.0, semidefinite=False, engine=None, proof=None):
-        self.blocks, self.squares, self.distance, self.semidefinite = blocks, squares, distance, semidefinite
+    def __init__(
+        self, blocks, n: int, squares: float, *, storage_error=0.0, semidefinite=False, engine=None, proof=None
+    ):
+        self.blocks, self.frobenius_squared = blocks, squares
+        self.storage_error, self.semidefinite = storage_error, semidefinite
         self.proof = proof
         self.engine = engine_of(blocks) if engine is None else engine
         self.shape, self.dtype = (n, n), blocks.dtype
@@ -153,24 +156,26 @@ def _formed(operator: KernelOperator, blocks, squares, keep) -> Triangle:
 
     missing = np.flatnonzero(np.isnan(home.to_host(squares)))
     engine.fill_tiles(blocks, keep or squares.__setitem__, fill, missing, "kernel matrix (tiles)")
-    operator.squares, distance = math.fsum(home.to_host(squares)), formed_distance(operator)
-    return Triangle(blocks, n, operator.squares, distance=distance, semidefinite=operator.semidefinite, engine=engine)
+    operator.frobenius_squared, distance = math.fsum(home.to_host(squares)), formed_distance(operator)
+    return Triangle(
+        blocks, n, operator.frobenius_squared, storage_error=distance, semidefinite=operator.semidefinite, engine=engine
+    )
 
 
 def formed_distance(operator: KernelOperator, seed=0) -> float:
     """How far in Frobenius norm the matrix of entries in the operator's dtype is from the kernel.
 
     float64, or where entries cost whole products: a bound. float32: twice an estimate from SAMPLED_ROWS rows that are
-    computed in float64 as well, drawn by ``row_weights``, as rounding grows with them. The operator's own ``distance``
+    computed in float64 as well, drawn by ``row_weights``, as rounding grows with them. Its own ``storage_error``
     comes on top. Products of few rows may round otherwise than those of a tile, so that an entry that outweighs all
     others can come out right there: the estimate is at least that of one rounding of each entry on the diagonals of the
     terms. Cost: SAMPLED_ROWS n times tile_work, twice.
     """
     if operator.stored:
-        return operator.distance
+        return operator.storage_error
     if operator.rounding is None:
         operator.rounding = _forming_rounding(operator, seed)
-    return operator.rounding + operator.distance
+    return operator.rounding + operator.storage_error
 
 
 def _forming_rounding(operator: KernelOperator, seed) -> float:

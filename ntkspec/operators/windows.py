@@ -113,7 +113,7 @@ class WindowGram(OfPairs):
         return self.function(self.engine, left, right, c, gap)
 
     @property
-    def relative_distance(self):
+    def relative_storage_error(self):
         return self.function.error + self.function.depth * SENSITIVITY * HALF_ULP
 
     @property

@@ -43,7 +43,7 @@ def kernel_target_alignment(
     norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
     low, high = max(0.0, norm.lower - centring), norm.upper + centring
     # A relative change r of y changes yᵀK y by 2 r ‖K‖ |y|² and |y|² by 2 r; both are sums of n terms as well.
-    slack = operator.product_error() + operator.distance + centring + (4 * moved + 2 * n * HALF_ULP) * high
+    slack = operator.product_error() + operator.storage_error + centring + (4 * moved + 2 * n * HALF_ULP) * high
     lower = _cosine(overlap - slack, high if overlap > slack else low)
     upper = _cosine(overlap + slack, low if overlap > -slack else high)
     count, closed = norm.products + (2 if centered else 1), norm.converged and upper - lower < 2

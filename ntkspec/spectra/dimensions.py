@@ -168,7 +168,7 @@ def spectral_entropy(
     _require_semidefinite(pairs.evidence, "the spectral entropy")
     known = float(_entropy(pairs.values, total.value).sum())
     chance, rest = Chance(failure_probability / 2, seed), _Rest(operator, pairs, total.value)
-    moved = WEYL * float(np.linalg.norm(pairs.residuals)) + operator.distance
+    moved = WEYL * float(np.linalg.norm(pairs.residuals)) + operator.storage_error
     with operator.engine.one_blas_thread(), progress.bar(text="spectral entropy (products)") as bar:
         while True:
             probability, number = chance.attempt()
@@ -222,7 +222,7 @@ class _Rest:
             start = stream(seed[0], "entropy", seed[1], first)
             self.lanczos.begin(random_start(self.lanczos.operator, start, FIRST_PROBES))
             self.lanczos.extend(STEPS)
-            self.negative = max(self.negative, self.lanczos.error + self.lanczos.operator.distance)
+            self.negative = max(self.negative, self.lanczos.error + self.lanczos.operator.storage_error)
             bar.update(self.lanczos.products - before)
             for alpha, beta, k, size in jacobi_matrices(self.lanczos, STEPS):
                 nodes, weights = rule(alpha[:k], beta[: k - 1])

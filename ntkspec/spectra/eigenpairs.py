@@ -155,10 +155,10 @@ def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
     chosen = wanted.choose(values)
     rest = np.delete(values, chosen)
     solving = (4 * len(values) + 32) * 2.0**-53 * float(abs(values).max())
-    rounding = solving + operator.forming_error() + operator.distance
+    rounding = solving + operator.forming_error() + operator.storage_error
     found, Z = values[chosen], vectors[:, xp.asarray(chosen)]
     residuals = engine.to_host(xp.linalg.norm(operator @ Z - Z * xp.asarray(found), axis=0))
-    residuals = residuals + operator.product_error() + operator.distance
+    residuals = residuals + operator.product_error() + operator.storage_error
     others = (float(rest[0]) - rounding, float(rest[-1]) + rounding) if len(rest) else (math.inf, -math.inf)
     counts = _multiplicities(found, np.full(k, rounding))
     evidence = _dense_evidence(operator, values, vectors, rounding)
@@ -171,10 +171,10 @@ def _dense_evidence(operator, values, vectors, rounding: float) -> Evidence:
         products=0,
         block=0,
         basis=len(values),
-        asymmetry=2 * operator.distance,
+        asymmetry=2 * operator.storage_error,
         orthogonality_loss=float(xp.linalg.norm(vectors.T @ vectors - xp.eye(len(values)))),
-        rounding=rounding - operator.distance,
-        stored=operator.distance,
+        rounding=rounding - operator.storage_error,
+        stored=operator.storage_error,
         smallest=ends[0],
         largest=ends[1],
         lowest=ends[0] - rounding,
@@ -275,7 +275,7 @@ class _Search:
     def _spectrum(self, outcome: Outcome | None) -> Spectrum:
         lanczos, chosen = self.lanczos, self.wanted.choose(self.values)
         values, vectors = self.values[chosen], lanczos.basis[lanczos.engine.xp.asarray(chosen)].T
-        residuals = self.residuals[chosen] + lanczos.operator.distance
+        residuals = self.residuals[chosen] + lanczos.operator.storage_error
         found, coupling = (self.values, self.residuals), WEYL * float(np.linalg.norm(self.residuals))
         rest = np.delete(self.values, chosen)
         bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)

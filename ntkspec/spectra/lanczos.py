@@ -154,7 +154,7 @@ class Lanczos:
         defect = math.hypot(np.linalg.norm(before), np.linalg.norm(now))
         self.error = math.hypot(self.error, defect)
         self.asymmetry = max(self.asymmetry, defect)
-        if defect > max(ASYMMETRY * self.scale, 1e3 * rounding) + 2 * self.operator.distance:
+        if defect > max(ASYMMETRY * self.scale, 1e3 * rounding) + 2 * self.operator.storage_error:
             raise ValueError(
                 f"the operator is not symmetric: in product {self.products} <q, K p> and <K q, p> differ by "
                 f"{defect:.3g}, with |K p| up to {self.scale:.3g}; pass (K + K.T) / 2 where that is meant, or say how "

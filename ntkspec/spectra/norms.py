@@ -59,7 +59,7 @@ def spectral_norm(
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
     with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
         lanczos, chance = Lanczos(operator), Chance(failure_probability, seed)
-        outcome = prove(lanczos, aim_of(operator.distance, rtol), chance, bar)
+        outcome = prove(lanczos, aim_of(operator.storage_error, rtol), chance, bar)
         norm = norm_of(collect(lanczos, (outcome.lowest, outcome.highest), failure_probability), rtol, plan)
         if outcome.reason == "full" and not lanczos.complete:
             norm = _deflated(lanczos, norm, chance, (rtol, bar))
@@ -107,7 +107,7 @@ def _aim_above(lanczos: Lanczos, rtol: float):
 
     def aim(theta):
         room = max(rtol / (1 - rtol) * abs(theta[-1]), 4 * lanczos.error, 1e-12 * abs(theta[0]))
-        distance = 2 * lanczos.operator.distance
+        distance = 2 * lanczos.operator.storage_error
         return -math.inf, float(theta[-1]) + (room - distance if distance < 0.9 * room else room)
 
     return aim
@@ -125,7 +125,7 @@ def _deflated(lanczos: Lanczos, norm: Estimate, chance: Chance, how: tuple) -> E
         if not settled or lanczos.locked == lanczos.basis.shape[1]:
             break
         values, residuals = np.append(values, more), np.append(residuals, of_more + np.linalg.norm(residuals))
-        distance = lanczos.operator.distance + WEYL * float(np.linalg.norm(residuals))
+        distance = lanczos.operator.storage_error + WEYL * float(np.linalg.norm(residuals))
         outcome = prove(lanczos, aim_of(distance, rtol, values), chance, bar)
         bounds = outcome.lowest, outcome.highest
         evidence = collect(lanczos, bounds, chance.probability, (values, residuals))
@@ -173,7 +173,7 @@ def frobenius_norm(
     if method == "stochastic" and not rtol > 0:
         raise ValueError(f"{rtol=}, but a stochastic norm needs the relative width of its interval, such as 0.05")
     products = 0
-    if operator.squares is None and rtol > 0 and operator.symmetric and method != "exact":
+    if operator.frobenius_squared is None and rtol > 0 and operator.symmetric and method != "exact":
         sooner, limit = stochastic_is_sooner(operator, _work_of_squares(operator))
         if sooner or method == "stochastic":
             limit = math.inf if method == "stochastic" else limit
@@ -181,10 +181,10 @@ def frobenius_norm(
             if worth:
                 return estimate
             products = estimate.products
-    if operator.squares is None:
-        operator.squares = operator.sum_of_squares()
+    if operator.frobenius_squared is None:
+        operator.frobenius_squared = operator.sum_of_squares()
         products += 0 if operator.entrywise else operator.shape[1]
-    norm = math.sqrt(operator.squares)
+    norm = math.sqrt(operator.frobenius_squared)
     slack = formed_distance(operator) + SUMMING * norm
     return Estimate(norm, max(0.0, norm - slack), norm + slack, 0.0, products, True, planning.columns(operator))
 
@@ -204,7 +204,7 @@ def _stochastic_frobenius(operator, rtol: float, chance, limit: float) -> tuple[
         theta, residuals = rest.pairs.values, rest.pairs.residuals
         for part in attempts(rest, failure_probability, bar):
             low, high = rest.squares_interval(part)
-            known, slack = float(np.square(theta).sum()), operator.distance + SUMMING * operator.absolute_norm
+            known, slack = float(np.square(theta).sum()), operator.storage_error + SUMMING * operator.absolute_norm
             value = math.sqrt(known + rest.squares / rest.count)
             lower, upper = math.sqrt(known + low), math.sqrt(known + float(np.square(residuals).sum()) + high)
             lower, upper = max(0.0, lower - slack), upper + slack

@@ -214,7 +214,7 @@ def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: 
     """
     operator, (values, residuals) = lanczos.operator, locked
     theta = np.linalg.eigvalsh(lanczos.T) if lanczos.size else np.zeros(0)
-    distance, error, loss = operator.distance, lanczos.error, lanczos.orthogonality_loss()
+    distance, error, loss = operator.storage_error, lanczos.error, lanczos.orthogonality_loss()
     slack = WEYL * float(np.linalg.norm(residuals)) + distance
     smallest, largest = float(min([*theta[:1], *values])), float(max([*theta[-1:], *values]))
     lowest, highest = float(min(bounds[0], smallest) - slack), float(max(bounds[1], largest) + slack)

@@ -150,7 +150,7 @@ def trace(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, see
     n = operator.shape[0]
     if operator.entrywise or not rtol > 0 or n <= PAIR_PRODUCTS:
         total = math.fsum(operator.engine.to_host(operator.diagonal(np.float64)))
-        slack = (operator.forming_error() + operator.distance) * n**0.5
+        slack = (operator.forming_error() + operator.storage_error) * n**0.5
         products = 0 if operator.entrywise else n
         return Estimate(total, total - slack, total + slack, 0.0, products, True, planning.columns(operator))
     with operator.engine.one_blas_thread(), progress.bar(text="trace (products)") as bar:
@@ -161,7 +161,7 @@ def trace(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, see
             _, squares = rest.squares_interval(part / 4)
             slack = 2 * (squares * x / rest.count) ** 0.5 + 2 * rest.size * x / rest.count
             # Of the pairs' sum: rounding, and what their residuals couple to (Weyl, one by one).
-            slack += rest.trace_error / rest.count + operator.distance * n**0.5 + float(rest.pairs.residuals.sum())
+            slack += rest.trace_error / rest.count + operator.storage_error * n**0.5 + float(rest.pairs.residuals.sum())
             value, products = known + mean, rest.pairs.products + rest.count
             closed = slack <= rtol * (abs(rest.pairs.values).sum() + abs(mean))
             if closed or products >= n:

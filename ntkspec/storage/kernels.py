@@ -71,7 +71,7 @@ def load_kernel(path, *, engine: str = "cpu") -> OnDisk:
         arrays["blocks"],
         head.n,
         math.fsum(arrays["squares"]),
-        distance=head.distance,
+        storage_error=head.storage_error,
         semidefinite=head.semidefinite,
         engine=device,
         proof=Proof(**arrays, name=path) if "digests" in arrays else None,

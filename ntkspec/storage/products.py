@@ -55,7 +55,7 @@ def _described(operator) -> dict:
     form = "stored" if operator.stored else "factored"
     return {"kind": "ntkspec products", "format": 2, "n": operator.shape[0], "matrix": form} | {
         "dtype": str(operator.dtype),
-        "distance": operator.distance,
+        "distance": operator.storage_error,
     }
 
 
@@ -153,7 +153,11 @@ class _Recorded(KernelOperator):
     def __init__(self, operator: KernelOperator, records: _Records):
         self.operator, self.records = operator, records
         self.shape, self.dtype, self.engine = operator.shape, operator.dtype, operator.engine
-        self.symmetric, self.semidefinite, self.distance = operator.symmetric, operator.semidefinite, operator.distance
+        self.symmetric, self.semidefinite, self.storage_error = (
+            operator.symmetric,
+            operator.semidefinite,
+            operator.storage_error,
+        )
         self.stored, self.product_work, self.stored_work = operator.stored, operator.product_work, operator.stored_work
         self.position, self.error = 0, 0.0
         self.last: tuple | None = None

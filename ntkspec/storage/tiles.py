@@ -52,7 +52,7 @@ class Head:
     """
 
     n: int
-    distance: float
+    storage_error: float
     semidefinite: bool
     spots: dict[str, Spot]
 
