@@ -118,7 +118,7 @@ def results() -> dict:
         "expansion": ns.linear_expansion("softplus", hidden_layers=2),
         "constants": ns.activation("tanh").constants,
         "interval": norm.interval,
-        "work": theta.product_work,
+        "work": theta.cost.product,
         "law": ns.HeavyBall(0.25),
     }
 
@@ -142,7 +142,7 @@ def _answers(value):
         return value.matmat(X) if value.shape[1] == N else None
     if isinstance(value, ns.KernelOperator):
         v = np.linspace(-1, 1, value.shape[1])
-        return [value @ v, value.to_dense(), value.T.to_dense(), value.absolute_norm, repr(value)]
+        return [value @ v, value.to_dense(), value.T.to_dense(), value.rounding.norm_of_absolute, repr(value)]
     return repr(value)
 
 

@@ -166,9 +166,9 @@ def test_any_memory_layout_is_taken(layout):
 
 def test_the_error_of_products_is_relative_to_the_largest():
     operator = wrap(lambda v: 3 * v, 40, error=1e-5)
-    assert operator.product_error() == pytest.approx(3e-5)
-    assert wrap(lambda v: v, 5, dtype=np.float32).product_error() == pytest.approx(8 * 2**-23)
-    assert wrap(lambda v: 0 * v, 5).product_error() == 0.0
+    assert operator.rounding.matvec_error_bound == pytest.approx(3e-5)
+    assert wrap(lambda v: v, 5, dtype=np.float32).rounding.matvec_error_bound == pytest.approx(8 * 2**-23)
+    assert wrap(lambda v: 0 * v, 5).rounding.matvec_error_bound == 0.0
 
 
 def test_what_cannot_multiply_is_refused():

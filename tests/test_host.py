@@ -10,7 +10,7 @@ import pytest
 
 import ntkspec as ns
 from ntkspec.engines import cpu, host
-from ntkspec.operators.triangle import form
+from ntkspec.operators import form
 
 GROUP2 = "0::/batch/job\n"
 MOUNT2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -182,6 +182,8 @@ def test_a_plan_is_refused_or_done(room, end):
 
 class Greedy(ns.operators.KernelOperator):
     """An operator whose products and entries ask for an exabyte."""
+
+    entrywise = True
 
     def __init__(self):
         self.shape, self.dtype, self.engine, self.symmetric = (20, 20), np.dtype(np.float64), cpu, True

@@ -94,7 +94,7 @@ def test_what_was_shared_stays_shared():
     (_, theta), *_, (_, linear), _ = gap.terms
     assert theta.X2 is theta.X is linear.F is linear.G
     assert theta.D2 is theta.D
-    assert gap.tile_work == some("kernels")["gap"].tile_work
+    assert gap.cost.entry == some("kernels")["gap"].cost.entry
 
 
 def test_copies_of_activations_are_activations_of_their_own():

@@ -10,7 +10,7 @@ import ntkspec as ns
 from benchmarks.gpu import plain_cupy
 from benchmarks.gpu.card import Card, Row
 from ntkspec.operators import form
-from ntkspec.operators.triangle import places
+from ntkspec.operators.tiles import places
 
 # The norms that the CPU found for 60,000 MNIST images, ReLU, m = 4096 (docs/large.md).
 MNIST_SPECTRAL, MNIST_FROBENIUS = (282.665, 282.820), 627.893

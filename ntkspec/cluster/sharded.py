@@ -1,22 +1,24 @@
 r"""One kernel whose points live on the workers of a Dask cluster: its spectral norm, with the same certificate.
 
 Each worker keeps a part of the points: its rows of the factors and of every Lanczos vector. A product is a map
-(``gathered``: what the part's rows contribute), a reduce, and a map (``scattered``: the part's rows of the product), so
-that an iteration moves O(m d) numbers to and from each worker, and nothing that grows with n. The rows lie where the
-part's kernel computes, in memory or on a card; what travels is NumPy's.
+(``local_vjp``: what the part's rows contribute), a reduce, and a map (``local_jvp``: its rows of the product), so that
+an iteration moves O(m d) numbers to and from each worker, and nothing that grows with n. The rows lie where the
+part's kernel computes, in memory or on a GPU; what travels is NumPy's.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from ntkspec import checks, progress
 from ntkspec.cluster.execution import all_done, client_of
 from ntkspec.engines import engine_of, moved
-from ntkspec.operators import KernelOperator
+from ntkspec.engines.arrays import Array
+from ntkspec.operators import KernelOperator, LinearCombination, Rounding
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.certificates import Chance, prove
 from ntkspec.spectra.lanczos import Lanczos
@@ -77,6 +79,42 @@ def _answers(futures: Sequence) -> list:
         raise ValueError(f"{LOST}: {error}") from None
 
 
+class OverPoints(Protocol):
+    """A kernel whose products go through sums over its points, which parts of them add up to."""
+
+    def local_vjp(self, V: Array) -> Array:
+        """What these points contribute to products of all points with a few vectors, for their rows V (n', k).
+
+        It adds up over parts of the points, and does not grow with n.
+        """
+
+    def local_jvp(self, total: Array) -> Array:
+        """These points' rows of the product (n, k), from the sum of all points' :meth:`local_vjp`."""
+
+
+def local_vjp(operator: KernelOperator, V: Array) -> Any:
+    """:meth:`OverPoints.local_vjp` of an operator, of a sum a list with that of each term."""
+    if isinstance(operator, LinearCombination):
+        return [local_vjp(term, V) for _, term in operator.terms]
+    return _over_points(operator).local_vjp(V)
+
+
+def local_jvp(operator: KernelOperator, total: Any) -> Array:
+    """The operator's rows of the product, from the sum of :func:`local_vjp` over all parts."""
+    if isinstance(operator, LinearCombination):
+        parts = [c * local_jvp(term, part) for (c, term), part in zip(operator.terms, total, strict=True)]
+        return sum(parts[1:], start=parts[0])
+    return _over_points(operator).local_jvp(total)
+
+
+def _over_points(operator: Any) -> OverPoints:
+    if not hasattr(operator, "local_vjp"):
+        raise ValueError(
+            f"{type(operator).__name__} cannot be spread over machines; sums of Theta_1, Theta_2 and linear kernels can"
+        )
+    return operator
+
+
 class Shard:
     """The points of one part: the kernel on them, and their rows of the basis and of the block that is worked on.
 
@@ -91,9 +129,9 @@ class Shard:
         self.basis, self.block = (self.engine.xp.empty((room, self.operator.shape[0])) for room in (16, 0))
 
     def facts(self) -> tuple:
-        """Points, dtype, semidefinite, product error, absolute norm, distance."""
+        """Points, dtype, semidefinite, rounding, storage error."""
         K = self.operator
-        return K.shape[0], K.dtype.str, K.semidefinite, K.product_error(), K.absolute_norm, K.storage_error
+        return K.shape[0], K.dtype.str, K.semidefinite, K.rounding, K.storage_error
 
     def fitting(self, share: float) -> int:
         """How many vectors fit into this share of the free memory where the rows lie."""
@@ -107,11 +145,11 @@ class Shard:
     def gather(self, first: int, last: int):
         """What these rows contribute to products with vectors first to last of the basis."""
         vectors = self.engine.xp.ascontiguousarray(self.basis[first:last].T)
-        return _each(self.engine.to_host, self.operator.gathered(vectors))
+        return _each(self.engine.to_host, local_vjp(self.operator, vectors))
 
     def scatter(self, total):
         """Make the rows of the product the block; returns its squared norms, which are not finite where it is not."""
-        product = self.operator.scattered(_each(self._placed, total))
+        product = local_jvp(self.operator, _each(self._placed, total))
         self.block = self.engine.xp.ascontiguousarray(product.T)
         return self.squares()
 
@@ -153,7 +191,7 @@ class Shard:
 
 
 def _each(function: Callable, found):
-    """The function of what one operator has gathered, or of each term's of a sum."""
+    """The function of one operator's :func:`local_vjp`, or of each term's of a sum."""
     return [function(term) for term in found] if isinstance(found, list) else function(found)
 
 
@@ -177,16 +215,17 @@ class _Whole:
     symmetric = stored = True
 
     def __init__(self, facts):
-        sizes, dtypes, semidefinite, errors, norms, distances = zip(*facts, strict=True)
+        sizes, dtypes, semidefinite, rounding, storage_errors = zip(*facts, strict=True)
         if len(set(dtypes)) > 1:
             raise ValueError(f"the parts have dtypes {sorted(set(dtypes))}, but one kernel has one dtype")
         self.shape, self.engine = (sum(sizes), sum(sizes)), engine_of()
-        self.semidefinite, self.storage_error = all(semidefinite), float(sum(distances))
-        self.absolute_norm, self._error = float(sum(norms)), SUMMING * float(sum(errors))
-
-    def product_error(self) -> float:
-        """Absolute norms add up over the points, and so do these."""
-        return self._error
+        self.semidefinite, self.storage_error = all(semidefinite), float(sum(storage_errors))
+        # Norms of absolute values add up over the points, and so do the bounds that are relative to them.
+        self.rounding = Rounding(
+            float(sum(part.norm_of_absolute for part in rounding)),
+            SUMMING * float(sum(part.matvec_error_bound for part in rounding)),
+            SUMMING * float(sum(part.forming_error_bound for part in rounding)),
+        )
 
 
 class ShardedLanczos(Lanczos):

@@ -69,11 +69,11 @@ class _Gradients:
         self.size = sum(net.parameters[k].size for k in self._kept)
         self.flops = net.flops
 
-    def pull(self, X, cotangent):
+    def vjp(self, X, cotangent):
         gradients = self.net.vjp(X, cotangent)
         return [gradients[k] for k in self._kept]
 
-    def push(self, X, tangents):
+    def jvp(self, X, tangents):
         given: list = [None] * len(self.net.parameters)
         for k, tangent in zip(self._kept, tangents, strict=True):
             given[k] = tangent

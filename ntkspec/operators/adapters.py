@@ -10,16 +10,16 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ntkspec import checks
 from ntkspec.engines import as_array, engine_of
+from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.pickling import Foreign
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.dense import Dense
-from ntkspec.operators.work import Work
+from ntkspec.operators.rounding import ASSUMED_EPS, Rounding
+from ntkspec.operators.work import Cost, Work
 
 # Squares of products beyond this or below its inverse would overflow, or vanish in silence.
 LARGEST = 1e150
-# The relative error of a product that is not ours, in eps of its dtype, where nothing else is said.
-PRODUCT_EPS = 8
 
 
 def wrap(
@@ -107,9 +107,8 @@ def with_entries(operator: KernelOperator) -> KernelOperator:
     if operator.entrywise:
         return operator
     matrix = operator.to_dense(np.float64)
-    found = Dense((matrix + matrix.T) / 2 if operator.symmetric else matrix)
-    found.storage_error += operator.forming_error() + operator.storage_error
-    return found
+    formed = operator.rounding.forming_error_bound + operator.storage_error
+    return Dense((matrix + matrix.T) / 2 if operator.symmetric else matrix, storage_error=formed)
 
 
 def to_scipy(operator: KernelOperator) -> LinearOperator:
@@ -137,10 +136,6 @@ class Products(KernelOperator):
     Single entries cost whole products: a tile of T columns takes T of them, the diagonal and the Frobenius norm n.
     """
 
-    grams = ()
-    depth = 0.0
-    entrywise = False
-
     def __init__(self, linear: LinearOperator, *, dtype=None, symmetric: bool | None = None, error=None):
         self._given, self.shape = Foreign(linear, "the operator that was wrapped"), linear.shape
         self.dtype = np.dtype(dtype or linear.dtype or np.float64)
@@ -154,7 +149,7 @@ class Products(KernelOperator):
         if symmetric and not square:
             raise ValueError(f"an operator of shape {self.shape} cannot be symmetric")
         self.symmetric = square if symmetric is None else symmetric
-        self.error = PRODUCT_EPS * float(np.finfo(self.dtype).eps) if error is None else float(error)
+        self.error = ASSUMED_EPS * float(np.finfo(self.dtype).eps) if error is None else float(error)
 
     @property
     def linear(self) -> LinearOperator:
@@ -162,18 +157,14 @@ class Products(KernelOperator):
         return self._given.value
 
     @cached_property
-    def product_work(self) -> Work:
-        """As many bytes as are read in the time of one product, which is measured."""
+    def cost(self) -> Cost:
+        """As many bytes as are read in the time of one product, which is measured; a tile takes one for each column."""
         start = time.perf_counter()
         self._matmat(np.ones((self.shape[1], 1), self.dtype))
-        return Work.lasting(time.perf_counter() - start)
+        product = Work.lasting(time.perf_counter() - start)
+        return Cost(product, own=(1 / self.engine.TILE) * product)
 
-    @property
-    def stored_work(self) -> Work:  # type: ignore[override]
-        """Of one entry: a tile takes a product for each of its columns."""
-        return (1 / self.engine.TILE) * self.product_work
-
-    def _matmat(self, V):
+    def _matmat(self, V: Array) -> Array:
         product = as_array(self.linear.matmat(V), "a product with the kernel")
         self._refuse(product)
         self.products += V.shape[1]
@@ -214,35 +205,19 @@ class Products(KernelOperator):
                 )
         self._looked = True
 
-    def _product(self, V):
-        return self._matmat(V)
-
     @property
-    def absolute_norm(self):
-        """The largest |K q| / |q| so far: what its error is relative to."""
+    def rounding(self) -> Rounding:
+        """The error is relative to the largest |K q| / |q| so far."""
         if not self._largest:
             self._matmat(np.random.default_rng(0).standard_normal((self.shape[1], 1)))
-        return self._largest
+        return Rounding.relative(self.error, self._largest, self.shape[1])
 
-    def product_error(self):
-        return self.error * self.absolute_norm
-
-    def forming_error(self):
-        return math.sqrt(self.shape[1]) * self.product_error()
-
-    def accumulate(self, out, tile, scale=1.0):
-        out += out.dtype.type(scale) * self._matmat(self._units(tile.cols, tile.dtype))[tile.rows]
-
-    def diagonal(self, dtype=None):
-        parts = self.by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")
-        return np.concatenate(parts).astype(dtype or self.dtype, copy=False)
-
-    def to_dense(self, dtype=None):
+    def to_dense(self, dtype: DTypeLike | None = None) -> Array:
         """All columns. Raises ValueError where it is taken for symmetric, and they are not."""
         matrix = super().to_dense(dtype)
         if self.symmetric:
             defect = float(np.linalg.norm(matrix - matrix.T))
-            allowed = max(1e-8 * float(np.linalg.norm(matrix)), 4 * self.forming_error())
+            allowed = max(1e-8 * float(np.linalg.norm(matrix)), 4 * self.rounding.forming_error_bound)
             if defect > allowed:
                 raise ValueError(
                     f"the operator is not symmetric: |A - A.T| = {defect:.3g} in Frobenius norm, while rounding "
@@ -251,5 +226,5 @@ class Products(KernelOperator):
         return matrix
 
     @property
-    def T(self):
+    def T(self) -> "Products":
         return self if self.symmetric else Products(self.linear.T, dtype=self.dtype, symmetric=False, error=self.error)

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from ntkspec.operators.base import KernelOperator, slices
-from ntkspec.operators.triangle import formed_distance, index, places
+from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.tiles import index, places, slices
 
 # How often as far as two ways of computing an entry in float32 differ, the tile may be from either.
 SLACK = 8
@@ -64,7 +64,7 @@ def _again(operator: KernelOperator, points) -> tuple[np.ndarray, np.ndarray]:
     """The entries of some points with all points, and how far entries of each that were formed before may be away."""
     again = _rows(operator, points, operator.dtype)
     if operator.dtype == np.float64 or not operator.entrywise:
-        return again, np.full(len(points), 2 * formed_distance(operator))
+        return again, np.full(len(points), 2 * operator.formed_error)
     sizes = operator.engine.to_host(operator.row_weights())
     once = np.finfo(operator.dtype).eps * np.sqrt(sizes[points] * sizes.max())
     shown = abs(again - _rows(operator, points, np.float64)).max(axis=1)

@@ -6,9 +6,12 @@ from typing import Protocol
 
 import numpy as np
 
-from ntkspec.operators.base import HALF_ULP, paired_factors, slices
-from ntkspec.operators.function import SENSITIVITY, OfPairs
-from ntkspec.operators.work import Work
+from ntkspec.engines.arrays import Array, ArrayLike
+from ntkspec.operators.base import paired_factors
+from ntkspec.operators.function import SENSITIVITY, OfPairs, formed_each_time
+from ntkspec.operators.rounding import HALF_ULP
+from ntkspec.operators.tiles import Tile, slices
+from ntkspec.operators.work import Cost, Work
 
 # Columns of a tile that are computed together: whole vectors of a compiled loop.
 COLUMNS = 16, 64
@@ -82,21 +85,19 @@ class WindowGram(OfPairs):
     Cost: 2 d flops and the function's passes for each position an entry; a product forms every tile.
     """
 
-    grams = ()
-
-    def __init__(self, function: WindowFunction, windows: Windows, X, X2=None):
+    def __init__(self, function: WindowFunction, windows: Windows, X: ArrayLike, X2: ArrayLike | None = None):
         self.function, self.windows = function, windows
         self.X, self.X2, self.engine = paired_factors(X, X2, "X")
         self.symmetric = self.semidefinite = self.X2 is self.X
         self.shape, self.dtype = (self.X.shape[0], self.X2.shape[0]), self.X.dtype
         self.left = function.points(windows.squares(self.engine, self.X))
         self.right = self.left if self.symmetric else function.points(windows.squares(self.engine, self.X2))
-        self.stored_work = Work(flops=2.0 * self.X.shape[1], entries=function.passes * windows.positions)
-        self.product_work = float(self.shape[0] * self.shape[1]) * self.tile_work
+        entry = Work(flops=2.0 * self.X.shape[1], entries=function.passes * windows.positions)
+        self.cost = formed_each_time(self.shape, Cost(Work(), own=entry))
         numbers = windows.length * windows.channels + windows.positions
-        self.depth = self.shape[1] + SENSITIVITY * function.depth * (numbers + 64)
+        self.rounding_depth = self.shape[1] + SENSITIVITY * function.depth * (numbers + 64)
 
-    def accumulate(self, out, tile, scale=1.0):
+    def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         X, X2 = (self.X[tile.rows].astype(np.float64), self.X2[tile.cols].astype(np.float64))
         left, right = self.left[:, tile.rows], self.right[:, tile.cols]
         together = max(1, max(self.function.pairs, self.engine.PAIRS) // self.windows.positions)
@@ -113,11 +114,11 @@ class WindowGram(OfPairs):
         return self.function(self.engine, left, right, c, gap)
 
     @property
-    def relative_storage_error(self):
+    def relative_storage_error(self) -> float:
         return self.function.error + self.function.depth * SENSITIVITY * HALF_ULP
 
     @property
-    def T(self):
+    def T(self) -> "WindowGram":
         return self if self.symmetric else WindowGram(self.function, self.windows, self.X2, self.X)
 
 

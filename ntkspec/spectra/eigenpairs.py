@@ -155,10 +155,10 @@ def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
     chosen = wanted.choose(values)
     rest = np.delete(values, chosen)
     solving = (4 * len(values) + 32) * 2.0**-53 * float(abs(values).max())
-    rounding = solving + operator.forming_error() + operator.storage_error
+    rounding = solving + operator.rounding.forming_error_bound + operator.storage_error
     found, Z = values[chosen], vectors[:, xp.asarray(chosen)]
     residuals = engine.to_host(xp.linalg.norm(operator @ Z - Z * xp.asarray(found), axis=0))
-    residuals = residuals + operator.product_error() + operator.storage_error
+    residuals = residuals + operator.rounding.matvec_error_bound + operator.storage_error
     others = (float(rest[0]) - rounding, float(rest[-1]) + rounding) if len(rest) else (math.inf, -math.inf)
     counts = _multiplicities(found, np.full(k, rounding))
     evidence = _dense_evidence(operator, values, vectors, rounding)

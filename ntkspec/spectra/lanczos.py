@@ -7,7 +7,7 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.adapters import LARGEST
-from ntkspec.operators.base import HALF_ULP
+from ntkspec.operators.rounding import HALF_ULP
 
 # Numbers of a basis from which an orthogonalization is worth the time to wake the other workers.
 SHARED_FROM = 2**19
@@ -125,7 +125,7 @@ class Lanczos:
 
     def _error_of_products(self) -> float:
         """The bound for one product. It grows where it is relative to the largest one so far: so does the error."""
-        now, before = self.operator.product_error(), self._product_error
+        now, before = self.operator.rounding.matvec_error_bound, self._product_error
         if 0 < before < now:
             self.error *= now / before
         self._product_error = max(now, before)

@@ -9,7 +9,6 @@ import numpy as np
 from ntkspec import checks, progress
 from ntkspec.operators import Work, as_symmetric, planning, wrap
 from ntkspec.operators.planning import Plan
-from ntkspec.operators.triangle import formed_distance
 from ntkspec.spectra.certificates import Chance, prove
 from ntkspec.spectra.eigenpairs import Wanted, converge
 from ntkspec.spectra.lanczos import Lanczos
@@ -181,17 +180,16 @@ def frobenius_norm(
             if worth:
                 return estimate
             products = estimate.products
-    if operator.frobenius_squared is None:
-        operator.frobenius_squared = operator.sum_of_squares()
-        products += 0 if operator.entrywise else operator.shape[1]
-    norm = math.sqrt(operator.frobenius_squared)
-    slack = formed_distance(operator) + SUMMING * norm
+    if operator.frobenius_squared is None and not operator.entrywise:
+        products += operator.shape[1]
+    norm = math.sqrt(operator.sum_of_squares())
+    slack = operator.formed_error + SUMMING * norm
     return Estimate(norm, max(0.0, norm - slack), norm + slack, 0.0, products, True, planning.columns(operator))
 
 
 def _work_of_squares(operator) -> Work:
     entries = operator.shape[0] * operator.shape[1] / (2 if operator.symmetric and operator.entrywise else 1)
-    return entries * operator.tile_work if operator.entrywise else operator.shape[1] * operator.product_work
+    return entries * operator.cost.entry if operator.entrywise else operator.shape[1] * operator.cost.product
 
 
 def _stochastic_frobenius(operator, rtol: float, chance, limit: float) -> tuple[Estimate, bool]:
@@ -204,7 +202,10 @@ def _stochastic_frobenius(operator, rtol: float, chance, limit: float) -> tuple[
         theta, residuals = rest.pairs.values, rest.pairs.residuals
         for part in attempts(rest, failure_probability, bar):
             low, high = rest.squares_interval(part)
-            known, slack = float(np.square(theta).sum()), operator.storage_error + SUMMING * operator.absolute_norm
+            known, slack = (
+                float(np.square(theta).sum()),
+                operator.storage_error + SUMMING * operator.rounding.norm_of_absolute,
+            )
             value = math.sqrt(known + rest.squares / rest.count)
             lower, upper = math.sqrt(known + low), math.sqrt(known + float(np.square(residuals).sum()) + high)
             lower, upper = max(0.0, lower - slack), upper + slack

@@ -7,12 +7,14 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
 import numpy as np
 
-from ntkspec.operators import KernelOperator
+from ntkspec.engines.arrays import Array, DTypeLike
+from ntkspec.operators import Cost, KernelOperator, Rounding, Tile
 from ntkspec.storage.places import lock, target
 
 _HEADER, _DIGEST = 4096, 16
@@ -148,21 +150,15 @@ def _readable(content: bytes) -> str:
 class _Recorded(KernelOperator):
     """The products of an operator, from the file as far as they are there."""
 
-    grams = ()
-
     def __init__(self, operator: KernelOperator, records: _Records):
         self.operator, self.records = operator, records
         self.shape, self.dtype, self.engine = operator.shape, operator.dtype, operator.engine
-        self.symmetric, self.semidefinite, self.storage_error = (
-            operator.symmetric,
-            operator.semidefinite,
-            operator.storage_error,
-        )
-        self.stored, self.product_work, self.stored_work = operator.stored, operator.product_work, operator.stored_work
+        self.symmetric, self.semidefinite, self.stored = operator.symmetric, operator.semidefinite, operator.stored
+        self.storage_error = operator.storage_error
         self.position, self.error = 0, 0.0
-        self.last: tuple | None = None
+        self.last: tuple[Array, Array] | None = None
 
-    def _matmat(self, V):
+    def _matmat(self, V: Array) -> Array:
         given = [_digest(column) for column in self.engine.to_host(V).T]
         found = self.records.read(self.position, given)
         if found is None:
@@ -176,40 +172,34 @@ class _Recorded(KernelOperator):
         self.position += V.shape[1]
         return product
 
-    def _computed(self, V):
+    def _computed(self, V: Array) -> Array:
         if self.last is not None:
             self._compare(*self.last)
             self.last = None
         product = self.operator @ V
-        self.error = max(self.error, self.operator.product_error())
+        self.error = max(self.error, self.operator.rounding.matvec_error_bound)
         return product
 
-    def _product(self, V):
-        return self._matmat(V)
-
-    def _compare(self, V, product) -> None:
+    def _compare(self, V: Array, product: Array) -> None:
         size = self.engine.xp.linalg.norm
         apart = size(product - self.operator @ V, axis=0)
-        if not (apart <= 4 * self.operator.product_error() * size(V, axis=0)).all():
+        if not (apart <= 4 * self.operator.rounding.matvec_error_bound * size(V, axis=0)).all():
             raise ValueError(f"{self.records.path} holds products with another kernel; remove it or choose another")
 
-    def product_error(self):
-        return self.error
+    @property
+    def cost(self) -> Cost:
+        return self.operator.cost
 
     @property
-    def absolute_norm(self):
-        """That of the operator."""
-        return self.operator.absolute_norm
+    def rounding(self) -> Rounding:
+        """That of the operator, with the largest error that came with the products so far."""
+        return replace(self.operator.rounding, matvec_error_bound=self.error)
 
-    def diagonal(self, dtype=None):
+    def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         return self.operator.diagonal(dtype)
 
-    def accumulate(self, out, tile, scale=1.0):
+    def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         self.operator.accumulate(out, tile, scale)
-
-    @property
-    def T(self):
-        return self
 
 
 def _digest(content) -> bytes:

@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 
 from ntkspec.operators import KernelOperator, Triangle
-from ntkspec.operators.triangle import formed_distance
 from ntkspec.storage.hdf5 import begun
 from ntkspec.storage.places import atomic_path
 from ntkspec.storage.proofs import DIGEST, Proof
@@ -137,7 +136,7 @@ def _drawn_up(path: Path, operator: KernelOperator, layout: tuple[int, int, int]
     placed.set_fill_time(h5d.FILL_TIME_NEVER)
     with begun(path, KIND) as file:
         file.attrs["n"] = operator.shape[0]
-        file.attrs["distance"], file.attrs["semidefinite"] = formed_distance(operator), operator.semidefinite
+        file.attrs["distance"], file.attrs["semidefinite"] = operator.formed_error, operator.semidefinite
         file.create_dataset("squares", data=np.full(layout[0], np.nan))  # NaN marks a tile that is not there yet
         file.create_dataset("digests", data=np.zeros((layout[0], DIGEST), np.uint8))
         file.create_dataset("blocks", layout, operator.dtype, dcpl=placed)
