@@ -16,7 +16,7 @@ from ntkspec.engines import OnEngine, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.engines.parts import HadamardTerm, LowRankTerm
 from ntkspec.objects.lazy import cached_property
-from ntkspec.operators.rounding import ASSUMED_EPS, Rounding
+from ntkspec.operators.rounding import ASSUMED_EPS, HALF_ULP, Rounding
 from ntkspec.operators.sampling import forming_error
 from ntkspec.operators.tiles import Rows, Tile, slices, tiles
 from ntkspec.operators.work import Cost, Work
@@ -461,7 +461,7 @@ class EntrywiseOperator(KernelOperator):
     Notes
     -----
     What it says of ``rounding`` where a subclass says nothing is an assumption: entries are accurate to ASSUMED_EPS eps
-    of the dtype they are computed in. ``cost`` is measured on one small tile.
+    of its dtype, relative to their own size. ``cost`` is measured on one small tile.
 
     Examples
     --------
@@ -489,6 +489,9 @@ class EntrywiseOperator(KernelOperator):
     def _rmatmat(self, V: Array) -> Array:
         return self.T._tiled_product(V)
 
+    def _product(self, V: Array) -> Array:
+        return self._matmat(V)
+
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         self.engine.add_scaled(out, self._tile(tile.rows, tile.cols, tile.dtype), scale)
 
@@ -508,7 +511,13 @@ class EntrywiseOperator(KernelOperator):
     @cached_property
     def _assumed_rounding(self) -> Rounding:
         size = float(self.diagonal(np.float64).sum()) if self.semidefinite else self._probed_size()
-        return Rounding.of_path(self.shape[1] + 2.0 * ASSUMED_EPS, size)
+        error = ASSUMED_EPS * float(np.finfo(self.dtype).eps) * size + self.shape[1] * HALF_ULP * size
+        return Rounding(size, error, error)
+
+    @cached_property
+    def _forming_error(self) -> float:
+        """A ``_tile`` that computes in float32 whatever is asked for hides its error from the sample."""
+        return max(forming_error(self), self.rounding.forming_error_bound)
 
 
 class Stored(KernelOperator):

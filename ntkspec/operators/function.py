@@ -1,6 +1,7 @@
 """A kernel whose entries are a function of two inputs' inner product and norms."""
 
 import math
+from abc import abstractmethod
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -64,16 +65,17 @@ class OfPairs(KernelOperator):
         return Rounding.of_path(self.rounding_depth, roots[0] * roots[-1])
 
     @property
+    @abstractmethod
     def T(self) -> "OfPairs":
-        raise NotImplementedError
+        """The transpose."""
 
     @property
+    @abstractmethod
     def relative_storage_error(self) -> float:
-        """The distance, relative to sqrt(h(x, x) h(x', x')) of each entry."""
-        raise NotImplementedError
+        """The error of each entry, relative to sqrt(h(x, x) h(x', x'))."""
 
     @property
-    def storage_error(self):  # type: ignore[override]
+    def storage_error(self) -> float:  # type: ignore[override]
         return self.relative_storage_error * self.rounding.norm_of_absolute
 
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
