@@ -3,6 +3,7 @@
 import math
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -84,20 +85,18 @@ def _starts(start, kernel, kernel_test):
     """Checked outputs at step 0 on the training and on the test points; None where they are zero."""
     if start is None:
         return None, None
-    if not isinstance(start, tuple) and not (
-        isinstance(start, list) and len(start) == 2 and as_array(start[0], "start").ndim == 1
-    ):
-        start = (start, None)
-    if len(start) != 2 or (start[1] is None) != (kernel_test is None):
+    paired = isinstance(start, list) and len(start) == 2 and as_array(start[0], "start").ndim == 1
+    pair: tuple[Any, ...] = start if isinstance(start, tuple) or paired else (start, None)
+    if len(pair) != 2 or (pair[1] is None) != (kernel_test is None):
         raise ValueError(
             "start needs the outputs at step 0 on the training points and, with kernel_test, those on the test points: "
             "start=(net(X), net(X_test))"
         )
-    train = checks.as_vector(start[0], "start", kernel.shape[0]).astype(kernel.dtype, copy=False)
+    train = checks.as_vector(pair[0], "start", kernel.shape[0]).astype(kernel.dtype, copy=False)
     checks.on_engine(train, kernel.engine, "start")
     if kernel_test is None:
         return train, None
-    test = checks.as_vector(start[1], "start of the test points", kernel_test.shape[0])
+    test = checks.as_vector(pair[1], "start of the test points", kernel_test.shape[0])
     return train, test.astype(kernel_test.dtype, copy=False)
 
 

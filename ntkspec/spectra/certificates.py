@@ -124,7 +124,7 @@ class Chance:
     """
 
     probability: float
-    seed: object
+    seed: int
     attempts: int = 0
 
     def attempt(self) -> tuple[float, int]:
