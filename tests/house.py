@@ -1,4 +1,4 @@
-"""What the package's own rules find in it: packed arguments, missing types, docstrings without sections.
+"""What the package's own rules find in it: packed arguments, hidden state, missing types, thin docstrings.
 
 `python tests/house.py [PATH ...]` prints the findings in these files and folders (default: ntkspec), with their number.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-RULES = ("packed argument", "untyped", "docstring")
+RULES = ("packed argument", "hidden state", "untyped", "docstring")
 SECTION = re.compile(r"^(\w[\w ]*)\n(-{3,}) *$", re.MULTILINE)
 VAGUE = re.compile(r"\bas (there|for)\b", re.IGNORECASE)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -73,6 +73,31 @@ def packed_arguments(path: Path) -> Iterator[Finding]:
             yield from visit(child, names, where)
 
     yield from visit(ast.parse(path.read_text(encoding="utf-8")), frozenset(), "")
+
+
+# -------------------------------------------------------------------------------------------------------- hidden state
+
+
+def _stored(node: ast.AST) -> list[ast.Attribute]:
+    """The attributes that are written to in a target."""
+    return [one for one in ast.walk(node) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)]
+
+
+def hidden_state(path: Path) -> Iterator[Finding]:
+    """Attributes written onto an argument or by a loop, and objects that are made past their constructor."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For | ast.comprehension):
+            for target in _stored(node.target):
+                yield Finding(path, target.lineno, "hidden state", f"a loop over {ast.unparse(target)}")
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) == "object.__new__":
+            yield Finding(path, node.lineno, "hidden state", "object.__new__ instead of a constructor")
+        elif isinstance(node, FUNCTIONS):
+            names = {argument.arg for argument in _arguments(node)} - {"self", "cls"}
+            for target in _stored(node):
+                if isinstance(target.value, ast.Name) and target.value.id in names:
+                    text = f"{node.name} writes {ast.unparse(target)} onto its argument"
+                    yield Finding(path, target.lineno, "hidden state", text)
 
 
 # --------------------------------------------------------------------------------------------------------------- types
@@ -279,10 +304,13 @@ def sources(*paths: Path) -> list[Path]:
     return sorted({file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))})
 
 
+BY_FILE = packed_arguments, hidden_state, untyped
+
+
 def findings(*paths: Path) -> list[Finding]:
     """Every break of every rule in these files and folders."""
     files = sources(*paths)
-    found = [finding for rule in (packed_arguments, untyped) for file in files for finding in rule(file)]
+    found = [finding for rule in BY_FILE for file in files for finding in rule(file)]
     found += [finding for finding in docstrings() if finding.path.resolve() in set(files)]
     return sorted(found, key=lambda finding: (RULES.index(finding.rule), finding))
 

@@ -1,4 +1,4 @@
-"""The package keeps its own rules: nothing packed, everything typed, every public name documented by what runs."""
+"""The package keeps its own rules: nothing packed or hidden, everything typed, public names documented by what runs."""
 
 import doctest
 import inspect
@@ -20,8 +20,8 @@ def listed(findings):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(house.ROOT)))
-def test_no_argument_is_packed_and_everything_public_is_typed(path):
-    found = [*house.packed_arguments(path), *house.untyped(path)]
+def test_nothing_is_packed_or_hidden_and_everything_public_is_typed(path):
+    found = [finding for rule in house.BY_FILE for finding in rule(path)]
     assert not found, listed(found)
 
 
@@ -63,6 +63,8 @@ def outer(data, *rest, scale: float = 1.0) -> float:
         (first, second), third = rest, scale
         return first
 
+    for data.largest in X:
+        data.seen = object.__new__(type(y))
     return inner()
 '''
 
@@ -73,6 +75,12 @@ def test_rules_find_what_breaks_them(tmp_path):
     assert [finding.text for finding in house.packed_arguments(path)] == [
         "outer unpacks its argument 'data'",
         "outer.inner unpacks its argument 'rest'",
+    ]
+    assert sorted(finding.text for finding in house.hidden_state(path)) == [
+        "a loop over data.largest",
+        "object.__new__ instead of a constructor",
+        "outer writes data.largest onto its argument",
+        "outer writes data.seen onto its argument",
     ]
     assert [finding.text for finding in house.untyped(path)] == [
         "Result.scaled: factor",

@@ -186,7 +186,7 @@ def _exclude(lanczos: Lanczos, aim: Callable, failure_probability: float, bar) -
         elif _hidden(lanczos, (ends[0] - theta[0], ends[1] - theta[-1]), level):
             return Outcome("hidden")
         expected = forecast(slacks) or 0
-        bar.total = expected or bar.total
+        bar.expect(expected)
         left = max(0, expected - lanczos.products) // (2 * max(1, lanczos.frontier))
         steps = max(1, min(left, 8)) if expected else 2
 
