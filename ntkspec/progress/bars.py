@@ -15,7 +15,8 @@ class Bar(tqdm):
 
     def expect(self, total: float) -> None:
         """Say how many there will be in all, as far as that is known now; 0 where it is not."""
-        self.total = total or self.total
+        if total:
+            self.total = total
 
 
 _lock = threading.RLock()
