@@ -18,8 +18,9 @@ from ntkspec import storage
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import Place
 from ntkspec.experiments.sweep_cells import Cell, check_cell, measure
-from ntkspec.experiments.sweep_grid import Grid, Model, dimensions, points_of, width_of
+from ntkspec.experiments.sweep_grid import Grid, dimensions
 from ntkspec.experiments.sweep_run import run_sweep
+from ntkspec.networks.size_laws import points_of, width_of
 from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 SMALL = Grid(d=(4, 6, 8), n=("20",), width=("10",), quantity=("gap-first", "data"), seeds=2)
@@ -66,8 +67,8 @@ def test_a_grid_holds_every_combination_once():
 def test_deep_networks_have_the_law_of_their_width_in_their_names():
     grid = replace(SMALL, width=("10", "d"), network=("two-layer", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4xinf"))
     models = [("two-layer", "10"), ("two-layer", "d"), ("fc:3xm", "d^1.5"), ("cnn:2xm:k3", "2*d"), ("fc:4xm", "inf")]
-    assert grid.models() == [Model(*model) for model in models]
-    assert [str(model) for model in grid.models()] == ["m = 10", "m = d", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4xinf"]
+    assert [(spec.of_any_width.name, spec.width) for spec in grid.networks()] == models
+    assert [spec.label for spec in grid.networks()] == ["m = 10", "m = d", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4xinf"]
     widths = {cell.network: cell.width for cell in grid.cells() if cell.d == 8}
     assert widths == {"two-layer": widths["two-layer"], "fc:3xm": 22, "cnn:2xm:k3": 16, "fc:4xm": 0}
     assert len({cell.key for cell in grid.cells()}) == len(grid.cells()) == 3 * 2 * 2 * 5

@@ -63,8 +63,8 @@ _USUAL: dict[str, dict] = {
 
 def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
     """The grid of the options; what they leave open is in ``defaults``, or in Grid."""
-    from ntkspec.experiments.sweep_cells import TWO_LAYER
     from ntkspec.experiments.sweep_grid import Grid, dimensions
+    from ntkspec.networks.specification import TWO_LAYER
 
     given = {name: value for name, value in vars(options or GridOptions()).items() if value is not None}
     settings = {"d": _DIMENSIONS} | defaults | given
@@ -200,15 +200,14 @@ def panels_of(results: dict, settings, *, sizes: bool = False) -> dict[str, dict
 
     sizes : the title names the laws also where there is only one of each.
     """
-    from ntkspec.experiments.sweep_cells import TWO_LAYER
-    from ntkspec.experiments.sweep_grid import points_of, width_of
+    from ntkspec.networks.size_laws import points_of
 
     panels: dict[str, dict] = {}
-    several = sizes or len(settings.n) > 1 or len(settings.models()) > 1
-    for n, model in itertools.product(settings.n, settings.models()):
-        law = [f"n = {n}, {model}"] if several else [] if model.network == TWO_LAYER else [str(model)]
+    several = sizes or len(settings.n) > 1 or len(settings.networks()) > 1
+    for n, network in itertools.product(settings.n, settings.networks()):
+        law = [f"n = {n}, {network.label}"] if several else [network.label] if network.deep else []
         for cell, numbers in results.items():
-            sizes_here = points_of(n, cell.d), model.network, width_of(model.width, cell.d)
+            sizes_here = points_of(n, cell.d), network.of_any_width.name, network.width_at(cell.d)
             if (cell.n, cell.network, cell.width) == sizes_here:
                 panels.setdefault(", ".join([cell.activation, *_unusual(cell), *law]), {})[cell] = numbers
     return panels

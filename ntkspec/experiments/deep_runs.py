@@ -18,7 +18,7 @@ from ntkspec.experiments.two_layer_runs import record_steps
 from ntkspec.kernels import linear_expansion, ntk
 from ntkspec.networks import DeepNetwork
 from ntkspec.networks.layers import Linear
-from ntkspec.networks.specification import named_network, refuse_swapped
+from ntkspec.networks.specification import NetworkSpec
 from ntkspec.operators import Gram
 from ntkspec.training import train_gd
 
@@ -94,10 +94,11 @@ def check_deep_setting(setting: DeepSetting) -> None:
             f"take erf, tanh or sin"
         )
     if setting.network != "linear":
-        refuse_swapped(setting.network)
+        spec = NetworkSpec.parse(setting.network)
+        spec.refuse_swapped()
         side, channels = SIZES[setting.data]
         shape = (side // setting.pool, side // setting.pool, channels)
-        flops = 3 * named_network(setting.network, shape, setting.activation).flops * (setting.batch or setting.n)
+        flops = 3 * spec.build_deep(shape, setting.activation).flops * (setting.batch or setting.n)
         checks.duration(setting.steps, flops, f"training for {setting.steps} steps", "take fewer")
 
 
@@ -151,7 +152,8 @@ def _network(setting: DeepSetting, data: Dataset) -> DeepNetwork:
     dtype = np.dtype(setting.dtype).type
     if setting.network == "linear":
         return DataModel(data.X.shape[1], dtype)
-    return named_network(setting.network, data.meta["shape"], setting.activation, seed=setting.seed, dtype=dtype)
+    spec = NetworkSpec.parse(setting.network)
+    return spec.build_deep(data.meta["shape"], setting.activation, seed=setting.seed, dtype=dtype)
 
 
 class DataModel(DeepNetwork):

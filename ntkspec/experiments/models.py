@@ -13,7 +13,7 @@ from ntkspec.kernels import linear_expansion, linear_kernel, ntk, weighted_linea
 from ntkspec.kernels.expansion import expand
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import Convolutional, DeepNetwork, TwoLayer
-from ntkspec.networks.specification import TWO_LAYER, named_network, refuse_swapped
+from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import KernelOperator, planning
@@ -23,9 +23,9 @@ from ntkspec.operators import KernelOperator, planning
 class NetworkTask:
     """The network of an experiment, and how its kernel is multiplied.
 
-    network : "two-layer" for equation (3), or the name of a deep one (:func:`named_network`), whose weights are all
-    trained. width, layer, second : of two layers; None is 256 neurons and "rademacher". method : "dense", "factored",
-    "streamed" or None, how the kernels are multiplied (:func:`ntkspec.plan`).
+    network : "two-layer" for equation (3), or the name of a deep one, all of whose weights are trained
+    (:class:`ntkspec.networks.specification.NetworkSpec`). width, layer, second : of two layers; None is 256 neurons and
+    "rademacher". method : "dense", "factored", "streamed" or None, how kernels are multiplied (:func:`ntkspec.plan`).
     """
 
     activation: str | Activation = "erf"
@@ -43,10 +43,16 @@ class NetworkTask:
         slope = {} if self.negative_slope is None else {"negative_slope": self.negative_slope}
         return activation(self.activation, **slope)
 
+    @cached_property
+    def spec(self) -> NetworkSpec:
+        """The network that the task names, of two layers with their width."""
+        spec = NetworkSpec.parse(self.network)
+        return spec if spec.deep or self.width is None else spec.with_width(self.width)
+
     @property
     def deep(self) -> bool:
         """Whether the network is another than that of equation (3)."""
-        return self.network != TWO_LAYER
+        return self.spec.deep
 
     @property
     def layer_weights(self) -> Sequence[float]:
@@ -85,7 +91,7 @@ def settled(task: Task) -> Task:
 
 
 def _settled_deep(task: Task) -> Task:
-    refuse_swapped(task.network)
+    task.spec.refuse_swapped()
     given = {"width": task.width, "layer": None if task.layer == "both" else task.layer, "second": task.second}
     for name, value in given.items():
         if value is not None:
@@ -112,9 +118,8 @@ class TwoLayerModel:
     def net(self) -> TwoLayer:
         """The network at the start, drawn when it is first asked for."""
         task, X = self.task, self.dataset.X
-        return TwoLayer.symmetric(
-            X.shape[1], self.width, task.act, seed=task.seed, second=task.second, dtype=X.dtype.type
-        ).to(engine_of(X).name)
+        how = {"second": task.second, "seed": task.seed, "dtype": X.dtype.type}
+        return task.spec.build_two_layer(X.shape[1], task.act, **how).to(engine_of(X).name)
 
     def ntk(self, X, X2=None) -> KernelOperator:
         """The sum of weight times Theta over the layers, without those of weight 0."""
@@ -161,7 +166,7 @@ class DeepModel:
     def net(self) -> DeepNetwork:
         task, X = self.task, self.dataset.X
         shape = self.dataset.meta.get("shape", X.shape[1:])
-        net = named_network(task.network, shape, task.act, seed=task.seed, dtype=X.dtype.type)
+        net = task.spec.build_deep(shape, task.act, seed=task.seed, dtype=X.dtype.type)
         return net.to(engine_of(X).name)
 
     def ntk(self, X, X2=None) -> KernelOperator:

@@ -8,8 +8,10 @@ import numpy as np
 
 from ntkspec.activations import Activation, activation
 from ntkspec.experiments.power_laws import PowerLaw, TwoTerms, at_places, fit_power_law, fit_two_terms, never_rises
-from ntkspec.experiments.sweep_cells import COVARIANCES, INFINITE, PART_OF_RATE, TWO_LAYER, Cell, centred
-from ntkspec.experiments.sweep_grid import Grid, points_of, width_of
+from ntkspec.experiments.sweep_cells import COVARIANCES, PART_OF_RATE, Cell, centred
+from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.networks.size_laws import INFINITE, points_of, width_of
+from ntkspec.networks.specification import TWO_LAYER
 from ntkspec.theory.budget import slope_variance
 
 HOLDS, FAILS, OPEN = "holds", "fails", "cannot tell"
@@ -48,7 +50,7 @@ class Check:
 class Statement:
     """What a check measures and how it judges; ``reconstruction`` says what the paper's main text leaves open.
 
-    network : how the names of the networks begin that it speaks of.
+    network : the kind of network that it speaks of (:class:`ntkspec.networks.specification.NetworkSpec`).
     """
 
     quantity: str
@@ -60,15 +62,15 @@ class Statement:
 
 def check_grid(name: str, grid: Grid) -> None:
     """Refuse a grid that the statement does not speak of, or along which exponents cannot be fitted."""
-    models, about = grid.models(), STATEMENTS[name].network
-    if len(grid.n) > 1 or len(models) > 1:
+    networks, about = grid.networks(), STATEMENTS[name].network
+    if len(grid.n) > 1 or len(networks) > 1:
         raise ValueError("a check fits exponents along one law for n and one for the width; pass one of each")
     if len(grid.d) < 3 or grid.seeds < 2:
         raise ValueError(
             f"{len(grid.d)} values of d and {grid.seeds} seeds, but a fit needs three of the one and two of "
             f"the other; pass --d 32:256:x1.5 --seeds 5"
         )
-    if not models[0].network.startswith(about):
+    if networks[0].kind != about:
         raise ValueError(
             f"{name} speaks of {about} networks, but {', '.join(grid.network)} came; "
             + ("leave --network out, prop-3.4-deep takes it" if about == TWO_LAYER else "pass --network fc:3xd^1.75")
@@ -166,15 +168,15 @@ def _contrast(gap: PowerLaw, frobenius: PowerLaw) -> Finding:
 def _assumptions(grid: Grid, act: Activation, layer: str) -> tuple[tuple[Finding, ...], float]:
     """What the statement assumes of n, m and phi, and the largest alpha that it then speaks of."""
     beta = min(math.log(points_of(grid.n[0], d)) / math.log(d) for d in grid.d)
-    (model,) = grid.models()
-    widths = [(d, width_of(model.width, d)) for d in grid.d]
+    (network,) = grid.networks()
+    widths = [(d, network.width_at(d)) for d in grid.d]
     gamma = min(math.inf if m == INFINITE else math.log(m) / math.log(d) for d, m in widths)
-    extra = 1.0 if centred(act, layer, model.network) else 2.0
+    extra = 1.0 if centred(act, layer, network) else 2.0
     by_points, by_width = (room if room > ROUNDED else 0.0 for room in (min(LARGEST_ALPHA, beta - 1), gamma - extra))
     case = act.assumption
     findings = (
         Finding("n >= d^(1 + alpha)", HOLDS if by_points else FAILS, _at_least("n", grid.n[0], beta)),
-        Finding(f"m >= d^({extra:.0f} + alpha)", HOLDS if by_width else FAILS, _at_least("m", model.width, gamma)),
+        Finding(f"m >= d^({extra:.0f} + alpha)", HOLDS if by_width else FAILS, _at_least("m", network.width, gamma)),
         Finding("Assumption 3.2 on phi", FAILS if case.startswith("none") else HOLDS, case),
     )
     # Where the width is too small the statement is tested at the alpha of n alone: a control that should fail.
@@ -250,7 +252,7 @@ def _small(what: str, law: PowerLaw | None) -> Finding:
 def _check(name, statement, results, assumptions, findings, laws, terms=None) -> Check:
     cell = next(iter(results))
     of_data = f"{cell.distribution} data, covariance {cell.covariance}"
-    of_network = cell.activation if cell.network == TWO_LAYER else f"{cell.activation}, {cell.network}"
+    of_network = cell.activation if not cell.spec.deep else f"{cell.activation}, {cell.network}"
     setting = of_data if cell.quantity == "data" else f"{of_network}, {of_data}"
     claim = statement.claim + (f" ({statement.reconstruction})" if statement.reconstruction else "")
     main = findings[:1] if name.startswith("prop") else findings

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ntkspec.experiments.statements import HOLDS, Check
-from ntkspec.experiments.sweep_cells import INFINITE, INFINITE_LAW
+from ntkspec.networks.size_laws import INFINITE, INFINITE_LAW
 from ntkspec.reporting.rows import titled
 
 
