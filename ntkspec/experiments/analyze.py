@@ -18,7 +18,6 @@ from ntkspec.dynamics import (
     Trajectory,
     UnstableRateWarning,
     learning_modes,
-    predict_gd,
     stable_rate,
     warn_if_unstable,
 )
@@ -34,6 +33,7 @@ from ntkspec.experiments.agreement import (
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.forecast import Forecast, forecast
 from ntkspec.experiments.models import Model, NetworkTask, model_of, named, settled
+from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.operators import KernelOperator, planning
@@ -188,14 +188,21 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     report(f"forecast: {expected}")
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
     gap = stages("norms", _gap, theta, linear, task)
+    models = _fixed_kernels(model, theta, linear)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, model.data_coefficient, gap, data)
     warn_if_unstable(rate, float(gap.theta), len(dataset.y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRateWarning)
-        trajectories, linear_test, trained = _trajectories(
-            model, (theta, linear), (rate, record_steps(task.steps)), stages
-        )
-    labels = on_host({"train": dataset.y} | ({"test": dataset.y_test} if len(dataset.y_test) else {}))
+        found = train_beside(
+            model.net,
+            dataset,
+            models,
+            eta=rate,
+            rates=model.rates(rate),
+            steps=record_steps(task.steps),
+            stages=stages,
+            stage=f"training ({task.steps} steps)",
+        ).on_host
     return Analysis(
         task=named(task),
         dataset={"name": dataset.name, "trace_ratio": dataset.trace_ratio, "meta": dataset.meta},
@@ -205,16 +212,16 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         nu=task.act.constants.nu(dataset.trace_ratio),
         kernel=gap,
         rates=tuple(model.rates(rate).values()),
-        steps=trajectories["network"].steps,
-        labels=labels,
-        trajectories=trajectories,
-        losses=_losses(trajectories, labels),
-        final_linear_loss=_least_linear_loss(linear, linear_test, labels),
-        comparisons=_compare(trajectories, labels),
-        weights=on_host(model.stored(trained)),
+        steps=found.trajectories["network"].steps,
+        labels=found.labels,
+        trajectories=found.trajectories,
+        losses=found.losses(),
+        final_linear_loss=_least_linear_loss(models["linear"], found.labels),
+        comparisons=_compare(found),
+        weights=on_host(model.stored(found.network)),
         timings=stages.seconds,
         forecast=expected,
-        modes=learning_modes(linear, dataset.y, eta=rate) if labels["train"].any() and float(gap.theta_lin) else None,
+        modes=learning_modes(linear, dataset.y, eta=rate) if dataset.y.any() and float(gap.theta_lin) else None,
     )
 
 
@@ -270,31 +277,26 @@ def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSu
 
 
 # ------------------------------------------------------------------------------------------------------- trajectories
-def _trajectories(model: Model, kernels, training, stages: Stages):
-    """The three trajectories, the linear kernel of the test points, and the trained network."""
-    (theta, linear), (rate, steps), dataset = kernels, training, model.dataset
-    X, y = dataset.X, dataset.y
-    X_test = dataset.X_test if len(dataset.X_test) else None
-    linear_test, theta_test = (None, None) if X_test is None else (model.linear_kernel(X_test, X), model.ntk(X_test, X))
-    trajectories = {
-        "linear": stages("linear prediction", predict_gd, linear, y, eta=rate, steps=steps, kernel_test=linear_test),
-        "ntk": stages("NTK prediction", predict_gd, theta, y, eta=rate, steps=steps, kernel_test=theta_test),
+def _fixed_kernels(model: Model, theta: KernelOperator, linear: KernelOperator) -> dict[str, FixedKernel]:
+    """The linear model and the NTK at initialization, with their kernels of the test points."""
+    X, X_test = model.dataset.X, model.dataset.X_test
+    tests = len(X_test) > 0
+    linear_test, theta_test = (model.linear_kernel(X_test, X), model.ntk(X_test, X)) if tests else (None, None)
+    return {
+        "linear": FixedKernel(linear, linear_test, "linear prediction"),
+        "ntk": FixedKernel(theta, theta_test, "NTK prediction"),
     }
-    how = {"steps": steps, "X_test": X_test} | model.rates(rate)
-    network = stages(f"training ({steps[-1]} steps)", train_gd, model.net, X, y, **how)
-    trajectories["network"] = replace(network, network=None)
-    return on_host(trajectories), linear_test, network.network
 
 
-def _least_linear_loss(linear: KernelOperator, linear_test: KernelOperator | None, labels) -> dict:
+def _least_linear_loss(linear: FixedKernel, labels: dict[str, np.ndarray]) -> dict[str, float]:
     """Losses where gradient descent on the linear model ends: the least-squares solution of least norm, in float64.
 
     Singular values below 10 eps of the data's dtype, relative to the largest, count as zero.
     """
-    cutoff = 10 * float(np.finfo(linear.dtype).eps)
-    features = {"train": linear.thin_factors()[0]}
-    if linear_test is not None:
-        features["test"] = linear_test.thin_factors()[0]
+    cutoff = 10 * float(np.finfo(linear.kernel.dtype).eps)
+    features = {"train": linear.kernel.thin_factors()[0]}
+    if linear.kernel_test is not None:
+        features["test"] = linear.kernel_test.thin_factors()[0]
     features, labels = (
         {part: array.astype(np.float64, copy=False) for part, array in on_host(arrays).items()}
         for arrays in (features, labels)
@@ -303,25 +305,12 @@ def _least_linear_loss(linear: KernelOperator, linear_test: KernelOperator | Non
     return {part: float(loss([F @ coefficients], labels[part])[0]) for part, F in features.items()}
 
 
-def _part(trajectory: Trajectory, part: str):
-    return trajectory.train if part == "train" else trajectory.test
-
-
-def _losses(trajectories, labels) -> dict:
-    return {
-        name: {part: loss(_part(trajectory, part), y) for part, y in labels.items()}
-        for name, trajectory in trajectories.items()
-    }
-
-
-def _compare(trajectories, labels) -> dict:
+def _compare(found: SideBySide) -> dict[str, dict[str, Comparison]]:
     pairs = (("network", "linear"), ("network", "ntk"), ("ntk", "linear"))
     return {
         f"{one}-{other}": {
-            part: _comparison(
-                _part(trajectories[one], part), _part(trajectories[other], part), y, trajectories[one].steps
-            )
-            for part, y in labels.items()
+            part: _comparison(found.outputs(one, part), found.outputs(other, part), y, found.trajectories[one].steps)
+            for part, y in found.labels.items()
         }
         for one, other in pairs
     }

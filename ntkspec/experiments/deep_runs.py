@@ -13,6 +13,7 @@ from ntkspec.engines import engine_of, named
 from ntkspec.experiments.agreement import relative_difference
 from ntkspec.experiments.devices import on_host, placed
 from ntkspec.experiments.run_cache import Measurement
+from ntkspec.experiments.side_by_side import train_beside
 from ntkspec.experiments.stages import Stages
 from ntkspec.experiments.two_layer_runs import record_steps
 from ntkspec.kernels import linear_expansion, ntk
@@ -20,7 +21,6 @@ from ntkspec.networks import DeepNetwork
 from ntkspec.networks.layers import Linear
 from ntkspec.networks.specification import NetworkSpec
 from ntkspec.operators import Gram
-from ntkspec.training import train_gd
 
 # Test points whose outputs are kept, as in Figure 3b; points on which a network's kernel is fitted by the data kernel.
 POINTS, FITTED = 3, 1000
@@ -116,10 +116,19 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
     kappa = 1.0 if linear else linear_expansion(setting.activation, hidden_layers=net.depth - 1).data
     fitted = stages("kernel", data_coefficient, net, data.X[:FITTED])
     steps, eta = record_steps(setting.steps), setting.eta / kappa
-    how = {"X_test": data.X_test, "batch": setting.batch or None, "seed": setting.seed}
-    trained = stages(f"training {setting.network}", train_gd, net, data.X, data.y, eta=eta, steps=steps, **how)
-    residuals = {"test": trained.test - data.y_test, "train": trained.train - data.y}
-    inside, outside = decomposed(residuals[part], data.X_test if part == "test" else data.X)
+    found = train_beside(
+        net,
+        data,
+        {},
+        eta=eta,
+        rates={"eta": eta},
+        steps=steps,
+        stages=stages,
+        stage=f"training {setting.network}",
+        batch=setting.batch or None,
+        seed=setting.seed,
+    )
+    inside, outside = decomposed(found.residuals("network", part), data.X_test if part == "test" else data.X)
     return DeepRun(
         setting=setting,
         eta=eta,
@@ -128,8 +137,8 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
         steps=steps,
         inside=inside,
         outside=outside,
-        loss=_mean_squares(residuals["train"]) / 2,
-        outputs=on_host(trained.test),
+        loss=_mean_squares(found.residuals("network", "train")) / 2,
+        outputs=on_host(found.outputs("network", "test")),
         source=data.name,
         part=part,
         seconds=stages.seconds,

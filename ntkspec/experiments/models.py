@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ntkspec import checks
 from ntkspec.activations import Activation, activation
 from ntkspec.datasets import Dataset
 from ntkspec.engines import engine_of
+from ntkspec.engines.arrays import Array
 from ntkspec.kernels import linear_expansion, linear_kernel, ntk, weighted_linear_kernel
 from ntkspec.kernels.expansion import expand
 from ntkspec.kernels.linear import LAYER_WEIGHTS
@@ -107,8 +108,43 @@ def named(task: Task) -> Task:
     return task if isinstance(task.activation, str) else replace(task, activation=task.activation.name)
 
 
+class Model(Protocol):
+    """A network on a data set, with its kernel, its linear model, and what training costs."""
+
+    task: NetworkTask
+    dataset: Dataset
+
+    @property
+    def net(self) -> TwoLayer | DeepNetwork:
+        """The network at the start, drawn when it is first asked for."""
+
+    def ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """Its NTK at the start."""
+
+    def linear_kernel(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """That of its linear model."""
+
+    @property
+    def data_coefficient(self) -> float:
+        """That of X Xᵀ/d in the linear kernel."""
+
+    def rates(self, eta: float) -> dict[str, Any]:
+        """The arguments of :func:`ntkspec.train_gd` for a rate ``eta`` of the kernel."""
+
+    @property
+    def step_flops(self) -> float:
+        """Of a step of training, for each point."""
+
+    @property
+    def entries(self) -> float:
+        """Numbers that its kernels hold, once more for the kernel of test points."""
+
+    def stored(self, trained: Any) -> dict[str, Any]:
+        """The weights at the start and after training, as files keep them."""
+
+
 class TwoLayerModel:
-    """The network of equation (3), its layers weighted as the task says."""
+    """The network of equation (3), its layers weighted as the task says (:class:`Model`)."""
 
     def __init__(self, task: NetworkTask, dataset: Dataset):
         self.task, self.dataset = task, dataset
@@ -121,69 +157,75 @@ class TwoLayerModel:
         how = {"second": task.second, "seed": task.seed, "dtype": X.dtype.type}
         return task.spec.build_two_layer(X.shape[1], task.act, **how).to(engine_of(X).name)
 
-    def ntk(self, X, X2=None) -> KernelOperator:
+    def ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
         """The sum of weight times Theta over the layers, without those of weight 0."""
         layers = [(weight, layer) for weight, layer in zip(self.weights, ("first", "second"), strict=True) if weight]
         first, *rest = (weight * ntk(self.net, X, X2, layer=layer) for weight, layer in layers)
         return first + rest[0] if rest else first
 
-    def linear_kernel(self, X, X2=None) -> KernelOperator:
+    def linear_kernel(self, X: Array, X2: Array | None = None) -> KernelOperator:
         """That of the linear model of these weights."""
         ratio = self.dataset.trace_ratio
         return weighted_linear_kernel(self.task.act, X, X2, weights=self.weights, trace_ratio=ratio)
 
     @property
     def data_coefficient(self) -> float:
-        """That of X Xᵀ/d in the linear kernel."""
+        """zeta² of each layer, times its weight."""
         return expand(self.task.act, self.weights).data
 
     def rates(self, eta: float) -> dict[str, Any]:
-        """The arguments of :func:`ntkspec.train_gd` for a rate ``eta`` of the kernel."""
+        """One for each layer."""
         return {"eta1": eta * self.weights[0], "eta2": eta * self.weights[1]}
 
     @property
     def step_flops(self) -> float:
-        """Of a step of training, for each point."""
+        """4 m d."""
         return 4.0 * self.dataset.X.shape[1] * self.width
 
     @property
     def entries(self) -> float:
-        """Numbers that its kernels hold: phi and phi' on half the neurons, once more for the kernel of test points."""
+        """phi and phi' on half the neurons."""
         return sum(LAYER_WEIGHTS[self.task.layer]) * self.width / 2 * _points(self.dataset)
 
-    def stored(self, trained: TwoLayer) -> dict:
-        """The weights at the start and after training, as files keep them."""
+    def stored(self, trained: TwoLayer) -> dict[str, Array]:
+        """W and v."""
         return {"W_initial": self.net.W, "v_initial": self.net.v, "W": trained.W, "v": trained.v}
 
 
 class DeepModel:
-    """A paired network of more layers; the members are those of :class:`TwoLayerModel`."""
+    """A paired network of more layers (:class:`Model`)."""
 
     def __init__(self, task: NetworkTask, dataset: Dataset):
         self.task, self.dataset = task, dataset
 
     @cached_property
     def net(self) -> DeepNetwork:
+        """The network at the start, drawn when it is first asked for."""
         task, X = self.task, self.dataset.X
         shape = self.dataset.meta.get("shape", X.shape[1:])
         net = task.spec.build_deep(shape, task.act, seed=task.seed, dtype=X.dtype.type)
         return net.to(engine_of(X).name)
 
-    def ntk(self, X, X2=None) -> KernelOperator:
+    def ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """That of all layers."""
         return ntk(self.net, X, X2)
 
-    def linear_kernel(self, X, X2=None) -> KernelOperator:
+    def linear_kernel(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """That of the linear model of all layers."""
         return linear_kernel(self.net, X, X2, trace_ratio=self.dataset.trace_ratio)
 
     @property
     def data_coefficient(self) -> float:
+        """That of :func:`ntkspec.linear_expansion`."""
         return linear_expansion(self.task.act, hidden_layers=self.net.depth - 1).data
 
     def rates(self, eta: float) -> dict[str, Any]:
+        """One for all layers."""
         return {"eta": eta}
 
     @property
     def step_flops(self) -> float:
+        """Three passes forward."""
         return 3.0 * self.net.flops
 
     @property
@@ -195,11 +237,9 @@ class DeepModel:
             points = min(points, 3 * engine.TILE * len(engine.shares(len(self.dataset.X))))
         return float(self.net.numbers * points) + 6 * sum(math.prod(W.shape) for W in self.net.parameters)
 
-    def stored(self, trained: DeepNetwork) -> dict:
+    def stored(self, trained: DeepNetwork) -> dict[str, list[Array]]:
+        """All weight matrices."""
         return {"initial": self.net.parameters, "trained": trained.parameters}
-
-
-Model = TwoLayerModel | DeepModel
 
 
 def model_of(task: NetworkTask, dataset: Dataset) -> Model:
