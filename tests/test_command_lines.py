@@ -20,11 +20,9 @@ from ntkspec.activations.functions import LARGEST_PARAMETER
 from ntkspec.cli import commands as cli
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import MOST_PER_CORE, Place, client_of
-from ntkspec.experiments.analyze import AnalyzeTask, analyze
-from ntkspec.experiments.analyze import check_task as check_analysis
+from ntkspec.experiments.analyze import AnalyzeTask, analyze, check_analysis
 from ntkspec.experiments.deep_runs import DeepSetting, check_deep_setting
-from ntkspec.experiments.spectrum import SpectrumTask, measure
-from ntkspec.experiments.spectrum import check_task as check_spectrum
+from ntkspec.experiments.spectrum import SpectrumTask, check_spectrum, measure_spectrum
 from ntkspec.experiments.sweep_grid import MOST_CELLS, MOST_VALUES, Grid, dimensions
 from ntkspec.experiments.two_layer_runs import Setting, check_setting
 from ntkspec.networks.size_laws import points_of, width_of
@@ -199,8 +197,8 @@ def test_what_no_machine_ends_in_a_year_is_not_begun():
 def test_no_more_eigenpairs_than_points():
     data = ns.datasets.gaussian(12, 3)
     with pytest.raises(ValueError, match="pairs=13, but a whole number from 1 to 12"):
-        measure(SpectrumTask(width=4, pairs=13), data)
-    assert len(measure(SpectrumTask(width=4), data).leading.values) == 12
+        measure_spectrum(SpectrumTask(width=4, pairs=13), data)
+    assert len(measure_spectrum(SpectrumTask(width=4), data).leading.values) == 12
 
 
 @pytest.mark.parametrize("option", ["--n", "--d", "--n-test", "--width"])

@@ -144,12 +144,12 @@ def analyze(
     output
         folder for the results (default: ntkspec-analyze/NAME, one folder for each setting)
     """
-    from ntkspec.experiments.analyze import RECORD_TYPES, check_task
+    from ntkspec.experiments.analyze import RECORD_TYPES, check_analysis
     from ntkspec.experiments.analyze import analyze as run
     from ntkspec.reporting.analysis import report
 
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
-    task = check_task(_task(network, training, seed))
+    task = check_analysis(_task(network, training, seed))
     folder = output or Path("ntkspec-analyze") / _folder_name(data, task, engine)
     figures = ("losses", "outputs", "discrepancy", "eigenvalues")
     job = Job("analysis", run, report, RECORD_TYPES, "ntkspec.plotting.analysis", figures)
@@ -190,15 +190,15 @@ def spectrum(
     output
         folder for the results (default: ntkspec-spectrum/NAME, one folder for each setting)
     """
-    from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, check_task, measure
+    from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, check_spectrum, measure_spectrum
     from ntkspec.reporting.spectrum import spectrum_report
 
     data, network = data or DataOptions(), network or KernelOptions()
     options = vars(network) | {"kernel": kernel, "pairs": pairs, "probes": probes, "steps": steps}
-    task = check_task(SpectrumTask(seed=seed, **options))
+    task = check_spectrum(SpectrumTask(seed=seed, **options))
     folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name(data, task, engine)}"
     figures = ("density", "eigenpairs")
-    job = Job("spectrum", measure, spectrum_report, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
+    job = Job("spectrum", measure_spectrum, spectrum_report, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
     return _run(job, task, (data, seed, engine), folder)
 
 

@@ -32,7 +32,7 @@ from ntkspec.experiments.agreement import (
 )
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.forecast import Forecast, forecast
-from ntkspec.experiments.models import Model, NetworkTask, model_of, named, settled
+from ntkspec.experiments.models import Model, NetworkTask, completed_task, model_of, storable_task
 from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
@@ -142,14 +142,14 @@ RECORD_TYPES = (
 )
 
 
-def record_steps(last: int) -> np.ndarray:
+def logarithmic_steps(last: int) -> np.ndarray:
     """0 and about 80 steps up to ``last``, evenly spaced on a logarithmic axis."""
     return np.unique(np.concatenate([[0], np.geomspace(1, max(1, last), RECORDS).round(), [last]]).astype(np.int64))
 
 
-def check_task(task: AnalyzeTask) -> AnalyzeTask:
+def check_analysis(task: AnalyzeTask) -> AnalyzeTask:
     """The task as it will run; refuses one that cannot, before anything is computed."""
-    task = settled(task)
+    task = completed_task(task)
     checks.whole_number(task.steps, "steps", 0)
     if task.deep and task.eta1 != task.eta2:
         raise ValueError(
@@ -174,17 +174,17 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     Cost: mainly training (of two layers 4 n m d flops a step), and the norms, n² (m + d) flops. Raises ValueError /
     TypeError.
     """
-    task = check_task(task)
+    task = check_analysis(task)
     _check_dataset(dataset)
     model, stages = model_of(task, dataset), Stages(report)
     task = _with_steps(task, model)
-    needed = engine_of(dataset.X).used_memory() + _check_memory(task, model)
+    held = engine_of(dataset.X).used_memory() + _check_memory(task, model)
     checks.duration(task.steps, len(dataset.X) * model.step_flops, f"training for {task.steps} steps", "take fewer")
     linear = model.linear_kernel(dataset.X)
     data = stages("data", summarize, dataset.X)
     theta = stages("features", model.ntk, dataset.X)
     trial = partial(train_gd, model.net, dataset.X, dataset.y, **model.rates(1e-6))
-    expected = stages("forecast", forecast, (theta, linear), trial, task.steps, needed, method=task.method)
+    expected = stages("forecast", forecast, theta, linear, trial, steps=task.steps, held=held, method=task.method)
     report(f"forecast: {expected}")
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
     gap = stages("norms", _gap, theta, linear, task)
@@ -199,12 +199,12 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
             models,
             eta=rate,
             rates=model.rates(rate),
-            steps=record_steps(task.steps),
+            steps=logarithmic_steps(task.steps),
             stages=stages,
             stage=f"training ({task.steps} steps)",
         ).on_host
     return Analysis(
-        task=named(task),
+        task=storable_task(task),
         dataset={"name": dataset.name, "trace_ratio": dataset.trace_ratio, "meta": dataset.meta},
         data=data,
         constants=task.act.constants,
@@ -246,7 +246,7 @@ def _check_memory(task: AnalyzeTask, model: Model) -> float:
     """Bytes, refused where they are not there: what the kernels hold, three trajectories and as much again to form
     them, about 500 Krylov vectors in float64, and copies of the inputs in it."""
     X, points = model.dataset.X, len(model.dataset.X) + len(model.dataset.X_test)
-    entries = model.entries + 6 * len(record_steps(task.steps)) * points
+    entries = model.entries + 6 * len(logarithmic_steps(task.steps)) * points
     needed = entries * X.dtype.itemsize + 8 * 500 * len(X) + 16 * X.size
     checks.memory(needed, engine_of(X), "the analysis", "take fewer points, a smaller network or float32")
     return needed

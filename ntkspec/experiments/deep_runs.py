@@ -10,12 +10,13 @@ from ntkspec import checks, datasets
 from ntkspec.activations import activation
 from ntkspec.datasets import Dataset
 from ntkspec.engines import engine_of, named
+from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.experiments.agreement import relative_difference
 from ntkspec.experiments.devices import on_host, placed
 from ntkspec.experiments.run_cache import Measurement
 from ntkspec.experiments.side_by_side import train_beside
 from ntkspec.experiments.stages import Stages
-from ntkspec.experiments.two_layer_runs import record_steps
+from ntkspec.experiments.two_layer_runs import figure_steps
 from ntkspec.kernels import linear_expansion, ntk
 from ntkspec.networks import DeepNetwork
 from ntkspec.networks.layers import Linear
@@ -115,7 +116,7 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
     linear = setting.network == "linear"
     kappa = 1.0 if linear else linear_expansion(setting.activation, hidden_layers=net.depth - 1).data
     fitted = stages("kernel", data_coefficient, net, data.X[:FITTED])
-    steps, eta = record_steps(setting.steps), setting.eta / kappa
+    steps, eta = figure_steps(setting.steps), setting.eta / kappa
     found = train_beside(
         net,
         data,
@@ -168,7 +169,7 @@ def _network(setting: DeepSetting, data: Dataset) -> DeepNetwork:
 class DataModel(DeepNetwork):
     """x · delta / sqrt d from delta = 0, whose kernel is X Xᵀ/d: the linear model where vartheta_0 = vartheta_1 = 0."""
 
-    def __init__(self, d: int, dtype):
+    def __init__(self, d: int, dtype: DTypeLike):
         super().__init__([Linear(d, 1)], [np.zeros((1, d), dtype)], activation("identity"))
 
     @property
@@ -182,14 +183,14 @@ class DataModel(DeepNetwork):
         return self.dim
 
 
-def data_coefficient(net: DeepNetwork, X) -> float:
+def data_coefficient(net: DeepNetwork, X: Array) -> float:
     """kappa that makes kappa X Xᵀ/d closest to the network's kernel off the diagonal, in least squares."""
     theta, gram = ntk(net, X).to_dense(np.float64), Gram(X).to_dense(np.float64) / X.shape[1]
     off = ~engine_of(X).xp.eye(len(X), dtype=bool)
     return float(theta[off] @ gram[off] / (gram[off] @ gram[off]))
 
 
-def decomposed(residuals, X_test) -> tuple[np.ndarray, np.ndarray]:
+def decomposed(residuals: Array, X_test: Array) -> tuple[np.ndarray, np.ndarray]:
     """Mean squares of each residual's (steps, n') part in the span of the columns of X_test, and of the rest."""
     Q, sizes, _ = engine_of(X_test).xp.linalg.svd(X_test.astype(np.float64), full_matrices=False)
     Q = Q[:, : int((sizes > 1e-6 * sizes[0]).sum())]
@@ -197,7 +198,7 @@ def decomposed(residuals, X_test) -> tuple[np.ndarray, np.ndarray]:
     return inside, _mean_squares(residuals) - inside
 
 
-def _mean_squares(residuals) -> np.ndarray:
+def _mean_squares(residuals: Array) -> np.ndarray:
     """Of each row, in float64."""
     return on_host((residuals.astype(np.float64) ** 2).mean(axis=1))
 

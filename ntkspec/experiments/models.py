@@ -78,20 +78,20 @@ class NetworkTask:
 Task = TypeVar("Task", bound=NetworkTask)
 
 
-def settled(task: Task) -> Task:
+def completed_task(task: Task) -> Task:
     """The task with what it leaves open; refuses a network that cannot be, before anything is computed."""
     task.act.constants  # noqa: B018
     checks.whole_number(task.seed, "seed", 0)
     if task.method is not None:
         checks.one_of(task.method, "method", planning.METHODS)
     if task.deep:
-        return _settled_deep(task)
+        return _completed_deep(task)
     checks.one_of(task.layer, "layer", checks.LAYERS)
     second = "rademacher" if task.second is None else checks.one_of(task.second, "second", SECOND_LAYERS)
     return replace(task, width=even_width(256 if task.width is None else task.width), second=second)
 
 
-def _settled_deep(task: Task) -> Task:
+def _completed_deep(task: Task) -> Task:
     task.spec.refuse_swapped()
     given = {"width": task.width, "layer": None if task.layer == "both" else task.layer, "second": task.second}
     for name, value in given.items():
@@ -103,7 +103,7 @@ def _settled_deep(task: Task) -> Task:
     return task
 
 
-def named(task: Task) -> Task:
+def storable_task(task: Task) -> Task:
     """The task as files keep it: an activation of one's own by its name."""
     return task if isinstance(task.activation, str) else replace(task, activation=task.activation.name)
 
@@ -243,7 +243,7 @@ class DeepModel:
 
 
 def model_of(task: NetworkTask, dataset: Dataset) -> Model:
-    """What a settled task names, for the inputs and in the dtype of a data set."""
+    """What a completed task names, for the inputs and in the dtype of a data set."""
     return DeepModel(task, dataset) if task.deep else TwoLayerModel(task, dataset)
 
 

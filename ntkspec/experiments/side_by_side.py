@@ -94,6 +94,7 @@ def train_beside(
     }
     how: dict[str, Any] = {"X_test": dataset.X_test if tests else None, "batch": batch, "seed": seed, **rates}
     trained = stages(stage, train_gd, net, X, y, steps=steps, **how)
+    assert trained.network is not None
     return SideBySide(
         {NETWORK: replace(trained, network=None)} | trajectories,
         {"train": y} | ({"test": dataset.y_test} if tests else {}),

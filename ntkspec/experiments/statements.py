@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec.activations import Activation, activation
-from ntkspec.experiments.power_laws import PowerLaw, TwoTerms, at_places, fit_power_law, fit_two_terms, never_rises
+from ntkspec.experiments.power_laws import PowerLaw, TwoTerms, at_distinct, fit_power_law, fit_two_terms, never_rises
 from ntkspec.experiments.sweep_cells import COVARIANCES, PART_OF_RATE, Cell, centred
 from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.networks.size_laws import INFINITE, points_of, width_of
@@ -138,7 +138,13 @@ def _gap(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
         falls = Finding(falls.what, OPEN, f"n is too small for the statement to say anything; {falls.evidence}")
     findings = (falls, _contrast(laws["gap"], laws["frobenius"]))
     terms = (
-        fit_two_terms((n, d, np.where(width == INFINITE, np.inf, width)), _numbers(results, "gap"), slope_variance(act))
+        fit_two_terms(
+            _numbers(results, "gap"),
+            n=n,
+            d=d,
+            width=np.where(width == INFINITE, np.inf, width),
+            floor=slope_variance(act),
+        )
         if layer == "first"
         else None
     )
@@ -147,7 +153,7 @@ def _gap(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
 
 def _falls(law: PowerLaw, alpha: float, d, ratio) -> Finding:
     """(d/n) ‖gap‖ falls at least as d^-alpha: exponent, and the constant max (d/n) ‖gap‖ d^alpha does not rise."""
-    steady = never_rises(np.unique(d), at_places(np.max, d, ratio * d**alpha))
+    steady = never_rises(np.unique(d), at_distinct(np.max, d, ratio * d**alpha))
     evidence = (
         f"alpha = {-law.exponent:.3f} in [{-law.upper:.3f}, {-law.lower:.3f}] against {alpha:.3f}; "
         f"constant at that alpha {(ratio * d**alpha).max():.3g}, which {'does not rise' if steady else 'rises'} with d"

@@ -157,7 +157,7 @@ def _narrow(spec: NetworkSpec, d: int, act: str) -> DeepNetwork:
     return net
 
 
-def measure(cell: Cell) -> dict[str, float]:
+def measure_cell(cell: Cell) -> dict[str, float]:
     """The numbers of a cell, by name, from data that are drawn here and moved to its engine once.
 
     The same cell gives the same numbers.

@@ -78,7 +78,7 @@ def linear_rate(name: str, d: int) -> float:
     return E_FOLDS * d / (2 * zeta**2 * LINEAR_STEPS)
 
 
-def record_steps(last: int) -> np.ndarray:
+def figure_steps(last: int) -> np.ndarray:
     """0, some 60 steps evenly spaced up to ``last``, and as many on a logarithmic axis."""
     spread = np.concatenate([[0], np.geomspace(1, max(1, last), RECORDS), np.linspace(0, last, RECORDS + 1)])
     return np.unique(spread.round().astype(np.int64))
@@ -106,7 +106,7 @@ def compare(setting: Setting, *, report: Callable[[str], None] = lambda text: No
     Cost: 4 n m d flops a step of training; the linear models take O(n d²).
     """
     check_setting(setting)
-    stages, steps = Stages(report), record_steps(setting.steps)
+    stages, steps = Stages(report), figure_steps(setting.steps)
     eta = setting.eta or linear_rate(setting.activation, setting.d)
     dtype = np.dtype(setting.dtype).type
     drawn = datasets.gaussian(
