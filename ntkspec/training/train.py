@@ -1,37 +1,39 @@
 """Real gradient descent, equation (4): what is recorded, and when it stops."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from ntkspec import checks, progress
 from ntkspec.dynamics import Trajectory
 from ntkspec.engines import engine_of
+from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.training.batches import Batches
 from ntkspec.training.checkpoints import Checkpoint
-from ntkspec.training.descent import Descent, Fitting
+from ntkspec.training.descent import Descent, Trainer
 from ntkspec.training.descent_deep import DeepDescent
 from ntkspec.training.descent_fused import FusedDescent
-from ntkspec.training.records import Records
+from ntkspec.training.records import Metric, Records
 
 
 def train_gd(
     net: TwoLayer | DeepNetwork,
-    X,
-    y,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    steps,
+    steps: int | ArrayLike,
     eta1: float | None = None,
     eta2: float | None = None,
     eta: float | None = None,
-    X_test=None,
+    X_test: ArrayLike | None = None,
     subtract_start: bool = False,
     batch: int | None = None,
     seed: int = 0,
-    watch: Sequence[Callable] = (),
-    checkpoint=None,
+    watch: Metric | Sequence[Metric] = (),
+    checkpoint: str | Path | None = None,
 ) -> Trajectory:
     r"""Train a network on :math:`L = \frac{1}{2n} \sum (f(x_i) - y_i)^2`; two layers by equation (4).
 
@@ -61,34 +63,37 @@ def train_gd(
         raise TypeError(f"net is a {type(net).__name__}, but an ntkspec network is needed, such as ntkspec.TwoLayer")
     X = checks.as_matrix(X, "X", columns=net.dim)
     y = checks.as_vector(y, "y", X.shape[0])
-    rates, steps = _rates(net, eta1, eta2, eta), checks.as_steps(steps)
+    rates, recorded = _rates(net, eta1, eta2, eta), checks.as_steps(steps)
     if X_test is not None:
         X_test = checks.as_matrix(X_test, "X_test", columns=net.dim)
     engine_of(X, y, *([] if X_test is None else [X_test]))
-    checks.duration(int(steps.max()), len(X) if batch is None else 1, f"training for {steps.max()} steps", "take fewer")
-    watch = _checked_watch(watch)
+    last = int(recorded.max())
+    checks.duration(last, len(X) if batch is None else 1, f"training for {last} steps", "take fewer")
+    metrics = _checked_metrics(watch)
     batches = None if batch is None else Batches(len(X), checks.whole_number(batch, "batch", 1), seed)
     dtype = np.result_type(X.dtype, net.dtype)
     X, y = X.astype(dtype, copy=False), y.astype(dtype, copy=False)
     with checks.memory_for("training", engine_of(X), "take fewer points, fewer recorded steps or float32"):
         offsets = [net(points) if subtract_start else None for points in (X, X_test) if points is not None]
-        setting = (X, y), rates, offsets[0]
-        descent = _descent(net, setting, on_all=batches is None)
-        records = Records(net, (X, X_test, offsets[-1]), np.unique(steps), watch)
-        with Checkpoint(checkpoint, descent, records, (batch, seed)) as saved:
-            _run(descent, records, batches, saved)
-        return _in_order(records, steps, descent.network())
+        trainer = _trainer(net, X, y, rates=rates, offset=offsets[0], on_all=batches is None)
+        records = Records(net, X, X_test, steps=np.unique(recorded), metrics=metrics, offset_test=offsets[-1])
+        with Checkpoint(checkpoint, trainer, records, batch=batch, seed=seed) as saved:
+            _run(trainer, records, batches, saved)
+        return _in_order(records, recorded, trainer.network())
 
 
-def _checked_watch(watch) -> Sequence[Callable]:
-    watch = [watch] if callable(watch) else list(watch)
-    for function in watch:
+def _checked_metrics(watch: Metric | Sequence[Metric]) -> list[Metric]:
+    """The argument ``watch`` as a list."""
+    metrics = [watch] if callable(watch) else list(watch)
+    for function in metrics:
         if not callable(function):
             raise TypeError(f"watch holds a {type(function).__name__}, but functions of (net, now, X) are needed")
-    return watch
+    return metrics
 
 
-def _rates(net, eta1, eta2, eta) -> tuple[float, float]:
+def _rates(
+    net: TwoLayer | DeepNetwork, eta1: float | None, eta2: float | None, eta: float | None
+) -> tuple[float, float]:
     """The rates of the first and of all other layers."""
     if eta is not None:
         if (eta1, eta2) != (None, None):
@@ -101,24 +106,33 @@ def _rates(net, eta1, eta2, eta) -> tuple[float, float]:
     return checks.learning_rate(eta1, "eta1"), checks.learning_rate(eta2, "eta2")
 
 
-def _descent(net: TwoLayer | DeepNetwork, setting, on_all: bool) -> Fitting:
-    """Of a setting (data, rates, offset): by the engine's own steps where it has them, for training on all points."""
+def _trainer(
+    net: TwoLayer | DeepNetwork,
+    X: Array,
+    y: Array,
+    *,
+    rates: tuple[float, float],
+    offset: Array | None,
+    on_all: bool,
+) -> Trainer:
+    """By the engine's own steps where it has them, for training on all points."""
     if not isinstance(net, TwoLayer):
-        return DeepDescent(net, *setting)
-    data, rates, _ = setting
-    steps = engine_of(*data).fused_steps(net.activation.compiled, data, rates, net.width) if on_all else None
-    return Descent(net, *setting) if steps is None else FusedDescent(net, setting, steps)
+        return DeepDescent(net, X, y, rates=rates, offset=offset)
+    steps = engine_of(X, y).fused_steps(net.activation.compiled, (X, y), rates, net.width) if on_all else None
+    if steps is None:
+        return Descent(net, X, y, rates=rates, offset=offset)
+    return FusedDescent(net, X, y, rates=rates, offset=offset, steps=steps)
 
 
-def _run(descent, records: Records, batches: Batches | None, saved: Checkpoint) -> None:
-    """From the state of the descent to the last recorded step."""
-    step, last = descent.state[0], records.last
+def _run(trainer: Trainer, records: Records, batches: Batches | None, saved: Checkpoint) -> None:
+    """From the state of the trainer to the last recorded step."""
+    step, last = trainer.state[0], records.last
     bar = progress.bar(total=last, text="gradient descent (steps)", initial=step)
-    with descent.engine.one_blas_thread(), bar:
+    with trainer.engine.one_blas_thread(), bar:
         while step <= last:
             alone = batches is not None or records.due(step)
-            count = 1 if alone else min(records.until(step), descent.together)
-            taken = _one(descent, records, batches, step) if alone else descent.advance(count)
+            count = 1 if alone else min(records.until(step), trainer.together)
+            taken = _one(trainer, records, batches, step) if alone else trainer.advance(count)
             if taken < count:
                 wrong = step + taken
                 advice = "take a smaller learning rate" if wrong else "look at the activation and the weights"
@@ -133,25 +147,25 @@ def _run(descent, records: Records, batches: Batches | None, saved: Checkpoint) 
             saved.now_and_then()
 
 
-def _one(descent, records: Records, batches: Batches | None, step: int) -> bool:
+def _one(trainer: Trainer, records: Records, batches: Batches | None, step: int) -> bool:
     """Record a step that is due, and take it; False where outputs are no longer finite."""
     going_on = step < records.last
     if records.due(step):
-        outputs = descent.outputs(gradients=batches is None and going_on)
+        outputs = trainer.outputs(gradients=batches is None and going_on)
         if outputs is None:
             return False
-        records.write(step, outputs, descent.network())
+        records.write(step, outputs, trainer.network())
     if going_on:
-        if batches is not None and descent.outputs(gradients=True, rows=batches.rows(step)) is None:
+        if batches is not None and trainer.outputs(gradients=True, rows=batches.rows(step)) is None:
             return False
-        descent.step()
+        trainer.step()
     return True
 
 
-def _in_order(records: Records, steps, network) -> Trajectory:
+def _in_order(records: Records, steps: np.ndarray, network: TwoLayer | DeepNetwork) -> Trajectory:
     """The records in the order that was asked for."""
     place = np.searchsorted(records.steps, steps)
-    watched = {name: values[place] for name, values in records.watched.items()}
+    measured = {name: values[place] for name, values in records.measured.items()}
     there, nothing = engine_of(records.train).xp.asarray(place), np.zeros(len(steps))
     test = None if records.test is None else records.test[there]
-    return Trajectory(steps, records.train[there], test, "gradient descent", nothing, network, watched=watched)
+    return Trajectory(steps, records.train[there], test, "gradient descent", nothing, network, watched=measured)
