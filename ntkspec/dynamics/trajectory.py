@@ -30,12 +30,36 @@ class Stability:
 
 @dataclass(frozen=True, repr=False)
 class Trajectory:
-    """Outputs over training: ``train`` (steps, n) and ``test`` (steps, n') or None, at the recorded ``steps``.
+    """Outputs over training, or over a prediction of it, at the recorded steps.
 
-    method : how it was computed. error : for each step a bound on |u - train| / sqrt(n), the root mean square
-    truncation error of the training outputs; error_test : the same for the largest error of a test output, or None.
-    What the bounds assume is said by :func:`ntkspec.predict_gd`; rounding comes on top. stability : of a prediction.
-    network : the trained network of real training. watched : what was measured on it at the recorded steps, by name.
+    Attributes
+    ----------
+    steps : array of int or float, shape (steps,)
+        The recorded steps, in the order that was asked for; fractions where a gradient flow was predicted.
+    train : array, shape (steps, n)
+        Outputs on the training points, in the unit of the labels.
+    test : array, shape (steps, n'), or None
+        Outputs on the test points; None where there were none.
+    method : str
+        How the outputs were computed.
+    error : array, shape (steps,)
+        A bound on the root mean square truncation error ‖u - train‖ / sqrt(n) of each step; zeros for real training.
+        What it assumes is said by :func:`ntkspec.predict_gd`; rounding comes on top.
+    network : TwoLayer, FullyConnected, Convolutional or None
+        The trained network; None for predictions.
+    error_test : array, shape (steps,), or None
+        A bound on the truncation error of every test output.
+    stability : Stability or None
+        Which modes grow at this learning rate; None for real training.
+    watched : dict of str to array, shape (steps,)
+        Metrics of the network at the recorded steps, by name (``watch`` of :func:`ntkspec.train_gd`).
+
+    Examples
+    --------
+    >>> import numpy as np, ntkspec as ns
+    >>> found = ns.predict_gd(np.diag([4.0, 2.0, 1.0]), np.ones(3), eta=0.5, steps=[0, 9])
+    >>> found.train.shape, found.test is None, found.network is None
+    ((2, 3), True, True)
     """
 
     steps: np.ndarray

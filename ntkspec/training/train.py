@@ -40,24 +40,82 @@ def train_gd(
     .. math:: \nabla_{w_r} L = \tfrac1n \sum_i (f_i - y_i) \tfrac{v_r \phi'(u_{ir}) x_i}{\sqrt{md}}, \quad
               \partial_{v_r} L = \tfrac1n \sum_i (f_i - y_i) \tfrac{\phi(u_{ir})}{\sqrt m}
 
-    eta1 = 0 trains the second layer only, eta2 = 0 the first; ``eta`` is the rate of all layers, and the one that deep
-    networks take. X : (n, d), y : (n,), X_test : (n', d) or None. steps : the steps to record, in any order; training
-    runs to the largest. ``net`` is not changed: the trained one is ``.network``. The dtype is that of X and the network
-    together. Each step is one pass over blocks of rows that stay in cache; on a GPU, where the weights of two layers
-    fit into registers, one by kernels that the host does not wait for.
-    subtract_start : train f(x) - f_0(x) instead, with f_0 the network at the start, so that outputs start at 0 without
-    the pairs of equation (3); recorded outputs are less f_0, ``.network`` is f itself.
-    batch : points of a step; None is all of them. Each epoch goes through the points in a new order, from the seed.
-    watch : functions of (net, the network now, X) that return {name: number}, called at the recorded steps, such as
-    ``ntkspec.weight_movement`` and ``ntkspec.kernel_drift``; the numbers come back in ``.watched`` as {name: (steps,)}.
-    checkpoint : a file that keeps weights and records, written every minute, on Ctrl-C and at the end: the same call
-    goes on after an interruption and ends with the same bits on the same number of cores. A later call may ask for
-    further steps. Signals are left alone: SIGTERM costs the last minute, but on the command line, where it is Ctrl-C.
+    Parameters
+    ----------
+    net : TwoLayer, FullyConnected or Convolutional
+        The network at the start. It is not changed.
+    X : array, shape (n, d)
+        Training points, float32 or float64, of NumPy or CuPy.
+    y : array, shape (n,)
+        Labels.
+    steps : int or sequence of int
+        The steps to record, numbers >= 0 in any order; 0 is the start. Training runs to the largest.
+    eta1, eta2 : float, optional
+        Learning rates of the first and of the second layer of :class:`ntkspec.TwoLayer`, without unit; 0 leaves a layer
+        as it is.
+    eta : float, optional
+        One rate for all layers, in the place of eta1 and eta2; the one that deep networks take.
+    X_test : array, shape (n', d), optional
+        Points whose outputs are recorded as well. Default None: no test outputs.
+    subtract_start : bool
+        Train f(x) - f_0(x), with f_0 the network at the start. Outputs then start at 0 without the pairs of equation
+        (3); recorded outputs are less f_0, ``network`` is f itself. Default False.
+    batch : int, optional
+        Points of a step. Each epoch goes through all points in a new order. Default None: all points in each step.
+    seed : int
+        A whole number >= 0 that the order of the points in batches is drawn from. The same seed gives the same batches.
+        Default 0.
+    watch : function, or sequence of functions
+        Metrics: functions of (net, the network now, X) that return {name: number}, called at the recorded steps, such
+        as :func:`ntkspec.weight_movement` and :func:`ntkspec.kernel_drift`. Default: none.
+    checkpoint : str or Path, optional
+        A file that keeps weights and records, written every minute, on Ctrl-C and at the end. The same call goes on
+        after an interruption and ends with the same bits on the same number of cores; a later call may ask for further
+        steps. Default None: no file.
 
-    Where the outputs are no longer finite, training stops with a RuntimeWarning that names the step, the records from
-    there on are NaN, and ``.network`` is the last one with finite outputs.
-    Cost: 4 n m d flops a step for two layers (2 where only the second is trained), no (n, m) arrays; three passes
-    forward for deep networks.
+    Returns
+    -------
+    Trajectory
+        ``steps`` as asked for, outputs ``train`` (steps, n) and ``test`` (steps, n') or None, in the dtype of X and the
+        network together; ``network``, the trained one; ``watched``, {name: (steps,)} of the metrics; ``error``, zeros:
+        nothing is truncated.
+
+    Raises
+    ------
+    TypeError
+        Where ``net`` is no network of this package, or a metric is no function or does not return {name: number}.
+    ValueError
+        Where shapes, rates, steps or batches do not fit, and where ``checkpoint`` is the file of another run.
+    MemoryError
+        Where the recorded outputs do not fit into memory.
+
+    Notes
+    -----
+    Cost: 4 n m d flops a step for two layers (2 n m d where only the second is trained) and no (n, m) array; three
+    passes forward for deep networks. Each step is one pass over blocks of rows that stay in cache. On a GPU, where the
+    weights of two layers fit into registers, the host does not wait for single steps.
+
+    Rounding: sums over points are taken in the dtype, block by block; runs on another number of cores differ by it.
+
+    Where outputs are no longer finite, training stops with a RuntimeWarning that names the step. The records from there
+    on are NaN, and ``network`` is the last one with finite outputs. SIGTERM costs the work since the checkpoint was
+    last written; on the command line it does what Ctrl-C does.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, eq. (4).
+
+    Examples
+    --------
+    >>> import numpy as np, ntkspec as ns
+    >>> X = np.random.default_rng(0).standard_normal((20, 4))
+    >>> net = ns.TwoLayer.symmetric(4, 16, "erf")
+    >>> run = ns.train_gd(net, X, np.sign(X[:, 0]), eta=0.5, steps=[0, 5, 10])
+    >>> run.train.shape, bool(abs(run.train[0]).max() < 1e-15)
+    ((3, 20), True)
+    >>> bool(np.allclose(run.network(X), run.train[-1]))
+    True
     """
     if not isinstance(net, TwoLayer | DeepNetwork):
         raise TypeError(f"net is a {type(net).__name__}, but an ntkspec network is needed, such as ntkspec.TwoLayer")
