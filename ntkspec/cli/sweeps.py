@@ -1,16 +1,22 @@
 """The commands that run over a grid of settings: sweep and check."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import Parameter
 
 from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
 from ntkspec.cli.results import drawn, ended, held
 from ntkspec.cli.streams import say
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ntkspec.experiments.sweep_cells import Cell
+    from ntkspec.experiments.sweep_grid import Grid
 
 
 @Parameter(name="*")
@@ -61,7 +67,7 @@ _USUAL: dict[str, dict] = {
 }
 
 
-def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
+def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults: tuple[str, ...]) -> "Grid":
     """The grid of the options; what they leave open is in ``defaults``, or in Grid."""
     from ntkspec.experiments.sweep_grid import Grid, dimensions
     from ntkspec.networks.specification import TWO_LAYER
@@ -78,7 +84,7 @@ def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
     return Grid(quantity=quantity, **(lists | {"d": dimensions(lists["d"])}))
 
 
-def measured(grid, path: Path, options: PlaceOptions | None):
+def measured(grid: "Grid", path: Path, options: PlaceOptions | None) -> dict["Cell", dict[str, float]]:
     """The numbers of every cell of the grid, from the file or measured into it."""
     from ntkspec.cluster.execution import Place
     from ntkspec.experiments.sweep_run import run_sweep
@@ -184,7 +190,7 @@ def draw_one(make: Callable, folder: Path, name: str, record: str) -> int:
     return ended(figures, folder / record)
 
 
-def _draw_each(results: dict, settings, output: Path) -> list[Path]:
+def _draw_each(results: dict, settings: "Grid", output: Path) -> list[Path]:
     """The figure of each quantity beside the file of a sweep."""
     from ntkspec.plotting.files import save
 
@@ -195,7 +201,7 @@ def _draw_each(results: dict, settings, output: Path) -> list[Path]:
     return written
 
 
-def panels_of(results: dict, settings, *, sizes: bool = False) -> dict[str, dict]:
+def panels_of(results: dict, settings: "Grid", *, sizes: bool = False) -> dict[str, dict]:
     """{title: {cell: numbers}}: a panel for each activation, distribution, covariance, network and law of its sizes.
 
     sizes : the title names the laws also where there is only one of each.
@@ -213,12 +219,12 @@ def panels_of(results: dict, settings, *, sizes: bool = False) -> dict[str, dict
     return panels
 
 
-def _unusual(cell) -> list[str]:
+def _unusual(cell: "Cell") -> list[str]:
     usual = (("distribution", "gaussian"), ("covariance", "identity"))
     return [getattr(cell, name) for name, value in usual if getattr(cell, name) != value]
 
 
-def figure_of(quantity: str, panels: dict, plain=()):
+def figure_of(quantity: str, panels: dict, plain: Collection[str] = ()) -> "Figure":
     """The figure of a quantity."""
     from ntkspec.plotting import scaling as plots
 

@@ -16,7 +16,7 @@ LABELS = {"network": "network", "linear": "linear model", "ntk": "NTK at initial
 LINES = {"network": "-", "linear": "--", "ntk": ":"}
 
 
-def save_figures(analysis: Analysis, folder) -> list[Path]:
+def save_figures(analysis: Analysis, folder: str | Path) -> list[Path]:
     """Draw every figure as a PNG in the folder; each file is whole or not there."""
     figures = {
         "losses": losses(analysis),

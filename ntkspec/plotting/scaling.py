@@ -1,5 +1,7 @@
 """The figures of sweeps: sizes against d, with fitted slopes. They read in grey, at the width of a column."""
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
@@ -25,7 +27,9 @@ STYLES = {
 }
 
 
-def scaling(panels: dict[str, dict], names, *, plain=(), ylabel: str = "norm") -> Figure:
+def scaling(
+    panels: dict[str, dict], names: Sequence[str], *, plain: Collection[str] = (), ylabel: str = "norm"
+) -> Figure:
     """One panel for each title: {title: {cell: numbers}}; medians and ranges of the named numbers over seeds.
 
     They are multiplied by d/n, except in the panels whose titles are in ``plain``. The legend gives fitted exponents
