@@ -107,7 +107,7 @@ class KernelOptions:
     second: Literal["rademacher", "normal"] | None = None
     "initial second layer of two: signs or N(0, 1) (rademacher)"
     method: Literal["dense", "factored", "streamed"] | None = None
-    "multiply with stored kernels, their factors, or on a card kernels in the host's memory (default: sooner and fits)"
+    "products by stored kernels, their factors, or on a GPU kernels in host memory (default: the fastest that fits)"
 
 
 @Parameter(name="*")
@@ -145,7 +145,7 @@ def analyze(
     seed
         seed of data, network and random start vectors
     engine
-        where it is computed: on the processor, or on a CUDA card (which needs CuPy)
+        where it is computed: on the CPU, or on an NVIDIA GPU (needs CuPy)
     output
         folder for the results (default: ntkspec-analyze/NAME, one folder for each setting)
     """
@@ -174,7 +174,7 @@ def spectrum(
     engine: Engine = "cpu",
     output: Path | None = None,
 ) -> int:
-    """The spectrum of a kernel: its ends with a certificate, its density with error bars, and where the labels lie.
+    """The spectrum of a kernel: certified extreme eigenvalues, density with error bars, and where the labels lie.
 
     Prints a report and writes spectrum.h5 and two figures.
 
@@ -185,13 +185,13 @@ def spectrum(
     pairs
         leading eigenpairs, by magnitude (default: 20, or all of fewer points)
     probes
-        random vectors that measure the density
+        random start vectors of the density
     steps
-        products with each of them
+        Lanczos steps from each of them
     seed
         seed of data, network and random vectors
     engine
-        where it is computed: on the processor, or on a CUDA card (which needs CuPy)
+        where it is computed: on the CPU, or on an NVIDIA GPU (needs CuPy)
     output
         folder for the results (default: ntkspec-spectrum/NAME, one folder for each setting)
     """
@@ -266,7 +266,7 @@ def _show(job: Job, record: Any, kept: Record, start: float, reason: str = "") -
 
 @app.command
 def constants(name: str, /, *, negative_slope: float | None = None) -> None:
-    """Print zeta, theta_0, theta_1, theta_2 and the case of Assumption 3.2 of an activation.
+    """Print zeta, vartheta0, vartheta1, vartheta2 and the case of Assumption 3.2 of an activation.
 
     Parameters
     ----------

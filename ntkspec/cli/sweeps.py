@@ -35,7 +35,7 @@ class GridOptions:
     activation: MaybeSeveral = None
     "activations by name"
     distribution: MaybeSeveral = None
-    "gaussian, cube, sphere or uniform entries"
+    "gaussian, cube (Rademacher entries, +1 or -1), sphere or uniform entries"
     covariance: MaybeSeveral = None
     "identity, or graded (variances from 0.2 to 1.8)"
     seeds: MaybeWhole = None
@@ -45,7 +45,7 @@ class GridOptions:
     dtype: Literal["float32", "float64"] = "float64"
     "precision of data and network"
     engine: Engine = "cpu"
-    "where cells are computed: on the processor, or on a CUDA card (which needs CuPy)"
+    "where cells are computed: on the CPU, or on an NVIDIA GPU (needs CuPy)"
 
 
 @Parameter(name="*")
@@ -54,7 +54,7 @@ class PlaceOptions:
     """Where the cells run."""
 
     processes: Whole = 1
-    "local processes, each with its part of the cores"
+    "local processes, which share the cores evenly"
     scheduler: str | None = None
     "address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed])"
 

@@ -1,4 +1,4 @@
-"""Experiments on a card: data go there once, records come back as NumPy arrays."""
+"""Experiments on a GPU: data go there once, records come back as NumPy arrays."""
 
 from dataclasses import fields, is_dataclass, replace
 from types import ModuleType

@@ -50,7 +50,7 @@ def save_result(result: Any, path: str | Path) -> None:
 
     Notes
     -----
-    Arrays keep every bit and their dtype; those on a card are copied to the host. The file is whole or not there, also
+    Arrays keep every bit and their dtype; those on a GPU are copied to the host. The file is whole or not there, also
     after a kill. Cost: arrays are compressed, some 20 MB a second.
 
     Examples

@@ -19,7 +19,7 @@ HOLDS, FAILS, OPEN = "holds", "fails", "cannot tell"
 LARGEST_ALPHA = 0.25
 # A ratio that is bounded may still move by this power of d over a finite range.
 FLAT = 0.1
-# What is below this everywhere is zero to rounding. A power that sizes exceed by less than this is theirs, rounded.
+# A series below NOTHING vanishes up to rounding. A power that sizes exceed by less than ROUNDED is theirs, rounded.
 NOTHING, ROUNDED = 1e-10, 0.02
 
 
@@ -105,14 +105,14 @@ def _claim(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
 
 
 def _fitted(d, seeds, series: dict) -> dict[str, PowerLaw]:
-    """The power laws of those series that are not zero to rounding."""
+    """The power laws of the series that do not vanish up to rounding."""
     return {what: fit_power_law(d, y, seeds) for what, y in series.items() if np.max(y) > NOTHING}
 
 
 def _bounded(what: str, law: PowerLaw | None, *, both: bool) -> Finding:
     """A ratio that does not grow with d (nor fall, if both)."""
     if law is None:
-        return Finding(what, FAILS if both else HOLDS, "zero to rounding at every d")
+        return Finding(what, FAILS if both else HOLDS, "it vanishes up to rounding at every d")
     evidence = (
         f"exponent of d {law.exponent:+.3f} in [{law.lower:+.3f}, {law.upper:+.3f}], up to {law.medians.max():.3g}"
     )
@@ -130,7 +130,7 @@ def _gap(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
     laws = _fitted(d, seeds, series | {"relative": _numbers(results, "gap") / _numbers(results, "linear")})
     assumptions, alpha = (_of_filters if layer == "cnn" else _assumptions)(grid, act, layer)
     if "gap" not in laws:
-        nothing = Finding("Theta - Theta^lin is small", HOLDS, "it is zero to rounding at every d")
+        nothing = Finding("Theta - Theta^lin is small", HOLDS, "it vanishes up to rounding at every d")
         return _check(name, statement, results, assumptions, (nothing,), {})
     tested = alpha if layer in ("first", "cnn") else alpha / 2
     falls = _falls(laws["gap"], tested, d, per * _numbers(results, "gap"))
@@ -246,7 +246,7 @@ def _well_conditioned(cell: Cell) -> Finding:
 def _small(what: str, law: PowerLaw | None) -> Finding:
     """A discrepancy that falls as some power of d."""
     if law is None:
-        return Finding(what, HOLDS, "zero to rounding at every d")
+        return Finding(what, HOLDS, "it vanishes up to rounding at every d")
     evidence = (
         f"exponent of d {law.exponent:+.3f} in [{law.lower:+.3f}, {law.upper:+.3f}], "
         f"{law.medians[0]:.3g} at d = {law.x[0]:.0f}, {law.medians[-1]:.3g} at d = {law.x[-1]:.0f}"
@@ -285,7 +285,7 @@ STATEMENTS = {
         "gap-second",
         "‖Theta_2 - Theta^lin2‖ <~ n / d^(1 + Omega(alpha))",
         _gap,
-        "the paper's appendix, which states it, was not at hand: Omega(alpha) is read as alpha/2",
+        "stated in an appendix that we did not have: Omega(alpha) is read as alpha/2",
     ),
     "prop-3.4-both": Statement(
         "gap-both",

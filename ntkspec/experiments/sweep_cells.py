@@ -134,7 +134,7 @@ def _numbers_of_deep(cell: Cell) -> float:
         spec.refuse_swapped()
     net = _narrow(spec.with_width(2), cell.d, cell.activation)
     inner = sum(W.size for W in net.parameters[1 : net.depth - 1]) * (_finite_width(cell) / 2) ** 2
-    if isinstance(net, Convolutional):  # gradients of the points of a tile; that of a card is as large as most n
+    if isinstance(net, Convolutional):  # gradients of the points of a tile; that of a GPU is as large as most n
         points = cell.n if cell.engine == "gpu" else named("cpu").TILE
         return cell.n * 2.0 * cell.d + points * inner
     return cell.n * (spec.hidden_layers * cell.width + 2.0 * cell.d) + inner

@@ -18,7 +18,7 @@ def run_sweep(
 
     path : an HDF5 file, which grows cell by cell and survives a kill at any moment; this process alone writes it.
     place : here, on local processes or on a Dask cluster. Cells that cannot run there are refused before the first one
-    starts; where none is missing, no card is needed.
+    starts; where none is missing, no GPU is needed.
     """
     path, cells = Path(path), grid.cells()
     there = read_sweep(path, Cell) if path.exists() else {}

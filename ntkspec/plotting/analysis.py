@@ -56,7 +56,7 @@ def outputs(analysis: Analysis) -> Figure:
 
 
 def discrepancy(analysis: Analysis) -> Figure:
-    """Mean squared differences over steps, and the same relative to the second model's outputs."""
+    """Mean squared differences f - g over steps, and the same over the mean square of g."""
     part = "test" if "test" in analysis.labels else "train"
     figure, axes = _panels(analysis, 2)
     styles = {"ntk-linear": "network", "network-linear": "linear", "network-ntk": "ntk"}
@@ -69,7 +69,7 @@ def discrepancy(analysis: Analysis) -> Figure:
                 analysis.steps[later], shown(values[later]), LINES[style], color=COLOURS[style], label=titles[pair]
             )
     _over_steps(axes[0], analysis, f"mean squared difference ({part})")
-    _over_steps(axes[1], analysis, f"relative to the second's mean square ({part})")
+    _over_steps(axes[1], analysis, f"‖f − g‖² / ‖g‖² of each f − g ({part})")
     for axis in axes:
         logarithmic(axis)
     axes[0].legend(frameon=False)
