@@ -8,7 +8,7 @@ import pytest
 
 import ntkspec as ns
 from ntkspec.dynamics import stable_rate
-from ntkspec.experiments.analyze import AnalyzeTask, analyze, record_steps
+from ntkspec.experiments.analyze import AnalyzeTask, analyze, logarithmic_steps
 from ntkspec.experiments.verdict import verdict
 from ntkspec.kernels import weighted_linear_kernel
 from ntkspec.operators import Gram
@@ -38,7 +38,7 @@ def test_the_record_holds_what_the_public_functions_give(layer, name):
     assert found.kernel.largest_stable_rate == pytest.approx(300 / np.linalg.norm(theta.to_dense(), 2), rel=1e-3)
     eta = max(found.rates)
     assert found.rates == {"first": (eta, 0), "second": (0, eta), "both": (eta, eta)}[layer]
-    steps = record_steps(40)
+    steps = logarithmic_steps(40)
     for model, kernel, kernel_test in (
         ("ntk", theta, ns.ntk(net, dataset.X_test, dataset.X, layer=layer)),
         ("linear", linear, ns.linear_kernel(name, dataset.X_test, dataset.X, layer=layer, trace_ratio=1.0)),
@@ -180,7 +180,7 @@ def test_tasks_that_cannot_run_are_refused_before_anything_is_computed():
 
 def test_recorded_steps_reach_from_zero_to_the_last():
     for last in (1, 2, 50, 3000):
-        steps = record_steps(last)
+        steps = logarithmic_steps(last)
         assert (steps[0], steps[-1]) == (0, last)
         assert (np.diff(steps) > 0).all()
         assert len(steps) <= 82
