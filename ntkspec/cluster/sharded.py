@@ -33,7 +33,13 @@ LOST = "a worker that held a part of the points was lost; run this again"
 
 
 def spectral_norm(
-    build: Callable, parts: Sequence, *, scheduler: str, rtol: float = 1e-3, failure_probability: float = 1e-6, seed=0
+    build: Callable,
+    parts: Sequence,
+    *,
+    scheduler: str,
+    rtol: float = 1e-3,
+    failure_probability: float = 1e-6,
+    seed: int = 0,
 ) -> Estimate:
     r"""The spectral norm of a symmetric kernel on the points of all parts, as :func:`ntkspec.spectral_norm`.
 
@@ -121,7 +127,7 @@ class Shard:
     Rows lie on the kernel's device; arguments and answers are NumPy's.
     """
 
-    def __init__(self, build: Callable, part, index: int):
+    def __init__(self, build: Callable[[Any], KernelOperator], part: Any, index: int):
         self.operator, self.index = build(part), index
         if not isinstance(self.operator, KernelOperator) or not self.operator.symmetric:
             raise ValueError(f"build({part!r}) gave {self.operator!r}, but a symmetric kernel operator is needed")
@@ -137,39 +143,39 @@ class Shard:
         """How many vectors fit into this share of the free memory where the rows lie."""
         return int(share * self.engine.free_memory() / (8 * self.operator.shape[0]))
 
-    def draw(self, entropy, spawn_key, block: int) -> None:
+    def draw(self, entropy: Any, spawn_key: tuple[int, ...], block: int) -> None:
         """A Gaussian block, from a stream of this part's own."""
         rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(*spawn_key, self.index)))
         self.block = self._placed(rng.standard_normal((block, self.operator.shape[0])))
 
-    def gather(self, first: int, last: int):
+    def gather(self, first: int, last: int) -> Any:
         """What these rows contribute to products with vectors first to last of the basis."""
         vectors = self.engine.xp.ascontiguousarray(self.basis[first:last].T)
         return _each(self.engine.to_host, local_vjp(self.operator, vectors))
 
-    def scatter(self, total):
+    def scatter(self, total: Any) -> np.ndarray:
         """Make the rows of the product the block; returns its squared norms, which are not finite where it is not."""
         product = local_jvp(self.operator, _each(self._placed, total))
         self.block = self.engine.xp.ascontiguousarray(product.T)
         return self.squares()
 
-    def squares(self):
+    def squares(self) -> np.ndarray:
         """Squared norms of the block's rows."""
         return self.engine.to_host(self.engine.xp.square(self.block).sum(axis=1))
 
-    def overlaps(self, count: int):
+    def overlaps(self, count: int) -> np.ndarray:
         """Of the first vectors of the basis with the block, (count, b)."""
         return self.engine.to_host(self.basis[:count] @ self.block.T)
 
-    def subtract(self, overlaps) -> None:
+    def subtract(self, overlaps: np.ndarray) -> None:
         """overlapsᵀ times the first vectors from the block."""
         self.block = self.block - self._placed(overlaps).T @ self.basis[: len(overlaps)]
 
-    def triangle(self):
+    def triangle(self) -> np.ndarray:
         """R of the block's transpose: of all of them together comes that of the whole block."""
         return self.engine.to_host(self.engine.xp.linalg.qr(self.block.T, mode="r"))
 
-    def mix(self, matrix) -> None:
+    def mix(self, matrix: np.ndarray) -> None:
         """The block times a small matrix from the left."""
         self.block = self._placed(matrix) @ self.block
 
@@ -182,7 +188,7 @@ class Shard:
             self.basis = larger
         self.basis[used:rows] = self.block
 
-    def gram(self, count: int):
+    def gram(self, count: int) -> np.ndarray:
         """Overlaps of the first vectors with one another."""
         return self.engine.to_host(self.basis[:count] @ self.basis[:count].T)
 
@@ -214,7 +220,7 @@ class _Whole:
 
     symmetric = stored = True
 
-    def __init__(self, facts):
+    def __init__(self, facts: list[tuple]):
         sizes, dtypes, semidefinite, rounding, storage_errors = zip(*facts, strict=True)
         if len(set(dtypes)) > 1:
             raise ValueError(f"the parts have dtypes {sorted(set(dtypes))}, but one kernel has one dtype")
@@ -240,7 +246,7 @@ class ShardedLanczos(Lanczos):
         """The method of every shard, at the same time."""
         return _answers([getattr(shard, method)(*arguments) for shard in self.shards])
 
-    def begin_random(self, seed, block):
+    def begin_random(self, seed: np.random.SeedSequence, block: int) -> None:
         """Start from a Gaussian block, each part from its own stream."""
         block = min(block, self.operator.shape[0])
         self._all("draw", seed.entropy, seed.spawn_key, block)
@@ -277,18 +283,18 @@ class ShardedLanczos(Lanczos):
         self.reserve(used + self.frontier)
         self._all("append", used)
 
-    def fitting(self, share):
+    def fitting(self, share: float) -> int:
         """How many vectors fit on every worker."""
         return min(self._all("fitting", share))
 
-    def reserve(self, rows):
+    def reserve(self, rows: int) -> None:
         """Room in T; the shards make room as they need it."""
         if rows > len(self.basis):
             self.basis = _Rows(0, rows, self.operator.shape[0])
         if rows > len(self._T):
             self._T = np.pad(self._T, (0, max(rows, 2 * len(self._T)) - len(self._T)))
 
-    def orthogonality_loss(self):
+    def orthogonality_loss(self) -> float:
         """|Q Qᵀ - I| in Frobenius norm."""
         count = self.locked + self.size
         return float(np.linalg.norm(sum(self._all("gram", count)) - np.eye(count)))

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -23,7 +24,12 @@ LARGEST = 1e150
 
 
 def wrap(
-    matrix, n: int | None = None, *, dtype=None, symmetric: bool | None = None, error: float | None = None
+    matrix: Any,
+    n: int | None = None,
+    *,
+    dtype: DTypeLike | None = None,
+    symmetric: bool | None = None,
+    error: float | None = None,
 ) -> KernelOperator:
     """Anything that multiplies as an operator, so that norms, eigenpairs and densities serve it.
 
@@ -73,7 +79,7 @@ class _Product:
     def __init__(self, function: Callable, size: int):
         self.function, self.size = function, size
 
-    def __call__(self, v):
+    def __call__(self, v: np.ndarray) -> np.ndarray:
         result = np.array(as_array(self.function(v.reshape(-1).copy()), "what the function returned"))
         if result.size != self.size or result.dtype.kind not in "fiub":
             raise ValueError(
@@ -83,7 +89,7 @@ class _Product:
         return result.reshape(-1)
 
 
-def as_symmetric(matrix) -> KernelOperator:
+def as_symmetric(matrix: Any) -> KernelOperator:
     """What has a real spectrum, as an operator. Raises ValueError for what is not symmetric."""
     operator = wrap(matrix)
     if isinstance(operator, Products) and operator.symmetric:
@@ -111,7 +117,7 @@ def with_entries(operator: KernelOperator) -> KernelOperator:
     return Dense((matrix + matrix.T) / 2 if operator.symmetric else matrix, storage_error=formed)
 
 
-def to_scipy(operator: KernelOperator) -> LinearOperator:
+def to_scipy(operator: Any) -> LinearOperator:
     """An operator for SciPy: products with vectors and blocks from both sides, in the dtype of operator and vectors."""
     return _ForSciPy(wrap(operator))
 
@@ -136,7 +142,14 @@ class Products(KernelOperator):
     Single entries cost whole products: a tile of T columns takes T of them, the diagonal and the Frobenius norm n.
     """
 
-    def __init__(self, linear: LinearOperator, *, dtype=None, symmetric: bool | None = None, error=None):
+    def __init__(
+        self,
+        linear: LinearOperator,
+        *,
+        dtype: DTypeLike | None = None,
+        symmetric: bool | None = None,
+        error: float | None = None,
+    ):
         self._given, self.shape = Foreign(linear, "the operator that was wrapped"), linear.shape
         self.dtype = np.dtype(dtype or linear.dtype or np.float64)
         if self.dtype.kind in "iub":

@@ -117,6 +117,7 @@ class KernelOperator(OnEngine, ABC):
 
     @cached_property
     def engine(self) -> ModuleType:
+        """What computes: the CPU, where a subclass sets nothing else."""
         return engine_of()
 
     @cached_property
@@ -225,14 +226,16 @@ class KernelOperator(OnEngine, ABC):
         return math.fsum(self._on_host(sums))
 
     def _squares_of_tiles(self) -> float:
-        def squares(place):
-            rows, cols = place
+        def squares(k):
+            rows, cols = places[k]
             tile = Tile(rows, cols, self.dtype)
             return self.write(self.engine.xp.empty(tile.shape, self.dtype), tile, squares=True)
 
         places = list(tiles(self))
         weights = np.array([2.0 if self.symmetric and rows != cols else 1.0 for rows, cols in places])
-        return math.fsum(weights * self._on_host(self.engine.run(squares, places, progress="Frobenius norm (tiles)")))
+        return math.fsum(
+            weights * self._on_host(self.engine.run(squares, range(len(places)), progress="Frobenius norm (tiles)"))
+        )
 
     def _on_host(self, sums: list) -> Array:
         """Numbers of the engine, which waits for its device once."""
@@ -361,13 +364,15 @@ class KernelOperator(OnEngine, ABC):
             self.by_columns(partial(_put, matrix), "kernel matrix (products)", dtype)
             return matrix
 
-        def fill(place):
-            rows, cols = place
+        places = list(tiles(self))
+
+        def fill(k):
+            rows, cols = places[k]
             matrix[rows, cols] = entries = self.tile(rows, cols, dtype)
             if self.symmetric and rows != cols:
                 self.engine.copy_transposed(matrix[cols, rows], entries)
 
-        self.engine.run(fill, tiles(self), progress="kernel matrix")
+        self.engine.run(fill, range(len(places)), progress="kernel matrix")
         return matrix
 
     @property

@@ -58,13 +58,14 @@ class LinearCombination(KernelOperator):
 
     @cached_property
     def cost(self) -> Cost:
+        """The sum of the terms' costs, with the Gram matrices that they share."""
         return Cost.of_sum(operator.cost for _, operator in self.terms)
 
     @property
     def rounding(self) -> Rounding:
         return Rounding.of_sum((c, operator.rounding) for c, operator in self.terms)
 
-    def tile_terms(self, tile: Tile, scale: float = 1.0):
+    def tile_terms(self, tile: Tile, scale: float = 1.0) -> Iterable[Any] | None:
         terms: list[Any] = [operator.tile_terms(tile, scale * c) for c, operator in self.terms]
         return None if any(part is None for part in terms) else chain.from_iterable(terms)
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ntkspec.engines.arrays import Array
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.tiles import index, places, slices
 
@@ -13,7 +14,7 @@ SLACK = 8
 _TOGETHER = 32
 
 
-def agree(operator: KernelOperator, blocks, there, seed=0) -> bool:
+def agree(operator: KernelOperator, blocks: Array, there: Array, seed: int = 0) -> bool:
     """Whether tiles (tiles, T, T) of a lower triangle in the host's memory are those of a symmetric kernel.
 
     there : (tiles,) whether each is to be compared. Where the entries of the kernel are stored, all must be the same.
@@ -21,7 +22,7 @@ def agree(operator: KernelOperator, blocks, there, seed=0) -> bool:
     in a row or a column that meets every point of the other side: one point that differs shows. They must agree up to
     rounding: in float64, or where only products are known, up to a bound on it; in float32, up to SLACK times what
     computing these points in float64 shows.
-    Cost: n² / T times tile_work, in float32 twice that again; where only products are known n / T of them.
+    Cost: n² / T times ``cost.entry``, in float32 twice that again; where only products are known n / T of them.
     """
     if operator.stored:
         return _same(operator, blocks, there)

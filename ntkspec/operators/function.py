@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import replace
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,13 +31,13 @@ class PairFunction(Protocol):
     # Nonlinear functions that an entry passes through, one after the other.
     levels: int
 
-    def points(self, squares) -> np.ndarray:
+    def points(self, squares: Array) -> Array:
         """(n, p) numbers of each point, from its ‖x‖²/d (n,), which is the first of them."""
 
-    def __call__(self, engine, left, right, c, gap):
+    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Array:
         """Entries (r, s) for points (r, p) and (s, p), c = <x, x'>/d and gap = ‖x‖²‖x'‖²/d² - c², both (r, s)."""
 
-    def diagonal(self, engine, points):
+    def diagonal(self, engine: ModuleType, points: Array) -> Array:
         """h(x, x) of points (n, p)."""
 
 
@@ -53,7 +54,7 @@ class OfPairs(KernelOperator):
     def _matmat(self, V: Array) -> Array:
         return self._tiled_product(V)
 
-    def own_diagonals(self) -> list:
+    def own_diagonals(self) -> list[Array]:
         """h(x, x) in float64 of the points of each side, one where they are the same."""
         sides = [self.left] if self.symmetric else [self.left, self.right]
         return [self.function.diagonal(self.engine, side) for side in sides]

@@ -1,5 +1,7 @@
 """The Gram operator F Gᵀ."""
 
+from collections.abc import Iterator
+
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.engines.parts import HadamardTerm, LowRankTerm
 from ntkspec.objects.lazy import cached_property
@@ -29,7 +31,7 @@ class Gram(KernelOperator):
         product = Work(bytes=float(self.F.shape[1] * sum(self.shape) * self.dtype.itemsize))
         self.cost = Cost(product, grams=((self.F, self.G),))
 
-    def tile_terms(self, tile: Tile, scale: float = 1.0):
+    def tile_terms(self, tile: Tile, scale: float = 1.0) -> Iterator[HadamardTerm | LowRankTerm]:
         if self.F.shape[1] <= THIN:
             yield LowRankTerm(scale, taken(self.F, tile.rows, tile.dtype), taken(self.G, tile.cols, tile.dtype))
         else:
@@ -64,6 +66,7 @@ class Gram(KernelOperator):
 
     @cached_property
     def rounding(self) -> Rounding:
+        """The norm of absolute values is at most |F|_F |G|_F."""
         norms = [self.engine.sum_of_squares(factor) ** 0.5 for factor in (self.F, self.G)]
         k = self.F.shape[1]
         depth = k + summing_depth(self.engine.blocks(slice(0, self.shape[1]), k))

@@ -1,5 +1,6 @@
 """The Hadamard product of two Gram matrices, (D D'ᵀ) ⊙ (X X'ᵀ)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class HadamardGram(KernelOperator):
         product = sum(self.shape) * Work(flops=2.0 * m * d, bytes=float(moved))
         self.cost = Cost(product, grams=((self.D, self.D2), (self.X, self.X2)))
 
-    def tile_terms(self, tile: Tile, scale: float = 1.0):
+    def tile_terms(self, tile: Tile, scale: float = 1.0) -> Iterator[HadamardTerm]:
         yield HadamardTerm(scale, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2))
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:

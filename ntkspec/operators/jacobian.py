@@ -1,5 +1,6 @@
 """The Gram operator of gradients, J J'ᵀ, through a function's two directions of differentiation."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -25,13 +26,13 @@ class Jacobian(Protocol):
     flops: float
     fan: int
 
-    def vjp(self, X, cotangent):
+    def vjp(self, X: Array, cotangent: Array) -> list[Array]:
         """sum_i cotangent_i times the gradient at x_i, in any form that can be added up: a list of arrays."""
 
-    def jvp(self, X, tangents):
+    def jvp(self, X: Array, tangents: list[Array]) -> Array:
         """The inner product of each point's gradient with ``tangents``, (n,)."""
 
-    def parts(self, X) -> list:
+    def parts(self, X: Array) -> list[Callable[[], Array]]:
         """The gradients of the points in parts, functions that return (n, p_k) each."""
 
 

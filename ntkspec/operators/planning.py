@@ -1,5 +1,6 @@
 """Dense, streamed or factored: which form of a kernel answers a number of products sooner, and whether it fits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -135,7 +136,7 @@ def _in_float64(operator) -> Work:
     return 2 * work if operator.dtype == np.float32 and not operator.stored else work
 
 
-def clock(operator, *works):
+def clock(operator: KernelOperator, *works: Work) -> Callable[[Work], float]:
     """Work to seconds: at nominal rates where all choices are small, else at the rates measured on this machine."""
     if min(work.nominal_seconds for work in works) < WORTH_MEASURING:
         return lambda work: work.nominal_seconds

@@ -1,6 +1,8 @@
 """A symmetric matrix stored as the tiles of its lower triangle, in memory or on disk."""
 
 import math
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +32,15 @@ class Triangle(Stored):
     symmetric = True
 
     def __init__(
-        self, blocks, n: int, squares: float, *, storage_error=0.0, semidefinite=False, engine=None, proof=None
+        self,
+        blocks: Array,
+        n: int,
+        squares: float,
+        *,
+        storage_error: float = 0.0,
+        semidefinite: bool = False,
+        engine: ModuleType | None = None,
+        proof: Any = None,
     ):
         self.blocks, self.frobenius_squared = blocks, squares
         self.storage_error, self.semidefinite = storage_error, semidefinite

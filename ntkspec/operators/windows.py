@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from types import ModuleType
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from ntkspec.operators.work import Cost, Work
 
 # Columns of a tile that are computed together: whole vectors of a compiled loop.
 COLUMNS = 16, 64
+
+
+# Points, and numbers of them.
+Side: TypeAlias = tuple[Array, Array]
 
 
 class Windows:
@@ -30,7 +35,7 @@ class Windows:
         offsets = np.indices(self.size).reshape(len(self.size), 1, -1)
         self.places = np.ravel_multi_index(tuple(grids + offsets), self.space, mode="wrap")
 
-    def means(self, engine, values):
+    def means(self, engine: ModuleType, values: Array) -> Array:
         """Means over the window at each position, (positions, ...), of values at each position."""
         sums = values
         for axis, (room, size) in enumerate(zip(self.space, self.size, strict=True)):
@@ -39,13 +44,13 @@ class Windows:
         sums *= 1 / self.length
         return sums.reshape(values.shape)
 
-    def squares(self, engine, X):
+    def squares(self, engine: ModuleType, X: Array) -> Array:
         """‖window‖² / (q channels), (n, positions), of points (n, d)."""
         pixels = X.reshape(-1, self.channels)
         own = engine.xp.ascontiguousarray(engine.row_products(pixels, pixels, np.float64).reshape(len(X), -1).T)
         return engine.xp.ascontiguousarray(self.means(engine, own).T) / self.channels
 
-    def moments(self, engine, rows, cols):
+    def moments(self, engine: ModuleType, rows: Side, cols: Side) -> tuple[Array, Array]:
         """(c, gap) of windows (positions, r, s), c their inner product over q channels and gap = a b - c².
 
         rows = (X (r, d), squares (positions, r)), cols = (Xᵀ (d, s), squares (positions, s)), float64 and C-contiguous.
@@ -68,13 +73,13 @@ class WindowFunction(Protocol):
     passes: float
     pairs: int
 
-    def points(self, squares) -> np.ndarray:
+    def points(self, squares: Array) -> Array:
         """(depth, n, positions) numbers of each point, from its windows' squares (n, positions), the first of them."""
 
-    def __call__(self, engine, left, right, c, gap):
+    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Array:
         """Entries (r, s) for points (depth, positions, r) and (depth, positions, s), from moments of windows."""
 
-    def diagonal(self, engine, points):
+    def diagonal(self, engine: ModuleType, points: Array) -> Array:
         """h(x, x), (n,), of points (depth, n, positions)."""
 
 
@@ -105,13 +110,10 @@ class WindowGram(OfPairs):
         for cols in slices(tile.shape[1], width):
             column = _side(self.engine, X2[cols].T, right[:, cols])
             for rows in slices(tile.shape[0], max(1, together // width)):
-                entries = self._entries(_side(self.engine, X[rows], left[:, rows]), column)
+                row = _side(self.engine, X[rows], left[:, rows])
+                c, gap = self.windows.moments(self.engine, (row[0], row[1][0]), (column[0], column[1][0]))
+                entries = self.function(self.engine, row[1], column[1], c, gap)
                 self.engine.add_scaled(out[rows, cols], entries, scale)
-
-    def _entries(self, row, column):
-        (X, left), (XT, right) = row, column
-        c, gap = self.windows.moments(self.engine, (X, left[0]), (XT, right[0]))
-        return self.function(self.engine, left, right, c, gap)
 
     @property
     def relative_storage_error(self) -> float:
@@ -122,6 +124,6 @@ class WindowGram(OfPairs):
         return self if self.symmetric else WindowGram(self.function, self.windows, self.X2, self.X)
 
 
-def _side(engine, X, points):
+def _side(engine: ModuleType, X: Array, points: Array) -> Side:
     """Points as they are for rows, transposed for columns, and their numbers (depth, positions, r), C-contiguous."""
     return engine.xp.ascontiguousarray(X), engine.xp.ascontiguousarray(points.swapaxes(1, 2))

@@ -4,6 +4,7 @@ import math
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from ntkspec.storage.proofs import Proof
 from ntkspec.storage.sealed import check_seal, seal
 
 
-def save_kernel(operator: KernelOperator, path) -> Triangle:
+def save_kernel(operator: Any, path: str | os.PathLike) -> Triangle:
     """Form the matrix of a symmetric kernel in a file, and return it as an operator that reads the file, on the device
     of the kernel.
 
@@ -48,7 +49,7 @@ def save_kernel(operator: KernelOperator, path) -> Triangle:
         return load_kernel(path, engine=operator.engine.name)
 
 
-def load_kernel(path, *, engine: str = "cpu") -> OnDisk:
+def load_kernel(path: str | os.PathLike, *, engine: str = "cpu") -> OnDisk:
     """The kernel that :func:`save_kernel` wrote; its tiles stay on disk until a product reads them.
 
     engine : "cpu" or "gpu", which multiplies with CuPy's arrays and copies tiles to the card meanwhile.
@@ -59,7 +60,7 @@ def load_kernel(path, *, engine: str = "cpu") -> OnDisk:
     Raises FileNotFoundError, or ValueError for a file that is damaged or of another kind, or where there is no card;
     what first uses a damaged tile raises ValueError.
     """
-    device = named(engine)
+    device, path = named(engine), Path(path)
     with opened(path, tiles.KIND) as file:
         head = tiles.head_of(file)
     arrays = head.mapped(path, "r")

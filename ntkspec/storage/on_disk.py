@@ -1,7 +1,9 @@
 """A kernel in a file as an operator, which pickles as the file's name."""
 
 import hashlib
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from ntkspec.operators import Triangle
 class OnDisk(Triangle):
     """A triangle whose blocks lie in the file ``path``. Pickles and copies load the file again."""
 
-    def __init__(self, path, *args, **known):
+    def __init__(self, path: str | os.PathLike, *args: Any, **known: Any):
         super().__init__(*args, **known)
         self.path = Path(path).absolute()
 

@@ -23,7 +23,7 @@ _SYNC_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def recorded(operator: KernelOperator, path) -> Iterator[KernelOperator]:
+def recorded(operator: KernelOperator, path: str | os.PathLike | None) -> Iterator[KernelOperator]:
     """The operator; with a path, one that keeps each product with float64 vectors in a file, and reads it from there.
 
     A run is a function of its seed and its products: the same call after an interruption repeats its small
@@ -85,7 +85,7 @@ class _Records:
                 f"it, choose another, or pass the method= that it was made with"
             )
 
-    def read(self, position: int, given: list[bytes]):
+    def read(self, position: int, given: list[bytes]) -> tuple[float, np.ndarray] | None:
         """(error, products) with the vectors of these digests, or None where the file does not hold them there."""
         columns = []
         for number, digest in enumerate(given):
@@ -96,7 +96,7 @@ class _Records:
             columns.append(np.frombuffer(content, np.float64))
         return float(columns[-1][0]), np.stack([column[1:] for column in columns], axis=1)
 
-    def write(self, position: int, given: list[bytes], error: float, products) -> None:
+    def write(self, position: int, given: list[bytes], error: float, products: np.ndarray) -> None:
         """Replace everything from that product on."""
         records = []
         for digest, column in zip(given, products.T, strict=True):

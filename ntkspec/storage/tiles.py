@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,19 +59,19 @@ class Head:
         """The ranges of these arrays, ascending."""
         return sorted(self.spots[name].range for name in names)
 
-    def mapped(self, path, mode: Literal["r", "r+"]) -> dict[str, np.ndarray]:
+    def mapped(self, path: Path, mode: Literal["r", "r+"]) -> dict[str, np.ndarray]:
         """The arrays on the file, by name."""
         return {
             name: np.asarray(np.memmap(path, spot.dtype, mode, spot.offset, spot.shape))
             for name, spot in self.spots.items()
         }
 
-    def proof(self, path, mode: Literal["r", "r+"]) -> Proof:
+    def proof(self, path: Path, mode: Literal["r", "r+"]) -> Proof:
         """The arrays on the file, with what proves them."""
         return Proof(**self.mapped(path, mode), name=path)
 
 
-def head_of(file) -> Head:
+def head_of(file: Any) -> Head:
     """That of an open kernel file. Raises ValueError where it declares what the file does not hold."""
     attributes = file.attrs
     n, distance = int(attributes["n"]), float(attributes.get("distance", 0.0))
