@@ -41,17 +41,51 @@ def spectral_norm(
     failure_probability: float = 1e-6,
     seed: int = 0,
 ) -> Estimate:
-    r"""The spectral norm of a symmetric kernel on the points of all parts, as :func:`ntkspec.spectral_norm`.
+    """The spectral norm of a symmetric kernel on the points of all parts, as an interval.
 
-    build : from one of the ``parts`` (row ranges, file names: anything that can be sent) to the kernel on its points
-    alone, a sum of Theta_1, Theta_2 and linear kernels with one network and one trace_ratio; it runs on a worker, which
-    keeps what it returns. Where build moves its points with cupy.asarray and its network with ``.to("gpu")``, the
-    worker's card computes and keeps the rows; parts on cards and on processors go together. Start one worker for each
-    card, with CUDA_VISIBLE_DEVICES: a card chosen by cupy.cuda.Device is that of one thread, and a worker has several.
-    scheduler : address of a Dask scheduler. Each worker holds n_w (m + d) numbers of its n_w points and 8 n_w bytes for
-    each Lanczos vector; each block of two products moves 2 (m d + d + 2) numbers to and from it for each of Theta_1 and
-    the rest. Raises ValueError where a kernel is not symmetric or not such a sum, where no scheduler answers, and where
-    a worker dies: what it held is lost, and the call has to be made again.
+    Parameters
+    ----------
+    build : function
+        From one of the ``parts`` to the kernel on its points alone, a sum of Theta_1, Theta_2 and linear kernels with
+        one network and one trace_ratio. It runs on a worker, which keeps what it returns. Where it moves its points
+        with ``cupy.asarray`` and its network with ``.to("gpu")``, the worker's GPU computes and keeps the rows.
+    parts : sequence
+        Row ranges, file names: anything that can be sent. Parts on GPUs and on CPUs go together.
+    scheduler : str
+        Address of a Dask scheduler. Start one worker for each GPU, with CUDA_VISIBLE_DEVICES: a GPU chosen by
+        cupy.cuda.Device is that of one thread, and a worker has several.
+    rtol : float, default 1e-3
+        Relative width of the interval.
+    failure_probability : float, default 1e-6
+        A bound on the probability, over the random start block, that the norm lies above the interval.
+    seed : int, default 0
+        Of the start block.
+
+    Returns
+    -------
+    Estimate
+        ``value``, the largest |Ritz value|; ``lower`` and ``upper``, the interval; ``products``, how many vectors were
+        multiplied; ``converged``, whether the interval is as narrow as asked for; ``plan`` and ``evidence``.
+
+    Raises
+    ------
+    ValueError
+        Where a kernel is not symmetric or not such a sum, where no scheduler answers, and where a worker dies: what it
+        held is lost, and the call has to be made again.
+
+    Notes
+    -----
+    The certificate is that of :func:`ntkspec.spectral_norm`. Each worker holds n_w (m + d) numbers of its n_w points
+    and 8 n_w bytes for each Lanczos vector; each block of two products moves 2 (m d + d + 2) numbers to and from it for
+    each of Theta_1 and the rest.
+
+    Examples
+    --------
+    >>> import ntkspec as ns
+    >>> def build(rows):
+    ...     return ns.operators.Gram(ns.datasets.gaussian(1000, 5).X[rows])
+    >>> parts = [slice(0, 500), slice(500, 1000)]
+    >>> norm = ns.cluster.spectral_norm(build, parts, scheduler="tcp://10.0.0.1:8786")  # doctest: +SKIP
     """
     checks.accuracy(rtol, failure_probability, seed)
     with client_of(scheduler) as client, progress.bar(text="spectral norm, cluster (products)") as bar:

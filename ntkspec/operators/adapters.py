@@ -34,13 +34,41 @@ def wrap(
     symmetric: bool | None = None,
     error: float | None = None,
 ) -> KernelOperator:
-    """Anything that multiplies as an operator, so that norms, eigenpairs and densities serve it.
+    r"""Anything that multiplies as an operator, so that norms, eigenpairs and densities serve it.
 
-    matrix : an array (see :class:`Dense`), a SciPy sparse matrix or LinearOperator, or a function from vectors (n,) to
-    vectors (n,), which needs ``n``. dtype : of its products, float32 or float64 (a function: float64).
-    symmetric : None takes what is square for symmetric; Lanczos then compares <q, K p> with <K q, p> in each product,
-    and refuses what is not. error : bound on |computed K q - K q| / |K| for |q| = 1 (None: 8 eps of the dtype).
-    An operator is returned as it is. Raises TypeError / ValueError for what cannot multiply.
+    Parameters
+    ----------
+    matrix : array, sparse matrix, scipy.sparse.linalg.LinearOperator, function or KernelOperator
+        An operator is returned as it is, an array becomes a :class:`Dense`; a function takes vectors (n,) to vectors
+        (n,).
+    n : int, optional
+        The size of a function; not needed for anything else.
+    dtype : float32 or float64, optional
+        Of the products; that of the matrix, of a function float64.
+    symmetric : bool, optional
+        None takes what is square for symmetric; Lanczos then compares <q, K p> with <K q, p> in each product, and
+        refuses what is not.
+    error : float, optional
+        A bound on \|computed K q - K q\| / \|K\| for \|q\| = 1; 8 eps of the dtype where it is None.
+
+    Returns
+    -------
+    KernelOperator
+
+    Raises
+    ------
+    TypeError
+        For what cannot multiply.
+    ValueError
+        For sizes and errors that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> halves = ns.operators.wrap(lambda v: v / 2, 5)
+    >>> halves @ np.ones(5)
+    array([0.5, 0.5, 0.5, 0.5, 0.5])
     """
     if isinstance(matrix, KernelOperator):
         return matrix
@@ -93,7 +121,30 @@ class _Product:
 
 
 def as_symmetric(matrix: Any) -> KernelOperator:
-    """What has a real spectrum, as an operator. Raises ValueError for what is not symmetric."""
+    """What has a real spectrum, as an operator.
+
+    Parameters
+    ----------
+    matrix : whatever :func:`wrap` takes
+        Where only products are known, three of them are compared.
+
+    Returns
+    -------
+    KernelOperator
+        Square and symmetric.
+
+    Raises
+    ------
+    ValueError
+        For what is not symmetric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import as_symmetric
+    >>> as_symmetric(np.eye(3)).symmetric
+    True
+    """
     operator = wrap(matrix)
     if isinstance(operator, Products) and operator.symmetric:
         operator.look()
@@ -112,7 +163,28 @@ def _why(operator) -> str:
 
 
 def with_entries(operator: KernelOperator) -> KernelOperator:
-    """The operator itself, or where only products are known its matrix in float64: n products, once."""
+    """The operator itself, or where only products are known its matrix in float64.
+
+    Parameters
+    ----------
+    operator : KernelOperator
+
+    Returns
+    -------
+    KernelOperator
+        One whose entries can be computed.
+
+    Notes
+    -----
+    Cost: nothing, or n products and n n' numbers; their rounding is the matrix's ``storage_error``.
+
+    Examples
+    --------
+    >>> from ntkspec.operators import with_entries, wrap
+    >>> with_entries(wrap(lambda v: 2 * v, 2)).to_dense()
+    array([[2., 0.],
+           [0., 2.]])
+    """
     if operator.entrywise:
         return operator
     matrix = operator.to_dense(np.float64)
@@ -121,7 +193,31 @@ def with_entries(operator: KernelOperator) -> KernelOperator:
 
 
 def to_scipy(operator: Any) -> LinearOperator:
-    """An operator for SciPy: products with vectors and blocks from both sides, in the dtype of operator and vectors."""
+    """An operator for SciPy: products with vectors and blocks from both sides.
+
+    Parameters
+    ----------
+    operator : whatever :func:`wrap` takes
+
+    Returns
+    -------
+    scipy.sparse.linalg.LinearOperator
+        Its products have the dtype of operator and vectors together.
+
+    Raises
+    ------
+    TypeError
+        For what cannot multiply.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse.linalg import cg
+    >>> from ntkspec.operators import Gram, identity, to_scipy
+    >>> solution, failed = cg(to_scipy(Gram(np.ones((3, 1))) + identity(3)), np.ones(3))
+    >>> bool(np.allclose(solution, 0.25))
+    True
+    """
     return _ForSciPy(wrap(operator))
 
 
@@ -140,9 +236,37 @@ class _ForSciPy(LinearOperator):
 
 
 class Products(KernelOperator):
-    """A matrix that is known through the products of a SciPy LinearOperator only.
+    r"""A matrix that is known through the products of a SciPy LinearOperator only.
 
+    Parameters
+    ----------
+    linear : scipy.sparse.linalg.LinearOperator
+        What multiplies.
+    dtype : float32 or float64, optional
+        Of its products; that of ``linear`` where it is None.
+    symmetric : bool, optional
+        None takes what is square for symmetric.
+    error : float, optional
+        A bound on \|computed K q - K q\| / \|K\| for \|q\| = 1; 8 eps of the dtype where it is None.
+
+    Raises
+    ------
+    TypeError
+        For another dtype.
+    ValueError
+        For a rectangle that is said to be symmetric, and in products for NaN, infinity and what overflows.
+
+    Notes
+    -----
     Single entries cost whole products: a tile of T columns takes T of them, the diagonal and the Frobenius norm n.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse.linalg import aslinearoperator
+    >>> from ntkspec.operators import Products
+    >>> Products(aslinearoperator(np.eye(3))).entrywise
+    False
     """
 
     def __init__(

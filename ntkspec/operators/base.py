@@ -227,7 +227,8 @@ class KernelOperator(OnEngine, ABC):
 
     def _squares_of_tiles(self) -> float:
         def squares(k):
-            tile = Tile(*places[k], self.dtype)
+            rows, cols = places[k]
+            tile = Tile(rows, cols, self.dtype)
             return self.write(self.engine.xp.empty(tile.shape, self.dtype), tile, squares=True)
 
         places = list(tiles(self))

@@ -12,11 +12,34 @@ from ntkspec.operators.tiles import Rows
 
 
 class Bits(OnEngine):
-    r"""An (n, m) matrix with entries ``low`` and ``high``: phi' of a piecewise-linear activation.
+    r"""An (n, m) matrix with entries ``low`` and ``high``, one bit each: phi' of a piecewise-linear activation.
 
+    Parameters
+    ----------
+    words : array, shape (n, ceil(m / 64)), uint64
+        The bits, as an engine's ``pack_bits`` writes them.
+    columns : int
+        m.
+    values : (float, float)
+        What the bits 0 and 1 stand for.
+    dtype : float32 or float64
+        What rows are unpacked to.
+
+    Notes
+    -----
     With the bits B and their row sums p, the Gram matrix is
     :math:`m\,low^2 + low\,(high - low)(p_i + p_j) + (high - low)^2 (B B^T)_{ij}`, and B Bᵀ is AND and popcount: exact
     integers. Takes m / 8 bytes a row; ``bits[rows]`` unpacks rows to an array of the dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.engines import cpu
+    >>> from ntkspec.operators import Bits
+    >>> words = cpu.empty_bits(1, 3)
+    >>> cpu.pack_bits(words, np.array([[0.0, 1.0, 1.0]]), 1.0)
+    >>> Bits(words, 3, (0.0, 1.0), np.dtype(float))[slice(0, 1)]
+    array([[0., 1., 1.]])
     """
 
     def __init__(self, words: Array, columns: int, values: tuple[float, float], dtype: np.dtype):

@@ -22,11 +22,32 @@ SHARED_FROM = 2**18
 class Dense(Stored):
     """An array (n, n') as an operator.
 
-    symmetric : None looks at the matrix: it is symmetric where |A - Aᵀ|_F is no more than rounding (16 eps of its
-    dtype times |A|_F). True asks for that and raises ValueError otherwise; False takes the matrix as it is. Products
-    of a symmetric matrix read one triangle only; ``storage_error`` is how far that is from (A + Aᵀ) / 2.
-    The array is kept, not copied: it must not be changed afterwards.
-    Cost of looking: one pass over the matrix. A square matrix that is strided both ways is copied once.
+    Parameters
+    ----------
+    matrix : array, shape (n, n'), float32 or float64
+        Kept, not copied: it must not be changed afterwards.
+    symmetric : bool, optional
+        None looks at the matrix: it is symmetric where |A - Aᵀ|_F is no more than rounding (16 eps of its dtype times
+        |A|_F). True asks for that; False takes the matrix as it is.
+    storage_error : float, default 0
+        How far in Frobenius norm the array is from the kernel that it stands for.
+
+    Raises
+    ------
+    ValueError
+        Where it holds NaN or infinity, or is not symmetric and was said to be.
+
+    Notes
+    -----
+    Products of a symmetric matrix read one triangle only; its distance from (A + Aᵀ) / 2 is added to ``storage_error``.
+    Looking costs one pass over the matrix. A square matrix that is strided both ways is copied once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import Dense
+    >>> Dense(np.ones((2, 2))).symmetric, Dense(np.triu(np.ones((2, 2)))).symmetric
+    (True, False)
     """
 
     def __init__(self, matrix: ArrayLike, *, symmetric: bool | None = None, storage_error: float = 0.0):

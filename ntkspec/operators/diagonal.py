@@ -11,7 +11,24 @@ from ntkspec.operators.work import Cost, Work
 
 
 class Diagonal(Stored):
-    """diag(entries) for a finite vector (n,). A product costs n flops for each vector; its norms are exact."""
+    """diag(entries), such as the identity.
+
+    Parameters
+    ----------
+    entries : array, shape (n,), float32 or float64
+        Finite numbers; kept, not copied.
+
+    Notes
+    -----
+    A product costs n flops for each vector; its norms are exact.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import Diagonal
+    >>> Diagonal(np.array([1.0, 2.0])) @ np.ones(2)
+    array([1., 2.])
+    """
 
     symmetric = True
     rounding_depth = 2.0
@@ -43,8 +60,30 @@ class Diagonal(Stored):
 
 
 def identity(n: int, *, dtype: DTypeLike = np.float64) -> Diagonal:
-    """The identity (n, n), for ``K + 0.1 * identity(n)``; dtype is that of the kernel, float32 or float64.
+    """The identity (n, n), for ``K + 0.1 * identity(n)``.
 
-    On a GPU: ``Diagonal(cupy.ones(n, dtype))``. Raises ValueError / TypeError.
+    Parameters
+    ----------
+    n : int
+        Rows and columns.
+    dtype : float32 or float64, default float64
+        That of the kernel it is added to.
+
+    Returns
+    -------
+    Diagonal
+        On the CPU; on a GPU take ``Diagonal(cupy.ones(n, dtype))``.
+
+    Raises
+    ------
+    ValueError
+        Where n is no whole number from 1 on; TypeError for another dtype.
+
+    Examples
+    --------
+    >>> from ntkspec.operators import identity
+    >>> identity(2).to_dense()
+    array([[1., 0.],
+           [0., 1.]])
     """
     return Diagonal(np.ones(checks.whole_number(n, "n", 1), checks.float_dtype(dtype)))

@@ -19,12 +19,41 @@ def form(
     squares: Array | None = None,
     keep: Callable[[int, float], None] | None = None,
 ) -> Triangle:
-    """The matrix of a symmetric operator, formed tile by tile into ``blocks`` (zeros of Triangle.layout, new if None).
+    """The matrix of a symmetric operator, formed tile by tile.
 
-    Tiles are computed where the operator's engine does and kept where ``blocks`` lie, such as in a file.
-    The sum of squares comes out of the same pass. ``squares`` (tiles,), beside ``blocks``, collects it tile by tile:
-    where it is not NaN the tile is there already. ``keep(k, square)`` does so in its place, once tile k is where it
-    belongs. Cost: n² / 2 times tile_work; no temporary larger than a tile.
+    Parameters
+    ----------
+    operator : KernelOperator, shape (n, n)
+        A symmetric one. Tiles are computed where its engine does.
+    blocks : array, shape of ``Triangle.layout(n, T)``, optional
+        Zeros that become the tiles, in memory or on a file; new ones where it is None.
+    squares : array, shape (tiles,), optional
+        Takes the weighted sum of squares of each tile; where it is not NaN the tile is there already.
+    keep : function of (k, square), optional
+        What takes tile k's sum of squares in place of ``squares``, once the tile is where it belongs.
+
+    Returns
+    -------
+    Triangle
+        With ``storage_error``, how far its entries are from the kernel.
+
+    Raises
+    ------
+    MemoryError
+        Where the triangle does not fit, with what is free.
+
+    Notes
+    -----
+    Cost: n² / 2 times ``cost.entry``; no temporary larger than a tile. The sum of squares comes out of the same pass,
+    and the operator keeps it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import Gram, form
+    >>> X = np.eye(3)
+    >>> bool((form(Gram(X)).to_dense() == X).all())
+    True
     """
     what = f"the triangle of a kernel {operator.shape[0]} x {operator.shape[1]} in {operator.dtype}"
     with checks.memory_for(what, operator.engine, "use method='factored', or save_kernel to keep it on disk"):

@@ -24,7 +24,31 @@ SENSITIVITY = 2 / (math.e * CLOSE["d"])
 
 
 class PairFunction(Protocol):
-    """h(x, x') of a positive semidefinite kernel: what :class:`GramFunction` needs to know."""
+    """h(x, x') of a positive semidefinite kernel: what :class:`GramFunction` needs to know.
+
+    Attributes
+    ----------
+    error : float
+        A bound on the error of h(x, x') over sqrt(h(x, x) h(x', x')), rounding of its arguments aside.
+    levels : int
+        Nonlinear functions that an entry passes through, one after the other.
+
+    Examples
+    --------
+    >>> class Squared:
+    ...     error, levels = 1e-15, 1
+    ...     def points(self, squares):
+    ...         return squares[:, None]
+    ...     def __call__(self, engine, left, right, c, gap):
+    ...         return c**2
+    ...     def diagonal(self, engine, points):
+    ...         return points[:, 0] ** 2
+    >>> import numpy as np
+    >>> from ntkspec.operators import GramFunction
+    >>> GramFunction(Squared(), np.eye(2)).to_dense()
+    array([[0.25, 0.  ],
+           [0.  , 0.25]])
+    """
 
     # A bound on the error of h(x, x') over sqrt(h(x, x) h(x', x')), rounding of its arguments aside.
     error: float
@@ -87,13 +111,33 @@ class OfPairs(KernelOperator):
 
 
 class GramFunction(OfPairs):
-    r"""K_ij = h(‖x_i‖²/d, ‖x'_j‖²/d, <x_i, x'_j>/d) for X (n, d) and X' (n', d); X' defaults to X.
+    r"""K_ij = h(‖x_i‖²/d, ‖x'_j‖²/d, <x_i, x'_j>/d) for points x of the rows and x' of the columns.
 
-    The expected kernels :math:`E_W \Theta_1`, :math:`E_W \Theta_2` are of this kind. ``gap`` = ‖x‖²‖x'‖²/d² - c² would
-    cancel for inputs that are nearly parallel: there it is taken from the difference of the directions, so that entries
-    keep their accuracy up to rho = +-1. Keeps references to X and X'.
-    in_float64 : entries are computed in it and then rounded, for float32 points whose numbers float32 does not hold.
-    Cost: a tile takes 2 d flops and about 50 passes an entry and level; a product forms every tile.
+    The expected kernels :math:`E_W \Theta_1`, :math:`E_W \Theta_2` are of this kind.
+
+    Parameters
+    ----------
+    function : PairFunction
+        h.
+    X : array, shape (n, d), float32 or float64
+        Points of the rows.
+    X2 : array, shape (n', d), optional
+        Points of the columns; X where it is None.
+    in_float64 : bool, default False
+        Entries are computed in float64 and then rounded, for float32 points whose numbers float32 does not hold.
+
+    Notes
+    -----
+    Keeps references to X and X'. ``gap`` = ‖x‖²‖x'‖²/d² - c² would cancel for inputs that are nearly parallel: there it
+    is taken from the difference of the directions, so that entries keep their accuracy up to rho = +-1. A tile takes 2
+    d flops and about 50 passes an entry and level; a product forms every tile.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> ns.expected_nngp("relu", np.eye(3)).shape
+    (3, 3)
     """
 
     def __init__(self, function: PairFunction, X: ArrayLike, X2: ArrayLike | None = None, *, in_float64: bool = False):

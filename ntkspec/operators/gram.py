@@ -15,11 +15,40 @@ THIN = 4
 
 
 class Gram(KernelOperator):
-    r"""K = F Gᵀ for features F (n, k) and G (n', k); G defaults to F.
+    r"""K = F Gᵀ for features F and G.
 
     :math:`\Theta_2` is ``Gram(phi) / m``, the linear models are sums of ``Gram(X)`` and a ``Gram`` of two features
-    (equations (5), (9), (11)). Keeps references to F and G.
-    A product costs 2 k (n + n') flops for each vector, a tile 2 k flops an entry.
+    (equations (5), (9), (11)).
+
+    Parameters
+    ----------
+    F : array, shape (n, k), float32 or float64
+        Features of the rows.
+    G : array, shape (n', k), optional
+        Features of the columns, of the dtype of F; F where it is None.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit and for NaN; TypeError for other dtypes.
+
+    Notes
+    -----
+    Keeps references to F and G. A product costs 2 k (n + n') flops for each vector, a tile 2 k flops an entry.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, eqs. (5), (9), (11).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import Gram
+    >>> F = np.array([[1.0], [2.0]])
+    >>> Gram(F).to_dense()
+    array([[1., 2.],
+           [2., 4.]])
     """
 
     entrywise = True

@@ -23,11 +23,45 @@ MOVES = 3
 
 
 class HadamardGram(KernelOperator):
-    r"""K = (D D'ᵀ) ⊙ (X X'ᵀ) for D (n, m), X (n, d), D' (n', m), X' (n', d); the primed ones default to D and X.
+    r"""K = (D D'ᵀ) ⊙ (X X'ᵀ), the entrywise product of two Gram matrices.
 
-    :math:`\Theta_1` is this operator over m d, with D = phi'(X Wᵀ / sqrt d) (section 3.1.1). Keeps references.
-    A product is :math:`(K u)_i = x_i \cdot (D'^T \mathrm{diag}(u) X')^T d_i`: 2 m d (n + n') flops for each vector and
-    m d numbers for each worker; a tile costs 2 (m + d) flops an entry. D and D' may be :class:`Bits`.
+    :math:`\Theta_1` is this operator over m d, with D = phi'(X Wᵀ / sqrt d) (section 3.1.1).
+
+    Parameters
+    ----------
+    D : array or Bits, shape (n, m)
+        Derivatives of the rows' units.
+    X : array, shape (n, d)
+        Points of the rows, of the dtype of D.
+    D2 : array or Bits, shape (n', m), optional
+        Those of the columns; D where it is None.
+    X2 : array, shape (n', d), optional
+        Those of the columns; X where it is None.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit and for NaN; TypeError for dtypes that differ.
+
+    Notes
+    -----
+    Keeps references. A product is :math:`(K u)_i = x_i \cdot (D'^T \mathrm{diag}(u) X')^T d_i`: 2 m d (n + n') flops
+    for each vector and m d numbers for each worker; a tile costs 2 (m + d) flops an entry, m / 64 words in place of 2 m
+    flops where D and D' are :class:`Bits`.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, section 3.1.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import HadamardGram
+    >>> D, X = np.array([[1.0], [2.0]]), np.array([[3.0], [1.0]])
+    >>> HadamardGram(D, X).to_dense()
+    array([[9., 6.],
+           [6., 4.]])
     """
 
     entrywise = True

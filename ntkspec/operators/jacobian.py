@@ -37,11 +37,37 @@ class Jacobian(Protocol):
 
 
 class JacobianGram(KernelOperator):
-    r"""K_ij = <grad f(x_i), grad f(x'_j)> for X (n, d) and X' (n', d); X' defaults to X. Keeps references.
+    """K_ij = <grad f(x_i), grad f(x'_j)>, the NTK of a function through its two directions of differentiation.
 
-    A product pulls the vector back to the parameters and pushes the result forward: about six passes forward of the
+    Parameters
+    ----------
+    jacobian : Jacobian
+        The gradients of the function, with ``dtype``, ``size``, ``flops``, ``fan`` and the methods ``vjp``, ``jvp`` and
+        ``parts``.
+    X : array, shape (n, d)
+        Points of the rows.
+    X2 : array, shape (n', d), optional
+        Points of the columns; X where it is None.
+
+    Raises
+    ------
+    ValueError
+        For points that do not fit together or hold NaN.
+
+    Notes
+    -----
+    Keeps references. A product is a vjp to the parameters and a jvp of the result: about six passes forward of the
     function for each vector, and nothing of the size n n' or n p. A tile forms the gradients of its rows and columns,
-    part by part: 2 p flops an entry.
+    part by part: 2 p flops an entry for p parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> net = ns.Convolutional.random((4, 1), [2], "relu", filter_size=3)
+    >>> kernel = ns.ntk(net, np.eye(4))
+    >>> bool(np.allclose(kernel @ np.eye(4), kernel.to_dense()))
+    True
     """
 
     entrywise = True

@@ -21,13 +21,30 @@ WORTH_MEASURING = 1.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How products with a kernel will be computed, and the forecast.
+    """How products with a kernel will be computed, and the forecast; ``str(plan)`` says all of it.
 
-    method : "dense" (one triangle is formed and stored), "streamed" (it is formed on a card and stored in the host's
-    memory, from where each product copies it to the card), "factored" (products with the factors) or what one function
-    alone does: "columns" (a product for each column, where only products are known), "stochastic", "cluster".
-    bytes : of the stored triangle, 0 where factored. build : seconds to form it. each : seconds for one product.
-    products : how many are expected. reason : why this method. ``str(plan)`` says all of it.
+    Attributes
+    ----------
+    method : str
+        "dense" (one triangle is formed and stored), "streamed" (it is formed on a GPU and stored in the host's memory,
+        from where each product copies it to the GPU), "factored" (products with the factors) or what one function alone
+        does: "columns" (a product for each column, where only products are known), "stochastic", "cluster".
+    bytes : int
+        Of the stored triangle, 0 where factored.
+    build : float
+        Seconds to form it.
+    each : float
+        Seconds for one product.
+    products : int
+        How many are expected.
+    reason : str
+        Why this method.
+
+    Examples
+    --------
+    >>> from ntkspec import Plan
+    >>> Plan("factored", 0, 0.0, 0.5, 4, "as asked for").seconds
+    2.0
     """
 
     method: str
@@ -49,13 +66,41 @@ class Plan:
 
 
 def plan(operator: KernelOperator, products: int = 48, *, method: str | None = None, block: int = 2) -> Plan:
-    """Choose the form of a symmetric kernel that answers about ``products`` products with float64 vectors sooner.
+    """Choose the form of a symmetric kernel that answers a number of products sooner.
 
+    Parameters
+    ----------
+    operator : KernelOperator, or whatever :func:`ntkspec.operators.wrap` takes
+    products : int, default 48
+        How many products with float64 vectors are expected.
+    method : "dense", "factored" or "streamed", optional
+        Overrides the choice.
+    block : int, default 2
+        Vectors that are multiplied together.
+
+    Returns
+    -------
+    Plan
+        The method, the bytes that it stores, and a forecast in seconds of this machine.
+
+    Raises
+    ------
+    ValueError
+        With numbers, where the triangle that ``method`` asks for does not fit.
+
+    Notes
+    -----
     Dense forms one triangle, n² / 2 entries, and reads it once for every ``block`` of vectors; where it is larger than
-    the card's memory it can be streamed, at the rate of the link to the host. Factored costs ``product_work`` for each
-    vector, at the rate of float64. Where only products are known, dense takes n of them and the whole matrix.
-    The seconds are those of this machine: its rates are measured where the work is worth it. ``method`` overrides the
-    choice. Raises ValueError with numbers where the triangle that ``method`` asks for does not fit.
+    the GPU's memory it can be streamed, at the rate of the link to the host. Factored costs ``cost.product`` for each
+    vector, at the rate of float64. Where only products are known, dense takes n of them and the whole matrix. The
+    machine's rates are measured where the work is worth it (0.2 s, once).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> ns.plan(ns.operators.Gram(np.ones((50, 1))), method="factored").bytes
+    0
     """
     if method is not None:
         checks.one_of(method, "method", METHODS)

@@ -15,11 +15,26 @@ Rows: TypeAlias = slice | Array
 
 
 class Tile:
-    """Rows and columns of a matrix, the dtype they are computed in, and the Gram matrices A[rows] B[cols]ᵀ that several
-    terms of a sum share there.
+    """Rows and columns of a matrix, and what several terms of a sum share there.
 
-    The difference of Theta_1 and Theta^lin1 takes one product X Xᵀ a tile, although both terms hold it. A tile lives
-    as long as it is being formed: it keeps those matrices. ``rows`` is a slice or an array of row numbers.
+    The difference of Theta_1 and Theta^lin1 takes one product X Xᵀ a tile, although both terms hold it. A tile lives as
+    long as it is being formed: it keeps those Gram matrices A[rows] B[cols]ᵀ.
+
+    Parameters
+    ----------
+    rows : slice or array of int
+        Row numbers; a slice has both ends.
+    cols : slice
+        Columns.
+    dtype : numpy.dtype
+        What entries are computed in, float32 or float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import Tile
+    >>> Tile(slice(2, 5), slice(0, 2), np.dtype(float)).shape
+    (3, 2)
     """
 
     def __init__(self, rows: Rows, cols: slice, dtype: np.dtype):

@@ -19,14 +19,37 @@ SHARED_FROM = 2**21
 
 
 class Triangle(Stored):
-    """A symmetric (n, n) matrix as ``blocks`` (tiles, T, T): (0, 0), (1, 0), (1, 1), (2, 0), ..., padded with zeros.
+    """A symmetric (n, n) matrix stored as the tiles of its lower triangle.
 
-    Half the memory of the matrix and one pass over it for each product. ``frobenius_squared`` is the sum of squares
-    of the whole matrix, in float64, ``storage_error`` how far in Frobenius norm it is from the kernel it was formed
-    from, and ``semidefinite`` whether that kernel is by construction. ``blocks`` may be a memory map; where they lie in
-    the host's memory or a file and the ``engine`` is a card's, products copy tiles there. ``proof``, where there is
-    one, has ``check(k)``, which raises where tile k is not what was stored, before that tile is first used, and
-    ``unread()``, the tiles that were not checked yet.
+    Parameters
+    ----------
+    blocks : array, shape (tiles, T, T)
+        Tiles (0, 0), (1, 0), (1, 1), (2, 0), ..., padded with zeros. It may be a memory map; where it lies in the
+        host's memory or a file and ``engine`` is a GPU's, products copy tiles there.
+    n : int
+        Points.
+    squares : float
+        The sum of the squared entries of the whole matrix, in float64.
+    storage_error : float, default 0
+        How far in Frobenius norm it is from the kernel that it was formed from.
+    semidefinite : bool, default False
+        Whether that kernel is positive semidefinite by construction.
+    engine : module, optional
+        What computes; that of ``blocks`` where it is None.
+    proof : optional
+        Has ``check(k)``, which raises where tile k is not what was stored, before that tile is first used, and
+        ``unread()``, the tiles that were not checked yet.
+
+    Notes
+    -----
+    Half the memory of the matrix, and one pass over it for each product of up to a few vectors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import Dense, form
+    >>> form(Dense(np.eye(3))).blocks.shape
+    (1, 8, 8)
     """
 
     symmetric = True
