@@ -15,7 +15,7 @@ from ntkspec.progress import written
 _SPARE = len("..01234567.partial")  # bytes that the name of a temporary file has more than its target's
 
 
-def target(path: str | Path) -> Path:
+def target(path: str | os.PathLike[str]) -> Path:
     """The file that a result of that name is written to; links are followed.
 
     Raises FileNotFoundError where its folder does not exist, PermissionError where that cannot be written to, and

@@ -58,14 +58,14 @@ def read(path: str | Path, *, kind: str, types: Iterable[type] = ()) -> Any:
     Raises FileNotFoundError, or ValueError for a file that is damaged, of another kind or of a newer format.
     """
     with opened(path, kind) as file:
-        return _Reader(path, {cls.__name__: cls for cls in types}).tree(file["record"])
+        return _Reader(path, {stored_name(cls): cls for cls in types}).tree(file["record"])
 
 
 # ------------------------------------------------------------------------------------------------------------- nodes
 def _write_node(parent, name: str, value) -> None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        _write_group(parent, name, type(value).__name__, fields.items())
+        _write_group(parent, name, stored_name(type(value)), fields.items())
     elif isinstance(value, dict):
         _write_group(parent, name, "dict", value.items())
     elif isinstance(value, list | tuple):
@@ -81,6 +81,11 @@ def _write_node(parent, name: str, value) -> None:
     else:
         what = f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         raise TypeError(f"{name} is a {what}, which cannot be stored")
+
+
+def stored_name(cls: type) -> str:
+    """The name of a dataclass in files: ``stored_as`` where it was renamed since, so that they stay readable."""
+    return getattr(cls, "stored_as", cls.__name__)
 
 
 def _write_group(parent, name: str, kind: str, items) -> None:
