@@ -185,8 +185,9 @@ def same(one, other, seen: set | None = None) -> bool:
 
 
 def _fields(value) -> dict:
-    """What it holds, but for what it computes anew when it is looked at."""
-    return {name: held for name, held in vars(value).items() if not isinstance(_of_class(value, name), cached_property)}
+    """What it holds, in any order, but for what it computes anew when it is looked at."""
+    held = sorted(vars(value).items())  # SciPy 1.18 restores an operator's fields in another order
+    return {name: field for name, field in held if not isinstance(_of_class(value, name), cached_property)}
 
 
 def _of_class(value, name: str):

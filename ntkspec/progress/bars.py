@@ -13,6 +13,11 @@ from tqdm import tqdm
 class Bar(tqdm):
     """A bar whose lock is held over a fork, so that a child process never finds it taken by a thread that is gone."""
 
+    def expect(self, total: float) -> None:
+        """Say how many there will be in all, as far as that is known now; 0 where it is not."""
+        if total:
+            self.total = total
+
 
 _lock = threading.RLock()
 Bar.set_lock(_lock)
