@@ -113,4 +113,4 @@ def from_arrays(
     source = Source(as_array(X, "X"), np.asarray(y), features=columns)
     if X_test is not None:
         source = replace(source, X_test=as_array(X_test, "X_test"), y_test=np.asarray(y_test))
-    return prepared(source, how, name=name, place=name)
+    return prepared(source, how, name=name, origin=name)

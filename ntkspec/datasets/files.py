@@ -121,7 +121,7 @@ def load(
     )
     arrays = {"points": points, "test_points": test_points, "test_label": test_label}
     path = _path(path)
-    dataset = prepared(_read(path, label, keep_ids, arrays), how, name=path.name, place=f"{path}")
+    dataset = prepared(_read(path, label, keep_ids, arrays), how, name=path.name, origin=f"{path}")
     return replace(dataset, meta={"file": str(path), **dataset.meta})
 
 

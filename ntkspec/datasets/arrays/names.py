@@ -22,10 +22,10 @@ _PARTS = {"tr": "train", "te": "test", "va": "validation", "de": "validation"}
 
 @dataclass(frozen=True)
 class Entry:
-    """An array that a name speaks of. place: its group; part: "", "train", "test" or "validation"; role: which half."""
+    """What a name says of an array: its group, its part ("", "train", "test", "validation"), its role."""
 
     name: str
-    place: str
+    group: str
     part: str
     role: str
 
@@ -51,8 +51,8 @@ def entry(name: str) -> Entry | None:
     before, points, _, after = match.groups()
     said = [before, after, *(found[1] for found in map(_GROUP.fullmatch, groups) if found)]
     part = next((_PARTS[word[:2]] for word in said if word), "")
-    place = "/".join(group for group in groups if not _GROUP.fullmatch(group))
-    return Entry(name, place, part, "points" if points else "labels")
+    group = "/".join(group for group in groups if not _GROUP.fullmatch(group))
+    return Entry(name, group, part, "points" if points else "labels")
 
 
 def choose(
@@ -75,12 +75,12 @@ def choose(
     test_points, test_label = test_points or _twin(points, names), test_label or _twin(label, names)
     said = entry(points or label or "")
     if points or label:
-        place, parts = (said.place, (said.part,)) if said else ("", ("", "train"))
+        group, parts = (said.group, (said.part,)) if said else ("", ("", "train"))
     else:
-        place, parts = _place(entries, names, path), ("", "train")
+        group, parts = _group(entries, names, path), ("", "train")
         if {"arr_1", "arr_2"} <= set(names):
             raise ValueError(f"{path} holds {listed(names)}, which say nothing; {_ADVICE}")
-    here = [one for one in entries if one.place == place]
+    here = [one for one in entries if one.group == group]
     of_training = [one for one in here if one.part in parts]
     points = points or _the("points", of_training, names, path)
     label = label or _the("labels", of_training, names, path)
@@ -129,13 +129,13 @@ def present(given: str, names: list[str], path: str | Path) -> str:
     return same[0]
 
 
-def _place(entries: list[Entry], names, path) -> str:
+def _group(entries: list[Entry], names, path) -> str:
     """The group that holds both points and labels: the root, or the only one."""
     roles: dict[str, set] = {}
     for one in entries:
         if one.part in ("", "train"):
-            roles.setdefault(one.place, set()).add(one.role)
-    whole = sorted(place for place, found in roles.items() if len(found) == 2)
+            roles.setdefault(one.group, set()).add(one.role)
+    whole = sorted(group for group, found in roles.items() if len(found) == 2)
     if not whole:
         raise ValueError(f"{path} holds {listed(names)}, but arrays named X and y are needed, or {_ADVICE}")
     if len(whole) > 1 and whole[0]:

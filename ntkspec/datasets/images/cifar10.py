@@ -121,9 +121,9 @@ def cifar10(
 
 
 def _read(folder: Path, wanted) -> Images:
-    places = public.places(folder, PLACE)
-    batches = list(dict.fromkeys(path.parent for path in public.files_in(places, BATCH)))
-    archives, npz = public.files_in(places, ARCHIVE), public.files_in(places, NPZ)
+    folders = public.matching_folders(folder, PLACE)
+    batches = list(dict.fromkeys(path.parent for path in public.files_in(folders, BATCH)))
+    archives, npz = public.files_in(folders, ARCHIVE), public.files_in(folders, NPZ)
     official = {file["sha256"] for file in public.registry("cifar10")["files"].values()}
     known = [path for path in archives if public.sha256(path) in official]
     candidates = [*known, *batches, *(path for path in archives if path not in known)]

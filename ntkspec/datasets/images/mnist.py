@@ -123,9 +123,9 @@ def mnist(
 
 
 def _read(folder: Path) -> Images:
-    places = public.places(folder, PLACE)
-    files = _found(places)
-    archives = public.files_in(places, NPZ_FILE)
+    folders = public.matching_folders(folder, PLACE)
+    files = _found(folders)
+    archives = public.files_in(folders, NPZ_FILE)
     if all(files.values()):
         arrays, read = _read_files(files)
         title = f"idx images from {files['train', 'images'][0].parent}"
@@ -171,10 +171,10 @@ def _is_official(array: np.ndarray, name: str) -> bool:
 
 
 # --------------------------------------------------------------------------------------------------------- idx files
-def _found(places: list[Path]) -> dict[tuple[str, str], list[Path]]:
+def _found(folders: list[Path]) -> dict[tuple[str, str], list[Path]]:
     """For each of the four files of a set, those that stand for it, whatever they were called last."""
     files: dict[tuple[str, str], list[Path]] = {(part, kind): [] for part in ("train", "t10k") for kind in KINDS}
-    for path in public.files_in(places, IDX_FILE):
+    for path in public.files_in(folders, IDX_FILE):
         part, kind = IDX_FILE.sub(r"\1 \2", path.name).lower().split()
         files["train" if part == "train" else "t10k", kind].append(path)
     return files
