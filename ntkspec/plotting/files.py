@@ -1,5 +1,6 @@
 """Figures on disk: each file is whole or not there."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -7,7 +8,7 @@ from matplotlib.figure import Figure
 from ntkspec import storage
 
 
-def save(figure: Figure, folder, name: str, *, kinds=("png", "pdf")) -> list[Path]:
+def save(figure: Figure, folder: str | Path, name: str, *, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
     """One file of each kind in the folder."""
     paths = [Path(folder) / f"{name}.{kind}" for kind in kinds]
     for path in paths:
