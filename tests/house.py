@@ -237,7 +237,7 @@ def _lacks_of_class(value: type, doc: str) -> Iterator[str]:
     yield from _lacks_of_examples(found)
 
 
-def _members(value: type) -> Iterator[tuple[str, object]]:
+def members(value: type) -> Iterator[tuple[str, object]]:
     """The public methods and properties that a class of the package writes itself."""
     for name, item in vars(value).items():
         if name.startswith("_"):
@@ -277,7 +277,7 @@ def docstring_lacks(name: str, value) -> Iterator[Finding]:
     if vague := VAGUE.search(doc):
         yield Finding(path, line, "docstring", f"ns.{name} says {vague[0]!r} instead of what it means")
     if inspect.isclass(value):
-        for member, item in _members(value):
+        for member, item in members(value):
             text = inspect.getdoc(getattr(value, member)) or ""
             where = _place(item, path)
             if not text:

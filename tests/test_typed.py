@@ -2,7 +2,7 @@
 
 import ast
 import importlib.util
-import json
+import inspect
 import os
 import shutil
 import subprocess
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import house
 import ntkspec as ns
 
 HERE, PACKAGE = Path(__file__).parent, Path(ns.__file__).parent
@@ -66,10 +67,19 @@ def pyright(tmp_path):
     return check
 
 
-def test_pyright_accepts_the_script(tmp_path, pyright):
+def every_public_name():
+    """A script that looks at each public name, and at each public method and property of a public class."""
+    lines = ["import ntkspec as ns", ""]
+    for name, value in house.public_objects().items():
+        members = [member for member, _ in house.members(value)] if inspect.isclass(value) else []
+        lines += [f"print(ns.{'.'.join([name, *rest])})" for rest in [[], *([member] for member in members)]]
+    return "\n".join(lines) + "\n"
+
+
+def test_pyright_accepts_the_script_and_knows_the_type_of_every_public_name(tmp_path, pyright):
     shutil.copy(SCRIPT, tmp_path)
-    settings = {"typeCheckingMode": "strict", "include": [SCRIPT.name]}
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    (tmp_path / "names.py").write_text(every_public_name())
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
     done = pyright("--pythonpath", sys.executable)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -21,7 +21,7 @@ def data_set() -> ns.datasets.Dataset:
     """Points on a sphere, with the labels of a teacher."""
     data = ns.datasets.sphere(40, 10, n_test=8, seed=1)
     assert_type(data.trace_ratio, float)
-    assert_type(data.X.shape[0], int)
+    assert_type(data.name, str)
     own = ns.datasets.from_arrays(data.X, data.y, n_test=4, name=data.name)
     assert_type(own.meta, dict[str, Any])
     return data
