@@ -13,6 +13,10 @@ from tqdm import tqdm
 class Bar(tqdm):
     """A bar whose lock is held over a fork, so that a child process never finds it taken by a thread that is gone."""
 
+    def expect(self, total: float) -> None:
+        """So much in all, by a new forecast."""
+        self.total = total
+
 
 _lock = threading.RLock()
 Bar.set_lock(_lock)

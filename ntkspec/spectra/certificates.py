@@ -191,7 +191,8 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
         elif _hidden(lanczos, (ends[0] - theta[0], ends[1] - theta[-1]), level):
             return Outcome("hidden")
         expected = forecast(slacks) or 0
-        bar.total = expected or bar.total
+        if expected:
+            bar.expect(expected)
         left = max(0, expected - lanczos.products) // (2 * max(1, lanczos.residual_width))
         steps = max(1, min(left, 8)) if expected else 2
 

@@ -179,39 +179,39 @@ class Estimate:
         """The interval begins at 0 where both signs are possible."""
         return self._mapped(abs(float(self)), abs(self.interval))
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: "float | Estimate") -> "Estimate":
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) + float(other), self.interval + other.interval)
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: "float | Estimate") -> "Estimate":
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) * float(other), self.interval * other.interval)
 
-    def __truediv__(self, other: Any) -> Any:
+    def __truediv__(self, other: "float | Estimate") -> "Estimate":
         """Raises ZeroDivisionError where the value of ``other`` is 0."""
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) / float(other), self.interval * other.interval.inverse())
 
-    def __pow__(self, exponent: Any) -> Any:
+    def __pow__(self, exponent: float) -> "Estimate":
         """By a number; ``estimate**0.5`` is the root. Raises ValueError for a root of what may be negative."""
         if isinstance(exponent, Estimate) or not isinstance(exponent, Real):
             return NotImplemented
         interval = self.interval.power(float(exponent))
         return self._mapped(float(self) ** float(exponent), interval)
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: "float | Estimate") -> "Estimate":
         return self + -other if isinstance(other, Real) else NotImplemented
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: "float | Estimate") -> "Estimate":
         return -self + other
 
-    def __rtruediv__(self, other: Any) -> Any:
+    def __rtruediv__(self, other: "float | Estimate") -> "Estimate":
         return _estimate(other) / self if isinstance(other, Real) else NotImplemented
 
     __radd__, __rmul__ = __add__, __mul__
