@@ -179,7 +179,7 @@ def learning_modes(
     if not y.any():
         raise ValueError("the labels are zero; no mode carries anything of them")
     k = None if k is None else checks.whole_number(k, "k", 1)
-    factors = kernel.thin_factors()
+    factors = kernel.low_rank_factors()
     if factors is not None and factors[0].shape[1] < n:
         values, _, target = (part[..., ::-1] for part in feature_modes(factors[0], y, kernel.engine))
         energies, complete = target**2 / values / float(y @ y), k is None or k >= len(values)

@@ -168,12 +168,12 @@ def _method(kernel, kernel_test):
 
 def _shared_factors(kernel, kernel_test):
     """(F, F*) where K = F Fᵀ is thin and the test kernel is F* Fᵀ with the same F, else None."""
-    factors = kernel.thin_factors()
+    factors = kernel.low_rank_factors()
     if factors is None or factors[0].shape[1] >= kernel.shape[0]:
         return None
     if kernel_test is None:
         return factors[0], None
-    test_factors = kernel_test.thin_factors()
+    test_factors = kernel_test.low_rank_factors()
     if test_factors is None or not kernel.engine.xp.array_equal(test_factors[1], factors[1]):
         return None
     return factors[0], test_factors[0]
@@ -236,7 +236,7 @@ def _test_outputs(kernel_test, dual):
 
 def _float64_matrix(kernel):
     """The matrix in float64, from the features where there are some: then its null space is one to 1e-16."""
-    factors = kernel.thin_factors()
+    factors = kernel.low_rank_factors()
     if factors is None:
         return kernel.to_dense(np.float64)
     F = factors[0].astype(np.float64, copy=False)

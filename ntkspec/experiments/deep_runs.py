@@ -112,7 +112,7 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
     part = _decomposed_part(setting, data.X.shape[1])
     net = _network(setting, data).to(setting.engine)
     linear = setting.network == "linear"
-    kappa = 1.0 if linear else linear_expansion(setting.activation, hidden_layers=net.depth - 1).data
+    kappa = 1.0 if linear else linear_expansion(setting.activation, hidden_layers=net.n_weights - 1).data
     fitted = stages("kernel", data_coefficient, net, data.X[:FITTED])
     steps, eta = record_steps(setting.steps), setting.eta / kappa
     how = {"X_test": data.X_test, "batch": setting.batch or None, "seed": setting.seed}
@@ -155,7 +155,7 @@ def _network(setting: DeepSetting, data: Dataset) -> DeepNetwork:
 
 
 class DataModel(DeepNetwork):
-    """x · delta / sqrt d from delta = 0, whose kernel is X Xᵀ/d: the linear model where vartheta_0 = vartheta_1 = 0."""
+    """x · delta / sqrt d from delta = 0, whose kernel is X Xᵀ/d: the linear model where vartheta0 = vartheta1 = 0."""
 
     def __init__(self, d: int, dtype):
         super().__init__([Linear(d, 1)], [np.zeros((1, d), dtype)], activation("identity"))
@@ -166,7 +166,7 @@ class DataModel(DeepNetwork):
         return self.parameters[0].shape[1]
 
     @property
-    def numbers(self) -> int:
+    def activations_per_point(self) -> int:
         """d."""
         return self.dim
 

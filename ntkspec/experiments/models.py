@@ -113,7 +113,7 @@ class TwoLayerModel:
         """The network at the start, drawn when it is first asked for."""
         task, X = self.task, self.dataset.X
         return TwoLayer.symmetric(
-            X.shape[1], self.width, task.act, seed=task.seed, second=task.second, dtype=X.dtype.type
+            X.shape[1], self.width, task.act, seed=task.seed, second=task.second or "rademacher", dtype=X.dtype.type
         ).to(engine_of(X).name)
 
     def ntk(self, X, X2=None) -> KernelOperator:
@@ -172,7 +172,7 @@ class DeepModel:
 
     @property
     def data_coefficient(self) -> float:
-        return linear_expansion(self.task.act, hidden_layers=self.net.depth - 1).data
+        return linear_expansion(self.task.act, hidden_layers=self.net.n_weights - 1).data
 
     def rates(self, eta: float) -> dict[str, Any]:
         return {"eta": eta}
@@ -188,7 +188,7 @@ class DeepModel:
         if isinstance(self.net, Convolutional):
             engine = engine_of(self.dataset.X)
             points = min(points, 3 * engine.TILE * len(engine.shares(len(self.dataset.X))))
-        return float(self.net.numbers * points) + 6 * sum(math.prod(W.shape) for W in self.net.parameters)
+        return float(self.net.activations_per_point * points) + 6 * sum(math.prod(W.shape) for W in self.net.parameters)
 
     def stored(self, trained: DeepNetwork) -> dict:
         return {"initial": self.net.parameters, "trained": trained.parameters}

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields, replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +86,7 @@ def hidden_layers(network: str) -> int:
 
 def centred(act, layer: str, network: str) -> bool:
     """Whether the kernel of infinite width vanishes at orthogonal inputs, as E[phi(g)] = 0 says of two layers."""
+    layer = "all" if layer == "both" else layer
     return not linear_expansion(act, layer=layer, hidden_layers=hidden_layers(network)).norms[:, 0].any()
 
 
@@ -99,7 +101,7 @@ def network_of(cell: Cell) -> TwoLayer | DeepNetwork:
 
 
 def _two_layer(cell: Cell) -> TwoLayer:
-    how = {"seed": cell.seed, "second": cell.second, "dtype": np.dtype(cell.dtype).type}
+    how: dict[str, Any] = {"seed": cell.seed, "second": cell.second, "dtype": np.dtype(cell.dtype).type}
     return TwoLayer.symmetric(cell.d, cell.width, cell.activation, **how).to(cell.engine)
 
 
@@ -146,7 +148,7 @@ def _numbers_of_deep(cell: Cell) -> float:
     if cell.width != INFINITE:
         refuse_swapped(name)
     net = _narrow(cell.network, cell.d, cell.activation)
-    inner = sum(W.size for W in net.parameters[1 : net.depth - 1]) * (_finite_width(cell) / 2) ** 2
+    inner = sum(W.size for W in net.parameters[1 : net.n_weights - 1]) * (_finite_width(cell) / 2) ** 2
     if isinstance(net, Convolutional):  # gradients of the points of a tile; that of a card is as large as most n
         points = cell.n if cell.engine == "gpu" else named("cpu").TILE
         return cell.n * 2.0 * cell.d + points * inner
@@ -252,7 +254,7 @@ def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
     most = FOREVER if layer == "second" else MOST_STEPS
     last = int(min(most, max(1, round(bounds.horizon(d, eta, HORIZON)))))
     steps = np.unique(np.geomspace(1, last, RECORDS).round().astype(np.int64))
-    linear = _linear_model(net, data, layer)
+    linear = _linear_model(net, data, "all" if layer == "both" else layer)
     fitted = predict_gd(linear[0], data.y, eta=eta, steps=[*steps, FOREVER], kernel_test=linear[1])
     if layer == "second":
         kernels = ntk(net, data.X, layer=layer), ntk(net, data.X_test, data.X, layer=layer)
@@ -280,7 +282,7 @@ def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
 QUANTITIES: dict[str, Callable[[Cell, Dataset], dict[str, float]]] = {
     "data": _data,
     "gap-cnn": _gap_cnn,
-    **{f"gap-{layer}": partial(_gap, layer=layer) for layer in checks.LAYERS},
+    **{f"gap-{layer}": partial(_gap, layer="all" if layer == "both" else layer) for layer in checks.LAYERS},
     **{f"budget-{layer}": partial(_budget, layer=layer) for layer in checks.LAYERS},
     **{f"training-{layer}": partial(_training, layer=layer) for layer in checks.LAYERS},
 }

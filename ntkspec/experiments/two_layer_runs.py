@@ -117,8 +117,8 @@ def compare(setting: Setting, *, report: Callable[[str], None] = lambda text: No
     found = {
         name: stages(name, _predicted, model, (setting.activation, data), eta, steps) for name, model in models.items()
     }
-    how = {"seed": setting.seed, "dtype": dtype}
-    net = TwoLayer.symmetric(setting.d, setting.width, setting.activation, **how).to(setting.engine)
+    net = TwoLayer.symmetric(setting.d, setting.width, setting.activation, seed=setting.seed, dtype=dtype)
+    net = net.to(setting.engine)
     title = f"training (d = {setting.d}, width {setting.width}, {setting.steps} steps)"
     trained = stages(title, train_gd, net, data.X, data.y, eta1=eta, eta2=eta, steps=steps, X_test=data.X_test)
     labels = on_host({"train": data.y, "test": data.y_test})

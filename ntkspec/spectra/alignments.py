@@ -11,7 +11,7 @@ from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import ArrayLike
 from ntkspec.operators import Gram, as_symmetric
 from ntkspec.operators.adapters import MatrixLike
-from ntkspec.operators.base import HALF_ULP
+from ntkspec.operators.rounding import HALF_ULP
 from ntkspec.spectra.norms import frobenius_norm
 from ntkspec.spectra.results import Estimate, Spectrum
 
@@ -93,7 +93,9 @@ def kernel_target_alignment(
     norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
     low, high = max(0.0, norm.lower - centring), norm.upper + centring
     # A relative change r of y changes yᵀK y by 2 r ‖K‖ |y|² and |y|² by 2 r; both are sums of n terms as well.
-    slack = operator.product_error() + operator.distance + centring + (4 * moved + 2 * n * HALF_ULP) * high
+    slack = (
+        operator.rounding.matvec_error_bound + operator.storage_error + centring + (4 * moved + 2 * n * HALF_ULP) * high
+    )
     lower = _cosine(overlap - slack, high if overlap > slack else low)
     upper = _cosine(overlap + slack, low if overlap > -slack else high)
     count, closed = norm.products + (2 if centered else 1), norm.converged and upper - lower < 2
@@ -136,9 +138,11 @@ def _centred(operator):
     r = means - means.mean() / 2
     scale = math.sqrt(float(r @ r) / n)
     if scale == 0:
-        return operator, 2 * operator.product_error()
+        return operator, 2 * operator.rounding.matvec_error_bound
     more, less = (Gram((r / scale + sign)[:, None].astype(dtype)) for sign in (1, -1))
-    error = 2 * operator.product_error() + 2 * n * scale * ((n + 4) * HALF_ULP + 2 * float(np.finfo(dtype).eps))
+    error = 2 * operator.rounding.matvec_error_bound + 2 * n * scale * (
+        (n + 4) * HALF_ULP + 2 * float(np.finfo(dtype).eps)
+    )
     return operator - (scale / 2) * more + (scale / 2) * less, error
 
 

@@ -345,7 +345,7 @@ def spectral_entropy(
     _require_semidefinite(pairs.evidence, "the spectral entropy")
     known = float(_entropy(pairs.values, total.value).sum())
     budget, rest = FailureBudget(failure_probability / 2, seed), _EntropyProbes(operator, pairs, total.value)
-    moved = rest.lanczos.pairs.off_diagonal_norm + operator.distance
+    moved = rest.lanczos.pairs.off_diagonal_norm + operator.storage_error
     with operator.engine.one_blas_thread(), progress.bar(text="spectral entropy (products)") as bar:
         while True:
             probability, number = budget.attempt()
@@ -399,7 +399,7 @@ class _EntropyProbes:
             start = stream(seed, "entropy", attempt, first)
             self.lanczos.begin(random_start(self.lanczos.operator, start, FIRST_PROBES))
             self.lanczos.extend(STEPS)
-            self.negative = max(self.negative, self.lanczos.error + self.lanczos.operator.distance)
+            self.negative = max(self.negative, self.lanczos.error + self.lanczos.operator.storage_error)
             bar.update(self.lanczos.products - before)
             for alpha, beta, k, size in jacobi_matrices(self.lanczos, STEPS):
                 nodes, weights = rule(alpha[:k], beta[: k - 1])

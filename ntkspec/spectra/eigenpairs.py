@@ -175,10 +175,10 @@ def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
     chosen = wanted.choose(values)
     rest = np.delete(values, chosen)
     solving = (4 * len(values) + 32) * 2.0**-53 * float(abs(values).max())
-    rounding = solving + operator.forming_error() + operator.distance
+    rounding = solving + operator.rounding.forming_error_bound + operator.storage_error
     found, Z = values[chosen], vectors[:, xp.asarray(chosen)]
     residuals = engine.to_host(xp.linalg.norm(operator @ Z - Z * xp.asarray(found), axis=0))
-    residuals = residuals + operator.product_error() + operator.distance
+    residuals = residuals + operator.rounding.matvec_error_bound + operator.storage_error
     others = (float(rest[0]) - rounding, float(rest[-1]) + rounding) if len(rest) else (math.inf, -math.inf)
     counts = _multiplicities(found, np.full(k, rounding))
     evidence = _dense_diagnostics(operator, values, vectors, rounding)
@@ -191,10 +191,10 @@ def _dense_diagnostics(operator, values, vectors, rounding: float) -> Diagnostic
         products=0,
         block=0,
         basis=len(values),
-        asymmetry=2 * operator.distance,
+        asymmetry=2 * operator.storage_error,
         orthogonality_loss=float(xp.linalg.norm(vectors.T @ vectors - xp.eye(len(values)))),
-        rounding=rounding - operator.distance,
-        stored=operator.distance,
+        rounding=rounding - operator.storage_error,
+        stored=operator.storage_error,
         smallest=ends[0],
         largest=ends[1],
         lowest=ends[0] - rounding,
@@ -304,7 +304,7 @@ class _Search:
         lanczos, pairs = self.lanczos, self.lanczos.pairs
         chosen = self.wanted.choose(pairs.values)
         values, vectors = pairs.values[chosen], lanczos.basis[lanczos.engine.xp.asarray(chosen)].T
-        residuals = pairs.residuals[chosen] + lanczos.operator.distance
+        residuals = pairs.residuals[chosen] + lanczos.operator.storage_error
         rest = np.delete(pairs.values, chosen)
         bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)
         evidence = collect(lanczos, bounds, self.budget.probability)

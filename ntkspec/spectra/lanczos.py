@@ -8,7 +8,7 @@ from ntkspec import checks
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.adapters import LARGEST
-from ntkspec.operators.base import HALF_ULP
+from ntkspec.operators.rounding import HALF_ULP
 from ntkspec.spectra.deflation import LockedPairs
 
 # Entries of a basis from which an orthogonalization is worth the time to wake the other workers.
@@ -134,7 +134,7 @@ class Lanczos:
 
     def _error_of_products(self) -> float:
         """The bound for one product. It grows where it is relative to the largest one so far: so does the error."""
-        now, before = self.operator.product_error(), self._product_error
+        now, before = self.operator.rounding.matvec_error_bound, self._product_error
         if 0 < before < now:
             self.error *= now / before
         self._product_error = max(now, before)
@@ -163,7 +163,7 @@ class Lanczos:
         defect = math.hypot(np.linalg.norm(before), np.linalg.norm(now))
         self.error = math.hypot(self.error, defect)
         self.asymmetry = max(self.asymmetry, defect)
-        if defect > max(ASYMMETRY * self.scale, 1e3 * rounding) + 2 * self.operator.distance:
+        if defect > max(ASYMMETRY * self.scale, 1e3 * rounding) + 2 * self.operator.storage_error:
             raise ValueError(
                 f"the operator is not symmetric: in product {self.products} <q, K p> and <K q, p> differ by "
                 f"{defect:.3g}, with |K p| up to {self.scale:.3g}; pass (K + K.T) / 2 where that is meant, or say how "

@@ -13,7 +13,6 @@ from ntkspec.engines.arrays import Array
 from ntkspec.operators import Work, as_symmetric, planning, wrap
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.planning import Plan
-from ntkspec.operators.triangle import formed_distance
 from ntkspec.spectra.certificates import FailureBudget, TargetInterval, prove
 from ntkspec.spectra.eigenpairs import Wanted, converge
 from ntkspec.spectra.lanczos import Lanczos
@@ -110,7 +109,7 @@ def spectral_norm(
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
     with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
         lanczos, budget = Lanczos(operator), FailureBudget(failure_probability, seed)
-        outcome = prove(lanczos, target_interval(operator.distance, rtol), budget, bar)
+        outcome = prove(lanczos, target_interval(operator.storage_error, rtol), budget, bar)
         norm = norm_of(collect(lanczos, (outcome.lowest, outcome.highest), failure_probability), rtol, plan)
         if outcome.reason == "full" and not lanczos.complete:
             norm = _deflated(lanczos, norm, budget, rtol=rtol, bar=bar)
@@ -161,7 +160,7 @@ def _target_above(lanczos: Lanczos, rtol: float) -> TargetInterval:
 
     def interval(theta):
         room = max(rtol / (1 - rtol) * abs(theta[-1]), 4 * lanczos.error, 1e-12 * abs(theta[0]))
-        distance = 2 * lanczos.operator.distance
+        distance = 2 * lanczos.operator.storage_error
         return -math.inf, float(theta[-1]) + (room - distance if distance < 0.9 * room else room)
 
     return interval
@@ -178,7 +177,7 @@ def _deflated(lanczos: Lanczos, norm: Estimate, budget: FailureBudget, *, rtol: 
         if not converged or lanczos.locked == lanczos.basis.shape[1]:
             break
         pairs = lanczos.pairs
-        interval = target_interval(lanczos.operator.distance + pairs.off_diagonal_norm, rtol, pairs.values)
+        interval = target_interval(lanczos.operator.storage_error + pairs.off_diagonal_norm, rtol, pairs.values)
         outcome = prove(lanczos, interval, budget, bar)
         evidence = collect(lanczos, (outcome.lowest, outcome.highest), budget.probability)
         norm = min(
@@ -273,7 +272,7 @@ def frobenius_norm(
     if method == "stochastic" and not rtol > 0:
         raise ValueError(f"{rtol=}, but a stochastic norm needs the relative width of its interval, such as 0.05")
     products = 0
-    if operator.squares is None and rtol > 0 and operator.symmetric and method != "exact":
+    if operator.frobenius_squared is None and rtol > 0 and operator.symmetric and method != "exact":
         sooner, limit = stochastic_is_sooner(operator, _work_of_squares(operator))
         if sooner or method == "stochastic":
             limit = math.inf if method == "stochastic" else limit
@@ -281,17 +280,16 @@ def frobenius_norm(
             if worth:
                 return estimate
             products = estimate.products
-    if operator.squares is None:
-        operator.squares = operator.sum_of_squares()
-        products += 0 if operator.entrywise else operator.shape[1]
-    norm = math.sqrt(operator.squares)
-    slack = formed_distance(operator) + SUMMING * norm
+    if operator.frobenius_squared is None and not operator.entrywise:
+        products += operator.shape[1]
+    norm = math.sqrt(operator.sum_of_squares())
+    slack = operator.formed_error + SUMMING * norm
     return Estimate(norm, max(0.0, norm - slack), norm + slack, 0.0, products, True, planning.columns(operator))
 
 
 def _work_of_squares(operator) -> Work:
     entries = operator.shape[0] * operator.shape[1] / (2 if operator.symmetric and operator.entrywise else 1)
-    return entries * operator.tile_work if operator.entrywise else operator.shape[1] * operator.product_work
+    return entries * operator.cost.entry if operator.entrywise else operator.shape[1] * operator.cost.product
 
 
 def _stochastic_frobenius(
@@ -305,7 +303,10 @@ def _stochastic_frobenius(
         theta, residuals = rest.pairs.values, rest.pairs.residuals
         for part in attempts(rest, failure_probability, bar):
             low, high = rest.squares_interval(part)
-            known, slack = float(np.square(theta).sum()), operator.distance + SUMMING * operator.absolute_norm
+            known, slack = (
+                float(np.square(theta).sum()),
+                operator.storage_error + SUMMING * operator.rounding.norm_of_absolute,
+            )
             value = math.sqrt(known + rest.squares / rest.count)
             lower, upper = math.sqrt(known + low), math.sqrt(known + float(np.square(residuals).sum()) + high)
             lower, upper = max(0.0, lower - slack), upper + slack

@@ -326,7 +326,7 @@ def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: 
     """The evidence of a run from a random block, and of the bounds that it proved on what is not locked."""
     operator, pairs = lanczos.operator, lanczos.pairs
     theta = np.linalg.eigvalsh(lanczos.T) if lanczos.size else np.zeros(0)
-    distance, error, loss = operator.distance, lanczos.error, lanczos.orthogonality_loss()
+    distance, error, loss = operator.storage_error, lanczos.error, lanczos.orthogonality_loss()
     slack = pairs.off_diagonal_norm + distance
     smallest, largest = float(min([*theta[:1], *pairs.values])), float(max([*theta[-1:], *pairs.values]))
     lowest, highest = float(min(bounds[0], smallest) - slack), float(max(bounds[1], largest) + slack)

@@ -89,7 +89,7 @@ class ProbedRest:
             self.squares += float(engine.xp.square(product).sum())
             self.trace += float((G * product).sum())
             given, sizes = (engine.to_host(engine.xp.linalg.norm(part, axis=0)) for part in (G, product))
-            errors = given * self.operator.product_error()
+            errors = given * self.operator.rounding.matvec_error_bound
             self.trace_error += float(given @ errors)
             self.squares_error += float((2 * sizes + errors) @ errors)
             self.count += G.shape[1]
@@ -124,7 +124,7 @@ def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, f
     if not operator.entrywise:
         n = operator.shape[1]
         return n > 2 * (PAIR_PRODUCTS + FIRST_PROBES), n / 2
-    product = operator.product_work
+    product = operator.cost.product
     few = (PAIR_PRODUCTS + FIRST_PROBES) * Work(flops=2 * product.flops, bytes=product.bytes)
     seconds = planning.clock(operator, exact, few)
     return seconds(few) < seconds(exact) / 2, seconds(exact)
@@ -201,7 +201,7 @@ def trace(operator: MatrixLike, *, rtol: float = 0.0, failure_probability: float
     n = operator.shape[0]
     if operator.entrywise or not rtol > 0 or n <= PAIR_PRODUCTS:
         total = math.fsum(operator.engine.to_host(operator.diagonal(np.float64)))
-        slack = (operator.forming_error() + operator.distance) * n**0.5
+        slack = (operator.rounding.forming_error_bound + operator.storage_error) * n**0.5
         products = 0 if operator.entrywise else n
         return Estimate(total, total - slack, total + slack, 0.0, products, True, planning.columns(operator))
     with operator.engine.one_blas_thread(), progress.bar(text="trace (products)") as bar:
@@ -212,7 +212,7 @@ def trace(operator: MatrixLike, *, rtol: float = 0.0, failure_probability: float
             _, squares = rest.squares_interval(part / 4)
             slack = 2 * (squares * x / rest.count) ** 0.5 + 2 * rest.size * x / rest.count
             # Of the pairs' sum: rounding, and what their residuals couple to (Weyl, one by one).
-            slack += rest.trace_error / rest.count + operator.distance * n**0.5 + float(rest.pairs.residuals.sum())
+            slack += rest.trace_error / rest.count + operator.storage_error * n**0.5 + float(rest.pairs.residuals.sum())
             value, products = known + mean, rest.pairs.products + rest.count
             closed = slack <= rtol * (abs(rest.pairs.values).sum() + abs(mean))
             if closed or products >= n:

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +13,15 @@ from ntkspec.progress import written
 from ntkspec.storage.hdf5 import created, opened, require_words, word_of
 from ntkspec.storage.places import atomic_path
 
+if TYPE_CHECKING:
+    import h5py
+
 _KINDS = "biufcS"  # dtypes of arrays that are written and read
 _COMPRESSED = 4096  # arrays with at least this many entries are compressed
 _DEFLATED = 1032  # bytes that one compressed byte stands for at most
 
 
-def write(path, tree, *, kind: str) -> None:
+def write(path: str | Path, tree: object, *, kind: str) -> None:
     """Write a tree atomically. Leaves: arrays, numbers, booleans, strings, None; inner nodes: dict, list, dataclass.
 
     ``kind`` names what the tree is, for :func:`read`. Raises OSError where the folder cannot be written to.
@@ -32,11 +36,11 @@ class Keeper:
     One RuntimeWarning names the file and the reason, until a later write has kept all.
     """
 
-    def __init__(self, path, kind: str):
+    def __init__(self, path: str | Path, kind: str):
         self.path, self.kind, self._warned = Path(path).absolute(), kind, False  # wherever the work goes
 
-    def write(self, tree) -> None:
-        """As :func:`write`, but for the warning."""
+    def write(self, tree: object) -> None:
+        """Write the tree as it is now; a warning in place of an OSError."""
         try:
             write(self.path, tree, kind=self.kind)
             self._warned = False
@@ -48,7 +52,7 @@ class Keeper:
                 warnings.warn(said, RuntimeWarning, stacklevel=3)
 
 
-def read(path, *, kind: str, types: Iterable[type] = ()):
+def read(path: str | Path, *, kind: str, types: Iterable[type] = ()) -> Any:
     """The tree that :func:`write` wrote. ``types`` are the dataclasses that may occur in it.
 
     Raises FileNotFoundError, or ValueError for a file that is damaged, of another kind or of a newer format.
@@ -109,11 +113,11 @@ class _Reader:
     the file can hold. All else is refused before it costs time or memory.
     """
 
-    def __init__(self, path, types: dict[str, type]):
+    def __init__(self, path: str | Path, types: dict[str, type]):
         self.path, self.types, self.size = path, types, os.path.getsize(path)
         self._seen: set[int] = set()
 
-    def tree(self, node):
+    def tree(self, node: "h5py.Group | h5py.Dataset") -> Any:
         """What the node holds, with all below it."""
         kind = word_of(node, "type")
         if kind in _LEAVES:

@@ -37,7 +37,7 @@ def _spectral(matrix) -> float:
     return math.sqrt(max(0.0, float(np.linalg.eigvalsh(engine_of(gram).to_host(gram))[-1])))
 
 
-def kernel_drift(initial, now, X, *, layer: str | int = "both", seed=0) -> dict[str, float]:
+def kernel_drift(initial, now, X, *, layer: str | int = "all", seed=0) -> dict[str, float]:
     r"""\|Theta(t) - Theta(0)\| on the points X in spectral norm, with the interval of :func:`ntkspec.spectral_norm`.
 
     layer : of the kernels. The frozen kernel's prediction is off by at most eta t / n times the drift and rms(y)
