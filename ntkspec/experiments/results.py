@@ -16,8 +16,7 @@ from ntkspec.operators import KernelOperator
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.alignments import Angles
 from ntkspec.spectra.densities import Density, Histogram, Smoothed
-from ntkspec.spectra.eigenpairs import Spectrum
-from ntkspec.spectra.results import Diagnostics, Estimate
+from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum
 from ntkspec.storage import read, write
 from ntkspec.theory.budget import Budget, Part
 

@@ -15,9 +15,9 @@ from ntkspec.operators.planning import Plan
 from ntkspec.spectra.alignments import Angles, kernel_target_alignment, label_energy, subspace_angles
 from ntkspec.spectra.densities import Density, spectral_density
 from ntkspec.spectra.dimensions import effective_rank_of, participation_ratio_of
-from ntkspec.spectra.eigenpairs import Spectrum, eigsh
+from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import Diagnostics, Estimate
+from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum
 from ntkspec.spectra.traces import trace
 
 KERNELS = ("theta", "linear", "gap")

@@ -12,9 +12,8 @@ from ntkspec.engines.arrays import ArrayLike
 from ntkspec.operators import Gram, as_symmetric
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.rounding import HALF_ULP
-from ntkspec.spectra.eigenpairs import Spectrum
 from ntkspec.spectra.norms import frobenius_norm
-from ntkspec.spectra.results import Estimate
+from ntkspec.spectra.results import Estimate, Spectrum
 
 
 def kernel_target_alignment(

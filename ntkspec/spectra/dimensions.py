@@ -17,11 +17,11 @@ from ntkspec.operators.planning import Plan
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import FailureBudget, prove
 from ntkspec.spectra.densities import DENSE_SIZE
-from ntkspec.spectra.eigenpairs import Spectrum, dense_spectrum, eigsh
+from ntkspec.spectra.eigenpairs import dense_spectrum, eigsh
 from ntkspec.spectra.gauss_rules import jacobi_matrices, radau_rule, rule
 from ntkspec.spectra.lanczos import Lanczos, random_start
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import Diagnostics, Estimate, collect
+from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum, collect
 from ntkspec.spectra.traces import quadratic_interval, trace
 
 # What the forecast of a condition number assumes.

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +15,7 @@ from ntkspec.operators.adapters import MatrixLike
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import FailureBudget, Outcome, fitting_basis, prove
 from ntkspec.spectra.lanczos import Lanczos, random_start
-from ntkspec.spectra.results import Diagnostics, collect, sign
-from ntkspec.spectra.showing import few
+from ntkspec.spectra.results import Diagnostics, Spectrum, collect, sign
 from ntkspec.storage import recorded, target
 
 # Up to this size the dense eigenproblem is solved: it takes some 50 ms and finds everything.
@@ -28,72 +27,6 @@ RESOLUTION = 1e-3
 LEAST_BASIS, PER_PAIR = 256, 6
 # Restarts after which the pairs that have not converged are given as they are.
 MOST_RESTARTS = 50
-
-
-@dataclass(frozen=True, repr=False)
-class Spectrum:
-    r"""Extreme eigenpairs of a symmetric kernel, and a bound on all the eigenvalues that are not among them.
-
-    ``values, vectors = eigsh(...)`` unpacks the first two, in the manner of SciPy.
-
-    Attributes
-    ----------
-    values : ndarray, shape (k,), float64
-        The eigenvalues, in the order of ``which`` in :func:`eigsh`.
-    vectors : array, shape (n, k), float64
-        Orthonormal eigenvectors as columns, on the kernel's device.
-    residuals : ndarray, shape (k,), float64
-        Bounds on \|K z - value z\| with the rounding of the kernel inside. An eigenvalue lies within it of each value.
-    multiplicities : ndarray, shape (k,), int64
-        How many of the values cannot be told from this one, itself included.
-    others : tuple of two floats
-        (low, high), the bound on the rest: every eigenvalue that is not among ``values`` lies between them, except with
-        ``failure_probability`` for each end. (inf, -inf) where there are no others.
-    failure_probability : float
-        The probability, over the random start vectors and whatever the kernel is, with which each end of ``others`` may
-        fail; 0.0 where all eigenvalues were computed.
-    products : int
-        How many products of the kernel with single vectors were computed.
-    converged : bool
-        Whether all residuals are small enough, and what ``others`` leaves open beyond the last value is at most 0.1 %
-        of the norm.
-    method : str
-        "Lanczos" or "dense eigh".
-    evidence : Diagnostics
-        The numerical diagnostics of the run that gave ``others``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import ntkspec as ns
-    >>> values, vectors = ns.eigsh(np.diag([1.0, 3.0, 2.0]), 2)
-    >>> values.round(6).tolist(), vectors.shape
-    ([3.0, 2.0], (3, 2))
-    """
-
-    values: np.ndarray
-    vectors: Array
-    residuals: np.ndarray
-    multiplicities: np.ndarray
-    others: tuple[float, float]
-    failure_probability: float
-    products: int
-    converged: bool
-    method: str
-    evidence: Diagnostics
-
-    def __iter__(self) -> Iterator[Array]:
-        """``values, vectors = eigsh(...)``, as of SciPy's."""
-        return iter((self.values, self.vectors))
-
-    def __repr__(self) -> str:
-        n, k = self.vectors.shape
-        state = f"{self.method}, {self.products} products{'' if self.converged else ', not converged'}"
-        return (
-            f"Spectrum of {k} eigenpairs of {n} points, {few(self.values)}\n"
-            f"residuals up to {max(self.residuals, default=0.0):.2g}; all other eigenvalues in [{self.others[0]:.5g}, "
-            f"{self.others[1]:.5g}]; {state}"
-        )
 
 
 def eigsh(

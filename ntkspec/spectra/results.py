@@ -1,16 +1,18 @@
-"""What a spectral result rests on: products, symmetry, orthogonality, rounding, and the sign of the spectrum."""
+"""Results of spectral computations: estimates with intervals, eigenpairs, and the diagnostics that they rest on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from ntkspec.engines.arrays import DTypeLike
+from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.certificates import rounding_share
 from ntkspec.spectra.intervals import Interval
 from ntkspec.spectra.lanczos import Lanczos
+from ntkspec.spectra.showing import few
 
 
 @dataclass(frozen=True)
@@ -179,39 +181,39 @@ class Estimate:
         """The interval begins at 0 where both signs are possible."""
         return self._mapped(abs(float(self)), abs(self.interval))
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: "float | Estimate") -> "Estimate":
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) + float(other), self.interval + other.interval)
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: "float | Estimate") -> "Estimate":
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) * float(other), self.interval * other.interval)
 
-    def __truediv__(self, other: Any) -> Any:
+    def __truediv__(self, other: "float | Estimate") -> "Estimate":
         """Raises ZeroDivisionError where the value of ``other`` is 0."""
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) / float(other), self.interval * other.interval.inverse())
 
-    def __pow__(self, exponent: Any) -> Any:
+    def __pow__(self, exponent: float) -> "Estimate":
         """By a number; ``estimate**0.5`` is the root. Raises ValueError for a root of what may be negative."""
         if isinstance(exponent, Estimate) or not isinstance(exponent, Real):
             return NotImplemented
         interval = self.interval.power(float(exponent))
         return self._mapped(float(self) ** float(exponent), interval)
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: "float | Estimate") -> "Estimate":
         return self + -other if isinstance(other, Real) else NotImplemented
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: "float | Estimate") -> "Estimate":
         return -self + other
 
-    def __rtruediv__(self, other: Any) -> Any:
+    def __rtruediv__(self, other: "float | Estimate") -> "Estimate":
         return _estimate(other) / self if isinstance(other, Real) else NotImplemented
 
     __radd__, __rmul__ = __add__, __mul__
@@ -252,6 +254,72 @@ def _estimate(number: Real) -> Estimate:
         return number
     known = Interval.of(number)
     return Estimate(float(number), known.lower, known.upper, 0.0, 0, True)
+
+
+@dataclass(frozen=True, repr=False)
+class Spectrum:
+    r"""Extreme eigenpairs of a symmetric kernel, and a bound on all the eigenvalues that are not among them.
+
+    ``values, vectors = eigsh(...)`` unpacks the first two, in the manner of SciPy.
+
+    Attributes
+    ----------
+    values : ndarray, shape (k,), float64
+        The eigenvalues, in the order of ``which`` in :func:`ntkspec.eigsh`.
+    vectors : array, shape (n, k), float64
+        Orthonormal eigenvectors as columns, on the kernel's device.
+    residuals : ndarray, shape (k,), float64
+        Bounds on \|K z - value z\| with the rounding of the kernel inside. An eigenvalue lies within it of each value.
+    multiplicities : ndarray, shape (k,), int64
+        How many of the values cannot be told from this one, itself included.
+    others : tuple of two floats
+        (low, high), the bound on the rest: every eigenvalue that is not among ``values`` lies between them, except with
+        ``failure_probability`` for each end. (inf, -inf) where there are no others.
+    failure_probability : float
+        The probability, over the random start vectors and whatever the kernel is, with which each end of ``others`` may
+        fail; 0.0 where all eigenvalues were computed.
+    products : int
+        How many products of the kernel with single vectors were computed.
+    converged : bool
+        Whether all residuals are small enough, and what ``others`` leaves open beyond the last value is at most 0.1 %
+        of the norm.
+    method : str
+        "Lanczos" or "dense eigh".
+    evidence : Diagnostics
+        The numerical diagnostics of the run that gave ``others``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> values, vectors = ns.eigsh(np.diag([1.0, 3.0, 2.0]), 2)
+    >>> values.round(6).tolist(), vectors.shape
+    ([3.0, 2.0], (3, 2))
+    """
+
+    values: np.ndarray
+    vectors: Array
+    residuals: np.ndarray
+    multiplicities: np.ndarray
+    others: tuple[float, float]
+    failure_probability: float
+    products: int
+    converged: bool
+    method: str
+    evidence: Diagnostics
+
+    def __iter__(self) -> Iterator[Array]:
+        """``values, vectors = eigsh(...)``, as of SciPy's."""
+        return iter((self.values, self.vectors))
+
+    def __repr__(self) -> str:
+        n, k = self.vectors.shape
+        state = f"{self.method}, {self.products} products{'' if self.converged else ', not converged'}"
+        return (
+            f"Spectrum of {k} eigenpairs of {n} points, {few(self.values)}\n"
+            f"residuals up to {max(self.residuals, default=0.0):.2g}; all other eigenvalues in [{self.others[0]:.5g}, "
+            f"{self.others[1]:.5g}]; {state}"
+        )
 
 
 def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float) -> Diagnostics:

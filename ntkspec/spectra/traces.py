@@ -22,9 +22,9 @@ from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.planning import Plan
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import FailureBudget
-from ntkspec.spectra.eigenpairs import Spectrum, eigsh
+from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.lanczos import Lanczos
-from ntkspec.spectra.results import Estimate
+from ntkspec.spectra.results import Estimate, Spectrum
 
 # Eigenpairs that are taken out before probes measure the rest, at most a tenth of all.
 PAIRS = 16
