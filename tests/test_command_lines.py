@@ -127,7 +127,7 @@ def test_deep_networks_that_are_wide_or_usual_are_taken(name):
 
 
 def test_narrow_networks_of_many_layers_can_be_built():
-    assert ns.FullyConnected.paired(3, [4] * 100, "erf").depth == 101
+    assert ns.FullyConnected.paired(3, [4] * 100, "erf").n_weights == 101
 
 
 @pytest.mark.parametrize("name", ["fc:" + "9" * 400 + "x4", "fc:2x" + "9" * 5000, "cnn:1x4:k" + "9" * 400, "fc:٣x4"])

@@ -27,7 +27,7 @@ needs_images = pytest.mark.skipif(
 
 def test_networks_by_name():
     dense = NetworkSpec.parse("fc:3x8").build((4, 4, 1), "erf")
-    assert (dense.widths, dense.dim, dense.doubled) == ([8, 8, 8], 16, True)
+    assert (dense.widths, dense.dim, dense.antisymmetric) == ([8, 8, 8], 16, True)
     image = NetworkSpec.parse("cnn:2x6:k3").build((4, 5, 2), "erf", dtype=np.float32)
     assert (image.channels, image.filter_size, image.dim) == ([6, 6], (3, 3), 40)
     assert image.dtype == np.float32

@@ -143,7 +143,7 @@ def test_a_gap_cell_of_infinite_width_has_the_expected_kernel(network, quantity,
         how = {"filter_size": 5}, {"filter_size": 5}
     else:
         kernels = ns.expected_ntk, ns.linear_kernel
-        own = {"layer": quantity.split("-")[1], "hidden_layers": 3 if network == "fc:3xm" else 1}
+        own = {"layer": quantity.split("-")[1].replace("both", "all"), "hidden_layers": 3 if network == "fc:3xm" else 1}
         how = own, own | {"trace_ratio": 1.0}
     theta, linear = (kernel(act, data.X, **known).to_dense() for kernel, known in zip(kernels, how, strict=True))
     assert_norms_of(measure_cell(cell), theta - linear, linear)

@@ -1,4 +1,4 @@
-"""Activation functions and their Gaussian constants zeta and vartheta_0, vartheta_1, vartheta_2."""
+"""Activation functions and their Gaussian constants zeta and vartheta0, vartheta1, vartheta2."""
 
 import math
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.activations import derivatives, duals
+from ntkspec.activations.gaussian_quadrature import REACH
 from ntkspec.engines import as_array, engine_of
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.pickling import Foreign
@@ -15,8 +16,6 @@ from ntkspec.objects.pickling import Foreign
 SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
 # What float64 makes of a closed form, and of a sum over a rule of quadrature, relative to the sizes of their terms.
 ROUNDING, SUMMED = 4e-16, 1e-15
-# The standard normal density at 16 is 1e-56: beyond, only a function that outgrows exp(z²/2) has weight.
-REACH = 16.0
 # The largest parameter of an activation: its square times a norm of a kernel is a float32.
 LARGEST_PARAMETER = 1e12
 

@@ -114,7 +114,7 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
     part = _decomposed_part(setting, data.X.shape[1])
     net = _network(setting, data).to(setting.engine)
     linear = setting.network == "linear"
-    kappa = 1.0 if linear else linear_expansion(setting.activation, hidden_layers=net.depth - 1).data
+    kappa = 1.0 if linear else linear_expansion(setting.activation, hidden_layers=net.n_weights - 1).data
     fitted = stages("kernel", data_coefficient, net, data.X[:FITTED])
     steps, eta = figure_steps(setting.steps), setting.eta / kappa
     found = train_beside(
@@ -178,7 +178,7 @@ class DataModel(DeepNetwork):
         return self.parameters[0].shape[1]
 
     @property
-    def numbers(self) -> int:
+    def activations_per_point(self) -> int:
         """d."""
         return self.dim
 

@@ -154,7 +154,7 @@ class TwoLayerModel:
     def net(self) -> TwoLayer:
         """The network at the start, drawn when it is first asked for."""
         task, X = self.task, self.dataset.X
-        how = {"second": task.second, "seed": task.seed, "dtype": X.dtype.type}
+        how: dict[str, Any] = {"second": task.second or "rademacher", "seed": task.seed, "dtype": X.dtype.type}
         return task.spec.build_two_layer(X.shape[1], task.act, **how).to(engine_of(X).name)
 
     def ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
@@ -217,7 +217,7 @@ class DeepModel:
     @property
     def data_coefficient(self) -> float:
         """That of :func:`ntkspec.linear_expansion`."""
-        return linear_expansion(self.task.act, hidden_layers=self.net.depth - 1).data
+        return linear_expansion(self.task.act, hidden_layers=self.net.n_weights - 1).data
 
     def rates(self, eta: float) -> dict[str, Any]:
         """One for all layers."""
@@ -235,7 +235,7 @@ class DeepModel:
         if isinstance(self.net, Convolutional):
             engine = engine_of(self.dataset.X)
             points = min(points, 3 * engine.TILE * len(engine.shares(len(self.dataset.X))))
-        return float(self.net.numbers * points) + 6 * sum(math.prod(W.shape) for W in self.net.parameters)
+        return float(self.net.activations_per_point * points) + 6 * sum(math.prod(W.shape) for W in self.net.parameters)
 
     def stored(self, trained: DeepNetwork) -> dict[str, list[Array]]:
         """All weight matrices."""

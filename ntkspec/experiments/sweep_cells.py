@@ -80,6 +80,7 @@ class Cell:
 
 def centred(act: str | Activation, layer: str, spec: NetworkSpec) -> bool:
     """Whether the kernel of infinite width vanishes at orthogonal inputs, as E[phi(g)] = 0 says of two layers."""
+    layer = "all" if layer == "both" else layer
     return not linear_expansion(act, layer=layer, hidden_layers=spec.hidden_layers).norms[:, 0].any()
 
 
@@ -133,7 +134,7 @@ def _numbers_of_deep(cell: Cell) -> float:
     if cell.width != INFINITE:
         spec.refuse_swapped()
     net = _narrow(spec.with_width(2), cell.d, cell.activation)
-    inner = sum(W.size for W in net.parameters[1 : net.depth - 1]) * (_finite_width(cell) / 2) ** 2
+    inner = sum(W.size for W in net.parameters[1 : net.n_weights - 1]) * (_finite_width(cell) / 2) ** 2
     if isinstance(net, Convolutional):  # gradients of the points of a tile; that of a GPU is as large as most n
         points = cell.n if cell.engine == "gpu" else named("cpu").TILE
         return cell.n * 2.0 * cell.d + points * inner
@@ -220,7 +221,7 @@ def _norms(theta, linear) -> dict[str, float]:
 
 
 def _budget(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
-    how = {"second": cell.second, "seed": cell.seed, "dtype": data.X.dtype}
+    how: dict[str, Any] = {"second": cell.second, "seed": cell.seed, "dtype": data.X.dtype}
     net = cell.spec.build_two_layer(cell.d, cell.activation, **how).to(cell.engine)
     budget = gap_budget(net, data.X, layer=layer, trace_ratio=data.trace_ratio, rtol=RTOL)
     found: dict[str, float] = {}
@@ -241,7 +242,7 @@ def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
     most = FOREVER if layer == "second" else MOST_STEPS
     last = int(min(most, max(1, round(bounds.horizon(d, eta, HORIZON)))))
     steps = np.unique(np.geomspace(1, last, RECORDS).round().astype(np.int64))
-    linear = _linear_model(net, data, layer)
+    linear = _linear_model(net, data, "all" if layer == "both" else layer)
     fitted = predict_gd(linear[0], data.y, eta=eta, steps=[*steps, FOREVER], kernel_test=linear[1])
     if layer == "second":
         kernels = ntk(net, data.X, layer=layer), ntk(net, data.X_test, data.X, layer=layer)
@@ -269,7 +270,7 @@ def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
 QUANTITIES: dict[str, Callable[[Cell, Dataset], dict[str, float]]] = {
     "data": _data,
     "gap-cnn": _gap_cnn,
-    **{f"gap-{layer}": partial(_gap, layer=layer) for layer in checks.LAYERS},
+    **{f"gap-{layer}": partial(_gap, layer="all" if layer == "both" else layer) for layer in checks.LAYERS},
     **{f"budget-{layer}": partial(_budget, layer=layer) for layer in checks.LAYERS},
     **{f"training-{layer}": partial(_training, layer=layer) for layer in checks.LAYERS},
 }

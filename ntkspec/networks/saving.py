@@ -1,10 +1,12 @@
 """The one method that all networks share."""
 
+from pathlib import Path
+
 
 class Savable:
     """A network that can be kept in a file."""
 
-    def save(self, path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the network to a file, which :func:`ntkspec.load_network` reads.
 
         Parameters

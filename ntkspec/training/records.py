@@ -57,7 +57,7 @@ class Records:
         """Record a step that is due."""
         k = self._index[step]
         self.train[k] = outputs
-        if self.test is not None:
+        if self.test is not None and self.X_test is not None:
             test = network(self.X_test)
             self.test[k] = test if self.offset_test is None else test - self.offset_test
         for name, value in self._metrics_of(network).items():
