@@ -106,8 +106,8 @@ def kernel_drift(
     X : array, shape (n, d)
         The points of both kernels.
     layer : str or int
-        Whose weights the kernels are about: "first", "second" or "both" of two layers, a number from 1 of deep
-        networks, or "all". Default "all".
+        Whose weights the kernels are about: "all", of two layers also "first", "second" or "both" (which is "all"), of
+        deep networks also a number. Default "all".
     seed : int
         A whole number >= 0 that the start vector of the Lanczos iteration is drawn from. Default 0.
 
