@@ -14,7 +14,7 @@ from benchmarks import torch_peer
 from benchmarks.common import PEER_PYTHON, Case, Timed, elsewhere
 from ntkspec.engines import cpu
 from ntkspec.operators import Triangle, Work
-from ntkspec.operators.triangle import places
+from ntkspec.operators.tiles import places
 
 
 def cases(quick: bool):

@@ -58,7 +58,7 @@ def test_unequal_rates_weight_the_layers():
     linear = weighted_linear_kernel(
         ns.activation("relu"), dataset.X, weights=(0.9, 0.2), trace_ratio=dataset.trace_ratio
     )
-    psi = linear.thin_factors()[0]
+    psi = linear.low_rank_factors()[0]
     predicted = ns.predict_gd(Gram(psi), dataset.y, eta=1.0, steps=found.steps)
     assert found.trajectories["linear"].train == pytest.approx(predicted.train, abs=1e-10)
     assert found.rates == (0.9, 0.2)
@@ -121,7 +121,7 @@ def test_the_norm_feature_is_needed_for_norm_dependent_labels():
     steps, eta = [50, 200], 0.5
     net = ns.TwoLayer.symmetric(20, 1024, "relu")
     network = ns.train_gd(net, dataset.X, dataset.y, eta1=eta, eta2=eta, steps=steps)
-    psi = weighted_linear_kernel(relu, dataset.X, weights=(1.0, 1.0), trace_ratio=1.0).thin_factors()[0]
+    psi = weighted_linear_kernel(relu, dataset.X, weights=(1.0, 1.0), trace_ratio=1.0).low_rank_factors()[0]
     naive = psi.copy()
     naive[:, -1] = relu.constants.vartheta0
     distances = [

@@ -33,7 +33,7 @@ class Counted:
 
     def operator(self):
         operator, stop, self.stop = wrap(self, len(self.matrix)), self.stop, None
-        operator.product_work  # noqa: B018 - takes a product, to learn how long it lasts
+        operator.cost.product  # noqa: B018 - takes a product, to learn how long it lasts
         self.count, self.stop = 0, stop
         return operator
 

@@ -180,7 +180,7 @@ def test_norms_come_with_the_error_of_every_level():
     assert shallow.function.error < deep.function.error < 1e-11
     norm = ns.spectral_norm(deep)
     assert norm.lower <= np.linalg.norm(deep.to_dense(), 2) <= norm.upper
-    assert deep.stored_work.entries == 4 * shallow.stored_work.entries
+    assert deep.cost.own.entries == 4 * shallow.cost.own.entries
 
 
 def test_bad_input_is_refused():

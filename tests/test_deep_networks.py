@@ -114,12 +114,12 @@ def test_the_ntk_agrees_with_autograd_layer_by_layer_and_in_every_form(net, n):
         K, rectangle = ns.ntk(net, X, layer=layer), ns.ntk(net, X, X2, layer=layer)
         exact, exact2 = J[:, own] @ J[:, own].T, J[:, own] @ J2[:, own].T
         assert K.to_dense() == pytest.approx(exact, abs=1e-10)
-        assert K.factored_product(np.eye(n)) == pytest.approx(exact, abs=1e-10)
+        assert K._matmat(np.eye(n)) == pytest.approx(exact, abs=1e-10)
         assert K.diagonal() == pytest.approx(np.diag(exact), abs=1e-10)
         assert rectangle.to_dense() == pytest.approx(exact2, abs=1e-10)
-        assert rectangle.factored_product(np.eye(3)) == pytest.approx(exact2, abs=1e-10)
+        assert rectangle._matmat(np.eye(3)) == pytest.approx(exact2, abs=1e-10)
         assert rectangle.T.to_dense() == pytest.approx(exact2.T, abs=1e-10)
-        assert K.absolute_norm >= np.linalg.norm(exact, 2) * (1 - 1e-9)
+        assert K.rounding.norm_of_absolute >= np.linalg.norm(exact, 2) * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("name", sorted(PHI))

@@ -227,7 +227,7 @@ def test_the_kernel_is_the_sum_of_its_features(name, layer):
         expected[i, j] += sum(np.polyval(p[::-1], t[i]) * np.polyval(p[::-1], u[j]) for p in found.norms)
     kernel = ns.linear_kernel(name, X, Z, layer=layer, hidden_layers=2)
     assert kernel.to_dense() == pytest.approx(expected, abs=1e-13)
-    assert kernel.thin_factors()[0].shape[1] <= 5 + 3
+    assert kernel.low_rank_factors()[0].shape[1] <= 5 + 3
 
 
 @pytest.mark.parametrize("name", ["relu", "gelu", "softplus"])
@@ -353,7 +353,7 @@ def test_features_of_windows_by_loops(name, depth):
     expected = jet.linear[2::3].sum() * X @ X.T / 24 + np.outer(m, m) / h0 + rest + bias
     found = ns.cnn_linear_kernel(name, X, filter_size=(2, 3), shape=shape, hidden_layers=depth)
     assert found.to_dense() == pytest.approx(expected, abs=1e-12)
-    assert found.thin_factors()[0].shape == (5, 24 + 12 + 2)
+    assert found.low_rank_factors()[0].shape == (5, 24 + 12 + 2)
 
 
 def test_deep_patches_of_all_pixels_are_the_fully_connected_network():

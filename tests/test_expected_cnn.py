@@ -251,7 +251,7 @@ def test_shifted_images_have_the_same_kernel_and_all_are_semidefinite(height, wi
     assert moved.to_dense() == pytest.approx(matrix, rel=1e-12, abs=1e-13)
     assert operator.semidefinite
     assert np.linalg.eigvalsh(matrix)[0] >= -1e-12 * np.trace(matrix)
-    assert operator.absolute_norm >= np.linalg.norm(matrix, 2) * (1 - 1e-12)
+    assert operator.rounding.norm_of_absolute >= np.linalg.norm(matrix, 2) * (1 - 1e-12)
 
 
 @settings(max_examples=40, deadline=None)
@@ -280,7 +280,7 @@ def test_test_points_products_and_transposes(name):
     assert not part.symmetric
     assert part.to_dense() == pytest.approx(matrix[:5], rel=1e-13, abs=1e-14)
     assert part.T.to_dense() == pytest.approx(matrix[:5].T, rel=1e-13, abs=1e-14)
-    assert part.absolute_norm >= np.linalg.norm(matrix[:5], 2)
+    assert part.rounding.norm_of_absolute >= np.linalg.norm(matrix[:5], 2)
     V = np.random.default_rng(1).standard_normal((90, 3))
     assert part @ V == pytest.approx(matrix[:5] @ V, rel=1e-12, abs=1e-11)
     assert whole @ V[:, 0] == pytest.approx(matrix @ V[:, 0], rel=1e-12, abs=1e-11)
@@ -288,7 +288,7 @@ def test_test_points_products_and_transposes(name):
     assert np.array_equal(whole.tile(rows, slice(2, 9)), matrix[rows, 2:9])
     square = ns.expected_cnn_ntk(name, X[:4], X[4:8], filter_size=3)
     assert square.diagonal() == pytest.approx(np.diag(matrix[:4, 4:8]), rel=1e-13, abs=1e-14)
-    assert whole.distance < 1e-11 * whole.absolute_norm
+    assert whole.storage_error < 1e-11 * whole.rounding.norm_of_absolute
 
 
 def test_the_operator_goes_where_every_kernel_goes():

@@ -1,4 +1,4 @@
-"""Activation functions and their Gaussian constants zeta and vartheta_0, vartheta_1, vartheta_2."""
+"""Activation functions and their Gaussian constants zeta and vartheta0, vartheta1, vartheta2."""
 
 import math
 from collections.abc import Callable, Iterable

@@ -259,7 +259,7 @@ def _show(job: Job, record, kept: Record, start: float, reason: str = "") -> int
 
 @app.command
 def constants(name: str, /, *, negative_slope: float | None = None):
-    """Print zeta, theta_0, theta_1, theta_2 and the case of Assumption 3.2 of an activation.
+    """Print zeta, vartheta0, vartheta1, vartheta2 and the case of Assumption 3.2 of an activation.
 
     Parameters
     ----------

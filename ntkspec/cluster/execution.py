@@ -85,7 +85,7 @@ def _free_memory(engine: str) -> int:
 
 
 @contextlib.contextmanager
-def client_of(address: str):
+def client_of(address: str) -> Iterator[Any]:
     """A client of the Dask scheduler at an address.
 
     Raises ValueError for what is no address, where none answers within CONNECT_SECONDS, where it has no workers, or

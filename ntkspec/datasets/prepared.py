@@ -56,8 +56,10 @@ def prepared(source: Source, how: Preparation, *, name: str, place: str) -> Data
     reading += code.counted(y, y_test)
     meta: dict[str, Any] = {"labels": code.meaning, "reading": reading} | ({"shape": axes.shape} if axes.shape else {})
     return standardized(
-        (X, y),
-        (X_test, y_test),
+        X=X,
+        y=y,
+        X_test=X_test,
+        y_test=y_test,
         name=name,
         meta=meta,
         dtype=how.dtype,

@@ -5,7 +5,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, eq=False)
-class Product:
+class HadamardTerm:
     """``scale * P * Q`` entry by entry, or ``scale * P`` where Q is None; P and Q (rows, cols).
 
     They are arrays of any dtype, or what the engine's ``gram_of_bits`` gives.
@@ -22,7 +22,7 @@ class Product:
 
 
 @dataclass(frozen=True, eq=False)
-class Thin:
+class LowRankTerm:
     """``scale * F @ G.T`` for F (rows, k), G (cols, k) and a few k."""
 
     scale: float

@@ -40,7 +40,7 @@ from ntkspec.operators import KernelOperator, planning
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.spectra.results import Diagnostics, Estimate
 from ntkspec.theory.assumptions import DataSummary, summarize
 from ntkspec.training import train_gd
 
@@ -138,7 +138,7 @@ class Analysis:
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
     *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast),
-    *(Estimate, Evidence, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
+    *(Estimate, Diagnostics, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
 )
 
 
@@ -248,7 +248,7 @@ def _check_memory(task: AnalyzeTask, model: Model) -> float:
 # --------------------------------------------------------------------------------------------------- kernels and rates
 def _gap(theta: KernelOperator, linear: KernelOperator, task: AnalyzeTask) -> KernelGap:
     seed = task.seed
-    n, psi = theta.shape[0], linear.thin_factors()[0].astype(np.float64, copy=False)
+    n, psi = theta.shape[0], linear.low_rank_factors()[0].astype(np.float64, copy=False)
     norm, gap, d = spectral_norm(theta, seed=seed), theta - linear, psi.shape[1]
     eigenvalues_lin = eigvalsh(on_host(psi.T @ psi if psi.shape[1] < n else psi @ psi.T))[::-1]
     return KernelGap(
@@ -292,9 +292,9 @@ def _least_linear_loss(linear: KernelOperator, linear_test: KernelOperator | Non
     Singular values below 10 eps of the data's dtype, relative to the largest, count as zero.
     """
     cutoff = 10 * float(np.finfo(linear.dtype).eps)
-    features = {"train": linear.thin_factors()[0]}
+    features = {"train": linear.low_rank_factors()[0]}
     if linear_test is not None:
-        features["test"] = linear_test.thin_factors()[0]
+        features["test"] = linear_test.low_rank_factors()[0]
     features, labels = (
         {part: array.astype(np.float64, copy=False) for part, array in on_host(arrays).items()}
         for arrays in (features, labels)

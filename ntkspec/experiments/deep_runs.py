@@ -155,7 +155,7 @@ def _network(setting: DeepSetting, data: Dataset) -> DeepNetwork:
 
 
 class DataModel(DeepNetwork):
-    """x · delta / sqrt d from delta = 0, whose kernel is X Xᵀ/d: the linear model where vartheta_0 = vartheta_1 = 0."""
+    """x · delta / sqrt d from delta = 0, whose kernel is X Xᵀ/d: the linear model where vartheta0 = vartheta1 = 0."""
 
     def __init__(self, d: int, dtype):
         super().__init__([Linear(d, 1)], [np.zeros((1, d), dtype)], activation("identity"))

@@ -46,7 +46,7 @@ def forecast(
     chosen = planning.plan(theta, NORMS + GAP + PREDICTION, method=method)
     of_gap = planning.plan(gap, GAP, method=method)
     tiles, side, _ = Triangle.layout(theta.shape[0], theta.engine.TILE)
-    entries = tiles * side**2 * gap.tile_work
+    entries = tiles * side**2 * gap.cost.entry
     seconds = {
         "kernel": chosen.build,
         "norms": NORMS * chosen.each + of_gap.seconds + planning.clock(gap, entries)(entries),

@@ -16,14 +16,14 @@ from ntkspec.operators.planning import Plan
 from ntkspec.spectra.alignments import Angles
 from ntkspec.spectra.densities import Density, Histogram, Smoothed
 from ntkspec.spectra.eigenpairs import Spectrum
-from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.spectra.results import Diagnostics, Estimate
 from ntkspec.storage import read, write
 from ntkspec.theory.budget import Budget, Part
 
 KIND = "result"
 RESULTS: tuple[type, ...] = (
     *(Angles, Budget, Constants, Density, Estimate, Expansion, Histogram, Modes, Plan, Smoothed, Spectrum, Trajectory),
-    *(Evidence, GradientDescent, GradientFlow, HeavyBall, Part, Stability),
+    *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, Part, Stability),
 )
 _NETWORKS = TwoLayer, DeepNetwork
 

@@ -17,7 +17,7 @@ from ntkspec.spectra.densities import Density, spectral_density
 from ntkspec.spectra.dimensions import effective_rank_of, participation_ratio_of
 from ntkspec.spectra.eigenpairs import Spectrum, eigsh
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.spectra.results import Diagnostics, Estimate
 from ntkspec.spectra.traces import trace
 
 KERNELS = ("theta", "linear", "gap")
@@ -67,7 +67,7 @@ class KernelSpectrum:
 
 
 # What storage.read needs to know to read one back.
-SPECTRUM_TYPES = (KernelSpectrum, SpectrumTask, Estimate, Evidence, Plan, Spectrum, Angles, Density)
+SPECTRUM_TYPES = (KernelSpectrum, SpectrumTask, Estimate, Diagnostics, Plan, Spectrum, Angles, Density)
 
 
 def check_task(task: SpectrumTask) -> SpectrumTask:

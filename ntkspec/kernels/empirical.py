@@ -98,7 +98,7 @@ class _Features:
         self.slope_scale = float(v[0]) ** 2 if constant else 1.0
         weights = None if constant else v.astype(dtype, copy=False)
         values, n = net.activation.slopes if constant else None, X.shape[0]
-        self.value = engine.xp.empty((n, self.width), dtype) if layer != "first" else None
+        self.value: Any = engine.xp.empty((n, self.width), dtype) if layer != "first" else None
         self.slope: Any = None
         if layer != "second":
             self.slope = engine.empty_bits(n, self.width) if values else engine.xp.empty((n, self.width), dtype)

@@ -130,7 +130,7 @@ def linear_kernel(
     True
     """
     if isinstance(activation, TwoLayer | DeepNetwork):
-        X, X2 = (None if points is None else _as_inputs(activation, points) for points in (X, X2))
+        X, X2 = _as_inputs(activation, X), None if X2 is None else _as_inputs(activation, X2)
         if isinstance(activation, Convolutional):
             return _of_convolutions(activation, X, X2, layer)
         hidden_layers = _hidden_layers(activation)

@@ -1,8 +1,14 @@
 """A matrix whose entries take two values, stored as one bit each."""
 
+from typing import Any
+
+import numpy as np
+
 from ntkspec.engines import OnEngine, engine_of
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.parts import Levels
 from ntkspec.objects.lazy import cached_property
+from ntkspec.operators.tiles import Rows
 
 
 class Bits(OnEngine):
@@ -13,19 +19,19 @@ class Bits(OnEngine):
     integers. Takes m / 8 bytes a row; ``bits[rows]`` unpacks rows to an array of the dtype.
     """
 
-    def __init__(self, words, columns: int, values: tuple[float, float], dtype):
+    def __init__(self, words: Array, columns: int, values: tuple[float, float], dtype: np.dtype):
         self.words, self.engine = words, engine_of(words)
-        self.low, self.high = values
+        self.low, self.high = values[0], values[1]
         self.shape, self.dtype, self.ndim = (words.shape[0], columns), dtype, 2
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: Rows) -> Array:
         return self.unpacked(rows, self.dtype)
 
-    def unpacked(self, rows, dtype):
+    def unpacked(self, rows: Rows, dtype: np.dtype) -> Array:
         """``self[rows]`` as numbers of another dtype."""
         return self.engine.unpack_bits(self.words[rows], self.shape[1], (self.low, self.high), dtype)
 
-    def gram(self, rows, other: "Bits", cols: slice, dtype):
+    def gram(self, rows: Rows, other: "Bits", cols: slice, dtype: np.dtype) -> Any:
         """``self[rows] @ other[cols].T`` without unpacking, as a factor of parts; m / 64 words of AND and popcount."""
         return self.engine.gram_of_bits(self.words[rows], other.words[cols], self._levels(rows, other, cols), dtype)
 

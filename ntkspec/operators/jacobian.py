@@ -1,14 +1,18 @@
 """The Gram operator of gradients, J J'ᵀ, through a function's two directions of differentiation."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
+from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.objects.lazy import cached_property
-from ntkspec.operators.base import KernelOperator, slices
-from ntkspec.operators.work import Work
+from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.rounding import Rounding
+from ntkspec.operators.tiles import Tile, slices
+from ntkspec.operators.work import Cost, Work
 
 
 class Jacobian(Protocol):
@@ -22,13 +26,13 @@ class Jacobian(Protocol):
     flops: float
     fan: int
 
-    def vjp(self, X, cotangent):
+    def vjp(self, X: Array, cotangent: Array) -> list[Array]:
         """sum_i cotangent_i times the gradient at x_i, in any form that can be added up: a list of arrays."""
 
-    def jvp(self, X, tangents):
+    def jvp(self, X: Array, tangents: list[Array]) -> Array:
         """The inner product of each point's gradient with ``tangents``, (n,)."""
 
-    def parts(self, X) -> list:
+    def parts(self, X: Array) -> list[Callable[[], Array]]:
         """The gradients of the points in parts, functions that return (n, p_k) each."""
 
 
@@ -40,19 +44,18 @@ class JacobianGram(KernelOperator):
     part by part: 2 p flops an entry.
     """
 
-    grams = ()
+    entrywise = True
 
-    def __init__(self, jacobian: Jacobian, X, X2=None):
+    def __init__(self, jacobian: Jacobian, X: ArrayLike, X2: ArrayLike | None = None):
         self.jacobian, self.X = jacobian, checks.as_matrix(X)
         self.X2 = self.X if X2 is None else checks.as_matrix(X2, "X2", columns=self.X.shape[1])
         self.engine = engine_of(self.X, self.X2)
         self.symmetric = self.semidefinite = self.X2 is self.X
         self.shape, self.dtype = (self.X.shape[0], self.X2.shape[0]), jacobian.dtype
-        self.product_work = sum(self.shape) * Work(flops=3.0 * jacobian.flops)
-        self.stored_work = Work(flops=2.0 * jacobian.size + 8.0 * jacobian.flops / self.engine.TILE)
-        self.depth = 4.0 * jacobian.fan + sum(self.shape)
+        entry = Work(flops=2.0 * jacobian.size + 8.0 * jacobian.flops / self.engine.TILE)
+        self.cost = Cost(sum(self.shape) * Work(flops=3.0 * jacobian.flops), own=entry)
 
-    def accumulate(self, out, tile, scale=1.0):
+    def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         X, X2 = self.X[tile.rows].astype(tile.dtype), self.X2[tile.cols].astype(tile.dtype)
         left = self.jacobian.parts(X)
         for cols in slices(
@@ -61,7 +64,7 @@ class JacobianGram(KernelOperator):
             for one, other in zip(left, self.jacobian.parts(X2[cols]), strict=True):
                 self.engine.add_scaled(out[:, cols], one() @ other().T, scale)
 
-    def factored_product(self, V):
+    def _matmat(self, V: Array) -> Array:
         return self.engine.xp.stack([self._times(v) for v in V.T], axis=1)
 
     def _times(self, v):
@@ -75,13 +78,13 @@ class JacobianGram(KernelOperator):
         return self.engine.xp.concatenate(pushed)
 
     @cached_property
-    def absolute_norm(self):
-        """At most the trace (of a rectangular K the geometric mean of both sides' traces)."""
+    def rounding(self) -> Rounding:
+        """The norm of absolute values is at most the trace (of a rectangular K the geometric mean of both traces)."""
         sides = [self] if self.symmetric else [JacobianGram(self.jacobian, X) for X in (self.X, self.X2)]
         sums = [float(side.diagonal(np.float64).sum()) for side in sides]
-        return (sums[0] * sums[-1]) ** 0.5
+        return Rounding.of_path(4.0 * self.jacobian.fan + sum(self.shape), (sums[0] * sums[-1]) ** 0.5)
 
-    def diagonal(self, dtype=None):
+    def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         dtype, xp = np.dtype(dtype or self.dtype), self.engine.xp
 
         def entries(rows):
@@ -92,5 +95,5 @@ class JacobianGram(KernelOperator):
         return xp.concatenate(self.engine.run(entries, blocks))
 
     @property
-    def T(self):
+    def T(self) -> "JacobianGram":
         return self if self.symmetric else JacobianGram(self.jacobian, self.X2, self.X)

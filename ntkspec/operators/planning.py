@@ -1,5 +1,6 @@
 """Dense, streamed or factored: which form of a kernel answers a number of products sooner, and whether it fits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,7 +8,8 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.operators.adapters import with_entries, wrap
 from ntkspec.operators.base import KernelOperator
-from ntkspec.operators.triangle import Triangle, form, stored_product
+from ntkspec.operators.forming import form
+from ntkspec.operators.triangle import Triangle, stored_product
 from ntkspec.operators.work import Work
 
 METHODS = ("dense", "factored", "streamed")
@@ -63,13 +65,13 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     size = tiles * side**2 * operator.dtype.itemsize
     # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
     basis = Work(bytes=16.0 * products * n / block)
-    build, by_factors = tiles * side**2 * operator.tile_work, _in_float64(operator) + basis
+    build, by_factors = tiles * side**2 * operator.cost.entry, _in_float64(operator) + basis
     if not operator.entrywise:
-        build, size = n * operator.product_work, 8 * n * n
+        build, size = n * operator.cost.product, 8 * n * n
     here, there = (1 / block * stored_product(size, streamed=streamed) + basis for streamed in (False, True))
     seconds = clock(operator, build + products * here, products * by_factors)
     if operator.stored:
-        method = "streamed" if operator.product_work.copied else "dense"
+        method = "streamed" if operator.cost.product.copied else "dense"
         return Plan(method, 0, 0.0, seconds(by_factors), products, "already stored")
     plans = {
         "dense": Plan("dense", size, seconds(build), seconds(here), products, "as asked for"),
@@ -111,7 +113,7 @@ def columns(operator: KernelOperator) -> Plan | None:
     """The plan of what needs all entries, or the diagonal, where only products are known; None elsewhere."""
     if operator.entrywise:
         return None
-    n, each = operator.shape[1], operator.product_work.nominal_seconds
+    n, each = operator.shape[1], operator.cost.product.nominal_seconds
     return Plan("columns", 0, 0.0, each, n, "one product for each, as only products are known")
 
 
@@ -130,11 +132,11 @@ def prepare(
 
 def _in_float64(operator) -> Work:
     """A product with a float64 vector: twice the flops of one in float32, and twice the bytes of what is copied."""
-    work = operator.product_work
+    work = operator.cost.product
     return 2 * work if operator.dtype == np.float32 and not operator.stored else work
 
 
-def clock(operator, *works):
+def clock(operator: KernelOperator, *works: Work) -> Callable[[Work], float]:
     """Work to seconds: at nominal rates where all choices are small, else at the rates measured on this machine."""
     if min(work.nominal_seconds for work in works) < WORTH_MEASURING:
         return lambda work: work.nominal_seconds

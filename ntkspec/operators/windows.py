@@ -2,16 +2,24 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from types import ModuleType
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from ntkspec.operators.base import HALF_ULP, paired_factors, slices
-from ntkspec.operators.function import SENSITIVITY, OfPairs
-from ntkspec.operators.work import Work
+from ntkspec.engines.arrays import Array, ArrayLike
+from ntkspec.operators.base import paired_factors
+from ntkspec.operators.function import SENSITIVITY, OfPairs, formed_each_time
+from ntkspec.operators.rounding import HALF_ULP
+from ntkspec.operators.tiles import Tile, slices
+from ntkspec.operators.work import Cost, Work
 
 # Columns of a tile that are computed together: whole vectors of a compiled loop.
 COLUMNS = 16, 64
+
+
+# Points, and numbers of them.
+Side: TypeAlias = tuple[Array, Array]
 
 
 class Windows:
@@ -27,7 +35,7 @@ class Windows:
         offsets = np.indices(self.size).reshape(len(self.size), 1, -1)
         self.places = np.ravel_multi_index(tuple(grids + offsets), self.space, mode="wrap")
 
-    def means(self, engine, values):
+    def means(self, engine: ModuleType, values: Array) -> Array:
         """Means over the window at each position, (positions, ...), of values at each position."""
         sums = values
         for axis, (room, size) in enumerate(zip(self.space, self.size, strict=True)):
@@ -36,13 +44,13 @@ class Windows:
         sums *= 1 / self.length
         return sums.reshape(values.shape)
 
-    def squares(self, engine, X):
+    def squares(self, engine: ModuleType, X: Array) -> Array:
         """‖window‖² / (q channels), (n, positions), of points (n, d)."""
         pixels = X.reshape(-1, self.channels)
         own = engine.xp.ascontiguousarray(engine.row_products(pixels, pixels, np.float64).reshape(len(X), -1).T)
         return engine.xp.ascontiguousarray(self.means(engine, own).T) / self.channels
 
-    def moments(self, engine, rows, cols):
+    def moments(self, engine: ModuleType, rows: Side, cols: Side) -> tuple[Array, Array]:
         """(c, gap) of windows (positions, r, s), c their inner product over q channels and gap = a b - c².
 
         rows = (X (r, d), squares (positions, r)), cols = (Xᵀ (d, s), squares (positions, s)), float64 and C-contiguous.
@@ -65,13 +73,13 @@ class WindowFunction(Protocol):
     passes: float
     pairs: int
 
-    def points(self, squares) -> np.ndarray:
+    def points(self, squares: Array) -> Array:
         """(depth, n, positions) numbers of each point, from its windows' squares (n, positions), the first of them."""
 
-    def __call__(self, engine, left, right, c, gap):
+    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Array:
         """Entries (r, s) for points (depth, positions, r) and (depth, positions, s), from moments of windows."""
 
-    def diagonal(self, engine, points):
+    def diagonal(self, engine: ModuleType, points: Array) -> Array:
         """h(x, x), (n,), of points (depth, n, positions)."""
 
 
@@ -82,21 +90,19 @@ class WindowGram(OfPairs):
     Cost: 2 d flops and the function's passes for each position an entry; a product forms every tile.
     """
 
-    grams = ()
-
-    def __init__(self, function: WindowFunction, windows: Windows, X, X2=None):
+    def __init__(self, function: WindowFunction, windows: Windows, X: ArrayLike, X2: ArrayLike | None = None):
         self.function, self.windows = function, windows
         self.X, self.X2, self.engine = paired_factors(X, X2, "X")
         self.symmetric = self.semidefinite = self.X2 is self.X
         self.shape, self.dtype = (self.X.shape[0], self.X2.shape[0]), self.X.dtype
         self.left = function.points(windows.squares(self.engine, self.X))
         self.right = self.left if self.symmetric else function.points(windows.squares(self.engine, self.X2))
-        self.stored_work = Work(flops=2.0 * self.X.shape[1], entries=function.passes * windows.positions)
-        self.product_work = float(self.shape[0] * self.shape[1]) * self.tile_work
+        entry = Work(flops=2.0 * self.X.shape[1], entries=function.passes * windows.positions)
+        self.cost = formed_each_time(self.shape, Cost(Work(), own=entry))
         numbers = windows.length * windows.channels + windows.positions
-        self.depth = self.shape[1] + SENSITIVITY * function.depth * (numbers + 64)
+        self.rounding_depth = self.shape[1] + SENSITIVITY * function.depth * (numbers + 64)
 
-    def accumulate(self, out, tile, scale=1.0):
+    def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         X, X2 = (self.X[tile.rows].astype(np.float64), self.X2[tile.cols].astype(np.float64))
         left, right = self.left[:, tile.rows], self.right[:, tile.cols]
         together = max(1, max(self.function.pairs, self.engine.PAIRS) // self.windows.positions)
@@ -104,23 +110,20 @@ class WindowGram(OfPairs):
         for cols in slices(tile.shape[1], width):
             column = _side(self.engine, X2[cols].T, right[:, cols])
             for rows in slices(tile.shape[0], max(1, together // width)):
-                entries = self._entries(_side(self.engine, X[rows], left[:, rows]), column)
+                row = _side(self.engine, X[rows], left[:, rows])
+                c, gap = self.windows.moments(self.engine, (row[0], row[1][0]), (column[0], column[1][0]))
+                entries = self.function(self.engine, row[1], column[1], c, gap)
                 self.engine.add_scaled(out[rows, cols], entries, scale)
 
-    def _entries(self, row, column):
-        (X, left), (XT, right) = row, column
-        c, gap = self.windows.moments(self.engine, (X, left[0]), (XT, right[0]))
-        return self.function(self.engine, left, right, c, gap)
-
     @property
-    def relative_distance(self):
+    def relative_storage_error(self) -> float:
         return self.function.error + self.function.depth * SENSITIVITY * HALF_ULP
 
     @property
-    def T(self):
+    def T(self) -> "WindowGram":
         return self if self.symmetric else WindowGram(self.function, self.windows, self.X2, self.X)
 
 
-def _side(engine, X, points):
+def _side(engine: ModuleType, X: Array, points: Array) -> Side:
     """Points as they are for rows, transposed for columns, and their numbers (depth, positions, r), C-contiguous."""
     return engine.xp.ascontiguousarray(X), engine.xp.ascontiguousarray(points.swapaxes(1, 2))

@@ -100,7 +100,7 @@ def _activation(analysis) -> list[str]:
             ("Assumption 3.2", case.get(analysis.assumption, analysis.assumption)),
             ("zeta, nu", f"{constants.zeta:.12g}, {analysis.nu:.12g}"),
             (
-                "theta_0, theta_1, theta_2",
+                "vartheta0, vartheta1, vartheta2",
                 f"{constants.vartheta0:.12g}, {constants.vartheta1:.12g}, {constants.vartheta2:.12g}",
             ),
             ("computed by", f"{constants.method}, absolute error below {constants.error:.0e}"),

@@ -5,13 +5,13 @@ from ntkspec.spectra.densities import Density, spectral_density
 from ntkspec.spectra.dimensions import condition_number, effective_rank, participation_ratio, spectral_entropy
 from ntkspec.spectra.eigenpairs import Spectrum, eigsh
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.spectra.results import Diagnostics, Estimate
 from ntkspec.spectra.traces import trace
 
 __all__ = [
     "Density",
+    "Diagnostics",
     "Estimate",
-    "Evidence",
     "Spectrum",
     "condition_number",
     "effective_rank",

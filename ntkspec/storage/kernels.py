@@ -4,6 +4,7 @@ import math
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from ntkspec.storage.proofs import Proof
 from ntkspec.storage.sealed import check_seal, seal
 
 
-def save_kernel(operator: KernelOperator, path) -> Triangle:
+def save_kernel(operator: Any, path: str | os.PathLike) -> Triangle:
     """Form the matrix of a symmetric kernel in a file, and return it as an operator that reads the file, on the device
     of the kernel.
 
@@ -48,7 +49,7 @@ def save_kernel(operator: KernelOperator, path) -> Triangle:
         return load_kernel(path, engine=operator.engine.name)
 
 
-def load_kernel(path, *, engine: str = "cpu") -> OnDisk:
+def load_kernel(path: str | os.PathLike, *, engine: str = "cpu") -> OnDisk:
     """The kernel that :func:`save_kernel` wrote; its tiles stay on disk until a product reads them.
 
     engine : "cpu" or "gpu", which multiplies with CuPy's arrays and copies tiles to the card meanwhile.
@@ -71,7 +72,7 @@ def load_kernel(path, *, engine: str = "cpu") -> OnDisk:
         arrays["blocks"],
         head.n,
         math.fsum(arrays["squares"]),
-        distance=head.distance,
+        storage_error=head.storage_error,
         semidefinite=head.semidefinite,
         engine=device,
         proof=Proof(**arrays, name=path) if "digests" in arrays else None,

@@ -10,7 +10,7 @@ from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.kernels.moments import estimated_trace_ratio, mean_is_zero
 from ntkspec.operators import Gram
-from ntkspec.operators.base import tiles
+from ntkspec.operators.tiles import tiles
 from ntkspec.spectra.norms import spectral_norm
 
 

@@ -37,7 +37,7 @@ class Checkpoint:
             until_the_end.enter_context(storage.locked(self.path))
             self._run = _fingerprint(self.descent, self.records, self._batches)
             if self.path.exists():
-                self._read()
+                self._read(self.path)
             self._file, self._held = storage.Keeper(self.path, KIND), until_the_end.pop_all()
         return self
 
@@ -51,9 +51,9 @@ class Checkpoint:
         if self.path is not None and time.monotonic() - self._written > SECONDS:
             self._write()
 
-    def _read(self) -> None:
-        tree = storage.read(self.path, kind=KIND)
-        with storage.blamed_on(self.path):
+    def _read(self, path: Path) -> None:
+        tree = storage.read(path, kind=KIND)
+        with storage.blamed_on(path):
             if tree["run"] == self._run:
                 self._require_fitting(tree)
         if tree["run"] != self._run:

@@ -1,7 +1,9 @@
 """Which arrays of a file are the points and which the labels, by their names."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 POINTS = ("x", "xs", "data", "images?", "imgs?", "features?", "inputs?", "points", "samples", "arr0")
 LABELS = ("y", "ys", "labels?", "targets?", "class", "outputs?", "arr1")
@@ -53,7 +55,15 @@ def entry(name: str) -> Entry | None:
     return Entry(name, place, part, "points" if points else "labels")
 
 
-def choose(names: list[str], path, *, points=None, label=None, test_points=None, test_label=None) -> Choice:
+def choose(
+    names: list[str],
+    path: str | Path,
+    *,
+    points: str | None = None,
+    label: str | None = None,
+    test_points: str | None = None,
+    test_label: str | None = None,
+) -> Choice:
     """The arrays that are meant: those that are named, the others by the usual names.
 
     Raises ValueError where none or more than one fits, with the names.
@@ -84,7 +94,7 @@ def _twin(name: str | None, names: list[str]) -> str | None:
     return twin if twin != name and twin in names else None
 
 
-def choose_points(names: list[str], path) -> str:
+def choose_points(names: list[str], path: str | Path) -> str:
     """The only array of points by the usual names, where the labels are a column of it."""
     entries = [found for found in map(entry, names) if found]
     return _the("points", [one for one in entries if one.part in ("", "train")], names, path)
@@ -104,12 +114,13 @@ def _test_pair(entries: list[Entry], points, label, names, path) -> tuple[str | 
     return points, label
 
 
-def listed(names) -> str:
+def listed(names: Iterable[str]) -> str:
     """At most eight of the names."""
-    return f"{sorted(names)[:8]}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    ordered = sorted(names)
+    return f"{ordered[:8]}" + (f" and {len(ordered) - 8} more" if len(ordered) > 8 else "")
 
 
-def present(given: str, names: list[str], path) -> str:
+def present(given: str, names: list[str], path: str | Path) -> str:
     """The name that was meant: equal, or equal but for case and a "/" at the ends; ValueError where none is."""
     wanted = given.strip("/").lower()
     same = [name for name in names if name == given] or [name for name in names if name.lower() == wanted]

@@ -14,7 +14,14 @@ from ntkspec.datasets.reading import Source
 from ntkspec.storage import Arrays
 
 
-def read_arrays(path, *, points=None, label=None, test_points=None, test_label=None) -> Source:
+def read_arrays(
+    path: str | Path,
+    *,
+    points: str | None = None,
+    label: str | int | None = None,
+    test_points: str | None = None,
+    test_label: str | None = None,
+) -> Source:
     """Points and labels of a file of arrays, with test points where it has them.
 
     points, label, test_points, test_label : names of arrays ("X", in HDF5 also "train/X"), or other files of one array;
@@ -113,7 +120,7 @@ class _Shelf:
         """For errors."""
         return f"the folder of {self.path}" if self.own else f"{self.path}"
 
-    def holds(self, name) -> bool:
+    def holds(self, name: str | int) -> bool:
         return str(name).strip("/").lower() in (one.lower() for one in self.names)
 
     def read(self, name: str) -> np.ndarray:

@@ -13,7 +13,7 @@ def registry(name: str) -> dict:
     return json.loads(resources.files("ntkspec.data").joinpath("registry.json").read_text(encoding="utf-8"))[name]
 
 
-def data_directory(data_dir, name: str) -> Path:
+def data_directory(data_dir: str | Path | None, name: str) -> Path:
     """``data_dir``, else the folder that NTKSPEC_DATA names; raises FileNotFoundError with what to download."""
     given = data_dir or os.environ.get("NTKSPEC_DATA")
     if not given:

@@ -27,7 +27,7 @@ from ntkspec.engines.cpu.pairs import hermite_moments, pair_moments, power_serie
 from ntkspec.engines.cpu.symmetric import squares_and_defect, symmetric_product, triangle_product
 from ntkspec.engines.cpu.windows import circular_sums, position_products, window_gaps
 from ntkspec.engines.host import allowed_cores, most_memory, used_memory
-from ntkspec.engines.parts import Thin
+from ntkspec.engines.parts import LowRankTerm
 from ntkspec.engines.rates import Rates
 
 __all__ = [
@@ -238,7 +238,7 @@ def blocks(share: slice, width: int, numbers: int = 2**17, least: int = 256) -> 
 def add_parts(out, parts: Iterable):
     """Add parts (:mod:`ntkspec.engines.parts`) to ``out``, one after the other while its tile is in the cache."""
     for part in parts:
-        if isinstance(part, Thin):
+        if isinstance(part, LowRankTerm):
             _add_thin(out, part.F, xp.ascontiguousarray(part.G.T), part.scale)
         elif part.Q is None:
             add_scaled(out, part.P, part.scale)

@@ -24,7 +24,7 @@ from ntkspec.engines.gpu.streaming import fill_tiles, link_rate, spare_tiles
 from ntkspec.engines.gpu.symmetric import squares_and_defect, symmetric_product, triangle_product
 from ntkspec.engines.gpu.training import fused_steps
 from ntkspec.engines.gpu.windows import circular_sums, position_products, window_gaps
-from ntkspec.engines.parts import Product
+from ntkspec.engines.parts import HadamardTerm
 from ntkspec.engines.rates import Rates
 
 __all__ = [
@@ -211,7 +211,7 @@ def rates(dtype) -> Rates:
     return Rates(
         flops=rate(2.0 * size**3, xp.matmul, tile, tile.T),
         words=rate(64.0 * size**2, count_common, words, words, dtype),
-        entries=rate(float(size) ** 2, write_parts, tile.copy(), [Product(1.0, tile, tile.copy())], False),
+        entries=rate(float(size) ** 2, write_parts, tile.copy(), [HadamardTerm(1.0, tile, tile.copy())], False),
         bytes=rate(float(blocks.nbytes), triangle_product, blocks, 0, 10, vectors, xp.zeros_like(vectors)),
         copied=link_rate(),
     )

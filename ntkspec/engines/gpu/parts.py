@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkspec.engines.gpu.bits import Counts
 from ntkspec.engines.gpu.compiling import grid_of, kernel, launch, line
-from ntkspec.engines.parts import Product, Thin
+from ntkspec.engines.parts import HadamardTerm, LowRankTerm
 
 # As in parts.cu: matrices, and thin products, of one launch; rows that a thread takes at once.
 MOST, _TOGETHER = 4, 4
@@ -35,7 +35,7 @@ def write_parts(out, parts: Iterable, squares: bool):
 
 def add_scaled(out, P, scale):
     """``out += scale * P`` entry by entry."""
-    add_parts(out, [Product(scale, P)])
+    add_parts(out, [HadamardTerm(scale, P)])
 
 
 def _launches(parts: Iterable) -> list["_Launch"]:
@@ -53,12 +53,12 @@ class _Launch:
 
     def __init__(self):
         self.grams: dict = {}
-        self.thin: list[Thin] = []
+        self.thin: list[LowRankTerm] = []
         self.alone, self.pairs = np.zeros(MOST), np.zeros((MOST, MOST))
 
-    def takes(self, part: Product | Thin) -> bool:
+    def takes(self, part: HadamardTerm | LowRankTerm) -> bool:
         """Whether there is room for a part; then it is in."""
-        if isinstance(part, Thin):
+        if isinstance(part, LowRankTerm):
             self.thin += [part] if len(self.thin) < MOST else []
             return part is self.thin[-1]
         grams = self.grams | {id(factor): factor for factor in part.factors}
