@@ -19,7 +19,7 @@ _PATTERN = re.compile(r"fc:([0-9]{1,18})x([0-9]{1,18})|cnn:([0-9]{1,18})x([0-9]{
 
 
 def named_network(name: str, shape: Sequence[int], activation, *, seed: int = 0, dtype=np.float64) -> DeepNetwork:
-    """The paired network of that name for inputs of a shape, (d,), (length, c) or (height, width, c).
+    """The network of that name, antisymmetric (ASI), for inputs of a shape, (d,), (length, c) or (height, width, c).
 
     fc:4x512 has 4 hidden layers of 512 neurons, cnn:4x64:k3 has 4 of 64 channels with filters of 3 positions along
     each axis; vectors (d,) are sequences with one channel, as in equation (12). Raises ValueError for another name.
