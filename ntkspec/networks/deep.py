@@ -49,7 +49,7 @@ class DeepNetwork(Savable):
         self.parameters: list[Array] = [checks.as_matrix(W, f"parameter {k}") for k, W in enumerate(parameters)]
         found = [W.shape for W in self.parameters]
         if found not in (shapes, 2 * shapes):
-            raise ValueError(f"weights of shapes {found} came, but {shapes} are needed, once or (paired) twice")
+            raise ValueError(f"weights of shapes {found} came, but {shapes} are needed, once or (antisymmetric) twice")
         if len({W.dtype for W in self.parameters}) != 1:
             raise TypeError(f"weights of dtypes {sorted({str(W.dtype) for W in self.parameters})} came; convert some")
 
@@ -306,7 +306,9 @@ def halved(widths: Any, chains: int, name: str) -> list[int]:
     whole = [checks.whole_number(width, name, chains) for width in given]
     odd = [width for width in whole if width % chains]
     if odd:
-        raise ValueError(f"{name}={odd[0]}, but a paired network halves it: use an even number such as {odd[0] + 1}")
+        raise ValueError(
+            f"{name}={odd[0]}, but antisymmetric initialization halves it: use an even number such as {odd[0] + 1}"
+        )
     return [width // chains for width in whole]
 
 
