@@ -44,7 +44,7 @@ class Constants:
     error: float = ROUNDING
 
     def nu(self, trace_ratio: float) -> float:
-        """nu = vartheta1 sqrt(Tr[Sigma²] / d), equation (5)."""
+        """nu = vartheta1 sqrt(Tr[Sigma²] / d), equation (5), for ``trace_ratio`` = Tr[Sigma²] / d."""
         return self.vartheta1 * math.sqrt(trace_ratio)
 
 
@@ -122,11 +122,43 @@ class Activation:
             self._looked = True
 
     def __call__(self, z: ArrayLike) -> Array:
-        """phi(z), in the shape and dtype of z."""
+        """phi, entry by entry.
+
+        Parameters
+        ----------
+        z : array
+            Of any shape, float32 or float64, NumPy or CuPy.
+
+        Returns
+        -------
+        array
+            phi(z), in the shape and dtype of z.
+
+        Raises
+        ------
+        ValueError
+            Where a function of one's own fails, or returns no real numbers of the shape of z.
+        """
         return self._applied(self._fn, z)
 
     def derivative(self, z: ArrayLike) -> Array:
-        """phi'(z), in the shape and dtype of z."""
+        """phi', entry by entry.
+
+        Parameters
+        ----------
+        z : array
+            Of any shape, float32 or float64, NumPy or CuPy.
+
+        Returns
+        -------
+        array
+            phi'(z), in the shape and dtype of z; 1 at z = 0 where phi is piecewise linear.
+
+        Raises
+        ------
+        ValueError
+            Where a function of one's own fails, or returns no real numbers of the shape of z.
+        """
         return self._applied(self._derivative, z)
 
     def value_and_derivative(self, z: ArrayLike) -> tuple[Array, Array]:
@@ -165,7 +197,11 @@ class Activation:
 
     @cached_property
     def constants(self) -> Constants:
-        """zeta, vartheta0, vartheta1, vartheta2 and nu(trace_ratio)."""
+        """zeta, vartheta0, vartheta1 and vartheta2, with ``nu(trace_ratio)``, equations (5) and (9).
+
+        In closed form where the activation has one, otherwise by quadrature, once; ``error`` bounds the error of each.
+        ValueError where the Gaussian moments do not exist or quadrature does not reach 1e-13 of the size of phi.
+        """
         return _quadrature(self)
 
     @cached_property

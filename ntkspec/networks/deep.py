@@ -114,7 +114,27 @@ class DeepNetwork(Savable):
         return self.with_parameters([moved(W, named(engine)) for W in self.parameters])
 
     def __call__(self, X: ArrayLike) -> Array:
-        """Outputs (n,), for X (n, d), in the dtype of X and the weights together."""
+        """The outputs of the network.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Points, float32 or float64, on the device of the weights.
+
+        Returns
+        -------
+        (n,) array
+            f(x_i), in the dtype of X and the weights together.
+
+        Raises
+        ------
+        ValueError
+            Where X does not have d columns, or entries are not finite.
+
+        Notes
+        -----
+        Cost: ``flops`` for each point; ``activations_per_point`` numbers are kept for each point of a block.
+        """
         X = self._checked(X)
         engine = engine_of(X)
         return engine.xp.concatenate(engine.run(lambda share: self.outputs(X[share]), engine.shares(len(X))))
