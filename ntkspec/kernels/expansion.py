@@ -85,7 +85,7 @@ def taylor(
     """(h, h(1, 1, 1), a bound on the error of both) with the variables t, t' and c.
 
     averaged : what lies between two layers, for patches: their mean. Each layer then has three variables of its own,
-    which stand for so many means of the first ones.
+    which stand for the means of the first ones, taken once for each layer between.
     """
     if act.slopes is not None or act.name == "identity":
         kind = _PiecewiseLinear(act.slopes[0] if act.slopes else 1.0)

@@ -153,15 +153,15 @@ class _Network(OnEngine):
     """Entries from the moments K and K' of each layer's patches."""
 
     def __init__(self, act: Activation, patches: Windows, sides: Sequence[Array], hidden_layers: int):
-        self.patches, self.depth, self.engine = patches, hidden_layers, engine_of(*sides)
+        self.patches, self.hidden_layers, self.engine = patches, hidden_layers, engine_of(*sides)
         self.weights, self.layers = (1.0,) * (hidden_layers + 1), []
         squares = self.engine.xp.concatenate([patches.squares(self.engine, X) for X in sides])
-        for level in range(hidden_layers):
+        for layer in range(hidden_layers):
             # A patch may be as small as it likes beside others: the moments of those are what its point's consist of.
-            ranges.refuse_variances(act, squares.max(axis=1), level)
+            ranges.refuse_variances(act, squares.max(axis=1), layer)
             own = _Closed(act.dual, squares) if act.dual is not None else _Expanded(act, squares, self.engine)
             self.layers.append(own)
-            squares = self._following(level, squares)
+            squares = self._following(layer, squares)
         # K(a, a, a) = share a, for those whose K says what it lacks to that of equal patches.
         self.share = act.dual.equal if isinstance(act.dual, duals.PiecewiseLinear) else None
         self.passes, self.pairs = sum(moments.passes for moments in self.layers), self.layers[0].pairs
@@ -169,15 +169,15 @@ class _Network(OnEngine):
         self.error = sum(moments.error for moments in self.layers) + (hidden_layers - 1) * cancelled
 
     def points(self, squares: Array) -> Array:
-        levels = [squares]
-        for level in range(self.depth - 1):
-            levels.append(self._following(level, levels[-1]))
-        return self.engine.xp.stack(levels)
+        points = [squares]
+        for layer in range(self.hidden_layers - 1):
+            points.append(self._following(layer, points[-1]))
+        return self.engine.xp.stack(points)
 
-    def _following(self, level: int, squares):
+    def _following(self, layer: int, squares):
         """Squares (n, positions) of the next layer's patches."""
         whole = self.engine.xp.ascontiguousarray
-        value, _ = self.layers[level].diagonal(self.engine, whole(squares.T))
+        value, _ = self.layers[layer].diagonal(self.engine, whole(squares.T))
         return whole(self.patches.means(self.engine, value).T)
 
     def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Array:
@@ -190,10 +190,10 @@ class _Network(OnEngine):
 
     def _moments(self, engine, left, right, c, gap) -> Iterator[Sequence[Array]]:
         """(K, K') at the positions of one layer after another."""
-        for level in range(self.depth - 1):
-            value, slope, lost = self.layers[level].with_lost(engine, left[level], right[level], c, gap)
+        for layer in range(self.hidden_layers - 1):
+            value, slope, lost = self.layers[layer].with_lost(engine, left[layer], right[layer], c, gap)
             yield value, slope
-            here = slice(level, level + 2)
+            here = slice(layer, layer + 2)
             c, gap = self._covariance(engine, left[here], right[here], value=value, lost=lost)
         yield self.layers[-1](engine, left[-1], right[-1], c, gap)
 

@@ -35,6 +35,17 @@ class Convolutional(DeepNetwork):
     filter_size : int or sequence of int
         Positions of a filter along each axis of space, at most the size of that axis; one number for all axes.
 
+    Attributes
+    ----------
+    parameters : list of arrays
+        The weights, as they were passed.
+    activation : Activation
+        phi.
+    channels : list of int
+        Channels of each hidden layer, of both chains together.
+    n_weights : int
+        Hidden layers and the output: the weight matrices of a chain.
+
     Raises
     ------
     TypeError

@@ -49,7 +49,7 @@ class DeepNetwork(Savable):
         self.parameters: list[Array] = [checks.as_matrix(W, f"parameter {k}") for k, W in enumerate(parameters)]
         found = [W.shape for W in self.parameters]
         if found not in (shapes, 2 * shapes):
-            raise ValueError(f"weights of shapes {found} came, but {shapes} are needed, once or (paired) twice")
+            raise ValueError(f"weights of shapes {found} came, but {shapes} are needed, once or (antisymmetric) twice")
         if len({W.dtype for W in self.parameters}) != 1:
             raise TypeError(f"weights of dtypes {sorted({str(W.dtype) for W in self.parameters})} came; convert some")
 
@@ -114,7 +114,27 @@ class DeepNetwork(Savable):
         return self.with_parameters([moved(W, named(engine)) for W in self.parameters])
 
     def __call__(self, X: ArrayLike) -> Array:
-        """Outputs (n,), for X (n, d), in the dtype of X and the weights together."""
+        """The outputs of the network.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Points, float32 or float64, on the device of the weights.
+
+        Returns
+        -------
+        (n,) array
+            f(x_i), in the dtype of X and the weights together.
+
+        Raises
+        ------
+        ValueError
+            Where X does not have d columns, or entries are not finite.
+
+        Notes
+        -----
+        Cost: ``flops`` for each point; ``activations_per_point`` numbers are kept for each point of a block.
+        """
         X = self._checked(X)
         engine = engine_of(X)
         return engine.xp.concatenate(engine.run(lambda share: self.outputs(X[share]), engine.shares(len(X))))
@@ -306,7 +326,9 @@ def halved(widths: Any, chains: int, name: str) -> list[int]:
     whole = [checks.whole_number(width, name, chains) for width in given]
     odd = [width for width in whole if width % chains]
     if odd:
-        raise ValueError(f"{name}={odd[0]}, but a paired network halves it: use an even number such as {odd[0] + 1}")
+        raise ValueError(
+            f"{name}={odd[0]}, but antisymmetric initialization halves it: use an even number such as {odd[0] + 1}"
+        )
     return [width // chains for width in whole]
 
 

@@ -25,6 +25,17 @@ class FullyConnected(DeepNetwork):
     activation_ : str or Activation
         phi, by its name or as an :class:`ntkspec.Activation`.
 
+    Attributes
+    ----------
+    parameters : list of arrays
+        The weights, as they were passed.
+    activation : Activation
+        phi.
+    widths : list of int
+        Neurons of each hidden layer, of both chains together.
+    n_weights : int
+        L + 1, the weight matrices of a chain: ``layer`` counts them from 0.
+
     Raises
     ------
     TypeError

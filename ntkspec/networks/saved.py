@@ -68,7 +68,7 @@ def load_network(
         Where there is no such file.
     ValueError
         For a file that is damaged, of another kind or of a newer version; for an unknown activation, one that has to be
-        passed, and one that is passed and is not that of the network; and where there is no card.
+        passed, and one that is passed and is not that of the network; and where there is no GPU.
 
     Notes
     -----

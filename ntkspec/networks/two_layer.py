@@ -27,6 +27,13 @@ class TwoLayer(Savable):
     activation : str or Activation
         phi, by its name or as an :class:`ntkspec.Activation`.
 
+    Attributes
+    ----------
+    W, v : arrays
+        The weights, as they were passed.
+    activation : Activation
+        phi.
+
     Raises
     ------
     TypeError
@@ -241,9 +248,26 @@ class TwoLayer(Savable):
         return self.W[:count], abs(self.v[:count])
 
     def __call__(self, X: ArrayLike) -> Array:
-        """Outputs f(x_i), shape (n,), for X (n, d), in the dtype of X and the weights together.
+        """The outputs of the network.
 
-        Cost: 2 n m d flops, and a block of rows of m numbers at a time.
+        Parameters
+        ----------
+        X : (n, d) array
+            Points, float32 or float64, on the device of the weights.
+
+        Returns
+        -------
+        (n,) array
+            f(x_i), in the dtype of X and the weights together.
+
+        Raises
+        ------
+        ValueError
+            Where X does not have d columns, or entries are not finite.
+
+        Notes
+        -----
+        Cost: 2 n m d flops; a block of rows of m numbers is kept at a time.
         """
         X = checks.as_matrix(X, "X", columns=self.dim)
         engine = engine_of(X, self.W)

@@ -67,20 +67,20 @@ class WindowFunction(Protocol):
 
     # A bound on the error of h(x, x') over sqrt(h(x, x) h(x', x')), rounding of its arguments aside.
     error: float
-    # Layers of windows.
-    depth: int
+    # L, the layers of patches.
+    hidden_layers: int
     # Passes over a tile that one pair of windows costs, and how many pairs are best computed together.
     passes: float
     pairs: int
 
     def points(self, squares: Array) -> Array:
-        """(depth, n, positions) numbers of each point, from its windows' squares (n, positions), the first of them."""
+        """(L, n, positions) numbers of each point, from its windows' squares (n, positions), the first of them."""
 
     def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Array:
-        """Entries (r, s) for points (depth, positions, r) and (depth, positions, s), from moments of windows."""
+        """Entries (r, s) for points (L, positions, r) and (L, positions, s), from moments of windows."""
 
     def diagonal(self, engine: ModuleType, points: Array) -> Array:
-        """h(x, x), (n,), of points (depth, n, positions)."""
+        """h(x, x), (n,), of points (L, n, positions)."""
 
 
 class WindowGram(OfPairs):
@@ -100,7 +100,7 @@ class WindowGram(OfPairs):
         entry = Work(flops=2.0 * self.X.shape[1], entries=function.passes * windows.positions)
         self.cost = formed_each_time(self.shape, Cost(Work(), own=entry))
         numbers = windows.length * windows.channels + windows.positions
-        self.rounding_depth = self.shape[1] + SENSITIVITY * function.depth * (numbers + 64)
+        self.rounding_depth = self.shape[1] + SENSITIVITY * function.hidden_layers * (numbers + 64)
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         X, X2 = (self.X[tile.rows].astype(np.float64), self.X2[tile.cols].astype(np.float64))
@@ -117,7 +117,7 @@ class WindowGram(OfPairs):
 
     @property
     def relative_storage_error(self) -> float:
-        return self.function.error + self.function.depth * SENSITIVITY * HALF_ULP
+        return self.function.error + self.function.hidden_layers * SENSITIVITY * HALF_ULP
 
     @property
     def T(self) -> "WindowGram":
@@ -125,5 +125,5 @@ class WindowGram(OfPairs):
 
 
 def _side(engine: ModuleType, X: Array, points: Array) -> Side:
-    """Points as they are for rows, transposed for columns, and their numbers (depth, positions, r), C-contiguous."""
+    """Points as they are for rows, transposed for columns, and their numbers (L, positions, r), C-contiguous."""
     return engine.xp.ascontiguousarray(X), engine.xp.ascontiguousarray(points.swapaxes(1, 2))
