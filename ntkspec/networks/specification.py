@@ -117,7 +117,7 @@ class NetworkSpec:
         seed: int = 0,
         dtype: DTypeLike = np.float64,
     ) -> TwoLayer | DeepNetwork:
-        """The paired network for inputs of a shape, (d,), (length, c) or (height, width, c).
+        """The antisymmetric network (ASI) for inputs of a shape, (d,), (length, c) or (height, width, c).
 
         second : initial second layer of two layers.
         """
