@@ -19,7 +19,7 @@ class FusedDescent(Fitting):
 
     def resume(self, step: int, weights) -> None:
         """As :meth:`Fitting.resume`."""
-        self._steps.load(step, weights)
+        self._steps.load(step, *weights)
         self.state = self.seen = step, self._steps.weights(step)
 
     def outputs(self, *, gradients: bool):
