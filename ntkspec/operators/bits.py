@@ -29,11 +29,11 @@ class Bits(OnEngine):
 
     def unpacked(self, rows: Rows, dtype: np.dtype) -> Array:
         """``self[rows]`` as numbers of another dtype."""
-        return self.engine.unpack_bits(self.words[rows], self.shape[1], (self.low, self.high), dtype)
+        return self.engine.bits.unpack(self.words[rows], self.shape[1], (self.low, self.high), dtype)
 
     def gram(self, rows: Rows, other: "Bits", cols: slice, dtype: np.dtype) -> Any:
         """``self[rows] @ other[cols].T`` without unpacking, as a factor of parts; m / 64 words of AND and popcount."""
-        return self.engine.gram_of_bits(self.words[rows], other.words[cols], self._levels(rows, other, cols), dtype)
+        return self.engine.bits.gram(self.words[rows], other.words[cols], self._levels(rows, other, cols), dtype)
 
     def _levels(self, rows, other: "Bits", cols: slice) -> Levels | None:
         """None where the values are 0 and 1, and the Gram matrix is that of the bits."""
@@ -46,4 +46,4 @@ class Bits(OnEngine):
     @cached_property
     def _ones(self):
         """The number of ones of each row."""
-        return self.engine.count_ones(self.words)
+        return self.engine.bits.count_ones(self.words)

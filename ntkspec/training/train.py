@@ -107,7 +107,9 @@ def _descent(net: TwoLayer | DeepNetwork, setting, on_all: bool) -> Fitting:
         return DeepDescent(net, *setting)
     data, rates, _ = setting
     steps = (
-        engine_of(*data).fused_steps(net.activation.compiled, *data, rates=rates, width=net.width) if on_all else None
+        engine_of(*data).training.fused_steps(net.activation.compiled, *data, rates=rates, width=net.width)
+        if on_all
+        else None
     )
     return Descent(net, *setting) if steps is None else FusedDescent(net, setting, steps)
 
