@@ -22,11 +22,11 @@ VARIANTS += [
     ("rows", tuple(f"-D{name}={real}" for name, real in zip(("real", "OTHER", "number"), one, strict=True)))
     for one in (("float", "float", "double"), ("double", "float", "double"), ("float", "float", "float"))
 ]
-# Matrices, which of them are counts of bits, which of those stand for two values, and thin products.
+# Matrices, which of them are counts of bits, which of those stand for two values, and low-rank terms.
 SUMS = [(0, 0, 0, 1), (1, 0, 0, 0), (2, 1, 0, 1), (2, 1, 1, 1), (3, 1, 0, 2), (4, 6, 2, 4)]
-NAMES = "GRAMS", "COUNTS", "LEVELS", "THIN"
+NAMES = "GRAMS", "COUNTS", "LEVELS", "LOW_RANK"
 VARIANTS += [
-    ("parts", (f"-Dreal={real}", *(f"-D{name}={value}" for name, value in zip(NAMES, one, strict=True))))
+    ("terms", (f"-Dreal={real}", *(f"-D{name}={value}" for name, value in zip(NAMES, one, strict=True))))
     for real in REALS
     for one in SUMS
 ]

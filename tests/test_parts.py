@@ -9,7 +9,7 @@ import pytest
 
 import naive
 import ntkspec as ns
-from ntkspec.engines.parts import HadamardTerm, LowRankTerm
+from ntkspec.engines.terms import HadamardTerm, LowRankTerm
 from ntkspec.operators import Bits, Gram, HadamardGram, form
 
 ROWS, COLUMNS = 35, 47
@@ -210,8 +210,8 @@ def test_gaps_of_bits_are_symmetric_to_the_last_bit(act, dtype, engine):
 def test_a_tile_is_one_pass_and_nobody_waits_for_it(layer, tiles, gpu, monkeypatch):
     """Tiles queue up: numbers come to the host once, after the last of them."""
     started, came, real = [], [], gpu.to_host
-    launch = gpu.parts.launch
-    monkeypatch.setattr(gpu.parts, "launch", lambda *given: (started.append(given), launch(*given)))
+    launch = gpu.terms.launch
+    monkeypatch.setattr(gpu.terms, "launch", lambda *given: (started.append(given), launch(*given)))
     monkeypatch.setattr(gpu, "to_host", lambda array: (came.append(len(started)), real(array))[1])
     monkeypatch.setattr(gpu, "TILE", {1: 64, 6: 16}[tiles])
     operator = gap(gpu, "relu", layer, (X, None))

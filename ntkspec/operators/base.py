@@ -14,7 +14,7 @@ import numpy as np
 from ntkspec import checks, progress
 from ntkspec.engines import OnEngine, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
-from ntkspec.engines.parts import HadamardTerm, LowRankTerm
+from ntkspec.engines.terms import HadamardTerm, LowRankTerm
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.rounding import ASSUMED_EPS, HALF_ULP, Rounding
 from ntkspec.operators.sampling import forming_error

@@ -6,7 +6,7 @@ import numpy as np
 
 from ntkspec.engines import OnEngine, engine_of
 from ntkspec.engines.arrays import Array
-from ntkspec.engines.parts import Levels
+from ntkspec.engines.terms import Levels
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.tiles import Rows
 

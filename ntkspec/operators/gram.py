@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
-from ntkspec.engines.parts import HadamardTerm, LowRankTerm
+from ntkspec.engines.terms import HadamardTerm, LowRankTerm
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth
 from ntkspec.operators.rounding import Rounding

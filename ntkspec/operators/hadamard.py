@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
-from ntkspec.engines.parts import HadamardTerm
+from ntkspec.engines.terms import HadamardTerm
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth
 from ntkspec.operators.bits import Bits

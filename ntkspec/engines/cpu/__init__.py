@@ -27,8 +27,8 @@ from ntkspec.engines.cpu.pairs import hermite_moments, pair_moments, power_serie
 from ntkspec.engines.cpu.symmetric import squares_and_defect, symmetric_product, triangle_product
 from ntkspec.engines.cpu.windows import circular_sums, position_products, window_gaps
 from ntkspec.engines.host import allowed_cores, most_memory, used_memory
-from ntkspec.engines.parts import LowRankTerm
 from ntkspec.engines.rates import Rates
+from ntkspec.engines.terms import LowRankTerm
 
 __all__ = [
     "PAIRS",
@@ -235,21 +235,21 @@ def blocks(share: slice, width: int, numbers: int = 2**17, least: int = 256) -> 
 
 
 # ------------------------------------------------------------------------------------------------------------ tiles
-def add_parts(out, parts: Iterable):
-    """Add parts (:mod:`ntkspec.engines.parts`) to ``out``, one after the other while its tile is in the cache."""
-    for part in parts:
-        if isinstance(part, LowRankTerm):
-            _add_thin(out, part.F, xp.ascontiguousarray(part.G.T), part.scale)
-        elif part.Q is None:
-            add_scaled(out, part.P, part.scale)
+def add_parts(out, terms: Iterable):
+    """Add terms (:mod:`ntkspec.engines.terms`) to ``out``, one after the other while its tile is in the cache."""
+    for term in terms:
+        if isinstance(term, LowRankTerm):
+            _add_low_rank(out, term.F, xp.ascontiguousarray(term.G.T), term.scale)
+        elif term.Q is None:
+            add_scaled(out, term.P, term.scale)
         else:
-            _add_hadamard(out, part.P, part.Q, part.scale)
+            _add_hadamard(out, term.P, term.Q, term.scale)
 
 
-def write_parts(out, parts: Iterable, squares: bool):
-    """Make ``out`` the sum of the parts; returns the sum of its squared entries where ``squares`` asks for it."""
+def write_parts(out, terms: Iterable, squares: bool):
+    """Make ``out`` the sum of the terms; returns the sum of its squared entries where ``squares`` asks for it."""
     out[...] = 0
-    add_parts(out, parts)
+    add_parts(out, terms)
     return sum_of_squares(out) if squares else None
 
 
@@ -263,7 +263,7 @@ def add_scaled(out, P, scale):
 
 
 @compiled
-def _add_thin(out, F, GT, scale):
+def _add_low_rank(out, F, GT, scale):
     """``out += scale * F @ GT`` for a few columns of F: passes over one row at a time, as gemm is slow at this."""
     factor, row = out.dtype.type(scale), xp.empty(out.shape[1], out.dtype)
     for i in range(out.shape[0]):

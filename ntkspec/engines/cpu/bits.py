@@ -5,7 +5,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from ntkspec.engines.cpu.compiling import compiled, in_llvm
-from ntkspec.engines.parts import Levels
+from ntkspec.engines.terms import Levels
 
 # A block of the Gram matrix of 4 rows and 16 columns: its 8 vectors of counts stay in registers over all words, so that
 # each step takes 24 vector operations and 6 loads, and the arithmetic units alone limit it.

@@ -18,14 +18,14 @@ from ntkspec.engines.gpu.bits import count_common, count_ones, empty_bits, gram_
 from ntkspec.engines.gpu.compiling import THREADS, grid_of, kernel, launch
 from ntkspec.engines.gpu.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
 from ntkspec.engines.gpu.pairs import hermite_moments, pair_moments, power_series
-from ntkspec.engines.gpu.parts import add_parts, add_scaled, write_parts
 from ntkspec.engines.gpu.rows import row_products
 from ntkspec.engines.gpu.streaming import fill_tiles, link_rate, spare_tiles
 from ntkspec.engines.gpu.symmetric import squares_and_defect, symmetric_product, triangle_product
+from ntkspec.engines.gpu.terms import add_parts, add_scaled, write_parts
 from ntkspec.engines.gpu.training import fused_steps
 from ntkspec.engines.gpu.windows import circular_sums, position_products, window_gaps
-from ntkspec.engines.parts import HadamardTerm
 from ntkspec.engines.rates import Rates
+from ntkspec.engines.terms import HadamardTerm
 
 __all__ = [
     "PAIRS",

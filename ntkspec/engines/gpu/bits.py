@@ -13,7 +13,7 @@ import numpy as np
 from cupy.cuda import cublas, device
 
 from ntkspec.engines.gpu.compiling import blocks_of, grid_of, kernel, launch
-from ntkspec.engines.parts import Levels
+from ntkspec.engines.terms import Levels
 
 # Integer products take rows that start at multiples of 16 bytes, and multiples of 4 rows.
 _COLUMNS, _ROWS = 16, 4
