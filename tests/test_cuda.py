@@ -15,7 +15,7 @@ OF_CUPY = ("-ftz=true",)
 REALS = ("float", "double")
 SYMMETRIC = [("float", "float", 1), ("float", "double", 2), ("float", "double", 4), ("double", "double", 4)]
 VARIANTS = [
-    (name, (f"-Dreal={real}",)) for name in ("tiles", "functions", "bits", "pairs", "windows") for real in REALS
+    (name, (f"-Dreal={real}",)) for name in ("tiles", "functions", "bits", "pairs", "patches") for real in REALS
 ]
 VARIANTS += [("symmetric", (f"-Dreal={real}", f"-Dnumber={number}", f"-DVECTORS={k}")) for real, number, k in SYMMETRIC]
 VARIANTS += [

@@ -24,8 +24,8 @@ from ntkspec.engines.cpu.bits import count_common, count_ones, empty_bits, gram_
 from ntkspec.engines.cpu.compiling import compiled
 from ntkspec.engines.cpu.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
 from ntkspec.engines.cpu.pairs import hermite_moments, pair_moments, power_series
+from ntkspec.engines.cpu.patches import circular_sums, position_products, window_gaps
 from ntkspec.engines.cpu.symmetric import squares_and_defect, symmetric_product, triangle_product
-from ntkspec.engines.cpu.windows import circular_sums, position_products, window_gaps
 from ntkspec.engines.host import allowed_cores, most_memory, used_memory
 from ntkspec.engines.rates import Rates
 from ntkspec.engines.terms import LowRankTerm
@@ -90,7 +90,7 @@ name = "cpu"
 # Rows and columns of a tile: a few of them stay in a core's cache.
 TILE = 512
 # Rows of a tile that are computed together where an entry has many intermediates, which then stay in the cache; and
-# pairs of windows at least, for functions of windows: as many as the function itself says.
+# pairs of patches at least, for functions of patches: as many as the function itself says.
 STRIP, PAIRS = 32, 1
 # Flops from which a share of rows is worth waking a worker, which takes some 30 microseconds.
 WORTH_A_WORKER = 2e6

@@ -18,12 +18,12 @@ from ntkspec.engines.gpu.bits import count_common, count_ones, empty_bits, gram_
 from ntkspec.engines.gpu.compiling import THREADS, grid_of, kernel, launch
 from ntkspec.engines.gpu.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
 from ntkspec.engines.gpu.pairs import hermite_moments, pair_moments, power_series
+from ntkspec.engines.gpu.patches import circular_sums, position_products, window_gaps
 from ntkspec.engines.gpu.rows import row_products
 from ntkspec.engines.gpu.streaming import fill_tiles, link_rate, spare_tiles
 from ntkspec.engines.gpu.symmetric import squares_and_defect, symmetric_product, triangle_product
 from ntkspec.engines.gpu.terms import add_parts, add_scaled, write_parts
 from ntkspec.engines.gpu.training import fused_steps
-from ntkspec.engines.gpu.windows import circular_sums, position_products, window_gaps
 from ntkspec.engines.rates import Rates
 from ntkspec.engines.terms import HadamardTerm
 
@@ -96,7 +96,7 @@ for _switch in (
 name = "gpu"
 # Rows and columns of a tile: 64 MB in float32, products that fill the card, and passes that dwarf their launch.
 TILE = 4096
-# Rows of a tile, and pairs of windows, that are computed together where an entry has many intermediates.
+# Rows of a tile, and pairs of patches, that are computed together where an entry has many intermediates.
 STRIP, PAIRS = 1024, 2**24
 # Numbers of a row block's intermediates, and rows at most: sums over a block enter the bounds on rounding.
 _NUMBERS, _ROWS = 2**27, 2**15

@@ -1,4 +1,4 @@
-"""Kernels of the GPU engine over circular windows: products at each position, running sums, and angles of windows."""
+"""Kernels of the GPU engine over circular patches: products at each position, running sums, and angles of patches."""
 
 import cupy as xp
 import numpy as np
@@ -18,22 +18,22 @@ def circular_sums(values, size):
     values = xp.ascontiguousarray(values)
     out, (count, positions, width) = xp.empty_like(values), values.shape
     threads = count * -(-positions // size) * width
-    function = kernel("windows", "circular_sums", "d")
+    function = kernel("patches", "circular_sums", "d")
     launch(function, blocks_of(threads), line(out, xp.float64), line(values, xp.float64), size, *values.shape)
     return out
 
 
 def window_gaps(c, rows, cols, places, lost):
-    """gap = a b - c² (P, r, s) of windows with squares a = own (P, r), b = other (P, s) and inner products c (P, r, s).
+    """gap = a b - c² (P, r, s) of patches with squares a = own (P, r), b = other (P, s) and inner products c (P, r, s).
 
-    rows = (X (r, d), own), cols = (XT (d, s), other); places (P, q) are the positions of each window. Where gap is
+    rows = (X (r, d), own), cols = (XT (d, s), other); places (P, q) are the positions of each patch. Where gap is
     below CLOSE a b, it and c (in place) are taken from the directions: 6 d q / P flops. lost : None, or the mean over
-    the window (P, r, s) of |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
+    the patch (P, r, s) of |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
     """
     gap, arrays = xp.empty_like(c), [line(array, xp.float64) for array in (*rows, *cols)]
     sizes = *c.shape, places.shape[1], rows[0].shape[1] // c.shape[0]
     lost = np.uint64(0) if lost is None else line(lost, xp.float64)
-    function = kernel("windows", "window_gaps", "d")
+    function = kernel("patches", "window_gaps", "d")
     arrays = line(gap, xp.float64), line(c, xp.float64), *arrays, line(places, xp.int64), lost
     launch(function, blocks_of(c.size), *arrays, np.float64(CLOSE), *sizes)
     return gap

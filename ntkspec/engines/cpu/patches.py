@@ -1,4 +1,4 @@
-"""Loops of the CPU engine over circular windows: products at each position, running sums, and angles of windows."""
+"""Loops of the CPU engine over circular patches: products at each position, running sums, and angles of patches."""
 
 import math
 
@@ -26,8 +26,8 @@ def position_products(X, XT, positions):
 def circular_sums(values, size):
     """values[a, p] + ... + values[a, p + size - 1], indices modulo P, for values (A, P, B): 3 passes for any size.
 
-    Blocks of ``size`` positions: a window is the end of one block and the start of the next. Nothing is subtracted, so
-    that rounding does not drift, and no number outside a window has a part in its sum.
+    Blocks of ``size`` positions: a patch is the end of one block and the start of the next. Nothing is subtracted, so
+    that rounding does not drift, and no number outside a patch has a part in its sum.
     """
     (count, positions, width), out = values.shape, xp.empty_like(values)
     total = xp.empty(width, values.dtype)
@@ -53,11 +53,11 @@ def _add(total, values):
 
 @compiled
 def window_gaps(c, rows, cols, places, lost):
-    """gap = a b - c² (P, r, s) of windows with squares a = own (P, r), b = other (P, s) and inner products c (P, r, s).
+    """gap = a b - c² (P, r, s) of patches with squares a = own (P, r), b = other (P, s) and inner products c (P, r, s).
 
-    rows = (X (r, d), own), cols = (XT (d, s), other); places (P, q) are the positions of each window. Where gap is
+    rows = (X (r, d), own), cols = (XT (d, s), other); places (P, q) are the positions of each patch. Where gap is
     below CLOSE a b, it and c (in place) are taken from the directions: 6 d q / P flops. lost : None, or the mean over
-    the window (P, r, s) of |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
+    the patch (P, r, s) of |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
     """
     (X, own), (XT, other) = rows, cols
     gap, channels = xp.empty_like(c), X.shape[1] // c.shape[0]
@@ -80,7 +80,7 @@ def window_gaps(c, rows, cols, places, lost):
 
 @compiled(fastmath={"reassoc"})
 def _half_distance(points, sizes, places, channels):
-    """‖x/size - y/other‖² / (2 q channels) over a window, 1 - |rho|; without "contract", so that equal ones cancel."""
+    """‖x/size - y/other‖² / (2 q channels) over a patch, 1 - |rho|; without "contract", so that equal ones cancel."""
     (x, y), per_x, per_y, total = points, 1 / sizes[0], 1 / sizes[1], 0.0
     for place in places:
         for k in range(place * channels, (place + 1) * channels):
