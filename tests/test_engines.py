@@ -340,9 +340,9 @@ def test_pairs_series_and_windows_agree(dtype, engine, on):
     X[5] = X[3]
     X[7] = -2 * X[3]
     own = (X.astype(float) ** 2).mean(axis=1)
-    arguments = X @ X.T, (X, own), (X, own), 0.05
+    arguments = X @ X.T, X, own, X, own, 0.05
     expected = cpu.pair_moments(*arguments)
-    found = engine.pair_moments(on(arguments[0]), (on(X), on(own)), (on(X), on(own)), 0.05)
+    found = engine.pair_moments(on(arguments[0]), on(X), on(own), on(X), on(own), 0.05)
     for one, other in zip(expected, map(engine.to_host, found), strict=True):
         assert np.abs(one - other).max() <= 8 * np.finfo(dtype).eps * own.max() ** 2
     assert engine.to_host(found[1])[3, 5] == 0
@@ -372,10 +372,10 @@ def test_circular_windows_agree(size, engine, on):
     for lost in (None, rng.random(c.shape)):
         there = on(c.copy())
         gap = engine.window_gaps(
-            there, (on(X), on(own)), (on(XT), on(other)), on(places), None if lost is None else on(lost)
+            there, on(X), on(own), on(XT), on(other), on(places), None if lost is None else on(lost)
         )
         here = c.copy()
-        expected = cpu.window_gaps(here, (X, own), (XT, other), places, lost)
+        expected = cpu.window_gaps(here, X, own, XT, other, places, lost)
         assert np.abs(engine.to_host(gap) - expected).max() <= 1e-13
         assert np.abs(engine.to_host(there) - here).max() <= 1e-14
 

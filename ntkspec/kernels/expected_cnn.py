@@ -206,7 +206,9 @@ class _Network(OnEngine):
             return c, xp.maximum(size - abs(c), 0) * (size + abs(c))
         sizes = [xp.sqrt(self.share * side) for side in (rows[0], cols[0])]  # of the features at each position
         sides = (xp.ascontiguousarray(sizes[0].T), own), (sizes[1], other)
-        return c, engine.window_gaps(c, *sides, xp.asarray(self.patches.places), self.patches.means(engine, lost))
+        return c, engine.window_gaps(
+            c, *sides[0], *sides[1], xp.asarray(self.patches.places), self.patches.means(engine, lost)
+        )
 
     def diagonal(self, engine: ModuleType, points: Array) -> Array:
         squares = points.swapaxes(1, 2)

@@ -163,7 +163,7 @@ class GramFunction(OfPairs):
         right = right.astype(tile.dtype, copy=False)
         for rows in slices(tile.shape[0], self.engine.STRIP):
             own = self.engine.xp.ascontiguousarray(left[rows, 0])
-            c, gap = self.engine.pair_moments(gram[rows], (X[rows], own), cols, CLOSE[np.dtype(tile.dtype).char])
+            c, gap = self.engine.pair_moments(gram[rows], X[rows], own, *cols, CLOSE[np.dtype(tile.dtype).char])
             entries = self.function(self.engine, left[rows].astype(tile.dtype, copy=False), right, c, gap)
             self.engine.add_scaled(out[rows], entries, scale)
 

@@ -59,7 +59,7 @@ class Windows:
         """
         c = self.means(engine, engine.position_products(rows[0], cols[0], self.positions))
         c *= 1 / self.channels
-        return c, engine.window_gaps(c, rows, cols, engine.xp.asarray(self.places), None)
+        return c, engine.window_gaps(c, *rows, *cols, engine.xp.asarray(self.places), None)
 
 
 class WindowFunction(Protocol):

@@ -27,7 +27,7 @@ class FusedDescent(Trainer):
 
     def resume(self, step: int, weights: Sequence[Array]) -> None:
         """Go on from these weights, which are copied into the memory of the steps."""
-        self._steps.load(step, weights)
+        self._steps.load(step, *weights)
         self.state = self.seen = step, self._steps.weights(step)
 
     def outputs(self, *, gradients: bool, rows: np.ndarray | None = None) -> Array | None:

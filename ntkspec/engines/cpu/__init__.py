@@ -20,6 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from ntkspec import progress as progress_bars
 from ntkspec.engines import host
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.cpu.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
 from ntkspec.engines.cpu.compiling import compiled
 from ntkspec.engines.cpu.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
@@ -332,7 +333,9 @@ def eigh(matrix):
 
 
 # --------------------------------------------------------------------------------------------------------- training
-def fused_steps(phi, data, rates, width) -> None:
+def fused_steps(
+    phi: tuple[str, tuple[float, ...]] | None, X: Array, targets: Array, *, rates: tuple[float, float], width: int
+) -> None:
     """None: no passes of its own; blocks of rows that stay in a core's cache are the fastest here."""
 
 

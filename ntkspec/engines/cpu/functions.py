@@ -101,8 +101,8 @@ def _power_of_a_number(exponent):
 
 def _polynomial_of_a_number(coefficients, x):
     """Horner's rule."""
-    *lower, value = coefficients
-    for coefficient in reversed(lower):
+    value = coefficients[-1]
+    for coefficient in reversed(coefficients[:-1]):
         value = _fma_of_numbers(value, x, coefficient)
     return value
 
@@ -135,10 +135,9 @@ def _polynomial(typingctx, coefficients, x):
     """coefficients[0] + coefficients[1] x + ..., by Horner's rule."""
 
     def build(context, builder, signature, arguments):
-        table, x = arguments
-        *lower, value = (builder.extract_value(table, k) for k in range(len(signature.args[0])))
+        *lower, value = (builder.extract_value(arguments[0], k) for k in range(len(signature.args[0])))
         for coefficient in reversed(lower):
-            value = builder.fma(value, x, coefficient)
+            value = builder.fma(value, arguments[1], coefficient)
         return value
 
     return x(coefficients, x), build
@@ -147,9 +146,8 @@ def _polynomial(typingctx, coefficients, x):
 @inlined
 def _exp(x, rest, coefficients, log):
     """Whole k and e with exp(x + rest) = 2^k (1 + e), |e| < 0.42; ``rest`` is what rounding took from x."""
-    per_log2, log2_high, log2_low = log
-    k = xp.rint(x * per_log2)
-    r = _fma(-k, log2_high, x) + _fma(-k, log2_low, rest)
+    k = xp.rint(x * log[0])
+    r = _fma(-k, log[1], x) + _fma(-k, log[2], rest)
     return k, _fma(r * r, _polynomial(coefficients, r), r)
 
 
@@ -183,8 +181,8 @@ def piecewise_linear(z, value, slope, below):
 
 
 @_elementwise
-def _erf(z, value, slope, tables):
-    small, tail, (scale, scale_rest, centre, largest), coefficients, log = tables
+def _erf(z, value, slope, small, tail, constants, coefficients, log):
+    scale, scale_rest, centre, largest = constants[0], constants[1], constants[2], constants[3]
     one = z.dtype.type(1)
     for i in range(z.size):
         size = min(abs(z[i]), largest)
@@ -198,7 +196,7 @@ def _erf(z, value, slope, tables):
 
 def erf(z, value, slope):
     """erf(z) and 2/sqrt(pi) exp(-z²), in the arithmetic of z."""
-    _erf(z, value, slope, _ERF_TABLES[z.dtype.char])
+    _erf(z, value, slope, *_ERF_TABLES[z.dtype.char])
 
 
 @_elementwise

@@ -8,8 +8,7 @@ from ntkspec.engines.cpu.compiling import compiled
 
 
 @compiled
-def _moments(gram, rows, cols, close, c, gap):
-    (left, own), (right, other) = rows, cols
+def _moments(gram, left, own, right, other, close, c, gap):
     per_dim, close = gram.dtype.type(1 / left.shape[1]), gram.dtype.type(close)
     for i in range(gram.shape[0]):
         for j in range(gram.shape[1]):
@@ -38,14 +37,14 @@ def _half_distance(x, y, size, other):
     return total / (2 * y.size)
 
 
-def pair_moments(gram, rows, cols, close: float):
-    """(c, gap): <x, x'>/d and ‖x‖²‖x'‖²/d² - c², from gram = X X'ᵀ, rows = (X, ‖x‖²/d) and cols = (X', ‖x'‖²/d).
+def pair_moments(gram, X, own, Y, other, close: float):
+    """(c, gap): <x, x'>/d and ‖x‖²‖x'‖²/d² - c², from gram = X Yᵀ, own = ‖x‖²/d and other = ‖x'‖²/d.
 
     Where gap is below ``close`` times ‖x‖²‖x'‖²/d², both are taken from the directions in float64: 6 d flops. The norms
     are float64 (n,).
     """
     c, gap = xp.empty_like(gram), xp.empty_like(gram)
-    _moments(gram, rows, cols, close, c, gap)
+    _moments(gram, X, own, Y, other, close, c, gap)
     return c, gap
 
 

@@ -52,14 +52,13 @@ def _add(total, values):
 
 
 @compiled
-def window_gaps(c, rows, cols, places, lost):
+def window_gaps(c, X, own, XT, other, places, lost):
     """gap = a b - c² (P, r, s) of patches with squares a = own (P, r), b = other (P, s) and inner products c (P, r, s).
 
-    rows = (X (r, d), own), cols = (XT (d, s), other); places (P, q) are the positions of each patch. Where gap is
-    below CLOSE a b, it and c (in place) are taken from the directions: 6 d q / P flops. lost : None, or the mean over
-    the patch (P, r, s) of |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
+    X (r, d), XT (d, s); places (P, q) are the positions of each patch. Below CLOSE a b, gap and c (in place)
+    come from the directions: 6 d q / P flops. lost : None, or the mean over the patch (P, r, s) of
+    |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
     """
-    (X, own), (XT, other) = rows, cols
     gap, channels = xp.empty_like(c), X.shape[1] // c.shape[0]
     for p in range(c.shape[0]):
         for i in range(c.shape[1]):
@@ -69,8 +68,8 @@ def window_gaps(c, rows, cols, places, lost):
             for j in range(c.shape[2]):
                 product, sign = own[p, i] * other[p, j], math.copysign(1.0, c[p, i, j])
                 if gap[p, i, j] < CLOSE * product and (lost is None or sign > 0):
-                    sizes = math.sqrt(own[p, i]), sign * math.sqrt(other[p, j])
-                    near = _half_distance((X[i], XT[:, j]), sizes, places[p], channels)
+                    size, signed = math.sqrt(own[p, i]), sign * math.sqrt(other[p, j])
+                    near = _half_distance(X[i], XT[:, j], size, signed, places[p], channels)
                     if lost is not None:
                         near += lost[p, i, j] / math.sqrt(product)
                     c[p, i, j] = sign * math.sqrt(product) * (1 - near)
@@ -79,9 +78,9 @@ def window_gaps(c, rows, cols, places, lost):
 
 
 @compiled(fastmath={"reassoc"})
-def _half_distance(points, sizes, places, channels):
+def _half_distance(x, y, size, other, places, channels):
     """‖x/size - y/other‖² / (2 q channels) over a patch, 1 - |rho|; without "contract", so that equal ones cancel."""
-    (x, y), per_x, per_y, total = points, 1 / sizes[0], 1 / sizes[1], 0.0
+    per_x, per_y, total = 1 / size, 1 / other, 0.0
     for place in places:
         for k in range(place * channels, (place + 1) * channels):
             step = x[k] * per_x - y[k] * per_y

@@ -5,13 +5,13 @@ import cupy as xp
 from ntkspec.engines.gpu.compiling import blocks_of, grid_of, kernel, launch, line
 
 
-def pair_moments(gram, rows, cols, close: float):
-    """(c, gap): <x, x'>/d and ‖x‖²‖x'‖²/d² - c², from gram = X X'ᵀ, rows = (X, ‖x‖²/d) and cols = (X', ‖x'‖²/d).
+def pair_moments(gram, X, own, Y, other, close: float):
+    """(c, gap): <x, x'>/d and ‖x‖²‖x'‖²/d² - c², from gram = X Yᵀ, own = ‖x‖²/d and other = ‖x'‖²/d.
 
     Where gap is below ``close`` times ‖x‖²‖x'‖²/d², both are taken from the directions in float64: 6 d flops. The norms
     are float64 (n,).
     """
-    c, gap, (X, own), (Y, other) = xp.empty_like(gram), xp.empty_like(gram), rows, cols
+    c, gap = xp.empty_like(gram), xp.empty_like(gram)
     X, Y = (points.astype(gram.dtype, copy=False) for points in (X, Y))
     left, right = (X, line(own, xp.float64)), (Y, line(other, xp.float64))
     function, close = kernel("pairs", "pair_moments", gram.dtype.char), gram.dtype.type(close)

@@ -23,15 +23,15 @@ def circular_sums(values, size):
     return out
 
 
-def window_gaps(c, rows, cols, places, lost):
+def window_gaps(c, X, own, XT, other, places, lost):
     """gap = a b - c² (P, r, s) of patches with squares a = own (P, r), b = other (P, s) and inner products c (P, r, s).
 
-    rows = (X (r, d), own), cols = (XT (d, s), other); places (P, q) are the positions of each patch. Where gap is
-    below CLOSE a b, it and c (in place) are taken from the directions: 6 d q / P flops. lost : None, or the mean over
-    the patch (P, r, s) of |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
+    X (r, d), XT (d, s); places (P, q) are the positions of each patch. Below CLOSE a b, gap and c (in place)
+    come from the directions: 6 d q / P flops. lost : None, or the mean over the patch (P, r, s) of
+    |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
     """
-    gap, arrays = xp.empty_like(c), [line(array, xp.float64) for array in (*rows, *cols)]
-    sizes = *c.shape, places.shape[1], rows[0].shape[1] // c.shape[0]
+    gap, arrays = xp.empty_like(c), [line(array, xp.float64) for array in (X, own, XT, other)]
+    sizes = *c.shape, places.shape[1], X.shape[1] // c.shape[0]
     lost = np.uint64(0) if lost is None else line(lost, xp.float64)
     function = kernel("patches", "window_gaps", "d")
     arrays = line(gap, xp.float64), line(c, xp.float64), *arrays, line(places, xp.int64), lost

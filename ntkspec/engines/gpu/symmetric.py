@@ -3,6 +3,7 @@
 import cupy as xp
 import numpy as np
 
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.gpu.compiling import blocks_of, grid_of, kernel, launch
 from ntkspec.engines.gpu.streaming import inbound
 
@@ -26,7 +27,7 @@ def triangle_product(blocks, first, last, vectors, out):
     groups = [(0, blocks)] if isinstance(blocks, xp.ndarray) else inbound(blocks, first, last)
     for start, tiles in groups:
         here = places[max(first, start) : min(last, start + len(tiles))] - [0, 0, start * side * side]
-        _products((tiles, side), here, side, vectors, out)
+        _products(tiles, side, here, side, vectors, out)
 
 
 def symmetric_product(matrix, first, last, vectors, out):
@@ -39,7 +40,7 @@ def symmetric_product(matrix, first, last, vectors, out):
     rows = -(-n // _SIDE)
     places = _lower(rows * (rows + 1) // 2, lambda tile, row, column: _SIDE * (row * step + column))
     inside = (places[:, 0] * _SIDE >= first) & (places[:, 0] * _SIDE < last)
-    _products((matrix, step), places[inside], _SIDE, vectors, out)
+    _products(matrix, step, places[inside], _SIDE, vectors, out)
 
 
 def _lower(count: int, start):
@@ -49,17 +50,17 @@ def _lower(count: int, start):
     return np.stack([rows, columns, start(np.arange(count), rows, columns)], axis=1).astype(np.int64)
 
 
-def _products(stored, places, side: int, vectors, out) -> None:
+def _products(matrix: Array, step: int, places: np.ndarray, side: int, vectors: Array, out: Array) -> None:
     """Groups of 4, 2 and 1 vectors, as they fit into registers."""
     v = 0
     while v < len(vectors):
         group = 4 if len(vectors) - v >= 4 else min(2, len(vectors) - v)
-        _of_group(stored, places, side, vectors[v : v + group], out[v : v + group])
+        _of_group(matrix, step, places, side, vectors[v : v + group], out[v : v + group])
         v += group
 
 
-def _of_group(stored, places, side: int, vectors, out) -> None:
-    (matrix, step), (group, n), strips = stored, vectors.shape, -(-side // _STRIP)
+def _of_group(matrix: Array, step: int, places: np.ndarray, side: int, vectors: Array, out: Array) -> None:
+    (group, n), strips = vectors.shape, -(-side // _STRIP)
     first_row = matrix[0] if matrix.ndim == 2 else matrix[0, 0]
     kind = {"number": vectors.dtype.char, "VECTORS": group}
     both, collect = (kernel("symmetric", name, matrix.dtype.char, **kind) for name in ("both_sides", "collect"))
