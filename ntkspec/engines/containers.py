@@ -1,17 +1,21 @@
 """What holds numbers as a plain array: the door through which data of every other library come in."""
 
+from typing import Any
+
 import numpy as np
+
+from ntkspec.engines.arrays import Array
 
 # DLPack's numbers of memory that a CUDA card reads: its own, and managed.
 _CUDA = (2, 13)
 
 
-def library(array) -> str:
+def library(array: Any) -> str:
     """The name of the package that the array's class is from."""
     return type(array).__module__.split(".")[0]
 
 
-def as_array(given, name: str = "the array"):
+def as_array(given: Any, name: str = "the array") -> Array:
     """A plain array of NumPy, or of CuPy, with the numbers of ``given``; no copy where none is needed.
 
     Subclasses (np.matrix, memory maps) lose their own meaning of * and @, memory maps stay on disk. A masked array

@@ -5,12 +5,14 @@ import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numba
 import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
+
+Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 # NUMBA_DISABLE_JIT=1 runs all loops in Python, to be debugged.
 _IN_PYTHON = bool(numba.config.DISABLE_JIT)  # type: ignore[attr-defined]
@@ -25,7 +27,15 @@ os.register_at_fork(
 )
 
 
-def compiled(loop=None, **options):
+@overload
+def compiled(loop: Loop, **options: Any) -> Loop: ...
+
+
+@overload
+def compiled(loop: None = None, **options: Any) -> Callable[[Loop], Loop]: ...
+
+
+def compiled(loop: Any = None, **options: Any) -> Any:
     """A compiled loop; cached on disk, or with a warning where no folder for the cache can be written to."""
     if loop is None:
         return partial(compiled, **options)

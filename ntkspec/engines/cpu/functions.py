@@ -13,6 +13,7 @@ import numpy as xp
 from llvmlite import ir
 from numba.core import types
 
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.cpu.compiling import compiled, in_llvm, inlined
 
 # The polynomials interpolate at the Chebyshev points of their intervals, computed with 50 digits. The number behind
@@ -171,7 +172,7 @@ def _elementwise(loop):
 
 # --------------------------------------------------------------------------------------------------------- activations
 @_elementwise
-def piecewise_linear(z, value, slope, below):
+def piecewise_linear(z: Array, value: Array, slope: Array, below: float) -> None:
     """z and 1 for z >= 0, ``below`` z and ``below`` otherwise."""
     one, other = z.dtype.type(1), z.dtype.type(below)
     lowest = z.dtype.type(-xp.inf if below else -1.0)  # 0 times -inf is 0 here
@@ -194,13 +195,13 @@ def _erf(z, value, slope, small, tail, constants, coefficients, log):
         value[i] = math.copysign(beyond if size > one else _fma(size, scale, size * near), z[i])
 
 
-def erf(z, value, slope):
+def erf(z: Array, value: Array, slope: Array) -> None:
     """erf(z) and 2/sqrt(pi) exp(-z²), in the arithmetic of z."""
     _erf(z, value, slope, *_ERF_TABLES[z.dtype.char])
 
 
 @_elementwise
-def tanh(z, value, slope):
+def tanh(z: Array, value: Array, slope: Array) -> None:
     """tanh(z) and 1/cosh(z)²."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -212,7 +213,7 @@ def tanh(z, value, slope):
 
 
 @_elementwise
-def sigmoid(z, value, slope):
+def sigmoid(z: Array, value: Array, slope: Array) -> None:
     """1/(1 + exp(-z)) and its derivative."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -224,7 +225,7 @@ def sigmoid(z, value, slope):
 
 
 @_elementwise
-def softplus(z, value, slope):
+def softplus(z: Array, value: Array, slope: Array) -> None:
     """log(1 + exp(z)) and 1/(1 + exp(-z))."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -236,7 +237,7 @@ def softplus(z, value, slope):
 
 
 @_elementwise
-def silu(z, value, slope):
+def silu(z: Array, value: Array, slope: Array) -> None:
     """z/(1 + exp(-z)) and its derivative."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -250,7 +251,7 @@ def silu(z, value, slope):
 
 
 @_elementwise
-def gelu(z, value, slope):
+def gelu(z: Array, value: Array, slope: Array) -> None:
     """z P(g < z) for a standard normal g, and its derivative."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -269,7 +270,7 @@ def gelu(z, value, slope):
 
 
 @_elementwise
-def elu(z, value, slope, alpha):
+def elu(z: Array, value: Array, slope: Array, alpha: float) -> None:
     """z and 1 for z >= 0, alpha (exp(z) - 1) and alpha exp(z) below."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -279,13 +280,13 @@ def elu(z, value, slope, alpha):
         slope[i] = 1.0 if x >= 0 else _scaled(alpha * (1.0 + e), k)
 
 
-def sin(z, value, slope):
+def sin(z: Array, value: Array, slope: Array) -> None:
     """sin(z) and cos(z)."""
     xp.sin(z, out=value)
     xp.cos(z, out=slope)
 
 
-def cos(z, value, slope):
+def cos(z: Array, value: Array, slope: Array) -> None:
     """cos(z) and -sin(z)."""
     xp.cos(z, out=value)
     xp.negative(xp.sin(z, out=slope), out=slope)

@@ -4,6 +4,7 @@ import math
 
 import numpy as xp
 
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.cpu.compiling import compiled
 
 
@@ -37,7 +38,7 @@ def _half_distance(x, y, size, other):
     return total / (2 * y.size)
 
 
-def pair_moments(gram, X, own, Y, other, close: float):
+def moments(gram: Array, X: Array, own: Array, Y: Array, other: Array, close: float) -> tuple[Array, Array]:
     """(c, gap): <x, x'>/d and ‖x‖²‖x'‖²/d² - c², from gram = X Yᵀ, own = ‖x‖²/d and other = ‖x'‖²/d.
 
     Where gap is below ``close`` times ‖x‖²‖x'‖²/d², both are taken from the directions in float64: 6 d flops. The norms
@@ -49,7 +50,7 @@ def pair_moments(gram, X, own, Y, other, close: float):
 
 
 @compiled(fastmath={"contract", "reassoc"})
-def hermite_moments(points, weighted, terms):
+def hermite_moments(points: Array, weighted: Array, terms: int) -> Array:
     """sum_q weighted[p, q] he_k(points[q]) for k < terms, he_k = He_k / sqrt(k!); weighted (p, Q)."""
     sums = xp.zeros((weighted.shape[0], terms))
     before, now = xp.zeros_like(points), xp.ones_like(points)
@@ -67,7 +68,7 @@ def hermite_moments(points, weighted, terms):
 
 
 @compiled
-def power_series(rho, left, right_t, terms):
+def power_series(rho: Array, left: Array, right_t: Array, terms: int) -> Array:
     """sum_k rho^k left[i, k] right_t[k, j] over k < terms, by Horner's rule, for rho (r, s)."""
     out = xp.zeros_like(rho)
     for i in range(rho.shape[0]):

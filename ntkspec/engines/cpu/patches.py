@@ -4,12 +4,13 @@ import math
 
 import numpy as xp
 
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.cpu.compiling import compiled
 from ntkspec.engines.limits import CLOSE
 
 
 @compiled
-def position_products(X, XT, positions):
+def position_products(X: Array, XT: Array, positions: int) -> Array:
     """<x_p, x'_p> over the channels of each position p, (positions, r, s), of X (r, d) and XT (d, s); 2 d r s flops."""
     channels = X.shape[1] // positions
     out = xp.zeros((positions, X.shape[0], XT.shape[1]))
@@ -23,7 +24,7 @@ def position_products(X, XT, positions):
 
 
 @compiled
-def circular_sums(values, size):
+def circular_sums(values: Array, size: int) -> Array:
     """values[a, p] + ... + values[a, p + size - 1], indices modulo P, for values (A, P, B): 3 passes for any size.
 
     Blocks of ``size`` positions: a patch is the end of one block and the start of the next. Nothing is subtracted, so
@@ -52,7 +53,7 @@ def _add(total, values):
 
 
 @compiled
-def window_gaps(c, X, own, XT, other, places, lost):
+def gaps(c: Array, X: Array, own: Array, XT: Array, other: Array, places: Array, lost: Array | None) -> Array:
     """gap = a b - c² (P, r, s) of patches with squares a = own (P, r), b = other (P, s) and inner products c (P, r, s).
 
     X (r, d), XT (d, s); places (P, q) are the positions of each patch. Below CLOSE a b, gap and c (in place)

@@ -4,6 +4,7 @@ import numpy as xp
 from llvmlite import ir
 from numba.core import cgutils, types
 
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.cpu.compiling import compiled, in_llvm
 
 # Eight numbers to a vector; LLVM splits it where the machine's are shorter.
@@ -143,7 +144,7 @@ def _tile_product(block, left, right, below, above):
 
 
 @compiled
-def triangle_product(blocks, first, last, vectors, out):
+def triangle_product(blocks: Array, first: int, last: int, vectors: Array, out: Array) -> None:
     """Add to ``out`` the products of the tiles first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     blocks : (tiles, T, T) in the order (0, 0), (1, 0), (1, 1), (2, 0), ...; tiles on the diagonal are whole.
@@ -170,7 +171,7 @@ _STRIP, _LENGTH = 64, 4096
 
 
 @compiled
-def symmetric_product(matrix, first, last, vectors, out):
+def product(matrix: Array, first: int, last: int, vectors: Array, out: Array) -> None:
     """Add to ``out`` the products of the rows first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     matrix : (n, n), each row in one piece, of which the lower triangle and squares of 64 rows on the diagonal are read;
@@ -250,7 +251,7 @@ def _compare(block, mirror, sums):
 
 
 @compiled
-def squares_and_defect(matrix, first, last):
+def squares_and_defect(matrix: Array, first: int, last: int) -> tuple[float, float]:
     """(sum of a_ij², sum of (a_ij - a_ji)²) over rows first, ..., last - 1 of a lower triangle and their mirrors.
 
     matrix : (n, n), each row in one piece.

@@ -39,7 +39,7 @@ __device__ double half_distance(const double *x, const double *y, long long y_st
 
 // gap = a b - c² (P, r, s) of patches with squares own (P, r), other (P, s) and inner products c, which is written where
 // gap < close a b: there both come from the directions of X (r, d) and XT (d, s). lost : null or (P, r, s). C-contiguous.
-extern "C" __global__ void window_gaps(double *gap, double *c, const double *X, const double *own, const double *XT,
+extern "C" __global__ void patch_gaps(double *gap, double *c, const double *X, const double *own, const double *XT,
                                        const double *other, const long long *places, const double *lost, double close,
                                        long long P, long long r, long long s, long long q, long long channels)
 {

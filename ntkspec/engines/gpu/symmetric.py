@@ -15,7 +15,7 @@ _SIDE = 2048
 _PARTIAL = 2**24
 
 
-def triangle_product(blocks, first, last, vectors, out):
+def triangle_product(blocks: Array, first: int, last: int, vectors: Array, out: Array) -> None:
     """Add to ``out`` the products of the tiles first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     blocks : (tiles, T, T) in the order (0, 0), (1, 0), (1, 1), (2, 0), ...; tiles on the diagonal are whole. Those in
@@ -30,7 +30,7 @@ def triangle_product(blocks, first, last, vectors, out):
         _products(tiles, side, here, side, vectors, out)
 
 
-def symmetric_product(matrix, first, last, vectors, out):
+def product(matrix: Array, first: int, last: int, vectors: Array, out: Array) -> None:
     """Add to ``out`` the products of the rows first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     matrix : (n, n), each row in one piece, of which the lower triangle and squares of 2048 rows on the diagonal are
@@ -74,7 +74,7 @@ def _of_group(matrix: Array, step: int, places: np.ndarray, side: int, vectors: 
         launch(collect, grid_of(group, n), out, below, above, where, tiles, side, n)
 
 
-def squares_and_defect(matrix, first, last):
+def squares_and_defect(matrix: Array, first: int, last: int) -> tuple[float, float]:
     """(sum of a_ij², sum of (a_ij - a_ji)²) of a whole matrix (n, n), each row in one piece.
 
     first, last : 0 and n; the GPU does not share out rows.

@@ -6,21 +6,22 @@ from functools import cache
 import cupy as xp
 import numpy as np
 
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.gpu.bits import Counts
 from ntkspec.engines.gpu.compiling import grid_of, kernel, launch, line
-from ntkspec.engines.terms import HadamardTerm, LowRankTerm
+from ntkspec.engines.terms import HadamardTerm, LowRankTerm, Term
 
 # As in terms.cu: matrices, and low-rank terms, of one launch; rows that a thread takes at once.
 MOST, _TOGETHER = 4, 4
 
 
-def add_parts(out, terms: Iterable):
+def add(out: Array, terms: Iterable[Term]) -> None:
     """Add terms (:mod:`ntkspec.engines.terms`) to ``out``."""
     for one in _launches(terms):
         one.start(out, False, None)
 
 
-def write_parts(out, terms: Iterable, squares: bool):
+def write(out: Array, terms: Iterable[Term], squares: bool) -> Array | None:
     """Make ``out`` the sum of the terms; returns the sum of its squared entries where ``squares`` asks for it.
 
     That is an array of no dimension on the device, float64: nothing waits for it.
@@ -33,12 +34,12 @@ def write_parts(out, terms: Iterable, squares: bool):
     return None if sums is None else sums.sum()
 
 
-def add_scaled(out, P, scale):
+def add_scaled(out: Array, P: Array, scale: float) -> None:
     """``out += scale * P`` entry by entry."""
-    add_parts(out, [HadamardTerm(scale, P)])
+    add(out, [HadamardTerm(scale, P)])
 
 
-def _launches(terms: Iterable) -> list["_Launch"]:
+def _launches(terms: Iterable[Term]) -> list["_Launch"]:
     """As few launches as take the terms in their order."""
     launches = [_Launch()]
     for term in terms:
@@ -56,7 +57,7 @@ class _Launch:
         self.low_rank: list[LowRankTerm] = []
         self.alone, self.pairs = np.zeros(MOST), np.zeros((MOST, MOST))
 
-    def takes(self, term: HadamardTerm | LowRankTerm) -> bool:
+    def takes(self, term: Term) -> bool:
         """Whether there is room for a term; then it is in."""
         if isinstance(term, LowRankTerm):
             self.low_rank += [term] if len(self.low_rank) < MOST else []
@@ -70,7 +71,7 @@ class _Launch:
         coefficients[larger] += term.scale
         return True
 
-    def start(self, out, fresh: bool, sums) -> None:
+    def start(self, out: Array, fresh: bool, sums: Array | None) -> None:
         """``out = terms`` or ``out += terms``; sums : None, or room for the sum of each block's squared entries."""
         grams = [_in_dtype(factor, out.dtype) for factor in self.grams.values()]
         sides = [[_in_dtype(side, out.dtype) for side in (term.F, term.G)] for term in self.low_rank]

@@ -130,7 +130,7 @@ class FusedSteps:
         return graph
 
 
-def _kernels(name: str, real, rates, sizes: dict) -> list:
+def _kernels(name: str, real: np.dtype, rates: tuple[float, float], sizes: dict[str, int]) -> list:
     """The pass and the update for an engine's function, and for the layers that move."""
     how = {"PHI": f"phi_{name}", "FIRST": int(rates[0] > 0), "SECOND": int(rates[1] > 0)} | sizes
     return [kernel("training", function, real.char, **how) for function in ("descent_pass", "descent_update")]
