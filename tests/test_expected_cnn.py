@@ -263,11 +263,11 @@ def test_running_sums_are_sums(count, positions, width, data):
     size = data.draw(st.integers(1, positions))
     values = np.random.default_rng(0).integers(-99, 99, (count, positions, width)).astype(float)
     expected = sum(np.roll(values, -k, axis=1) for k in range(size))
-    assert np.array_equal(cpu.circular_sums(values, size), expected)
+    assert np.array_equal(cpu.patches.circular_sums(values, size), expected)
     noise = np.random.default_rng(1).standard_normal((1, positions, 2))
     noise[0, :size, 1] = noise[0, :size, 0]
     noise[0, size:, 1] *= 1e9
-    sums = cpu.circular_sums(noise, size)
+    sums = cpu.patches.circular_sums(noise, size)
     assert sums[0, 0, 0] == sums[0, 0, 1]
 
 

@@ -78,8 +78,8 @@ def hadamard_wide_data(n, d, m, dtype):
 
 
 def packed_bits(D, values, dtype):
-    words = HOME[0].empty_bits(*D.shape)
-    HOME[0].pack_bits(words, on(D), values[1])
+    words = HOME[0].bits.empty(*D.shape)
+    HOME[0].bits.pack(words, on(D), values[1])
     return Bits(words, D.shape[1], values, np.dtype(dtype))
 
 

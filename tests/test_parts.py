@@ -55,13 +55,13 @@ def parts_and_sum(products, thin, on, dtype):
 def test_parts_are_written_and_added(products, thin, dtype, engine, on):
     parts, total = parts_and_sum(PRODUCTS[products], THIN[thin], on, dtype)
     out, tolerance = engine.xp.full((ROWS, COLUMNS), np.nan, dtype), 200 * np.finfo(dtype).eps
-    squares = engine.write_parts(out, iter(parts), True)
+    squares = engine.terms.write(out, iter(parts), True)
     written = engine.to_host(out).astype(float)
     assert np.abs(written - total).max() <= tolerance
     assert float(squares) == pytest.approx((written**2).sum(), rel=1e-13)
-    assert engine.write_parts(out, parts, False) is None
+    assert engine.terms.write(out, parts, False) is None
     assert np.array_equal(engine.to_host(out), written)
-    engine.add_parts(out, iter(parts))
+    engine.terms.add(out, iter(parts))
     assert np.abs(engine.to_host(out) - 2 * total).max() <= 2 * tolerance
 
 
@@ -70,7 +70,7 @@ def test_tiles_of_any_shape_are_whole(shape, engine, on):
     """Rows and columns that do not fill a block of threads."""
     P, Q = np.random.default_rng(shape).standard_normal((2, *shape))
     out = engine.xp.empty(shape)
-    squares = engine.write_parts(out, [HadamardTerm(-3.0, on(P), on(Q))], True)
+    squares = engine.terms.write(out, [HadamardTerm(-3.0, on(P), on(Q))], True)
     assert np.abs(engine.to_host(out) + 3 * P * Q).max() <= 1e-14 * np.abs(P * Q).max()
     assert float(squares) == pytest.approx((9 * P**2 * Q**2).sum(), rel=1e-13)
 
@@ -83,7 +83,7 @@ def test_any_memory_layout_and_dtype_is_added(dtype, engine, on):
     views = [on(whole[0])[::2, ::2], on(whole[1].astype(np.float32).T)[:47, :35].T]
     out = on(whole[2].astype(dtype))[::2, ::2]
     parts = [HadamardTerm(0.5, views[0]), HadamardTerm(-2.0, *views), LowRankTerm(1.5, on(F), on(G)[::2, 1:4])]
-    engine.add_parts(out, parts)
+    engine.terms.add(out, parts)
     P, Q = whole[0][::2, ::2], whole[1].astype(np.float32).T[:47, :35].T.astype(float)
     expected = whole[2].astype(dtype)[::2, ::2] + 0.5 * P - 2 * P * Q + 1.5 * F @ G[::2, 1:4].T
     assert out.dtype == dtype
@@ -99,24 +99,24 @@ def test_products_of_bits_are_those_of_their_values(values, columns, dtype, engi
     masks[0][3] = masks[1][5] = False
     sides, Q = [], MATRICES[0][:9, 2:14].astype(dtype)
     for mask in masks:
-        words = engine.empty_bits(*mask.shape)
-        engine.pack_bits(words, on(mask.astype(dtype)), 1.0)
+        words = engine.bits.empty(*mask.shape)
+        engine.bits.pack(words, on(mask.astype(dtype)), 1.0)
         sides.append(Bits(words, columns, values, np.dtype(dtype)))
     gram = sides[0].gram(slice(0, 9), sides[1], slice(2, 14), dtype)
     D, D2 = (np.where(mask, values[1], values[0]) for mask in masks)
     exact = D @ D2[2:].T
     out = engine.xp.empty((9, 12), dtype)
-    engine.write_parts(out, [HadamardTerm(1.0, gram)], False)
+    engine.terms.write(out, [HadamardTerm(1.0, gram)], False)
     slack = 0 if all(value == int(value) for value in values) else 8 * np.finfo(dtype).eps * columns
     assert np.abs(engine.to_host(out) - exact).max() <= slack
-    engine.write_parts(out, [HadamardTerm(-2.0, gram, on(Q)), HadamardTerm(0.5, gram)], False)
+    engine.terms.write(out, [HadamardTerm(-2.0, gram, on(Q)), HadamardTerm(0.5, gram)], False)
     expected = -2 * exact * Q + 0.5 * exact
     assert np.abs(engine.to_host(out) - expected).max() <= 20 * np.finfo(dtype).eps * columns
 
 
 def test_squares_of_float32_entries_are_summed_in_float64(engine, on):
     tile, ones = np.full((1000, 700), 0.1, np.float32), np.ones((1000, 700), np.float32)
-    squares = engine.write_parts(engine.xp.empty(tile.shape, np.float32), [HadamardTerm(1.0, on(tile), on(ones))], True)
+    squares = engine.terms.write(engine.xp.empty(tile.shape, np.float32), [HadamardTerm(1.0, on(tile), on(ones))], True)
     assert float(squares) == pytest.approx(7e5 * float(np.float32(0.1)) ** 2, rel=1e-11)
 
 
@@ -217,7 +217,7 @@ def test_a_tile_is_one_pass_and_nobody_waits_for_it(layer, tiles, gpu, monkeypat
     operator = gap(gpu, "relu", layer, (X, None))
     operator.sum_of_squares()
     assert (len(started), came) == (tiles, [tiles])
-    assert type(gpu.sum_of_squares(gpu.xp.zeros((3, 3)))) is gpu.xp.ndarray
+    assert type(gpu.tiles.sum_of_squares(gpu.xp.zeros((3, 3)))) is gpu.xp.ndarray
 
 
 def test_results_are_the_same_from_run_to_run(gpu):

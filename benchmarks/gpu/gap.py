@@ -106,7 +106,7 @@ def _gram_of_bits(card: Card, setting: Setting) -> Row:
 
     def counts():
         for left, right in where:
-            found = card.engine.count_common(bits.words[left], bits.words[right], np.int32)
+            found = card.engine.bits.count_common(bits.words[left], bits.words[right], np.int32)
         return found
 
     ours = card.way(counts)

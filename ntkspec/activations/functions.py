@@ -296,7 +296,7 @@ class Named(Activation):
     def fill(self, z: Array, value: Array, slope: Array) -> None:
         _refuse_unlike(z, value, slope)
         function, parameters = self.compiled
-        getattr(engine_of(z, value, slope), function)(z, value, slope, *parameters)
+        getattr(engine_of(z, value, slope).functions, function)(z, value, slope, *parameters)
 
 
 # ------------------------------------------------------------------------------------------------ the thirteen named

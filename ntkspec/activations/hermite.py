@@ -10,14 +10,13 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
 
 import numpy as np
 
 from ntkspec.activations import duals
 from ntkspec.activations.functions import Activation
 from ntkspec.activations.gaussian_quadrature import NODES, REACH, conditional_nodes, panel_marks, scaled_nodes
-from ntkspec.engines import engine_of
+from ntkspec.engines import Engine, engine_of
 from ntkspec.engines.arrays import Array
 
 # Numbers of terms to choose from, and the remainder, relative to sqrt(K(x, x) K(x', x')), that a series may leave.
@@ -72,13 +71,13 @@ class Series:
         """Numbers of a point."""
         return 5 + 2 * self.terms
 
-    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> list[Array]:
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> list[Array]:
         """K and K' (r, s)."""
         moments, pairs = self._sums(engine, left, right, c)
         self._integrate(engine, moments, pairs, left=left, right=right, c=c, gap=gap)
         return moments
 
-    def with_next_gap(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> list[Array]:
+    def with_next_gap(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> list[Array]:
         """K, K' and K(a, a, a) K(b, b, b) - K² (r, s).
 
         K' of the next layer can be steep in the angle only where pairs are integrated; there the gap is an integral.
@@ -96,7 +95,7 @@ class Series:
         terms = next((t for t in range(8, self.terms, 8) if largest**t < REMAINDER[c.dtype.char]), self.terms)
         coefficients = slice(5, 5 + terms), slice(5 + self.terms, 5 + self.terms + terms)
         moments = [
-            engine.power_series(rho, left[:, part], xp.ascontiguousarray(right[:, part].T), terms)
+            engine.pairs.power_series(rho, left[:, part], xp.ascontiguousarray(right[:, part].T), terms)
             for part in coefficients
         ]
         if largest**terms * tails.max() <= REMAINDER[c.dtype.char]:
@@ -104,7 +103,7 @@ class Series:
         bound = abs(rho) ** terms * (left[:, None, 3:5] * right[None, :, 3:5]).max(axis=2)
         return moments, engine.to_host(xp.argwhere(bound > REMAINDER[c.dtype.char]))
 
-    def diagonal(self, engine: ModuleType, points: Array) -> tuple[Array, Array]:
+    def diagonal(self, engine: Engine, points: Array) -> tuple[Array, Array]:
         """K and K' of each point with itself."""
         return points[:, 1], points[:, 2]
 
@@ -145,7 +144,7 @@ class Series:
         both = np.array(self.act.value_and_derivative(scales[:, None] * g))
         second = np.einsum("fbq,fbq,q->fb", both, both, weights)  # BLAS would round a norm by its place in a block
         weighted = (both * weights).reshape(-1, len(g))
-        coefficients = engine_of(g).hermite_moments(g, weighted, terms).reshape(2, len(block), terms)
+        coefficients = engine_of(g).pairs.hermite_moments(g, weighted, terms).reshape(2, len(block), terms)
         rest = np.maximum(second - (coefficients**2).sum(axis=2), 4 * np.finfo(float).eps * second)
         tails = np.sqrt(rest / np.where(second > 0, second, 1))
         return np.concatenate([block[:, None], second.T, tails.T, *coefficients], axis=1)

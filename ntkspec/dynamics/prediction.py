@@ -206,7 +206,7 @@ def _predict_thin(problem: Problem) -> Trajectory:
 @_UNSTABLE
 def _predict_dense(problem: Problem) -> Trajectory:
     engine, kernel = problem.kernel.engine, problem.kernel
-    values, V = engine.eigh(_float64_matrix(kernel))
+    values, V = engine.linalg.eigh(_float64_matrix(kernel))
     values, target = engine.to_host(values), engine.to_host(V.T @ problem.residual)
     stability = _reported(problem, values, target**2)
     x, law = problem.rate * values, problem.law

@@ -1,16 +1,15 @@
 """Experiments on a GPU: data go there once, records come back as NumPy arrays."""
 
 from dataclasses import fields, is_dataclass, replace
-from types import ModuleType
 from typing import Any
 
 from ntkspec.datasets import Dataset
-from ntkspec.engines import engine_of, moved
+from ntkspec.engines import Engine, engine_of, moved
 
 
-def placed(dataset: Dataset, engine: ModuleType) -> Dataset:
+def placed(dataset: Dataset, engine: Engine) -> Dataset:
     """The data set with its arrays on the device of an engine."""
-    arrays = {name: moved(getattr(dataset, name), engine) for name in ("X", "y", "X_test", "y_test")}
+    arrays: dict[str, Any] = {name: moved(getattr(dataset, name), engine) for name in ("X", "y", "X_test", "y_test")}
     return replace(dataset, **arrays)
 
 

@@ -101,7 +101,7 @@ class _Features:
         self.value: Any = engine.xp.empty((n, self.width), dtype) if layer != "first" else None
         self.slope: Any = None
         if layer != "second":
-            self.slope = engine.empty_bits(n, self.width) if values else engine.xp.empty((n, self.width), dtype)
+            self.slope = engine.bits.empty(n, self.width) if values else engine.xp.empty((n, self.width), dtype)
         scaled, _ = scaled_weights(W, v, dtype)
 
         def fill(share):
@@ -113,7 +113,7 @@ class _Features:
                 if self.slope is None:
                     continue
                 if values:
-                    engine.pack_bits(self.slope[rows], slope, values[1])
+                    engine.bits.pack(self.slope[rows], slope, values[1])
                 else:
                     self.slope[rows] = slope if weights is None else slope * weights
 

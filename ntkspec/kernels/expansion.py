@@ -199,7 +199,7 @@ class _Smooth:
         """(E phi² with two derivatives in a, E phi'²), the derivatives by Hermite moments of phi²."""
         g, weights = scaled_nodes(math.sqrt(a), self.act.kinks, *self.rule)
         value, slope = (np.square(part) for part in self.act.value_and_derivative(math.sqrt(a) * g))
-        moments = [float(part) for part in engine_of(g).hermite_moments(g, (value * weights)[None, :], 5)[0]]
+        moments = [float(part) for part in engine_of(g).pairs.hermite_moments(g, (value * weights)[None, :], 5)[0]]
         return (moments[0], moments[2] / (math.sqrt(2) * a), moments[4] * 1.5**0.5 / a**2), float(slope @ weights)
 
 
@@ -219,7 +219,7 @@ class _Moments:
         weighted = (act(math.sqrt(a) * g) * weights)[None, :]
         second = float(np.square(act(math.sqrt(a) * g)) @ weights)
         for terms in TERMS:
-            coefficients = engine_of(g).hermite_moments(g, weighted, terms + 8)[0]
+            coefficients = engine_of(g).pairs.hermite_moments(g, weighted, terms + 8)[0]
             rest = _rest(np.square(coefficients[:terms]), second)
             if abs(self.rho) ** terms * (terms + 8.0) ** 3 * rest <= REMAINDER * second:
                 self.terms, self.coefficients = terms, coefficients

@@ -2,14 +2,13 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from types import ModuleType
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.activations import Activation
 from ntkspec.activations import activation as activation_of
-from ntkspec.engines import engine_of
+from ntkspec.engines import Engine, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.kernels import ranges
 from ntkspec.kernels.layer_moments import LayerMoments, layer_moments
@@ -169,7 +168,7 @@ class _Expected:
             squares = blocks[-1][:, 1]
         return engine_of(squares).xp.hstack(blocks)
 
-    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Array:
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Array:
         return tangent_kernel(self.weights, c, self._layers(engine, left, right, c, gap))
 
     def _layers(self, engine, left, right, c, gap) -> Iterator[tuple[Array, Array]]:
@@ -182,7 +181,7 @@ class _Expected:
                 c, slope = layer(engine, *pair, c, gap)
             yield c, slope
 
-    def diagonal(self, engine: ModuleType, points: Array) -> Array:
+    def diagonal(self, engine: Engine, points: Array) -> Array:
         layers = zip(self.moments, self.parts, strict=True)
         moments = (layer.diagonal(engine, points[:, part]) for layer, part in layers)
         return tangent_kernel(self.weights, points[:, 0], moments)

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 from ntkspec import checks
 from ntkspec.activations import Activation, duals
 from ntkspec.activations import activation as activation_of
 from ntkspec.activations.hermite import Series
-from ntkspec.engines import OnEngine, engine_of
+from ntkspec.engines import Engine, OnEngine, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.kernels import ranges
 from ntkspec.kernels.linear_cnn import patches_of
@@ -106,17 +105,17 @@ class _Closed:
     def __init__(self, dual: Callable[..., Any], squares: Array):
         self.dual, self.error = dual, duals.error_of(dual, float(squares.max()))
 
-    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
         return self.dual(engine.xp, left[:, :, None], right[:, None, :], c, gap)
 
-    def with_lost(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> tuple:
+    def with_lost(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> tuple:
         """K, K' and what K lacks to that of equal patches, where the dual knows it, else None."""
         arguments = engine.xp, left[:, :, None], right[:, None, :], c, gap
         if isinstance(self.dual, duals.PiecewiseLinear):
             return self.dual.with_distances(*arguments)[:3]
         return *self.dual(*arguments), None
 
-    def diagonal(self, engine: ModuleType, squares: Array) -> tuple[Array, Array]:
+    def diagonal(self, engine: Engine, squares: Array) -> tuple[Array, Array]:
         return self.dual(engine.xp, squares, squares, squares, engine.xp.zeros_like(squares))
 
 
@@ -126,7 +125,7 @@ class _Expanded:
     # Each position copies the coefficients of its columns, for as many rows as there are.
     pairs = 2**18
 
-    def __init__(self, act: Activation, squares: Array, engine: ModuleType):
+    def __init__(self, act: Activation, squares: Array, engine: Engine):
         self.distinct = engine.xp.unique(squares)
         self.series = Series(act, engine.to_host(self.distinct))
         self.passes = 1.5 * self.series.terms
@@ -135,16 +134,16 @@ class _Expanded:
         checks.memory(size, engine, what, "take an activation with a closed form, fewer points or data of equal norms")
         self.table, self.error = self.series.points(self.distinct), self.series.error
 
-    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
         points = (self.table[engine.xp.searchsorted(self.distinct, squares)] for squares in (left, right))
         pairs = [self.series(engine, *position) for position in zip(*points, c, gap, strict=True)]
         return [engine.xp.stack(part) for part in zip(*pairs, strict=True)]
 
-    def with_lost(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> tuple:
+    def with_lost(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> tuple:
         """K, K' and None."""
         return *self(engine, left, right, c, gap), None
 
-    def diagonal(self, engine: ModuleType, squares: Array) -> tuple[Array, Array]:
+    def diagonal(self, engine: Engine, squares: Array) -> tuple[Array, Array]:
         points = self.table[engine.xp.searchsorted(self.distinct, squares)]
         return points[..., 1], points[..., 2]
 
@@ -180,7 +179,7 @@ class _Network(OnEngine):
         value, _ = self.layers[layer].diagonal(self.engine, whole(squares.T))
         return whole(self.patches.means(self.engine, value).T)
 
-    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Array:
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Array:
         return self._mean(engine, c, self._moments(engine, left, right, c, gap))
 
     def _mean(self, engine, covariance, layers):
@@ -206,11 +205,11 @@ class _Network(OnEngine):
             return c, xp.maximum(size - abs(c), 0) * (size + abs(c))
         sizes = [xp.sqrt(self.share * side) for side in (rows[0], cols[0])]  # of the features at each position
         sides = (xp.ascontiguousarray(sizes[0].T), own), (sizes[1], other)
-        return c, engine.window_gaps(
+        return c, engine.patches.gaps(
             c, *sides[0], *sides[1], xp.asarray(self.patches.places), self.patches.means(engine, lost)
         )
 
-    def diagonal(self, engine: ModuleType, points: Array) -> Array:
+    def diagonal(self, engine: Engine, points: Array) -> Array:
         squares = points.swapaxes(1, 2)
         moments = (layer.diagonal(engine, own) for layer, own in zip(self.layers, squares, strict=True))
         return self._mean(engine, squares[0], moments)

@@ -1,14 +1,13 @@
 """The layers of a deep network of infinite width: what one activation makes of variances and covariances."""
 
 from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 
 from ntkspec.activations import Activation, duals
 from ntkspec.activations.hermite import Series
-from ntkspec.engines import engine_of
+from ntkspec.engines import Engine, engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.kernels import ranges
 
@@ -29,13 +28,13 @@ class LayerMoments(Protocol):
     def points(self, squares: Array) -> Array:
         """(n, width) numbers of each point, from its variance (n,): that, E phi², and what else is needed."""
 
-    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
         """K and K' (r, s)."""
 
-    def with_next_gap(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
+    def with_next_gap(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
         """K, K' and the gap of the next layer."""
 
-    def diagonal(self, engine: ModuleType, points: Array) -> tuple[Array, Array]:
+    def diagonal(self, engine: Engine, points: Array) -> tuple[Array, Array]:
         """K and K' of each point with itself."""
 
     def carried(self, error: float) -> tuple[float, float]:
@@ -57,10 +56,10 @@ class Closed:
         xp = engine_of(squares).xp
         return xp.stack([squares, self._alone(xp, squares)[0]], axis=1)
 
-    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
         return self.dual(engine.xp, left[:, :1], right[:, 0], c, gap)
 
-    def with_next_gap(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
+    def with_next_gap(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
         """K, K' and the gap of the next layer."""
         arguments = engine.xp, left[:, :1], right[:, 0], c, gap
         if isinstance(self.dual, duals.PiecewiseLinear):
@@ -69,7 +68,7 @@ class Closed:
         value, slope = self.dual(*arguments)
         return value, slope, duals.next_gap(engine.xp, value, left[:, 1:], right[:, 1])
 
-    def diagonal(self, engine: ModuleType, points: Array) -> tuple[Array, Array]:
+    def diagonal(self, engine: Engine, points: Array) -> tuple[Array, Array]:
         return self._alone(engine.xp, points[:, 0])
 
     def carried(self, error: float) -> tuple[float, float]:

@@ -50,7 +50,7 @@ def _constant_and_norms(expansion: Expansion, X: Array, trace_ratio: float) -> A
     xp = engine.xp
     features = xp.empty((n, 1 + len(expansion.norms)))
     features[:, 0] = (expansion.square * trace_ratio / d) ** 0.5
-    excess = xp.sqrt(engine.row_products(X, X, np.float64) / d) - 1
+    excess = xp.sqrt(engine.linalg.row_products(X, X, np.float64) / d) - 1
     with np.errstate(over="ignore", invalid="ignore"):
         for k, (constant, slope, bend) in enumerate(expansion.norms, 1):
             features[:, k] = constant + slope * excess + bend * excess**2

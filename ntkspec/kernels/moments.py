@@ -2,14 +2,13 @@
 
 import math
 import warnings
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
 from ntkspec import checks
-from ntkspec.engines import engine_of
+from ntkspec.engines import Engine, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 
 # Numbers of a block of rows on the CPU, where matrix products are fastest on a whole share.
@@ -103,7 +102,7 @@ def _in_range(X: Array) -> tuple[Array, int]:
 def size_and_spread(X: Array, mean: Array) -> tuple[float, float]:
     """‖mean‖ / sqrt d, and sqrt(Tr[Sigma] / d) about that mean, of points X."""
     engine, (n, d) = engine_of(X), X.shape
-    square = float(engine.row_products(X, X, np.float64).sum()) / (n * d)
+    square = float(engine.linalg.row_products(X, X, np.float64).sum()) / (n * d)
     size = float(engine.xp.linalg.norm(mean)) / math.sqrt(d)
     return size, math.sqrt(max(0.0, square - size * size))
 
@@ -124,20 +123,20 @@ def mean_is_zero(size: float, spread: float, n: int, dominance: float) -> bool:
 
 def _dominance(centred) -> float:
     """sqrt(Tr[S²]) / Tr[S] of the samples' covariance S, which is rather too large than too small."""
-    total = float(engine_of(centred).row_products(centred, centred, np.float64).sum())
+    total = float(engine_of(centred).linalg.row_products(centred, centred, np.float64).sum())
     return math.sqrt(_squared_gram(centred)) / total if total > 0 else 1.0
 
 
 def _of_zero_mean(X) -> float:
     (n, d), engine = X.shape, engine_of(X)
-    quartic = float(engine.xp.sum(engine.row_products(X, X, np.float64) ** 2))
+    quartic = float(engine.xp.sum(engine.linalg.row_products(X, X, np.float64) ** 2))
     return np.maximum(0.0, _squared_gram(X) - quartic) / (n * (n - 1) * d)
 
 
 def _of_unknown_mean(X) -> float:
     """The U-statistic over four different points, from points centred by their sample mean."""
     (n, d), engine = X.shape, engine_of(X)
-    sizes = engine.row_products(X, X, np.float64)
+    sizes = engine.linalg.row_products(X, X, np.float64)
     square, quartic = float(sizes.sum()), float((sizes**2).sum())
     pairs = (n - 1) * (n - 2) * _squared_gram(X) + square * square - n * (n - 1) * quartic
     return np.maximum(0.0, pairs) / ((n - 1) * n * (n - 2) * (n - 3) * d)
@@ -153,7 +152,7 @@ def _squared_gram(X) -> float:
     return float(engine.xp.sum(sum(parts) ** 2))
 
 
-def second_moments(engine: ModuleType, A: Array, B: Array, share: slice) -> Any:
+def second_moments(engine: Engine, A: Array, B: Array, share: slice) -> Any:
     """Aᵀ B of a share of the rows in float64; a GPU takes them in blocks, and has no float64 copy of all."""
     total: Any = 0.0
     for rows in engine.blocks(share, A.shape[1], ALL_AT_ONCE):

@@ -1,13 +1,12 @@
 """Norms of inputs: ranges in which a kernel is computed, and rows times powers of two where a norm can be taken out."""
 
 from collections.abc import Callable
-from types import ModuleType
 
 import numpy as np
 
 from ntkspec.activations import Activation
 from ntkspec.activations.duals import PiecewiseLinear
-from ntkspec.engines import engine_of
+from ntkspec.engines import Engine, engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.operators.function import OfPairs
 from ntkspec.operators.rescaled import Rescaled
@@ -19,9 +18,9 @@ VARIANCES = (1e-130, 1e130)
 LARGEST = 1e24
 
 
-def squares_of(engine: ModuleType, X: Array) -> Array:
+def squares_of(engine: Engine, X: Array) -> Array:
     """‖x‖²/d (n,) in float64; of a row that is not zero at least the smallest number above 0."""
-    squares, xp = engine.row_products(X, X, np.float64) / X.shape[1], engine.xp
+    squares, xp = engine.linalg.row_products(X, X, np.float64) / X.shape[1], engine.xp
     lost = squares == 0
     return xp.where(lost & X.any(axis=1), 5e-324, squares) if lost.any() else squares
 

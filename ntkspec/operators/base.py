@@ -6,13 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
 from numbers import Real
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ntkspec import checks, progress
-from ntkspec.engines import OnEngine, engine_of
+from ntkspec.engines import Engine, OnEngine, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.engines.terms import HadamardTerm, LowRankTerm
 from ntkspec.objects.lazy import cached_property
@@ -116,7 +115,7 @@ class KernelOperator(OnEngine, ABC):
         return None
 
     @cached_property
-    def engine(self) -> ModuleType:
+    def engine(self) -> Engine:
         """What computes: the CPU, where a subclass sets nothing else."""
         return engine_of()
 
@@ -145,7 +144,7 @@ class KernelOperator(OnEngine, ABC):
         """Of Gaussian g, the root of the mean |K g|²: that of |K|_F²."""
         rng = np.random.default_rng(0)
         probes = self.engine.xp.asarray(rng.standard_normal((self.shape[1], SIZE_PROBES)).astype(self.dtype))
-        return math.sqrt(float(self.engine.sum_of_squares(self._matmat(probes))) / SIZE_PROBES)
+        return math.sqrt(float(self.engine.tiles.sum_of_squares(self._matmat(probes))) / SIZE_PROBES)
 
     def _seconds(self, task: Callable) -> float:
         """How long a task takes whose answer lies on the engine, when it is done again."""
@@ -222,7 +221,7 @@ class KernelOperator(OnEngine, ABC):
         return self.frobenius_squared
 
     def _squares_of_columns(self) -> float:
-        sums = self.by_columns(lambda _, A: self.engine.sum_of_squares(A), "Frobenius norm (products)")
+        sums = self.by_columns(lambda _, A: self.engine.tiles.sum_of_squares(A), "Frobenius norm (products)")
         return math.fsum(self._on_host(sums))
 
     def _squares_of_tiles(self) -> float:
@@ -250,10 +249,10 @@ class KernelOperator(OnEngine, ABC):
         """
         terms = self.tile_terms(tile)
         if terms is not None:
-            return self.engine.write_parts(out, terms, squares)
+            return self.engine.terms.write(out, terms, squares)
         out[...] = 0
         self.accumulate(out, tile)
-        return self.engine.sum_of_squares(out) if squares else None
+        return self.engine.tiles.sum_of_squares(out) if squares else None
 
     def tile(self, rows: Rows, cols: slice, dtype: DTypeLike | None = None) -> Array:
         """``K[rows, cols]`` as a new array.
@@ -370,7 +369,7 @@ class KernelOperator(OnEngine, ABC):
             rows, cols = places[k]
             matrix[rows, cols] = entries = self.tile(rows, cols, dtype)
             if self.symmetric and rows != cols:
-                self.engine.copy_transposed(matrix[cols, rows], entries)
+                self.engine.tiles.copy_transposed(matrix[cols, rows], entries)
 
         self.engine.run(fill, range(len(places)), progress="kernel matrix")
         return matrix
@@ -498,11 +497,11 @@ class EntrywiseOperator(KernelOperator):
         return self._matmat(V)
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
-        self.engine.add_scaled(out, self._tile(tile.rows, tile.cols, tile.dtype), scale)
+        self.engine.terms.add_scaled(out, self._tile(tile.rows, tile.cols, tile.dtype), scale)
 
     def write(self, out: Array, tile: Tile, squares: bool = False) -> Any:
         out[...] = self._tile(tile.rows, tile.cols, tile.dtype)
-        return self.engine.sum_of_squares(out) if squares else None
+        return self.engine.tiles.sum_of_squares(out) if squares else None
 
     @cached_property
     def cost(self) -> Cost:
@@ -545,7 +544,7 @@ def summing_depth(blocks: list[slice]) -> float:
     return len(blocks) + max(block.stop - block.start for block in blocks) + 64.0
 
 
-def paired_factors(F: Any, G: Any, name: str) -> tuple[Array, Array, ModuleType]:
+def paired_factors(F: Any, G: Any, name: str) -> tuple[Array, Array, Engine]:
     """Check two factors that meet in a product ``F Gᵀ``; G = None stands for F itself."""
     F = checks.as_matrix(F, name)
     G = F if G is None or G is F else checks.as_matrix(G, name, columns=F.shape[1])

@@ -36,8 +36,8 @@ class Bits(OnEngine):
     >>> import numpy as np
     >>> from ntkspec.engines import cpu
     >>> from ntkspec.operators import Bits
-    >>> words = cpu.empty_bits(1, 3)
-    >>> cpu.pack_bits(words, np.array([[0.0, 1.0, 1.0]]), 1.0)
+    >>> words = cpu.bits.empty(1, 3)
+    >>> cpu.bits.pack(words, np.array([[0.0, 1.0, 1.0]]), 1.0)
     >>> Bits(words, 3, (0.0, 1.0), np.dtype(float))[slice(0, 1)]
     array([[0., 1., 1.]])
     """
@@ -52,11 +52,11 @@ class Bits(OnEngine):
 
     def unpacked(self, rows: Rows, dtype: np.dtype) -> Array:
         """``self[rows]`` as numbers of another dtype."""
-        return self.engine.unpack_bits(self.words[rows], self.shape[1], (self.low, self.high), dtype)
+        return self.engine.bits.unpack(self.words[rows], self.shape[1], (self.low, self.high), dtype)
 
     def gram(self, rows: Rows, other: "Bits", cols: slice, dtype: np.dtype) -> Any:
         """``self[rows] @ other[cols].T`` without unpacking, as a factor of parts; m / 64 words of AND and popcount."""
-        return self.engine.gram_of_bits(self.words[rows], other.words[cols], self._levels(rows, other, cols), dtype)
+        return self.engine.bits.gram(self.words[rows], other.words[cols], self._levels(rows, other, cols), dtype)
 
     def _levels(self, rows, other: "Bits", cols: slice) -> Levels | None:
         """None where the values are 0 and 1, and the Gram matrix is that of the bits."""
@@ -69,4 +69,4 @@ class Bits(OnEngine):
     @cached_property
     def _ones(self):
         """The number of ones of each row."""
-        return self.engine.count_ones(self.words)
+        return self.engine.bits.count_ones(self.words)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from itertools import chain
-from types import ModuleType
 from typing import Any
 
+from ntkspec.engines import Engine
 from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
@@ -72,7 +72,7 @@ class LinearCombination(KernelOperator):
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         terms = self.tile_terms(tile, scale)
         if terms is not None:
-            self.engine.add_parts(out, terms)
+            self.engine.terms.add(out, terms)
             return
         for c, operator in self.terms:
             operator.accumulate(out, tile, scale * c)
@@ -110,7 +110,7 @@ def _summed(arrays: list[Array]) -> Array:
     return sum(arrays[1:], start=arrays[0])
 
 
-def _one_engine(operators: list[KernelOperator]) -> ModuleType:
+def _one_engine(operators: list[KernelOperator]) -> Engine:
     names = sorted({operator.engine.name for operator in operators})
     if len(names) > 1:
         raise TypeError(f"kernels on {' and '.join(names)} cannot be combined; build them from arrays of one device")

@@ -3,6 +3,7 @@
 import itertools
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Dense(Stored):
             checks.as_matrix(self.matrix, "the matrix")
         self.engine = engine_of(self.matrix)
         self.shape, self.dtype = self.matrix.shape, self.matrix.dtype
-        self._rows = self._along_rows() if self.shape[0] == self.shape[1] else None
+        self._rows: Any = self._along_rows() if self.shape[0] == self.shape[1] else None
         self.frobenius_squared, self.defect = self._look()
         self.symmetric = self._decide(symmetric, self.defect)
         self.storage_error = storage_error + (self.defect / 2 if self.symmetric else 0.0)
@@ -67,11 +68,11 @@ class Dense(Stored):
     def _look(self) -> tuple[float, float]:
         """The sum of squares, and |A - Aᵀ|_F (infinite where A is not square); refuses NaN and infinity."""
         if self.shape[0] == self.shape[1]:
-            look = partial(self.engine.squares_and_defect, self._rows)
+            look = partial(self.engine.symmetric.squares_and_defect, self._rows)
             parts = self.engine.run(lambda share: look(*share), self._shares(128))
             squares, defect = (math.fsum(part) for part in zip(*parts, strict=True))
         else:
-            squares, defect = float(self.engine.sum_of_squares(self.matrix)), math.inf
+            squares, defect = float(self.engine.tiles.sum_of_squares(self.matrix)), math.inf
         if not math.isfinite(squares):
             checks.as_matrix(self.matrix, "the matrix")
         if not math.isfinite(squares) or (squares < 1e-290 and self.matrix.any()):
@@ -102,7 +103,7 @@ class Dense(Stored):
         return [(first, last) for first, last in itertools.pairwise(ends) if first < last]
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
-        self.engine.add_scaled(out, self.matrix[tile.rows, tile.cols], scale)
+        self.engine.terms.add_scaled(out, self.matrix[tile.rows, tile.cols], scale)
 
     def _matmat(self, V: Array) -> Array:
         """``K @ V``; of a symmetric matrix the lower triangle is read once for all vectors."""
@@ -112,7 +113,7 @@ class Dense(Stored):
 
         def add(share):
             out = self.engine.xp.zeros_like(right)
-            self.engine.symmetric_product(self._rows, *share, right, out)
+            self.engine.symmetric.product(self._rows, share[0], share[1], right, out)
             return out
 
         return sum(self.engine.run(add, self._shares(64))).T

@@ -40,7 +40,7 @@ class Diagonal(Stored):
         self.shape, self.dtype = (entries.size, entries.size), entries.dtype
         self.semidefinite = bool((self.entries >= 0).all())
         self.cost = Cost(Work(bytes=3.0 * self.entries.nbytes))
-        self.frobenius_squared = float(self.engine.sum_of_squares(self.entries[None, :]))
+        self.frobenius_squared = float(self.engine.tiles.sum_of_squares(self.entries[None, :]))
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         columns = self.engine.xp.arange(tile.cols.start, tile.cols.stop)

@@ -76,7 +76,7 @@ def _formed(operator: KernelOperator, blocks, squares, keep) -> Triangle:
         else:
             block[...] = 0
             block[: tile.shape[0], : tile.shape[1]] = operator.tile(rows, cols)
-            own = engine.sum_of_squares(block)
+            own = engine.tiles.sum_of_squares(block)
         return own if rows == cols else 2 * own
 
     missing = np.flatnonzero(np.isnan(home.to_host(squares)))

@@ -3,11 +3,11 @@
 import math
 from abc import abstractmethod
 from dataclasses import replace
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 
+from ntkspec.engines import Engine
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator, paired_factors
@@ -58,10 +58,10 @@ class PairFunction(Protocol):
     def points(self, squares: Array) -> Array:
         """(n, p) numbers of each point, from its ‖x‖²/d (n,), which is the first of them."""
 
-    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Array:
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Array:
         """Entries (r, s) for points (r, p) and (s, p), c = <x, x'>/d and gap = ‖x‖²‖x'‖²/d² - c², both (r, s)."""
 
-    def diagonal(self, engine: ModuleType, points: Array) -> Array:
+    def diagonal(self, engine: Engine, points: Array) -> Array:
         """h(x, x) of points (n, p)."""
 
 
@@ -153,7 +153,7 @@ class GramFunction(OfPairs):
         self.rounding_depth = self.shape[1] + SENSITIVITY * (self.X.shape[1] + 64)
 
     def _points(self, X):
-        return self.function.points(self.engine.row_products(X, X, np.float64) / X.shape[1])
+        return self.function.points(self.engine.linalg.row_products(X, X, np.float64) / X.shape[1])
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         if self.in_float64:
@@ -163,9 +163,9 @@ class GramFunction(OfPairs):
         right = right.astype(tile.dtype, copy=False)
         for rows in slices(tile.shape[0], self.engine.STRIP):
             own = self.engine.xp.ascontiguousarray(left[rows, 0])
-            c, gap = self.engine.pair_moments(gram[rows], X[rows], own, *cols, CLOSE[np.dtype(tile.dtype).char])
+            c, gap = self.engine.pairs.moments(gram[rows], X[rows], own, *cols, CLOSE[np.dtype(tile.dtype).char])
             entries = self.function(self.engine, left[rows].astype(tile.dtype, copy=False), right, c, gap)
-            self.engine.add_scaled(out[rows], entries, scale)
+            self.engine.terms.add_scaled(out[rows], entries, scale)
 
     @property
     def relative_storage_error(self) -> float:

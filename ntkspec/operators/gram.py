@@ -67,7 +67,7 @@ class Gram(KernelOperator):
             yield HadamardTerm(scale, tile.gram(self.F, self.G))
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
-        self.engine.add_parts(out, self.tile_terms(tile, scale))
+        self.engine.terms.add(out, self.tile_terms(tile, scale))
 
     def _matmat(self, V: Array) -> Array:
         return self.local_jvp(self.local_vjp(V))
@@ -96,13 +96,13 @@ class Gram(KernelOperator):
     @cached_property
     def rounding(self) -> Rounding:
         """The norm of absolute values is at most |F|_F |G|_F."""
-        norms = [self.engine.sum_of_squares(factor) ** 0.5 for factor in (self.F, self.G)]
+        norms = [self.engine.tiles.sum_of_squares(factor) ** 0.5 for factor in (self.F, self.G)]
         k = self.F.shape[1]
         depth = k + summing_depth(self.engine.blocks(slice(0, self.shape[1]), k))
         return Rounding.of_path(depth, float(norms[0] * norms[1]))
 
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
-        return self.engine.row_products(self.F, self.G, dtype or self.dtype)
+        return self.engine.linalg.row_products(self.F, self.G, dtype or self.dtype)
 
     @property
     def T(self) -> "Gram":

@@ -94,7 +94,7 @@ class HadamardGram(KernelOperator):
         yield HadamardTerm(scale, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2))
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
-        self.engine.add_parts(out, self.tile_terms(tile, scale))
+        self.engine.terms.add(out, self.tile_terms(tile, scale))
 
     def _matmat(self, V: Array) -> Array:
         step = VECTORS_AT_ONCE
@@ -123,7 +123,7 @@ class HadamardGram(KernelOperator):
         def scatter(share):
             for rows in self._blocks(share, k):
                 mixed = (taken(self.D, rows, dtype) @ total.T).reshape(-1, k, d)
-                out[rows] = self.engine.row_products(mixed, self.X[rows], dtype)
+                out[rows] = self.engine.linalg.row_products(mixed, self.X[rows], dtype)
 
         self.engine.run(scatter, self.engine.shares(self.shape[0]))
         return out
@@ -149,8 +149,8 @@ class HadamardGram(KernelOperator):
             for rows in self.engine.blocks(share, 2 * self.D.shape[1]):
                 left = taken(self.D, rows, dtype)
                 right = left if self.D2 is self.D else taken(self.D2, rows, dtype)
-                inner = self.engine.row_products(self.X[rows], self.X2[rows], dtype)
-                parts.append(self.engine.row_products(left, right, dtype) * inner)
+                inner = self.engine.linalg.row_products(self.X[rows], self.X2[rows], dtype)
+                parts.append(self.engine.linalg.row_products(left, right, dtype) * inner)
         return xp.concatenate(parts)
 
     @property

@@ -88,7 +88,7 @@ class JacobianGram(KernelOperator):
             len(X2), self.engine.TILE
         ):  # what a function keeps for its points is large, and columns may be many
             for one, other in zip(left, self.jacobian.parts(X2[cols]), strict=True):
-                self.engine.add_scaled(out[:, cols], one() @ other().T, scale)
+                self.engine.terms.add_scaled(out[:, cols], one() @ other().T, scale)
 
     def _matmat(self, V: Array) -> Array:
         return self.engine.xp.stack([self._times(v) for v in V.T], axis=1)
@@ -115,7 +115,9 @@ class JacobianGram(KernelOperator):
 
         def entries(rows):
             left, right = (self.jacobian.parts(X[rows].astype(dtype)) for X in (self.X, self.X2))
-            return sum(self.engine.row_products(one(), other(), dtype) for one, other in zip(left, right, strict=True))
+            return sum(
+                self.engine.linalg.row_products(one(), other(), dtype) for one, other in zip(left, right, strict=True)
+            )
 
         blocks = self.engine.blocks(slice(0, self.shape[0]), self.jacobian.size, 2**24)
         return xp.concatenate(self.engine.run(entries, blocks))

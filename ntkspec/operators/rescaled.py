@@ -28,7 +28,7 @@ class Rescaled(OfPairs):
         # One after the other: their product may be beyond what float64 holds where entries are not.
         entries *= self.scales[0][tile.rows, None]
         entries *= self.scales[-1][tile.cols]
-        self.engine.add_scaled(out, entries, scale)
+        self.engine.terms.add_scaled(out, entries, scale)
 
     def own_diagonals(self) -> list[Array]:
         """K(x, x) in float64 of the points of each side, inf where it holds no such number."""

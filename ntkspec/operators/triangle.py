@@ -1,12 +1,11 @@
 """A symmetric matrix stored as the tiles of its lower triangle, in memory or on disk."""
 
 import math
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ntkspec.engines import engine_of, moved
+from ntkspec.engines import Engine, engine_of, moved
 from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.operators.base import Stored
 from ntkspec.operators.tiles import Rows, Tile, index
@@ -62,7 +61,7 @@ class Triangle(Stored):
         *,
         storage_error: float = 0.0,
         semidefinite: bool = False,
-        engine: ModuleType | None = None,
+        engine: Engine | None = None,
         proof: Any = None,
     ):
         self.blocks, self.frobenius_squared = blocks, squares
@@ -126,7 +125,7 @@ class Triangle(Stored):
 
         def add(share):
             out = xp.zeros_like(right)
-            self.engine.triangle_product(self.blocks, share.start, share.stop, right, out)
+            self.engine.symmetric.triangle_product(self.blocks, share.start, share.stop, right, out)
             return out
 
         shares = self.engine.shares(count) if self.blocks.nbytes > SHARED_FROM else [slice(0, count)]

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from ntkspec.engines import Engine
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators.base import paired_factors
 from ntkspec.operators.function import SENSITIVITY, OfPairs, formed_each_time
@@ -35,31 +35,31 @@ class Windows:
         offsets = np.indices(self.size).reshape(len(self.size), 1, -1)
         self.places = np.ravel_multi_index(tuple(grids + offsets), self.space, mode="wrap")
 
-    def means(self, engine: ModuleType, values: Array) -> Array:
+    def means(self, engine: Engine, values: Array) -> Array:
         """Means over the window at each position, (positions, ...), of values at each position."""
         sums = values
         for axis, (room, size) in enumerate(zip(self.space, self.size, strict=True)):
             before = math.prod(self.space[:axis])
-            sums = engine.circular_sums(sums.reshape(before, room, -1), size)
+            sums = engine.patches.circular_sums(sums.reshape(before, room, -1), size)
         sums *= 1 / self.length
         return sums.reshape(values.shape)
 
-    def squares(self, engine: ModuleType, X: Array) -> Array:
+    def squares(self, engine: Engine, X: Array) -> Array:
         """‖window‖² / (q channels), (n, positions), of points (n, d)."""
         pixels = X.reshape(-1, self.channels)
-        own = engine.xp.ascontiguousarray(engine.row_products(pixels, pixels, np.float64).reshape(len(X), -1).T)
+        own = engine.xp.ascontiguousarray(engine.linalg.row_products(pixels, pixels, np.float64).reshape(len(X), -1).T)
         return engine.xp.ascontiguousarray(self.means(engine, own).T) / self.channels
 
-    def moments(self, engine: ModuleType, rows: Side, cols: Side) -> tuple[Array, Array]:
+    def moments(self, engine: Engine, rows: Side, cols: Side) -> tuple[Array, Array]:
         """(c, gap) of windows (positions, r, s), c their inner product over q channels and gap = a b - c².
 
         rows = (X (r, d), squares (positions, r)), cols = (Xᵀ (d, s), squares (positions, s)), float64 and C-contiguous.
         Cost: 2 d + 10 positions flops a pair of points, for any size of windows; where windows are nearly parallel, 6
         for each of their numbers more.
         """
-        c = self.means(engine, engine.position_products(rows[0], cols[0], self.positions))
+        c = self.means(engine, engine.patches.position_products(rows[0], cols[0], self.positions))
         c *= 1 / self.channels
-        return c, engine.window_gaps(c, *rows, *cols, engine.xp.asarray(self.places), None)
+        return c, engine.patches.gaps(c, *rows, *cols, engine.xp.asarray(self.places), None)
 
 
 class WindowFunction(Protocol):
@@ -76,10 +76,10 @@ class WindowFunction(Protocol):
     def points(self, squares: Array) -> Array:
         """(L, n, positions) numbers of each point, from its windows' squares (n, positions), the first of them."""
 
-    def __call__(self, engine: ModuleType, left: Array, right: Array, c: Array, gap: Array) -> Array:
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Array:
         """Entries (r, s) for points (L, positions, r) and (L, positions, s), from moments of windows."""
 
-    def diagonal(self, engine: ModuleType, points: Array) -> Array:
+    def diagonal(self, engine: Engine, points: Array) -> Array:
         """h(x, x), (n,), of points (L, n, positions)."""
 
 
@@ -113,7 +113,7 @@ class WindowGram(OfPairs):
                 row = _side(self.engine, X[rows], left[:, rows])
                 c, gap = self.windows.moments(self.engine, (row[0], row[1][0]), (column[0], column[1][0]))
                 entries = self.function(self.engine, row[1], column[1], c, gap)
-                self.engine.add_scaled(out[rows, cols], entries, scale)
+                self.engine.terms.add_scaled(out[rows, cols], entries, scale)
 
     @property
     def relative_storage_error(self) -> float:
@@ -124,6 +124,6 @@ class WindowGram(OfPairs):
         return self if self.symmetric else WindowGram(self.function, self.windows, self.X2, self.X)
 
 
-def _side(engine: ModuleType, X: Array, points: Array) -> Side:
+def _side(engine: Engine, X: Array, points: Array) -> Side:
     """Points as they are for rows, transposed for columns, and their numbers (L, positions, r), C-contiguous."""
     return engine.xp.ascontiguousarray(X), engine.xp.ascontiguousarray(points.swapaxes(1, 2))

@@ -130,9 +130,9 @@ def summarize(X: ArrayLike) -> DataSummary:
     (n, d), engine = X.shape, engine_of(X)
     xp = engine.xp
     mean = X.mean(axis=0, dtype=np.float64)
-    sizes = engine.row_products(X, X, np.float64) / d
+    sizes = engine.linalg.row_products(X, X, np.float64) / d
     centred = X - mean.astype(X.dtype)
-    variances = engine.row_products(centred.T, centred.T, np.float64)
+    variances = engine.linalg.row_products(centred.T, centred.T, np.float64)
     feature, total = int(variances.argmax()), float(variances.sum())
     return DataSummary(
         n=n,
@@ -169,6 +169,6 @@ def _largest_overlap(X: Array) -> float:
     gram = Gram(X)
 
     def largest(tile):
-        return gram.engine.largest_entry(gram.tile(*tile), tile[1].start - tile[0].start)
+        return gram.engine.tiles.largest_entry(gram.tile(*tile), tile[1].start - tile[0].start)
 
     return max(gram.engine.run(largest, list(tiles(gram)), progress="largest overlap (tiles)"))

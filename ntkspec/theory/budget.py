@@ -224,7 +224,7 @@ class _Sizes:
 
 def _sizes(net: TwoLayer, X: Array, trace_ratio: float) -> _Sizes:
     n, d = X.shape
-    squares = engine_of(X).row_products(X, X, np.float64) / d
+    squares = engine_of(X).linalg.row_products(X, X, np.float64) / d
     data = float(spectral_norm(Gram(X), rtol=0.01)) / d
     norms = float((squares**0.5).std()), float(abs(squares - 1).max())
     return _Sizes(n, trace_ratio / d, data, *norms, len(net.kernel_neurons()[0]))

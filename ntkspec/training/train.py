@@ -176,7 +176,11 @@ def _trainer(
     """By the engine's own steps where it has them, for training on all points."""
     if not isinstance(net, TwoLayer):
         return DeepDescent(net, X, y, rates=rates, offset=offset)
-    steps = engine_of(X, y).fused_steps(net.activation.compiled, X, y, rates=rates, width=net.width) if on_all else None
+    steps = (
+        engine_of(X, y).training.fused_steps(net.activation.compiled, X, y, rates=rates, width=net.width)
+        if on_all
+        else None
+    )
     if steps is None:
         return Descent(net, X, y, rates=rates, offset=offset)
     return FusedDescent(net, X, y, rates=rates, offset=offset, steps=steps)
