@@ -1,4 +1,4 @@
-"""The CUDA sources compile for the cards they are written for, without a card: by nvcc, or by NVRTC as CuPy does."""
+"""The CUDA sources compile for the GPUs they are written for, without a GPU: by nvcc, or by NVRTC as CuPy does."""
 
 import ctypes
 import importlib.util

@@ -1,6 +1,7 @@
 """Both engines offer what the contract says: the same names, with the same arguments; the GPU's without a GPU."""
 
 import ast
+import functools
 import inspect
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def tree(module: str) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@functools.cache
 def written(module: str) -> dict[str, list]:
     """The public functions of a module by its source, also those that it hands on from other modules of the engines."""
     found = {}

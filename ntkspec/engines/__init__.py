@@ -22,12 +22,12 @@ def engine_of(*arrays: Any) -> Engine:
     Raises TypeError for arrays of two devices; nothing is copied between devices in silence.
     """
     plain = {type(array) for array in arrays} == {np.ndarray}  # the most frequent ones, in every step of training
-    on_card = [] if plain else [library(array) == "cupy" for array in arrays]
-    if not any(on_card):
+    on_gpu = [] if plain else [library(array) == "cupy" for array in arrays]
+    if not any(on_gpu):
         from ntkspec.engines import cpu
 
         return cpu
-    if not all(on_card):
+    if not all(on_gpu):
         raise TypeError(
             f"arrays of {' and '.join(sorted({library(array) for array in arrays}))} came together, but one device "
             f"computes; move all of them with cupy.asarray(array) or cupy.asnumpy(array)"

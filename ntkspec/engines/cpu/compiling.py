@@ -3,9 +3,9 @@
 import os
 import warnings
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -27,18 +27,17 @@ os.register_at_fork(
 )
 
 
-@overload
-def compiled(loop: Loop, **options: Any) -> Loop: ...
-
-
-@overload
-def compiled(loop: None = None, **options: Any) -> Callable[[Loop], Loop]: ...
-
-
-def compiled(loop: Any = None, **options: Any) -> Any:
+def compiled(loop: Loop) -> Loop:
     """A compiled loop; cached on disk, or with a warning where no folder for the cache can be written to."""
-    if loop is None:
-        return partial(compiled, **options)
+    return _compile(loop, {})
+
+
+def compiled_with(**options: Any) -> Callable[[Loop], Loop]:
+    """:func:`compiled` with Numba's options."""
+    return lambda loop: _compile(loop, options)
+
+
+def _compile(loop: Any, options: dict[str, Any]) -> Any:
     if _IN_PYTHON:  # as compiled: no warnings of single numbers
         return np.errstate(all="ignore")(loop)
     try:
@@ -54,7 +53,7 @@ def _say_once(folder: str) -> None:
         f"compiled loops are not kept, as neither {folder} nor the cache folder of the user can be written to, so that "
         f"each start compiles them again, which takes a minute; set NUMBA_CACHE_DIR to a folder that can be",
         RuntimeWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

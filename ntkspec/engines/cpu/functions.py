@@ -8,13 +8,14 @@ than that number. NaN stays NaN, and infinity gives the limit (sin and cos: NaN)
 
 import functools
 import math
+from typing import cast
 
 import numpy as xp
 from llvmlite import ir
 from numba.core import types
 
 from ntkspec.engines.arrays import Array
-from ntkspec.engines.cpu.compiling import compiled, in_llvm, inlined
+from ntkspec.engines.cpu.compiling import Loop, compiled_with, in_llvm, inlined
 
 # The polynomials interpolate at the Chebyshev points of their intervals, computed with 50 digits. The number behind
 # each is its largest error relative to the result; an ulp is at least 1.1e-16 and 6e-8 of it.
@@ -159,15 +160,15 @@ def _scaled(x, k):
     return x * _power_of_two(half) * _power_of_two(k - half)
 
 
-def _elementwise(loop):
+def _elementwise(loop: Loop) -> Loop:
     """A loop over flat arrays, as a function of arrays of any shape; it never fuses a product and a sum by itself."""
-    flat = compiled(loop, fastmath=False)
+    flat = compiled_with(fastmath=False)(loop)
 
     @functools.wraps(loop)
     def function(z, value, slope, *parameters):
         flat(z.reshape(-1), value.reshape(-1), slope.reshape(-1), *parameters)
 
-    return function
+    return cast(Loop, function)
 
 
 # --------------------------------------------------------------------------------------------------------- activations

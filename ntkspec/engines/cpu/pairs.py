@@ -5,7 +5,7 @@ import math
 import numpy as xp
 
 from ntkspec.engines.arrays import Array
-from ntkspec.engines.cpu.compiling import compiled
+from ntkspec.engines.cpu.compiling import compiled, compiled_with
 
 
 @compiled
@@ -25,7 +25,7 @@ def _moments(gram, left, own, right, other, close, c, gap):
                 gap[i, j] = product * near * (2 - near)
 
 
-@compiled(fastmath={"reassoc"})
+@compiled_with(fastmath={"reassoc"})
 def _half_distance(x, y, size, other):
     """‖x/size - y/other‖² / (2 d), which is 1 - |rho| for the roots of ‖x‖²/d and ‖y‖²/d.
 
@@ -49,7 +49,7 @@ def moments(gram: Array, X: Array, own: Array, Y: Array, other: Array, close: fl
     return c, gap
 
 
-@compiled(fastmath={"contract", "reassoc"})
+@compiled_with(fastmath={"contract", "reassoc"})
 def hermite_moments(points: Array, weighted: Array, terms: int) -> Array:
     """sum_q weighted[p, q] he_k(points[q]) for k < terms, he_k = He_k / sqrt(k!); weighted (p, Q)."""
     sums = xp.zeros((weighted.shape[0], terms))

@@ -5,7 +5,7 @@ import math
 import numpy as xp
 
 from ntkspec.engines.arrays import Array
-from ntkspec.engines.cpu.compiling import compiled
+from ntkspec.engines.cpu.compiling import compiled, compiled_with
 from ntkspec.engines.limits import CLOSE
 
 
@@ -78,7 +78,7 @@ def gaps(c: Array, X: Array, own: Array, XT: Array, other: Array, places: Array,
     return gap
 
 
-@compiled(fastmath={"reassoc"})
+@compiled_with(fastmath={"reassoc"})
 def _half_distance(x, y, size, other, places, channels):
     """‖x/size - y/other‖² / (2 q channels) over a patch, 1 - |rho|; without "contract", so that equal ones cancel."""
     per_x, per_y, total = 1 / size, 1 / other, 0.0

@@ -5,7 +5,7 @@ import math
 import numpy as xp
 
 from ntkspec.engines.arrays import Array
-from ntkspec.engines.cpu.compiling import compiled
+from ntkspec.engines.cpu.compiling import compiled, compiled_with
 
 
 @compiled
@@ -32,7 +32,7 @@ def largest_entry(tile: Array, skip: int) -> float:
     return largest
 
 
-@compiled(fastmath={"contract", "reassoc"})
+@compiled_with(fastmath={"contract", "reassoc"})
 def sum_of_squares(tile: Array) -> float:
     """Sum of the squared entries, accumulated in float64."""
     total = 0.0

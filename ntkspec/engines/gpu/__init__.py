@@ -2,7 +2,7 @@
 :mod:`ntkspec.engines.contract` says.
 
 Matrix products are cuBLAS's, in the dtype of their arrays; TF32, which keeps ten bits, is never used. Sums have one
-order, so that results are the same from run to run on one card.
+order, so that results are the same from run to run on one GPU.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ for _switch in (
         raise ImportError(f"{_switch} is set, but products would lose digits, in TF32 from the fourth on; unset it")
 
 name = "gpu"
-# Rows and columns of a tile: 64 MB in float32, products that fill the card, and passes that dwarf their launch.
+# Rows and columns of a tile: 64 MB in float32, products that fill the GPU, and passes that dwarf their launch.
 TILE = 4096
 # Rows of a tile, and pairs of patches, that are computed together where an entry has many intermediates.
 STRIP, PAIRS = 1024, 2**24
@@ -74,32 +74,32 @@ _NUMBERS, _ROWS = 2**27, 2**15
 
 # ---------------------------------------------------------------------------------------------- memory and threads
 def free_memory() -> int:
-    """Bytes that can be allocated on the card now: what the driver has left, and what CuPy's pool keeps unused."""
+    """Bytes that can be allocated on the GPU now: what the driver has left, and what CuPy's pool keeps unused."""
     return int(xp.cuda.runtime.memGetInfo()[0] + xp.get_default_memory_pool().free_bytes())
 
 
 def used_memory() -> int:
-    """Bytes of the card that this process's arrays take now."""
+    """Bytes of the GPU that this process's arrays take now."""
     return int(xp.get_default_memory_pool().used_bytes())
 
 
 def most_memory() -> int:
-    """The same: a card counts no more."""
+    """The same: a GPU counts no more."""
     return used_memory()
 
 
 def spare_memory() -> int:
-    """Bytes of the host's memory where tiles can lie that the card has no room for."""
+    """Bytes of the host's memory where tiles can lie that the GPU has no room for."""
     return host.free_memory()
 
 
 def to_host(array: Array) -> Array:
-    """A NumPy array with the same entries: waits for the card, and copies."""
+    """A NumPy array with the same entries: waits for the GPU, and copies."""
     return xp.asnumpy(array)
 
 
 def workers() -> int:
-    """One: the card shares out the work itself."""
+    """One: the GPU shares out the work itself."""
     return 1
 
 
@@ -123,9 +123,9 @@ def shares(n: int, flops: float = math.inf) -> list[slice]:
 
 
 def blocks(share: slice, width: int, numbers: int = _NUMBERS, least: int = 256) -> list[slice]:
-    """Row blocks of a share whose intermediates, ``width`` numbers a row, fit well into the card's memory.
+    """Row blocks of a share whose intermediates, ``width`` numbers a row, fit well into the GPU's memory.
 
-    ``numbers`` is what suits a core's cache, and counts only where it is larger than what suits the card.
+    ``numbers`` is what suits a core's cache, and counts only where it is larger than what suits the GPU.
     """
     step = min(_ROWS, max(least, max(numbers, _NUMBERS) // max(1, width)))
     return [slice(a, min(a + step, share.stop)) for a in range(share.start, share.stop, step)]
@@ -133,7 +133,7 @@ def blocks(share: slice, width: int, numbers: int = _NUMBERS, least: int = 256) 
 
 # ------------------------------------------------------------------------------------------------------------ rates
 def rates(dtype: DTypeLike) -> Rates:
-    """The rates of this card for a dtype, measured once in about 0.1 s."""
+    """The rates of this GPU for a dtype, measured once in about 0.1 s."""
     return _measured(np.dtype(dtype).char)
 
 

@@ -12,7 +12,7 @@ from ntkspec.engines.arrays import Array, DTypeLike
 
 FOLDER = Path(__file__).parent.parent / "cuda"
 # Nothing is contracted in silence: the sources write fma() where they mean it. CuPy adds -ftz=true, and NVRTC takes no
-# option twice: on the card float32 numbers below the smallest normal one, 1.2e-38, are zero.
+# option twice: on the GPU float32 numbers below the smallest normal one, 1.2e-38, are zero.
 OPTIONS = ("-std=c++17", "--fmad=false")
 # As in common.cuh.
 THREADS = 256
@@ -48,7 +48,7 @@ def kernel(name: str, function: str, real: str, **others: str | int) -> Any:
 
 @cache
 def multiprocessors() -> int:
-    """How many the card has."""
+    """How many the GPU has."""
     return cupy.cuda.Device().attributes["MultiProcessorCount"]
 
 

@@ -1,7 +1,7 @@
-"""Tiles in the host's memory or in a file: they come to the card, or leave it, while the card computes.
+"""Tiles in the host's memory or in a file: they come to the GPU, or leave it, while the GPU computes.
 
-Copies have a stream of their own, and two rooms on the card take turns: while tiles in one of them are computed with,
-the others are copied. Memory that the card's copies cannot reach (a file's pages) is copied through pinned memory.
+Copies have a stream of their own, and two rooms on the GPU take turns: while tiles in one of them are computed with,
+the others are copied. Memory that the GPU's copies cannot reach (a file's pages) is copied through pinned memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,7 @@ def spare_tiles(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
 
 
 def link_rate() -> float:
-    """Bytes a second from pinned memory to the card, measured in about 0.1 s."""
+    """Bytes a second from pinned memory to the GPU, measured in about 0.1 s."""
     host = spare_tiles((_TOGETHER // 4,), np.uint8)
     there, events = xp.empty(host.shape, host.dtype), [xp.cuda.Event() for _ in range(3)]
     for event in events:  # the memory is given back behind the last one
@@ -45,7 +45,7 @@ def _pinned(array) -> bool:
 
 
 class _Room:
-    """Room for some tiles on the card. ``used`` : the event after which copies may change it, ``copied`` : the one
+    """Room for some tiles on the GPU. ``used`` : the event after which copies may change it, ``copied`` : the one
     after which computing may."""
 
     def __init__(self, shape: tuple[int, ...], stored: np.ndarray):
@@ -55,7 +55,7 @@ class _Room:
         self.used.record()  # what had this memory before may still compute
 
     def take(self, stored: np.ndarray, stream: Any) -> None:
-        """Begin to copy these tiles to the card."""
+        """Begin to copy these tiles to the GPU."""
         if self.staging is not None:
             self.copied.synchronize()
             self.staging[: len(stored)] = stored
@@ -79,7 +79,7 @@ class _Room:
 
 
 def inbound(stored: np.ndarray, first: int, last: int) -> Iterator[tuple[int, Array]]:
-    """(number of the first, tiles on the card) for stored[first:last], group by group, in order.
+    """(number of the first, tiles on the GPU) for stored[first:last], group by group, in order.
 
     A group may be computed with until the next one is asked for. Cost: the bytes of the tiles at the rate of the link,
     while what is computed with them takes no longer.
@@ -111,7 +111,7 @@ def fill_tiles(
 ) -> None:
     """keep(k, fill(k, tile)), for the number k of each tile of ``blocks`` that is to be filled.
 
-    blocks : (tiles, T, T) on the card, which are filled where they lie, or in the host's memory or a file, where they
+    blocks : (tiles, T, T) on the GPU, which are filled where they lie, or in the host's memory or a file, where they
     are copied while the next one is computed. ``keep`` is called when the tile is where it belongs.
     """
     watched = progress.bar(numbers, text=text)

@@ -19,7 +19,7 @@ def triangle_product(blocks: Array, first: int, last: int, vectors: Array, out: 
     """Add to ``out`` the products of the tiles first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     blocks : (tiles, T, T) in the order (0, 0), (1, 0), (1, 1), (2, 0), ...; tiles on the diagonal are whole. Those in
-    the host's memory or in a file come to the card group by group.
+    the host's memory or in a file come to the GPU group by group.
     vectors, out : (k, count of block rows * T), float64, or the dtype of the blocks.
     """
     side = blocks.shape[1]

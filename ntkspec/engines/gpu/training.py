@@ -1,4 +1,4 @@
-"""Training of a two-layer network on the card: two kernels a step, and nothing that the host waits for on the way."""
+"""Training of a two-layer network on the GPU: two kernels a step, and nothing that the host waits for on the way."""
 
 import math
 
@@ -14,7 +14,7 @@ _LANES, _UPDATED = 8, 32
 # What a thread can hold in registers: sets of neurons, and bytes of weights, with as many of gradients. Where it holds
 # few, a multiprocessor has room for two blocks.
 _SETS, _BYTES, _FEW = 4, 320, 96
-# Steps of a CUDA graph, an even number: launched one by one they would take the host longer than the card.
+# Steps of a CUDA graph, an even number: launched one by one they would take the host longer than the GPU.
 _TOGETHER = 16
 _NEVER = 2**63 - 1
 
@@ -109,7 +109,7 @@ class FusedSteps:
                 self._one()
 
     def wrong(self) -> int | None:
-        """The first step with an output that is not finite, since the last ``load``. Waits for the card."""
+        """The first step with an output that is not finite, since the last ``load``. Waits for the GPU."""
         first = int(self._marks[1])
         return None if first == _NEVER else first
 
