@@ -110,9 +110,7 @@ class ProbedRest:
 def without_leading_pairs(operator: KernelOperator, failure_probability: float, seed: int) -> ProbedRest:
     """The operator without at most PAIRS leading eigenpairs, which are found and proved to be the leading ones."""
     k = max(1, min(PAIRS, operator.shape[0] // 10))
-    pairs = eigsh(
-        operator, k, rtol=1e-3, failure_probability=failure_probability / 2, seed=seed, method="factored"
-    )  # fmt: skip
+    pairs = eigsh(operator, k, rtol=1e-3, failure_probability=failure_probability / 2, seed=seed, method="factored")
     basis = Lanczos(operator)
     basis.lock_pairs(pairs.values, pairs.vectors, pairs.residuals)
     return ProbedRest(basis, pairs, np.random.default_rng(stream(seed, "probes")))
