@@ -222,9 +222,8 @@ def _norms(theta, linear) -> dict[str, float]:
 
 
 def _budget(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
-    how: dict[str, Any] = {"second": cell.second, "seed": cell.seed, "dtype": data.X.dtype}
-    net = cell.spec.build_two_layer(cell.d, cell.activation, **how).to(cell.engine)
-    budget = gap_budget(net, data.X, layer=layer, trace_ratio=data.trace_ratio, rtol=RTOL)
+    net = cell.spec.build_two_layer(cell.d, cell.activation, second=cell.second, seed=cell.seed, dtype=data.X.dtype)
+    budget = gap_budget(net.to(cell.engine), data.X, layer=layer, trace_ratio=data.trace_ratio, rtol=RTOL)
     found: dict[str, float] = {}
     for name in ("gap", *PARTS):
         part = getattr(budget, name)
