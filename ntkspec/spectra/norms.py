@@ -14,7 +14,7 @@ from ntkspec.spectra.eigenpairs import Wanted, converge
 from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import WEYL, Estimate, Evidence, collect
 from ntkspec.spectra.traces import attempts, deflated, stochastic_is_sooner
-from ntkspec.storage import recorded, target
+from ntkspec.storage import checkpointed, target
 
 # What the forecast assumes: 22 to 160 products were seen on differences of kernels.
 EXPECTED_PRODUCTS = 60
@@ -48,7 +48,7 @@ def spectral_norm(
     eigenpairs are computed with restarts and locked, and a new basis proves what is left; where they do not converge
     soon the interval stays open (``converged``).
     checkpoint : a file that keeps the products, 8 n bytes each: the same call goes on after an interruption, bit by bit
-    as if there had been none (:func:`ntkspec.storage.recorded`).
+    as if there had been none (:func:`ntkspec.storage.checkpointed`).
     Raises ValueError for a kernel that is not symmetric or gives NaN, and for a matrix that does not fit.
     """
     checks.accuracy(rtol, failure_probability, seed)
@@ -56,7 +56,7 @@ def spectral_norm(
     operator = as_symmetric(operator)
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
-    with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
+    with operator.engine.one_blas_thread(), bar, checkpointed(operator, checkpoint) as operator:
         lanczos, chance = Lanczos(operator), Chance(failure_probability, seed)
         outcome = prove(lanczos, aim_of(operator.storage_error, rtol), chance, bar)
         norm = norm_of(collect(lanczos, (outcome.lowest, outcome.highest), failure_probability), rtol, plan)
