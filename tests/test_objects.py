@@ -18,7 +18,7 @@ import objects
 from objects import SWISH, answers, classes_in, same, sent_back
 
 # What exists while a file is open, or a tile is formed.
-PASSING = {"_Recorded", "HadamardTerm", "LowRankTerm"}
+PASSING = {"_Checkpointed", "HadamardTerm", "LowRankTerm"}
 WAYS = {"pickle": lambda given: pickle.loads(pickle.dumps(given)), "copy": copy.copy, "deepcopy": copy.deepcopy}
 SOME = {"data": ns.datasets.gaussian(9, 3, n_test=2, dtype=np.float32, seed=1)}
 GROUPS = "activations", "kernels", "networks", "results", "data"

@@ -320,7 +320,7 @@ def folder(tmp_path):
 def checkpointed(n, d, m, dtype):
     operator, matrix = hadamard(n, d, m, dtype)
     path = FOLDER[0] / f"products {len(list(FOLDER[0].iterdir()))}"
-    return FOLDER[1].enter_context(storage.recorded(operator, path)), matrix
+    return FOLDER[1].enter_context(storage.checkpointed(operator, path)), matrix
 
 
 def on_disk(n, d, m, dtype):

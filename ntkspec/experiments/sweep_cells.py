@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 

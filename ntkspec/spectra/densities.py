@@ -29,7 +29,7 @@ from ntkspec.spectra.gauss_rules import jacobi_matrices, rule, share_below
 from ntkspec.spectra.lanczos import Lanczos, random_start
 from ntkspec.spectra.results import Diagnostics, collect
 from ntkspec.spectra.showing import few
-from ntkspec.storage import recorded, target
+from ntkspec.storage import checkpointed, target
 
 # Up to this size all eigenvalues are computed.
 DENSE_SIZE = 1500
@@ -452,7 +452,7 @@ def spectral_density(
     block = _fitting_block(operator, min(probes, 4 if operator.stored else 2), steps)
     measures, rounding = [], 0.0
     bar = progress.bar(total=probes * steps, text=f"spectral density, {plan.method} (products)")
-    with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
+    with operator.engine.one_blas_thread(), bar, checkpointed(operator, checkpoint) as operator:
         lanczos = Lanczos(operator)
         for first in range(0, probes, block):
             lanczos.begin(random_start(operator, stream(seed, "density", first), min(block, probes - first)))

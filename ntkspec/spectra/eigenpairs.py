@@ -16,7 +16,7 @@ from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import FailureBudget, Outcome, fitting_basis, prove
 from ntkspec.spectra.lanczos import Lanczos, random_start
 from ntkspec.spectra.results import Diagnostics, Spectrum, collect, sign
-from ntkspec.storage import recorded, target
+from ntkspec.storage import checkpointed, target
 
 # Up to this size the dense eigenproblem is solved: it takes some 50 ms and finds everything.
 DENSE_SIZE = 600
@@ -124,7 +124,7 @@ def eigsh(
         return dense_spectrum(operator, k, which)
     operator, plan = planning.prepare(operator, products, method=method)
     bar = progress.bar(text=f"eigenpairs, {plan.method} (products)")
-    with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
+    with operator.engine.one_blas_thread(), bar, checkpointed(operator, checkpoint) as operator:
         return _Search(operator, Wanted(k, which, rtol), FailureBudget(failure_probability, seed), bar).run(v0)
 
 

@@ -18,7 +18,7 @@ from ntkspec.spectra.eigenpairs import Wanted, converge
 from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import Diagnostics, Estimate, collect
 from ntkspec.spectra.traces import attempts, stochastic_is_sooner, without_leading_pairs
-from ntkspec.storage import recorded, target
+from ntkspec.storage import checkpointed, target
 
 # What the forecast assumes: 22 to 160 products were seen on differences of kernels.
 EXPECTED_PRODUCTS = 60
@@ -107,7 +107,7 @@ def spectral_norm(
     operator = as_symmetric(operator)
     operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
     bar = progress.bar(total=EXPECTED_PRODUCTS, text=f"spectral norm, {plan.method} (products)")
-    with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
+    with operator.engine.one_blas_thread(), bar, checkpointed(operator, checkpoint) as operator:
         lanczos, budget = Lanczos(operator), FailureBudget(failure_probability, seed)
         outcome = prove(lanczos, target_interval(operator.storage_error, rtol), budget, bar)
         norm = norm_of(collect(lanczos, (outcome.lowest, outcome.highest), failure_probability), rtol, plan)

@@ -23,7 +23,7 @@ _SYNC_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def recorded(operator: KernelOperator, path: str | os.PathLike | None) -> Iterator[KernelOperator]:
+def checkpointed(operator: KernelOperator, path: str | os.PathLike | None) -> Iterator[KernelOperator]:
     """The operator; with a path, one that keeps each product with float64 vectors in a file, and reads it from there.
 
     A run is a function of its seed and its products: the same call after an interruption repeats its small
@@ -39,7 +39,7 @@ def recorded(operator: KernelOperator, path: str | os.PathLike | None) -> Iterat
         yield operator
         return
     with _open(target(path)) as file:
-        yield _Recorded(operator, _Records(file, operator))
+        yield _Checkpointed(operator, _Records(file, operator))
 
 
 @contextlib.contextmanager
@@ -147,7 +147,7 @@ def _readable(content: bytes) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in content.decode(errors="replace").rstrip())
 
 
-class _Recorded(KernelOperator):
+class _Checkpointed(KernelOperator):
     """The products of an operator, from the file as far as they are there."""
 
     def __init__(self, operator: KernelOperator, records: _Records):
