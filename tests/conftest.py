@@ -14,8 +14,20 @@ import time
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
+from covering import covering
 from ntkspec import engines
+from ntkspec.engines import cpu
+
+# The whole suite runs in a process for each core, up to so many; files and tests that are named run in this one.
+MOST_PROCESSES = 4
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # BLAS's threads would spin on the cores of other processes. The engine, which counts them first, keeps its workers.
+    cpu.workers()
+    threadpool_limits(1, user_api="blas")
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of processes that tests start
 
 
 def _no_card() -> str:
@@ -41,12 +53,39 @@ def pytest_configure():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """How many processes ``-n auto`` is; one where files are named."""
+    named = config.args_source is config.ArgsSource.ARGS
+    return 0 if named else min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests of a card are skipped, with the reason, where there is none."""
+    """Cases of a test that go beyond its marker ``covering`` are slow.
+
+    Tests of a card are skipped, with the reason, where there is none.
+    """
+    thin_out(items)
     reason = NO_CARD or ("NTKSPEC_TEST_DEVICE asks for the stand-in" if STAND_IN else "")
     for item in items:
         if reason and item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def thin_out(items) -> None:
+    """Mark as slow what ``covering(strength)`` leaves out: its test's other cases hold all values, or pairs of them."""
+    cases = {}
+    for item in items:
+        if item.get_closest_marker("covering") and item.get_closest_marker("slow") is None:
+            cases.setdefault((item.path, item.originalname, item.cls), []).append(item)
+    for some in cases.values():
+        (strength,) = some[0].get_closest_marker("covering").args
+        rows = [tuple(item.callspec.indices.items()) for item in some]
+        kept = covering(rows, strength)
+        for k, item in enumerate(some):
+            if k not in kept:
+                item.add_marker(pytest.mark.slow)
 
 
 class Interrupt:
