@@ -149,10 +149,24 @@ def on(engine):
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def mortal_cluster(tmp_path):
+    """Address and worker processes of a cluster of one's own."""
+    with _cluster(tmp_path) as (address, workers):
+        yield address, workers
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """The address of a cluster that all tests share, so that none may change or kill it."""
+    with _cluster(tmp_path_factory.mktemp("cluster")) as (address, _):
+        yield address
+
+
+@contextlib.contextmanager
+def _cluster(folder: Path):
     """A real scheduler and two real workers, as processes of their own."""
     pytest.importorskip("distributed", reason="Dask's distributed is not installed")
-    file, running = tmp_path / "scheduler.json", []
+    file, running = folder / "scheduler.json", []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
 
     def start(*command):
@@ -160,28 +174,21 @@ def cluster(tmp_path):
         running.append(subprocess.Popen([sys.executable, "-m", *command], stdout=quiet, stderr=quiet, env=environment))
         return running[-1]
 
-    start(
-        "distributed.cli.dask_scheduler",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "--scheduler-file",
-        str(file),
-        "--no-dashboard",
-    )
-    worker = ["distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny"]
-    worker += ["--host", "127.0.0.1"]
-    workers = [start(*worker, "--no-dashboard", "--memory-limit", "2GB") for _ in range(2)]
-    deadline = time.monotonic() + 60
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    address = json.loads(file.read_text())["address"]
-    from distributed import Client
+    here = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file))
+    try:
+        start("distributed.cli.dask_scheduler", "--port", "0", *here)
+        worker = ("distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--memory-limit", "2GB", *here)
+        workers = [start(*worker) for _ in range(2)]
+        deadline = time.monotonic() + 60
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+        from distributed import Client
 
-    with Client(address, timeout=30) as client:
-        client.wait_for_workers(2, timeout=60)
-    yield address, workers
-    for process in running:
-        process.kill()
-        process.wait()
+        with Client(address, timeout=30) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address, workers
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()

@@ -200,11 +200,11 @@ def take_away():
     gpu.free_memory = absent
 
 
-def test_workers_have_cards_of_their_own(cluster, gpu, no_card, tmp_path):
+def test_workers_have_cards_of_their_own(mortal_cluster, gpu, no_card, tmp_path):
     """The process that asks has none; a worker without one is named before anything is computed."""
     from distributed import Client
 
-    address, _ = cluster
+    address, _ = mortal_cluster
     here = run_sweep(SWEEP, tmp_path / "a.h5")
     no_card()
     same(here, run_sweep(SWEEP, tmp_path / "b.h5", place=Place(scheduler=address)))

@@ -473,8 +473,8 @@ def test_a_sweep_on_processes_agrees_with_one_here(tmp_path):
 
 # ------------------------------------------------------------------------------------------------------------ cluster
 @pytest.mark.parametrize("seeds", [6, pytest.param(67, marks=pytest.mark.slow)])
-def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(seeds, cluster, tmp_path):
-    address, workers = cluster
+def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(seeds, mortal_cluster, tmp_path):
+    address, workers = mortal_cluster
     grid = Grid(d=(8, 12, 16), n=("60",), width=("20",), quantity=("gap-first",), seeds=seeds)
     undisturbed = run_sweep(grid, tmp_path / "whole.h5", place=Place(scheduler=address))
     path, cells = tmp_path / "killed.h5", grid.cells()
@@ -487,10 +487,9 @@ def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(seeds, clust
 
 
 def test_a_cell_too_large_for_a_worker_is_refused_before_any_starts(cluster, tmp_path):
-    address, _ = cluster
     large = Grid(d=(50,), n=("100000",), width=("4000",), quantity=("gap-first",), seeds=1)
     with pytest.raises(ValueError, match="but 2 GB are there for it"):
-        run_sweep(large, tmp_path / "sweep.h5", place=Place(scheduler=address))
+        run_sweep(large, tmp_path / "sweep.h5", place=Place(scheduler=cluster))
 
 
 def test_a_scheduler_that_is_not_there_is_said_so(tmp_path, monkeypatch):
