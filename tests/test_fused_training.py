@@ -60,6 +60,7 @@ def test_every_shape_trains_as_on_the_cpu(name, dtype, shape, gpu):
     agree(ns.train_gd(*given, **how), ns.train_gd(*there, **how), gpu, 5000 * np.finfo(dtype).eps)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.3), (0.4, 0.1)])
 @pytest.mark.parametrize("name", ["erf", "tanh", "leaky_relu", "cos"])
 def test_every_layer_trains_as_on_the_cpu(rates, name, gpu):
@@ -171,6 +172,7 @@ def diverged(given, how):
     return str(said[0].message), found
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("rates", [(0.0, 100.0), (20.0, 20.0)])
 @pytest.mark.parametrize("steps", [[60], [0, 60], [3, 5, 60], range(61)])
 def test_divergence_is_found_at_the_same_step(rates, steps, gpu):

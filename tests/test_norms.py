@@ -63,6 +63,7 @@ def test_the_interval_holds_for_random_spectra(values, seed):
     assert exact <= estimate.upper + 1e-14
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("name", ["outlier and four clusters", "outlier and four others"])
 @pytest.mark.parametrize("factor", [1.0, -1.0, 1000.0])
 def test_the_failure_probability_is_kept_and_used_up_where_the_bound_is_sharp(name, factor):
