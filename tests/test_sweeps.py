@@ -474,7 +474,7 @@ def test_a_sweep_on_processes_agrees_with_one_here(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------------------ cluster
-@pytest.mark.parametrize("seeds", [6, pytest.param(67, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seeds", [3, *(pytest.param(seeds, marks=pytest.mark.slow) for seeds in (6, 67))])
 def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(seeds, mortal_cluster, tmp_path):
     address, workers = mortal_cluster
     grid = Grid(d=(8, 12, 16), n=("60",), width=("20",), quantity=("gap-first",), seeds=seeds)
