@@ -26,6 +26,44 @@ TESTS = {
     "engines": "host engines functions parts streaming stand_in forks operators expected_cnn fused_training "
     "devices spectra cuda",
 }
+# Tests that are the first of their room for files of these names.
+FIRST = {
+    "certificates": "certificates norms",
+    "dimensions": "dimensions",
+    "eigenpairs": "spectra",
+    "lanczos": "lanczos",
+    "norms": "norms",
+    "traces": "traces",
+    "empirical": "kernels",
+    "linear": "kernels expansion",
+    "expected": "expected deep_expected",
+    "expected_cnn": "expected_cnn",
+    "layer_moments": "deep_expected",
+    "linear_cnn": "expansion",
+    "moments": "kernels",
+    "ranges": "expected",
+    "expansion": "expansion",
+    "features": "dynamics modes",
+    "krylov": "dynamics",
+    "prediction": "dynamics",
+    "stability": "dynamics",
+    "modes": "modes",
+    "hdf5": "storage sealed",
+    "kernels": "kernel_files",
+    "on_disk": "kernel_files",
+    "products": "checkpoints",
+    "proofs": "kernel_files",
+    "tiles": "kernel_files",
+    "trees": "storage",
+    "bits": "engines",
+    "functions": "functions",
+    "pairs": "devices expected_cnn",
+    "parts": "parts",
+    "streaming": "streaming",
+    "symmetric": "engines",
+    "training": "fused_training",
+    "windows": "expected_cnn engines",
+}
 # Seconds after which tests that do not end count as failed.
 PATIENCE = 1800
 
@@ -298,6 +336,12 @@ def place_of(mutant: Mutant, package: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
+def tests_of(mutant: Mutant) -> list[str]:
+    """The names of the tests of its room, in their order."""
+    first = FIRST.get(Path(mutant.path).stem, "").split()
+    return [*first, *(name for name in TESTS[mutant.room].split() if name not in first)]
+
+
 class Copy:
     """A copy of the package, with the tests of a checkout; compiled loops in it stay valid, as times are kept."""
 
@@ -310,22 +354,19 @@ class Copy:
         shutil.copytree(tests / "tests", folder / "tests")
         shutil.copy2(tests / "setup.cfg", folder / "setup.cfg")
 
-    def kills(self, mutant: Mutant | None) -> tuple[str, float]:
+    def kills(self, mutant: Mutant) -> tuple[str, float]:
         """The first test that fails, or nothing; and the seconds that it took."""
         start = time.monotonic()
-        place = None if mutant is None else place_of(mutant, self.folder / "ntkspec")
-        before = None if place is None else (place.read_text(encoding="utf-8"), place.stat())
-        if place is not None:
-            place.write_text(before[0].replace(mutant.old, mutant.new), encoding="utf-8")
+        place = place_of(mutant, self.folder / "ntkspec")
+        text, status = place.read_text(encoding="utf-8"), place.stat()
+        place.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
         try:
-            return self._failure("" if mutant is None else mutant.room), time.monotonic() - start
+            return self._failure(tests_of(mutant)), time.monotonic() - start
         finally:
-            if place is not None:
-                place.write_text(before[0], encoding="utf-8")
-                os.utime(place, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
+            place.write_text(text, encoding="utf-8")
+            os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
 
-    def _failure(self, room: str) -> str:
-        names = TESTS[room].split() if room else sorted({name for names in TESTS.values() for name in names.split()})
+    def _failure(self, names: list[str]) -> str:
         files = [f"tests/test_{name}.py" for name in names if (self.folder / f"tests/test_{name}.py").is_file()]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *_ONE_PROCESS, *files]
         environment = os.environ | {"PYTHONPATH": str(self.folder)}
