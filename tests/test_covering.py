@@ -1,6 +1,7 @@
 """The cases of a test that the default run takes hold what they should, and few of them do."""
 
 import itertools
+from collections import Counter
 
 import pytest
 
@@ -22,6 +23,12 @@ def test_values_that_come_together_stay_together():
     rows = [(k, k, letter) for k in range(9) for letter in "ab"]
     assert {rows[k][:2] for k in covering(rows, 1)} == {(k, k) for k in range(9)}
     assert covering(rows, 2) == set(range(len(rows)))
+
+
+def test_values_come_about_equally_often():
+    rows = [tuple(enumerate(row)) for row in itertools.product(range(24), "abcd")]
+    letters = Counter(rows[k][1] for k in covering(rows, 1))
+    assert sorted(letters.values()) == [6, 6, 6, 6]
 
 
 def test_one_row_is_kept():
