@@ -215,6 +215,7 @@ def take_away():
     gpu.free_memory = absent
 
 
+@pytest.mark.slow
 def test_workers_have_cards_of_their_own(mortal_cluster, gpu, no_card, tmp_path):
     """The process that asks has none; a worker without one is named before anything is computed."""
     from distributed import Client
