@@ -27,7 +27,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # BLAS's threads would spin on the cores of other processes. The engine, which counts them first, keeps its workers.
     cpu.workers()
     threadpool_limits(1, user_api="blas")
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of processes that tests start
 
 
 def _no_card() -> str:
