@@ -206,7 +206,7 @@ class Outcome:
 def warm() -> None:
     """Import everything once, for the children; nothing that starts threads, which they would not have."""
     for module in pkgutil.walk_packages(ntkspec.__path__, "ntkspec."):
-        if ".gpu" not in module.name:
+        if ".gpu" not in module.name and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     if importlib.util.find_spec("distributed"):
         importlib.import_module("distributed")

@@ -14,8 +14,19 @@ import time
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
+from covering import covering
 from ntkspec import engines
+from ntkspec.engines import cpu
+
+# The whole suite runs in a process for each core, up to so many; files and tests that are named run in this one.
+MOST_PROCESSES = 4
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # BLAS's threads would spin on the cores of other processes. The engine, which counts them first, keeps its workers.
+    cpu.workers()
+    threadpool_limits(1, user_api="blas")
 
 
 def _no_card() -> str:
@@ -41,12 +52,40 @@ def pytest_configure():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """How many processes ``-n auto`` is; one where files are named."""
+    named = config.args_source is config.ArgsSource.ARGS
+    return 0 if named else min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests of a card are skipped, with the reason, where there is none."""
+    """Cases of a test that go beyond its marker ``covering`` are slow.
+
+    Tests of a card are skipped, with the reason, where there is none.
+    """
+    thin_out(items)
     reason = NO_CARD or ("NTKSPEC_TEST_DEVICE asks for the stand-in" if STAND_IN else "")
     for item in items:
         if reason and item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def thin_out(items) -> None:
+    """Mark as slow what ``covering(strength)`` leaves out: its test's other cases hold all values, or pairs of them."""
+    cases = {}
+    for item in items:
+        if item.get_closest_marker("covering") and item.get_closest_marker("slow") is None:
+            cases.setdefault((item.path, item.originalname, item.cls), []).append(item)
+    for some in cases.values():
+        (strength,) = some[0].get_closest_marker("covering").args
+        # The same object is the same value; pytest's own indices count cases.
+        rows = [tuple((name, id(value)) for name, value in item.callspec.params.items()) for item in some]
+        kept = covering(rows, strength)
+        for k, item in enumerate(some):
+            if k not in kept:
+                item.add_marker(pytest.mark.slow)
 
 
 class Interrupt:
@@ -110,10 +149,24 @@ def on(engine):
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def mortal_cluster(tmp_path):
+    """Address and worker processes of a cluster of one's own."""
+    with _cluster(tmp_path) as (address, workers):
+        yield address, workers
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """The address of a cluster that all tests share, so that none may change or kill it."""
+    with _cluster(tmp_path_factory.mktemp("cluster")) as (address, _):
+        yield address
+
+
+@contextlib.contextmanager
+def _cluster(folder: Path):
     """A real scheduler and two real workers, as processes of their own."""
     pytest.importorskip("distributed", reason="Dask's distributed is not installed")
-    file, running = tmp_path / "scheduler.json", []
+    file, running = folder / "scheduler.json", []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
 
     def start(*command):
@@ -121,28 +174,21 @@ def cluster(tmp_path):
         running.append(subprocess.Popen([sys.executable, "-m", *command], stdout=quiet, stderr=quiet, env=environment))
         return running[-1]
 
-    start(
-        "distributed.cli.dask_scheduler",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "--scheduler-file",
-        str(file),
-        "--no-dashboard",
-    )
-    worker = ["distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny"]
-    worker += ["--host", "127.0.0.1"]
-    workers = [start(*worker, "--no-dashboard", "--memory-limit", "2GB") for _ in range(2)]
-    deadline = time.monotonic() + 60
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    address = json.loads(file.read_text())["address"]
-    from distributed import Client
+    here = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file))
+    try:
+        start("distributed.cli.dask_scheduler", "--port", "0", *here)
+        worker = ("distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--memory-limit", "2GB", *here)
+        workers = [start(*worker) for _ in range(2)]
+        deadline = time.monotonic() + 60
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+        from distributed import Client
 
-    with Client(address, timeout=30) as client:
-        client.wait_for_workers(2, timeout=60)
-    yield address, workers
-    for process in running:
-        process.kill()
-        process.wait()
+        with Client(address, timeout=30) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address, workers
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()

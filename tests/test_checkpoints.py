@@ -206,7 +206,7 @@ print(vars(ns.spectral_norm(wrap(product, len(values)), checkpoint=sys.argv[1]))
 """
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("kill", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_killed_process_loses_nothing_but_the_product_it_was_at(kill, tmp_path):
     path = tmp_path / "products"
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, path, "0.02"], stderr=subprocess.DEVNULL)

@@ -403,7 +403,7 @@ def python(*arguments):
 
 
 def test_the_module_runs_as_a_program():
-    result = python("-m", "ntkspec.cli.commands", "constants", "relu")
+    result = python("-m", "ntkspec.cli", "constants", "relu")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("zeta")
 

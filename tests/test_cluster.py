@@ -164,9 +164,8 @@ def test_parts_that_do_not_fit_are_refused():
 
 
 def test_a_cluster_certifies_the_norm(cluster):
-    address, _ = cluster
     truth = np.linalg.norm(kernel((0, N)).to_dense(), 2)
-    norm = spectral_norm(kernel, [(0, 70), (70, 200), (200, N)], scheduler=address)
+    norm = spectral_norm(kernel, [(0, 70), (70, 200), (200, N)], scheduler=cluster)
     assert norm.converged
     assert norm.lower <= truth <= norm.upper
     local = ns.spectral_norm(kernel((0, N)), method="factored")
@@ -176,9 +175,8 @@ def test_a_cluster_certifies_the_norm(cluster):
 
 def test_a_cluster_of_cards_certifies_the_same_interval(cluster, gpu):
     """Two workers that each have a card, or share one."""
-    address, _ = cluster
     parts = [(0, 130), (130, N)]
-    norms = [spectral_norm(partial(kernel, engine=name), parts, scheduler=address) for name in ("cpu", "gpu")]
+    norms = [spectral_norm(partial(kernel, engine=name), parts, scheduler=cluster) for name in ("cpu", "gpu")]
     one, other = ((norm.value, norm.lower, norm.upper) for norm in norms)
     assert other == pytest.approx(one, rel=1e-8)
     assert norms[0].products == norms[1].products
@@ -194,7 +192,7 @@ def dying(rows):
     return kernel(rows)
 
 
-def test_a_worker_that_dies_ends_the_run_with_the_reason(cluster):
-    address, _ = cluster
+def test_a_worker_that_dies_ends_the_run_with_the_reason(mortal_cluster):
+    address, _ = mortal_cluster
     with pytest.raises(ValueError, match="a worker that held a part of the points was lost"):
         spectral_norm(dying, [(0, 70), (70, N)], scheduler=address)

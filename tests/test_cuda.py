@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ARCHITECTURES = ("sm_80", "sm_90")
+ARCHITECTURES = (pytest.param("sm_80", marks=pytest.mark.slow), "sm_90")
 # What CuPy adds to the options of all kernels; NVRTC refuses an option that comes twice.
 OF_CUPY = ("-ftz=true",)
 REALS = ("float", "double")

@@ -117,6 +117,7 @@ def test_a_smoothed_density_is_within_its_error(probing):
     assert 0.4 < smoothed.width / (2 * (values[-1] - values[0]) / 40) < 2
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("probes", [1, 2])
 @pytest.mark.parametrize("name", ["two clusters", "outlier and four clusters", "five times the largest", "rank one"])
 def test_the_bars_of_a_smoothed_density_hold_with_one_or_two_probes(name, probes, probing):

@@ -90,9 +90,21 @@ OF_IMAGES = [
 ]
 
 
-def each(commands):
+# Which commands run on the stand-in nightly only: their computations are those of others in the list.
+NIGHTLY = [
+    k
+    for k, (command, options, *_) in enumerate(COMMANDS)
+    if command in ("check prop-4.1", "check theorem-3.2", "figure 1", "figure 3") or "float32" in options
+]
+
+
+def each(commands, nightly=()):
     return [
-        pytest.param(*one, id=f"{one[0]}-{k}", marks=OF_IMAGES if one[0] == "figure 3" else ())
+        pytest.param(
+            *one,
+            id=f"{one[0]}-{k}",
+            marks=[*(OF_IMAGES if one[0] == "figure 3" else ()), *([pytest.mark.slow] if k in nightly else ())],
+        )
         for k, one in enumerate(commands)
     ]
 
@@ -126,7 +138,7 @@ def brought(gpu, monkeypatch):
     return arrays
 
 
-@pytest.mark.parametrize(("command", "options", "read", "rounding"), each(COMMANDS))
+@pytest.mark.parametrize(("command", "options", "read", "rounding"), each(COMMANDS, NIGHTLY))
 def test_a_command_keeps_of_the_card_what_it_keeps_of_the_cpu(command, options, read, rounding, brought, tmp_path):
     assert run(command, options, "cpu") == 0
     assert brought == []
@@ -154,7 +166,10 @@ def test_without_a_card_a_command_ends_with_one_line(command, options, no_card, 
 
 @pytest.mark.parametrize(
     ("command", "options"),
-    [("sweep", f"--quantity gap-first {CELLS} --output s.h5"), ("figure 2", f"{NET} --steps 5 --output .")],
+    [
+        ("sweep", f"--quantity gap-first {CELLS} --output s.h5"),
+        pytest.param("figure 2", f"{NET} --steps 5 --output .", marks=pytest.mark.slow),
+    ],
 )
 def test_what_is_measured_is_drawn_again_without_a_card(command, options, no_card, capsys):
     assert run(command, options, "gpu") == 0
@@ -200,11 +215,12 @@ def take_away():
     gpu.free_memory = absent
 
 
-def test_workers_have_cards_of_their_own(cluster, gpu, no_card, tmp_path):
+@pytest.mark.slow
+def test_workers_have_cards_of_their_own(mortal_cluster, gpu, no_card, tmp_path):
     """The process that asks has none; a worker without one is named before anything is computed."""
     from distributed import Client
 
-    address, _ = cluster
+    address, _ = mortal_cluster
     here = run_sweep(SWEEP, tmp_path / "a.h5")
     no_card()
     same(here, run_sweep(SWEEP, tmp_path / "b.h5", place=Place(scheduler=address)))

@@ -218,6 +218,7 @@ def compared(one, other, gpu, tolerance):
         assert np.abs(np.asarray(here) - there).max() <= tolerance * scale
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", EVERYTHING)
 def test_both_engines_agree(what, kind, gpu):
@@ -247,8 +248,9 @@ def test_results_do_not_depend_on_tiles(side, gpu, monkeypatch):
     assert again[1] == pytest.approx(whole[1], rel=1e-13)
 
 
-def test_a_run_goes_on_from_its_files(gpu, tmp_path):
+def test_a_run_goes_on_from_its_files(gpu, monkeypatch, tmp_path):
     """Checkpoints of training and of products, written by one device and read by the other."""
+    monkeypatch.setattr(cpu, "workers", lambda: 2)  # a card has one
     here, there = (Device(engine, "erf", "d") for engine in (cpu, gpu))
     trained(there, checkpoint=tmp_path / "train", steps=STEPS[:3])
     with pytest.warns(RuntimeWarning, match="goes on with"):

@@ -46,23 +46,31 @@ def measured():
     return analyze(AnalyzeTask(width=8, steps=5), datasets.gaussian(40, 5, n_test=10)), run
 
 
+# Figures of an analysis, a run, and the numbers of cells.
+DRAWN = {
+    "discrepancy": lambda found, run, numbers: analysis.discrepancy(found),
+    "losses": lambda found, run, numbers: analysis.losses(found),
+    "outputs": lambda found, run, numbers: analysis.outputs(found),
+    "1": lambda found, run, numbers: training.figure_1(run, {"one": [run], "other": [run]}),
+    "2": lambda found, run, numbers: training.figure_2(run),
+    "sizes": lambda found, run, numbers: scaling.scaling({"title": cells(numbers)}, ("gap", "frobenius")),
+}
+
+
+def cells(numbers):
+    """Of a sweep, all with these numbers."""
+    return {Cell("gap-first", d, 20, width=8, seed=seed): numbers for d in (4, 8, 16) for seed in (0, 1)}
+
+
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("value", EXTREME)
-def test_whatever_was_measured_is_drawn(value, measured, tmp_path):
+def test_whatever_was_measured_is_drawn(value, name, measured, tmp_path):
     found, run = (filled(one, value) for one in measured)
-    numbers = {"gap": value, "frobenius": value}
-    cells = {Cell("gap-first", d, 20, width=8, seed=seed): numbers for d in (4, 8, 16) for seed in (0, 1)}
     with delivered():
-        drawn = {
-            "discrepancy": analysis.discrepancy(found),
-            "losses": analysis.losses(found),
-            "outputs": analysis.outputs(found),
-            "1": training.figure_1(run, {"one": [run], "other": [run]}),
-            "2": training.figure_2(run),
-            "sizes": scaling.scaling({"title": cells}, ("gap", "frobenius")),
-        }
-        for name, figure in drawn.items():
-            (path,) = save(figure, tmp_path, name, kinds=("png",))
-            assert matplotlib.image.imread(path).std() > 0.01
+        figure = DRAWN[name](found, run, {"gap": value, "frobenius": value})
+        (path,) = save(figure, tmp_path, name, kinds=("png",))
+        assert matplotlib.image.imread(path).std() > 0.01
 
 
 def test_values_beyond_the_axis_are_gaps():

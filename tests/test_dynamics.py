@@ -282,6 +282,7 @@ def test_the_methods_agree_for_every_law(law, monkeypatch):
         assert other.test[:-1] == pytest.approx(found[0].test[:-1], abs=1e-9)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("law", ["gd", "flow", ns.HeavyBall(0.5), ns.HeavyBall(0.9)], ids=str)
 @pytest.mark.parametrize("part", [0.05, 0.45, 0.95])
 def test_krylov_errors_are_bounded_for_every_law(law, part, monkeypatch):

@@ -111,6 +111,7 @@ def relative(found, expected):
     return float((np.abs(found - expected) / np.maximum(np.outer(roots, roots), 1e-300))[expected != 0].max())
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("name", [*CLOSED, *SERIES])
 @pytest.mark.parametrize("layer", LAYERS)
 def test_kernels_agree_with_the_trapezoidal_rule(name, layer):
@@ -247,6 +248,7 @@ FLOAT32 = [(1e-16, np.float32), (1e-11, np.float32), (1e5, np.float32), (1e10, n
 FLOAT64 = [(1e-150, float), (1e-60, float), (1e-45, float), (1e3, float), (1e7, float), (1e11, float), (1e100, float)]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("build", [dense, convolutional])
 @pytest.mark.parametrize(("scale", "dtype"), FLOAT32 + FLOAT64)
 @pytest.mark.parametrize("name", CLOSED)

@@ -17,6 +17,7 @@ def kill_when(reached, running):
     assert faults.killed(running) == ("killed", [])
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_reported_on_a_full_disk_and_written_on_a_larger_one(tmp_path):
     """A run that was killed while it trained has left nothing in the way."""
     if reason := faults.no_small_disk():

@@ -311,6 +311,7 @@ def test_pickled_objects_are_refused_and_not_run(tmp_path, name):
     assert not trace.exists()
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

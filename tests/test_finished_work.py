@@ -115,7 +115,15 @@ def test_a_second_call_draws_from_the_record(first, measured, tmp_path):
     assert (folder / RECORD).read_bytes() == before
 
 
-@pytest.mark.parametrize("options", [["--seed", "1"], ["--eta", "0.5"], ["--dtype", "float64"], ["--target", "random"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--seed", "1"],
+        ["--eta", "0.5"],
+        pytest.param(["--dtype", "float64"], marks=pytest.mark.slow),
+        pytest.param(["--target", "random"], marks=pytest.mark.slow),
+    ],
+)
 def test_a_record_of_another_setting_is_measured_anew(options, first, measured, tmp_path):
     folder = shutil.copytree(first.folder, tmp_path / "out")
     (folder / "losses.png").unlink()

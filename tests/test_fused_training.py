@@ -51,6 +51,7 @@ def agree(one, other, gpu, tolerance):
 
 
 # ------------------------------------------------------------------------------------------------ against the CPU
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(("name", "dtype", "shape"), CASES)
 def test_every_shape_trains_as_on_the_cpu(name, dtype, shape, gpu):
     given = setting(*shape, name, dtype)
@@ -60,6 +61,7 @@ def test_every_shape_trains_as_on_the_cpu(name, dtype, shape, gpu):
     agree(ns.train_gd(*given, **how), ns.train_gd(*there, **how), gpu, 5000 * np.finfo(dtype).eps)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.3), (0.4, 0.1)])
 @pytest.mark.parametrize("name", ["erf", "tanh", "leaky_relu", "cos"])
 def test_every_layer_trains_as_on_the_cpu(rates, name, gpu):
@@ -108,7 +110,7 @@ def test_what_the_steps_are_not_written_for_trains_without_them(dtype, gpu):
 
 
 # ------------------------------------------------------------------------------------------------ cut into pieces
-@pytest.mark.parametrize(("name", "dtype"), [("relu", "f"), ("erf", "d")])
+@pytest.mark.parametrize(("name", "dtype"), [("relu", "f"), pytest.param("erf", "d", marks=pytest.mark.slow)])
 def test_bits_do_not_depend_on_the_run_or_on_what_is_recorded(name, dtype, gpu):
     given = on(gpu, *setting(37, 13, 6, name, dtype))
     whole = ns.train_gd(*given, eta=0.5, steps=range(41))
@@ -171,6 +173,7 @@ def diverged(given, how):
     return str(said[0].message), found
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("rates", [(0.0, 100.0), (20.0, 20.0)])
 @pytest.mark.parametrize("steps", [[60], [0, 60], [3, 5, 60], range(61)])
 def test_divergence_is_found_at_the_same_step(rates, steps, gpu):

@@ -45,6 +45,7 @@ def test_it_refuses_to_run_without_a_card():
     assert found.stderr.startswith("benchmarks.gpu: the GPU engine needs ")
 
 
+@pytest.mark.slow
 def test_all_its_answers_are_right(gpu):
     if not STAND_IN:
         pytest.skip("on a card the benchmark itself checks this, and compiles its peers for minutes")

@@ -63,15 +63,17 @@ def test_the_interval_holds_for_random_spectra(values, seed):
     assert exact <= estimate.upper + 1e-14
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("name", ["outlier and four clusters", "outlier and four others"])
 @pytest.mark.parametrize("factor", [1.0, -1.0, 1000.0])
-def test_the_failure_probability_is_kept_and_used_up_where_the_bound_is_sharp(name, factor):
+@pytest.mark.parametrize("count", [200, pytest.param(600, marks=pytest.mark.slow)])
+def test_the_failure_probability_is_kept_and_used_up_where_the_bound_is_sharp(name, factor, count):
     """After few products only the start's overlap decides: 30 % means up to 30 %, and not far less."""
     operator = operator_with(factor * SPECTRA[name](201))
     norm = np.abs(np.linalg.eigvalsh(operator.matrix)).max()
-    estimates = [ns.spectral_norm(operator, rtol=0.5, failure_probability=0.3, seed=seed) for seed in range(600)]
+    estimates = [ns.spectral_norm(operator, rtol=0.5, failure_probability=0.3, seed=seed) for seed in range(count)]
     misses = sum(estimate.upper < norm * (1 - 1e-9) for estimate in estimates)
-    assert 60 <= misses <= binom.ppf(1 - 1e-6, 600, 0.3)
+    assert count / 10 <= misses <= binom.ppf(1 - 1e-6, count, 0.3)
 
 
 @pytest.mark.parametrize("name", ["outlier", "semicircle", "kernel-like", "five times the largest", "near clusters"])

@@ -358,6 +358,7 @@ def close(found, expected, dtype):
     assert np.abs(found - expected).max() <= 2000 * np.finfo(dtype).eps * scale
 
 
+@pytest.mark.covering(2)
 @over_everything
 def test_dense_tile_product_diagonal_and_transpose_agree(build, size, dtype):
     operator, matrix = build(*size, dtype)
@@ -409,6 +410,7 @@ def test_operators_between_two_sets_are_not_symmetric(build):
     assert not build(5, 3, 4, np.float64)[0].symmetric
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("build", REGISTRY)
 @pytest.mark.parametrize("tile", [1, 7, 64, 5000])
 def test_results_do_not_depend_on_the_tile_size(build, tile, monkeypatch):

@@ -49,6 +49,7 @@ def parts_and_sum(products, thin, on, dtype):
     return parts, total
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("thin", THIN)
 @pytest.mark.parametrize("products", PRODUCTS)

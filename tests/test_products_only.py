@@ -189,7 +189,7 @@ def test_the_columns_are_watched(monkeypatch):
         def update(self, count):
             seen.append((self.text, self.total, count))
 
-    monkeypatch.setattr("ntkspec.progress.bars.bar", Bar)
+    monkeypatch.setattr("ntkspec.progress.bar", Bar)
     ns.frobenius_norm(Counted().operator)
     assert {text for text, *_ in seen} == {"Frobenius norm (products)"}
     assert {total for _, total, _ in seen} == {N}

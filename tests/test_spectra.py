@@ -57,6 +57,7 @@ def order_of(which, values):
     return (np.diff({"LM": -abs(values), "LA": -values, "SA": values}[which]) >= 0,)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("which", eigenpairs.WHICH)
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_the_extreme_pairs_are_found_with_every_multiplicity(name, dtype, which, solver):

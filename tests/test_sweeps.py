@@ -401,7 +401,9 @@ run_sweep(Grid(d=(4, 6, 8, 10, 12), n=("40",), width=("10",), quantity=("gap-fir
 """
 
 
-@pytest.mark.parametrize(("seeds", "kills"), [(8, 3), pytest.param(40, 10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("seeds", "kills"), [(6, 1), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((8, 3), (40, 10)))]
+)
 def test_a_sweep_survives_kills(seeds, kills, tmp_path):
     """kill -9 at random moments; what comes out is what an undisturbed run gives, bit by bit."""
     undisturbed, path, rng = tmp_path / "whole.h5", tmp_path / "killed.h5", np.random.default_rng(0)
@@ -473,9 +475,9 @@ def test_a_sweep_on_processes_agrees_with_one_here(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------------------ cluster
-@pytest.mark.parametrize("seeds", [6, pytest.param(67, marks=pytest.mark.slow)])
-def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(seeds, cluster, tmp_path):
-    address, workers = cluster
+@pytest.mark.parametrize("seeds", [3, *(pytest.param(seeds, marks=pytest.mark.slow) for seeds in (6, 67))])
+def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(seeds, mortal_cluster, tmp_path):
+    address, workers = mortal_cluster
     grid = Grid(d=(8, 12, 16), n=("60",), width=("20",), quantity=("gap-first",), seeds=seeds)
     undisturbed = run_sweep(grid, tmp_path / "whole.h5", place=Place(scheduler=address))
     path, cells = tmp_path / "killed.h5", grid.cells()
@@ -488,10 +490,9 @@ def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(seeds, clust
 
 
 def test_a_cell_too_large_for_a_worker_is_refused_before_any_starts(cluster, tmp_path):
-    address, _ = cluster
     large = Grid(d=(50,), n=("100000",), width=("4000",), quantity=("gap-first",), seeds=1)
     with pytest.raises(ValueError, match="but 2 GB are there for it"):
-        run_sweep(large, tmp_path / "sweep.h5", place=Place(scheduler=address))
+        run_sweep(large, tmp_path / "sweep.h5", place=Place(scheduler=cluster))
 
 
 def test_a_scheduler_that_is_not_there_is_said_so(tmp_path, monkeypatch):
