@@ -193,7 +193,7 @@ class TwoLayerModel:
 
 
 class DeepModel:
-    """A paired network of more layers (:class:`Model`)."""
+    """An antisymmetric network of more layers (:class:`Model`)."""
 
     def __init__(self, task: NetworkTask, dataset: Dataset):
         self.task, self.dataset = task, dataset

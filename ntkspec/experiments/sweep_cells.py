@@ -48,10 +48,10 @@ class Cell:
     quantity : "data" (Claim 3.1), "gap-LAYER" (norms of Theta - Theta^lin, with and without the diagonal), "gap-cnn"
     (those of Proposition 4.1: the convolutional kernel of infinitely many channels, filters of ``width`` positions,
     less its linear kernel), "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up
-    to the horizon, with the labels of an erf teacher). network : "two-layer", that of equation (3), or a paired deep
-    one with ``width`` neurons or channels m in each hidden layer, "fc:3xm" or "cnn:3xm:k5", the latter for a sequence
-    of d positions and one channel. width : 0 is the limit of infinite width, Theta being the expected kernel. Data and
-    network have the seed. engine : "cpu" or "gpu"; both draw the same numbers, and round differently.
+    to the horizon, with the labels of an erf teacher). network : "two-layer", that of equation (3), or an antisymmetric
+    deep one with ``width`` neurons or channels m in each hidden layer, "fc:3xm" or "cnn:3xm:k5", the latter for a
+    sequence of d positions and one channel. width : 0 is the limit of infinite width, Theta being the expected kernel.
+    Data and network have the seed. engine : "cpu" or "gpu"; both draw the same numbers, and round differently.
     """
 
     quantity: str
