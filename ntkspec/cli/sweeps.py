@@ -13,10 +13,9 @@ from ntkspec.cli.results import drawn, ended, held
 from ntkspec.cli.streams import say
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ntkspec.experiments.sweep_cells import Cell
     from ntkspec.experiments.sweep_grid import Grid
+    from ntkspec.plotting.files import Figure
 
 
 @Parameter(name="*")

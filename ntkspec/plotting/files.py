@@ -7,6 +7,9 @@ from matplotlib.figure import Figure
 
 from ntkspec import storage
 
+# What is drawn, for those that hand it on.
+__all__ = ["Figure", "save"]
+
 
 def save(figure: Figure, folder: str | Path, name: str, *, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
     """One file of each kind in the folder."""
