@@ -33,8 +33,8 @@ LOST = "a worker that held a part of the points was lost; run this again"
 
 
 def spectral_norm(
-    build: Callable,
-    parts: Sequence,
+    build: Callable[..., Any],
+    parts: Sequence[Any],
     *,
     scheduler: str,
     rtol: float = 1e-3,

@@ -21,7 +21,7 @@ def from_arrays(
     y_test: Any = None,
     n: int | None = None,
     n_test: int | None = None,
-    classes: Sequence | None = None,
+    classes: Sequence[Any] | None = None,
     keep_constant: bool = False,
     channels: str | None = None,
     center: bool = True,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def load(
     points: str | None = None,
     test_points: str | None = None,
     test_label: str | None = None,
-    classes: Sequence | None = None,
+    classes: Sequence[Any] | None = None,
     keep_constant: bool = False,
     keep_ids: bool = False,
     channels: str | None = None,

@@ -271,7 +271,7 @@ class KernelOperator(OnEngine, ABC):
         self.write(out, place)
         return out
 
-    def by_columns(self, task: Callable, text: str, dtype: DTypeLike | None = None) -> list:
+    def by_columns(self, task: Callable[[slice, Array], Any], text: str, dtype: DTypeLike | None = None) -> list[Any]:
         """The task on (slice of columns, those columns of the matrix), for all columns. n products, with a bar."""
         found = []
         with progress.bar(total=self.shape[1], text=text) as bar:

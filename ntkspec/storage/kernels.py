@@ -19,7 +19,7 @@ from ntkspec.storage.proofs import Proof
 from ntkspec.storage.sealed import check_seal, seal
 
 
-def save_kernel(operator: Any, path: str | os.PathLike) -> Triangle:
+def save_kernel(operator: Any, path: str | os.PathLike[str]) -> Triangle:
     """Form the matrix of a symmetric kernel in a file, and return it as an operator that reads the file.
 
     Parameters
@@ -76,7 +76,7 @@ def save_kernel(operator: Any, path: str | os.PathLike) -> Triangle:
         return load_kernel(path, engine=operator.engine.name)
 
 
-def load_kernel(path: str | os.PathLike, *, engine: str = "cpu") -> OnDisk:
+def load_kernel(path: str | os.PathLike[str], *, engine: str = "cpu") -> OnDisk:
     """The kernel that :func:`save_kernel` wrote; its tiles stay on disk until a product reads them.
 
     Parameters
