@@ -110,7 +110,7 @@ def test_report_figures_and_verdict_name_the_network():
     text = report(found)
     for part in ("fc:2x16, paired, erf, seed 0", "(all layers)", "10 steps, eta = ", "(automatic)"):
         assert part in text
-    for part in ("width", "eta1", "horizon", "equation (3)"):
+    for part in ("width", " eta1", "horizon", "equation (3)"):
         assert part not in text
     assert "fc:2x16, paired, erf, d = 8" in losses(found).get_suptitle()
     assert any("theorems about training are for two layers" in sentence for sentence in verdict(found))
