@@ -14,7 +14,7 @@ from benchmarks import torch_peer
 from benchmarks.common import PEER_PYTHON, Case, Timed, elsewhere
 from ntkspec.engines import cpu
 from ntkspec.operators import Triangle, Work
-from ntkspec.operators.triangle import places
+from ntkspec.operators.tiles import places
 
 
 def cases(quick: bool):
@@ -111,13 +111,13 @@ def _matrix(n, d, m) -> Case:
 def _bit_gram(n, m) -> Case:
     """The lower triangle of D Dᵀ for zeros and ones."""
     D = (np.random.default_rng(0).standard_normal((n, m)) > 0).astype(np.float32)
-    words, where = cpu.empty_bits(n, m), places(n, 512)
-    cpu.pack_bits(words, D, 1.0)
+    words, where = cpu.bits.empty(n, m), places(n, 512)
+    cpu.bits.pack(words, D, 1.0)
     tiles, matrix = np.zeros((len(where), 512, 512), np.float32), np.zeros((n, n), np.float32, order="F")
 
     def count(k):
         rows, cols = where[k]
-        counts = cpu.count_common(words[rows], words[cols], np.float32)
+        counts = cpu.bits.count_common(words[rows], words[cols], np.float32)
         tiles[k, : counts.shape[0], : counts.shape[1]] = counts
 
     def ours():

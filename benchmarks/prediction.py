@@ -44,7 +44,7 @@ def _prediction(name, kernels, y, steps) -> Case:
                 test.append(K_test @ dual)
         return np.array(train), np.array(test)
 
-    return Case(name, ours, {"NumPy loop": loop}, 1e-8, floor=kernel.product_work, dtype="float64")
+    return Case(name, ours, {"NumPy loop": loop}, 1e-8, floor=kernel.cost.product, dtype="float64")
 
 
 def _flow(n, d, m) -> Case:
@@ -62,7 +62,7 @@ def _flow(n, d, m) -> Case:
     peers = {"SciPy eigh": lambda: _eigh_flow(K, K_test, data.y, times)}
     if os.environ.get(PEER_PYTHON):
         peers["neural-tangents"] = lambda: _neural_tangents(K, K_test, data.y, times)
-    floor = ns.operators.Dense(K, symmetric=True).product_work
+    floor = ns.operators.Dense(K, symmetric=True).cost.product
     return Case(f"gradient flow, dense NTK, n={n}, 50 times, float64", ours, peers, 1e-8, floor=floor, dtype="float64")
 
 

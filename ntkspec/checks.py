@@ -3,20 +3,33 @@
 import contextlib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Real
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from ntkspec.engines import as_array, engine_of
+from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 
 LAYERS = ("first", "second", "both")
 # No computation of more seconds than a year holds is begun; a step of anything takes this long at least, and no machine
 # does more floating-point operations in a second.
 YEAR, STEP_SECONDS, FASTEST = 3.2e7, 1e-7, 1e15
 
+Choice = TypeVar("Choice")
 
-def as_floats(array, name: str):
+
+class Device(Protocol):
+    """What the checks ask an engine."""
+
+    name: str
+
+    def free_memory(self) -> float:
+        """Bytes that can be taken now."""
+
+
+def as_floats(array: ArrayLike, name: str) -> Array:
     """A plain array of float32 or float64 in the machine's byte order, on the device where it lies.
 
     Arrays of any kind are taken (:func:`ntkspec.engines.containers.as_array`). float32 and float64 stay, of another
@@ -33,7 +46,7 @@ def as_floats(array, name: str):
     raise TypeError(f"{name} has dtype {array.dtype}, but float32 or float64 is needed; convert it with .astype(float)")
 
 
-def as_matrix(X, name: str = "X", columns: int | None = None):
+def as_matrix(X: ArrayLike, name: str = "X", columns: int | None = None) -> Array:
     """X as a finite (n, d) array with n, d >= 1, and with d = ``columns`` where that is given."""
     X = as_floats(X, name)
     if X.ndim != 2:
@@ -46,13 +59,13 @@ def as_matrix(X, name: str = "X", columns: int | None = None):
     return X
 
 
-def as_sides(X, X2) -> list:
+def as_sides(X: ArrayLike, X2: ArrayLike | None) -> list[Array]:
     """The points of both sides of a kernel: [X] where X2 is None, else [X, X2] with as many columns."""
     X = as_matrix(X)
     return [X] if X2 is None else [X, as_matrix(X2, "X2", columns=X.shape[1])]
 
 
-def as_vector(y, name: str, length: int):
+def as_vector(y: ArrayLike, name: str, length: int) -> Array:
     """y as a finite vector of the given length."""
     y = as_floats(y, name)
     if y.shape != (length,):
@@ -64,7 +77,7 @@ def as_vector(y, name: str, length: int):
     return y
 
 
-def on_engine(array, engine, name: str):
+def on_engine(array: Array, engine: Device, name: str) -> Array:
     """The array itself, where it lies on the engine's device; TypeError where it does not."""
     own = engine_of(array)
     if own is not engine:
@@ -75,7 +88,7 @@ def on_engine(array, engine, name: str):
     return array
 
 
-def _refuse_non_finite(array, name: str) -> None:
+def _refuse_non_finite(array: Array, name: str) -> None:
     xp = engine_of(array).xp
     finite = xp.isfinite(array)
     if not finite.all():
@@ -88,7 +101,7 @@ def _refuse_non_finite(array, name: str) -> None:
         )
 
 
-def float_dtype(dtype) -> np.dtype:
+def float_dtype(dtype: DTypeLike | None) -> np.dtype:
     """float32 or float64; TypeError for anything else, before numbers are rounded to it."""
     try:
         found = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
@@ -99,7 +112,7 @@ def float_dtype(dtype) -> np.dtype:
     return found
 
 
-def as_steps(steps) -> np.ndarray:
+def as_steps(steps: ArrayLike) -> np.ndarray:
     """The recorded steps as int64, in the order given."""
     given = np.atleast_1d(as_array(steps, "steps"))
     if given.dtype.kind in "fuO" and not (np.abs(given.astype(object)) < 2**62).all():
@@ -112,7 +125,7 @@ def as_steps(steps) -> np.ndarray:
     return whole
 
 
-def as_times(times) -> np.ndarray:
+def as_times(times: ArrayLike) -> np.ndarray:
     """The recorded times as float64, in the order given."""
     given = np.atleast_1d(as_array(times, "steps"))
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iuf" or not (given >= 0).all():
@@ -122,7 +135,7 @@ def as_times(times) -> np.ndarray:
     return given.astype(np.float64)
 
 
-def shown(value) -> str:
+def shown(value: object) -> str:
     """The value in a message: its repr, of a long number how many digits it has."""
     if isinstance(value, int) and abs(value) >= 10**40:
         return f"{'-' if value < 0 else ''}10^{abs(value).bit_length() * math.log10(2):.0f}"
@@ -130,7 +143,7 @@ def shown(value) -> str:
     return text if len(text) <= 200 else f"{text[:80]}... ({len(text)} characters)"
 
 
-def whole_number(value, name: str, least: int, most: int | None = None) -> int:
+def whole_number(value: Any, name: str, least: int, most: int | None = None) -> int:
     """``value`` as an int from ``least`` to ``most``, or where that is None to below 2^63."""
     largest = 2**63 - 1 if most is None else most
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= largest:
@@ -139,14 +152,14 @@ def whole_number(value, name: str, least: int, most: int | None = None) -> int:
     return int(value)
 
 
-def parameter(value, name: str, most: float) -> float:
+def parameter(value: Any, name: str, most: float) -> float:
     """``value`` as a float from -most to most."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not -most <= value <= most:
         raise ValueError(f"{name}={shown(value)}, but a number from {-most:g} to {most:g} is needed")
     return float(value)
 
 
-def learning_rate(value, name: str) -> float:
+def learning_rate(value: Any, name: str) -> float:
     """``value`` as a finite float that is not negative."""
     known = isinstance(value, Real)
     if not known or not 0 <= value <= sys.float_info.max:
@@ -154,14 +167,14 @@ def learning_rate(value, name: str) -> float:
     return float(value)
 
 
-def probability(value, name: str) -> float:
+def probability(value: Any, name: str) -> float:
     """``value`` as a float between 0 and 1, both excluded."""
     if not isinstance(value, int | float | np.number) or not 1e-100 <= value < 1:
         raise ValueError(f"{name}={shown(value)}, but a probability between 1e-100 and 1 is needed, such as 1e-6")
     return float(value)
 
 
-def accuracy(rtol, failure_probability, seed, *, exact: bool = False) -> None:
+def accuracy(rtol: Any, failure_probability: Any, seed: Any, *, exact: bool = False) -> None:
     """What a result with an interval is asked for; where it can be ``exact``, rtol may be 0."""
     if not isinstance(rtol, int | float | np.number) or not (0 < rtol < 1 or (exact and rtol == 0)):
         allowed = "from 0 (exact) to below 1" if exact else "between 0 and 1"
@@ -170,11 +183,11 @@ def accuracy(rtol, failure_probability, seed, *, exact: bool = False) -> None:
     whole_number(seed, "seed", 0)
 
 
-def one_of(value, name: str, allowed: Sequence):
-    """``value`` where it is one of ``allowed``."""
+def one_of(value: object, name: str, allowed: Sequence[Choice]) -> Choice:
+    """``value`` as the one of ``allowed`` that it equals."""
     if value not in allowed:
         raise ValueError(f"{name}={shown(value)}, but one of {', '.join(map(repr, allowed))} is needed")
-    return value
+    return allowed[allowed.index(value)]
 
 
 def duration(steps: float, flops: float, what: str, advice: str) -> None:
@@ -184,7 +197,7 @@ def duration(steps: float, flops: float, what: str, advice: str) -> None:
         raise ValueError(f"{what} would take {seconds / YEAR:.2g} years or more on any machine; {advice}")
 
 
-def memory(needed: float, engine, what: str, advice: str) -> None:
+def memory(needed: float, engine: Device, what: str, advice: str) -> None:
     """Refuse, with numbers, what cannot fit into the free memory."""
     free = engine.free_memory()
     if needed > free:
@@ -196,7 +209,7 @@ class OutOfMemory(MemoryError):
 
 
 @contextlib.contextmanager
-def memory_for(what: str, engine, advice: str):
+def memory_for(what: str, engine: Device, advice: str) -> Iterator[None]:
     """Where memory runs out within: OutOfMemory that says what ``what`` asked for and what is free."""
     try:
         yield

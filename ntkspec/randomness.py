@@ -8,6 +8,6 @@ _DOMAIN = 0x6E746B
 PURPOSES = ("search", "proof", "density", "probes", "entropy", "batches")
 
 
-def stream(seed, purpose: str, *numbers: int) -> np.random.SeedSequence:
+def stream(seed: int, purpose: str, *numbers: int) -> np.random.SeedSequence:
     """The stream of one purpose; ``numbers`` tell its parts (attempts, blocks) apart."""
     return np.random.SeedSequence(seed, spawn_key=(_DOMAIN, PURPOSES.index(purpose), *numbers))

@@ -75,7 +75,7 @@ except (ValueError, OSError) as error:
 """
 SAVE_KERNEL = """
     stored = ns.save_kernel(gap(2000, 300), "out/kernel.h5")
-    print(stored.squares, digest(stored.to_dense()))
+    print(stored.frobenius_squared, digest(stored.to_dense()))
 """
 SPECTRAL_NORM = """
     import time

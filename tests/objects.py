@@ -14,6 +14,7 @@ from ntkspec import operators
 from ntkspec.activations.functions import NAMES
 from ntkspec.networks import DeepNetwork
 from ntkspec.objects.lazy import cached_property
+from ntkspec.operators.transposed import Transposed
 
 rng = np.random.default_rng(0)
 N, D = 24, 4
@@ -57,6 +58,18 @@ def activations() -> dict:
     return named | own | {act.name: act for act in with_parameters}
 
 
+class Laplace(operators.EntrywiseOperator):
+    """A user's kernel, of its entries."""
+
+    symmetric = semidefinite = True
+
+    def __init__(self, points):
+        self.points, self.shape, self.dtype = points, (len(points), len(points)), points.dtype
+
+    def _tile(self, rows, cols, dtype):
+        return np.exp(-abs(self.points[rows, None].astype(dtype) - self.points[cols]))
+
+
 @cache
 def kernels() -> dict:
     """Operators of every class."""
@@ -86,6 +99,8 @@ def kernels() -> dict:
         "sparse": operators.wrap(sparse),
         "SciPy's": operators.wrap(aslinearoperator(HALF)),
         "function": operators.wrap(doubled, N),
+        "of entries": Laplace(y),
+        "transposed": Transposed(Laplace(y)),
         "for SciPy": operators.to_scipy(theta),
     }
 
@@ -118,7 +133,7 @@ def results() -> dict:
         "expansion": ns.linear_expansion("softplus", hidden_layers=2),
         "constants": ns.activation("tanh").constants,
         "interval": norm.interval,
-        "work": theta.product_work,
+        "work": theta.cost.product,
         "law": ns.HeavyBall(0.25),
     }
 
@@ -142,7 +157,7 @@ def _answers(value):
         return value.matmat(X) if value.shape[1] == N else None
     if isinstance(value, ns.KernelOperator):
         v = np.linspace(-1, 1, value.shape[1])
-        return [value @ v, value.to_dense(), value.T.to_dense(), value.absolute_norm, repr(value)]
+        return [value @ v, value.to_dense(), value.T.to_dense(), value.rounding.norm_of_absolute, repr(value)]
     return repr(value)
 
 
@@ -170,8 +185,9 @@ def same(one, other, seen: set | None = None) -> bool:
 
 
 def _fields(value) -> dict:
-    """What it holds, but for what it computes anew when it is looked at."""
-    return {name: held for name, held in vars(value).items() if not isinstance(_of_class(value, name), cached_property)}
+    """What it holds, in any order, but for what it computes anew when it is looked at."""
+    held = sorted(vars(value).items())  # SciPy 1.18 restores an operator's fields in another order
+    return {name: field for name, field in held if not isinstance(_of_class(value, name), cached_property)}
 
 
 def _of_class(value, name: str):

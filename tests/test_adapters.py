@@ -110,9 +110,9 @@ def test_a_matrix_is_looked_at():
     exact = almost.astype(np.longdouble)
     operator = Dense(almost)
     assert operator.symmetric
-    assert operator.distance == pytest.approx(np.linalg.norm(almost - almost.T) / 2)
+    assert operator.storage_error == pytest.approx(np.linalg.norm(almost - almost.T) / 2)
     mirrored = np.tril(exact) + np.tril(exact, -1).T
-    assert np.sqrt(((mirrored - (exact + exact.T) / 2) ** 2).sum()) <= operator.distance * (1 + 1e-12)
+    assert np.sqrt(((mirrored - (exact + exact.T) / 2) ** 2).sum()) <= operator.storage_error * (1 + 1e-12)
     assert not Dense(A, symmetric=False).symmetric
     with pytest.raises(ValueError, match=r"said to be symmetric, but \|A - A.T\| = .* pass \(A \+ A.T\) / 2"):
         Dense(np.triu(A), symmetric=True)
@@ -134,7 +134,7 @@ def test_products_read_one_triangle_for_any_number_of_vectors(n, dtype, monkeypa
     matrix = (matrix + matrix.T).astype(dtype)
     operator = Dense(matrix)
     exact = matrix.astype(np.float64)
-    assert operator.squares == pytest.approx((exact**2).sum(), rel=1e-13)
+    assert operator.frobenius_squared == pytest.approx((exact**2).sum(), rel=1e-13)
     for shared in (2**18, 0):
         monkeypatch.setattr("ntkspec.operators.dense.SHARED_FROM", shared)
         for k in (1, 2, 3, 4, 5, 8, 11):
@@ -156,7 +156,7 @@ def test_any_memory_layout_is_taken(layout):
     V = rng.standard_normal((60, 3))
     operator = Dense(given)
     assert operator @ V == pytest.approx(A @ V, abs=1e-12)
-    assert operator.squares == pytest.approx((A**2).sum(), rel=1e-13)
+    assert operator.frobenius_squared == pytest.approx((A**2).sum(), rel=1e-13)
     assert operator.symmetric
     skew = np.copy(wide)
     skew[2, 4] += 1
@@ -166,9 +166,9 @@ def test_any_memory_layout_is_taken(layout):
 
 def test_the_error_of_products_is_relative_to_the_largest():
     operator = wrap(lambda v: 3 * v, 40, error=1e-5)
-    assert operator.product_error() == pytest.approx(3e-5)
-    assert wrap(lambda v: v, 5, dtype=np.float32).product_error() == pytest.approx(8 * 2**-23)
-    assert wrap(lambda v: 0 * v, 5).product_error() == 0.0
+    assert operator.rounding.matvec_error_bound == pytest.approx(3e-5)
+    assert wrap(lambda v: v, 5, dtype=np.float32).rounding.matvec_error_bound == pytest.approx(8 * 2**-23)
+    assert wrap(lambda v: 0 * v, 5).rounding.matvec_error_bound == 0.0
 
 
 def test_what_cannot_multiply_is_refused():

@@ -8,7 +8,7 @@ import pytest
 
 import ntkspec as ns
 from ntkspec.dynamics import stable_rate
-from ntkspec.experiments.analyze import AnalyzeTask, analyze, record_steps
+from ntkspec.experiments.analyze import AnalyzeTask, analyze, logarithmic_steps
 from ntkspec.experiments.verdict import verdict
 from ntkspec.kernels import weighted_linear_kernel
 from ntkspec.operators import Gram
@@ -38,7 +38,7 @@ def test_the_record_holds_what_the_public_functions_give(layer, name):
     assert found.kernel.largest_stable_rate == pytest.approx(300 / np.linalg.norm(theta.to_dense(), 2), rel=1e-3)
     eta = max(found.rates)
     assert found.rates == {"first": (eta, 0), "second": (0, eta), "both": (eta, eta)}[layer]
-    steps = record_steps(40)
+    steps = logarithmic_steps(40)
     for model, kernel, kernel_test in (
         ("ntk", theta, ns.ntk(net, dataset.X_test, dataset.X, layer=layer)),
         ("linear", linear, ns.linear_kernel(name, dataset.X_test, dataset.X, layer=layer, trace_ratio=1.0)),
@@ -58,7 +58,7 @@ def test_unequal_rates_weight_the_layers():
     linear = weighted_linear_kernel(
         ns.activation("relu"), dataset.X, weights=(0.9, 0.2), trace_ratio=dataset.trace_ratio
     )
-    psi = linear.thin_factors()[0]
+    psi = linear.low_rank_factors()[0]
     predicted = ns.predict_gd(Gram(psi), dataset.y, eta=1.0, steps=found.steps)
     assert found.trajectories["linear"].train == pytest.approx(predicted.train, abs=1e-10)
     assert found.rates == (0.9, 0.2)
@@ -121,7 +121,7 @@ def test_the_norm_feature_is_needed_for_norm_dependent_labels():
     steps, eta = [50, 200], 0.5
     net = ns.TwoLayer.symmetric(20, 1024, "relu")
     network = ns.train_gd(net, dataset.X, dataset.y, eta1=eta, eta2=eta, steps=steps)
-    psi = weighted_linear_kernel(relu, dataset.X, weights=(1.0, 1.0), trace_ratio=1.0).thin_factors()[0]
+    psi = weighted_linear_kernel(relu, dataset.X, weights=(1.0, 1.0), trace_ratio=1.0).low_rank_factors()[0]
     naive = psi.copy()
     naive[:, -1] = relu.constants.vartheta0
     distances = [
@@ -180,7 +180,7 @@ def test_tasks_that_cannot_run_are_refused_before_anything_is_computed():
 
 def test_recorded_steps_reach_from_zero_to_the_last():
     for last in (1, 2, 50, 3000):
-        steps = record_steps(last)
+        steps = logarithmic_steps(last)
         assert (steps[0], steps[-1]) == (0, last)
         assert (np.diff(steps) > 0).all()
         assert len(steps) <= 82

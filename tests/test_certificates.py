@@ -15,13 +15,14 @@ from ntkspec import progress
 from ntkspec.operators import Dense, wrap
 from ntkspec.spectra.certificates import (
     BLOCKS,
-    Chance,
+    FailureBudget,
     forecast,
     overlap_bounds,
     overlap_quantile,
     prove,
     spectrum_bounds,
 )
+from ntkspec.spectra.deflation import LockedPairs
 from ntkspec.spectra.lanczos import Lanczos, random_start
 
 
@@ -85,10 +86,10 @@ def test_the_level_is_crossed_at_the_ends_and_nowhere_beyond(block):
 
 
 class Given(Lanczos):
-    """A relation that was not computed: T, start coordinates and coupling as given."""
+    """A relation that was not computed: T, start coordinates and off-diagonal block as given."""
 
     def __init__(self, T, start, coupling):
-        self.size, self.frontier, self.locked, self.error = len(T), len(coupling), 0, 0.0
+        self.size, self.residual_width, self.pairs, self.error = len(T), len(coupling), LockedPairs(), 0.0
         self._T = np.block([[T, coupling.T], [coupling, np.zeros((len(coupling),) * 2)]])
         self.start, self.basis = start, np.empty((0, 1000))
 
@@ -144,7 +145,7 @@ def test_larger_blocks_are_taken_where_products_are_inaccurate():
     for error in (1e-14, 1e-6, 1e-5):
         lanczos = Lanczos(wrap(lambda v: A @ v, 300, error=error))
         with progress.bar() as bar:
-            outcome = prove(lanczos, lambda theta: (theta[0] - 1e-3, theta[-1] + 1e-3), Chance(1e-6, 0), bar)
+            outcome = prove(lanczos, lambda theta: (theta[0] - 1e-3, theta[-1] + 1e-3), FailureBudget(1e-6, 0), bar)
         blocks[error] = lanczos.start.shape[1]
         assert outcome.lowest <= -1
         assert outcome.highest >= 1
@@ -156,14 +157,14 @@ def test_larger_blocks_are_taken_where_products_are_inaccurate():
 def test_an_aim_that_is_given_up_stops():
     lanczos = Lanczos(Dense(np.diag(np.arange(300.0))))
     with progress.bar() as bar:
-        outcome = prove(lanczos, lambda theta: None if theta[-1] > 200 else (-1e3, 1e3), Chance(1e-6, 0), bar)
+        outcome = prove(lanczos, lambda theta: None if theta[-1] > 200 else (-1e3, 1e3), FailureBudget(1e-6, 0), bar)
     assert outcome.reason == "stopped"
     assert outcome.highest == math.inf
 
 
 def test_attempts_share_the_failure_probability():
-    chance = Chance(1e-6, 7)
-    parts = [chance.attempt() for _ in range(20_000)]
+    budget = FailureBudget(1e-6, 7)
+    parts = [budget.attempt() for _ in range(20_000)]
     total = sum(probability for probability, _ in parts)
     assert 0.9999e-6 < total <= 1e-6
     assert parts[0][0] > 0.6e-6
@@ -205,7 +206,7 @@ def test_rounding_widens_the_bounds_by_what_it_can_hide():
     assert after[1] > before[1] + 1e-5
     inverse = np.linalg.inv(after[1] * np.eye(lanczos.size) - lanczos.T) @ lanczos.start
     rounding = np.sqrt(17 / 16) * 4 * 1e-5 * np.linalg.norm(inverse, 2)
-    exact = np.sqrt(17 / 16) * np.linalg.norm(lanczos.coupling @ inverse, 2)
+    exact = np.sqrt(17 / 16) * np.linalg.norm(lanczos.off_diagonal @ inverse, 2)
     assert 0.9 * level < np.hypot(rounding, exact) <= level
     assert overlap_bounds(lanczos, after[1])[1] == pytest.approx(rounding)
 

@@ -14,7 +14,7 @@ import ntkspec as ns
 from adversarial import matrix_with
 from conftest import largest_file
 from ntkspec.operators import wrap
-from ntkspec.storage import recorded
+from ntkspec.storage import checkpointed
 
 A = matrix_with(np.linspace(-1, 1, 700) ** 3)
 
@@ -33,7 +33,7 @@ class Counted:
 
     def operator(self):
         operator, stop, self.stop = wrap(self, len(self.matrix)), self.stop, None
-        operator.product_work  # noqa: B018 - takes a product, to learn how long it lasts
+        operator.cost.product  # noqa: B018 - takes a product, to learn how long it lasts
         self.count, self.stop = 0, stop
         return operator
 
@@ -111,9 +111,9 @@ def test_a_damaged_tail_is_computed_again(damage, tmp_path):
 def test_two_processes_do_not_write_to_one_file(tmp_path):
     operator = wrap(A)
     with (
-        recorded(operator, tmp_path / "products"),
+        checkpointed(operator, tmp_path / "products"),
         pytest.raises(ValueError, match="is in use by another process"),
-        recorded(operator, tmp_path / "products"),
+        checkpointed(operator, tmp_path / "products"),
     ):
         pass
 

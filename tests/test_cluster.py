@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.cluster.sharded import Shard, ShardedLanczos, spectral_norm
+from ntkspec.cluster.sharded import Shard, ShardedLanczos, local_jvp, local_vjp, spectral_norm
 from ntkspec.engines import moved, named
 from ntkspec.operators import wrap
 from ntkspec.randomness import stream
@@ -52,9 +52,9 @@ def test_what_parts_gather_makes_products(act, layer):
     operator = kernel((0, N), act, layer)
     V = np.random.default_rng(0).standard_normal((N, 3))
     parts = [kernel(rows, act, layer) for rows in PARTS[2]]
-    gathered = [part.gathered(V[slice(*rows)]) for part, rows in zip(parts, PARTS[2], strict=True)]
+    gathered = [local_vjp(part, V[slice(*rows)]) for part, rows in zip(parts, PARTS[2], strict=True)]
     total = [sum(terms) for terms in zip(*gathered, strict=True)]
-    product = np.vstack([part.scattered(total) for part in parts])
+    product = np.vstack([local_jvp(part, total) for part in parts])
     assert np.abs(product - operator.to_dense() @ V).max() <= 1e-12 * np.abs(product).max()
 
 
@@ -65,12 +65,12 @@ def test_the_relation_holds_on_the_shards(parts, block, engine):
     lanczos, matrix = sharded(parts, partial(kernel, engine=engine.name)), kernel((0, N)).to_dense()
     lanczos.begin_random(stream(0, "proof", 1), block)
     lanczos.extend(7)
-    used = lanczos.size + lanczos.frontier
+    used = lanczos.size + lanczos.residual_width
     Q = np.hstack([engine.to_host(shard.shard.basis[:used]) for shard in lanczos.shards]).T
     assert np.linalg.norm(Q.T @ Q - np.eye(used)) < 1e-13
     assert lanczos.orthogonality_loss() < 1e-13
-    known, frontier = Q[:, : lanczos.size], Q[:, lanczos.size :]
-    residual = matrix @ known - known @ lanczos.T - frontier @ lanczos.coupling
+    known, residual_block = Q[:, : lanczos.size], Q[:, lanczos.size :]
+    residual = matrix @ known - known @ lanczos.T - residual_block @ lanczos.off_diagonal
     assert np.linalg.norm(residual) <= lanczos.error
     assert lanczos.error < 1e-9
 
@@ -141,13 +141,13 @@ def test_an_invariant_space_ends_the_run():
 def test_errors_of_the_parts_add_up():
     def inexact(rows):
         operator = kernel(rows)
-        operator.distance = 0.1
+        operator.storage_error = 0.1
         return operator
 
     whole, parts = sharded(PARTS[1], inexact).operator, [kernel(rows) for rows in PARTS[1]]
-    assert whole.distance == pytest.approx(0.2)
-    assert whole.product_error() >= sum(part.product_error() for part in parts)
-    assert whole.absolute_norm == pytest.approx(sum(part.absolute_norm for part in parts))
+    assert whole.storage_error == pytest.approx(0.2)
+    assert whole.rounding.matvec_error_bound >= sum(part.rounding.matvec_error_bound for part in parts)
+    assert whole.rounding.norm_of_absolute == pytest.approx(sum(part.rounding.norm_of_absolute for part in parts))
 
 
 def test_parts_that_do_not_fit_are_refused():

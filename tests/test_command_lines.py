@@ -20,14 +20,13 @@ from ntkspec.activations.functions import LARGEST_PARAMETER
 from ntkspec.cli import commands as cli
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import MOST_PER_CORE, Place, client_of
-from ntkspec.experiments.analyze import AnalyzeTask, analyze
-from ntkspec.experiments.analyze import check_task as check_analysis
+from ntkspec.experiments.analyze import AnalyzeTask, analyze, check_analysis
 from ntkspec.experiments.deep_runs import DeepSetting, check_deep_setting
-from ntkspec.experiments.spectrum import SpectrumTask, measure
-from ntkspec.experiments.spectrum import check_task as check_spectrum
-from ntkspec.experiments.sweep_grid import MOST_CELLS, MOST_VALUES, Grid, dimensions, points_of, width_of
+from ntkspec.experiments.spectrum import SpectrumTask, check_spectrum, measure_spectrum
+from ntkspec.experiments.sweep_grid import MOST_CELLS, MOST_VALUES, Grid, dimensions
 from ntkspec.experiments.two_layer_runs import Setting, check_setting
-from ntkspec.networks.specification import parsed, refuse_swapped
+from ntkspec.networks.size_laws import points_of, width_of
+from ntkspec.networks.specification import NetworkSpec
 
 PROGRAM = Path(__file__).parent / "command_lines.py"
 
@@ -112,7 +111,7 @@ def test_powers_beyond_every_size_are_refused_with_their_size(size):
 )
 def test_layers_and_width_the_other_way_round_are_refused_with_what_was_meant(name, meant, capsys):
     for refuse in (
-        lambda: refuse_swapped(name),
+        NetworkSpec.parse(name).refuse_swapped,
         lambda: check_analysis(AnalyzeTask(network=name)),
         lambda: check_spectrum(SpectrumTask(network=name)),
         lambda: check_deep_setting(DeepSetting(name)),
@@ -124,17 +123,17 @@ def test_layers_and_width_the_other_way_round_are_refused_with_what_was_meant(na
 
 @pytest.mark.parametrize("name", ["fc:64x4", "fc:70x100", "fc:100x100", "cnn:4x64:k3", "fc:4x512"])
 def test_deep_networks_that_are_wide_or_usual_are_taken(name):
-    refuse_swapped(name)
+    NetworkSpec.parse(name).refuse_swapped()
 
 
 def test_narrow_networks_of_many_layers_can_be_built():
-    assert ns.FullyConnected.paired(3, [4] * 100, "erf").depth == 101
+    assert ns.FullyConnected.paired(3, [4] * 100, "erf").n_weights == 101
 
 
 @pytest.mark.parametrize("name", ["fc:" + "9" * 400 + "x4", "fc:2x" + "9" * 5000, "cnn:1x4:k" + "9" * 400, "fc:٣x4"])
 def test_names_with_numbers_of_no_network_are_refused(name):
     with pytest.raises(ValueError, match="is unknown; use fc:LAYERSxWIDTH") as refused:
-        parsed(name)
+        NetworkSpec.parse(name).fixed_width()
     assert len(str(refused.value)) < 400
 
 
@@ -198,8 +197,8 @@ def test_what_no_machine_ends_in_a_year_is_not_begun():
 def test_no_more_eigenpairs_than_points():
     data = ns.datasets.gaussian(12, 3)
     with pytest.raises(ValueError, match="pairs=13, but a whole number from 1 to 12"):
-        measure(SpectrumTask(width=4, pairs=13), data)
-    assert len(measure(SpectrumTask(width=4), data).leading.values) == 12
+        measure_spectrum(SpectrumTask(width=4, pairs=13), data)
+    assert len(measure_spectrum(SpectrumTask(width=4), data).leading.values) == 12
 
 
 @pytest.mark.parametrize("option", ["--n", "--d", "--n-test", "--width"])

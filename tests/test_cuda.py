@@ -1,4 +1,4 @@
-"""The CUDA sources compile for the cards they are written for, without a card: by nvcc, or by NVRTC as CuPy does."""
+"""The CUDA sources compile for the GPUs they are written for, without a GPU: by nvcc, or by NVRTC as CuPy does."""
 
 import ctypes
 import importlib.util
@@ -15,18 +15,18 @@ OF_CUPY = ("-ftz=true",)
 REALS = ("float", "double")
 SYMMETRIC = [("float", "float", 1), ("float", "double", 2), ("float", "double", 4), ("double", "double", 4)]
 VARIANTS = [
-    (name, (f"-Dreal={real}",)) for name in ("tiles", "functions", "bits", "pairs", "windows") for real in REALS
+    (name, (f"-Dreal={real}",)) for name in ("tiles", "functions", "bits", "pairs", "patches") for real in REALS
 ]
 VARIANTS += [("symmetric", (f"-Dreal={real}", f"-Dnumber={number}", f"-DVECTORS={k}")) for real, number, k in SYMMETRIC]
 VARIANTS += [
     ("rows", tuple(f"-D{name}={real}" for name, real in zip(("real", "OTHER", "number"), one, strict=True)))
     for one in (("float", "float", "double"), ("double", "float", "double"), ("float", "float", "float"))
 ]
-# Matrices, which of them are counts of bits, which of those stand for two values, and thin products.
+# Matrices, which of them are counts of bits, which of those stand for two values, and low-rank terms.
 SUMS = [(0, 0, 0, 1), (1, 0, 0, 0), (2, 1, 0, 1), (2, 1, 1, 1), (3, 1, 0, 2), (4, 6, 2, 4)]
-NAMES = "GRAMS", "COUNTS", "LEVELS", "THIN"
+NAMES = "GRAMS", "COUNTS", "LEVELS", "LOW_RANK"
 VARIANTS += [
-    ("parts", (f"-Dreal={real}", *(f"-D{name}={value}" for name, value in zip(NAMES, one, strict=True))))
+    ("terms", (f"-Dreal={real}", *(f"-D{name}={value}" for name, value in zip(NAMES, one, strict=True))))
     for real in REALS
     for one in SUMS
 ]

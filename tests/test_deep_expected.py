@@ -40,7 +40,7 @@ def test_closed_forms_keep_their_accuracy_through_four_levels(name):
     X = fan([0.1, 1.0, 10.0], [0.0, 1e-8, 1e-5, 0.5, 2.5, np.pi - 1e-8])
     with mp.workdps(60):
         parts = naive.deep_expected(lambda a, b, c: textbook(name, a, b, c), X, 4, mp.mpf)
-        for layer, expected in [*enumerate(parts), ("both", sum(parts))]:
+        for layer, expected in [*enumerate(parts), ("all", sum(parts))]:
             operator = ns.expected_ntk(name, X, layer=layer, hidden_layers=4)
             # An inner product of floats is itself known to an ulp of the norms.
             assert worst(operator.to_dense(), expected) < min(1e-13, operator.function.error)
@@ -76,7 +76,7 @@ def test_erf_at_norm_sqrt_d():
 def test_series_agree_with_the_trapezoidal_rule(name):
     X, act = hard_inputs()[:9], ns.activation(name)
     parts = naive.deep_expected(naive.trapezoidal_moments(act, act.derivative), X, 3)
-    for layer, expected in [*enumerate(parts), ("both", sum(parts))]:
+    for layer, expected in [*enumerate(parts), ("all", sum(parts))]:
         found = ns.expected_ntk(name, X, layer=layer, hidden_layers=3)
         assert relative(found.to_dense(), expected) < 1e-12
         assert np.abs(found.diagonal() - np.diag(expected)).max() <= 1e-13 * np.abs(expected).max()
@@ -85,7 +85,7 @@ def test_series_agree_with_the_trapezoidal_rule(name):
 def test_a_kink_that_is_integrated_keeps_the_angle_through_the_levels():
     """ReLU as a user's function: series where they suffice, integrals and their gaps near rho = 1."""
     X = fan([0.5, 1.0], [0.0, 1e-8, 1e-4, 0.02, 1.0, 3.0])
-    for layer in (0, 1, 3, "both"):
+    for layer in (0, 1, 3, "all"):
         found, expected = (
             ns.expected_ntk(act, X, layer=layer, hidden_layers=3) for act in (RELU_WITHOUT_ITS_NAME, "relu")
         )
@@ -180,7 +180,7 @@ def test_norms_come_with_the_error_of_every_level():
     assert shallow.function.error < deep.function.error < 1e-11
     norm = ns.spectral_norm(deep)
     assert norm.lower <= np.linalg.norm(deep.to_dense(), 2) <= norm.upper
-    assert deep.stored_work.entries == 4 * shallow.stored_work.entries
+    assert deep.cost.own.entries == 4 * shallow.cost.own.entries
 
 
 def test_bad_input_is_refused():
@@ -193,6 +193,8 @@ def test_bad_input_is_refused():
         ns.expected_ntk("erf", X, layer="second", hidden_layers=3)
     with pytest.raises(ValueError, match=r"layer=4, but weight matrices are counted from 0 \(first\) to 3 \(last\)"):
         ns.expected_ntk("erf", X, layer=4, hidden_layers=3)
+    with pytest.raises(ValueError, match=r"layer='both' .* pass layer='all'"):
+        ns.expected_ntk("erf", X, layer="both", hidden_layers=3)
     with pytest.raises(ValueError, match="layer=-1"):
         ns.expected_ntk("erf", X, layer=-1, hidden_layers=3)
     with pytest.raises(ValueError, match="layer=True"):

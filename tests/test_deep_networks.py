@@ -53,9 +53,9 @@ def reference(net):
 
     def function(flat, x):
         weights = [anp.reshape(flat[a:b], s) for (a, b), s in zip(itertools.pairwise(ends), shapes, strict=True)]
-        if len(weights) == net.depth:
+        if len(weights) == net.n_weights:
             return chain(weights, x)
-        return (chain(weights[: net.depth], x) - chain(weights[net.depth :], x)) / np.sqrt(2)
+        return (chain(weights[: net.n_weights], x) - chain(weights[net.n_weights :], x)) / np.sqrt(2)
 
     return function
 
@@ -108,18 +108,18 @@ def test_the_ntk_agrees_with_autograd_layer_by_layer_and_in_every_form(net, n):
     X, X2 = rng.standard_normal((n, net.dim)), rng.standard_normal((3, net.dim))
     function, parameters = reference(net), flat(net.parameters)
     J, J2 = (np.array([jacobian(function)(parameters, x) for x in points]) for points in (X, X2))
-    owner = np.concatenate([np.full(W.size, k % net.depth) for k, W in enumerate(net.parameters)])
-    for layer in ("both", *range(net.depth)):
-        own = np.ones(len(owner), bool) if layer == "both" else owner == layer
+    owner = np.concatenate([np.full(W.size, k % net.n_weights) for k, W in enumerate(net.parameters)])
+    for layer in ("all", *range(net.n_weights)):
+        own = np.ones(len(owner), bool) if layer == "all" else owner == layer
         K, rectangle = ns.ntk(net, X, layer=layer), ns.ntk(net, X, X2, layer=layer)
         exact, exact2 = J[:, own] @ J[:, own].T, J[:, own] @ J2[:, own].T
         assert K.to_dense() == pytest.approx(exact, abs=1e-10)
-        assert K.factored_product(np.eye(n)) == pytest.approx(exact, abs=1e-10)
+        assert K._matmat(np.eye(n)) == pytest.approx(exact, abs=1e-10)
         assert K.diagonal() == pytest.approx(np.diag(exact), abs=1e-10)
         assert rectangle.to_dense() == pytest.approx(exact2, abs=1e-10)
-        assert rectangle.factored_product(np.eye(3)) == pytest.approx(exact2, abs=1e-10)
+        assert rectangle._matmat(np.eye(3)) == pytest.approx(exact2, abs=1e-10)
         assert rectangle.T.to_dense() == pytest.approx(exact2.T, abs=1e-10)
-        assert K.absolute_norm >= np.linalg.norm(exact, 2) * (1 - 1e-9)
+        assert K.rounding.norm_of_absolute >= np.linalg.norm(exact, 2) * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("name", sorted(PHI))
@@ -128,7 +128,7 @@ def test_one_hidden_layer_is_the_two_layer_network(name):
     (W, v), X = deep.parameters[:2], np.random.default_rng(0).standard_normal((9, 4))
     two = ns.TwoLayer(np.concatenate([W, W]), np.concatenate([v[0], -v[0]]), name)
     assert np.abs(deep(X)).max() < 1e-14
-    for layer, number in (("first", 0), ("second", 1), ("both", "both")):
+    for layer, number in (("first", 0), ("second", 1), ("both", "all")):
         expected = ns.ntk(two, X, layer=layer).to_dense()
         assert ns.ntk(deep, X, layer=number).to_dense() == pytest.approx(expected, abs=1e-12)
         assert ns.ntk(deep, X, layer=layer).to_dense() == pytest.approx(expected, abs=1e-12)
@@ -156,7 +156,7 @@ def test_patches_and_their_adjoint(size):
     x = rng.standard_normal((2, *space, 2))
     y, _ = layer.forward(None, x)
     other = rng.standard_normal(y.shape)
-    assert np.vdot(y, other) == pytest.approx(np.vdot(x, layer.pull(None, None, other)), abs=1e-12)
+    assert np.vdot(y, other) == pytest.approx(np.vdot(x, layer.vjp(None, None, other)), abs=1e-12)
 
 
 @pytest.mark.parametrize("make", [ns.FullyConnected, ns.Convolutional], ids=["dense", "convolutional"])
@@ -245,8 +245,10 @@ def test_bad_input_is_refused():
             ns.Convolutional.random(wrong, 4, "erf", filter_size=2)
     with pytest.raises(ValueError, match="need 2 sizes"):
         ns.Convolutional.random((3, 3, 1), 4, "erf", filter_size=(2,))
-    with pytest.raises(ValueError, match=r"from 0 \(input\) to 2 \(output\)"):
+    with pytest.raises(ValueError, match=r"from 0 \(first\) to 2 \(last\)"):
         ns.ntk(net, X, layer=3)
+    with pytest.raises(ValueError, match=r"layer='both' .* pass layer='all'"):
+        ns.ntk(net, X, layer="both")
     with pytest.raises(ValueError, match="layer='second'"):
         ns.ntk(net, X, layer="second")
     with pytest.raises(ValueError, match="are needed, once or"):

@@ -18,7 +18,7 @@ from ntkspec.experiments.deep_runs import (
     relative_mse,
     run_deep,
 )
-from ntkspec.networks.specification import named_network
+from ntkspec.networks.specification import NetworkSpec
 
 needs_images = pytest.mark.skipif(
     not os.environ.get("NTKSPEC_DATA"), reason="real images: set NTKSPEC_DATA to their folder"
@@ -26,23 +26,23 @@ needs_images = pytest.mark.skipif(
 
 
 def test_networks_by_name():
-    dense = named_network("fc:3x8", (4, 4, 1), "erf")
-    assert (dense.widths, dense.dim, dense.doubled) == ([8, 8, 8], 16, True)
-    image = named_network("cnn:2x6:k3", (4, 5, 2), "erf", dtype=np.float32)
+    dense = NetworkSpec.parse("fc:3x8").build((4, 4, 1), "erf")
+    assert (dense.widths, dense.dim, dense.antisymmetric) == ([8, 8, 8], 16, True)
+    image = NetworkSpec.parse("cnn:2x6:k3").build((4, 5, 2), "erf", dtype=np.float32)
     assert (image.channels, image.filter_size, image.dim) == ([6, 6], (3, 3), 40)
     assert image.dtype == np.float32
     for name in ("fc", "fc:3", "cnn:2x6", "fc:3x8:k2", "mlp:3x8", "fc:ax8"):
         with pytest.raises(ValueError, match="is unknown"):
-            named_network(name, (16,), "erf")
-    sequence = named_network("cnn:2x6:k3", (16,), "erf")
+            NetworkSpec.parse(name).build((16,), "erf")
+    sequence = NetworkSpec.parse("cnn:2x6:k3").build((16,), "erf")
     assert (sequence.shape, sequence.filter_size, sequence.dim) == ((16, 1), (3,), 16)
     with pytest.raises(ValueError, match="filter_size=0"):
-        named_network("cnn:2x6:k0", (16,), "erf")
+        NetworkSpec.parse("cnn:2x6:k0").build((16,), "erf")
     for name in ("fc:3x7", "cnn:3x7:k2"):
         with pytest.raises(ValueError, match="width=7, but a paired network halves it"):
-            named_network(name, (16,), "erf")
+            NetworkSpec.parse(name).build((16,), "erf")
     with pytest.raises(ValueError, match="0 hidden layers, but 1 to 1000"):
-        named_network("fc:0x8", (16,), "erf")
+        NetworkSpec.parse("fc:0x8").build((16,), "erf")
 
 
 def test_the_data_model_is_gradient_descent_on_the_data_kernel():
@@ -57,7 +57,7 @@ def test_the_data_model_is_gradient_descent_on_the_data_kernel():
 
 def test_the_coefficient_is_the_least_squares_fit_off_the_diagonal():
     X = np.random.default_rng(0).standard_normal((30, 5))
-    net = named_network("fc:2x64", (5,), "erf")
+    net = NetworkSpec.parse("fc:2x64").build((5,), "erf")
     theta, gram = ns.ntk(net, X).to_dense(), X @ X.T / 5
     i, j = np.triu_indices(30, 1)
     fit = np.linalg.lstsq(gram[i, j][:, None], theta[i, j], rcond=None)[0][0]

@@ -61,7 +61,7 @@ def test_the_jacobi_matrices_of_a_block_are_those_of_its_columns():
         assert k == 12
         assert alpha == pytest.approx(np.diag(single.T), abs=1e-11)
         assert beta[:-1] == pytest.approx(np.abs(np.diag(single.T, 1)), abs=1e-11)
-        assert beta[-1] == pytest.approx(abs(single.coupling[0, -1]), abs=1e-11)
+        assert beta[-1] == pytest.approx(abs(single.off_diagonal[0, -1]), abs=1e-11)
 
 
 @pytest.mark.parametrize("name", sorted(set(SPECTRA) - {"zero", "identity", "minus identity"}))

@@ -105,7 +105,7 @@ def deep_kernel(device, kind):
     net, points = device.deep(kind), device.on(X[:N])
     kernel, between = ns.ntk(net, points), ns.ntk(net, device.on(X_TEST), points, layer=1)
     v = device.engine.xp.asarray(Y[:N])
-    return net(points), kernel.to_dense(), kernel.diagonal(), kernel.factored_product(v[:, None]), between @ v
+    return net(points), kernel.to_dense(), kernel.diagonal(), kernel._matmat(v[:, None]), between @ v
 
 
 def expected(device):
@@ -313,10 +313,10 @@ def test_what_is_not_finite_is_refused_with_its_place(bad, gpu):
 def test_bits_are_counted_exactly_by_the_tensor_cores(gpu):
     """All ones, where float16 sums would end at 2048, and random ones against the CPU's popcount."""
     words = gpu.xp.full((4096, 1024), 2**64 - 1, gpu.xp.uint64)
-    assert (gpu.count_common(words, words, np.float32) == 65536).all()
+    assert (gpu.bits.count_common(words, words, np.float32) == 65536).all()
     words = RNG.integers(0, 2**63, (3000, 64), dtype=np.uint64)
-    found = gpu.count_common(gpu.xp.asarray(words), gpu.xp.asarray(words[:2001]), np.float64)
-    assert np.array_equal(gpu.to_host(found), cpu.count_common(words, words[:2001], np.float64))
+    found = gpu.bits.count_common(gpu.xp.asarray(words), gpu.xp.asarray(words[:2001]), np.float64)
+    assert np.array_equal(gpu.to_host(found), cpu.bits.count_common(words, words[:2001], np.float64))
 
 
 @pytest.mark.gpu

@@ -1,12 +1,10 @@
 """Both engines: tiles, sums, bits and triangles; and the CPU's pool of workers."""
 
-import inspect
 import itertools
 import subprocess
 import sys
 import threading
 import time
-import types
 
 import numpy as np
 import pytest
@@ -26,32 +24,32 @@ def test_tiles_are_added_and_transposed_in_place(dtype, strided, engine, on):
     out, P = (array[::2, ::2] if strided else array[:35, :47] for array in whole)
     sums, one = (on(array)[::2, ::2] if strided else on(array)[:35, :47] for array in whole)
     expected = out + 0.5 * P.astype(float)
-    engine.add_scaled(sums, one, 0.5)
+    engine.terms.add_scaled(sums, one, 0.5)
     assert np.abs(engine.to_host(sums) - expected).max() < 40 * np.finfo(dtype).eps
     turned = engine.xp.empty((47, 35), dtype)
-    engine.copy_transposed(turned, one)
+    engine.tiles.copy_transposed(turned, one)
     assert np.array_equal(engine.to_host(turned), P.T)
 
 
 def test_terms_of_another_dtype_are_added(engine, on):
     P, sums = np.random.default_rng(2).standard_normal((9, 5)), on(np.zeros((9, 5), "f"))
-    engine.add_scaled(sums, on(P), 2.0)
+    engine.terms.add_scaled(sums, on(P), 2.0)
     assert sums.dtype == np.float32
     assert np.abs(engine.to_host(sums) - 2 * P).max() < 1e-5
 
 
 def test_sum_of_squares_is_accumulated_in_float64(engine, on):
     tile = on(np.full((1000, 1000), 0.1, dtype=np.float32))
-    assert float(engine.sum_of_squares(tile)) == pytest.approx(1e6 * float(np.float32(0.1)) ** 2, rel=1e-12)
+    assert float(engine.tiles.sum_of_squares(tile)) == pytest.approx(1e6 * float(np.float32(0.1)) ** 2, rel=1e-12)
 
 
 def test_largest_entry_skips_the_diagonal_and_keeps_nan(engine, on):
     tile = np.diag([9.0, 8.0, 7.0]) + 0.25
     tile[2, 0] = -3.0
-    assert engine.largest_entry(on(tile), 0) == 3.0
-    assert engine.largest_entry(on(tile), 5) == 9.25
+    assert engine.tiles.largest_entry(on(tile), 0) == 3.0
+    assert engine.tiles.largest_entry(on(tile), 5) == 9.25
     tile[0, 2] = np.nan
-    assert np.isnan(engine.largest_entry(on(tile), 0))
+    assert np.isnan(engine.tiles.largest_entry(on(tile), 0))
 
 
 def test_run_keeps_the_order_and_raises_what_a_task_raises(engine):
@@ -113,24 +111,24 @@ def test_bits_are_packed_unpacked_and_counted_exactly(shape, values, engine, on)
     masks = rng.random(shape) < 0.5, rng.random((19, shape[1])) < 0.5
     packed = []
     for mask in masks:
-        words = engine.empty_bits(*mask.shape)
-        engine.pack_bits(words, on(np.where(mask, *values[::-1]).astype(np.float32)), values[1])
+        words = engine.bits.empty(*mask.shape)
+        engine.bits.pack(words, on(np.where(mask, *values[::-1]).astype(np.float32)), values[1])
         assert words.shape == (len(mask), -(-shape[1] // 64))
-        assert np.array_equal(engine.to_host(engine.unpack_bits(words, shape[1], (0.0, 1.0), np.float64)), mask)
+        assert np.array_equal(engine.to_host(engine.bits.unpack(words, shape[1], (0.0, 1.0), np.float64)), mask)
         assert np.array_equal(
-            engine.to_host(engine.unpack_bits(words, shape[1], (-2.0, 3.0), np.float32)), np.where(mask, 3, -2)
+            engine.to_host(engine.bits.unpack(words, shape[1], (-2.0, 3.0), np.float32)), np.where(mask, 3, -2)
         )
-        assert np.array_equal(engine.to_host(engine.count_ones(words)), mask.sum(axis=1))
+        assert np.array_equal(engine.to_host(engine.bits.count_ones(words)), mask.sum(axis=1))
         packed.append(words)
-    counts = engine.count_common(*packed, np.float32)
+    counts = engine.bits.count_common(*packed, np.float32)
     assert counts.dtype == np.float32
     assert np.array_equal(engine.to_host(counts), masks[0].astype(int) @ masks[1].T.astype(int))
 
 
 def test_bits_take_rows_of_any_stride(engine, on):
     words = on(np.random.default_rng(0).integers(0, 2**63, (40, 6), dtype=np.uint64))
-    strided = engine.count_common(words[::2, ::2], words[1::2, 1::2], np.float64)
-    whole = engine.count_common(words[::2, ::2].copy(), words[1::2, 1::2].copy(), np.float64)
+    strided = engine.bits.count_common(words[::2, ::2], words[1::2, 1::2], np.float64)
+    whole = engine.bits.count_common(words[::2, ::2].copy(), words[1::2, 1::2].copy(), np.float64)
     assert (strided == whole).all()
 
 
@@ -213,7 +211,7 @@ def test_tiles_of_a_triangle_are_multiplied_on_both_sides(entries, vectors, coun
     exact = V.astype(float) @ whole.astype(float)
     out = on(np.zeros_like(V))
     for first, last in ((0, 2), (2, 2), (2, 5), (5, 6)):
-        engine.triangle_product(on(blocks), first, last, on(V), out)
+        engine.symmetric.triangle_product(on(blocks), first, last, on(V), out)
     assert out.dtype == vectors
     assert np.abs(engine.to_host(out) - exact).max() <= 40 * side * np.finfo(vectors).eps
 
@@ -234,7 +232,7 @@ def test_a_triangle_in_rows_is_multiplied_on_both_sides(entries, vectors, count,
     exact, out = V.astype(float) @ whole.astype(float), on(np.zeros_like(V))
     ends = [0, *range(side, n, side), n]
     for first, last in itertools.pairwise(ends):
-        engine.symmetric_product(on(stored)[:, :n], first, last, on(V), out)
+        engine.symmetric.product(on(stored)[:, :n], first, last, on(V), out)
     assert np.abs(engine.to_host(out) - exact).max() <= 40 * n * np.finfo(vectors).eps
 
 
@@ -244,12 +242,12 @@ def test_a_matrix_is_compared_with_its_mirror(n, dtype, engine, on):
     matrix = np.random.default_rng(n).standard_normal((2 * n, 2 * n)).astype(dtype)[::2, n:]
     exact, cut = matrix.astype(float), n // 128 * 128 if engine.name == "cpu" else 0
     shares = ((0, cut), (cut, n)) if cut else ((0, n),)
-    parts = [engine.squares_and_defect(on(matrix), first, last) for first, last in shares]
+    parts = [engine.symmetric.squares_and_defect(on(matrix), first, last) for first, last in shares]
     squares, defect = (sum(part) for part in zip(*parts, strict=True))
     assert squares == pytest.approx((exact**2).sum(), rel=1e-12)
     assert defect == pytest.approx(((exact - exact.T) ** 2).sum(), rel=1e-12)
     matrix[n // 2, 0] = np.nan
-    assert np.isnan(engine.squares_and_defect(on(matrix), 0, n)[0])
+    assert np.isnan(engine.symmetric.squares_and_defect(on(matrix), 0, n)[0])
 
 
 @pytest.mark.parametrize(("n", "k", "d"), [(1, 1, 1), (7, 2, 33), (40, 3, 64), (70, 1, 5)])
@@ -259,24 +257,14 @@ def test_inner_products_of_rows_are_taken_as_they_lie(n, k, d, dtypes, engine, o
     rng = np.random.default_rng([n, d])
     A, B = rng.standard_normal((n, k, d)).astype(left), rng.standard_normal((2 * n, d)).astype(right)[::2]
     exact, bound = np.einsum("ikd,id->ik", A, B, dtype=float), d * np.finfo(dtype).eps * abs(A).max() * abs(B).max()
-    found = engine.row_products(on(A), on(B), dtype)
+    found = engine.linalg.row_products(on(A), on(B), dtype)
     assert found.dtype == np.dtype(dtype)
     assert np.abs(engine.to_host(found) - exact).max() <= bound
-    alone = engine.row_products(on(np.asfortranarray(A[:, 0])), on(B), dtype)
+    alone = engine.linalg.row_products(on(np.asfortranarray(A[:, 0])), on(B), dtype)
     assert np.abs(engine.to_host(alone) - exact[:, 0]).max() <= bound
 
 
 # ------------------------------------------------------------------------------------------------ the engines are twins
-def test_both_engines_offer_the_same_names(gpu):
-    assert gpu.__all__ == cpu.__all__
-    for name in cpu.__all__:
-        assert hasattr(gpu, name)
-        assert hasattr(cpu, name)
-        if isinstance(getattr(cpu, name), types.FunctionType) and isinstance(getattr(gpu, name), types.FunctionType):
-            own, other = (list(inspect.signature(getattr(engine, name)).parameters) for engine in (cpu, gpu))
-            assert own == other, name
-
-
 def test_arrays_move_only_where_that_is_asked_for(engine, on):
     array = np.arange(6.0).reshape(2, 3)
     there = on(array)
@@ -343,51 +331,53 @@ def test_pairs_series_and_windows_agree(dtype, engine, on):
     X[5] = X[3]
     X[7] = -2 * X[3]
     own = (X.astype(float) ** 2).mean(axis=1)
-    arguments = X @ X.T, (X, own), (X, own), 0.05
-    expected = cpu.pair_moments(*arguments)
-    found = engine.pair_moments(on(arguments[0]), (on(X), on(own)), (on(X), on(own)), 0.05)
+    arguments = X @ X.T, X, own, X, own, 0.05
+    expected = cpu.pairs.moments(*arguments)
+    found = engine.pairs.moments(on(arguments[0]), on(X), on(own), on(X), on(own), 0.05)
     for one, other in zip(expected, map(engine.to_host, found), strict=True):
         assert np.abs(one - other).max() <= 8 * np.finfo(dtype).eps * own.max() ** 2
     assert engine.to_host(found[1])[3, 5] == 0
     rho, left = np.tanh(X[:, :5]), rng.standard_normal((13, 9)).astype(dtype)
     right = rng.standard_normal((9, 5)).astype(dtype)
-    series = engine.power_series(on(rho), on(left), on(right), 9)
-    assert np.abs(engine.to_host(series) - cpu.power_series(rho, left, right, 9)).max() <= 100 * np.finfo(dtype).eps
+    series = engine.pairs.power_series(on(rho), on(left), on(right), 9)
+    assert (
+        np.abs(engine.to_host(series) - cpu.pairs.power_series(rho, left, right, 9)).max() <= 100 * np.finfo(dtype).eps
+    )
     points, weighted = np.linspace(-3, 3, 50), rng.standard_normal((2, 50))
-    moments = engine.to_host(engine.hermite_moments(on(points), on(weighted), 20))
-    assert np.abs(moments - cpu.hermite_moments(points, weighted, 20)).max() < 1e-11
+    moments = engine.to_host(engine.pairs.hermite_moments(on(points), on(weighted), 20))
+    assert np.abs(moments - cpu.pairs.hermite_moments(points, weighted, 20)).max() < 1e-11
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 6])
 def test_circular_windows_agree(size, engine, on):
     rng = np.random.default_rng(size)
     values = rng.standard_normal((2, 6, 5))
-    sums = engine.to_host(engine.circular_sums(on(values), size))
-    assert np.array_equal(sums, cpu.circular_sums(values, size))
+    sums = engine.to_host(engine.patches.circular_sums(on(values), size))
+    assert np.array_equal(sums, cpu.patches.circular_sums(values, size))
     X, XT = rng.standard_normal((4, 12)), rng.standard_normal((12, 3))
     XT[:, 1] = 3 * X[2]
-    products = cpu.position_products(X, XT, 6)
-    assert np.abs(engine.to_host(engine.position_products(on(X), on(XT), 6)) - products).max() < 1e-14
+    products = cpu.patches.position_products(X, XT, 6)
+    assert np.abs(engine.to_host(engine.patches.position_products(on(X), on(XT), 6)) - products).max() < 1e-14
     places = (np.arange(6)[:, None] + np.arange(size)) % 6
     own, other = ((A.reshape(-1, 6, 2) ** 2).sum(axis=2).T for A in (X, XT.T))
     own, other = (np.ascontiguousarray(A[places].mean(axis=1)) / 2 for A in (own, other))
     c = products[places].mean(axis=1) / 2
     for lost in (None, rng.random(c.shape)):
         there = on(c.copy())
-        gap = engine.window_gaps(
-            there, (on(X), on(own)), (on(XT), on(other)), on(places), None if lost is None else on(lost)
+        gap = engine.patches.gaps(
+            there, on(X), on(own), on(XT), on(other), on(places), None if lost is None else on(lost)
         )
         here = c.copy()
-        expected = cpu.window_gaps(here, (X, own), (XT, other), places, lost)
+        expected = cpu.patches.gaps(here, X, own, XT, other, places, lost)
         assert np.abs(engine.to_host(gap) - expected).max() <= 1e-13
         assert np.abs(engine.to_host(there) - here).max() <= 1e-14
 
 
 def test_eigenproblems_that_are_too_large_for_cusolver_are_refused(engine, on, monkeypatch):
-    values, vectors = map(engine.to_host, engine.eigh(on(np.diag([3.0, 1.0, 2.0]))))
+    values, vectors = map(engine.to_host, engine.linalg.eigh(on(np.diag([3.0, 1.0, 2.0]))))
     assert values.tolist() == [1.0, 2.0, 3.0]
     assert abs(vectors).tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
     if engine is not cpu:
-        monkeypatch.setattr(engine, "_LARGEST_EIGENPROBLEM", 2)
+        monkeypatch.setattr(engine.linalg, "_LARGEST_EIGENPROBLEM", 2)
         with pytest.raises(ValueError, match="n = 3 came, but cuSOLVER is safe up to n = 2"):
-            engine.eigh(on(np.eye(3)))
+            engine.linalg.eigh(on(np.eye(3)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import ntkspec as ns
 from ntkspec.activations.functions import NAMES
 from ntkspec.kernels.expansion import expand, taylor
-from ntkspec.kernels.linear_cnn import _next_layer, windows_of
+from ntkspec.kernels.linear_cnn import _next_layer, patches_of
 from test_expected import CLOSED, SERIES, textbook
 
 RELU_WITHOUT_ITS_NAME = ns.Activation(
@@ -216,7 +216,7 @@ def test_hidden_structure_is_not_overlooked():
 
 # ------------------------------------------------------------------------------------------------------------- kernels
 @pytest.mark.parametrize("name", ["relu", "gelu", "cos", "erf"])
-@pytest.mark.parametrize("layer", ["both", 0, 2])
+@pytest.mark.parametrize("layer", ["all", 0, 2])
 def test_the_kernel_is_the_sum_of_its_features(name, layer):
     X, Z = np.random.default_rng(0).standard_normal((2, 7, 5))
     found = ns.linear_expansion(name, layer=layer, hidden_layers=2)
@@ -227,7 +227,7 @@ def test_the_kernel_is_the_sum_of_its_features(name, layer):
         expected[i, j] += sum(np.polyval(p[::-1], t[i]) * np.polyval(p[::-1], u[j]) for p in found.norms)
     kernel = ns.linear_kernel(name, X, Z, layer=layer, hidden_layers=2)
     assert kernel.to_dense() == pytest.approx(expected, abs=1e-13)
-    assert kernel.thin_factors()[0].shape[1] <= 5 + 3
+    assert kernel.low_rank_factors()[0].shape[1] <= 5 + 3
 
 
 @pytest.mark.parametrize("name", ["relu", "gelu", "softplus"])
@@ -311,7 +311,7 @@ def test_the_expansion_in_fields_misses_what_is_of_the_third_order(name, depth):
     """Two images of two channels that are orthogonal at every pixel but for a small angle."""
     rng, shape = np.random.default_rng(5), (3, 5, 2)
     alpha, beta, gamma = rng.standard_normal((3, 15))
-    windows = windows_of(np.ones((1, 30)), 2, shape)
+    windows = patches_of(np.ones((1, 30)), 2, shape)
     jet, _, _ = taylor(ns.activation(name), [1.0] * (depth + 1), averaged=_next_layer)
     errors = []
     for step in (2e-2, 1e-2):
@@ -337,7 +337,7 @@ def test_the_expansion_in_fields_misses_what_is_of_the_third_order(name, depth):
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_features_of_windows_by_loops(name, depth):
     X, shape = np.random.default_rng(3).standard_normal((5, 24)), (3, 4, 2)
-    windows, n = windows_of(X, (2, 3), shape), 5
+    windows, n = patches_of(X, (2, 3), shape), 5
     jet, _, _ = taylor(ns.activation(name), [1.0] * (depth + 1), averaged=_next_layer)
     layers, overlaps = [fields(windows, X)], [means(windows, (X[:, None] * X).reshape(n, n, 12, 2).mean(axis=3))]
     for _ in range(depth - 1):
@@ -353,10 +353,10 @@ def test_features_of_windows_by_loops(name, depth):
     expected = jet.linear[2::3].sum() * X @ X.T / 24 + np.outer(m, m) / h0 + rest + bias
     found = ns.cnn_linear_kernel(name, X, filter_size=(2, 3), shape=shape, hidden_layers=depth)
     assert found.to_dense() == pytest.approx(expected, abs=1e-12)
-    assert found.thin_factors()[0].shape == (5, 24 + 12 + 2)
+    assert found.low_rank_factors()[0].shape == (5, 24 + 12 + 2)
 
 
-def test_deep_windows_of_all_pixels_are_the_fully_connected_network():
+def test_deep_patches_of_all_pixels_are_the_fully_connected_network():
     X, Z = np.random.default_rng(2).standard_normal((2, 8, 6))
     found = ns.cnn_linear_kernel("gelu", X, Z, filter_size=6, hidden_layers=3).to_dense()
     assert found == pytest.approx(ns.linear_kernel("gelu", X, Z, hidden_layers=3).to_dense(), abs=1e-13)

@@ -365,7 +365,7 @@ def test_the_error_of_the_entries_is_a_distance(name):
     operator = ns.expected_ntk(name, hard_inputs())
     trace = float(np.trace(operator.to_dense()))
     assert operator.function.error > 1e-15
-    assert operator.function.error * trace <= operator.distance <= 1e-9 * trace
+    assert operator.function.error * trace <= operator.storage_error <= 1e-9 * trace
     norm = ns.spectral_norm(operator)
     assert norm.evidence.stored >= operator.function.error * trace
 
@@ -384,7 +384,7 @@ def test_the_gap_shares_one_product_of_the_data():
     X = np.random.default_rng(3).standard_normal((700, 20))
     net = ns.TwoLayer.symmetric(20, 64, "relu", seed=1)
     fluctuation = ns.ntk(net, X, layer="first") - ns.expected_ntk("relu", X, layer="first")
-    pairs = {(id(A), id(B)) for A, B in fluctuation.grams}
+    pairs = {(id(A), id(B)) for A, B in fluctuation.cost.grams}
     assert len(pairs) == 2
     dense = ns.ntk(net, X, layer="first").to_dense() - ns.expected_ntk("relu", X, layer="first").to_dense()
     norm = ns.spectral_norm(fluctuation)

@@ -257,7 +257,7 @@ def test_shifted_images_have_the_same_kernel_and_all_are_semidefinite(height, wi
     assert moved.to_dense() == pytest.approx(matrix, rel=1e-12, abs=1e-13)
     assert operator.semidefinite
     assert np.linalg.eigvalsh(matrix)[0] >= -1e-12 * np.trace(matrix)
-    assert operator.absolute_norm >= np.linalg.norm(matrix, 2) * (1 - 1e-12)
+    assert operator.rounding.norm_of_absolute >= np.linalg.norm(matrix, 2) * (1 - 1e-12)
 
 
 @settings(max_examples=40, deadline=None)
@@ -269,11 +269,11 @@ def test_running_sums_are_sums(count, positions, width, data):
     size = data.draw(st.integers(1, positions))
     values = np.random.default_rng(0).integers(-99, 99, (count, positions, width)).astype(float)
     expected = sum(np.roll(values, -k, axis=1) for k in range(size))
-    assert np.array_equal(cpu.circular_sums(values, size), expected)
+    assert np.array_equal(cpu.patches.circular_sums(values, size), expected)
     noise = np.random.default_rng(1).standard_normal((1, positions, 2))
     noise[0, :size, 1] = noise[0, :size, 0]
     noise[0, size:, 1] *= 1e9
-    sums = cpu.circular_sums(noise, size)
+    sums = cpu.patches.circular_sums(noise, size)
     assert sums[0, 0, 0] == sums[0, 0, 1]
 
 
@@ -286,7 +286,7 @@ def test_test_points_products_and_transposes(name):
     assert not part.symmetric
     assert part.to_dense() == pytest.approx(matrix[:5], rel=1e-13, abs=1e-14)
     assert part.T.to_dense() == pytest.approx(matrix[:5].T, rel=1e-13, abs=1e-14)
-    assert part.absolute_norm >= np.linalg.norm(matrix[:5], 2)
+    assert part.rounding.norm_of_absolute >= np.linalg.norm(matrix[:5], 2)
     V = np.random.default_rng(1).standard_normal((90, 3))
     assert part @ V == pytest.approx(matrix[:5] @ V, rel=1e-12, abs=1e-11)
     assert whole @ V[:, 0] == pytest.approx(matrix @ V[:, 0], rel=1e-12, abs=1e-11)
@@ -294,7 +294,7 @@ def test_test_points_products_and_transposes(name):
     assert np.array_equal(whole.tile(rows, slice(2, 9)), matrix[rows, 2:9])
     square = ns.expected_cnn_ntk(name, X[:4], X[4:8], filter_size=3)
     assert square.diagonal() == pytest.approx(np.diag(matrix[:4, 4:8]), rel=1e-13, abs=1e-14)
-    assert whole.distance < 1e-11 * whole.absolute_norm
+    assert whole.storage_error < 1e-11 * whole.rounding.norm_of_absolute
 
 
 def test_the_operator_goes_where_every_kernel_goes():

@@ -33,7 +33,7 @@ def test_more_of_anything_takes_longer(monkeypatch):
         net = ns.TwoLayer.symmetric(20, 64, "erf")
         kernels = ns.ntk(net, X), ns.linear_kernel("erf", X)
 
-        return forecast(kernels, None, steps, 1e6).seconds
+        return forecast(*kernels, None, steps=steps, held=1e6).seconds
 
     small, long, large = seconds(2000, 100), seconds(2000, 1000), seconds(8000, 100)
     assert (small["training"], long["training"]) == (pytest.approx(10), pytest.approx(100))

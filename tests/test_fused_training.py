@@ -33,7 +33,7 @@ def on(gpu, net, *arrays):
 
 def own_steps(engine, net, X, y, rates=(1.0, 1.0)):
     """What the engine offers for this setting."""
-    return engine.fused_steps(net.activation.compiled, (X, y), rates, net.width)
+    return engine.training.fused_steps(net.activation.compiled, X, y, rates=rates, width=net.width)
 
 
 def same_bits(one, other):

@@ -10,7 +10,7 @@ import pytest
 
 import ntkspec as ns
 from ntkspec.engines import cpu, host
-from ntkspec.operators.triangle import form
+from ntkspec.operators import form
 
 GROUP2 = "0::/batch/job\n"
 MOUNT2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -165,7 +165,7 @@ except ValueError as error:
     assert "are free" in str(error), error
     print("refused")
 else:
-    F = gram.thin_factors()[0].astype(float)
+    F = gram.low_rank_factors()[0].astype(float)
     assert norm.lower <= np.linalg.norm(F.T @ F, 2) <= norm.upper, norm
     print("done")
 """
@@ -183,10 +183,12 @@ def test_a_plan_is_refused_or_done(room, end):
 class Greedy(ns.operators.KernelOperator):
     """An operator whose products and entries ask for an exabyte."""
 
+    entrywise = True
+
     def __init__(self):
         self.shape, self.dtype, self.engine, self.symmetric = (20, 20), np.dtype(np.float64), cpu, True
 
-    def factored_product(self, V):
+    def _matmat(self, V):
         return np.empty(2**57)
 
     accumulate = write = _product = diagonal = lambda self, *_, **__: np.empty(2**57)

@@ -35,10 +35,10 @@ for name in ("relu", "erf"):
     images = ns.expected_cnn_ntk(name, X[:4, :].repeat(4, axis=1), filter_size=3, shape=(12, 1))
     found[f"images {name}"] = images.to_dense()
 words = rng.integers(0, 2**63, (7, 3), dtype=np.uint64)
-found["common"] = cpu.count_common(words, words[:5], np.float64)
+found["common"] = cpu.bits.count_common(words, words[:5], np.float64)
 matrix = rng.standard_normal((41, 41))
-found["squares"] = np.array(cpu.squares_and_defect(matrix, 0, 41))
-found["largest"] = np.array([cpu.largest_entry(matrix, 0), cpu.sum_of_squares(matrix)])
+found["squares"] = np.array(cpu.symmetric.squares_and_defect(matrix, 0, 41))
+found["largest"] = np.array([cpu.tiles.largest_entry(matrix, 0), cpu.tiles.sum_of_squares(matrix)])
 """
 
 

@@ -54,7 +54,7 @@ def test_what_is_known_of_a_kernel_stays_known_on_disk(tmp_path):
     theta = ns.ntk(ns.TwoLayer.symmetric(6, 20, "erf"), np.ones((20, 6)))
     for operator, semidefinite in ((gap, False), (theta, True)):
         stored = ns.save_kernel(operator, tmp_path / "kernel.h5")
-        assert stored.distance == form(operator).distance > 0
+        assert stored.storage_error == form(operator).storage_error > 0
         assert stored.semidefinite == semidefinite
 
 
@@ -296,12 +296,12 @@ def older(path, blocks, squares, **attributes):
 
 def test_a_file_of_an_older_version_is_read_with_a_warning(tmp_path):
     whole = form(kernel())
-    squares = np.full(15, whole.squares / 15)
+    squares = np.full(15, whole.frobenius_squared / 15)
     path = older(tmp_path / "old.h5", whole.blocks, squares)
     with pytest.warns(RuntimeWarning, match=r"old.h5 carries no checksum: it was written by an older version") as said:
         old = ns.load_kernel(path)
     assert said[0].filename == __file__
-    assert (old.distance, old.semidefinite) == (0.0, False)
+    assert (old.storage_error, old.semidefinite) == (0.0, False)
     assert np.array_equal(old.to_dense(), whole.to_dense())
     path.rename(tmp_path / "gap.h5.partial")
     with pytest.raises(ValueError, match="was begun by an older version, and carries no checksums; remove it"):

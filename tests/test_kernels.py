@@ -155,7 +155,7 @@ def test_the_third_linear_kernel_is_the_sum_of_the_first_two():
 def test_trace_ratio_comes_from_the_training_points():
     X, X_test = (np.random.default_rng(seed).standard_normal((30, 6)) for seed in (1, 2))
     train, test = ns.linear_kernel("relu", X), ns.linear_kernel("relu", X_test, X)
-    assert np.array_equal(train.thin_factors()[1], test.thin_factors()[1])
+    assert np.array_equal(train.low_rank_factors()[1], test.low_rank_factors()[1])
     explicit = ns.linear_kernel("relu", X_test, X, trace_ratio=naive.trace_ratio(X))
     assert np.abs(test.to_dense() - explicit.to_dense()).max() <= 1e-14
 

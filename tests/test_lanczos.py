@@ -25,11 +25,11 @@ def exact_matrix(operator):
 
 
 def violation(lanczos, K):
-    """|K Q - Q T - Q' C| and |Q Qᵀ - I| of basis, frontier and locked vectors together, in long double."""
+    """|K Q - Q T - Q' C| and |Q Qᵀ - I| of basis, residual block and locked vectors together, in long double."""
     first, last = lanczos.locked, lanczos.locked + lanczos.size
-    rows = lanczos.basis[: last + lanczos.frontier].astype(np.longdouble)
+    rows = lanczos.basis[: last + lanczos.residual_width].astype(np.longdouble)
     Q, locked = rows[first:last].T, rows[:first].T
-    rest = K @ Q - Q @ lanczos.T - rows[last:].T @ lanczos.coupling
+    rest = K @ Q - Q @ lanczos.T - rows[last:].T @ lanczos.off_diagonal
     rest -= locked @ (locked.T @ rest)
     return float(np.sqrt((rest**2).sum())), float(abs(rows @ rows.T - np.eye(len(rows))).max())
 
@@ -99,7 +99,7 @@ def test_directions_that_vanish_make_the_block_narrower():
     lanczos = Lanczos(Dense(matrix))
     lanczos.begin(np.column_stack([np.eye(31)[0], np.r_[0.0, np.ones(30)]]))
     lanczos.extend(1)
-    assert lanczos.frontier == 1
+    assert lanczos.residual_width == 1
     lanczos.extend(40)
     assert lanczos.exhausted
     assert lanczos.complete
@@ -110,7 +110,7 @@ def test_a_start_block_with_equal_columns_has_one_direction():
     lanczos = Lanczos(operator_with(np.arange(20.0)))
     vector = np.random.default_rng(0).standard_normal(20)
     lanczos.begin(np.column_stack([vector, vector, -2 * vector]))
-    assert lanczos.frontier == 1
+    assert lanczos.residual_width == 1
     assert np.abs(lanczos.start_factor.T @ lanczos.basis[:1] - [vector, vector, -2 * vector]).max() < 1e-14
 
 
@@ -137,7 +137,7 @@ def test_locked_vectors_leave_the_rest_of_the_spectrum():
     lanczos.extend(30)
     theta, S = lanczos.ritz()
     assert theta[-2:] == pytest.approx([2, 3])
-    lanczos.lock(S[:, -2:])
+    lanczos.lock(theta[-2:], S[:, -2:])
     lanczos.begin(random_start(operator, 5, 2))
     lanczos.extend(40)
     relation, orthogonality = violation(lanczos, exact_matrix(operator))

@@ -11,9 +11,9 @@ import pytest
 import ntkspec as ns
 from ntkspec import storage
 from ntkspec.cli import commands as cli
-from ntkspec.experiments.analyze import E_FOLDS, PART_OF_STEPS, RECORD_TYPES, AnalyzeTask, analyze, record_steps
-from ntkspec.experiments.models import model_of, settled
-from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure
+from ntkspec.experiments.analyze import E_FOLDS, PART_OF_STEPS, RECORD_TYPES, AnalyzeTask, analyze, logarithmic_steps
+from ntkspec.experiments.models import completed_task, model_of
+from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure_spectrum
 from ntkspec.experiments.verdict import verdict
 from ntkspec.plotting.analysis import losses
 from ntkspec.plotting.spectrum import density
@@ -55,7 +55,7 @@ def test_the_analysis_holds_what_the_public_functions_give(name, activation):
     top = np.linalg.eigvalsh(linear.to_dense())[::-1]
     seen = min(len(found.kernel.eigenvalues_lin), len(top))
     assert found.kernel.eigenvalues_lin[:seen] == pytest.approx(top[:seen], abs=1e-9 * top[0])
-    (eta,), steps = found.rates, record_steps(30)
+    (eta,), steps = found.rates, logarithmic_steps(30)
     test_kernels = {
         "ntk": ns.ntk(net, dataset.X_test, dataset.X),
         "linear": linear_kernel(net, dataset.X_test, dataset.X, trace_ratio=dataset.trace_ratio),
@@ -77,7 +77,7 @@ def test_the_analysis_holds_what_the_public_functions_give(name, activation):
 def test_the_spectrum_holds_what_dense_linear_algebra_gives(name, activation, kernel):
     dataset, net = data(60), NETWORKS[name, activation]()
     task = SpectrumTask(network=name, activation=activation, kernel=kernel, pairs=4, probes=2, steps=10, seed=1)
-    found = measure(task, dataset)
+    found = measure_spectrum(task, dataset)
     theta = ns.ntk(net, dataset.X).to_dense()
     linear = linear_kernel(net, dataset.X, trace_ratio=dataset.trace_ratio).to_dense()
     values = np.linalg.eigvalsh({"theta": theta, "linear": linear, "gap": theta - linear}[kernel])
@@ -90,7 +90,7 @@ def test_the_automatic_rate_takes_the_linear_model_through_its_modes(name, activ
     """Over many steps the largest stable rate does not bind: the average mode, h_c / d, passes 5 e-folds in a third."""
     dataset, layers = data(), len(NETWORKS[name, activation]().parameters) // 2 - 1
     steps = 5000
-    task = settled(AnalyzeTask(network=name, activation=activation, seed=1))
+    task = completed_task(AnalyzeTask(network=name, activation=activation, seed=1))
     assert model_of(task, dataset).data_coefficient == ns.linear_expansion(activation, hidden_layers=layers).data
     if name.startswith("fc:2"):
         found = analyze(dataclasses.replace(task, steps=steps), dataset)
@@ -101,7 +101,7 @@ def test_the_automatic_rate_takes_the_linear_model_through_its_modes(name, activ
 def test_images_are_convolved_in_their_shape():
     X = np.random.default_rng(0).standard_normal((20, 4 * 5 * 2))
     dataset = ns.datasets.Dataset(X, np.sign(X[:, 0]), X[:0], X[:0, 0], 1.0, "images", {"shape": (4, 5, 2)})
-    net = model_of(settled(AnalyzeTask(network="cnn:2x4:k3")), dataset).net
+    net = model_of(completed_task(AnalyzeTask(network="cnn:2x4:k3")), dataset).net
     assert (net.shape, net.filter_size) == ((4, 5, 2), (3, 3))
 
 
@@ -110,11 +110,11 @@ def test_report_figures_and_verdict_name_the_network():
     text = report(found)
     for part in ("fc:2x16, paired, erf, seed 0", "(all layers)", "10 steps, eta = ", "(automatic)"):
         assert part in text
-    for part in ("width", "eta1", "horizon", "equation (3)"):
+    for part in ("width", " eta1", "horizon", "equation (3)"):
         assert part not in text
     assert "fc:2x16, paired, erf, d = 8" in losses(found).get_suptitle()
     assert any("theorems about training are for two layers" in sentence for sentence in verdict(found))
-    spectrum = measure(SpectrumTask(network="fc:2x16", pairs=3, probes=2, steps=5), data(40))
+    spectrum = measure_spectrum(SpectrumTask(network="fc:2x16", pairs=3, probes=2, steps=5), data(40))
     assert "fc:2x16, paired, erf, seed 0" in spectrum_report(spectrum)
     assert "Θ (all layers), gaussian: fc:2x16, paired, erf, d = 8" in density(spectrum).get_suptitle()
 
@@ -131,7 +131,7 @@ def test_networks_that_cannot_be_are_refused_before_anything_is_computed(task):
     }
     for reason, change in bad.items():
         with pytest.raises(ValueError, match=reason):
-            (analyze if task is AnalyzeTask else measure)(task(**change), data())
+            (analyze if task is AnalyzeTask else measure_spectrum)(task(**change), data())
 
 
 def test_a_deep_network_has_one_rate():

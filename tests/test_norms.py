@@ -120,13 +120,13 @@ def test_the_distance_of_a_stored_matrix_is_estimated_well():
     stored = form(gap)
     precise = np.hstack([gap.tile(slice(0, 900), slice(a, a + 300), np.float64) for a in (0, 300, 600)])
     exact = np.linalg.norm(stored.to_dense() - precise)
-    assert exact <= stored.distance <= 4 * exact
-    assert form(gaps(np.float64)).distance < 1e-10 * np.linalg.norm(precise)
+    assert exact <= stored.storage_error <= 4 * exact
+    assert form(gaps(np.float64)).storage_error < 1e-10 * np.linalg.norm(precise)
 
 
 def test_a_matrix_that_is_too_inaccurate_for_the_interval_says_so():
     operator = operator_with(np.linspace(-1, 1, 200))
-    operator.distance = 0.01
+    operator.storage_error = 0.01
     estimate = ns.spectral_norm(operator)
     assert not estimate.converged
     assert estimate.lower <= 0.99
@@ -208,8 +208,8 @@ def test_the_frobenius_norm_is_the_same_with_and_without_the_formed_matrix(n, dt
     net = ns.TwoLayer.symmetric(7, 60, "relu", dtype=dtype)
     one, other = (ns.ntk(net, X) - ns.linear_kernel("relu", X, trace_ratio=1.0) for _ in range(2))
     ns.spectral_norm(one, method="dense")
-    assert one.squares is not None
-    assert other.squares is None
+    assert one.frobenius_squared is not None
+    assert other.frobenius_squared is None
     exact = np.linalg.norm(other.to_dense().astype(np.float64))
     assert float(ns.frobenius_norm(one)) == pytest.approx(exact, rel=50 * float(np.finfo(dtype).eps))
     assert float(ns.frobenius_norm(other)) == pytest.approx(exact, rel=50 * float(np.finfo(dtype).eps))

@@ -18,7 +18,7 @@ import objects
 from objects import SWISH, answers, classes_in, same, sent_back
 
 # What exists while a file is open, or a tile is formed.
-PASSING = {"_Recorded", "Product", "Thin"}
+PASSING = {"_Checkpointed", "HadamardTerm", "LowRankTerm"}
 WAYS = {"pickle": lambda given: pickle.loads(pickle.dumps(given)), "copy": copy.copy, "deepcopy": copy.deepcopy}
 SOME = {"data": ns.datasets.gaussian(9, 3, n_test=2, dtype=np.float32, seed=1)}
 GROUPS = "activations", "kernels", "networks", "results", "data"
@@ -94,7 +94,7 @@ def test_what_was_shared_stays_shared():
     (_, theta), *_, (_, linear), _ = gap.terms
     assert theta.X2 is theta.X is linear.F is linear.G
     assert theta.D2 is theta.D
-    assert gap.tile_work == some("kernels")["gap"].tile_work
+    assert gap.cost.entry == some("kernels")["gap"].cost.entry
 
 
 def test_copies_of_activations_are_activations_of_their_own():
@@ -195,7 +195,11 @@ def test_a_stored_kernel_pickles_as_the_name_of_its_file(tmp_path, monkeypatch, 
     monkeypatch.chdir("/")
     for found in (pickle.loads(content), copy.deepcopy(kernel)):
         assert same(engine.to_host(found.to_dense()), engine.to_host(kernel.to_dense()))
-        assert (found.engine, found.distance, found.semidefinite) == (engine, kernel.distance, kernel.semidefinite)
+        assert (found.engine, found.storage_error, found.semidefinite) == (
+            engine,
+            kernel.storage_error,
+            kernel.semidefinite,
+        )
     (tmp_path / "kernel.h5").unlink()
     with pytest.raises(FileNotFoundError, match=r"kernel.h5 does not exist"):
         pickle.loads(content)

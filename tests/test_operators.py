@@ -1,12 +1,34 @@
 """Every operator against its own dense matrix; an operator enters the registry and inherits all tests."""
 
+import contextlib
+import importlib
+import inspect
+import pkgutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.linalg import aslinearoperator
 
-from ntkspec import engines
-from ntkspec.operators import Bits, Dense, Gram, GramFunction, HadamardGram, KernelOperator, form
+import ntkspec
+from ntkspec import engines, storage
+from ntkspec.operators import (
+    Bits,
+    Dense,
+    Diagonal,
+    EntrywiseOperator,
+    Gram,
+    GramFunction,
+    HadamardGram,
+    JacobianGram,
+    KernelOperator,
+    form,
+    wrap,
+)
+from ntkspec.operators.rescaled import Rescaled
+from ntkspec.operators.transposed import Transposed
+from ntkspec.operators.windows import WindowGram, Windows
 
 SIZES = [
     (1, 1, 1),
@@ -56,8 +78,8 @@ def hadamard_wide_data(n, d, m, dtype):
 
 
 def packed_bits(D, values, dtype):
-    words = HOME[0].empty_bits(*D.shape)
-    HOME[0].pack_bits(words, on(D), values[1])
+    words = HOME[0].bits.empty(*D.shape)
+    HOME[0].bits.pack(words, on(D), values[1])
     return Bits(words, D.shape[1], values, np.dtype(dtype))
 
 
@@ -128,7 +150,7 @@ def sum_between(n, d, m, dtype):
 class Cubic:
     """h = c + c³ + (‖x‖²/d) (‖x'‖²/d) - gap / 2, in a form that uses every argument."""
 
-    error, levels = 1e-15, 1
+    error, hidden_layers = 1e-15, 1
 
     def points(self, squares):
         return HOME[0].xp.stack([squares, 2 * squares], axis=1)
@@ -165,9 +187,155 @@ def function_minus_gram(n, d, m, dtype):
     return one - 2 * Gram(one.X), A - 2 * X @ X.T
 
 
+def rescaled(n, d, m, dtype):
+    operator, matrix = gram_function(n, d, m, dtype)
+    scales = 2.0 ** (np.arange(n) % 5 - 2)
+    return Rescaled(operator, [on(scales.astype(dtype))]), (scales[:, None] * matrix * scales).astype(dtype)
+
+
+def diagonal(n, d, m, dtype):
+    entries = draw(n, dtype=dtype)
+    return Diagonal(on(entries)), np.diag(entries)
+
+
+class Quadratic:
+    """Gradients (x, |x|² x / d) of a function with two vectors of parameters."""
+
+    flops, fan = 10.0, 4
+
+    def __init__(self, d, dtype):
+        self.size, self.dtype = 2 * d, np.dtype(dtype)
+
+    def parts(self, X):
+        return [lambda: X, lambda: self._bent(X)]
+
+    def _bent(self, X):
+        return X * ((X**2).sum(axis=1) / X.shape[1])[:, None]
+
+    def vjp(self, X, cotangent):
+        return [part().T @ cotangent for part in self.parts(X)]
+
+    def jvp(self, X, tangents):
+        return sum(part() @ tangent for part, tangent in zip(self.parts(X), tangents, strict=True))
+
+
+def jacobian_gram(n, d, m, dtype):
+    return jacobian_gram_of(draw(n, d, dtype=dtype), None, dtype)
+
+
+def jacobian_gram_between(n, d, m, dtype):
+    return jacobian_gram_of(draw(n, d, dtype=dtype), draw(n + 4, d, dtype=dtype, seed=1), dtype)
+
+
+def jacobian_gram_of(X, X2, dtype):
+    jacobian = Quadratic(X.shape[1], dtype)
+    sides = [np.hstack([part() for part in jacobian.parts(side)]) for side in (X, X if X2 is None else X2)]
+    return JacobianGram(jacobian, on(X), None if X2 is None else on(X2)), sides[0] @ sides[1].T
+
+
+class MeanOfSquares:
+    """h = the mean of c² - gap / 2 over positions."""
+
+    error, hidden_layers, passes, pairs = 1e-15, 1, 3.0, 64
+
+    def points(self, squares):
+        return squares[None]
+
+    def __call__(self, engine, left, right, c, gap):
+        return (c**2 - gap / 2).mean(axis=0)
+
+    def diagonal(self, engine, points):
+        return (points[0] ** 2).mean(axis=1)
+
+
+def patches_of(X, size):
+    """(n, d, size) circular patches of one channel."""
+    return np.stack([np.roll(X, -k, axis=1) for k in range(size)], axis=2).astype(float)
+
+
+def window_gram(n, d, m, dtype):
+    return window_gram_of(draw(n, d, dtype=dtype), None)
+
+
+def window_gram_between(n, d, m, dtype):
+    return window_gram_of(draw(n, d, dtype=dtype), draw(n + 4, d, dtype=dtype, seed=1))
+
+
+def window_gram_of(X, X2):
+    size = min(2, X.shape[1])
+    left, right = (patches_of(side, size) for side in (X, X if X2 is None else X2))
+    c = np.einsum("ipq,jpq->ijp", left, right) / size
+    a, b = ((side**2).sum(axis=2) / size for side in (left, right))
+    matrix = (c**2 - (a[:, None] * b[None] - c**2) / 2).mean(axis=2)
+    windows = Windows((X.shape[1], 1), (size,))
+    return WindowGram(MeanOfSquares(), windows, on(X), None if X2 is None else on(X2)), matrix.astype(X.dtype)
+
+
+def of_the_host(matrix, **how):
+    if HOME[0].name != "cpu":
+        pytest.skip("SciPy's operators multiply on the host")
+    return wrap(aslinearoperator(matrix), **how), matrix
+
+
+def products_only(n, d, m, dtype):
+    return of_the_host(dense(n, d, m, dtype)[1], symmetric=True)
+
+
+def products_between(n, d, m, dtype):
+    return of_the_host(draw(n, n + 2, dtype=dtype))
+
+
+class OfEntries(EntrywiseOperator):
+    """exp(-|x - x'|), as a user writes it."""
+
+    def __init__(self, x, x2=None):
+        self.x, self.x2, self.engine = x, x if x2 is None else x2, HOME[0]
+        self.symmetric, self.shape, self.dtype = x2 is None, (len(self.x), len(self.x2)), x.dtype
+
+    def _tile(self, rows, cols, dtype):
+        return HOME[0].xp.exp(-abs(self.x[rows, None].astype(dtype) - self.x2[cols].astype(dtype)))
+
+
+def of_entries(n, d, m, dtype):
+    x = draw(n, dtype=dtype)
+    return OfEntries(on(x)), np.exp(-abs(x[:, None] - x))
+
+
+def of_entries_transposed(n, d, m, dtype):
+    x, x2 = draw(n, dtype=dtype), draw(n + 3, dtype=dtype, seed=1)
+    return Transposed(OfEntries(on(x), on(x2))), np.exp(-abs(x2[:, None] - x))
+
+
+FOLDER = []
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path):
+    """Where operators of this file lie; what is open in it is closed at the end."""
+    with contextlib.ExitStack() as opened:
+        FOLDER[:] = [tmp_path, opened]
+        yield
+
+
+def checkpointed(n, d, m, dtype):
+    operator, matrix = hadamard(n, d, m, dtype)
+    path = FOLDER[0] / f"products {len(list(FOLDER[0].iterdir()))}"
+    return FOLDER[1].enter_context(storage.checkpointed(operator, path)), matrix
+
+
+def on_disk(n, d, m, dtype):
+    operator, matrix = gram(n, d, m, dtype)
+    return storage.save_kernel(operator, FOLDER[0] / f"kernel {len(list(FOLDER[0].iterdir()))}.h5"), matrix
+
+
 SYMMETRIC = [gram, hadamard, hadamard_wide_data, bits, bits_of_leaky_slopes, dense, difference, triangle, sharing]
-SYMMETRIC += [triangle_minus_gram, gram_function, function_minus_gram]
-REGISTRY = [*SYMMETRIC, gram_between, hadamard_between, bits_between, sum_between, gram_function_between]
+SYMMETRIC += [triangle_minus_gram, gram_function, function_minus_gram, rescaled, diagonal, jacobian_gram, window_gram]
+SYMMETRIC += [of_entries, on_disk]
+# Entries cost whole products.
+PRODUCTS = [products_only, products_between, checkpointed]
+BETWEEN = [gram_between, hadamard_between, bits_between, sum_between, gram_function_between, jacobian_gram_between]
+BETWEEN += [window_gram_between, of_entries_transposed]
+REGISTRY = [*SYMMETRIC, *BETWEEN, *PRODUCTS]
 everything = [
     pytest.mark.parametrize("build", REGISTRY),
     pytest.mark.parametrize("size", SIZES),
@@ -199,7 +367,7 @@ def test_dense_tile_product_diagonal_and_transpose_agree(build, size, dtype):
     rows, cols = slice(n // 3, n), slice(columns // 2, columns)
     close(operator.tile(rows, cols), matrix[rows, cols], dtype)
     V = draw(columns, 11, dtype=dtype, seed=5)
-    for product in (operator.__matmul__, operator.factored_product, operator._tiled_product):
+    for product in (operator.__matmul__, operator._matmat, operator._tiled_product):
         close(product(on(V)), matrix @ V, dtype)
     close(operator @ on(V[:, 0]), matrix @ V[:, 0], dtype)
     close(operator.T.to_dense(), matrix.T, dtype)
@@ -207,6 +375,26 @@ def test_dense_tile_product_diagonal_and_transpose_agree(build, size, dtype):
     close(operator.T @ on(U), matrix.T @ U, dtype)
     if n == columns:
         close(operator.diagonal(), np.diag(matrix), dtype)
+
+
+def below(cls):
+    return {cls}.union(*map(below, cls.__subclasses__()))
+
+
+def classes_of(operator):
+    return {type(operator)}.union(*(classes_of(term) for _, term in getattr(operator, "terms", [])))
+
+
+def test_every_operator_of_the_package_is_in_the_registry(engine):
+    if engine.name != "cpu":
+        pytest.skip("the same classes")
+    for module in pkgutil.walk_packages(ntkspec.__path__, "ntkspec."):
+        if ".gpu" not in module.name and "__main__" not in module.name:
+            importlib.import_module(module.name)
+    concrete = {cls for cls in below(KernelOperator) if not inspect.isabstract(cls)}
+    own = {cls for cls in concrete if cls.__module__.startswith("ntkspec.")}
+    assert len(own) > 12
+    assert own <= set().union(*(classes_of(build(5, 3, 4, np.float64)[0]) for build in REGISTRY))
 
 
 @pytest.mark.parametrize("build", SYMMETRIC)
@@ -217,7 +405,7 @@ def test_symmetric_operators_know_it_and_are(build):
     assert np.array_equal(matrix, matrix.T)
 
 
-@pytest.mark.parametrize("build", [gram_between, hadamard_between, sum_between, gram_function_between])
+@pytest.mark.parametrize("build", BETWEEN)
 def test_operators_between_two_sets_are_not_symmetric(build):
     assert not build(5, 3, 4, np.float64)[0].symmetric
 
@@ -283,10 +471,10 @@ def test_zero_rows_and_duplicated_rows_stay_what_they_are():
 def test_thin_factors_reproduce_the_kernel():
     F, G = draw(30, 3), draw(30, 4, seed=1)
     F, G = on(F), on(G)
-    left, right = (2 * Gram(F) + 0.5 * Gram(G)).thin_factors()
+    left, right = (2 * Gram(F) + 0.5 * Gram(G)).low_rank_factors()
     close(left @ right.T, off(2 * F @ F.T + 0.5 * G @ G.T), np.float64)
-    assert (Gram(F) - Gram(G)).thin_factors() is None
-    assert HadamardGram(F, G).thin_factors() is None
+    assert (Gram(F) - Gram(G)).low_rank_factors() is None
+    assert HadamardGram(F, G).low_rank_factors() is None
 
 
 def made(*shape, **how):

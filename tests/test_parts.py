@@ -9,7 +9,7 @@ import pytest
 
 import naive
 import ntkspec as ns
-from ntkspec.engines.parts import Product, Thin
+from ntkspec.engines.terms import HadamardTerm, LowRankTerm
 from ntkspec.operators import Bits, Gram, HadamardGram, form
 
 ROWS, COLUMNS = 35, 47
@@ -38,8 +38,8 @@ def parts_and_sum(products, thin, on, dtype):
     matrices = [A.astype(dtype) for A in MATRICES]
     features = [[side.astype(dtype) for side in pair] for pair in FEATURES]
     there = [on(A) for A in matrices]
-    parts = [Product(scale, *(there[k] for k in numbers)) for scale, numbers in products]
-    parts += [Thin(scale, *(on(side) for side in features[k])) for scale, k in thin]
+    parts = [HadamardTerm(scale, *(there[k] for k in numbers)) for scale, numbers in products]
+    parts += [LowRankTerm(scale, *(on(side) for side in features[k])) for scale, k in thin]
     total = np.zeros((ROWS, COLUMNS))
     for scale, numbers in products:
         total += scale * math.prod(matrices[k].astype(float) for k in numbers)
@@ -56,13 +56,13 @@ def parts_and_sum(products, thin, on, dtype):
 def test_parts_are_written_and_added(products, thin, dtype, engine, on):
     parts, total = parts_and_sum(PRODUCTS[products], THIN[thin], on, dtype)
     out, tolerance = engine.xp.full((ROWS, COLUMNS), np.nan, dtype), 200 * np.finfo(dtype).eps
-    squares = engine.write_parts(out, iter(parts), True)
+    squares = engine.terms.write(out, iter(parts), True)
     written = engine.to_host(out).astype(float)
     assert np.abs(written - total).max() <= tolerance
     assert float(squares) == pytest.approx((written**2).sum(), rel=1e-13)
-    assert engine.write_parts(out, parts, False) is None
+    assert engine.terms.write(out, parts, False) is None
     assert np.array_equal(engine.to_host(out), written)
-    engine.add_parts(out, iter(parts))
+    engine.terms.add(out, iter(parts))
     assert np.abs(engine.to_host(out) - 2 * total).max() <= 2 * tolerance
 
 
@@ -71,7 +71,7 @@ def test_tiles_of_any_shape_are_whole(shape, engine, on):
     """Rows and columns that do not fill a block of threads."""
     P, Q = np.random.default_rng(shape).standard_normal((2, *shape))
     out = engine.xp.empty(shape)
-    squares = engine.write_parts(out, [Product(-3.0, on(P), on(Q))], True)
+    squares = engine.terms.write(out, [HadamardTerm(-3.0, on(P), on(Q))], True)
     assert np.abs(engine.to_host(out) + 3 * P * Q).max() <= 1e-14 * np.abs(P * Q).max()
     assert float(squares) == pytest.approx((9 * P**2 * Q**2).sum(), rel=1e-13)
 
@@ -83,8 +83,8 @@ def test_any_memory_layout_and_dtype_is_added(dtype, engine, on):
     F, G = RNG.standard_normal((35, 3)), RNG.standard_normal((94, 6)).astype(np.float32)
     views = [on(whole[0])[::2, ::2], on(whole[1].astype(np.float32).T)[:47, :35].T]
     out = on(whole[2].astype(dtype))[::2, ::2]
-    parts = [Product(0.5, views[0]), Product(-2.0, *views), Thin(1.5, on(F), on(G)[::2, 1:4])]
-    engine.add_parts(out, parts)
+    parts = [HadamardTerm(0.5, views[0]), HadamardTerm(-2.0, *views), LowRankTerm(1.5, on(F), on(G)[::2, 1:4])]
+    engine.terms.add(out, parts)
     P, Q = whole[0][::2, ::2], whole[1].astype(np.float32).T[:47, :35].T.astype(float)
     expected = whole[2].astype(dtype)[::2, ::2] + 0.5 * P - 2 * P * Q + 1.5 * F @ G[::2, 1:4].T
     assert out.dtype == dtype
@@ -100,24 +100,24 @@ def test_products_of_bits_are_those_of_their_values(values, columns, dtype, engi
     masks[0][3] = masks[1][5] = False
     sides, Q = [], MATRICES[0][:9, 2:14].astype(dtype)
     for mask in masks:
-        words = engine.empty_bits(*mask.shape)
-        engine.pack_bits(words, on(mask.astype(dtype)), 1.0)
+        words = engine.bits.empty(*mask.shape)
+        engine.bits.pack(words, on(mask.astype(dtype)), 1.0)
         sides.append(Bits(words, columns, values, np.dtype(dtype)))
     gram = sides[0].gram(slice(0, 9), sides[1], slice(2, 14), dtype)
     D, D2 = (np.where(mask, values[1], values[0]) for mask in masks)
     exact = D @ D2[2:].T
     out = engine.xp.empty((9, 12), dtype)
-    engine.write_parts(out, [Product(1.0, gram)], False)
+    engine.terms.write(out, [HadamardTerm(1.0, gram)], False)
     slack = 0 if all(value == int(value) for value in values) else 8 * np.finfo(dtype).eps * columns
     assert np.abs(engine.to_host(out) - exact).max() <= slack
-    engine.write_parts(out, [Product(-2.0, gram, on(Q)), Product(0.5, gram)], False)
+    engine.terms.write(out, [HadamardTerm(-2.0, gram, on(Q)), HadamardTerm(0.5, gram)], False)
     expected = -2 * exact * Q + 0.5 * exact
     assert np.abs(engine.to_host(out) - expected).max() <= 20 * np.finfo(dtype).eps * columns
 
 
 def test_squares_of_float32_entries_are_summed_in_float64(engine, on):
     tile, ones = np.full((1000, 700), 0.1, np.float32), np.ones((1000, 700), np.float32)
-    squares = engine.write_parts(engine.xp.empty(tile.shape, np.float32), [Product(1.0, on(tile), on(ones))], True)
+    squares = engine.terms.write(engine.xp.empty(tile.shape, np.float32), [HadamardTerm(1.0, on(tile), on(ones))], True)
     assert float(squares) == pytest.approx(7e5 * float(np.float32(0.1)) ** 2, rel=1e-11)
 
 
@@ -172,7 +172,7 @@ def test_gaps_are_those_of_the_definition(act, layer, engine, monkeypatch):
         triangle = form(gap(engine, act, layer, (X, None), dtype))
         dense = engine.to_host(triangle.to_dense()).astype(float)
         assert np.abs(dense - gaps[0]).max() <= tolerance
-        assert triangle.squares == pytest.approx((dense**2).sum(), rel=1e-13)
+        assert triangle.frobenius_squared == pytest.approx((dense**2).sum(), rel=1e-13)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
@@ -211,14 +211,14 @@ def test_gaps_of_bits_are_symmetric_to_the_last_bit(act, dtype, engine):
 def test_a_tile_is_one_pass_and_nobody_waits_for_it(layer, tiles, gpu, monkeypatch):
     """Tiles queue up: numbers come to the host once, after the last of them."""
     started, came, real = [], [], gpu.to_host
-    launch = gpu.parts.launch
-    monkeypatch.setattr(gpu.parts, "launch", lambda *given: (started.append(given), launch(*given)))
+    launch = gpu.terms.launch
+    monkeypatch.setattr(gpu.terms, "launch", lambda *given: (started.append(given), launch(*given)))
     monkeypatch.setattr(gpu, "to_host", lambda array: (came.append(len(started)), real(array))[1])
     monkeypatch.setattr(gpu, "TILE", {1: 64, 6: 16}[tiles])
     operator = gap(gpu, "relu", layer, (X, None))
     operator.sum_of_squares()
     assert (len(started), came) == (tiles, [tiles])
-    assert type(gpu.sum_of_squares(gpu.xp.zeros((3, 3)))) is gpu.xp.ndarray
+    assert type(gpu.tiles.sum_of_squares(gpu.xp.zeros((3, 3)))) is gpu.xp.ndarray
 
 
 def test_results_are_the_same_from_run_to_run(gpu):

@@ -92,10 +92,10 @@ def test_a_matrix_that_was_asked_for_and_does_not_fit_is_refused_with_numbers():
 def test_work_adds_up_and_a_shared_product_counts_once():
     D, X = np.ones((5, 7)), np.ones((5, 3))
     theta, linear = HadamardGram(D, X), Gram(X)
-    assert theta.tile_work.flops == 2 * (7 + 3)
-    assert (theta - linear).tile_work.flops == 2 * (7 + 3)
-    assert (theta - Gram(X.copy())).tile_work.flops == 2 * (7 + 3 + 3)
-    assert (theta - linear).tile_work.entries == 3
+    assert theta.cost.entry.flops == 2 * (7 + 3)
+    assert (theta - linear).cost.entry.flops == 2 * (7 + 3)
+    assert (theta - Gram(X.copy())).cost.entry.flops == 2 * (7 + 3 + 3)
+    assert (theta - linear).cost.entry.entries == 3
     assert 2 * Work(1, 2, 3, 4, 5) + Work(1, 1, 1, 1, 1) == Work(3, 5, 7, 9, 11)
     rates = SimpleNamespace(flops=2.0, words=4.0, entries=8.0, bytes=16.0, copied=32.0)
     assert Work(1, 2, 4, 8, 16).seconds(rates) == 2.5

@@ -220,5 +220,5 @@ def test_sums_with_such_an_operator_are_formed_column_by_column():
     formed = with_entries(total)
     assert isinstance(formed, Dense)
     assert formed.symmetric
-    assert 0 < formed.distance < 1e-10
+    assert 0 < formed.storage_error < 1e-10
     assert with_entries(formed) is formed

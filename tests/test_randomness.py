@@ -8,7 +8,7 @@ import pytest
 import ntkspec as ns
 from ntkspec.operators import Gram, wrap
 from ntkspec.randomness import PURPOSES, stream
-from ntkspec.spectra.certificates import Chance
+from ntkspec.spectra.certificates import FailureBudget
 from ntkspec.spectra.lanczos import random_start
 
 
@@ -60,8 +60,8 @@ def test_probes_of_the_entropy_do_not_lie_in_the_eigenspaces_that_were_found():
 
 
 def test_attempts_draw_different_starts():
-    chance, starts = Chance(1e-6, 0), []
+    budget, starts = FailureBudget(1e-6, 0), []
     for _ in range(3):
-        _, number = chance.attempt()
-        starts.append(first_numbers(stream(chance.seed, "proof", number)))
+        _, number = budget.attempt()
+        starts.append(first_numbers(stream(budget.seed, "proof", number)))
     assert all(one != other for one, other in itertools.combinations(starts, 2))

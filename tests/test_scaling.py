@@ -71,7 +71,7 @@ def test_two_terms_are_found_again():
     d = np.tile(D, 3).astype(float)
     n, width = d**1.5, np.repeat([200.0, 1000.0, 8000.0], len(D))
     truth = TwoTerms(0.3, 0.8, 2.5, 0.0)
-    found = fit_two_terms((n, d, width), truth(n, d, width), 0.3)
+    found = fit_two_terms(truth(n, d, width), n=n, d=d, width=width, floor=0.3)
     assert (found.constant, found.kappa) == pytest.approx((0.8, 2.5), rel=1e-4)
     assert found.error < 1e-6
     assert TwoTerms(5.0, 0.8, 2.5, 0.0)(1000, 100, 1e9) == 5.0

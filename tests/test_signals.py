@@ -17,7 +17,7 @@ from ntkspec import progress
 from ntkspec.cli import commands as cli
 from ntkspec.cli import signals
 from ntkspec.cli.signals import ENDING, Stopped, stoppable
-from ntkspec.experiments.sweep_cells import measure
+from ntkspec.experiments.sweep_cells import measure_cell
 
 PROGRAM = Path(__file__).parent / "random_signals.py"
 # How long a process may take on a busy machine until it says what is waited for, or ends.
@@ -123,7 +123,7 @@ def test_a_command_in_another_thread_leaves_signals_alone(capsys):
 def test_the_line_says_what_was_written(number, code, cells, monkeypatch, capsys, tmp_path):
     def stopped(task, tasks, place):
         for cell in tasks[:cells]:
-            yield cell, measure(cell)
+            yield cell, measure_cell(cell)
         signal.raise_signal(number)
 
     monkeypatch.setattr("ntkspec.cluster.execution.results", stopped)

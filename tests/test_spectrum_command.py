@@ -11,7 +11,7 @@ import pytest
 import ntkspec as ns
 from ntkspec import storage
 from ntkspec.cli import commands as cli
-from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure
+from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure_spectrum
 from ntkspec.plotting import spectrum as plotting
 from ntkspec.reporting.spectrum import spectrum_report
 from ntkspec.spectra import densities
@@ -41,7 +41,7 @@ def kernel_of(task, dataset):
 @pytest.mark.parametrize("layer", ["first", "both"])
 def test_the_record_holds_what_dense_linear_algebra_gives(kernel, layer, way):
     dataset, task = data(), dataclasses.replace(TASK, kernel=kernel, layer=layer, activation="relu")
-    found = measure(task, dataset)
+    found = measure_spectrum(task, dataset)
     kernels = {name: operator.to_dense() for name, operator in kernel_of(task, dataset).items()}
     matrix, y = kernels[kernel], dataset.y
     values, vectors = np.linalg.eigh(matrix)
@@ -105,13 +105,13 @@ def test_the_command_writes_record_figures_and_report(tmp_path):
     record = stored["spectrum"]
     assert spectrum_report(record) in out
     dataset = ns.datasets.gaussian(200, 8, n_test=0, seed=2, dtype="float32")
-    direct = measure(SpectrumTask(kernel="gap", activation="relu", width=16, pairs=5, seed=2), dataset)
+    direct = measure_spectrum(SpectrumTask(kernel="gap", activation="relu", width=16, pairs=5, seed=2), dataset)
     assert np.array_equal(direct.leading.values, record.leading.values)
     assert direct.norm.evidence == record.norm.evidence
 
 
 def test_the_report_says_what_was_measured(way):
-    theta = spectrum_report(measure(TASK, data()))
+    theta = spectrum_report(measure_spectrum(TASK, data()))
     for part in (
         "Size of Theta",
         "effective rank",
@@ -125,7 +125,7 @@ def test_the_report_says_what_was_measured(way):
         assert part in theta
     assert "blocks of 2" in theta
     assert "semidefinite: yes, by construction" in theta
-    gap = spectrum_report(measure(dataclasses.replace(TASK, kernel="gap"), data()))
+    gap = spectrum_report(measure_spectrum(dataclasses.replace(TASK, kernel="gap"), data()))
     assert "Size of Theta - Theta^lin" in gap
     assert "effective rank" not in gap
     assert "semidefinite: no" in gap
@@ -133,7 +133,7 @@ def test_the_report_says_what_was_measured(way):
 
 @pytest.mark.parametrize("kernel", ["theta", "linear", "gap"])
 def test_the_density_is_drawn_with_its_intervals(kernel, way):
-    record = measure(dataclasses.replace(TASK, kernel=kernel), data())
+    record = measure_spectrum(dataclasses.replace(TASK, kernel=kernel), data())
     left, right = plotting.density(record).axes
     (container,) = left.containers
     points, _, (bars,) = container.lines

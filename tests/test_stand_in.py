@@ -49,7 +49,7 @@ def cupy():
     """The stand-in, whatever else is installed."""
     cupy = pytest.importorskip("cupy")
     if not cupy.__file__.startswith(str(FOLDER)):
-        pytest.skip("tests run on a card; NTKSPEC_TEST_DEVICE=stand-in takes its place")
+        pytest.skip("tests run on a GPU; NTKSPEC_TEST_DEVICE=stand-in takes its place")
     return cupy
 
 

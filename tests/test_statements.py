@@ -10,7 +10,7 @@ import ntkspec as ns
 import ntkspec.cli.commands as cli
 from ntkspec.cli.sweeps import panels_of
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
-from ntkspec.experiments.sweep_cells import Cell, measure
+from ntkspec.experiments.sweep_cells import Cell, measure_cell
 from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.experiments.sweep_run import run_sweep
 from ntkspec.plotting import scaling as plots
@@ -257,7 +257,7 @@ def test_figures_are_drawn_and_redrawn(which, tmp_path, capsys, monkeypatch):
     given += ["--n", "40", "--width", "20"]
     assert cli.main(given) == 0
     assert {path.name for path in tmp_path.iterdir()} >= {f"figure-{which}.{kind}" for kind in ("png", "pdf", "h5")}
-    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure", None)
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure_cell", None)
     assert cli.main(given) == 0
 
 
@@ -307,7 +307,7 @@ def test_proposition_4_1_on_the_cube(tmp_path, capsys):
     c = np.einsum("iaj,ibj->iab", windows, windows) / 18
     kernel = (2 / np.pi * np.arcsin(2 * c / 3) + 4 / np.pi * c / np.sqrt(9 - 4 * c**2)).mean(axis=0)
     gap = kernel - 8 / (3 * np.pi) * X @ X.T / 24
-    found = measure(cell)
+    found = measure_cell(cell)
     assert found["gap lower"] <= np.linalg.norm(gap, 2) * (1 + 1e-9)
     assert np.linalg.norm(gap, 2) <= found["gap upper"] * (1 + 1e-9)
     assert found["frobenius"] == pytest.approx(np.linalg.norm(gap), rel=1e-9)

@@ -29,6 +29,13 @@ class Outer:
     pair: tuple
 
 
+@dataclass(frozen=True)
+class Renamed:
+    value: float
+
+    stored_as = "Inner"
+
+
 def same(a, b) -> bool:
     """Equal in type, order and value; NaN equals NaN."""
     if type(a) is not type(b):
@@ -306,3 +313,10 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path, leaf):
 def test_keys_that_hdf5_would_change_are_refused(tmp_path, key):
     with pytest.raises(TypeError, match="has the key"):
         storage.write(tmp_path / "a.h5", {key: 1}, kind="test")
+
+
+def test_a_dataclass_that_was_renamed_keeps_its_name_in_files(tmp_path):
+    storage.write(tmp_path / "a.h5", Renamed(1.5), kind="test")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["record"].attrs["type"] == "Inner"
+    assert storage.read(tmp_path / "a.h5", kind="test", types=[Renamed]) == Renamed(1.5)

@@ -49,7 +49,7 @@ def test_a_kernel_in_the_hosts_memory_is_the_kernel(act, dtype, card, at_once):
     assert isinstance(there.blocks, np.ndarray)
     assert there.engine is card
     assert np.array_equal(card.to_host(here.blocks), there.blocks)
-    assert (there.squares, there.distance) == (here.squares, here.distance)
+    assert (there.frobenius_squared, there.storage_error) == (here.frobenius_squared, here.storage_error)
     assert (there.to_dense() == here.to_dense()).all()
     assert (there.diagonal() == here.diagonal()).all()
     rows = card.xp.asarray(np.array([149, 3, 40]))

@@ -17,9 +17,10 @@ from conftest import full_disk
 from ntkspec import storage
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import Place
-from ntkspec.experiments.sweep_cells import Cell, check_cell, measure
-from ntkspec.experiments.sweep_grid import Grid, Model, dimensions, points_of, width_of
+from ntkspec.experiments.sweep_cells import Cell, check_cell, measure_cell
+from ntkspec.experiments.sweep_grid import Grid, dimensions
 from ntkspec.experiments.sweep_run import run_sweep
+from ntkspec.networks.size_laws import points_of, width_of
 from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 SMALL = Grid(d=(4, 6, 8), n=("20",), width=("10",), quantity=("gap-first", "data"), seeds=2)
@@ -66,8 +67,8 @@ def test_a_grid_holds_every_combination_once():
 def test_deep_networks_have_the_law_of_their_width_in_their_names():
     grid = replace(SMALL, width=("10", "d"), network=("two-layer", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4xinf"))
     models = [("two-layer", "10"), ("two-layer", "d"), ("fc:3xm", "d^1.5"), ("cnn:2xm:k3", "2*d"), ("fc:4xm", "inf")]
-    assert grid.models() == [Model(*model) for model in models]
-    assert [str(model) for model in grid.models()] == ["m = 10", "m = d", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4xinf"]
+    assert [(spec.of_any_width.name, spec.width) for spec in grid.networks()] == models
+    assert [spec.label for spec in grid.networks()] == ["m = 10", "m = d", "fc:3xd^1.5", "cnn:2x2*d:k3", "fc:4xinf"]
     widths = {cell.network: cell.width for cell in grid.cells() if cell.d == 8}
     assert widths == {"two-layer": widths["two-layer"], "fc:3xm": 22, "cnn:2xm:k3": 16, "fc:4xm": 0}
     assert len({cell.key for cell in grid.cells()}) == len(grid.cells()) == 3 * 2 * 2 * 5
@@ -104,7 +105,7 @@ def test_cells_that_cannot_run_are_refused_before_any_runs(tmp_path):
 @pytest.mark.parametrize("layer", ["first", "second", "both"])
 def test_a_gap_cell_measures_the_gap(layer):
     cell = Cell(f"gap-{layer}", 8, 60, 20, "relu", "cube", "graded", seed=3)
-    found = measure(cell)
+    found = measure_cell(cell)
     data = ns.datasets.rademacher(60, 8, covariance=np.linspace(0.2, 1.8, 8), seed=3)
     net = ns.TwoLayer.symmetric(8, 20, "relu", seed=3)
     linear = ns.linear_kernel("relu", data.X, layer=layer, trace_ratio=data.trace_ratio).to_dense()
@@ -117,7 +118,7 @@ def test_a_gap_cell_measures_the_gap(layer):
     [("fc:3xm", 20, "gelu"), ("cnn:2xm:k3", 6, "erf"), ("cnn:1xm:k5", 6, "relu"), ("cnn:2xm:k3", 6, "gelu")],
 )
 def test_a_gap_cell_of_a_deep_network_measures_all_its_layers(network, width, act):
-    found = measure(Cell("gap-both", 8, 60, width, act, "cube", "graded", seed=3, network=network))
+    found = measure_cell(Cell("gap-both", 8, 60, width, act, "cube", "graded", seed=3, network=network))
     data = ns.datasets.rademacher(60, 8, covariance=np.linspace(0.2, 1.8, 8), seed=3)
     if network.startswith("fc"):
         net = ns.FullyConnected.paired(8, [width] * 3, act, seed=3)
@@ -142,10 +143,10 @@ def test_a_gap_cell_of_infinite_width_has_the_expected_kernel(network, quantity,
         how = {"filter_size": 5}, {"filter_size": 5}
     else:
         kernels = ns.expected_ntk, ns.linear_kernel
-        own = {"layer": quantity.split("-")[1], "hidden_layers": 3 if network == "fc:3xm" else 1}
+        own = {"layer": quantity.split("-")[1].replace("both", "all"), "hidden_layers": 3 if network == "fc:3xm" else 1}
         how = own, own | {"trace_ratio": 1.0}
     theta, linear = (kernel(act, data.X, **known).to_dense() for kernel, known in zip(kernels, how, strict=True))
-    assert_norms_of(measure(cell), theta - linear, linear)
+    assert_norms_of(measure_cell(cell), theta - linear, linear)
 
 
 def assert_norms_of(found, gap, linear):
@@ -159,7 +160,7 @@ def assert_norms_of(found, gap, linear):
 
 
 def test_a_data_cell_measures_claim_31():
-    found = measure(Cell("data", 8, 60, 2, seed=1))
+    found = measure_cell(Cell("data", 8, 60, 2, seed=1))
     X = ns.datasets.gaussian(60, 8, seed=1).X
     yardstick = np.sqrt(np.log(60) / 8)
     overlaps = np.abs(X @ X.T - np.diag(np.square(X).sum(axis=1))) / 8
@@ -172,7 +173,7 @@ def test_a_data_cell_measures_claim_31():
 def test_a_training_cell_follows_network_and_linear_model(layer, act):
     """Against real training step by step, also of the second layer, and the normal equations of the linear model."""
     cell = Cell(f"training-{layer}", 6, 90, 40, act, seed=1)
-    found, data = measure(cell), ns.datasets.gaussian(90, 6, n_test=2000, seed=1)
+    found, data = measure_cell(cell), ns.datasets.gaussian(90, 6, n_test=2000, seed=1)
     eta = 0.05 * ns.bounds.largest_rate(90, 6, layer=layer, centred=act == "erf")
     last = int(found["steps"])
     assert last == round(2 * 6 * np.log(6) / eta)
@@ -201,7 +202,7 @@ def test_a_training_cell_follows_network_and_linear_model(layer, act):
 @pytest.mark.parametrize(("network", "act"), [("fc:2xm", "erf"), ("fc:2xm", "gelu"), ("cnn:2xm:k3", "erf")])
 def test_a_training_cell_follows_a_deep_network(network, act):
     """Real training of all layers, and the linear model step by step on its own kernel matrix."""
-    found = measure(Cell("training-both", 6, 50, 8, act, seed=1, network=network))
+    found = measure_cell(Cell("training-both", 6, 50, 8, act, seed=1, network=network))
     data = ns.datasets.gaussian(50, 6, n_test=2000, seed=1)
     eta = 0.05 * (6 / np.log(50) if act == "erf" else 1.0)
     steps = np.unique(np.geomspace(1, found["steps"], 40).round().astype(int))
@@ -250,7 +251,7 @@ def test_a_sweep_is_measured_once(tmp_path, monkeypatch):
     def never(task):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure", never)
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure_cell", never)
     assert run_sweep(SMALL, path) == whole
 
 
@@ -260,9 +261,9 @@ def test_a_larger_grid_measures_what_is_missing(tmp_path, monkeypatch):
 
     def counting(cell):
         measured.append(cell)
-        return measure(cell)
+        return measure_cell(cell)
 
-    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure", counting)
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure_cell", counting)
     larger = replace(SMALL, seeds=3)
     run_sweep(larger, path)
     assert set(measured) == set(larger.cells()) - set(SMALL.cells())
@@ -280,9 +281,9 @@ def test_a_failure_keeps_what_was_measured(tmp_path, monkeypatch):
         if len(done) == 4:
             raise OSError("No space left on device")
         done.append(cell)
-        return measure(cell)
+        return measure_cell(cell)
 
-    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure", failing)
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure_cell", failing)
     with pytest.raises(OSError, match="No space"):
         run_sweep(SMALL, path)
     assert list(read_sweep(path, Cell)) == done
@@ -387,7 +388,7 @@ def test_a_file_from_before_there_were_other_networks_goes_on(tmp_path, monkeypa
     assert [numbers for cell, numbers in results.items() if cell.network == "two-layer"] == [
         {"gap": float(k)} for k, cell in enumerate(cells) if cell.quantity == "data"
     ]
-    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure", None)
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure_cell", None)
     assert run_sweep(deep, path) == results
 
 
@@ -481,7 +482,7 @@ def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(seeds, morta
     undisturbed = run_sweep(grid, tmp_path / "whole.h5", place=Place(scheduler=address))
     path, cells = tmp_path / "killed.h5", grid.cells()
     with open_sweep(path, Cell) as file:
-        for k, (cell, numbers) in enumerate(execution.results(measure, cells, Place(scheduler=address))):
+        for k, (cell, numbers) in enumerate(execution.results(measure_cell, cells, Place(scheduler=address))):
             file.add(cell, numbers)
             if k == 2:
                 workers[0].kill()

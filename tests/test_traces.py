@@ -118,7 +118,7 @@ def test_probes_are_taken_where_they_are_forecast_to_be_sooner():
     assert estimate.products < 1000
     assert estimate.lower <= np.linalg.norm(values) <= estimate.upper
     small = Dense(matrix_with(np.arange(50.0)))
-    small.squares = None
+    small.frobenius_squared = None
     assert ns.frobenius_norm(small, rtol=0.2).products == 0
     exact = ns.frobenius_norm(operator, rtol=0.2, method="exact")
     assert exact.products == 3000

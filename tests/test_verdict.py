@@ -21,7 +21,7 @@ def points(d, seed=0):
 
 def prepared(X, y=None, **how):
     y = np.sign(X[:, 0]) if y is None else y
-    return standardized((X, y), (X[:0], y[:0]), name="made", meta={}, dtype=np.float64, **how)
+    return standardized(X=X, y=y, X_test=X[:0], y_test=y[:0], name="made", meta={}, dtype=np.float64, **how)
 
 
 def analysis(X, y=None, *, network="two-layer", **how):
@@ -97,7 +97,9 @@ def test_the_report_shows_the_data_as_they_came_and_as_they_are_used():
 def test_the_unit_of_the_data_does_not_matter(scale, standardize):
     X, y = points(3) + 1, np.ones(N)
     plain, scaled = (
-        standardized((Z, y), (Z[:9], y[:9]), name="made", meta={}, dtype=np.float64, standardize=standardize)
+        standardized(
+            X=Z, y=y, X_test=Z[:9], y_test=y[:9], name="made", meta={}, dtype=np.float64, standardize=standardize
+        )
         for Z in (X, scale * X)
     )
     np.testing.assert_allclose(scaled.X, plain.X, atol=1e-12)

@@ -10,7 +10,7 @@ import ntkspec as ns
 from benchmarks.gpu import plain_cupy
 from benchmarks.gpu.card import Card, Row
 from ntkspec.operators import form
-from ntkspec.operators.triangle import places
+from ntkspec.operators.tiles import places
 
 # The norms that the CPU found for 60,000 MNIST images, ReLU, m = 4096 (docs/large.md).
 MNIST_SPECTRAL, MNIST_FROBENIUS = (282.665, 282.820), 627.893
@@ -106,7 +106,7 @@ def _gram_of_bits(card: Card, setting: Setting) -> Row:
 
     def counts():
         for left, right in where:
-            found = card.engine.count_common(bits.words[left], bits.words[right], np.int32)
+            found = card.engine.bits.count_common(bits.words[left], bits.words[right], np.int32)
         return found
 
     ours = card.way(counts)
@@ -122,7 +122,7 @@ def _gram_of_bits(card: Card, setting: Setting) -> Row:
 def _triangle_product(card: Card, setting: Setting) -> Row:
     """The formed triangle times two float64 vectors: it is read once for both halves and both vectors."""
     V = card.on(np.random.default_rng(1).standard_normal((setting.n, 2)))
-    ours = card.way(lambda triangle: triangle.factored_product(V), prepare=lambda: form(setting.gap()))
+    ours = card.way(lambda triangle: triangle._matmat(V), prepare=lambda: form(setting.gap()))
     peers = card.tried(
         "plain CuPy, float32",
         lambda K: K @ V.astype(np.float32),
@@ -130,7 +130,7 @@ def _triangle_product(card: Card, setting: Setting) -> Row:
     )
     for way in peers.values():
         card.agree("product of plain CuPy", way.answer, ours.answer, 1e-3)
-    card.agree("product with the triangle", ours.answer, setting.gap().factored_product(V), 1e-5)
+    card.agree("product with the triangle", ours.answer, setting.gap()._matmat(V), 1e-5)
     floor = setting.triangle_bytes / card.limits.memory
     return Row(
         f"triangle times two float64 vectors, n={setting.n}",

@@ -38,7 +38,7 @@ class Setting:
         u[points, 0] = rng.standard_normal(len(points))
         left, right = (self.card.engine.to_host(self.X[self.card.on(some)]).astype(float) for some in (rows, points))
         exact = ns.ntk(self.net, left, right, layer="first") @ u[points].astype(float)
-        found = self.theta().factored_product(self.card.on(u))[self.card.on(rows)]
+        found = self.theta()._matmat(self.card.on(u))[self.card.on(rows)]
         self.card.agree(f"factored product, {dtype}", found, exact, 1e-4)
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ def cases(card: Card):
 
 def _product(card: Card, setting: Setting, dtype: str) -> Row:
     u = card.on(np.random.default_rng(2).standard_normal(setting.n).astype(dtype))
-    ours = card.way(lambda theta: theta.factored_product(u[:, None]), prepare=setting.theta)
+    ours = card.way(lambda theta: theta._matmat(u[:, None]), prepare=setting.theta)
 
     def factors():
         D = plain_cupy.relu_slopes(card.xp, setting.X, setting.there.W, dtype)

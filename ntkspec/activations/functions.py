@@ -1,33 +1,39 @@
-"""Activation functions and their Gaussian constants zeta and vartheta_0, vartheta_1, vartheta_2."""
+"""Activation functions and their Gaussian constants zeta and vartheta0, vartheta1, vartheta2."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.activations import derivatives, duals
+from ntkspec.activations.gaussian_quadrature import REACH
 from ntkspec.engines import as_array, engine_of
+from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.pickling import Foreign
 
 SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
 # What float64 makes of a closed form, and of a sum over a rule of quadrature, relative to the sizes of their terms.
 ROUNDING, SUMMED = 4e-16, 1e-15
-# The standard normal density at 16 is 1e-56: beyond, only a function that outgrows exp(z²/2) has weight.
-REACH = 16.0
 # The largest parameter of an activation: its square times a norm of a kernel is a float32.
 LARGEST_PARAMETER = 1e12
 
 
 @dataclass(frozen=True)
 class Constants:
-    r"""The constants of equations (5) and (9) for one activation.
+    r"""The constants of equations (5) and (9) for one activation, expectations over g ~ N(0, 1).
 
-    zeta = E phi'(g), vartheta0 = E phi(g), vartheta1 = E g phi'(g), vartheta2 = E (g³/2 - g) phi'(g), g ~ N(0, 1).
-    ``error`` bounds the absolute error of each, and grows with the size of phi; ``method`` is "closed form" or
-    "quadrature".
+    Attributes
+    ----------
+    zeta, vartheta0, vartheta1, vartheta2 : float
+        E phi'(g), E phi(g), E g phi'(g), and E (g³/2 - g) phi'(g).
+    method : str
+        "closed form" or "quadrature".
+    error : float
+        A bound on the absolute error of each, which grows with the size of phi.
     """
 
     zeta: float
@@ -38,34 +44,73 @@ class Constants:
     error: float = ROUNDING
 
     def nu(self, trace_ratio: float) -> float:
-        """nu = vartheta1 sqrt(Tr[Sigma²] / d), equation (5)."""
+        """nu = vartheta1 sqrt(Tr[Sigma²] / d), equation (5), for ``trace_ratio`` = Tr[Sigma²] / d."""
         return self.vartheta1 * math.sqrt(trace_ratio)
 
 
 class Activation:
-    """A function phi : R -> R that acts entry by entry on arrays, with its derivative.
+    """A function phi : R -> R that acts entry by entry on arrays, with its derivative: one of your own.
 
-    fn, derivative : functions of an array z that return an array of the same shape and dtype.
-    kinks : points where phi' jumps; quadrature splits there. Only expectations need them.
-    ``slopes`` are the two values of phi' (below and from 0) of a named piecewise-linear one, else None; ``dual`` is the
-    closed form of its expected products (:mod:`ntkspec.activations.duals`) where there is one, else None; ``compiled``
-    names the engines' function of a built-in, and its parameters.
-    Both functions act on NumPy's arrays entry by entry; they may return a number, another real dtype or their argument,
-    changed in place (it is a copy). When networks or kernels first take the activation they are looked at once, in some
-    milliseconds (:func:`ntkspec.activations.derivatives.refuse_wrong`): ValueError where the derivative does not belong
-    to phi, where phi jumps, and where one of them is not finite. The constants are computed on first use; where the
-    Gaussian moments do not exist, ValueError then. It pickles where both functions do, by their names, or by value
-    where cloudpickle is installed (else TypeError); a named activation always does, by its name and parameters.
+    Parameters
+    ----------
+    fn, derivative : callable
+        phi and phi': functions of an array z that return an array of the same shape and dtype. They may also return a
+        number, another real dtype, or their argument changed in place (it is a copy).
+    name : str, default "custom"
+        What it is called in texts and files.
+    kinks : iterable of float, default ()
+        Points where phi' jumps; quadrature splits there. Only expectations need them.
+
+    Attributes
+    ----------
+    name, kinks
+        As they were passed, the kinks in ascending order.
+    slopes : (float, float) or None
+        The two values of phi', below 0 and from 0 on, of a named piecewise-linear activation.
+    dual : callable or None
+        The closed form of its expected products (:mod:`ntkspec.activations.duals`) where there is one.
+    compiled : (str, tuple) or None
+        The engines' function of a named activation, and its parameters.
+
+    Raises
+    ------
+    ValueError
+        For kinks that are not finite. Where networks or kernels first take it: where the derivative does not belong to
+        phi, phi jumps, or one of them is not finite. Where ``constants`` are first asked for: where the Gaussian
+        moments do not exist.
+
+    Notes
+    -----
+    Both functions are looked at once, in some milliseconds. It pickles where both functions do, by their names, or by
+    value where cloudpickle is installed (else TypeError); a named activation always does, by its name and parameters.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, Assumption 3.2.
+
+    Examples
+    --------
+    >>> import numpy as np, ntkspec as ns
+    >>> wave = ns.Activation(lambda z: z + np.sin(z), lambda z: 1 + np.cos(z), name="wave")
+    >>> bool(np.isclose(wave.constants.zeta, 1 + np.exp(-0.5)))
+    True
     """
 
-    def __init__(self, fn: Callable, derivative: Callable, name: str = "custom", kinks=()):
+    def __init__(
+        self,
+        fn: Callable[[Array], Any],
+        derivative: Callable[[Array], Any],
+        name: str = "custom",
+        kinks: Iterable[float] = (),
+    ):
         self.name = name
         self.slopes: tuple[float, float] | None = None
-        self.dual: Callable | None = None
+        self.dual: Callable[..., Any] | None = None
         self.compiled: tuple[str, tuple] | None = None
         self.kinks = tuple(sorted(float(kink) for kink in kinks))
         if not all(math.isfinite(kink) for kink in self.kinks):
-            raise ValueError(f"kinks={kinks!r}, but finite numbers are needed: the points where phi' jumps")
+            raise ValueError(f"kinks={self.kinks}, but finite numbers are needed: the points where phi' jumps")
         self._fn = Foreign(fn, f"phi of activation {name!r}")
         self._derivative = Foreign(derivative, f"the derivative of activation {name!r}")
         self._looked = False
@@ -76,19 +121,51 @@ class Activation:
             derivatives.refuse_wrong(self.name, self, self.derivative)
             self._looked = True
 
-    def __call__(self, z):
-        """phi(z), in the shape and dtype of z."""
+    def __call__(self, z: ArrayLike) -> Array:
+        """phi, entry by entry.
+
+        Parameters
+        ----------
+        z : array
+            Of any shape, float32 or float64, NumPy or CuPy.
+
+        Returns
+        -------
+        array
+            phi(z), in the shape and dtype of z.
+
+        Raises
+        ------
+        ValueError
+            Where a function of one's own fails, or returns no real numbers of the shape of z.
+        """
         return self._applied(self._fn, z)
 
-    def derivative(self, z):
-        """phi'(z), in the shape and dtype of z."""
+    def derivative(self, z: ArrayLike) -> Array:
+        """phi', entry by entry.
+
+        Parameters
+        ----------
+        z : array
+            Of any shape, float32 or float64, NumPy or CuPy.
+
+        Returns
+        -------
+        array
+            phi'(z), in the shape and dtype of z; 1 at z = 0 where phi is piecewise linear.
+
+        Raises
+        ------
+        ValueError
+            Where a function of one's own fails, or returns no real numbers of the shape of z.
+        """
         return self._applied(self._derivative, z)
 
-    def value_and_derivative(self, z):
+    def value_and_derivative(self, z: ArrayLike) -> tuple[Array, Array]:
         """(phi(z), phi'(z)); activations that share work between the two do so."""
         return self(z), self.derivative(z)
 
-    def fill(self, z, value, slope):
+    def fill(self, z: Array, value: Array, slope: Array) -> None:
         """Writes phi(z) and phi'(z) into ``value`` and ``slope``; a named activation needs no other memory.
 
         All three are arrays of one shape and one dtype, float32 or float64, C-contiguous (else ValueError), and do not
@@ -120,7 +197,11 @@ class Activation:
 
     @cached_property
     def constants(self) -> Constants:
-        """zeta, vartheta0, vartheta1, vartheta2 and nu(trace_ratio)."""
+        """zeta, vartheta0, vartheta1 and vartheta2, with ``nu(trace_ratio)``, equations (5) and (9).
+
+        In closed form where the activation has one, otherwise by quadrature, once; ``error`` bounds the error of each.
+        ValueError where the Gaussian moments do not exist or quadrature does not reach 1e-13 of the size of phi.
+        """
         return _quadrature(self)
 
     @cached_property
@@ -176,7 +257,16 @@ class Named(Activation):
 
     recipe: tuple[str, dict[str, float]]
 
-    def __init__(self, name: str, function: str, parameters=(), *, kinks=(), constants=None, dual=None):
+    def __init__(
+        self,
+        name: str,
+        function: str,
+        parameters: tuple[float, ...] = (),
+        *,
+        kinks: tuple[float, ...] = (),
+        constants: Constants | None = None,
+        dual: Callable[..., Any] | None = None,
+    ):
         self.name, self.kinks, self.dual = name, kinks, dual
         self.slopes: tuple[float, float] | None = None
         self.compiled: tuple[str, tuple] = (function, parameters)
@@ -189,13 +279,13 @@ class Named(Activation):
     def __reduce__(self):
         return _named, self.recipe
 
-    def __call__(self, z):
+    def __call__(self, z: ArrayLike) -> Array:
         return self.value_and_derivative(z)[0]
 
-    def derivative(self, z):
+    def derivative(self, z: ArrayLike) -> Array:
         return self.value_and_derivative(z)[1]
 
-    def value_and_derivative(self, z):
+    def value_and_derivative(self, z: ArrayLike) -> tuple[Array, Array]:
         z = checks.as_floats(z, "the argument of an activation")
         xp = engine_of(z).xp
         z = xp.asarray(z, order="C")
@@ -203,10 +293,10 @@ class Named(Activation):
         self.fill(z, value, slope)
         return value, slope
 
-    def fill(self, z, value, slope):
+    def fill(self, z: Array, value: Array, slope: Array) -> None:
         _refuse_unlike(z, value, slope)
         function, parameters = self.compiled
-        getattr(engine_of(z, value, slope), function)(z, value, slope, *parameters)
+        getattr(engine_of(z, value, slope).functions, function)(z, value, slope, *parameters)
 
 
 # ------------------------------------------------------------------------------------------------ the thirteen named
@@ -262,13 +352,45 @@ _NAMED: dict[str, Callable[..., Named]] = {
 NAMES = tuple(_NAMED)
 
 
-def activation(name: str | Activation, **params) -> Activation:
-    """The activation of that name; an :class:`Activation` is returned as it is, once it has been looked at.
+def activation(name: str | Activation, **params: float) -> Activation:
+    """The activation of that name.
 
-    identity, relu, leaky_relu(negative_slope=0.01), abs, erf, tanh, sigmoid, softplus, gelu (the exact one), silu,
-    elu(alpha=1), sin, cos. The piecewise-linear ones have derivative(0) = 1, as in Assumption 3.2.
-    Raises ValueError for an unknown name and for a parameter beyond 1e12 (or not finite), TypeError for a parameter
-    that the activation does not have.
+    Parameters
+    ----------
+    name : str or Activation
+        identity, relu, leaky_relu, abs, erf, tanh, sigmoid, softplus, gelu (the exact one), silu, elu, sin or cos. An
+        :class:`Activation` is returned as it is, once it has been looked at.
+    **params : float
+        negative_slope of leaky_relu (default 0.01), alpha of elu (default 1).
+
+    Returns
+    -------
+    Activation
+        With its Gaussian constants, in closed form where they exist.
+
+    Raises
+    ------
+    TypeError
+        For a parameter that the activation does not have.
+    ValueError
+        For an unknown name, a parameter beyond 1e12 (or not finite), and an Activation whose derivative does not belong
+        to it.
+
+    Notes
+    -----
+    The piecewise-linear ones have derivative(0) = 1.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, Assumption 3.2 and its footnote 8.
+
+    Examples
+    --------
+    >>> import numpy as np, ntkspec as ns
+    >>> size = ns.activation("abs")
+    >>> size(np.array([-1.0, 2.0])).tolist(), size.constants.zeta
+    ([1.0, 2.0], 0.0)
     """
     if isinstance(name, Activation):
         name.look()
@@ -298,7 +420,7 @@ def _integrand(act: Activation, g):
     )
 
 
-def _gauss_legendre(act: Activation, intervals, nodes: int = 30):
+def _gauss_legendre(act: Activation, intervals: Array, nodes: int = 30) -> tuple[Array, Array]:
     """The integrals over given intervals by another rule, and those of the absolute values."""
     points, weights = np.polynomial.legendre.leggauss(nodes)
     half = np.diff(intervals, axis=1) / 2

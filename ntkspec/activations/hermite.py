@@ -8,20 +8,20 @@ is integrated in two dimensions.
 
 import itertools
 import math
-from functools import cache, lru_cache, partial
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from ntkspec.activations import duals
-from ntkspec.activations.functions import REACH, Activation
-from ntkspec.engines import engine_of
+from ntkspec.activations.functions import Activation
+from ntkspec.activations.gaussian_quadrature import NODES, REACH, conditional_nodes, panel_marks, scaled_nodes
+from ntkspec.engines import Engine, engine_of
+from ntkspec.engines.arrays import Array
 
 # Numbers of terms to choose from, and the remainder, relative to sqrt(K(x, x) K(x', x')), that a series may leave.
 TERMS = (32, 64, 128, 256)
 REMAINDER = {"f": 1e-8, "d": 1e-14}
-# Quadrature: Gauss-Legendre nodes of a panel, half-width in standard deviations of an inner integral, and how far from
-# 0 an activation is expected to have structure of scale 1; beyond, panels double in width.
-NODES, INNER_REACH, STRUCTURE = 16, 9.0, 40
 # A difference of two rules above this, relative to the second moment, is refused; the panels of the second rule are
 # shifted, so that a kink that was not named cannot hide between two panels. Largest ‖x‖²/d.
 WORST, SHIFT, LARGEST = 1e-11, 0.37, 1e12
@@ -39,7 +39,7 @@ class Series:
     phi for each distinct norm.
     """
 
-    def __init__(self, act: Activation, squares):
+    def __init__(self, act: Activation, squares: Array):
         self.act = act
         if not squares.max() <= LARGEST:
             raise ValueError(
@@ -51,13 +51,14 @@ class Series:
         angle = duals.ANGLE * math.sqrt(float(distinct[-1]))
         self.error = REMAINDER["d"] + max(errors) + angle
         some = np.unique(np.quantile(distinct, np.linspace(0, 1, SOME), method="nearest"))
-        for self.terms in TERMS:
-            numbers = np.concatenate([self._numbers(block, self.terms) for block in self._blocks(some)])
+        for terms in TERMS:
+            numbers = np.concatenate([self._numbers(block, terms) for block in self._blocks(some)])
             if numbers[:, 3:5].max() ** 2 < REMAINDER["d"]:
                 break
+        self.terms = terms
         self.conditions = _mean_degrees(numbers)
 
-    def points(self, squares) -> np.ndarray:
+    def points(self, squares: Array) -> Array:
         """(n, 5 + 2 T) numbers, computed once for each distinct norm, on the host."""
         engine, host = engine_of(squares), engine_of()
         distinct, where = np.unique(engine.to_host(squares), return_inverse=True)
@@ -70,20 +71,20 @@ class Series:
         """Numbers of a point."""
         return 5 + 2 * self.terms
 
-    def __call__(self, engine, left, right, c, gap):
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> list[Array]:
         """K and K' (r, s)."""
         moments, pairs = self._sums(engine, left, right, c)
-        self._integrate(engine, moments, (left, right, c, gap), pairs)
+        self._integrate(engine, moments, pairs, left=left, right=right, c=c, gap=gap)
         return moments
 
-    def with_next_gap(self, engine, left, right, c, gap):
+    def with_next_gap(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> list[Array]:
         """K, K' and K(a, a, a) K(b, b, b) - K² (r, s).
 
         K' of the next layer can be steep in the angle only where pairs are integrated; there the gap is an integral.
         """
         moments, pairs = self._sums(engine, left, right, c)
         moments.append(duals.next_gap(engine.xp, moments[0], left[:, None, 1], right[None, :, 1]))
-        self._integrate(engine, moments, (left, right, c, gap), pairs)
+        self._integrate(engine, moments, pairs, left=left, right=right, c=c, gap=gap)
         return moments
 
     def _sums(self, engine, left, right, c):
@@ -94,7 +95,7 @@ class Series:
         terms = next((t for t in range(8, self.terms, 8) if largest**t < REMAINDER[c.dtype.char]), self.terms)
         coefficients = slice(5, 5 + terms), slice(5 + self.terms, 5 + self.terms + terms)
         moments = [
-            engine.power_series(rho, left[:, part], xp.ascontiguousarray(right[:, part].T), terms)
+            engine.pairs.power_series(rho, left[:, part], xp.ascontiguousarray(right[:, part].T), terms)
             for part in coefficients
         ]
         if largest**terms * tails.max() <= REMAINDER[c.dtype.char]:
@@ -102,7 +103,7 @@ class Series:
         bound = abs(rho) ** terms * (left[:, None, 3:5] * right[None, :, 3:5]).max(axis=2)
         return moments, engine.to_host(xp.argwhere(bound > REMAINDER[c.dtype.char]))
 
-    def diagonal(self, engine, points):
+    def diagonal(self, engine: Engine, points: Array) -> tuple[Array, Array]:
         """K and K' of each point with itself."""
         return points[:, 1], points[:, 2]
 
@@ -110,12 +111,11 @@ class Series:
         """Relative errors of K and K' at an error of rho: a K'/K and a K''/K' times that, and the moments' own."""
         return self.conditions[0] * error + self.error, self.conditions[1] * error + self.error
 
-    def _integrate(self, engine, moments, entries, pairs):
+    def _integrate(self, engine, moments, pairs, *, left, right, c, gap):
         """Replace the moments of some pairs: known where the inputs are the same, else integrals, on the host."""
         if not len(pairs):
             return
         rows, cols = (engine.xp.asarray(part) for part in pairs.T)
-        left, right, c, gap = entries
         needed = left[rows, :3], right[cols, 0], c[rows, cols], gap[rows, cols]
         known: dict = {}
         found = [self._pair(known, *pair) for pair in zip(*map(engine.to_host, needed), strict=True)]
@@ -133,7 +133,7 @@ class Series:
 
     def _blocks(self, distinct) -> list[np.ndarray]:
         """Norms in ascending order, in blocks that share their nodes."""
-        alike = itertools.groupby(distinct, key=lambda square: _marked(math.sqrt(square), self.act.kinks))
+        alike = itertools.groupby(distinct, key=lambda square: panel_marks(math.sqrt(square), self.act.kinks))
         groups = [np.array(list(members)) for _, members in alike]
         return [group[k : k + TOGETHER] for group in groups for k in range(0, len(group), TOGETHER)]
 
@@ -144,7 +144,7 @@ class Series:
         both = np.array(self.act.value_and_derivative(scales[:, None] * g))
         second = np.einsum("fbq,fbq,q->fb", both, both, weights)  # BLAS would round a norm by its place in a block
         weighted = (both * weights).reshape(-1, len(g))
-        coefficients = engine_of(g).hermite_moments(g, weighted, terms).reshape(2, len(block), terms)
+        coefficients = engine_of(g).pairs.hermite_moments(g, weighted, terms).reshape(2, len(block), terms)
         rest = np.maximum(second - (coefficients**2).sum(axis=2), 4 * np.finfo(float).eps * second)
         tails = np.sqrt(rest / np.where(second > 0, second, 1))
         return np.concatenate([block[:, None], second.T, tails.T, *coefficients], axis=1)
@@ -192,7 +192,7 @@ def pair_integrals(act: Activation, a: float, b: float, c: float, gap: float) ->
     bends = [kink / slope + sigma / abs(slope) * step for kink in act.kinks for step in _GRADED]
     g, weights = scaled_nodes(scale, (*act.kinks, *bends), NODES)
     outside = act.value_and_derivative(scale * g)
-    h, inner_weights = _conditional_nodes(slope * scale * g, sigma, act.kinks)
+    h, inner_weights = conditional_nodes(slope * scale * g, sigma, act.kinks)
     inside = act.value_and_derivative((slope * scale * g)[:, None] + sigma * h)
     value, derivative = (
         float(weights @ (out * (part * inner_weights).sum(axis=1))) for out, part in zip(outside, inside, strict=True)
@@ -207,64 +207,7 @@ def pair_integrals(act: Activation, a: float, b: float, c: float, gap: float) ->
 _GRADED = (0.0, *(sign * 2.0**k for sign in (-1, 1) for k in range(-1, 60)))
 
 
-def _structure(scale: float, reach: float) -> np.ndarray:
-    """Panel ends in units of z that resolve an activation, where the Gaussian is wide."""
-    if scale <= 2:
-        return np.empty(0)
-    inner = np.arange(1.0, STRUCTURE + 1)
-    outer = STRUCTURE * 2.0 ** np.arange(1, max(1, np.ceil(np.log2(reach * scale / STRUCTURE))) + 1)
-    positive = np.concatenate([inner, outer])
-    return np.concatenate([-positive, [0.0], positive])
-
-
-def scaled_nodes(scale: float, marks, count: int, shift: float = 0.0):
-    """Nodes g and weights of E f(scale g), panels ending where ``marks`` (in z) and the structure of f ask for it.
-
-    Norms share them where their marks are the same, none or 0: not to be written to.
-    """
-    return _nodes(_marked(scale, marks, shift), count, shift)
-
-
-def _marked(scale: float, marks, shift: float = 0.0) -> tuple:
-    """Where ``marks`` and the structure of f lie, in units of g."""
-    if scale == 0:
-        return ()
-    marked = np.concatenate([_structure(scale, REACH) + shift, np.asarray(marks, dtype=float)]) / scale
-    return tuple(marked[np.abs(marked) < REACH])
-
-
-@lru_cache(maxsize=64)
-def _nodes(marked: tuple, count: int, shift: float):
-    ends = np.unique(np.concatenate([[-REACH, REACH], np.arange(-REACH, REACH) + shift, marked]))
-    nodes, weights = _gauss(ends[None, :], count)
-    return nodes[0], weights[0]
-
-
-def _conditional_nodes(means, sigma: float, kinks):
-    """Nodes h (Q, N) and weights of E f(mean + sigma h) for each mean."""
-    if sigma == 0:
-        return np.zeros((len(means), 1)), np.ones((len(means), 1))
-    marks = np.concatenate([_structure(sigma, INNER_REACH), np.asarray(kinks, dtype=float)])
-    with np.errstate(over="ignore"):
-        marked = np.clip((marks - means[:, None]) / sigma, -INNER_REACH, INNER_REACH)
-    fixed = np.broadcast_to(np.arange(-INNER_REACH, INNER_REACH + 1), (len(means), int(2 * INNER_REACH) + 1))
-    ends = np.sort(np.concatenate([fixed, marked], axis=1), axis=1)
-    return _gauss(ends, NODES)
-
-
-_legendre = cache(np.polynomial.legendre.leggauss)
-
-
-def _gauss(ends, count: int):
-    """Gauss-Legendre nodes of all panels of each row of ``ends``, with weights of the standard normal law."""
-    points, weights = _legendre(count)
-    half, middle = np.diff(ends, axis=1)[..., None] / 2, ((ends[:, 1:] + ends[:, :-1]) / 2)[..., None]
-    nodes = (middle + half * points).reshape(len(ends), -1)
-    density = np.exp(-nodes * nodes / 2) / np.sqrt(2 * np.pi)
-    return nodes, density * (half * weights).reshape(len(ends), -1)
-
-
-def expectation(act: Activation, function) -> float:
+def expectation(act: Activation, function: Callable[[Array, Array, Array], Array]) -> float:
     """E f(g, phi(g), phi'(g)) for g ~ N(0, 1), by panels that end at the kinks."""
     g, weights = scaled_nodes(1.0, act.kinks, NODES)
     return float(weights @ function(g, *act.value_and_derivative(g)))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -22,6 +22,11 @@ from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.results import Record, drawn, ended, held
 from ntkspec.cli.streams import ENDS, Exit, one_line, say, spoken
 from ntkspec.progress import written
+
+if TYPE_CHECKING:
+    from ntkspec.datasets import Dataset
+    from ntkspec.experiments.analyze import AnalyzeTask
+    from ntkspec.experiments.models import NetworkTask
 
 IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
@@ -102,7 +107,7 @@ class KernelOptions:
     second: Literal["rademacher", "normal"] | None = None
     "initial second layer of two: signs or N(0, 1) (rademacher)"
     method: Literal["dense", "factored", "streamed"] | None = None
-    "multiply with stored kernels, their factors, or on a card kernels in the host's memory (default: sooner and fits)"
+    "products by stored kernels, their factors, or on a GPU kernels in host memory (default: the fastest that fits)"
 
 
 @Parameter(name="*")
@@ -140,20 +145,20 @@ def analyze(
     seed
         seed of data, network and random start vectors
     engine
-        where it is computed: on the processor, or on a CUDA card (which needs CuPy)
+        where it is computed: on the CPU, or on an NVIDIA GPU (needs CuPy)
     output
         folder for the results (default: ntkspec-analyze/NAME, one folder for each setting)
     """
-    from ntkspec.experiments.analyze import RECORD_TYPES, check_task
+    from ntkspec.experiments.analyze import RECORD_TYPES, check_analysis
     from ntkspec.experiments.analyze import analyze as run
     from ntkspec.reporting.analysis import report
 
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
-    task = check_task(_task(network, training, seed))
+    task = check_analysis(_task(network, training, seed))
     folder = output or Path("ntkspec-analyze") / _folder_name(data, task, engine)
     figures = ("losses", "outputs", "discrepancy", "eigenvalues")
     job = Job("analysis", run, report, RECORD_TYPES, "ntkspec.plotting.analysis", figures)
-    return _run(job, task, (data, seed, engine), folder)
+    return _run(job, task, folder, data=data, seed=seed, engine=engine)
 
 
 @app.command
@@ -169,7 +174,7 @@ def spectrum(
     engine: Engine = "cpu",
     output: Path | None = None,
 ) -> int:
-    """The spectrum of a kernel: its ends with a certificate, its density with error bars, and where the labels lie.
+    """The spectrum of a kernel: certified extreme eigenvalues, density with error bars, and where the labels lie.
 
     Prints a report and writes spectrum.h5 and two figures.
 
@@ -180,26 +185,26 @@ def spectrum(
     pairs
         leading eigenpairs, by magnitude (default: 20, or all of fewer points)
     probes
-        random vectors that measure the density
+        random start vectors of the density
     steps
-        products with each of them
+        Lanczos steps from each of them
     seed
         seed of data, network and random vectors
     engine
-        where it is computed: on the processor, or on a CUDA card (which needs CuPy)
+        where it is computed: on the CPU, or on an NVIDIA GPU (needs CuPy)
     output
         folder for the results (default: ntkspec-spectrum/NAME, one folder for each setting)
     """
-    from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, check_task, measure
+    from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, check_spectrum, measure_spectrum
     from ntkspec.reporting.spectrum import spectrum_report
 
     data, network = data or DataOptions(), network or KernelOptions()
     options = vars(network) | {"kernel": kernel, "pairs": pairs, "probes": probes, "steps": steps}
-    task = check_task(SpectrumTask(seed=seed, **options))
+    task = check_spectrum(SpectrumTask(seed=seed, **options))
     folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name(data, task, engine)}"
     figures = ("density", "eigenpairs")
-    job = Job("spectrum", measure, spectrum_report, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
-    return _run(job, task, (data, seed, engine), folder)
+    job = Job("spectrum", measure_spectrum, spectrum_report, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
+    return _run(job, task, folder, data=data, seed=seed, engine=engine)
 
 
 @dataclass(frozen=True)
@@ -217,8 +222,10 @@ class Job:
     figures: tuple[str, ...]
 
 
-def _run(job: Job, task, data: tuple, folder: Path) -> int:
-    """Measure on the data (options, seed, engine) and leave the record, the report and the figures, in this order.
+def _run(
+    job: Job, task: "NetworkTask", folder: Path, *, data: DataOptions, seed: int, engine: Literal["cpu", "gpu"]
+) -> int:
+    """Measure on the data and leave the record, the report and the figures, in this order.
 
     Where the folder holds the record of this very setting but not its figures, they are made from it. Returns how it
     ended (:class:`ntkspec.cli.streams.Exit`).
@@ -227,12 +234,12 @@ def _run(job: Job, task, data: tuple, folder: Path) -> int:
     from ntkspec.experiments.devices import placed
     from ntkspec.storage.provenance import fingerprint, provenance
 
-    start, (*options, engine) = time.perf_counter(), data
+    start = time.perf_counter()
     device, kept = engines.named(engine), Record(folder, job.name, KINDS[job.name], job.types, job.figures)
     with held(folder, [path.name for path in (kept.path, *kept.drawings)]):
-        dataset = _dataset(*options)
+        dataset = _dataset(data, seed)
         arrays = {name: getattr(dataset, name) for name in ("X", "y", "X_test", "y_test")}
-        same = fingerprint((job.name, task, *data), arrays.values())
+        same = fingerprint((job.name, task, data, seed, engine), arrays.values())
         if (record := kept.undrawn(same)) is not None:
             say(f"{kept.path} holds this setting; only its figures are drawn")
             return _show(job, record, kept, start)
@@ -244,7 +251,7 @@ def _run(job: Job, task, data: tuple, folder: Path) -> int:
         return _show(job, record, kept, start, reason)
 
 
-def _show(job: Job, record, kept: Record, start: float, reason: str = "") -> int:
+def _show(job: Job, record: Any, kept: Record, start: float, reason: str = "") -> int:
     """Print the report, and draw where the record could be stored (there is no reason why not)."""
     print(job.report(record), flush=True)
     if reason:
@@ -258,8 +265,8 @@ def _show(job: Job, record, kept: Record, start: float, reason: str = "") -> int
 
 
 @app.command
-def constants(name: str, /, *, negative_slope: float | None = None):
-    """Print zeta, theta_0, theta_1, theta_2 and the case of Assumption 3.2 of an activation.
+def constants(name: str, /, *, negative_slope: float | None = None) -> None:
+    """Print zeta, vartheta0, vartheta1, vartheta2 and the case of Assumption 3.2 of an activation.
 
     Parameters
     ----------
@@ -279,7 +286,7 @@ def constants(name: str, /, *, negative_slope: float | None = None):
 
 
 @app.command
-def doctor():
+def doctor() -> None:
     """Print what this installation has: versions, threads, memory, BLAS speed, data sets found."""
     from ntkspec.cli.doctor import findings
 
@@ -287,15 +294,16 @@ def doctor():
         print(f"{label:<20}{value}")
 
 
-for command in (sweeps.sweep, sweeps.check, figure):
-    app.command(command)
+app.command(sweeps.sweep)
+app.command(sweeps.check)
+app.command(figure)
 
 
 # ------------------------------------------------------------------------------------------------ options to arguments
 OF_FILES = ("label", "points", "test_points", "test_label", "keep_ids", "keep_constant", "channels")
 
 
-def _task(network: KernelOptions, training: TrainingOptions, seed: int):
+def _task(network: KernelOptions, training: TrainingOptions, seed: int) -> "AnalyzeTask":
     from ntkspec import checks
     from ntkspec.experiments.analyze import AnalyzeTask
 
@@ -308,7 +316,7 @@ def _task(network: KernelOptions, training: TrainingOptions, seed: int):
     return AnalyzeTask(eta1=eta1, eta2=eta2, steps=steps, seed=seed, **vars(network))
 
 
-def _dataset(options: DataOptions, seed: int):
+def _dataset(options: DataOptions, seed: int) -> "Dataset":
     from ntkspec import datasets
 
     arguments: dict[str, Any] = {"n": options.n, "n_test": options.n_test, "seed": seed, "dtype": options.dtype}
@@ -343,7 +351,7 @@ def _refuse(options: DataOptions, *names: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ output
-def _folder_name(data: DataOptions, task, engine: str) -> str:
+def _folder_name(data: DataOptions, task: "NetworkTask", engine: str) -> str:
     """Readable, and different for different settings: the same command, the same folder."""
     key = hashlib.sha256(repr((data, task)).encode()).hexdigest()[:8]
     network = task.network.replace(":", "-") if task.deep else f"m{task.width}-{task.layer}"

@@ -30,7 +30,7 @@ def findings() -> Iterator[tuple[str, str]]:
 
 
 def _gpu() -> str:
-    """The card and its free memory, or why there is none."""
+    """The GPU and its free memory, or why there is none."""
     try:
         engine = named("gpu")
     except ValueError as error:

@@ -53,7 +53,7 @@ class RunOptions:
     dtype: Literal["float32", "float64"] = "float32"
     "precision of data and network"
     engine: Engine = "cpu"
-    "where it is computed: on the processor, or on a CUDA card (which needs CuPy)"
+    "where it is computed: on the CPU, or on an NVIDIA GPU (needs CuPy)"
 
 
 @figure.command(name="1")
@@ -131,13 +131,13 @@ class DeepOptions:
     steps: Whole = 3000
     "steps of gradient descent"
     batch: Whole = 256
-    "points of a step, the same ones for all models; 0 is all"
+    "batch size, the same batches for all models; 0 is full batch"
     seed: Whole = 0
     "seed of the choice of images, the networks and the batches"
     dtype: Literal["float32", "float64"] = "float32"
     "precision of data and network"
     engine: Engine = "cpu"
-    "where it is computed: on the processor, or on a CUDA card (which needs CuPy)"
+    "where it is computed: on the CPU, or on an NVIDIA GPU (needs CuPy)"
 
 
 @figure.command(name="3")

@@ -1,10 +1,11 @@
 """Types of options that more than one file of commands uses."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
+Value = TypeVar("Value")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 
 
@@ -24,7 +25,7 @@ MaybeSeveral = Annotated[list[str] | None, _LIST]
 Engine = Literal["cpu", "gpu"]
 
 
-def or_else(value, default):
+def or_else(value: Value | None, default: Value) -> Value:
     """The value, or the default where an option was not given."""
     return default if value is None else value
 

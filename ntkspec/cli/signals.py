@@ -5,7 +5,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
 
+Result = TypeVar("Result")
 ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 # Seconds in which signals are one wish: terminals, `timeout` and service managers send theirs twice.
 TOGETHER = 1.0
@@ -36,7 +39,7 @@ def install(handler: Callable) -> dict:
     return before
 
 
-def stoppable(function: Callable, *arguments, **options):
+def stoppable(function: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
     """function(*arguments, **options), which a signal of ENDING ends: it raises :class:`Stopped` from this call.
 
     So does any exception that comes after a signal, as libraries make others of it. What cleans up has TOGETHER
@@ -61,13 +64,13 @@ class _Raising:
         self.number: int | None = None
         self.last, self.listening, self.hook = -TOGETHER, False, sys.unraisablehook
 
-    def __call__(self, number: int, frame) -> None:
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         self.number, now = number, time.monotonic()
         if self.listening and now - self.last >= TOGETHER:
             self.last = now
             raise Stopped(number)
 
-    def call(self, function: Callable, *arguments, **options):
+    def call(self, function: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
         """The function's result; listens meanwhile."""
         try:
             self.listening = True
@@ -81,7 +84,7 @@ class _Raising:
         finally:
             self.listening = False
 
-    def dropped(self, unraisable) -> None:
+    def dropped(self, unraisable: Any) -> None:
         """Raise again, in a moment, what was raised in a destructor or a callback, where Python only reports it."""
         if isinstance(unraisable.exc_value, Stopped):
             self.last = -TOGETHER

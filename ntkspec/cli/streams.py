@@ -92,11 +92,11 @@ class _Stream:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """As of any stream."""
+        """Write the text, and return its length whether or not it arrived."""
         return self._kept(self.stream.write, text) or len(text)
 
     def flush(self) -> None:
-        """As of any stream."""
+        """Flush the stream, or nothing once it has failed."""
         self._kept(self.stream.flush)
 
     def _kept(self, act: Callable, *given: str) -> int | None:

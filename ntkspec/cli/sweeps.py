@@ -1,16 +1,21 @@
 """The commands that run over a grid of settings: sweep and check."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import Parameter
 
 from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
 from ntkspec.cli.results import drawn, ended, held
 from ntkspec.cli.streams import say
+
+if TYPE_CHECKING:
+    from ntkspec.experiments.sweep_cells import Cell
+    from ntkspec.experiments.sweep_grid import Grid
+    from ntkspec.plotting.files import Figure
 
 
 @Parameter(name="*")
@@ -29,7 +34,7 @@ class GridOptions:
     activation: MaybeSeveral = None
     "activations by name"
     distribution: MaybeSeveral = None
-    "gaussian, cube, sphere or uniform entries"
+    "gaussian, cube (Rademacher entries, +1 or -1), sphere or uniform entries"
     covariance: MaybeSeveral = None
     "identity, or graded (variances from 0.2 to 1.8)"
     seeds: MaybeWhole = None
@@ -39,7 +44,7 @@ class GridOptions:
     dtype: Literal["float32", "float64"] = "float64"
     "precision of data and network"
     engine: Engine = "cpu"
-    "where cells are computed: on the processor, or on a CUDA card (which needs CuPy)"
+    "where cells are computed: on the CPU, or on an NVIDIA GPU (needs CuPy)"
 
 
 @Parameter(name="*")
@@ -48,7 +53,7 @@ class PlaceOptions:
     """Where the cells run."""
 
     processes: Whole = 1
-    "local processes, each with its part of the cores"
+    "local processes, which share the cores evenly"
     scheduler: str | None = None
     "address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed])"
 
@@ -61,10 +66,10 @@ _USUAL: dict[str, dict] = {
 }
 
 
-def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
+def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults: tuple[str, ...]) -> "Grid":
     """The grid of the options; what they leave open is in ``defaults``, or in Grid."""
-    from ntkspec.experiments.sweep_cells import TWO_LAYER
     from ntkspec.experiments.sweep_grid import Grid, dimensions
+    from ntkspec.networks.specification import TWO_LAYER
 
     given = {name: value for name, value in vars(options or GridOptions()).items() if value is not None}
     settings = {"d": _DIMENSIONS} | defaults | given
@@ -78,7 +83,7 @@ def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults):
     return Grid(quantity=quantity, **(lists | {"d": dimensions(lists["d"])}))
 
 
-def measured(grid, path: Path, options: PlaceOptions | None):
+def measured(grid: "Grid", path: Path, options: PlaceOptions | None) -> dict["Cell", dict[str, float]]:
     """The numbers of every cell of the grid, from the file or measured into it."""
     from ntkspec.cluster.execution import Place
     from ntkspec.experiments.sweep_run import run_sweep
@@ -184,7 +189,7 @@ def draw_one(make: Callable, folder: Path, name: str, record: str) -> int:
     return ended(figures, folder / record)
 
 
-def _draw_each(results: dict, settings, output: Path) -> list[Path]:
+def _draw_each(results: dict, settings: "Grid", output: Path) -> list[Path]:
     """The figure of each quantity beside the file of a sweep."""
     from ntkspec.plotting.files import save
 
@@ -195,31 +200,30 @@ def _draw_each(results: dict, settings, output: Path) -> list[Path]:
     return written
 
 
-def panels_of(results: dict, settings, *, sizes: bool = False) -> dict[str, dict]:
+def panels_of(results: dict, settings: "Grid", *, sizes: bool = False) -> dict[str, dict]:
     """{title: {cell: numbers}}: a panel for each activation, distribution, covariance, network and law of its sizes.
 
     sizes : the title names the laws also where there is only one of each.
     """
-    from ntkspec.experiments.sweep_cells import TWO_LAYER
-    from ntkspec.experiments.sweep_grid import points_of, width_of
+    from ntkspec.networks.size_laws import points_of
 
     panels: dict[str, dict] = {}
-    several = sizes or len(settings.n) > 1 or len(settings.models()) > 1
-    for n, model in itertools.product(settings.n, settings.models()):
-        law = [f"n = {n}, {model}"] if several else [] if model.network == TWO_LAYER else [str(model)]
+    several = sizes or len(settings.n) > 1 or len(settings.networks()) > 1
+    for n, network in itertools.product(settings.n, settings.networks()):
+        law = [f"n = {n}, {network.label}"] if several else [network.label] if network.deep else []
         for cell, numbers in results.items():
-            sizes_here = points_of(n, cell.d), model.network, width_of(model.width, cell.d)
+            sizes_here = points_of(n, cell.d), network.of_any_width.name, network.width_at(cell.d)
             if (cell.n, cell.network, cell.width) == sizes_here:
                 panels.setdefault(", ".join([cell.activation, *_unusual(cell), *law]), {})[cell] = numbers
     return panels
 
 
-def _unusual(cell) -> list[str]:
+def _unusual(cell: "Cell") -> list[str]:
     usual = (("distribution", "gaussian"), ("covariance", "identity"))
     return [getattr(cell, name) for name, value in usual if getattr(cell, name) != value]
 
 
-def figure_of(quantity: str, panels: dict, plain=()):
+def figure_of(quantity: str, panels: dict, plain: Collection[str] = ()) -> "Figure":
     """The figure of a quantity."""
     from ntkspec.plotting import scaling as plots
 

@@ -29,9 +29,25 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Place:
-    """Where tasks run: here (one process), on local processes, or on the cluster of a Dask scheduler's address.
+    """Where tasks run: here (one process), on local processes, or on the cluster of a Dask scheduler.
 
-    Raises ValueError for more than eight processes a core.
+    Parameters
+    ----------
+    processes : int, default 1
+        Local processes, at most eight a core.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as "tcp://10.0.0.1:8786", in place of processes.
+
+    Raises
+    ------
+    ValueError
+        For more processes than that, or both at once.
+
+    Examples
+    --------
+    >>> from ntkspec.cluster import HERE, Place
+    >>> Place(processes=1) == HERE
+    True
     """
 
     processes: int = 1
@@ -85,7 +101,7 @@ def _free_memory(engine: str) -> int:
 
 
 @contextlib.contextmanager
-def client_of(address: str):
+def client_of(address: str) -> Iterator[Any]:
     """A client of the Dask scheduler at an address.
 
     Raises ValueError for what is no address, where none answers within CONNECT_SECONDS, where it has no workers, or

@@ -4,10 +4,12 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ntkspec import checks
+from ntkspec.engines.arrays import ArrayLike, DTypeLike
 from ntkspec.kernels.moments import estimated_trace_ratio
 
 _OTHER_SCALE = 10.0  # pixels of 0 to 255 beside pixels of 0 to 1 make 255 and more
@@ -17,9 +19,50 @@ _OTHER_SCALE = 10.0  # pixels of 0 to 255 beside pixels of 0 to 1 make 255 and m
 class Dataset:
     """Training and test points with labels.
 
-    X (n, d), y (n,), X_test (n', d), y_test (n',) in one dtype; n' may be 0. trace_ratio is Tr[Sigma²]/d, known for a
-    synthetic distribution and estimated for real data. meta says where the data come from and what was done to them.
-    Arrays of any kind are taken, and kept as plain arrays of float32 or float64.
+    Arrays of any kind are taken, and kept as plain arrays of float32 or float64. ``print`` shows the sizes and what
+    was read and done.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, d)
+        Training points, one a row.
+    y : ndarray of shape (n,)
+        Their labels: -1 and +1 for two classes, else numbers.
+    X_test : ndarray of shape (n_test, d)
+        Test points; n_test may be 0.
+    y_test : ndarray of shape (n_test,)
+        Their labels.
+    trace_ratio : float
+        Tr[Sigma²]/d of the covariance Sigma of the points: exact for a synthetic distribution, an unbiased estimate
+        from the training points for real data (:func:`ntkspec.trace_ratio`). It enters nu of equation (5).
+    name : str
+        What the data are called in reports.
+    meta : dict
+        Where the data come from and what was done to them. Real data have "reading" (list of sentences for a report),
+        "labels" (what -1 and +1 mean), "centred" and "standardized" (bool), "scale" (the factor on all points, where
+        they are not standardized), "as_they_came" (mean, trace and largest feature before), and for images "shape"
+        (height, width, channels).
+
+    Raises
+    ------
+    TypeError
+        If an array holds anything but real numbers.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, Assumption 3.1 and equation (5).
+
+    Examples
+    --------
+    A data set of arrays that need no preparation:
+
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> X, y = np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([1.0, -1.0])
+    >>> data = ns.datasets.Dataset(X, y, X_test=X[:0], y_test=y[:0], trace_ratio=1.0, name="two points")
+    >>> data.X.shape, data.X_test.shape, data.X.dtype
+    ((2, 2), (0, 2), dtype('float64'))
     """
 
     X: np.ndarray
@@ -28,9 +71,9 @@ class Dataset:
     y_test: np.ndarray
     trace_ratio: float
     name: str
-    meta: dict = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for part in ("X", "y", "X_test", "y_test"):
             object.__setattr__(self, part, checks.as_floats(getattr(self, part), part))
 
@@ -40,27 +83,28 @@ class Dataset:
 
 
 def standardized(
-    train,
-    test,
     *,
+    X: ArrayLike,
+    y: np.ndarray,
+    X_test: ArrayLike,
+    y_test: np.ndarray,
     name: str,
-    meta: dict,
-    dtype,
+    meta: dict[str, Any],
+    dtype: DTypeLike,
     center: bool = True,
     standardize: bool = False,
     features: Sequence[str] | None = None,
 ) -> Dataset:
     """Real data as a data set: centred by the training mean and scaled so that the training mean of ‖x‖² is d.
 
-    train, test : (X, y) pairs; the test points are moved and scaled as the training points are. center=False leaves the
-    mean where it is; standardize=True divides each feature by its standard deviation over the training points, but for
-    constant ones. What was done is added to meta["reading"], sentences for a report, and
-    meta["as_they_came"] holds the size of mean, trace and largest feature before, by its name
-    where ``features`` names them.
+    X (n, d), y (n,) : training points; X_test, y_test : test points, moved and scaled as the training points are.
+    center=False leaves the mean where it is; standardize=True divides each feature by its standard deviation over the
+    training points, but for constant ones. What was done is added to meta["reading"], sentences for a report, and
+    meta["as_they_came"] holds the size of mean, trace and largest feature before, by its name where ``features`` names
+    them.
     X 2^k gives the same points as X, bit by bit. Raises ValueError where every feature is constant, a number is beyond
     the range of dtype or the squares of labels are, TypeError where dtype is neither float32 nor float64.
     """
-    (X, y), (X_test, y_test) = train, test
     dtype, X = checks.float_dtype(dtype), checks.as_matrix(X, "X").astype(np.float64)
     X_test = np.asarray(X_test, dtype=np.float64).reshape(-1, X.shape[1])
     _require_squares(y, name)
@@ -89,18 +133,18 @@ def standardized(
     return Dataset(**arrays, trace_ratio=ratio, name=name, meta=meta)
 
 
-def constant_features(X) -> np.ndarray:
+def constant_features(X: np.ndarray) -> np.ndarray:
     """Which features (d,) are the same at all points (n, d)."""
     return (X[0] == X).all(axis=0)
 
 
-def _deviations(X, constant) -> np.ndarray:
+def _deviations(X: np.ndarray, constant: np.ndarray) -> np.ndarray:
     """The standard deviation of each feature, 1 of constant ones; squares of small features do not vanish."""
     units = np.where(constant, 1.0, np.abs(X).max(axis=0))
     return np.where(constant, 1.0, units * (X / units).std(axis=0))
 
 
-def _rounded(array, dtype: np.dtype, what: str) -> np.ndarray:
+def _rounded(array: ArrayLike, dtype: np.dtype, what: str) -> np.ndarray:
     """Numbers in that dtype; ValueError where they are beyond its range, or all below it."""
     array, limits = np.asarray(array), np.finfo(dtype)
     with np.errstate(over="ignore", under="ignore"):
@@ -115,7 +159,7 @@ def _rounded(array, dtype: np.dtype, what: str) -> np.ndarray:
     return rounded
 
 
-def _require_squares(y, name: str) -> None:
+def _require_squares(y: np.ndarray, name: str) -> None:
     """Refuse labels whose squares, which losses are made of, overflow or vanish."""
     largest, limits = float(np.abs(np.asarray(y, dtype=np.float64)).max(initial=0.0)), np.finfo(np.float64)
     least, most = math.sqrt(limits.tiny), math.sqrt(limits.max / max(1, len(y)))
@@ -150,7 +194,7 @@ def _times_power(value: float, exponent: int) -> float:
         return float(np.ldexp(value, exponent))
 
 
-def _moments(X, exponent: int, features: Sequence[str] | None) -> dict[str, float | str]:
+def _moments(X: np.ndarray, exponent: int, features: Sequence[str] | None) -> dict[str, float | str]:
     """Of the points X 2^exponent: ‖mean x‖ / sqrt d, Tr[Sigma]/d, and the feature with most of Tr[Sigma]."""
     mean, variances = X.mean(axis=0), X.var(axis=0)
     total, feature = float(variances.sum()), int(variances.argmax())
@@ -162,7 +206,9 @@ def _moments(X, exponent: int, features: Sequence[str] | None) -> dict[str, floa
     }
 
 
-def subset(X, y, count: int | None, what: str, seed):
+def subset(
+    X: np.ndarray, y: np.ndarray, count: int | None, what: str, seed: int | Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
     """``count`` random rows in random order; all of them in file order where count is None."""
     if count is None:
         return X, y

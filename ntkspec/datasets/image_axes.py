@@ -18,13 +18,13 @@ class Layout:
     shape: tuple[int, int, int] | None = None
     order: str = "last"
 
-    def flat(self, X) -> np.ndarray:
+    def flat(self, X: np.ndarray) -> np.ndarray:
         """Points (n, *axes) as a matrix (n, d), the channels of images last."""
         X = np.moveaxis(X, 1, -1) if self.order == "first" else X
         return X.reshape(len(X), -1)
 
 
-def layout(shape, channels: str | None, name: str, reading: list[str]) -> Layout:
+def layout(shape: tuple[int, ...], channels: str | None, name: str, reading: list[str]) -> Layout:
     """How points of that shape lie; a sentence on images goes to ``reading``.
 
     (n, height, width), (n, height, width, channels) and (n, channels, height, width) are images. channels : "first" or
@@ -37,7 +37,7 @@ def layout(shape, channels: str | None, name: str, reading: list[str]) -> Layout
         if len(axes) != 3:
             raise ValueError(f"{name} has shape {shape}, but channels={channels!r} is for an array of four axes")
     if len(axes) == 3:
-        order = channels or _found(axes, name)
+        order = channels or _found(*axes, name=name)
         count, height, width = axes if order == "first" else (axes[2], *axes[:2])
         origin = "as asked for" if channels else "by the sizes; --channels says otherwise"
         reading.append(
@@ -52,9 +52,8 @@ def layout(shape, channels: str | None, name: str, reading: list[str]) -> Layout
     return Layout(axes)
 
 
-def _found(axes, name: str) -> str:
+def _found(a: int, b: int, c: int, *, name: str) -> str:
     """The order that the number of channels and equal sides speak for, where they do not contradict each other."""
-    a, b, c = axes
     votes = set()
     if (a in _CHANNELS) != (c in _CHANNELS):
         votes.add("first" if a in _CHANNELS else "last")

@@ -1,6 +1,7 @@
 """Labels of every kind as numbers: words, class numbers, one-hot rows, booleans."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.datasets.numbers import as_numbers
+from ntkspec.engines.arrays import ArrayLike
 
 FEW = 20  # at most so many whole numbers look like classes
 LONGEST = 1000  # characters of a word
@@ -47,7 +49,7 @@ class Coding:
         """For a report."""
         return "+1 = {1}, -1 = {0}".format(*map(_brief, self.classes)) if self.classes else "numbers"
 
-    def counted(self, y, y_test) -> list[str]:
+    def counted(self, y: np.ndarray, y_test: np.ndarray) -> list[str]:
         """A sentence on how many points of each class, or which numbers, training and testing have."""
         parts = {"for training": y} | ({"for testing": y_test} if len(y_test) else {})
         return ["; ".join(f"{part}: {len(values)} points ({self._shares(values)})" for part, values in parts.items())]
@@ -77,7 +79,7 @@ class Coding:
 
 
 # ---------------------------------------------------------------------------------------------------- one label a point
-def as_labels(y, n: int, name: str, what: str = "points") -> Labels:
+def as_labels(y: ArrayLike, n: int, name: str, what: str = "points") -> Labels:
     """Labels (n,), (n, 1), (1, n) or one-hot (n, K), of numbers, booleans or words, as a column.
 
     Words that are all numbers are numbers. Raises ValueError for several outputs, missing labels and other dtypes.
@@ -176,7 +178,7 @@ def require_alike(train: Labels, test: Labels) -> None:
 
 
 # --------------------------------------------------------------------------------------------------- classes or numbers
-def coding(column: Labels, classes, reading: list[str]) -> Coding:
+def coding(column: Labels, classes: Sequence | None, reading: list[str]) -> Coding:
     """What labels mean: the two ``classes`` (+1, -1), else two that are alone there, else numbers.
 
     Of two words, booleans or whole numbers the larger becomes +1, and of the signs + and - the plus. Three or more

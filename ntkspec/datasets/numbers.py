@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from ntkspec.engines.arrays import ArrayLike
 
-def as_numbers(array, name: str) -> np.ndarray:
+
+def as_numbers(array: ArrayLike, name: str) -> np.ndarray:
     """Integers, booleans and floats of any width and byte order as native float64.
 
     Raises ValueError for every other dtype, and where a long double is beyond the range of float64.

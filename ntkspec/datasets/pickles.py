@@ -85,7 +85,7 @@ def read_objects(content: bytes, count: int) -> tuple[tuple[int, ...], list]:
         _, shape, kind, _, entries = note.state
         if _word(kind.arguments[0]) != "O8" or not isinstance(entries, list) or math.prod(shape) != len(entries):
             raise ValueError("it is no array of words")
-        if machine.place != len(content):
+        if machine.position != len(content):
             raise ValueError("more bytes follow")
         return tuple(shape), [_entry(one) for one in entries]
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, struct.error) as error:
@@ -106,7 +106,7 @@ class Machine:
     """Goes through the instructions of a pickle and builds plain values, notes of names and notes of calls."""
 
     def __init__(self, content: bytes):
-        self.content, self.place = content, 0
+        self.content, self.position = content, 0
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -124,15 +124,15 @@ class Machine:
 
     def take(self, count: int) -> bytes:
         """The next ``count`` bytes."""
-        end = self.place + count
+        end = self.position + count
         if count < 0 or end > len(self.content):
             raise ValueError("the file ends too early")
-        taken, self.place = self.content[self.place : end], end
+        taken, self.position = self.content[self.position : end], end
         return taken
 
     def line(self) -> bytes:
         """The bytes up to the end of the line."""
-        return self.take(self.content.index(b"\n", self.place) + 1 - self.place)[:-1]
+        return self.take(self.content.index(b"\n", self.position) + 1 - self.position)[:-1]
 
     def number(self, form: str) -> Any:
         """A number of that form, in the notation of struct."""
@@ -160,7 +160,7 @@ class Machine:
         self.stack.append(value)
 
     def mark(self) -> None:
-        """Remember this place of the stack."""
+        """Remember this position of the stack."""
         self.marks.append(len(self.stack))
 
     def name(self, module: str, name: str) -> None:

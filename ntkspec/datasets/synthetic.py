@@ -2,72 +2,379 @@
 
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.datasets.dataset import Dataset
 from ntkspec.engines import engine_of
+from ntkspec.engines.arrays import ArrayLike, DTypeLike
 from ntkspec.networks import TwoLayer
 
+# Draws independent entries of mean 0 and variance 1: (generator, (n, d)) to (n, d).
+Entries: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], ArrayLike]
+# A name of TARGETS, or a function from points (n, d) to labels (n,).
+Target: TypeAlias = str | Callable[[np.ndarray], ArrayLike]
+
 TARGETS = ("teacher", "norm", "random")
-ENTRIES: dict[str, Callable] = {
+ENTRIES: dict[str, Entries] = {
     "uniform": lambda rng, shape: rng.uniform(-math.sqrt(3), math.sqrt(3), shape),
     # Values 2 and -1/2 with probabilities 1/5 and 4/5: mean 0, variance 1, skewness 1.5.
     "skewed": lambda rng, shape: np.where(rng.random(shape) < 0.2, 2.0, -0.5),
 }
 
 
-def gaussian(n, d, *, covariance=None, n_test=0, target="teacher", seed=0, dtype=np.float64) -> Dataset:
-    """x ~ N(0, Sigma).
+def gaussian(
+    n: int,
+    d: int,
+    *,
+    covariance: ArrayLike | None = None,
+    n_test: int = 0,
+    target: Target = "teacher",
+    seed: int = 0,
+    dtype: DTypeLike = np.float64,
+) -> Dataset:
+    """Gaussian points, x ~ N(0, Sigma).
 
-    covariance : None for the identity, a vector of d variances, or a (d, d) matrix; its trace must be d.
-    target : "teacher" sign of a random erf network of width 5 (Figure 1); "norm" ‖x‖/sqrt d + ReLU(a·x), a ~ N(0, I/d)
-    (section 3.4; these labels are not bounded by 1); "random" fair signs; or a function of X (n, d) that returns (n,).
-    n_test : number of test points with the same labels. dtype : float32 or float64.
-    The same seed gives the same data. Raises ValueError for a covariance that does not fit.
+    Parameters
+    ----------
+    n : int
+        Number of training points, at least 1.
+    d : int
+        Dimension of the points, at least 1.
+    covariance : array_like of shape (d,) or (d, d), optional
+        Sigma: d variances, or a symmetric positive semidefinite matrix. Its trace must be d. Default: the identity.
+    n_test : int, default 0
+        Number of test points, drawn from the same distribution and labelled alike.
+    target : {"teacher", "norm", "random"} or callable, default "teacher"
+        The labels. "teacher": the sign of a random erf network of width 5 (Figure 1 of the paper). "norm":
+        ‖x‖/sqrt d + ReLU(a·x) with a ~ N(0, I/d) (section 3.4; these labels are not bounded by 1). "random": fair
+        signs. A function takes all points (n + n_test, d) and returns their labels (n + n_test,).
+    seed : int, default 0
+        The same seed gives the same data. Points and labels use streams of their own, so that a network with the same
+        seed is independent of them.
+    dtype : {float64, float32}, default float64
+        The dtype of points and labels; they are drawn in float64 and rounded.
+
+    Returns
+    -------
+    Dataset
+        ``trace_ratio`` is Tr[Sigma²]/d exactly; ``meta`` holds "distribution", "target" and "seed".
+
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number in its range, the covariance has another shape or trace or a negative
+        eigenvalue, ``target`` is unknown or its labels have the wrong shape, or memory is too small.
+    TypeError
+        If ``dtype`` is neither float32 nor float64.
+
+    Notes
+    -----
+    Cost: (n + n_test) d random numbers, and 2 (n + n_test) d² flops plus an eigendecomposition of Sigma if it is a
+    matrix. Memory: about 24 (n + n_test) d bytes.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, Assumption 3.1.
+
+    Examples
+    --------
+    Unequal variances, which must sum to d:
+
+    >>> import ntkspec as ns
+    >>> data = ns.datasets.gaussian(100, 3, covariance=[2.0, 0.5, 0.5], n_test=10, seed=1)
+    >>> data.X.shape, data.X_test.shape, set(data.y.tolist()) == {-1.0, 1.0}
+    ((100, 3), (10, 3), True)
+    >>> data.trace_ratio == (2.0**2 + 0.5**2 + 0.5**2) / 3
+    True
     """
-    return _draw(
-        "gaussian", lambda rng, shape: rng.standard_normal(shape), (n, d, n_test), covariance, target, seed, dtype
+    return _drawn(
+        "gaussian",
+        _normal,
+        n=n,
+        d=d,
+        n_test=n_test,
+        covariance=covariance,
+        target=target,
+        seed=seed,
+        dtype=dtype,
     )
 
 
-def rademacher(n, d, *, covariance=None, n_test=0, target="teacher", seed=0, dtype=np.float64) -> Dataset:
-    """x = Sigma^{1/2} x̄ with x̄ uniform on the cube {-1, 1}^d; the rest as in :func:`gaussian`."""
-    entries = lambda rng, shape: rng.choice([-1.0, 1.0], size=shape)  # noqa: E731
-    return _draw("rademacher", entries, (n, d, n_test), covariance, target, seed, dtype)
+def rademacher(
+    n: int,
+    d: int,
+    *,
+    covariance: ArrayLike | None = None,
+    n_test: int = 0,
+    target: Target = "teacher",
+    seed: int = 0,
+    dtype: DTypeLike = np.float64,
+) -> Dataset:
+    """Rademacher points, x = Sigma^{1/2} x̄ with x̄ uniform on {-1, 1}^d.
 
+    With Sigma = I these are the inputs that the paper takes for convolutional networks (Proposition 4.1). The command
+    line calls them ``cube``.
 
-def sphere(n, d, *, covariance=None, n_test=0, target="teacher", seed=0, dtype=np.float64) -> Dataset:
-    """x = Sigma^{1/2} x̄ with x̄ uniform on the sphere of radius sqrt d; the rest as in :func:`gaussian`.
+    Parameters
+    ----------
+    n : int
+        Number of training points, at least 1.
+    d : int
+        Dimension of the points, at least 1.
+    covariance : array_like of shape (d,) or (d, d), optional
+        Sigma: d variances, or a symmetric positive semidefinite matrix. Its trace must be d. Default: the identity.
+    n_test : int, default 0
+        Number of test points, drawn from the same distribution and labelled alike.
+    target : {"teacher", "norm", "random"} or callable, default "teacher"
+        The labels. "teacher": the sign of a random erf network of width 5 (Figure 1 of the paper). "norm":
+        ‖x‖/sqrt d + ReLU(a·x) with a ~ N(0, I/d) (section 3.4; these labels are not bounded by 1). "random": fair
+        signs. A function takes all points (n + n_test, d) and returns their labels (n + n_test,).
+    seed : int, default 0
+        The same seed gives the same data. Points and labels use streams of their own, so that a network with the same
+        seed is independent of them.
+    dtype : {float64, float32}, default float64
+        The dtype of points and labels; they are drawn in float64 and rounded.
 
-    The entries of x̄ are uncorrelated but not independent: Assumption 3.1 holds up to that.
+    Returns
+    -------
+    Dataset
+        ``trace_ratio`` is Tr[Sigma²]/d exactly; ``meta`` holds "distribution", "target" and "seed".
+
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number in its range, the covariance has another shape or trace or a negative
+        eigenvalue, ``target`` is unknown or its labels have the wrong shape, or memory is too small.
+    TypeError
+        If ``dtype`` is neither float32 nor float64.
+
+    Notes
+    -----
+    Cost: (n + n_test) d random numbers, and 2 (n + n_test) d² flops plus an eigendecomposition of Sigma if it is a
+    matrix. Memory: about 24 (n + n_test) d bytes.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, Assumption 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> data = ns.datasets.rademacher(50, 4, target="random")
+    >>> np.unique(data.X).tolist()
+    [-1.0, 1.0]
     """
+    return _drawn(
+        "rademacher",
+        _signs,
+        n=n,
+        d=d,
+        n_test=n_test,
+        covariance=covariance,
+        target=target,
+        seed=seed,
+        dtype=dtype,
+    )
 
-    def on_sphere(rng, shape):
-        x = rng.standard_normal(shape)
-        return x * (math.sqrt(shape[1]) / np.linalg.norm(x, axis=1, keepdims=True))
 
-    return _draw("sphere", on_sphere, (n, d, n_test), covariance, target, seed, dtype)
+def sphere(
+    n: int,
+    d: int,
+    *,
+    covariance: ArrayLike | None = None,
+    n_test: int = 0,
+    target: Target = "teacher",
+    seed: int = 0,
+    dtype: DTypeLike = np.float64,
+) -> Dataset:
+    """Points on a sphere, x = Sigma^{1/2} x̄ with x̄ uniform on the sphere of radius sqrt d.
+
+    The entries of x̄ are uncorrelated, of mean 0 and variance 1, but not independent: Assumption 3.1 holds up to that.
+
+    Parameters
+    ----------
+    n : int
+        Number of training points, at least 1.
+    d : int
+        Dimension of the points, at least 1.
+    covariance : array_like of shape (d,) or (d, d), optional
+        Sigma: d variances, or a symmetric positive semidefinite matrix. Its trace must be d. Default: the identity.
+    n_test : int, default 0
+        Number of test points, drawn from the same distribution and labelled alike.
+    target : {"teacher", "norm", "random"} or callable, default "teacher"
+        The labels. "teacher": the sign of a random erf network of width 5 (Figure 1 of the paper). "norm":
+        ‖x‖/sqrt d + ReLU(a·x) with a ~ N(0, I/d) (section 3.4; these labels are not bounded by 1). "random": fair
+        signs. A function takes all points (n + n_test, d) and returns their labels (n + n_test,).
+    seed : int, default 0
+        The same seed gives the same data. Points and labels use streams of their own, so that a network with the same
+        seed is independent of them.
+    dtype : {float64, float32}, default float64
+        The dtype of points and labels; they are drawn in float64 and rounded.
+
+    Returns
+    -------
+    Dataset
+        ``trace_ratio`` is Tr[Sigma²]/d exactly; ``meta`` holds "distribution", "target" and "seed".
+
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number in its range, the covariance has another shape or trace or a negative
+        eigenvalue, ``target`` is unknown or its labels have the wrong shape, or memory is too small.
+    TypeError
+        If ``dtype`` is neither float32 nor float64.
+
+    Notes
+    -----
+    Cost: (n + n_test) d random numbers, and 2 (n + n_test) d² flops plus an eigendecomposition of Sigma if it is a
+    matrix. Memory: about 24 (n + n_test) d bytes.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, Assumption 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> data = ns.datasets.sphere(20, 9)
+    >>> bool(np.allclose(np.linalg.norm(data.X, axis=1), 3.0))
+    True
+    """
+    return _drawn(
+        "sphere",
+        _on_sphere,
+        n=n,
+        d=d,
+        n_test=n_test,
+        covariance=covariance,
+        target=target,
+        seed=seed,
+        dtype=dtype,
+    )
 
 
 def subgaussian(
-    n, d, *, entries="uniform", covariance=None, n_test=0, target="teacher", seed=0, dtype=np.float64
+    n: int,
+    d: int,
+    *,
+    entries: str | Entries = "uniform",
+    covariance: ArrayLike | None = None,
+    n_test: int = 0,
+    target: Target = "teacher",
+    seed: int = 0,
+    dtype: DTypeLike = np.float64,
 ) -> Dataset:
-    """x = Sigma^{1/2} x̄ with independent entries of x̄: "uniform" on [-sqrt 3, sqrt 3], "skewed" (2 with probability
-    1/5, else -1/2), or a function (rng, shape) that draws entries of mean 0 and variance 1.
+    """Sub-Gaussian points, x = Sigma^{1/2} x̄ with independent entries of x̄ of a chosen distribution.
+
+    Parameters
+    ----------
+    n : int
+        Number of training points, at least 1.
+    d : int
+        Dimension of the points, at least 1.
+    entries : {"uniform", "skewed"} or callable, default "uniform"
+        Distribution of the entries of x̄. "uniform": on [-sqrt 3, sqrt 3]. "skewed": 2 with probability 1/5, else -1/2.
+        A function takes a ``numpy.random.Generator`` and the shape (n + n_test, d), and returns independent entries of
+        mean 0 and variance 1.
+    covariance : array_like of shape (d,) or (d, d), optional
+        Sigma: d variances, or a symmetric positive semidefinite matrix. Its trace must be d. Default: the identity.
+    n_test : int, default 0
+        Number of test points, drawn from the same distribution and labelled alike.
+    target : {"teacher", "norm", "random"} or callable, default "teacher"
+        The labels. "teacher": the sign of a random erf network of width 5 (Figure 1 of the paper). "norm":
+        ‖x‖/sqrt d + ReLU(a·x) with a ~ N(0, I/d) (section 3.4; these labels are not bounded by 1). "random": fair
+        signs. A function takes all points (n + n_test, d) and returns their labels (n + n_test,).
+    seed : int, default 0
+        The same seed gives the same data. Points and labels use streams of their own, so that a network with the same
+        seed is independent of them.
+    dtype : {float64, float32}, default float64
+        The dtype of points and labels; they are drawn in float64 and rounded.
+
+    Returns
+    -------
+    Dataset
+        ``trace_ratio`` is Tr[Sigma²]/d exactly; ``meta`` holds "distribution", "target" and "seed".
+
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number in its range, the covariance has another shape or trace or a negative
+        eigenvalue, ``entries`` or ``target`` is unknown, labels have the wrong shape, or memory is too small.
+    TypeError
+        If ``dtype`` is neither float32 nor float64.
+
+    Notes
+    -----
+    Cost: (n + n_test) d random numbers, and 2 (n + n_test) d² flops plus an eigendecomposition of Sigma if it is a
+    matrix. Memory: about 24 (n + n_test) d bytes.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, Assumption 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> data = ns.datasets.subgaussian(50, 4, entries="skewed")
+    >>> np.unique(data.X).tolist()
+    [-0.5, 2.0]
+    >>> signs = ns.datasets.subgaussian(50, 4, entries=lambda rng, shape: rng.choice([-1.0, 1.0], size=shape))
+    >>> np.unique(signs.X).tolist()
+    [-1.0, 1.0]
     """
-    if not callable(entries):
-        entries = ENTRIES[checks.one_of(entries, "entries", tuple(ENTRIES))]
-    return _draw("subgaussian", entries, (n, d, n_test), covariance, target, seed, dtype)
-
-
-def _draw(name, entries, sizes, covariance, target, seed, dtype) -> Dataset:
-    dtype = checks.float_dtype(dtype)
-    n, d, n_test = (
-        checks.whole_number(size, what, least)
-        for size, what, least in zip(sizes, ("n", "d", "n_test"), (1, 1, 0), strict=True)
+    draw = entries if callable(entries) else ENTRIES[checks.one_of(entries, "entries", tuple(ENTRIES))]
+    return _drawn(
+        "subgaussian",
+        draw,
+        n=n,
+        d=d,
+        n_test=n_test,
+        covariance=covariance,
+        target=target,
+        seed=seed,
+        dtype=dtype,
     )
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    return rng.standard_normal(shape)
+
+
+def _signs(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    return rng.choice([-1.0, 1.0], size=shape)
+
+
+def _on_sphere(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    x = rng.standard_normal(shape)
+    return x * (math.sqrt(shape[1]) / np.linalg.norm(x, axis=1, keepdims=True))
+
+
+def _drawn(
+    name: str,
+    entries: Entries,
+    *,
+    n: int,
+    d: int,
+    n_test: int,
+    covariance: ArrayLike | None,
+    target: Target,
+    seed: int,
+    dtype: DTypeLike,
+) -> Dataset:
+    dtype = checks.float_dtype(dtype)
+    n = checks.whole_number(n, "n", 1)
+    d = checks.whole_number(d, "d", 1)
+    n_test = checks.whole_number(n_test, "n_test", 0)
     checks.memory(
         3 * 8 * (n + n_test) * d, engine_of(), "drawing the data", "take fewer points, a smaller width or float32"
     )
@@ -83,7 +390,7 @@ def _draw(name, entries, sizes, covariance, target, seed, dtype) -> Dataset:
     return Dataset(X[:n], y[:n], X[n:], y[n:], ratio, name, meta)
 
 
-def _square_root(covariance, d: int):
+def _square_root(covariance: ArrayLike | None, d: int) -> tuple[np.ndarray, float]:
     """(Sigma^{1/2} as a vector or a matrix, Tr[Sigma²]/d)."""
     if covariance is None:
         return np.ones(d), 1.0
@@ -106,7 +413,7 @@ def _square_root(covariance, d: int):
     return root, float((covariance**2).sum()) / d
 
 
-def _labels(target, d: int, seed, rng) -> Callable:
+def _labels(target: Target, d: int, seed: int, rng: np.random.Generator) -> Callable[[np.ndarray], ArrayLike]:
     if callable(target):
         return target
     checks.one_of(target, "target", TARGETS)

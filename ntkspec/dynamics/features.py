@@ -3,10 +3,12 @@
 import numpy as np
 from scipy.linalg import eigh
 
+from ntkspec.engines import Engine
+from ntkspec.engines.arrays import Array
 from ntkspec.kernels.moments import second_moments
 
 
-def feature_modes(F, y, engine):
+def feature_modes(F: Array, y: Array, engine: Engine) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(values, V, target): eigenvalues of F Fᵀ, ascending, F V their eigenvectors times sqrt(values), Vᵀ Fᵀ y.
 
     All three are NumPy's. Those of the size of rounding, k eps of the largest, are left out: they stand for directions

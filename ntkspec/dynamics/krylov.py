@@ -21,6 +21,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from ntkspec import progress
+from ntkspec.dynamics.laws import Law
 from ntkspec.dynamics.problem import Problem
 from ntkspec.operators import planning
 from ntkspec.spectra.lanczos import Lanczos
@@ -77,7 +78,7 @@ def _open(problem: Problem, lanczos: Lanczos, error) -> np.ndarray:
 def _defects(lanczos: Lanczos, problem: Problem):
     """x = rate theta of the Ritz values, and rate beta times the products of S's last and first rows."""
     theta, S = lanczos.ritz()
-    return problem.rate * theta, problem.rate * (lanczos.coupling @ S).sum(axis=0) * S[0]
+    return problem.rate * theta, problem.rate * (lanczos.off_diagonal @ S).sum(axis=0) * S[0]
 
 
 def _closed(lanczos: Lanczos, problem: Problem) -> np.ndarray:
@@ -101,18 +102,17 @@ def truncation(lanczos: Lanczos, problem: Problem) -> np.ndarray:
         )
         sums = lfilter([1.0], [1.0, -growth], missed)
         nodes = _grid_from(last, steps)
-        later = _beyond(law, (x, defects), nodes, (float(sums[-1]), growth))
+        later = _sums_beyond(law, x, defects, nodes, total=float(sums[-1]), growth=growth)
     total = np.where(steps <= last, sums[np.minimum(steps, last)], later[np.searchsorted(nodes, steps)])
     return law.amplification * np.where(np.isnan(total), np.inf, total)
 
 
-def _beyond(law, modes, nodes, start):
-    """The sums at the nodes, from the sum and the growth of ``start`` on.
+def _sums_beyond(law: Law, x, defects, nodes, *, total: float, growth: float) -> np.ndarray:
+    """The sums at the nodes, from the total at the first one on; each step lets them grow by the factor ``growth``.
 
     The largest of a few consecutive terms stands for all of an interval of a geometric grid, over which what is still
     alive changes little.
     """
-    (x, defects), (total, growth) = modes, start
     sums = [total]
     for a, b in itertools.pairwise(nodes):
         term = abs(law.residual(x, a + _LOOKED_AT) @ defects).max()

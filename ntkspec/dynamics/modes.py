@@ -7,7 +7,9 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.dynamics.features import feature_modes
 from ntkspec.dynamics.laws import Law, law_of
-from ntkspec.operators import KernelOperator, as_symmetric
+from ntkspec.engines.arrays import ArrayLike
+from ntkspec.operators import as_symmetric
+from ntkspec.operators.adapters import MatrixLike
 from ntkspec.spectra.alignments import label_energy
 from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.showing import few
@@ -18,11 +20,24 @@ NOTHING = 1e-20
 
 @dataclass(frozen=True, repr=False)
 class Modes:
-    """Eigenmodes under training, largest eigenvalue first.
+    r"""Eigenmodes of a kernel under training, largest eigenvalue first.
 
-    values : (k,), without those that are zero to rounding. e_folds : (k,), steps in which a mode's residual shrinks by
-    e in the end, inf where it stands still, negative where it grows. energies : (k,), the part of |y|² in each
-    eigenvector. complete : no other mode has an eigenvalue; what the energies lack of 1 is then never learned.
+    Attributes
+    ----------
+    values : ndarray, shape (k,), float64
+        Eigenvalues, without those that are zero to rounding.
+    e_folds : ndarray, shape (k,), float64
+        Steps in which a mode's residual shrinks by e in the end; inf where it stands still, negative where it grows.
+    energies : ndarray, shape (k,), float64
+        The part of \|y\|² in each eigenvector.
+    complete : bool
+        No other mode has an eigenvalue. What the energies lack of 1 is then never learned.
+    eta : float
+        The learning rate.
+    n : int
+        The number of points.
+    law : GradientDescent, GradientFlow or HeavyBall
+        The dynamics.
     """
 
     values: np.ndarray
@@ -41,25 +56,57 @@ class Modes:
         )
 
     def carrying(self, part: float) -> np.ndarray:
-        """Indices of the fewest modes that together carry this part of |y|², the strongest first; all if none do."""
+        r"""Indices of the fewest modes that together carry this part of \|y\|².
+
+        Parameters
+        ----------
+        part : float
+            From above 0 to below 1.
+
+        Returns
+        -------
+        ndarray, shape (modes,), int64
+            The strongest first; all modes where they carry less.
+
+        Raises
+        ------
+        ValueError
+            Where ``part`` is not between 0 and 1.
+        """
         order = np.argsort(-self.energies, kind="stable")
         reached = np.cumsum(self.energies[order]) >= _part(part)
         return order[: int(np.argmax(reached)) + 1] if reached.any() else order
 
     def steps_to_learn(self, part: float = 0.99) -> float:
-        """Steps after which the residual in these modes has lost this part of its square, |residual|² <= 1 - part.
+        r"""Steps after which the residual in these modes has lost this part of its square, \|residual\|² <= 1 - part.
 
+        Parameters
+        ----------
+        part : float, default 0.99
+            From above 0 to below 1.
+
+        Returns
+        -------
+        float
+            A whole number of steps; inf where it is never reached, or where these modes carry nothing of the labels.
+
+        Raises
+        ------
+        ValueError
+            Where ``part`` is not between 0 and 1.
+
+        Notes
+        -----
         For a linear model with all its modes: when linear learning is finished. By the envelope of each mode, so that
-        the heavy ball does not swing back. Found by bisection between powers of two, up to 2^60; inf where it is never
-        reached, or where these modes carry nothing of the labels.
+        the heavy ball does not swing back. Found by bisection between powers of two, up to 2^60.
         """
-        aim = (1 - _part(part)) * float(self.energies.sum())
+        allowed = (1 - _part(part)) * float(self.energies.sum())
         if not self.energies.sum() > NOTHING:
             return np.inf
-        high = next((2.0**k for k in range(61) if self._left(2.0**k) <= aim), np.inf)
+        high = next((2.0**k for k in range(61) if self._left(2.0**k) <= allowed), np.inf)
         low = high / 2 if high > 1 else 0.0
         while low < (middle := np.floor((low + high) / 2)) < high < np.inf:
-            low, high = (low, middle) if self._left(middle) <= aim else (middle, high)
+            low, high = (low, middle) if self._left(middle) <= allowed else (middle, high)
         return float(high)
 
     def _left(self, step: float) -> float:
@@ -75,11 +122,55 @@ def _part(part) -> float:
     return float(part)
 
 
-def learning_modes(kernel: KernelOperator, y, *, eta: float, k: int | None = None, law: str | Law = "gd") -> Modes:
-    """The leading k modes of a kernel for labels y (n,), not zero; k = None is all modes of a thin kernel, 20 others.
+def learning_modes(
+    kernel: MatrixLike, y: ArrayLike, *, eta: float, k: int | None = None, law: str | Law = "gd"
+) -> Modes:
+    r"""The leading modes of a kernel for labels: how fast each is learned, and what part of the labels it carries.
 
-    A thin kernel F Fᵀ (the linear models: d + 2 columns) takes the problem of its features, O(n k²); any other
-    :func:`ntkspec.eigsh`, whose pairs are certified to be the leading ones. Raises ValueError for zero labels.
+    Parameters
+    ----------
+    kernel : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel K on the n training points, (n, n), symmetric. Anything that :func:`ntkspec.operators.wrap` takes.
+    y : array, shape (n,)
+        Labels, finite and not all zero, on the kernel's device.
+    eta : float
+        Learning rate of the loss (1/2n) \|f - y\|².
+    k : int or None, default None
+        How many modes. None takes all of a low-rank kernel, 20 of any other.
+    law : {"gd", "flow"} or HeavyBall, default "gd"
+        Gradient descent, its continuous limit (gradient flow, time in steps), or ``ntkspec.HeavyBall(momentum)``.
+
+    Returns
+    -------
+    Modes
+        ``values``, ``e_folds`` and ``energies`` (k,), largest eigenvalue first, and ``complete``, whether these are
+        all; with ``steps_to_learn`` and ``carrying``.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric, the labels are zero or do not fit, or ``k``, ``eta`` or ``law`` does not.
+
+    Notes
+    -----
+    A low-rank kernel F Fᵀ (the linear models: k = d + 2 columns) takes the problem of its features, O(n k²) flops; any
+    other :func:`ntkspec.eigsh`, whose pairs are certified to be the leading ones. A mode with eigenvalue lambda keeps
+    the part (1 - eta lambda / n)^t of its residual after t steps of gradient descent.
+
+    References
+    ----------
+    W. Hu, L. Xiao, B. Adlam, J. Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural
+    Networks, NeurIPS 2020: the modes of the linear model are those that a network learns early.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> modes = ns.learning_modes(np.diag([2.0, 1.0]), np.array([1.0, 1.0]), eta=0.5, k=2)
+    >>> modes.energies.round(6).tolist(), modes.complete
+    ([0.5, 0.5], True)
+    >>> modes.steps_to_learn(0.99) > modes.steps_to_learn(0.5)
+    True
     """
     kernel, law = as_symmetric(kernel), law_of(law)
     n = kernel.shape[0]
@@ -88,7 +179,7 @@ def learning_modes(kernel: KernelOperator, y, *, eta: float, k: int | None = Non
     if not y.any():
         raise ValueError("the labels are zero; no mode carries anything of them")
     k = None if k is None else checks.whole_number(k, "k", 1)
-    factors = kernel.thin_factors()
+    factors = kernel.low_rank_factors()
     if factors is not None and factors[0].shape[1] < n:
         values, _, target = (part[..., ::-1] for part in feature_modes(factors[0], y, kernel.engine))
         energies, complete = target**2 / values / float(y @ y), k is None or k >= len(values)

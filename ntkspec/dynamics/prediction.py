@@ -3,6 +3,7 @@
 import math
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -14,62 +15,115 @@ from ntkspec.dynamics.krylov import EXPECTED, grow
 from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.stability import stability_of, stable_rate
-from ntkspec.dynamics.trajectory import Trajectory
+from ntkspec.dynamics.trajectory import Stability, Trajectory
 from ntkspec.engines import as_array
+from ntkspec.engines.arrays import ArrayLike
 from ntkspec.operators import Dense, KernelOperator, as_symmetric, planning, wrap
+from ntkspec.operators.adapters import MatrixLike
 
 # Up to this size the dense eigenproblem is solved, in about a second.
 DENSE_SIZE = 1500
 
 
 def predict_gd(
-    kernel: KernelOperator,
-    y,
+    kernel: MatrixLike,
+    y: ArrayLike,
     *,
     eta: float,
-    steps,
-    kernel_test: KernelOperator | None = None,
+    steps: ArrayLike,
+    kernel_test: MatrixLike | None = None,
     law: str | Law = "gd",
-    start=None,
+    start: ArrayLike | tuple[ArrayLike, ArrayLike | None] | None = None,
 ) -> Trajectory:
     r"""Full-batch training of the kernel model u <- u - (eta/n) K (u - y), in closed form.
 
     .. math:: u_t = u_0 + (I - e_t(\eta K / n)) (y - u_0), \qquad
               f_t = f_0 + K_* g_t(K) (y - u_0), \qquad g_t(\lambda) = (1 - e_t(\eta\lambda/n)) / \lambda
 
-    kernel : (n, n), symmetric. y : (n,). kernel_test : (n', n), test points against training points, or None.
-    steps : whole numbers >= 0 in any order, any size. Unequal rates: ``predict_gd(eta1*K1 + eta2*K2, y, eta=1, ...)``.
-    law : "gd" (gradient descent, e_t = (1 - x)^t), "flow" (its continuous limit, e_t = exp(-x t); steps may be
-    fractions) or ``ntkspec.HeavyBall(momentum)``. start : outputs at step 0, u_0 (n,), or (u_0, f_0) with those on the
-    test points; None is zero.
+    Parameters
+    ----------
+    kernel : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel K on the n training points, (n, n), symmetric. Anything that :func:`ntkspec.operators.wrap` takes.
+    y : array, shape (n,)
+        Targets, finite, on the kernel's device.
+    eta : float
+        Learning rate of the loss (1/2n) \|f - y\|². Unequal rates of two layers:
+        ``predict_gd(eta1*K1 + eta2*K2, y, eta=1, ...)``.
+    steps : int or list of int
+        Recorded steps, whole numbers >= 0 in any order, of any size; for gradient flow times >= 0, whole or not.
+    kernel_test : KernelOperator, array, sparse matrix, LinearOperator or None, default None
+        K_*, (n', n), test points against training points.
+    law : {"gd", "flow"} or HeavyBall, default "gd"
+        Gradient descent, its continuous limit (gradient flow, time in steps), or ``ntkspec.HeavyBall(momentum)``.
+    start : array, shape (n,), or tuple of arrays (n,) and (n',), or None, default None
+        Outputs at step 0: u_0, or (u_0, f_0) with those on the test points, which ``kernel_test`` needs. None is zero.
 
-    Method: the k x k problem of the features where K = F Fᵀ is thin (the linear models: k = d + 2), else the dense
-    eigenproblem up to n = 1500 (300 where only products are known), else one Krylov basis from y - u_0 for all steps.
+    Returns
+    -------
+    Trajectory
+        ``steps``, ``train`` (steps, n), ``test`` (steps, n') or None, ``method``, ``error`` and ``error_test``
+        (steps,), bounds on the truncation error, and ``stability``, which counts the modes that grow.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric, or shapes, ``eta``, ``steps``, ``start`` or ``law`` do not fit.
+    TypeError
+        Where arrays lie on another device than the kernel.
+
+    Warns
+    -----
+    UnstableRateWarning
+        Where ``eta`` is past the largest stable rate; the warning names it. Nothing is clipped: modes that grow are
+        followed.
+    RuntimeWarning
+        Where the bound on the truncation error is not met, or a negative eigenvalue makes outputs grow.
+
+    Notes
+    -----
+    Method and cost: the k x k problem of the features, O(n k²) flops, where K = F Fᵀ has low rank (the linear models:
+    k = d + 2); else the dense eigenproblem, O(n³) flops, up to n = 1500 (300 where only products are known); else one
+    Krylov basis from y - u_0 for all steps, p products, 4 n p² flops and 8 n p bytes.
+
     The basis grows until the bound on the truncation error of every step, returned as ``error``, is below 1e-10
-    (float32 kernels: 1e-5) of |y - u_0|, or warns. It is a proof for a semidefinite kernel and a stable rate, up to
-    rounding, for the flow and for eta lambda_max <= n; for larger rates and the heavy ball it sums what is missed up to
-    step 5,000, and beyond by quadrature. Past the stable range it takes the largest Ritz value for the largest
-    eigenvalue.
-    ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point (where only products
-    are known, the largest Ritz value, which bounds the entries that y - u_0 touches).
-    Rounding of the kernel, about eta t / n times that of its entries, is in neither: take float64 for late steps.
-    Nothing is clipped: modes that grow are followed, with a RuntimeWarning that names the threshold, and
-    ``stability`` counts them and the part of |y - u_0|² that they carry. A Krylov basis sees the modes that y - u_0
-    touches; :func:`ntkspec.largest_stable_rate` is the threshold of all.
-    Cost: O(n k²), O(n³), or p products and 4 n p² flops. Raises ValueError for input that does not fit.
+    (float32 kernels: 1e-5) of \|y - u_0\|, or warns. For gradient flow and for eta lambda_max <= n the bound is a
+    proof, up to rounding, for a semidefinite kernel and a stable rate. For larger rates and the heavy ball it sums what
+    is missed up to step 5,000, and beyond by quadrature. Past the stable range it takes the largest Ritz value for the
+    largest eigenvalue. ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point
+    (where only products are known, the largest Ritz value, which bounds the entries that y - u_0 touches).
+
+    Rounding of the kernel, about eta t / n times that of its entries, is in neither bound: take float64 for late steps.
+    A Krylov basis sees the modes that y - u_0 touches; :func:`ntkspec.largest_stable_rate` is the threshold of all.
+
+    References
+    ----------
+    W. Hu, L. Xiao, B. Adlam, J. Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural
+    Networks, NeurIPS 2020, eqs. (6) and (10): gradient descent of the linear models.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> K, y = np.diag([2.0, 1.0]), np.array([1.0, -1.0])
+    >>> run = ns.predict_gd(K, y, eta=0.5, steps=[1, 2])
+    >>> u = np.zeros(2)
+    >>> for _ in range(2):
+    ...     u = u - 0.5 / 2 * K @ (u - y)
+    >>> bool(np.allclose(run.train[-1], u))
+    True
     """
     kernel, law = as_symmetric(kernel), law_of(law)
     n = kernel.shape[0]
     y = checks.on_engine(checks.as_vector(y, "y", n), kernel.engine, "y").astype(kernel.dtype, copy=False)
     eta, steps = checks.learning_rate(eta, "eta"), law.times(steps)
-    kernel_test = _checked_test(kernel_test, n)
-    start, start_test = _starts(start, kernel, kernel_test)
-    residual = y if start is None else y - start
-    found = _method(kernel, kernel_test)(Problem(kernel, kernel_test, residual, eta / n, law, steps))
-    return _moved(found, start, start_test)
+    test = _checked_test(kernel_test, n)
+    start_train, start_test = _starts(start, kernel, test)
+    residual = y if start_train is None else y - start_train
+    found = _method(kernel, test)(Problem(kernel, test, residual, eta / n, law, steps))
+    return _moved(found, start_train, start_test)
 
 
-def _checked_test(kernel_test, n: int):
+def _checked_test(kernel_test, n: int) -> KernelOperator | None:
     """The test kernel as an operator of shape (n', n)."""
     if kernel_test is None:
         return None
@@ -84,20 +138,18 @@ def _starts(start, kernel, kernel_test):
     """Checked outputs at step 0 on the training and on the test points; None where they are zero."""
     if start is None:
         return None, None
-    if not isinstance(start, tuple) and not (
-        isinstance(start, list) and len(start) == 2 and as_array(start[0], "start").ndim == 1
-    ):
-        start = (start, None)
-    if len(start) != 2 or (start[1] is None) != (kernel_test is None):
+    paired = isinstance(start, list) and len(start) == 2 and as_array(start[0], "start").ndim == 1
+    pair: tuple[Any, ...] = start if isinstance(start, tuple) or paired else (start, None)
+    if len(pair) != 2 or (pair[1] is None) != (kernel_test is None):
         raise ValueError(
             "start needs the outputs at step 0 on the training points and, with kernel_test, those on the test points: "
             "start=(net(X), net(X_test))"
         )
-    train = checks.as_vector(start[0], "start", kernel.shape[0]).astype(kernel.dtype, copy=False)
+    train = checks.as_vector(pair[0], "start", kernel.shape[0]).astype(kernel.dtype, copy=False)
     checks.on_engine(train, kernel.engine, "start")
     if kernel_test is None:
         return train, None
-    test = checks.as_vector(start[1], "start of the test points", kernel_test.shape[0])
+    test = checks.as_vector(pair[1], "start of the test points", kernel_test.shape[0])
     return train, test.astype(kernel_test.dtype, copy=False)
 
 
@@ -116,12 +168,12 @@ def _method(kernel, kernel_test):
 
 def _shared_factors(kernel, kernel_test):
     """(F, F*) where K = F Fᵀ is thin and the test kernel is F* Fᵀ with the same F, else None."""
-    factors = kernel.thin_factors()
+    factors = kernel.low_rank_factors()
     if factors is None or factors[0].shape[1] >= kernel.shape[0]:
         return None
     if kernel_test is None:
         return factors[0], None
-    test_factors = kernel_test.thin_factors()
+    test_factors = kernel_test.low_rank_factors()
     if test_factors is None or not kernel.engine.xp.array_equal(test_factors[1], factors[1]):
         return None
     return factors[0], test_factors[0]
@@ -148,13 +200,13 @@ def _predict_thin(problem: Problem) -> Trajectory:
         )
 
     test = None if F_test is None else outputs(F_test)
-    return _exact(problem, (outputs(F), test), f"features ({F.shape[1]})", stability)
+    return _exact(problem, outputs(F), test, f"features ({F.shape[1]})", stability)
 
 
 @_UNSTABLE
 def _predict_dense(problem: Problem) -> Trajectory:
     engine, kernel = problem.kernel.engine, problem.kernel
-    values, V = engine.eigh(_float64_matrix(kernel))
+    values, V = engine.linalg.eigh(_float64_matrix(kernel))
     values, target = engine.to_host(values), engine.to_host(V.T @ problem.residual)
     stability = _reported(problem, values, target**2)
     x, law = problem.rate * values, problem.law
@@ -163,12 +215,12 @@ def _predict_dense(problem: Problem) -> Trajectory:
     if problem.kernel_test is not None:
         dual = engine.xp.asarray(problem.rate * law.gain(x, problem.steps) * target) @ V.T
         test = _test_outputs(problem.kernel_test, dual)
-    return _exact(problem, (train, test), "dense eigenproblem", stability)
+    return _exact(problem, train, test, "dense eigenproblem", stability)
 
 
-def _exact(problem: Problem, outputs, method: str, stability) -> Trajectory:
+def _exact(problem: Problem, train, test, method: str, stability: Stability) -> Trajectory:
     """A trajectory that no truncation separates from the truth."""
-    (train, test), nothing = outputs, np.zeros(len(problem.steps))
+    nothing = np.zeros(len(problem.steps))
     error_test = None if test is None else nothing
     return Trajectory(problem.steps, train, test, method, nothing, error_test=error_test, stability=stability)
 
@@ -184,7 +236,7 @@ def _test_outputs(kernel_test, dual):
 
 def _float64_matrix(kernel):
     """The matrix in float64, from the features where there are some: then its null space is one to 1e-16."""
-    factors = kernel.thin_factors()
+    factors = kernel.low_rank_factors()
     if factors is None:
         return kernel.to_dense(np.float64)
     F = factors[0].astype(np.float64, copy=False)
@@ -198,7 +250,7 @@ def _predict_krylov(problem: Problem) -> Trajectory:
     if not y.any():
         test = None if kernel_test is None else xp.zeros((len(steps), kernel_test.shape[0]), kernel.dtype)
         nothing = stability_of(problem, np.zeros(0), np.zeros(0), complete=False)
-        return _exact(problem, (xp.zeros((len(steps), len(y)), kernel.dtype), test), "nothing to learn", nothing)
+        return _exact(problem, xp.zeros((len(steps), len(y)), kernel.dtype), test, "nothing to learn", nothing)
     lanczos, error = grow(problem)
     theta, S = lanczos.ritz()
     size = float(lanczos.start_factor[0, 0])

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec.dynamics.laws import Law
+from ntkspec.engines.arrays import Array
 from ntkspec.operators import KernelOperator
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Training from zero output on the residual y - u_0: rate = eta / n, and when to look."""
+    """Training of a kernel model from zero output on the residual y - u_0 (n,), with rate = eta / n."""
 
     kernel: KernelOperator
     kernel_test: KernelOperator | None
-    residual: np.ndarray
+    residual: Array
     rate: float
     law: Law
     steps: np.ndarray

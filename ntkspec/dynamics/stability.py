@@ -8,7 +8,8 @@ import numpy as np
 from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.trajectory import Stability
-from ntkspec.operators import KernelOperator, as_symmetric
+from ntkspec.operators import as_symmetric
+from ntkspec.operators.adapters import MatrixLike
 from ntkspec.spectra.norms import largest_eigenvalue
 from ntkspec.spectra.results import Estimate
 
@@ -20,27 +21,67 @@ def stable_rate(norm: float, n: int, law: str | Law = "gd") -> float:
 
 
 def largest_stable_rate(
-    kernel: KernelOperator, *, law: str | Law = "gd", rtol: float = 1e-3, failure_probability: float = 1e-6, seed=0
+    kernel: MatrixLike,
+    *,
+    law: str | Law = "gd",
+    rtol: float = 1e-3,
+    failure_probability: float = 1e-6,
+    seed: int = 0,
 ) -> Estimate:
-    r"""The learning rate from which training on (1/2n) |f - y|² diverges, as an interval.
+    r"""The learning rate beyond which training on the loss (1/2n) \|f - y\|² diverges, as an interval.
 
     .. math:: \eta < \frac{2 n}{\lambda_{max}} \text{ (gradient descent)}, \qquad
               \eta < \frac{2 (1 + \beta) n}{\lambda_{max}} \text{ (heavy ball with momentum } \beta)
 
-    kernel : (n, n), symmetric. Below ``lower`` every mode with lambda >= 0 is stable, except with the failure
-    probability; above ``upper`` one is not; ``value`` is the lower end, so that training at it is stable. The interval
-    is that of the largest eigenvalue, of relative width ``rtol`` where it is ``converged``, and costs what
-    :func:`ntkspec.spectral_norm` does (twice that where the largest magnitude is that of a negative eigenvalue). No
-    eigenvalue above zero: inf.
+    Parameters
+    ----------
+    kernel : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel K on the n training points, (n, n), symmetric. Anything that :func:`ntkspec.operators.wrap` takes.
+    law : {"gd", "flow"} or HeavyBall, default "gd"
+        Gradient descent, its continuous limit (gradient flow, time in steps), or ``ntkspec.HeavyBall(momentum)``.
+    rtol : float, default 1e-3
+        Largest width of the interval of the largest eigenvalue, relative to its upper end.
+    failure_probability : float, default 1e-6
+        The interval may miss the true value with at most this probability, over the random numbers drawn from ``seed``,
+        whatever the kernel is.
+    seed : int, default 0
+        Seed of the random start vectors. The same seed gives the same result, bit by bit, on one machine.
+
+    Returns
+    -------
+    Estimate
+        Below ``lower`` every mode with lambda >= 0 is stable, above ``upper`` one is not; ``value`` is the lower end,
+        so that training at it is stable. All are inf for gradient flow, and where no eigenvalue is above zero.
+        ``failure_probability`` is the probability that the interval misses the true rate, ``products`` the number of
+        products with single vectors, ``converged`` whether the interval is as narrow as asked for, ``plan`` how
+        products were computed, ``evidence`` the numerical diagnostics.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric, or ``law`` is unknown.
+
+    Notes
+    -----
+    The interval is that of the largest eigenvalue and costs what :func:`ntkspec.spectral_norm` does, twice that where
+    the largest magnitude is that of a negative eigenvalue.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> eta = ns.largest_stable_rate(np.diag([1.0, 4.0]))
+    >>> eta.lower <= 2 * 2 / 4 <= eta.upper
+    True
     """
-    law, kernel = law_of(law), as_symmetric(kernel)
-    n = kernel.shape[0]
-    top = largest_eigenvalue(kernel, rtol=rtol, failure_probability=failure_probability, seed=seed)
+    law, operator = law_of(law), as_symmetric(kernel)
+    n = operator.shape[0]
+    top = largest_eigenvalue(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
     lower, upper = (stable_rate(end, n, law) for end in (top.upper, top.lower))
     return replace(top, value=lower, lower=lower, upper=upper, converged=lower == upper or top.converged)
 
 
-def stability_of(problem: Problem, values, masses, *, complete: bool) -> Stability:
+def stability_of(problem: Problem, values: np.ndarray, masses: np.ndarray, *, complete: bool) -> Stability:
     """The report on modes with these eigenvalues and parts of the start residual's square."""
     total = float((problem.residual.astype(np.float64) ** 2).sum())
     share = np.asarray(masses) / total if total else np.zeros(len(values))

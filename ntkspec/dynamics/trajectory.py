@@ -4,19 +4,32 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ntkspec.engines.arrays import Array
 from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.spectra.showing import few
 
 
 @dataclass(frozen=True)
 class Stability:
-    """Modes that do not shrink, and the part of the start residual's square |y - u_0|² that they carry.
+    r"""Modes that do not shrink, and the part of the start residual's square \|y - u_0\|² that they carry.
 
-    largest_rate : the largest stable learning rate (inf where every rate is), from the largest eigenvalue that was
-    seen. unstable, unstable_mass : modes past it at the rate of this run. negative, negative_mass, smallest :
-    eigenvalues below zero by more than rounding, and the smallest of all (0 where none is below). complete : from all
-    eigenvalues; otherwise from the Ritz values of a Krylov basis, whose masses are those of a Gauss quadrature and
-    which sees the modes that y - u_0 touches.
+    Attributes
+    ----------
+    largest_rate : float
+        The largest stable learning rate, from the largest eigenvalue that was seen; inf where every rate is stable.
+    unstable : int
+        Number of modes past it at the rate of this run.
+    unstable_mass : float
+        The part of \|y - u_0\|² that they carry, from 0 to 1.
+    negative : int
+        Number of eigenvalues below zero by more than rounding.
+    negative_mass : float
+        The part of \|y - u_0\|² in their eigenvectors, from 0 to 1.
+    smallest : float
+        The smallest eigenvalue; 0 where none is below.
+    complete : bool
+        From all eigenvalues; otherwise from the Ritz values of a Krylov basis, whose masses are those of a Gauss
+        quadrature and which sees the modes that y - u_0 touches.
     """
 
     largest_rate: float
@@ -30,17 +43,43 @@ class Stability:
 
 @dataclass(frozen=True, repr=False)
 class Trajectory:
-    """Outputs over training: ``train`` (steps, n) and ``test`` (steps, n') or None, at the recorded ``steps``.
+    r"""Outputs over training, predicted or real.
 
-    method : how it was computed. error : for each step a bound on |u - train| / sqrt(n), the root mean square
-    truncation error of the training outputs; error_test : the same for the largest error of a test output, or None.
-    What the bounds assume is said by :func:`ntkspec.predict_gd`; rounding comes on top. stability : of a prediction.
-    network : the trained network of real training. watched : what was measured on it at the recorded steps, by name.
+    Attributes
+    ----------
+    steps : ndarray, shape (steps,)
+        The recorded steps, in the order in which they were asked for: int64, for gradient flow float64.
+    train : array, shape (steps, n)
+        Outputs on the training points, in the dtype and on the device of the kernel or network.
+    test : array, shape (steps, n'), or None
+        Outputs on the test points.
+    method : str
+        How it was computed.
+    error : ndarray, shape (steps,)
+        A bound on \|u - train\| / sqrt(n), the root mean square truncation error of the training outputs at each step;
+        0 where nothing was truncated. Rounding comes on top.
+    network : TwoLayer, FullyConnected, Convolutional or None
+        The trained network of real training.
+    error_test : ndarray, shape (steps,), or None
+        A bound on the largest truncation error of a test output at each step. :func:`ntkspec.predict_gd` says what the
+        bounds assume.
+    stability : Stability or None
+        Of a prediction: which modes do not shrink.
+    watched : dict of str to ndarray
+        Metrics of the network at the recorded steps, by name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> run = ns.predict_gd(np.eye(3), np.ones(3), eta=0.3, steps=[0, 1])
+    >>> run.train.shape, run.test is None, run.error.tolist()
+    ((2, 3), True, [0.0, 0.0])
     """
 
     steps: np.ndarray
-    train: np.ndarray
-    test: np.ndarray | None
+    train: Array
+    test: Array | None
     method: str
     error: np.ndarray
     network: TwoLayer | DeepNetwork | None = None

@@ -1,31 +1,33 @@
 """The engines: each owns an array module and the loops that pay to be compiled.
 
-An engine is a module with the names of :mod:`ntkspec.engines.cpu`. The arrays decide which one computes;
+An engine is a module that offers what :class:`Engine` says. The arrays decide which one computes;
 code above this package asks :func:`engine_of` once and passes the engine along. Arrays with an entry for each point
 live where the engine computes; steps, rates and the small problems of Lanczos are NumPy arrays on either.
 """
 
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.containers import as_array, library
+from ntkspec.engines.contract import Engine
 
-__all__ = ["OnEngine", "as_array", "engine_of", "moved", "named"]
+__all__ = ["Engine", "OnEngine", "as_array", "engine_of", "moved", "named"]
 
 
-def engine_of(*arrays) -> ModuleType:
+def engine_of(*arrays: Any) -> Engine:
     """The engine that the arrays live on.
 
     Raises TypeError for arrays of two devices; nothing is copied between devices in silence.
     """
     plain = {type(array) for array in arrays} == {np.ndarray}  # the most frequent ones, in every step of training
-    on_card = [] if plain else [library(array) == "cupy" for array in arrays]
-    if not any(on_card):
+    on_gpu = [] if plain else [library(array) == "cupy" for array in arrays]
+    if not any(on_gpu):
         from ntkspec.engines import cpu
 
         return cpu
-    if not all(on_card):
+    if not all(on_gpu):
         raise TypeError(
             f"arrays of {' and '.join(sorted({library(array) for array in arrays}))} came together, but one device "
             f"computes; move all of them with cupy.asarray(array) or cupy.asnumpy(array)"
@@ -35,7 +37,7 @@ def engine_of(*arrays) -> ModuleType:
     return gpu
 
 
-def named(name: str) -> ModuleType:
+def named(name: str) -> Engine:
     """The engine "cpu" or "gpu". Raises ValueError, with the reason, where there is none."""
     if name == "cpu":
         return engine_of()
@@ -55,7 +57,7 @@ def named(name: str) -> ModuleType:
     return gpu
 
 
-def moved(array, engine: ModuleType):
+def moved(array: Array, engine: Engine) -> Array:
     """The array on the device of an engine; copied where it lies on another."""
     own = engine_of(array)
     return array if own is engine else engine.xp.asarray(own.to_host(array))
@@ -64,7 +66,7 @@ def moved(array, engine: ModuleType):
 class OnEngine:
     """An object that keeps its ``engine``: a module, which goes into pickles and copies by its name."""
 
-    engine: ModuleType
+    engine: Engine
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"engine": self.engine.name}

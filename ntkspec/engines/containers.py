@@ -1,22 +1,26 @@
 """What holds numbers as a plain array: the door through which data of every other library come in."""
 
+from typing import Any
+
 import numpy as np
 
-# DLPack's numbers of memory that a CUDA card reads: its own, and managed.
+from ntkspec.engines.arrays import Array
+
+# DLPack's numbers of memory that a CUDA GPU reads: its own, and managed.
 _CUDA = (2, 13)
 
 
-def library(array) -> str:
+def library(array: Any) -> str:
     """The name of the package that the array's class is from."""
     return type(array).__module__.split(".")[0]
 
 
-def as_array(given, name: str = "the array"):
+def as_array(given: Any, name: str = "the array") -> Array:
     """A plain array of NumPy, or of CuPy, with the numbers of ``given``; no copy where none is needed.
 
     Subclasses (np.matrix, memory maps) lose their own meaning of * and @, memory maps stay on disk. A masked array
     without masked entries is plain. The fields of a structured array and the columns of a table become columns; row
-    labels do not matter. A tensor of PyTorch is detached; what lies on a CUDA card stays there (DLPack). A sparse
+    labels do not matter. A tensor of PyTorch is detached; what lies on a CUDA GPU stays there (DLPack). A sparse
     matrix of SciPy is filled with its zeros where the memory suffices. Lists, and whatever speaks ``__array__`` or
     DLPack, are read by NumPy. dtypes stay as they are.
     Raises TypeError / ValueError, with the ``name``, for what is no array of numbers.
@@ -39,11 +43,11 @@ def _speaks_dlpack(given) -> bool:
     return hasattr(given, "__dlpack__") and hasattr(given, "__dlpack_device__")
 
 
-def _on_card(given) -> bool:
+def _on_gpu(given) -> bool:
     return _speaks_dlpack(given) and given.__dlpack_device__()[0] in _CUDA
 
 
-def _from_card(given, name: str):
+def _from_gpu(given, name: str):
     from ntkspec.engines import gpu
 
     return gpu.xp.from_dlpack(given)
@@ -54,7 +58,7 @@ def _of_tensor(given, name: str):
     given = given.detach().resolve_neg()
     if str(given.layout) != "torch.strided":
         raise TypeError(f"{name} is a tensor of layout {given.layout}, but a dense one is needed; pass .to_dense()")
-    return _from_card(given, name) if _on_card(given) else _read(given, name)
+    return _from_gpu(given, name) if _on_gpu(given) else _read(given, name)
 
 
 def _of_masked(given, name: str):
@@ -110,5 +114,5 @@ _READERS = (
     (lambda given: library(given) == "pandas" and hasattr(given, "to_numpy"), _of_table),
     (lambda given: library(given) == "torch" and hasattr(given, "detach"), _of_tensor),
     (lambda given: type(given).__module__.startswith("scipy.sparse") and hasattr(given, "toarray"), _of_sparse),
-    (_on_card, _from_card),
+    (_on_gpu, _from_gpu),
 )

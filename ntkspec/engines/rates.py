@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Rates:
     """What this machine does in a second, on all workers: flops in matrix products of tiles, steps of AND and popcount
     of 64-bit words, entries added to a tile, bytes of a stored matrix multiplied with a vector, and bytes copied from
-    the host's memory to the card (the CPU copies none)."""
+    the host's memory to the GPU (the CPU copies none)."""
 
     flops: float
     words: float

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ntkspec.engines.arrays import ArrayLike
+
 # Outputs that cancel are sums of many terms, larger than what they add up to.
 VANISHING = 256
 
@@ -24,7 +26,7 @@ class Agreement:
     to_end: bool
 
 
-def agreement(steps, relative, threshold: float) -> Agreement:
+def agreement(steps: ArrayLike, relative: ArrayLike, threshold: float) -> Agreement:
     """The first unbroken run of ``relative < threshold`` over steps >= 1; step 0 says nothing, all outputs are zero."""
     steps, relative = np.asarray(steps), np.asarray(relative)
     later = steps >= 1
@@ -37,7 +39,7 @@ def agreement(steps, relative, threshold: float) -> Agreement:
     return Agreement(threshold, int(steps[first]), int(steps[last]), first == 0, last == len(steps) - 1)
 
 
-def loss(outputs, y) -> np.ndarray:
+def loss(outputs: ArrayLike, y: ArrayLike) -> np.ndarray:
     """(1/2n) sum (f - y)² at each step, in float64; outputs (steps, n)."""
     return mean_squared_difference(outputs, y) / 2
 
@@ -47,13 +49,13 @@ _UNSTABLE = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 @_UNSTABLE
-def mean_squared_difference(outputs, others) -> np.ndarray:
+def mean_squared_difference(outputs: ArrayLike, others: ArrayLike) -> np.ndarray:
     """(1/n) sum (f - f')² at each step, in float64; outputs (steps, n)."""
     return np.array([np.mean(np.square(row)) for row in np.subtract(outputs, others, dtype=np.float64)])
 
 
 @_UNSTABLE
-def relative_difference(outputs, reference) -> np.ndarray:
+def relative_difference(outputs: ArrayLike, reference: ArrayLike) -> np.ndarray:
     """(1/n) sum (f - f')² over (1/n) sum f'² at each step: the relative MSE of Figure 3c.
 
     0 where both vanish, as at step 0, where the outputs of a symmetric network cancel to rounding: VANISHING ulp of the
@@ -68,7 +70,7 @@ def relative_difference(outputs, reference) -> np.ndarray:
     return np.where(none, 0.0, difference / sizes[1])
 
 
-def why_not_finite(steps, outputs, reference, relative) -> str:
+def why_not_finite(steps: ArrayLike, outputs: ArrayLike, reference: ArrayLike, relative: ArrayLike) -> str:
     """In words why relative differences are not finite, and from which recorded step; nothing where all are finite."""
     if np.isfinite(relative).all():
         return ""

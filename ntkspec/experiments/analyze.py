@@ -18,7 +18,6 @@ from ntkspec.dynamics import (
     Trajectory,
     UnstableRateWarning,
     learning_modes,
-    predict_gd,
     stable_rate,
     warn_if_unstable,
 )
@@ -33,14 +32,15 @@ from ntkspec.experiments.agreement import (
 )
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.forecast import Forecast, forecast
-from ntkspec.experiments.models import Model, NetworkTask, model_of, named, settled
+from ntkspec.experiments.models import Model, NetworkTask, completed_task, model_of, storable_task
+from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.operators import KernelOperator, planning
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.spectra.results import Diagnostics, Estimate
 from ntkspec.theory.assumptions import DataSummary, summarize
 from ntkspec.training import train_gd
 
@@ -138,18 +138,18 @@ class Analysis:
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
     *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast),
-    *(Estimate, Evidence, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
+    *(Estimate, Diagnostics, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
 )
 
 
-def record_steps(last: int) -> np.ndarray:
+def logarithmic_steps(last: int) -> np.ndarray:
     """0 and about 80 steps up to ``last``, evenly spaced on a logarithmic axis."""
     return np.unique(np.concatenate([[0], np.geomspace(1, max(1, last), RECORDS).round(), [last]]).astype(np.int64))
 
 
-def check_task(task: AnalyzeTask) -> AnalyzeTask:
+def check_analysis(task: AnalyzeTask) -> AnalyzeTask:
     """The task as it will run; refuses one that cannot, before anything is computed."""
-    task = settled(task)
+    task = completed_task(task)
     checks.whole_number(task.steps, "steps", 0)
     if task.deep and task.eta1 != task.eta2:
         raise ValueError(
@@ -174,30 +174,37 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     Cost: mainly training (of two layers 4 n m d flops a step), and the norms, n² (m + d) flops. Raises ValueError /
     TypeError.
     """
-    task = check_task(task)
+    task = check_analysis(task)
     _check_dataset(dataset)
     model, stages = model_of(task, dataset), Stages(report)
     task = _with_steps(task, model)
-    needed = engine_of(dataset.X).used_memory() + _check_memory(task, model)
+    held = engine_of(dataset.X).used_memory() + _check_memory(task, model)
     checks.duration(task.steps, len(dataset.X) * model.step_flops, f"training for {task.steps} steps", "take fewer")
     linear = model.linear_kernel(dataset.X)
     data = stages("data", summarize, dataset.X)
     theta = stages("features", model.ntk, dataset.X)
     trial = partial(train_gd, model.net, dataset.X, dataset.y, **model.rates(1e-6))
-    expected = stages("forecast", forecast, (theta, linear), trial, task.steps, needed, method=task.method)
+    expected = stages("forecast", forecast, theta, linear, trial, steps=task.steps, held=held, method=task.method)
     report(f"forecast: {expected}")
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
     gap = stages("norms", _gap, theta, linear, task)
+    models = _fixed_kernels(model, theta, linear)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, model.data_coefficient, gap, data)
     warn_if_unstable(rate, float(gap.theta), len(dataset.y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRateWarning)
-        trajectories, linear_test, trained = _trajectories(
-            model, (theta, linear), (rate, record_steps(task.steps)), stages
-        )
-    labels = on_host({"train": dataset.y} | ({"test": dataset.y_test} if len(dataset.y_test) else {}))
+        found = train_beside(
+            model.net,
+            dataset,
+            models,
+            eta=rate,
+            rates=model.rates(rate),
+            steps=logarithmic_steps(task.steps),
+            stages=stages,
+            stage=f"training ({task.steps} steps)",
+        ).on_host
     return Analysis(
-        task=named(task),
+        task=storable_task(task),
         dataset={"name": dataset.name, "trace_ratio": dataset.trace_ratio, "meta": dataset.meta},
         data=data,
         constants=task.act.constants,
@@ -205,16 +212,16 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         nu=task.act.constants.nu(dataset.trace_ratio),
         kernel=gap,
         rates=tuple(model.rates(rate).values()),
-        steps=trajectories["network"].steps,
-        labels=labels,
-        trajectories=trajectories,
-        losses=_losses(trajectories, labels),
-        final_linear_loss=_least_linear_loss(linear, linear_test, labels),
-        comparisons=_compare(trajectories, labels),
-        weights=on_host(model.stored(trained)),
+        steps=found.trajectories["network"].steps,
+        labels=found.labels,
+        trajectories=found.trajectories,
+        losses=found.losses(),
+        final_linear_loss=_least_linear_loss(models["linear"], found.labels),
+        comparisons=_compare(found),
+        weights=on_host(model.stored(found.network)),
         timings=stages.seconds,
         forecast=expected,
-        modes=learning_modes(linear, dataset.y, eta=rate) if labels["train"].any() and float(gap.theta_lin) else None,
+        modes=learning_modes(linear, dataset.y, eta=rate) if dataset.y.any() and float(gap.theta_lin) else None,
     )
 
 
@@ -239,7 +246,7 @@ def _check_memory(task: AnalyzeTask, model: Model) -> float:
     """Bytes, refused where they are not there: what the kernels hold, three trajectories and as much again to form
     them, about 500 Krylov vectors in float64, and copies of the inputs in it."""
     X, points = model.dataset.X, len(model.dataset.X) + len(model.dataset.X_test)
-    entries = model.entries + 6 * len(record_steps(task.steps)) * points
+    entries = model.entries + 6 * len(logarithmic_steps(task.steps)) * points
     needed = entries * X.dtype.itemsize + 8 * 500 * len(X) + 16 * X.size
     checks.memory(needed, engine_of(X), "the analysis", "take fewer points, a smaller network or float32")
     return needed
@@ -248,7 +255,7 @@ def _check_memory(task: AnalyzeTask, model: Model) -> float:
 # --------------------------------------------------------------------------------------------------- kernels and rates
 def _gap(theta: KernelOperator, linear: KernelOperator, task: AnalyzeTask) -> KernelGap:
     seed = task.seed
-    n, psi = theta.shape[0], linear.thin_factors()[0].astype(np.float64, copy=False)
+    n, psi = theta.shape[0], linear.low_rank_factors()[0].astype(np.float64, copy=False)
     norm, gap, d = spectral_norm(theta, seed=seed), theta - linear, psi.shape[1]
     eigenvalues_lin = eigvalsh(on_host(psi.T @ psi if psi.shape[1] < n else psi @ psi.T))[::-1]
     return KernelGap(
@@ -270,31 +277,26 @@ def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSu
 
 
 # ------------------------------------------------------------------------------------------------------- trajectories
-def _trajectories(model: Model, kernels, training, stages: Stages):
-    """The three trajectories, the linear kernel of the test points, and the trained network."""
-    (theta, linear), (rate, steps), dataset = kernels, training, model.dataset
-    X, y = dataset.X, dataset.y
-    X_test = dataset.X_test if len(dataset.X_test) else None
-    linear_test, theta_test = (None, None) if X_test is None else (model.linear_kernel(X_test, X), model.ntk(X_test, X))
-    trajectories = {
-        "linear": stages("linear prediction", predict_gd, linear, y, eta=rate, steps=steps, kernel_test=linear_test),
-        "ntk": stages("NTK prediction", predict_gd, theta, y, eta=rate, steps=steps, kernel_test=theta_test),
+def _fixed_kernels(model: Model, theta: KernelOperator, linear: KernelOperator) -> dict[str, FixedKernel]:
+    """The linear model and the NTK at initialization, with their kernels of the test points."""
+    X, X_test = model.dataset.X, model.dataset.X_test
+    tests = len(X_test) > 0
+    linear_test, theta_test = (model.linear_kernel(X_test, X), model.ntk(X_test, X)) if tests else (None, None)
+    return {
+        "linear": FixedKernel(linear, linear_test, "linear prediction"),
+        "ntk": FixedKernel(theta, theta_test, "NTK prediction"),
     }
-    how = {"steps": steps, "X_test": X_test} | model.rates(rate)
-    network = stages(f"training ({steps[-1]} steps)", train_gd, model.net, X, y, **how)
-    trajectories["network"] = replace(network, network=None)
-    return on_host(trajectories), linear_test, network.network
 
 
-def _least_linear_loss(linear: KernelOperator, linear_test: KernelOperator | None, labels) -> dict:
+def _least_linear_loss(linear: FixedKernel, labels: dict[str, np.ndarray]) -> dict[str, float]:
     """Losses where gradient descent on the linear model ends: the least-squares solution of least norm, in float64.
 
     Singular values below 10 eps of the data's dtype, relative to the largest, count as zero.
     """
-    cutoff = 10 * float(np.finfo(linear.dtype).eps)
-    features = {"train": linear.thin_factors()[0]}
-    if linear_test is not None:
-        features["test"] = linear_test.thin_factors()[0]
+    cutoff = 10 * float(np.finfo(linear.kernel.dtype).eps)
+    features = {"train": linear.kernel.low_rank_factors()[0]}
+    if linear.kernel_test is not None:
+        features["test"] = linear.kernel_test.low_rank_factors()[0]
     features, labels = (
         {part: array.astype(np.float64, copy=False) for part, array in on_host(arrays).items()}
         for arrays in (features, labels)
@@ -303,25 +305,12 @@ def _least_linear_loss(linear: KernelOperator, linear_test: KernelOperator | Non
     return {part: float(loss([F @ coefficients], labels[part])[0]) for part, F in features.items()}
 
 
-def _part(trajectory: Trajectory, part: str):
-    return trajectory.train if part == "train" else trajectory.test
-
-
-def _losses(trajectories, labels) -> dict:
-    return {
-        name: {part: loss(_part(trajectory, part), y) for part, y in labels.items()}
-        for name, trajectory in trajectories.items()
-    }
-
-
-def _compare(trajectories, labels) -> dict:
+def _compare(found: SideBySide) -> dict[str, dict[str, Comparison]]:
     pairs = (("network", "linear"), ("network", "ntk"), ("ntk", "linear"))
     return {
         f"{one}-{other}": {
-            part: _comparison(
-                _part(trajectories[one], part), _part(trajectories[other], part), y, trajectories[one].steps
-            )
-            for part, y in labels.items()
+            part: _comparison(found.outputs(one, part), found.outputs(other, part), y, found.trajectories[one].steps)
+            for part, y in found.labels.items()
         }
         for one, other in pairs
     }

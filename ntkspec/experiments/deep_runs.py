@@ -10,17 +10,18 @@ from ntkspec import checks, datasets
 from ntkspec.activations import activation
 from ntkspec.datasets import Dataset
 from ntkspec.engines import engine_of, named
+from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.experiments.agreement import relative_difference
 from ntkspec.experiments.devices import on_host, placed
 from ntkspec.experiments.run_cache import Measurement
+from ntkspec.experiments.side_by_side import train_beside
 from ntkspec.experiments.stages import Stages
-from ntkspec.experiments.two_layer_runs import record_steps
+from ntkspec.experiments.two_layer_runs import figure_steps
 from ntkspec.kernels import linear_expansion, ntk
 from ntkspec.networks import DeepNetwork
 from ntkspec.networks.layers import Linear
-from ntkspec.networks.specification import named_network, refuse_swapped
+from ntkspec.networks.specification import NetworkSpec
 from ntkspec.operators import Gram
-from ntkspec.training import train_gd
 
 # Test points whose outputs are kept, as in Figure 3b; points on which a network's kernel is fitted by the data kernel.
 POINTS, FITTED = 3, 1000
@@ -94,10 +95,11 @@ def check_deep_setting(setting: DeepSetting) -> None:
             f"take erf, tanh or sin"
         )
     if setting.network != "linear":
-        refuse_swapped(setting.network)
+        spec = NetworkSpec.parse(setting.network)
+        spec.refuse_swapped()
         side, channels = SIZES[setting.data]
         shape = (side // setting.pool, side // setting.pool, channels)
-        flops = 3 * named_network(setting.network, shape, setting.activation).flops * (setting.batch or setting.n)
+        flops = 3 * spec.build_deep(shape, setting.activation).flops * (setting.batch or setting.n)
         checks.duration(setting.steps, flops, f"training for {setting.steps} steps", "take fewer")
 
 
@@ -112,13 +114,22 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
     part = _decomposed_part(setting, data.X.shape[1])
     net = _network(setting, data).to(setting.engine)
     linear = setting.network == "linear"
-    kappa = 1.0 if linear else linear_expansion(setting.activation, hidden_layers=net.depth - 1).data
+    kappa = 1.0 if linear else linear_expansion(setting.activation, hidden_layers=net.n_weights - 1).data
     fitted = stages("kernel", data_coefficient, net, data.X[:FITTED])
-    steps, eta = record_steps(setting.steps), setting.eta / kappa
-    how = {"X_test": data.X_test, "batch": setting.batch or None, "seed": setting.seed}
-    trained = stages(f"training {setting.network}", train_gd, net, data.X, data.y, eta=eta, steps=steps, **how)
-    residuals = {"test": trained.test - data.y_test, "train": trained.train - data.y}
-    inside, outside = decomposed(residuals[part], data.X_test if part == "test" else data.X)
+    steps, eta = figure_steps(setting.steps), setting.eta / kappa
+    found = train_beside(
+        net,
+        data,
+        {},
+        eta=eta,
+        rates={"eta": eta},
+        steps=steps,
+        stages=stages,
+        stage=f"training {setting.network}",
+        batch=setting.batch or None,
+        seed=setting.seed,
+    )
+    inside, outside = decomposed(found.residuals("network", part), data.X_test if part == "test" else data.X)
     return DeepRun(
         setting=setting,
         eta=eta,
@@ -127,8 +138,8 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
         steps=steps,
         inside=inside,
         outside=outside,
-        loss=_mean_squares(residuals["train"]) / 2,
-        outputs=on_host(trained.test),
+        loss=_mean_squares(found.residuals("network", "train")) / 2,
+        outputs=on_host(found.outputs("network", "test")),
         source=data.name,
         part=part,
         seconds=stages.seconds,
@@ -151,13 +162,14 @@ def _network(setting: DeepSetting, data: Dataset) -> DeepNetwork:
     dtype = np.dtype(setting.dtype).type
     if setting.network == "linear":
         return DataModel(data.X.shape[1], dtype)
-    return named_network(setting.network, data.meta["shape"], setting.activation, seed=setting.seed, dtype=dtype)
+    spec = NetworkSpec.parse(setting.network)
+    return spec.build_deep(data.meta["shape"], setting.activation, seed=setting.seed, dtype=dtype)
 
 
 class DataModel(DeepNetwork):
-    """x · delta / sqrt d from delta = 0, whose kernel is X Xᵀ/d: the linear model where vartheta_0 = vartheta_1 = 0."""
+    """x · delta / sqrt d from delta = 0, whose kernel is X Xᵀ/d: the linear model where vartheta0 = vartheta1 = 0."""
 
-    def __init__(self, d: int, dtype):
+    def __init__(self, d: int, dtype: DTypeLike):
         super().__init__([Linear(d, 1)], [np.zeros((1, d), dtype)], activation("identity"))
 
     @property
@@ -166,19 +178,19 @@ class DataModel(DeepNetwork):
         return self.parameters[0].shape[1]
 
     @property
-    def numbers(self) -> int:
+    def activations_per_point(self) -> int:
         """d."""
         return self.dim
 
 
-def data_coefficient(net: DeepNetwork, X) -> float:
+def data_coefficient(net: DeepNetwork, X: Array) -> float:
     """kappa that makes kappa X Xᵀ/d closest to the network's kernel off the diagonal, in least squares."""
     theta, gram = ntk(net, X).to_dense(np.float64), Gram(X).to_dense(np.float64) / X.shape[1]
     off = ~engine_of(X).xp.eye(len(X), dtype=bool)
     return float(theta[off] @ gram[off] / (gram[off] @ gram[off]))
 
 
-def decomposed(residuals, X_test) -> tuple[np.ndarray, np.ndarray]:
+def decomposed(residuals: Array, X_test: Array) -> tuple[np.ndarray, np.ndarray]:
     """Mean squares of each residual's (steps, n') part in the span of the columns of X_test, and of the rest."""
     Q, sizes, _ = engine_of(X_test).xp.linalg.svd(X_test.astype(np.float64), full_matrices=False)
     Q = Q[:, : int((sizes > 1e-6 * sizes[0]).sum())]
@@ -186,7 +198,7 @@ def decomposed(residuals, X_test) -> tuple[np.ndarray, np.ndarray]:
     return inside, _mean_squares(residuals) - inside
 
 
-def _mean_squares(residuals) -> np.ndarray:
+def _mean_squares(residuals: Array) -> np.ndarray:
     """Of each row, in float64."""
     return on_host((residuals.astype(np.float64) ** 2).mean(axis=1))
 

@@ -1,19 +1,19 @@
-"""Experiments on a card: data go there once, records come back as NumPy arrays."""
+"""Experiments on a GPU: data go there once, records come back as NumPy arrays."""
 
 from dataclasses import fields, is_dataclass, replace
-from types import ModuleType
+from typing import Any
 
 from ntkspec.datasets import Dataset
-from ntkspec.engines import engine_of, moved
+from ntkspec.engines import Engine, engine_of, moved
 
 
-def placed(dataset: Dataset, engine: ModuleType) -> Dataset:
+def placed(dataset: Dataset, engine: Engine) -> Dataset:
     """The data set with its arrays on the device of an engine."""
-    arrays = {name: moved(getattr(dataset, name), engine) for name in ("X", "y", "X_test", "y_test")}
+    arrays: dict[str, Any] = {name: moved(getattr(dataset, name), engine) for name in ("X", "y", "X_test", "y_test")}
     return replace(dataset, **arrays)
 
 
-def on_host(found):
+def on_host(found: Any) -> Any:
     """A record, or what one is made of, with every device array in it copied to the host."""
     if is_dataclass(found) and not isinstance(found, type):
         values = {part.name: on_host(getattr(found, part.name)) for part in fields(found) if part.init}

@@ -1,6 +1,7 @@
 """What an analysis will take, in seconds and bytes, before its long parts begin."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,30 +34,35 @@ class Forecast:
 
 
 def forecast(
-    kernels: tuple[KernelOperator, KernelOperator], train, steps: int, needed: float, *, method: str | None = None
+    theta: KernelOperator,
+    linear: KernelOperator,
+    train: Callable[..., object],
+    *,
+    steps: int,
+    held: float,
+    method: str | None = None,
 ) -> Forecast:
-    """The forecast for kernels (Theta, Theta^lin), a function ``train(steps=...)``, and ``needed`` bytes beside the
-    triangles of Theta and its difference from Theta^lin: what the process took before, and what it holds.
+    """The forecast for Theta and Theta^lin, a function ``train(steps=...)``, and ``held`` bytes beside the triangles of
+    Theta and its difference from Theta^lin: what the process took before, and what it keeps.
 
     Products at the rates of this machine (:func:`ntkspec.plan`) by ``method``, the Frobenius norm at the cost of its
     tiles, training from a trial of a few steps. Measuring those rates can be the peak: what was taken so far counts.
     """
-    theta, linear = kernels
     gap = theta - linear
     chosen = planning.plan(theta, NORMS + GAP + PREDICTION, method=method)
     of_gap = planning.plan(gap, GAP, method=method)
     tiles, side, _ = Triangle.layout(theta.shape[0], theta.engine.TILE)
-    entries = tiles * side**2 * gap.tile_work
+    entries = tiles * side**2 * gap.cost.entry
     seconds = {
         "kernel": chosen.build,
         "norms": NORMS * chosen.each + of_gap.seconds + planning.clock(gap, entries)(entries),
         "NTK prediction": PREDICTION * chosen.each,
         "training": steps * _seconds_of_a_step(train),
     }
-    return Forecast(seconds, max(needed + chosen.bytes + of_gap.bytes, theta.engine.most_memory()), chosen)
+    return Forecast(seconds, max(held + chosen.bytes + of_gap.bytes, theta.engine.most_memory()), chosen)
 
 
-def _seconds_of_a_step(train) -> float:
+def _seconds_of_a_step(train: Callable[..., object]) -> float:
     """The middle one of three trials of six steps, less trials of one; one before compiles what has to be compiled.
 
     Of a step that takes long, one trial says it: less one of the outputs alone.
@@ -69,7 +75,7 @@ def _seconds_of_a_step(train) -> float:
     return max(0.0, times[7] - times[1]) / 6
 
 
-def _timed(function) -> float:
+def _timed(function: Callable[[], object]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start

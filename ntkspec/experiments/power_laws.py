@@ -1,11 +1,14 @@
 """Scaling laws from sweeps: exponents with intervals, local slopes, and the two-term law of the gap."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import least_squares
 from scipy.stats import t as student
+
+from ntkspec.engines.arrays import ArrayLike
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -30,7 +33,7 @@ class PowerLaw:
     points: int
 
 
-def fit_power_law(x, y, seeds, *, seed: int = 0) -> PowerLaw:
+def fit_power_law(x: ArrayLike, y: ArrayLike, seeds: ArrayLike, *, seed: int = 0) -> PowerLaw:
     """Fit y = c x^p to positive y (k,) at x (k,), in clusters of equal ``seeds`` (k,).
 
     Raises ValueError for fewer than three distinct x or two seeds: no interval can be given then.
@@ -38,34 +41,34 @@ def fit_power_law(x, y, seeds, *, seed: int = 0) -> PowerLaw:
     x, y, seeds = (np.asarray(values) for values in (x, y, seeds))
     if not (np.isfinite(y).all() and (y > 0).all()):
         raise ValueError("a power law is fitted to finite numbers > 0; some of these are not")
-    places, clusters = np.unique(x), np.unique(seeds)
-    if len(places) < 3 or len(clusters) < 2:
+    distinct, clusters = np.unique(x), np.unique(seeds)
+    if len(distinct) < 3 or len(clusters) < 2:
         raise ValueError(
-            f"{len(places)} values of x and {len(clusters)} seeds came, but an exponent with an interval needs three "
+            f"{len(distinct)} values of x and {len(clusters)} seeds came, but an exponent with an interval needs three "
             f"of the one and two of the other"
         )
     slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
     ends = _by_seeds(x, y, seeds, float(slope)), _bootstrap(x, y, seeds, seed)
-    medians = at_places(np.median, x, y)
+    medians = at_distinct(np.median, x, y)
     return PowerLaw(
         exponent=float(slope),
         constant=float(np.exp(intercept)),
         lower=min(end[0] for end in ends),
         upper=max(end[1] for end in ends),
-        x=places,
+        x=distinct,
         medians=medians,
-        local=np.diff(np.log(medians)) / np.diff(np.log(places)),
+        local=np.diff(np.log(medians)) / np.diff(np.log(distinct)),
         points=len(x),
     )
 
 
-def at_places(summary, x, y):
+def at_distinct(summary: Callable[[np.ndarray], float], x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """summary(y) at each distinct x, ascending."""
-    return np.array([summary(y[x == place]) for place in np.unique(x)])
+    return np.array([summary(y[x == value]) for value in np.unique(x)])
 
 
 def _slopes(x, y, seeds):
-    """The slope of each seed that has at least two places."""
+    """The slope of each seed that has at least two x."""
     slopes = []
     for cluster in np.unique(seeds):
         own = seeds == cluster
@@ -115,23 +118,23 @@ class TwoTerms:
         """Whether both terms under the root mattered to the fit."""
         return 1e-3 < self.kappa < 1e3
 
-    def __call__(self, n, d, width):
+    def __call__(self, n: ArrayLike, d: ArrayLike, width: ArrayLike) -> np.ndarray:
         """The fitted gap."""
         n, d, width = (np.asarray(values, dtype=np.float64) for values in (n, d, width))
         return np.maximum(self.floor, self.constant * n / d * np.sqrt(1 / d + self.kappa / width))
 
 
-def fit_two_terms(grid, y, floor: float) -> TwoTerms:
-    """Fit C and kappa >= 0 to y (k,) on a grid (n, d, width), each (k,), in logarithms; the floor is known."""
-    n, d, width = (np.asarray(values, dtype=np.float64) for values in grid)
+def fit_two_terms(y: ArrayLike, *, n: ArrayLike, d: ArrayLike, width: ArrayLike, floor: float) -> TwoTerms:
+    """Fit C and kappa >= 0 to y (k,) at n, d and width, each (k,), in logarithms; the floor is known."""
+    n, d, width = (np.asarray(values, dtype=np.float64) for values in (n, d, width))
     y = np.asarray(y, dtype=np.float64)
 
-    def law(parameters):
+    def fitted(parameters):
         constant, kappa = np.exp(parameters)
         return TwoTerms(floor, constant, kappa, 0.0)(n, d, width)
 
     def misfit(parameters):
-        return np.log(law(parameters) / y)
+        return np.log(fitted(parameters) / y)
 
     starts = [np.log([np.median(y * d / n * np.sqrt(d)), kappa]) for kappa in (0.01, 1.0, 10.0)]
     found = min((least_squares(misfit, start) for start in starts), key=lambda one: one.cost)
@@ -139,7 +142,7 @@ def fit_two_terms(grid, y, floor: float) -> TwoTerms:
     return TwoTerms(floor, float(constant), float(kappa), float(np.sqrt(np.mean(found.fun**2))))
 
 
-def never_rises(x, y) -> bool:
+def never_rises(x: ArrayLike, y: ArrayLike) -> bool:
     """Whether the median slope between all pairs of (x, y) is not positive (Theil, Sen)."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     i, j = np.triu_indices(len(x), 1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ntkspec.activations import Activation, Constants
@@ -15,20 +16,19 @@ from ntkspec.operators import KernelOperator
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.alignments import Angles
 from ntkspec.spectra.densities import Density, Histogram, Smoothed
-from ntkspec.spectra.eigenpairs import Spectrum
-from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum
 from ntkspec.storage import read, write
 from ntkspec.theory.budget import Budget, Part
 
 KIND = "result"
 RESULTS: tuple[type, ...] = (
     *(Angles, Budget, Constants, Density, Estimate, Expansion, Histogram, Modes, Plan, Smoothed, Spectrum, Trajectory),
-    *(Evidence, GradientDescent, GradientFlow, HeavyBall, Part, Stability),
+    *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, Part, Stability),
 )
 _NETWORKS = TwoLayer, DeepNetwork
 
 
-def save_result(result, path) -> None:
+def save_result(result: Any, path: str | Path) -> None:
     """Write a result to a file, which :func:`ntkspec.load_result` reads.
 
     Parameters
@@ -49,7 +49,7 @@ def save_result(result, path) -> None:
 
     Notes
     -----
-    Arrays keep every bit and their dtype; those on a card are copied to the host. The file is whole or not there, also
+    Arrays keep every bit and their dtype; those on a GPU are copied to the host. The file is whole or not there, also
     after a kill. Cost: arrays are compressed, some 20 MB a second.
 
     Examples
@@ -67,7 +67,7 @@ def save_result(result, path) -> None:
     write(path, _mapped(result, _stored), kind=KIND)
 
 
-def load_result(path, *, activation: str | Activation | None = None) -> Any:
+def load_result(path: str | Path, *, activation: str | Activation | None = None) -> Any:
     """The result that :func:`ntkspec.save_result` wrote.
 
     Parameters
@@ -75,7 +75,8 @@ def load_result(path, *, activation: str | Activation | None = None) -> Any:
     path : str or Path
         The file.
     activation : str or Activation, optional
-        That of the network in it; needed where that was not a named one, as for :func:`ntkspec.load_network`.
+        The activation of the network in it. Default None: the one that the file names. Needed where the network was
+        built with an activation of the user's own, whose functions are in no file.
 
     Returns
     -------

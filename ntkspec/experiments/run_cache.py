@@ -1,8 +1,9 @@
 """Runs that are kept in a file when they are done: what it holds is not repeated, and an interruption costs one run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ntkspec import storage
 
@@ -21,7 +22,9 @@ class Measurement:
     measure: Callable
 
 
-def kept(settings, path: Path, how: Measurement, *, report: Callable[[str], None] = lambda text: None) -> list:
+def kept(
+    settings: Sequence[Any], path: Path, how: Measurement, *, report: Callable[[str], None] = lambda text: None
+) -> list:
     """The runs of the settings, in their order, from the file or measured into it; each is written when it is done.
 
     Those that the file lacks are checked before the first one runs. Raises ValueError for a file that holds something

@@ -8,16 +8,16 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.datasets import Dataset
 from ntkspec.experiments.devices import on_host
-from ntkspec.experiments.models import NetworkTask, model_of, named, settled
+from ntkspec.experiments.models import NetworkTask, completed_task, model_of, storable_task
 from ntkspec.experiments.stages import Stages
 from ntkspec.operators import KernelOperator, planning
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.alignments import Angles, kernel_target_alignment, label_energy, subspace_angles
 from ntkspec.spectra.densities import Density, spectral_density
 from ntkspec.spectra.dimensions import effective_rank_of, participation_ratio_of
-from ntkspec.spectra.eigenpairs import Spectrum, eigsh
+from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum
 from ntkspec.spectra.traces import trace
 
 KERNELS = ("theta", "linear", "gap")
@@ -67,12 +67,12 @@ class KernelSpectrum:
 
 
 # What storage.read needs to know to read one back.
-SPECTRUM_TYPES = (KernelSpectrum, SpectrumTask, Estimate, Evidence, Plan, Spectrum, Angles, Density)
+SPECTRUM_TYPES = (KernelSpectrum, SpectrumTask, Estimate, Diagnostics, Plan, Spectrum, Angles, Density)
 
 
-def check_task(task: SpectrumTask) -> SpectrumTask:
+def check_spectrum(task: SpectrumTask) -> SpectrumTask:
     """The task as it will run; refuses one that cannot, before anything is computed."""
-    task = settled(task)
+    task = completed_task(task)
     checks.one_of(task.kernel, "kernel", KERNELS)
     for name in ("probes", "steps") if task.pairs is None else ("pairs", "probes", "steps"):
         checks.whole_number(getattr(task, name), name, 1)
@@ -80,7 +80,7 @@ def check_task(task: SpectrumTask) -> SpectrumTask:
     return task
 
 
-def measure(
+def measure_spectrum(
     task: SpectrumTask, dataset: Dataset, *, report: Callable[[str], None] = lambda text: None
 ) -> KernelSpectrum:
     """Measure the spectrum of a kernel on the training points, on their device; ``report`` is told what comes next.
@@ -88,7 +88,7 @@ def measure(
     Network: that of the task and its seed. The kernel is stored or multiplied through
     its factors once for all (:func:`ntkspec.plan`). Cost: some (probes steps + 30 pairs + 100) products.
     """
-    task, stages = check_task(task), Stages(report)
+    task, stages = check_spectrum(task), Stages(report)
     X, y, seed = checks.as_matrix(dataset.X), checks.as_vector(dataset.y, "y", len(dataset.X)), task.seed
     pairs = min(PAIRS, len(X)) if task.pairs is None else checks.whole_number(task.pairs, "pairs", 1, len(X))
     kernels = _kernels(task, dataset)
@@ -104,7 +104,7 @@ def measure(
         opposite = stages("eigenpairs of the other kernel", eigsh, other, pairs, seed=seed)
         angles = subspace_angles(leading, opposite)
     found = KernelSpectrum(
-        task=named(task),
+        task=storable_task(task),
         dataset={"name": dataset.name, "n": X.shape[0], "d": X.shape[1], "trace_ratio": dataset.trace_ratio}
         | {"meta": dataset.meta},
         plan=plan,

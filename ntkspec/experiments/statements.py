@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec.activations import Activation, activation
-from ntkspec.experiments.power_laws import PowerLaw, TwoTerms, at_places, fit_power_law, fit_two_terms, never_rises
-from ntkspec.experiments.sweep_cells import COVARIANCES, INFINITE, PART_OF_RATE, TWO_LAYER, Cell, centred
-from ntkspec.experiments.sweep_grid import Grid, points_of, width_of
+from ntkspec.experiments.power_laws import PowerLaw, TwoTerms, at_distinct, fit_power_law, fit_two_terms, never_rises
+from ntkspec.experiments.sweep_cells import COVARIANCES, PART_OF_RATE, Cell, centred
+from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.networks.size_laws import INFINITE, points_of, width_of
+from ntkspec.networks.specification import TWO_LAYER
 from ntkspec.theory.budget import slope_variance
 
 HOLDS, FAILS, OPEN = "holds", "fails", "cannot tell"
@@ -17,7 +19,7 @@ HOLDS, FAILS, OPEN = "holds", "fails", "cannot tell"
 LARGEST_ALPHA = 0.25
 # A ratio that is bounded may still move by this power of d over a finite range.
 FLAT = 0.1
-# What is below this everywhere is zero to rounding. A power that sizes exceed by less than this is theirs, rounded.
+# A series below NOTHING vanishes up to rounding. A power that sizes exceed by less than ROUNDED is theirs, rounded.
 NOTHING, ROUNDED = 1e-10, 0.02
 
 
@@ -48,7 +50,7 @@ class Check:
 class Statement:
     """What a check measures and how it judges; ``reconstruction`` says what the paper's main text leaves open.
 
-    network : how the names of the networks begin that it speaks of.
+    network : the kind of network that it speaks of (:class:`ntkspec.networks.specification.NetworkSpec`).
     """
 
     quantity: str
@@ -60,15 +62,15 @@ class Statement:
 
 def check_grid(name: str, grid: Grid) -> None:
     """Refuse a grid that the statement does not speak of, or along which exponents cannot be fitted."""
-    models, about = grid.models(), STATEMENTS[name].network
-    if len(grid.n) > 1 or len(models) > 1:
+    networks, about = grid.networks(), STATEMENTS[name].network
+    if len(grid.n) > 1 or len(networks) > 1:
         raise ValueError("a check fits exponents along one law for n and one for the width; pass one of each")
     if len(grid.d) < 3 or grid.seeds < 2:
         raise ValueError(
             f"{len(grid.d)} values of d and {grid.seeds} seeds, but a fit needs three of the one and two of "
             f"the other; pass --d 32:256:x1.5 --seeds 5"
         )
-    if not models[0].network.startswith(about):
+    if networks[0].kind != about:
         raise ValueError(
             f"{name} speaks of {about} networks, but {', '.join(grid.network)} came; "
             + ("leave --network out, prop-3.4-deep takes it" if about == TWO_LAYER else "pass --network fc:3xd^1.75")
@@ -103,14 +105,14 @@ def _claim(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
 
 
 def _fitted(d, seeds, series: dict) -> dict[str, PowerLaw]:
-    """The power laws of those series that are not zero to rounding."""
+    """The power laws of the series that do not vanish up to rounding."""
     return {what: fit_power_law(d, y, seeds) for what, y in series.items() if np.max(y) > NOTHING}
 
 
 def _bounded(what: str, law: PowerLaw | None, *, both: bool) -> Finding:
     """A ratio that does not grow with d (nor fall, if both)."""
     if law is None:
-        return Finding(what, FAILS if both else HOLDS, "zero to rounding at every d")
+        return Finding(what, FAILS if both else HOLDS, "it vanishes up to rounding at every d")
     evidence = (
         f"exponent of d {law.exponent:+.3f} in [{law.lower:+.3f}, {law.upper:+.3f}], up to {law.medians.max():.3g}"
     )
@@ -128,7 +130,7 @@ def _gap(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
     laws = _fitted(d, seeds, series | {"relative": _numbers(results, "gap") / _numbers(results, "linear")})
     assumptions, alpha = (_of_filters if layer == "cnn" else _assumptions)(grid, act, layer)
     if "gap" not in laws:
-        nothing = Finding("Theta - Theta^lin is small", HOLDS, "it is zero to rounding at every d")
+        nothing = Finding("Theta - Theta^lin is small", HOLDS, "it vanishes up to rounding at every d")
         return _check(name, statement, results, assumptions, (nothing,), {})
     tested = alpha if layer in ("first", "cnn") else alpha / 2
     falls = _falls(laws["gap"], tested, d, per * _numbers(results, "gap"))
@@ -136,7 +138,13 @@ def _gap(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
         falls = Finding(falls.what, OPEN, f"n is too small for the statement to say anything; {falls.evidence}")
     findings = (falls, _contrast(laws["gap"], laws["frobenius"]))
     terms = (
-        fit_two_terms((n, d, np.where(width == INFINITE, np.inf, width)), _numbers(results, "gap"), slope_variance(act))
+        fit_two_terms(
+            _numbers(results, "gap"),
+            n=n,
+            d=d,
+            width=np.where(width == INFINITE, np.inf, width),
+            floor=slope_variance(act),
+        )
         if layer == "first"
         else None
     )
@@ -145,7 +153,7 @@ def _gap(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
 
 def _falls(law: PowerLaw, alpha: float, d, ratio) -> Finding:
     """(d/n) ‖gap‖ falls at least as d^-alpha: exponent, and the constant max (d/n) ‖gap‖ d^alpha does not rise."""
-    steady = never_rises(np.unique(d), at_places(np.max, d, ratio * d**alpha))
+    steady = never_rises(np.unique(d), at_distinct(np.max, d, ratio * d**alpha))
     evidence = (
         f"alpha = {-law.exponent:.3f} in [{-law.upper:.3f}, {-law.lower:.3f}] against {alpha:.3f}; "
         f"constant at that alpha {(ratio * d**alpha).max():.3g}, which {'does not rise' if steady else 'rises'} with d"
@@ -166,15 +174,15 @@ def _contrast(gap: PowerLaw, frobenius: PowerLaw) -> Finding:
 def _assumptions(grid: Grid, act: Activation, layer: str) -> tuple[tuple[Finding, ...], float]:
     """What the statement assumes of n, m and phi, and the largest alpha that it then speaks of."""
     beta = min(math.log(points_of(grid.n[0], d)) / math.log(d) for d in grid.d)
-    (model,) = grid.models()
-    widths = [(d, width_of(model.width, d)) for d in grid.d]
+    (network,) = grid.networks()
+    widths = [(d, network.width_at(d)) for d in grid.d]
     gamma = min(math.inf if m == INFINITE else math.log(m) / math.log(d) for d, m in widths)
-    extra = 1.0 if centred(act, layer, model.network) else 2.0
+    extra = 1.0 if centred(act, layer, network) else 2.0
     by_points, by_width = (room if room > ROUNDED else 0.0 for room in (min(LARGEST_ALPHA, beta - 1), gamma - extra))
     case = act.assumption
     findings = (
         Finding("n >= d^(1 + alpha)", HOLDS if by_points else FAILS, _at_least("n", grid.n[0], beta)),
-        Finding(f"m >= d^({extra:.0f} + alpha)", HOLDS if by_width else FAILS, _at_least("m", model.width, gamma)),
+        Finding(f"m >= d^({extra:.0f} + alpha)", HOLDS if by_width else FAILS, _at_least("m", network.width, gamma)),
         Finding("Assumption 3.2 on phi", FAILS if case.startswith("none") else HOLDS, case),
     )
     # Where the width is too small the statement is tested at the alpha of n alone: a control that should fail.
@@ -238,7 +246,7 @@ def _well_conditioned(cell: Cell) -> Finding:
 def _small(what: str, law: PowerLaw | None) -> Finding:
     """A discrepancy that falls as some power of d."""
     if law is None:
-        return Finding(what, HOLDS, "zero to rounding at every d")
+        return Finding(what, HOLDS, "it vanishes up to rounding at every d")
     evidence = (
         f"exponent of d {law.exponent:+.3f} in [{law.lower:+.3f}, {law.upper:+.3f}], "
         f"{law.medians[0]:.3g} at d = {law.x[0]:.0f}, {law.medians[-1]:.3g} at d = {law.x[-1]:.0f}"
@@ -250,7 +258,7 @@ def _small(what: str, law: PowerLaw | None) -> Finding:
 def _check(name, statement, results, assumptions, findings, laws, terms=None) -> Check:
     cell = next(iter(results))
     of_data = f"{cell.distribution} data, covariance {cell.covariance}"
-    of_network = cell.activation if cell.network == TWO_LAYER else f"{cell.activation}, {cell.network}"
+    of_network = cell.activation if not cell.spec.deep else f"{cell.activation}, {cell.network}"
     setting = of_data if cell.quantity == "data" else f"{of_network}, {of_data}"
     claim = statement.claim + (f" ({statement.reconstruction})" if statement.reconstruction else "")
     main = findings[:1] if name.startswith("prop") else findings
@@ -277,7 +285,7 @@ STATEMENTS = {
         "gap-second",
         "‖Theta_2 - Theta^lin2‖ <~ n / d^(1 + Omega(alpha))",
         _gap,
-        "the paper's appendix, which states it, was not at hand: Omega(alpha) is read as alpha/2",
+        "stated in an appendix that we did not have: Omega(alpha) is read as alpha/2",
     ),
     "prop-3.4-both": Statement(
         "gap-both",

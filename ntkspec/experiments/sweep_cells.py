@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields
 from functools import cache, partial
 
 import numpy as np
 
 from ntkspec import checks, datasets
-from ntkspec.activations import activation
+from ntkspec.activations import Activation, activation
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import predict_gd
 from ntkspec.engines import named
@@ -17,8 +17,10 @@ from ntkspec.experiments.devices import on_host, placed
 from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, expected_ntk, linear_expansion, linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
-from ntkspec.networks.specification import TWO_LAYER, named_network, parsed, refuse_swapped
+from ntkspec.networks.size_laws import INFINITE, INFINITE_LAW
+from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
+from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import Diagonal, planning
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.theory import bounds
@@ -31,8 +33,6 @@ DISTRIBUTIONS = {"gaussian": "gaussian", "cube": "rademacher", "sphere": "sphere
 COVARIANCES = {"identity": lambda d: None, "graded": lambda d: np.linspace(0.2, 1.8, d) if d > 1 else None}
 # What is measured of deep networks.
 DEEP_QUANTITIES = "data", "gap-both", "training-both"
-# The width that stands for infinitely many neurons, and its law.
-INFINITE, INFINITE_LAW = 0, "inf"
 # The relative width of the spectral norms' intervals.
 RTOL = 1e-3
 # Training: test points, the part of the theorems' largest rate, c in T = c d log d / eta, records, and most steps.
@@ -48,10 +48,10 @@ class Cell:
     quantity : "data" (Claim 3.1), "gap-LAYER" (norms of Theta - Theta^lin, with and without the diagonal), "gap-cnn"
     (those of Proposition 4.1: the convolutional kernel of infinitely many channels, filters of ``width`` positions,
     less its linear kernel), "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up
-    to the horizon, with the labels of an erf teacher). network : "two-layer", that of equation (3), or a paired deep
-    one with ``width`` neurons or channels m in each hidden layer, "fc:3xm" or "cnn:3xm:k5", the latter for a sequence
-    of d positions and one channel. width : 0 is the limit of infinite width, Theta being the expected kernel. Data and
-    network have the seed. engine : "cpu" or "gpu"; both draw the same numbers, and round differently.
+    to the horizon, with the labels of an erf teacher). network : "two-layer", that of equation (3), or an antisymmetric
+    deep one with ``width`` neurons or channels m in each hidden layer, "fc:3xm" or "cnn:3xm:k5", the latter for a
+    sequence of d positions and one channel. width : 0 is the limit of infinite width, Theta being the expected kernel.
+    Data and network have the seed. engine : "cpu" or "gpu"; both draw the same numbers, and round differently.
     """
 
     quantity: str
@@ -67,40 +67,28 @@ class Cell:
     network: str = TWO_LAYER
     engine: str = "cpu"
 
+    @cached_property
+    def spec(self) -> NetworkSpec:
+        """The network with its width."""
+        return NetworkSpec.parse(self.network).with_width(INFINITE_LAW if self.width == INFINITE else self.width)
+
     @property
     def key(self) -> str:
         """A name that no other cell has."""
         return " ".join(f"{field.name}={value}" for field, value in zip(fields(self), astuple(self), strict=True))
 
 
-def with_width(network: str, width: int | str) -> str:
-    """The name of a deep network that has that width: fc:3x512 of fc:3xm."""
-    return network.replace("m", INFINITE_LAW if width == INFINITE else str(width))
-
-
-def hidden_layers(network: str) -> int:
-    """The number of hidden layers of a cell's network."""
-    return 1 if network == TWO_LAYER else parsed(with_width(network, 2))[0]
-
-
-def centred(act, layer: str, network: str) -> bool:
+def centred(act: str | Activation, layer: str, spec: NetworkSpec) -> bool:
     """Whether the kernel of infinite width vanishes at orthogonal inputs, as E[phi(g)] = 0 says of two layers."""
-    return not linear_expansion(act, layer=layer, hidden_layers=hidden_layers(network)).norms[:, 0].any()
+    layer = "all" if layer == "both" else layer
+    return not linear_expansion(act, layer=layer, hidden_layers=spec.hidden_layers).norms[:, 0].any()
 
 
 def network_of(cell: Cell) -> TwoLayer | DeepNetwork:
     """The network of a cell at initialization, on its engine; for infinite width the narrowest one of its kind."""
-    if cell.width == INFINITE:
-        return network_of(replace(cell, width=2))
-    if cell.network == TWO_LAYER:
-        return _two_layer(cell)
-    name, dtype = with_width(cell.network, cell.width), np.dtype(cell.dtype).type
-    return named_network(name, (cell.d, 1), cell.activation, seed=cell.seed, dtype=dtype).to(cell.engine)
-
-
-def _two_layer(cell: Cell) -> TwoLayer:
-    how = {"seed": cell.seed, "second": cell.second, "dtype": np.dtype(cell.dtype).type}
-    return TwoLayer.symmetric(cell.d, cell.width, cell.activation, **how).to(cell.engine)
+    spec = cell.spec.with_width(2) if cell.width == INFINITE else cell.spec
+    dtype = np.dtype(cell.dtype).type
+    return spec.build((cell.d,), cell.activation, second=cell.second, seed=cell.seed, dtype=dtype).to(cell.engine)
 
 
 def check_cell(cell: Cell, memory: float) -> None:
@@ -124,7 +112,7 @@ def check_cell(cell: Cell, memory: float) -> None:
 
 def _numbers(cell: Cell) -> float:
     """About half the numbers that a cell keeps. Raises ValueError for a network that cannot be, or be measured."""
-    if cell.network != TWO_LAYER:
+    if cell.spec.deep:
         return _numbers_of_deep(cell)
     if cell.quantity != "gap-cnn":
         return cell.n * (_finite_width(cell) + 2.0 * cell.d)
@@ -136,7 +124,7 @@ def _numbers(cell: Cell) -> float:
 
 
 def _numbers_of_deep(cell: Cell) -> float:
-    name = with_width(cell.network, cell.width)
+    spec, name = cell.spec, cell.spec.name
     if cell.quantity not in DEEP_QUANTITIES:
         raise ValueError(
             f"{cell.quantity} is measured of two-layer networks only; of {name} take {', '.join(DEEP_QUANTITIES)}"
@@ -144,13 +132,13 @@ def _numbers_of_deep(cell: Cell) -> float:
     if cell.second != "rademacher":
         raise ValueError(f"second={cell.second!r} is a choice of two-layer networks; all weights of {name} are N(0, 1)")
     if cell.width != INFINITE:
-        refuse_swapped(name)
-    net = _narrow(cell.network, cell.d, cell.activation)
-    inner = sum(W.size for W in net.parameters[1 : net.depth - 1]) * (_finite_width(cell) / 2) ** 2
-    if isinstance(net, Convolutional):  # gradients of the points of a tile; that of a card is as large as most n
+        spec.refuse_swapped()
+    net = _narrow(spec.with_width(2), cell.d, cell.activation)
+    inner = sum(W.size for W in net.parameters[1 : net.n_weights - 1]) * (_finite_width(cell) / 2) ** 2
+    if isinstance(net, Convolutional):  # gradients of the points of a tile; that of a GPU is as large as most n
         points = cell.n if cell.engine == "gpu" else named("cpu").TILE
         return cell.n * 2.0 * cell.d + points * inner
-    return cell.n * (hidden_layers(cell.network) * cell.width + 2.0 * cell.d) + inner
+    return cell.n * (spec.hidden_layers * cell.width + 2.0 * cell.d) + inner
 
 
 def _finite_width(cell: Cell) -> int:
@@ -163,14 +151,14 @@ def _finite_width(cell: Cell) -> int:
 
 
 @cache
-def _narrow(network: str, d: int, act: str) -> DeepNetwork:
-    """The network with one neuron in each layer of a chain. Raises ValueError where its linear model is not known."""
-    net = named_network(with_width(network, 2), (d, 1), act)
+def _narrow(spec: NetworkSpec, d: int, act: str) -> DeepNetwork:
+    """The network, narrow as the spec is. Raises ValueError where its linear model is not known."""
+    net = spec.build_deep((d,), act)
     linear_kernel(net, np.eye(2, d))
     return net
 
 
-def measure(cell: Cell) -> dict[str, float]:
+def measure_cell(cell: Cell) -> dict[str, float]:
     """The numbers of a cell, by name, from data that are drawn here and moved to its engine once.
 
     The same cell gives the same numbers.
@@ -233,7 +221,8 @@ def _norms(theta, linear) -> dict[str, float]:
 
 
 def _budget(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
-    budget = gap_budget(_two_layer(cell), data.X, layer=layer, trace_ratio=data.trace_ratio, rtol=RTOL)
+    net = cell.spec.build_two_layer(cell.d, cell.activation, second=cell.second, seed=cell.seed, dtype=data.X.dtype)
+    budget = gap_budget(net.to(cell.engine), data.X, layer=layer, trace_ratio=data.trace_ratio, rtol=RTOL)
     found: dict[str, float] = {}
     for name in ("gap", *PARTS):
         part = getattr(budget, name)
@@ -248,11 +237,11 @@ def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
     The second layer alone is a linear model of fixed features: its network follows its kernel exactly.
     """
     (n, d), net = data.X.shape, network_of(cell)
-    eta = PART_OF_RATE * bounds.largest_rate(n, d, layer=layer, centred=centred(net.activation, layer, cell.network))
+    eta = PART_OF_RATE * bounds.largest_rate(n, d, layer=layer, centred=centred(net.activation, layer, cell.spec))
     most = FOREVER if layer == "second" else MOST_STEPS
     last = int(min(most, max(1, round(bounds.horizon(d, eta, HORIZON)))))
     steps = np.unique(np.geomspace(1, last, RECORDS).round().astype(np.int64))
-    linear = _linear_model(net, data, layer)
+    linear = _linear_model(net, data, "all" if layer == "both" else layer)
     fitted = predict_gd(linear[0], data.y, eta=eta, steps=[*steps, FOREVER], kernel_test=linear[1])
     if layer == "second":
         kernels = ntk(net, data.X, layer=layer), ntk(net, data.X_test, data.X, layer=layer)
@@ -280,7 +269,7 @@ def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
 QUANTITIES: dict[str, Callable[[Cell, Dataset], dict[str, float]]] = {
     "data": _data,
     "gap-cnn": _gap_cnn,
-    **{f"gap-{layer}": partial(_gap, layer=layer) for layer in checks.LAYERS},
+    **{f"gap-{layer}": partial(_gap, layer="all" if layer == "both" else layer) for layer in checks.LAYERS},
     **{f"budget-{layer}": partial(_budget, layer=layer) for layer in checks.LAYERS},
     **{f"training-{layer}": partial(_training, layer=layer) for layer in checks.LAYERS},
 }

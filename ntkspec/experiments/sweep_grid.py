@@ -5,28 +5,15 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
 
 from ntkspec import checks
-from ntkspec.experiments.sweep_cells import INFINITE, INFINITE_LAW, TWO_LAYER, Cell, with_width
-from ntkspec.networks.two_layer import even_width
+from ntkspec.experiments.sweep_cells import Cell
+from ntkspec.networks.size_laws import LARGEST_SIZE, WHOLE, points_of, whole
+from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
 
-# The most values of a range of dimensions, cells of a grid, and the largest size.
-MOST_VALUES, MOST_CELLS, LARGEST_SIZE = 1000, 100_000, 2**53
+# The most values of a range of dimensions, and cells of a grid.
+MOST_VALUES, MOST_CELLS = 1000, 100_000
 _RANGE = re.compile(r"([0-9]+):([0-9]+):x([0-9]+(?:\.[0-9]*)?)")
-_POWER = re.compile(r"(?:([0-9]{1,16}(?:\.[0-9]*)?)\*)?d(?:\^([0-9]{1,16}(?:\.[0-9]*)?))?")
-_WHOLE = re.compile(r"[0-9]+")
-_NETWORKS = re.compile(r"(fc:[0-9]+x)([^:]+)()"), re.compile(r"(cnn:[0-9]+x)([^:]+)(:k[0-9]+)")
-
-
-class Model(NamedTuple):
-    """A network of a grid, as its cells have it, and the law of its width."""
-
-    network: str
-    width: str
-
-    def __str__(self) -> str:
-        return f"m = {self.width}" if self.network == TWO_LAYER else with_width(self.network, self.width)
 
 
 @dataclass(frozen=True)
@@ -62,13 +49,15 @@ class Grid:
         for d in self.d:
             checks.whole_number(d, "d", 2, LARGEST_SIZE)
         _refuse_too_many(
-            {name: len(values) for name, values in lists.items()} | {"seeds": self.seeds}, len(self.models())
+            {name: len(values) for name, values in lists.items()} | {"seeds": self.seeds}, len(self.networks())
         )
 
-    def models(self) -> list[Model]:
+    def networks(self) -> list[NetworkSpec]:
         """The networks, each with one law of its width."""
-        two_layer = [Model(TWO_LAYER, width) for width in self.width]
-        return [model for name in self.network for model in (two_layer if name == TWO_LAYER else [_deep(name)])]
+        specs = [NetworkSpec.parse(name) for name in self.network]
+        return [
+            one for spec in specs for one in ([spec] if spec.deep else [spec.with_width(law) for law in self.width])
+        ]
 
     def cells(self) -> list[Cell]:
         """Every cell once, the small ones first."""
@@ -78,26 +67,28 @@ class Grid:
                 quantity=quantity,
                 d=d,
                 n=points_of(n, d),
-                width=width_of(model.width, d),
+                width=spec.width_at(d),
                 activation=act,
                 distribution=distribution,
                 covariance=covariance,
                 second=self.second,
                 dtype=self.dtype,
                 seed=seed,
-                network=model.network,
+                network=spec.of_any_width.name,
                 engine=self.engine,
             )
-            for (quantity, act, distribution, covariance, seed), d, n, model in itertools.product(
-                kinds, self.d, self.n, self.models()
+            for (quantity, act, distribution, covariance, seed), d, n, spec in itertools.product(
+                kinds, self.d, self.n, self.networks()
             )
         }
         return sorted(found, key=lambda cell: (cell.n * cell.n * (cell.width + cell.d), cell))
 
 
-def _refuse_too_many(counts: dict[str, int], models: int) -> None:
+def _refuse_too_many(counts: dict[str, int], networks: int) -> None:
     """ValueError, before any cell is made, where the lists have more combinations than a file of a sweep can hold."""
-    counts = {name: count for name, count in counts.items() if name not in ("network", "width")} | {"networks": models}
+    counts = {name: count for name, count in counts.items() if name not in ("network", "width")} | {
+        "networks": networks
+    }
     cells = math.prod(counts.values())
     if cells > MOST_CELLS:
         factors = " x ".join(f"{checks.shown(count)} {name}" for name, count in counts.items() if count > 1)
@@ -117,21 +108,14 @@ def dimensions(given: str | Sequence[str]) -> tuple[int, ...]:
     for part in parts:
         match = _RANGE.fullmatch(part)
         if match:
-            found += _geometric(_whole(match[1], "d"), _whole(match[2], "d"), float(match[3]))
-        elif _WHOLE.fullmatch(part) and _whole(part, "d") >= 2:
-            found.append(_whole(part, "d"))
+            found += _geometric(whole(match[1], "d"), whole(match[2], "d"), float(match[3]))
+        elif WHOLE.fullmatch(part) and whole(part, "d") >= 2:
+            found.append(whole(part, "d"))
         else:
             raise ValueError(
                 f"d={checks.shown(part)}, but whole numbers >= 2, or first:last:xratio such as 32:512:x1.5, are needed"
             )
     return tuple(sorted(set(found)))
-
-
-def _whole(given: str, name: str) -> int:
-    """The number of those digits, which Python does not read where they are thousands."""
-    if len(given.lstrip("0")) > 40:
-        raise ValueError(f"{name} is a number of {len(given)} digits, but a size is below 2^53")
-    return int(given)
 
 
 def _geometric(first: int, last: int, ratio: float) -> Iterable[int]:
@@ -151,43 +135,3 @@ def _geometric(first: int, last: int, ratio: float) -> Iterable[int]:
         yield round(value)
         value *= ratio
     yield from (first, last)
-
-
-def points_of(given: str, d: int) -> int:
-    """A number of points: a whole number >= 2, or a power of d such as "d^1.5" or "2*d^1.25", rounded."""
-    return checks.whole_number(_whole(given, "n"), "n", 2) if _WHOLE.fullmatch(given) else _power(given, d)
-
-
-def width_of(given: str, d: int) -> int:
-    """A number of neurons, which equation (3) pairs: an even number, or a power of d, rounded to one; 0 for "inf"."""
-    if given == INFINITE_LAW:
-        return INFINITE
-    return even_width(_whole(given, "width")) if _WHOLE.fullmatch(given) else _power(given, d, multiple=2)
-
-
-def _deep(given: str) -> Model:
-    """fc:3xm and d^1.5 of fc:3xd^1.5."""
-    match = next(filter(None, (pattern.fullmatch(given) for pattern in _NETWORKS)), None)
-    if not match:
-        raise ValueError(
-            f"network {checks.shown(given)} is unknown; use {TWO_LAYER}, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, "
-            f"such as fc:4x512, fc:3xd^1.5 and cnn:4x64:k3"
-        )
-    return Model(f"{match[1]}m{match[3]}", match[2])
-
-
-def _power(given: str, d: int, *, multiple: int = 1) -> int:
-    """The power of d, rounded to a multiple. Raises ValueError where it is none, and below 2 and beyond 2^53."""
-    match = _POWER.fullmatch(given)
-    if not match:
-        raise ValueError(
-            f"{checks.shown(given)} is not a size; pass a whole number, or a power of d such as d^1.5 or 2*d^1.25"
-        )
-    factor, power = float(match[1] or 1), float(match[2] or 1)
-    logarithm = (math.log10(factor) if factor else -math.inf) + power * math.log10(d)
-    if not logarithm < math.log10(LARGEST_SIZE):
-        raise ValueError(f"{checks.shown(given)} is 10^{logarithm:.0f} at d = {d}, but a size is below 2^53")
-    size = multiple * round(factor * d**power / multiple)
-    if size < 2:
-        raise ValueError(f"{given} is {factor * d**power:.3g} at d = {d}, but a size is 2 or more")
-    return size

@@ -6,19 +6,19 @@ from pathlib import Path
 from ntkspec import progress
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import HERE, Place
-from ntkspec.experiments.sweep_cells import Cell, check_cell, measure
+from ntkspec.experiments.sweep_cells import Cell, check_cell, measure_cell
 from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 
 def run_sweep(
-    grid: Grid, path, *, place: Place = HERE, report: Callable[[str], None] = lambda text: None
+    grid: Grid, path: str | Path, *, place: Place = HERE, report: Callable[[str], None] = lambda text: None
 ) -> dict[Cell, dict[str, float]]:
     """{cell: {name: number}} of the whole grid; what the file holds is not measured again.
 
     path : an HDF5 file, which grows cell by cell and survives a kill at any moment; this process alone writes it.
     place : here, on local processes or on a Dask cluster. Cells that cannot run there are refused before the first one
-    starts; where none is missing, no card is needed.
+    starts; where none is missing, no GPU is needed.
     """
     path, cells = Path(path), grid.cells()
     there = read_sweep(path, Cell) if path.exists() else {}
@@ -28,7 +28,7 @@ def run_sweep(
         missing = [cell for cell in cells if cell not in file.results]
         report(f"{len(cells) - len(missing)} of {len(cells)} cells are there, {len(missing)} to measure")
         with progress.bar(total=len(missing), text="cells") as bar:
-            for cell, numbers in execution.results(measure, missing, place):
+            for cell, numbers in execution.results(measure_cell, missing, place):
                 file.add(cell, numbers)
                 bar.update(1)
         return {cell: file.results[cell] for cell in cells}

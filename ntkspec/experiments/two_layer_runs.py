@@ -8,16 +8,16 @@ import numpy as np
 from ntkspec import checks, datasets
 from ntkspec.activations import activation
 from ntkspec.datasets import Dataset
-from ntkspec.dynamics import learning_modes, predict_gd
+from ntkspec.dynamics import learning_modes
 from ntkspec.engines import named
-from ntkspec.experiments.agreement import loss, mean_squared_difference
-from ntkspec.experiments.devices import on_host, placed
+from ntkspec.experiments.devices import placed
 from ntkspec.experiments.run_cache import Measurement
+from ntkspec.experiments.side_by_side import FixedKernel, train_beside
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels import linear_kernel, naive_linear_kernel
 from ntkspec.networks import TwoLayer
 from ntkspec.networks.two_layer import even_width
-from ntkspec.training import train_gd
+from ntkspec.operators import KernelOperator
 
 # Test points whose outputs are kept, as in Figure 1b; records; and when linear learning counts as finished.
 POINTS, RECORDS, FINISHED = 5, 60, 0.99
@@ -78,7 +78,7 @@ def linear_rate(name: str, d: int) -> float:
     return E_FOLDS * d / (2 * zeta**2 * LINEAR_STEPS)
 
 
-def record_steps(last: int) -> np.ndarray:
+def figure_steps(last: int) -> np.ndarray:
     """0, some 60 steps evenly spaced up to ``last``, and as many on a logarithmic axis."""
     spread = np.concatenate([[0], np.geomspace(1, max(1, last), RECORDS), np.linspace(0, last, RECORDS + 1)])
     return np.unique(spread.round().astype(np.int64))
@@ -106,46 +106,42 @@ def compare(setting: Setting, *, report: Callable[[str], None] = lambda text: No
     Cost: 4 n m d flops a step of training; the linear models take O(n d²).
     """
     check_setting(setting)
-    stages, steps = Stages(report), record_steps(setting.steps)
+    stages, steps = Stages(report), figure_steps(setting.steps)
     eta = setting.eta or linear_rate(setting.activation, setting.d)
     dtype = np.dtype(setting.dtype).type
     drawn = datasets.gaussian(
         setting.n, setting.d, n_test=setting.n_test, target=setting.target, seed=setting.seed, dtype=dtype
     )
     data = placed(drawn, named(setting.engine))
-    models = {"linear": linear_kernel} | ({"naive": naive_linear_kernel} if setting.naive else {})
-    found = {
-        name: stages(name, _predicted, model, (setting.activation, data), eta, steps) for name, model in models.items()
-    }
-    how = {"seed": setting.seed, "dtype": dtype}
-    net = TwoLayer.symmetric(setting.d, setting.width, setting.activation, **how).to(setting.engine)
-    title = f"training (d = {setting.d}, width {setting.width}, {setting.steps} steps)"
-    trained = stages(title, train_gd, net, data.X, data.y, eta1=eta, eta2=eta, steps=steps, X_test=data.X_test)
-    labels = on_host({"train": data.y, "test": data.y_test})
-    outputs = {
-        name: on_host({part: getattr(one, part) for part in labels})
-        for name, one in (("network", trained), *found.items())
-    }
+    kernels = {"linear": linear_kernel} | ({"naive": naive_linear_kernel} if setting.naive else {})
+    net = TwoLayer.symmetric(setting.d, setting.width, setting.activation, seed=setting.seed, dtype=dtype)
+    found = train_beside(
+        net.to(setting.engine),
+        data,
+        {name: _model(kernel, setting.activation, data, name) for name, kernel in kernels.items()},
+        eta=eta,
+        rates={"eta1": eta, "eta2": eta},
+        steps=steps,
+        stages=stages,
+        stage=f"training (d = {setting.d}, width {setting.width}, {setting.steps} steps)",
+    ).on_host
     return Run(
         setting=setting,
         eta=eta,
         steps=steps,
-        losses={name: {part: loss(own[part], y) for part, y in labels.items()} for name, own in outputs.items()},
-        discrepancies={
-            name: {part: mean_squared_difference(outputs["network"][part], outputs[name][part]) for part in labels}
-            for name in models
-        },
-        outputs={name: own["test"][:, :POINTS] for name, own in outputs.items()},
+        losses=found.losses(),
+        discrepancies={name: found.differences("network", name) for name in kernels},
+        outputs={name: found.outputs(name, "test")[:, :POINTS] for name in found.trajectories},
         finished=_finished(setting, data, eta),
         seconds=stages.seconds,
     )
 
 
-def _predicted(model, what: tuple[str, Dataset], eta: float, steps):
-    name, data = what
-    kernels = (model(name, *points, trace_ratio=data.trace_ratio) for points in ((data.X,), (data.X_test, data.X)))
-    kernel, kernel_test = kernels
-    return predict_gd(kernel, data.y, eta=eta, steps=steps, kernel_test=kernel_test)
+def _model(linear: Callable[..., KernelOperator], activation: str, data: Dataset, stage: str) -> FixedKernel:
+    """A linear model on training and test points."""
+    ratio = data.trace_ratio
+    kernel_test = linear(activation, data.X_test, data.X, trace_ratio=ratio)
+    return FixedKernel(linear(activation, data.X, trace_ratio=ratio), kernel_test, stage)
 
 
 def _finished(setting: Setting, data: Dataset, eta: float) -> float:

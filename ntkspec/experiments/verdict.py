@@ -7,6 +7,7 @@ import numpy as np
 from ntkspec.datasets.labels import FEW
 from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
+from ntkspec.theory.assumptions import DataSummary
 
 # The share of the training loss below which the linear model is said to learn little.
 LITTLE = 0.02
@@ -34,7 +35,7 @@ def describe(agreement: Agreement) -> str:
     return f"{start} to step {agreement.until}" + (" (the end)" if agreement.to_end else "")
 
 
-def _kernel(analysis) -> str:
+def _kernel(analysis: Analysis) -> str:
     kernel = analysis.kernel
     size = float(kernel.theta_lin)
     if size == 0:
@@ -50,7 +51,7 @@ def _kernel(analysis) -> str:
     )
 
 
-def _training(analysis) -> list[str]:
+def _training(analysis: Analysis) -> list[str]:
     """The agreement of network and linear model, on the test points where there are any."""
     part = "test" if "test" in analysis.labels else "train"
     comparison = analysis.comparisons["network-linear"][part]
@@ -65,11 +66,11 @@ def _training(analysis) -> list[str]:
         f"labels' mean square {describe(loosest)}, and by less than {loosest.threshold:.0%} of the linear model's own "
         f"mean square {describe(comparison.agreement[-1])}."
     ]
-    lines.append(_parting(analysis, (loosest, comparison.agreement[-1])))
+    lines.append(_parting(analysis, loosest, comparison.agreement[-1]))
     return lines
 
 
-def _parting(analysis, loosest: tuple[Agreement, Agreement]) -> str:
+def _parting(analysis: Analysis, *loosest: Agreement) -> str:
     """Where the network leaves the linear model: what it does on the training loss that no linear model can."""
     losses, final = analysis.losses["network"]["train"], analysis.final_linear_loss["train"]
     short = np.flatnonzero(~(losses < 0.99 * final))  # never empty: step 0 is no better than the linear model
@@ -86,12 +87,12 @@ def _parting(analysis, loosest: tuple[Agreement, Agreement]) -> str:
     return "The network's training loss did not fall 1 % below what the linear model can reach within these steps."
 
 
-def _diverges(analysis, norm) -> bool:
+def _diverges(analysis: Analysis, norm) -> bool:
     """Whether the rate is past the largest stable one of a kernel with that norm."""
     return max(analysis.rates) * float(norm) > 2 * analysis.data.n
 
 
-def _frozen_kernel(analysis) -> str:
+def _frozen_kernel(analysis: Analysis) -> str:
     if _diverges(analysis, analysis.kernel.theta):
         return "The NTK at initialization, kept fixed, diverges at this learning rate."
     part = "test" if "test" in analysis.labels else "train"
@@ -103,7 +104,7 @@ def _frozen_kernel(analysis) -> str:
     )
 
 
-def _linear_part(analysis) -> str:
+def _linear_part(analysis: Analysis) -> str:
     losses, final = analysis.losses["linear"]["train"], analysis.final_linear_loss["train"]
     if _diverges(analysis, analysis.kernel.theta_lin):
         return "The linear model diverges at this learning rate."
@@ -126,7 +127,7 @@ def _little_to_learn(share: float, y) -> str:
     return f" That is {share:.1%} of the loss: models that learn so little agree whatever they are{why}."
 
 
-def _theorem(analysis) -> list[str]:
+def _theorem(analysis: Analysis) -> list[str]:
     """Where the setting leaves what the theorem about its layer assumes."""
     data, task = analysis.data, analysis.task
     if task.deep:
@@ -134,7 +135,9 @@ def _theorem(analysis) -> list[str]:
             f"The paper's theorems about training are for two layers; it has experiments with networks such as "
             f"{task.network}, and what is said here is measured."
         ]
-    n_power, m_power = (math.log(size) / math.log(data.d) if data.d > 1 else math.inf for size in (data.n, task.width))
+    n_power, m_power = (
+        math.log(size) / math.log(data.d) if data.d > 1 else math.inf for size in (data.n, task.spec.fixed_width())
+    )
     wide = 2.0 if task.layer != "first" and abs(analysis.constants.vartheta0) > 1e-12 else 1.0
     name = {"first": "Theorem 3.2", "second": "Theorem 3.5", "both": "the both-layers theorem (a reconstruction)"}[
         task.layer
@@ -146,7 +149,7 @@ def _theorem(analysis) -> list[str]:
     return ([outside] if n_power <= 1 or m_power <= wide else []) + _rates(analysis, name)
 
 
-def _assumptions(analysis) -> list[str]:
+def _assumptions(analysis: Analysis) -> list[str]:
     """Where the setting leaves what the theorems assume."""
     data, lines = analysis.data, _theorem(analysis)
     if analysis.assumption.startswith("none"):
@@ -168,7 +171,7 @@ def _assumptions(analysis) -> list[str]:
     return lines
 
 
-def departures(data, meta: dict) -> list[str]:
+def departures(data: DataSummary, meta: dict) -> list[str]:
     """Where points leave Assumption 3.1 and Claim 3.1, as clauses; ``meta`` of their data set names the features."""
     off = []
     if abs(data.trace_over_d - 1) > 0.05:
@@ -184,14 +187,14 @@ def departures(data, meta: dict) -> list[str]:
     return off
 
 
-def _largest_norm(data) -> float:
+def _largest_norm(data: DataSummary) -> float:
     """Of Sigma, where it is still called O(1): ten times that of n samples of covariance I, but not more than half of
     Tr[Sigma] = d in one direction where those samples have less, and never above 0.9 d."""
     isotropic = (1 + math.sqrt(data.d / data.n)) ** 2
     return min(10 * isotropic, max(0.5 * data.d, min(2 * isotropic, 0.9 * data.d)))
 
 
-def _leading(data, meta: dict) -> str:
+def _leading(data: DataSummary, meta: dict) -> str:
     """What carries most of Tr[Sigma], and what to do where that is one feature."""
     if data.largest_share > 0.5:
         remedy = "standardize the features (--standardize)"
@@ -201,7 +204,7 @@ def _leading(data, meta: dict) -> str:
     return f"one direction carries {data.leading_share:.3g} of Tr[Sigma]"
 
 
-def _rates(analysis, name: str) -> list[str]:
+def _rates(analysis: Analysis, name: str) -> list[str]:
     """Learning rates that the theorems exclude; "much smaller" is taken as a tenth."""
     (eta1, eta2), data, off = analysis.rates, analysis.data, []
     if eta1 > 0.1 * data.d:
@@ -213,7 +216,7 @@ def _rates(analysis, name: str) -> list[str]:
     return [f"Outside {name}: {'; '.join(off)}."] if off else []
 
 
-def _intervals(analysis) -> list[str]:
+def _intervals(analysis: Analysis) -> list[str]:
     norms = {
         "Theta": analysis.kernel.theta,
         "Theta^lin": analysis.kernel.theta_lin,

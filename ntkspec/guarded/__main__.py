@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def _visit(path: str) -> None:
         _answer({"names": []})
 
 
-def _serve(reader, path: str) -> None:
+def _serve(reader: ModuleType, path: str) -> None:
     with reader.opened(path) as file:
         _answer({"names": reader.names(file)})
         for line in sys.stdin:

@@ -38,7 +38,7 @@ def opened(path: str) -> Iterator[Any]:
 
 
 # ------------------------------------------------------------------------------------------------------------ the tree
-def names(file) -> list[str]:
+def names(file: Any) -> list[str]:
     """Where the arrays lie: "X", "train/X", ...; links count as what they point to, those to nothing are named too.
 
     A group is not entered again below itself. Raises Refused where there are more than MOST_LINKS links.
@@ -62,7 +62,7 @@ def names(file) -> list[str]:
     return sorted(found)
 
 
-def _child(file, name: str, group):
+def _child(file: Any, name: str, group: Any) -> Any:
     """What lies there in a group, or None for a link to nothing and for one that is not followed."""
     try:
         return _resolved(file, name, group)
@@ -70,7 +70,7 @@ def _child(file, name: str, group):
         return None
 
 
-def _resolved(file, name: str, group=None):
+def _resolved(file: Any, name: str, group: Any = None) -> Any:
     """The object of that name in a group (None: the root); each link on the way is looked at before it is followed.
 
     Raises Refused for a link to nothing, and for one that leaves the file.
@@ -98,20 +98,20 @@ def _resolved(file, name: str, group=None):
     return here
 
 
-def _is_array(found) -> bool:
+def _is_array(found: Any) -> bool:
     import h5py
 
     return isinstance(found, h5py.Dataset)
 
 
-def _is_group(found) -> bool:
+def _is_group(found: Any) -> bool:
     import h5py
 
     return isinstance(found, h5py.Group)
 
 
 # ----------------------------------------------------------------------------------------------------------- one array
-def found_array(file, name: str) -> tuple[Any, int]:
+def found_array(file: Any, name: str) -> tuple[Any, int]:
     """(data set of that name, bytes of its largest chunk), once all its entries are seen to lie in the file."""
     found = _resolved(file, name)
     if not _is_array(found):
@@ -127,14 +127,14 @@ def found_array(file, name: str) -> tuple[Any, int]:
     return found, max(map(_chunk_bytes, sources), default=0)
 
 
-def _require_inside(found) -> None:
+def _require_inside(found: Any) -> None:
     how = found.id.get_create_plist()
     if how.get_external_count():
         place = os.fsdecode(how.get_external(0)[0])
         raise Refused(f"keeps its numbers in another file, {place!r}, which is not read; {COPY}")
 
 
-def _virtual_sources(file, found) -> list:
+def _virtual_sources(file: Any, found: Any) -> list:
     """The data sets that a virtual one shows: plain ones of the same file, and a source for each entry."""
     how, sources, mapped = found.id.get_create_plist(), [], 0
     for number in range(how.get_virtual_count()):
@@ -155,7 +155,7 @@ def _virtual_sources(file, found) -> list:
     return sources
 
 
-def _require_plain(dtype) -> None:
+def _require_plain(dtype: np.dtype) -> None:
     """Refuse what is neither numbers nor words, nor a table of them."""
     import h5py
 
@@ -165,7 +165,7 @@ def _require_plain(dtype) -> None:
             raise Refused(f"holds {what}, but numbers or words are needed; save them as a plain array")
 
 
-def _require_stored(file, found) -> None:
+def _require_stored(file: Any, found: Any) -> None:
     """Refuse more bytes than what the file keeps of them can make, and parts that were never written."""
     stored = min(found.id.get_storage_size(), os.path.getsize(file.filename))
     declared = found.size * found.id.get_type().get_size()
@@ -181,11 +181,11 @@ def _require_stored(file, found) -> None:
         raise Refused(f"{said}: it is damaged")
 
 
-def _chunk_bytes(found) -> int:
+def _chunk_bytes(found: Any) -> int:
     return math.prod(found.chunks) * found.id.get_type().get_size() if found.chunks else 0
 
 
-def _packed(found) -> float:
+def _packed(found: Any) -> float:
     """How many bytes one stored byte can make."""
     how = found.id.get_create_plist()
     filters = {how.get_filter(number)[0] for number in range(how.get_nfilters())} - {SHUFFLE, FLETCHER}
@@ -193,7 +193,7 @@ def _packed(found) -> float:
 
 
 # ---------------------------------------------------------------------------------------------------- what is handed on
-def content(file, name: str, allow: Allow) -> Content:
+def content(file: Any, name: str, allow: Allow) -> Content:
     """The array of that name; words of any length as bytes of one length. Raises Refused, or whatever h5py raises."""
     found, chunk = found_array(file, name)
     blocks, block = in_parts(found, found.chunks[0] if found.chunks else 1)
@@ -228,12 +228,12 @@ def _of_one_length(array: np.ndarray) -> np.ndarray:
     return table
 
 
-def _bytes(word) -> bytes:
+def _bytes(word: Any) -> bytes:
     return word if isinstance(word, bytes) else str(word).encode("utf-8", "surrogateescape")
 
 
 # ---------------------------------------------------------------------------------------------------------- everything
-def visit(file, allow: Allow) -> None:
+def visit(file: Any, allow: Allow) -> None:
     """Read everything once: attributes, and arrays but for large ones that lie in one piece. No links are followed.
 
     Raises whatever h5py raises. What :func:`content` refuses is passed over.

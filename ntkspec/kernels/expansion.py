@@ -1,6 +1,6 @@
 r"""The Taylor expansion of the NTK of infinite width around orthogonal inputs of norm sqrt d: the linear model.
 
-h(s, s', c) of s = ‖x‖/sqrt d and c = <x, x'>/d is expanded around (1, 1, 0) to the second order. Every level of
+h(s, s', c) of s = ‖x‖/sqrt d and c = <x, x'>/d is expanded around (1, 1, 0) to the second order. Every layer of
 :func:`ntkspec.expected_ntk` is carried as a :class:`ntkspec.kernels.taylor_jets.Jet` in t = s - 1, t' = s' - 1 and c.
 """
 
@@ -12,15 +12,16 @@ import numpy as np
 from scipy.special import poch
 
 from ntkspec.activations import Activation
-from ntkspec.activations.hermite import scaled_nodes
+from ntkspec.activations.gaussian_quadrature import scaled_nodes
 from ntkspec.engines import engine_of
+from ntkspec.kernels.recursion import tangent_kernel
 from ntkspec.kernels.taylor_jets import Jet, composed
 
 # How many Hermite terms to choose from, and what they may leave out, relative to E phi².
 TERMS, REMAINDER = (64, 256, 1024), 1e-16
 # Two rules of quadrature, whose difference is the error of the result: nodes of a panel, and a shift of all panels.
 RULES = (32, 0.0), (40, 0.37)
-# Rounding of a level, relative to the largest entry. Variances whose third powers float64 holds.
+# Rounding of a layer, relative to the largest entry. Variances whose third powers float64 holds.
 ROUNDING, SMALLEST, LARGEST = 4e-16, 1e-90, 1e90
 
 
@@ -30,8 +31,16 @@ class Expansion:
 
     .. math:: h \approx \mathrm{data}\, c + \mathrm{square}\, c^2 + \sum_k p_k(s - 1)\, p_k(s' - 1)
 
-    norms : (k, 3), coefficients of the polynomials p_k, from the constant one on. equal : h(1, 1, 1), the diagonal.
-    error : a bound on the absolute error of each Taylor coefficient.
+    Attributes
+    ----------
+    data, square : float
+        The coefficients of c = <x, x'>/d and of c².
+    norms : (k, 3) array
+        The coefficients of the polynomials p_k in s - 1 = ‖x‖/sqrt d - 1, from the constant one on.
+    equal : float
+        h(1, 1, 1), the diagonal for inputs of norm sqrt d.
+    error : float
+        A bound on the absolute error of each Taylor coefficient.
     """
 
     data: float
@@ -61,7 +70,7 @@ def expand(act: Activation, weights: Sequence[float]) -> Expansion:
 
     One hidden layer has the features of equations (5), (9) and (11). Piecewise-linear activations are closed forms, h
     being s s' H(rho). For all others derivatives of K = E[phi(u) phi(u')] are Hermite series (:class:`_Moments`) with
-    a remainder below 1e-16, and quadrature is compared with another rule. Cost: milliseconds a level.
+    a remainder below 1e-16, and quadrature is compared with another rule. Cost: milliseconds a layer.
     Raises ValueError where a series would be too long, as orthogonal inputs become almost parallel in a deeper layer
     under a kink of one's own, and where variances leave the range of float64's powers.
     """
@@ -70,11 +79,13 @@ def expand(act: Activation, weights: Sequence[float]) -> Expansion:
     return _expansion(*taylor(act, weights))
 
 
-def taylor(act: Activation, weights: Sequence[float], *, averaged: Callable | None = None) -> tuple[Jet, float, float]:
+def taylor(
+    act: Activation, weights: Sequence[float], *, averaged: Callable[[Jet], Jet] | None = None
+) -> tuple[Jet, float, float]:
     """(h, h(1, 1, 1), a bound on the error of both) with the variables t, t' and c.
 
-    averaged : what lies between two layers, for windows: their mean. Each layer then has three variables of its own,
-    which stand for so many means of the first ones.
+    averaged : what lies between two layers, for patches: their mean. Each layer then has three variables of its own,
+    which stand for the means of the first ones, taken once for each layer between.
     """
     if act.slopes is not None or act.name == "identity":
         kind = _PiecewiseLinear(act.slopes[0] if act.slopes else 1.0)
@@ -122,14 +133,14 @@ def _expansion(jet: Jet, equal: float, error: float) -> Expansion:
     return Expansion(data, square, np.reshape(norms, (-1, 3)), equal, float(max(error, of_mixed)))
 
 
-# ----------------------------------------------------------------------------------------------------------- the levels
-def _recursion(kind, weights: Sequence[float], averaged: Callable | None) -> tuple[Jet, float]:
-    """(T_L, T_L(1, 1, 1)) for moments of a kind: its ``levels`` of variances and covariance."""
+# ----------------------------------------------------------------------------------------------------------- the layers
+def _recursion(kind, weights: Sequence[float], averaged: Callable[[Jet], Jet] | None) -> tuple[Jet, float]:
+    """(T_L, T_L(1, 1, 1)) for moments of a kind: its ``moments`` at variances and a covariance."""
     averaged, count = averaged or (lambda jet: jet), 3 * (1 if averaged is None else len(weights) - 1)
     norm, other, covariance = (Jet.variable(k, count) for k in range(3))
     left, right = (norm + 1.0) * (norm + 1.0), (other + 1.0) * (other + 1.0)
-    tangent, equal = weights[0] * covariance, weights[0]
-    for number, weight in enumerate(weights[1:], 1):
+    layers, alone, last = [], [], len(weights) - 1
+    for number in range(1, len(weights)):
         if not SMALLEST < left.value < LARGEST:
             raise ValueError(
                 f"inputs of norm sqrt d have the variance {left.value:.1e} after layer {number - 1}, beyond what "
@@ -137,12 +148,13 @@ def _recursion(kind, weights: Sequence[float], averaged: Callable | None) -> tup
             )
         value, slope = kind.moments(left, right, covariance)
         of_value, of_slope = kind.second_moments(left.value)
-        tangent = weight * value + slope * tangent
-        equal = weight * of_value[0] + of_slope * equal
-        if number < len(weights) - 1:
-            tangent, covariance = averaged(tangent), averaged(value)
+        layers.append((value, slope))
+        alone.append((of_value[0], of_slope))
+        if number < last:
+            covariance = averaged(value)
             left, right = (averaged(side.through(*of_value)) for side in (left, right))
-    return tangent, equal
+    inputs = Jet.variable(2, count)
+    return tangent_kernel(weights, inputs, layers, between=averaged), tangent_kernel(weights, 1.0, alone)
 
 
 class _PiecewiseLinear:
@@ -174,7 +186,7 @@ def _root(jet: Jet) -> Jet:
 class _Smooth:
     """Any other activation, by one rule of quadrature."""
 
-    def __init__(self, act: Activation, rule):
+    def __init__(self, act: Activation, rule: tuple[int, float]):
         self.act, self.rule = act, rule
 
     def moments(self, a: Jet, b: Jet, c: Jet) -> tuple[Jet, Jet]:
@@ -187,7 +199,7 @@ class _Smooth:
         """(E phi² with two derivatives in a, E phi'²), the derivatives by Hermite moments of phi²."""
         g, weights = scaled_nodes(math.sqrt(a), self.act.kinks, *self.rule)
         value, slope = (np.square(part) for part in self.act.value_and_derivative(math.sqrt(a) * g))
-        moments = [float(part) for part in engine_of(g).hermite_moments(g, (value * weights)[None, :], 5)[0]]
+        moments = [float(part) for part in engine_of(g).pairs.hermite_moments(g, (value * weights)[None, :], 5)[0]]
         return (moments[0], moments[2] / (math.sqrt(2) * a), moments[4] * 1.5**0.5 / a**2), float(slope @ weights)
 
 
@@ -201,15 +213,16 @@ class _Moments:
     dK/dc.
     """
 
-    def __init__(self, act: Activation, a: float, c: float, rule):
+    def __init__(self, act: Activation, a: float, c: float, rule: tuple[int, float]):
         self.a, self.rho = a, c / a
         g, weights = scaled_nodes(math.sqrt(a), act.kinks, *rule)
         weighted = (act(math.sqrt(a) * g) * weights)[None, :]
         second = float(np.square(act(math.sqrt(a) * g)) @ weights)
-        for self.terms in TERMS:
-            self.coefficients = engine_of(g).hermite_moments(g, weighted, self.terms + 8)[0]
-            rest = _rest(np.square(self.coefficients[: self.terms]), second)
-            if abs(self.rho) ** self.terms * (self.terms + 8.0) ** 3 * rest <= REMAINDER * second:
+        for terms in TERMS:
+            coefficients = engine_of(g).pairs.hermite_moments(g, weighted, terms + 8)[0]
+            rest = _rest(np.square(coefficients[:terms]), second)
+            if abs(self.rho) ** terms * (terms + 8.0) ** 3 * rest <= REMAINDER * second:
+                self.terms, self.coefficients = terms, coefficients
                 return
         raise ValueError(
             f"orthogonal inputs have a correlation of {self.rho:.4f} in a deeper layer of {act.name!r}, and the "

@@ -1,14 +1,44 @@
-"""The levels of a deep network of infinite width: what one activation makes of variances and covariances."""
+"""The layers of a deep network of infinite width: what one activation makes of variances and covariances."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from ntkspec import checks
 from ntkspec.activations import Activation, duals
 from ntkspec.activations.hermite import Series
-from ntkspec.engines import engine_of
+from ntkspec.engines import Engine, engine_of
+from ntkspec.engines.arrays import Array
 from ntkspec.kernels import ranges
+
+
+class LayerMoments(Protocol):
+    """K = E[phi(u) phi(v)] and K' = E[phi'(u) phi'(v)] of one layer, for inputs of the norms that it was made for.
+
+    left (r, width) and right (s, width) are the numbers of points, c and gap (r, s) their covariance and ab - c².
+    """
+
+    # A bound on the error of both, relative to sqrt(K(x, x) K(x', x')).
+    error: float
+
+    @property
+    def width(self) -> int:
+        """Numbers of a point."""
+
+    def points(self, squares: Array) -> Array:
+        """(n, width) numbers of each point, from its variance (n,): that, E phi², and what else is needed."""
+
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
+        """K and K' (r, s)."""
+
+    def with_next_gap(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
+        """K, K' and the gap of the next layer."""
+
+    def diagonal(self, engine: Engine, points: Array) -> tuple[Array, Array]:
+        """K and K' of each point with itself."""
+
+    def carried(self, error: float) -> tuple[float, float]:
+        """Relative errors of K and K' at an error of the correlation."""
 
 
 class Closed:
@@ -19,18 +49,18 @@ class Closed:
 
     width = 2
 
-    def __init__(self, dual: Callable, squares):
+    def __init__(self, dual: Callable[..., Any], squares: Array):
         self.dual, self.error = dual, duals.error_of(dual, float(squares.max()))
 
-    def points(self, squares):
+    def points(self, squares: Array) -> Array:
         xp = engine_of(squares).xp
         return xp.stack([squares, self._alone(xp, squares)[0]], axis=1)
 
-    def __call__(self, engine, left, right, c, gap):
+    def __call__(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
         return self.dual(engine.xp, left[:, :1], right[:, 0], c, gap)
 
-    def with_next_gap(self, engine, left, right, c, gap):
-        """K, K' and the gap of the next level."""
+    def with_next_gap(self, engine: Engine, left: Array, right: Array, c: Array, gap: Array) -> Sequence[Array]:
+        """K, K' and the gap of the next layer."""
         arguments = engine.xp, left[:, :1], right[:, 0], c, gap
         if isinstance(self.dual, duals.PiecewiseLinear):
             value, slope, lost, other = self.dual.with_distances(*arguments)
@@ -38,7 +68,7 @@ class Closed:
         value, slope = self.dual(*arguments)
         return value, slope, duals.next_gap(engine.xp, value, left[:, 1:], right[:, 1])
 
-    def diagonal(self, engine, points):
+    def diagonal(self, engine: Engine, points: Array) -> tuple[Array, Array]:
         return self._alone(engine.xp, points[:, 0])
 
     def carried(self, error: float) -> tuple[float, float]:
@@ -49,43 +79,19 @@ class Closed:
         return self.dual(xp, a, a, a, xp.zeros_like(a))
 
 
-def levels_of(act: Activation, sides, count: int) -> tuple[list, bool]:
-    """The moments of ``count`` levels, the first for inputs from ``sides``, each next for the variances that come out.
+def layer_moments(act: Activation, sides: Sequence[Array], hidden_layers: int) -> tuple[list[LayerMoments], bool]:
+    """The moments of each layer, the first for inputs from ``sides``, each next for the variances that come out.
 
     Also whether float32 holds the products of all these variances.
     """
     engine = engine_of(*sides)
     squares = np.unique(engine.to_host(engine.xp.concatenate([ranges.squares_of(engine, X) for X in sides])))
-    found: list = []
+    found: list[LayerMoments] = []
     narrow = True
-    for layer in range(count):
+    for layer in range(hidden_layers):
         ranges.refuse_variances(act, squares, layer)
         narrow &= ranges.within(squares, *ranges.SQUARES["f"])
         found.append(Series(act, squares) if act.dual is None else Closed(act.dual, squares))
-        if layer + 1 < count:
+        if layer + 1 < hidden_layers:
             squares = found[-1].points(squares)[:, 1]
     return found, narrow
-
-
-def trained_layers(layer: str | int, hidden_layers: int) -> range:
-    """The numbers of the weight matrices that are trained, 0 to ``hidden_layers``."""
-    if not isinstance(layer, str):
-        layer = checks.whole_number(layer, "layer", 0)
-        if layer > hidden_layers:
-            raise ValueError(
-                f"layer={layer!r}, but weight matrices are counted from 0 (first) to {hidden_layers} (last)"
-            )
-        return range(layer, layer + 1)
-    checks.one_of(layer, "layer", checks.LAYERS)
-    if layer == "second" and hidden_layers > 1:
-        raise ValueError(
-            f"layer='second' names the last layer of a network with one hidden layer; with {hidden_layers=}, pass its "
-            f"number: 0 (first) to {hidden_layers} (last)"
-        )
-    return {"first": range(1), "second": range(1, 2), "both": range(hidden_layers + 1)}[layer]
-
-
-def layer_weights(layer: str | int, hidden_layers: int) -> tuple[float, ...]:
-    """1 for each weight matrix that ``layer`` names, 0 for the others."""
-    trained = trained_layers(layer, hidden_layers)
-    return tuple(float(number in trained) for number in range(hidden_layers + 1))

@@ -2,12 +2,14 @@
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
 from ntkspec import checks
-from ntkspec.engines import engine_of
+from ntkspec.engines import Engine, engine_of
+from ntkspec.engines.arrays import Array, ArrayLike
 
 # Numbers of a block of rows on the CPU, where matrix products are fastest on a whole share.
 ALL_AT_ONCE = 2**62
@@ -19,18 +21,46 @@ class NotCentredWarning(UserWarning):
     """The points have a mean that chance does not explain, but trace_ratio and the linear model assume mean 0."""
 
 
-def trace_ratio(X) -> float:
-    r"""Unbiased estimate of :math:`\mathrm{Tr}[\Sigma^2] / d` from samples whose mean is zero.
+def trace_ratio(X: ArrayLike) -> float:
+    r"""Unbiased estimate of Tr[Sigma²]/d from samples whose mean is zero.
 
-    The U-statistic :math:`\frac{1}{n(n-1)d} \sum_{i \ne j} \langle x_i, x_j \rangle^2`; the plain
-    :math:`\|X^T X / n\|_F^2 / d` is too large by about :math:`(d/n)(1 + \mathrm{Tr}[\Sigma^2]/d^2)`.
-    Where the sample mean is larger than chance explains (:func:`mean_is_zero`), the estimate is the one for an unknown
-    mean, and a NotCentredWarning says that the linear model assumes centred points.
+    .. math:: \frac{1}{n(n-1)d} \sum_{i \ne j} \langle x_i, x_j \rangle^2
 
-    X : (n, d) with n >= 2. Returns a float >= 0, in the unit of the entries of X to the fourth power.
-    Accumulates in float64. Cost: 2 n d min(n, d) flops. Raises ValueError for fewer than two rows, and where the result
-    overflows or underflows.
-    Source: the definition of nu in equation (5); Himeno and Yamada, J. Multivariate Anal. 130, 2014, for the other.
+    Parameters
+    ----------
+    X : (n, d) array
+        Points, n >= 2, float32 or float64.
+
+    Returns
+    -------
+    float
+        At least 0, in the unit of the entries of X to the fourth power; accumulated in float64.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two rows, and where the result overflows or underflows.
+
+    Warns
+    -----
+    NotCentredWarning
+        Where the sample mean is larger than chance explains. The estimate is then the one for an unknown mean; the
+        linear model assumes centred points.
+
+    Notes
+    -----
+    The plain \|Xᵀ X / n\|_F² / d is too large by about (d/n)(1 + Tr[Sigma²]/d²). Cost: 2 n d min(n, d) flops.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, eq. (5), the definition of nu. For an unknown mean: Himeno, Yamada, J. Multivariate Anal. 130, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, ntkspec as ns
+    >>> ns.trace_ratio(np.array([[1.0, 1.0], [-1.0, -1.0]])) == (1 * 1 + 1 * 1) ** 2 / 2
+    True
     """
     estimate, reason = estimated_trace_ratio(X)
     if reason:
@@ -38,7 +68,7 @@ def trace_ratio(X) -> float:
     return estimate
 
 
-def estimated_trace_ratio(X) -> tuple[float, str]:
+def estimated_trace_ratio(X: ArrayLike) -> tuple[float, str]:
     """The estimate of :func:`trace_ratio`, and in words why X is not centred, or nothing."""
     X = checks.as_matrix(X)
     if len(X) < 2:
@@ -61,7 +91,7 @@ def estimated_trace_ratio(X) -> tuple[float, str]:
     )
 
 
-def _in_range(X) -> tuple:
+def _in_range(X: Array) -> tuple[Array, int]:
     """(X 2^-k, k), which is exact, with k = 0 unless fourth powers of the entries would overflow or vanish."""
     exponent = math.frexp(float(abs(X).max()))[1]
     if abs(exponent) < 200:
@@ -69,10 +99,10 @@ def _in_range(X) -> tuple:
     return engine_of(X).xp.ldexp(X, -exponent), exponent
 
 
-def size_and_spread(X, mean) -> tuple[float, float]:
+def size_and_spread(X: Array, mean: Array) -> tuple[float, float]:
     """‖mean‖ / sqrt d, and sqrt(Tr[Sigma] / d) about that mean, of points X."""
     engine, (n, d) = engine_of(X), X.shape
-    square = float(engine.row_products(X, X, np.float64).sum()) / (n * d)
+    square = float(engine.linalg.row_products(X, X, np.float64).sum()) / (n * d)
     size = float(engine.xp.linalg.norm(mean)) / math.sqrt(d)
     return size, math.sqrt(max(0.0, square - size * size))
 
@@ -93,20 +123,20 @@ def mean_is_zero(size: float, spread: float, n: int, dominance: float) -> bool:
 
 def _dominance(centred) -> float:
     """sqrt(Tr[S²]) / Tr[S] of the samples' covariance S, which is rather too large than too small."""
-    total = float(engine_of(centred).row_products(centred, centred, np.float64).sum())
+    total = float(engine_of(centred).linalg.row_products(centred, centred, np.float64).sum())
     return math.sqrt(_squared_gram(centred)) / total if total > 0 else 1.0
 
 
 def _of_zero_mean(X) -> float:
     (n, d), engine = X.shape, engine_of(X)
-    quartic = float(engine.xp.sum(engine.row_products(X, X, np.float64) ** 2))
+    quartic = float(engine.xp.sum(engine.linalg.row_products(X, X, np.float64) ** 2))
     return np.maximum(0.0, _squared_gram(X) - quartic) / (n * (n - 1) * d)
 
 
 def _of_unknown_mean(X) -> float:
     """The U-statistic over four different points, from points centred by their sample mean."""
     (n, d), engine = X.shape, engine_of(X)
-    sizes = engine.row_products(X, X, np.float64)
+    sizes = engine.linalg.row_products(X, X, np.float64)
     square, quartic = float(sizes.sum()), float((sizes**2).sum())
     pairs = (n - 1) * (n - 2) * _squared_gram(X) + square * square - n * (n - 1) * quartic
     return np.maximum(0.0, pairs) / ((n - 1) * n * (n - 2) * (n - 3) * d)
@@ -122,9 +152,9 @@ def _squared_gram(X) -> float:
     return float(engine.xp.sum(sum(parts) ** 2))
 
 
-def second_moments(engine, A, B, share):
-    """Aᵀ B of a share of the rows in float64; a card takes them in blocks, and has no float64 copy of all."""
-    total = 0.0
+def second_moments(engine: Engine, A: Array, B: Array, share: slice) -> Any:
+    """Aᵀ B of a share of the rows in float64; a GPU takes them in blocks, and has no float64 copy of all."""
+    total: Any = 0.0
     for rows in engine.blocks(share, A.shape[1], ALL_AT_ONCE):
         left = A[rows].astype(np.float64, copy=False)
         total = total + left.T @ (left if B is A else B[rows].astype(np.float64, copy=False))

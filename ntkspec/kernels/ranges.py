@@ -6,7 +6,8 @@ import numpy as np
 
 from ntkspec.activations import Activation
 from ntkspec.activations.duals import PiecewiseLinear
-from ntkspec.engines import engine_of
+from ntkspec.engines import Engine, engine_of
+from ntkspec.engines.arrays import Array
 from ntkspec.operators.function import OfPairs
 from ntkspec.operators.rescaled import Rescaled
 
@@ -17,14 +18,14 @@ VARIANCES = (1e-130, 1e130)
 LARGEST = 1e24
 
 
-def squares_of(engine, X):
+def squares_of(engine: Engine, X: Array) -> Array:
     """‖x‖²/d (n,) in float64; of a row that is not zero at least the smallest number above 0."""
-    squares, xp = engine.row_products(X, X, np.float64) / X.shape[1], engine.xp
+    squares, xp = engine.linalg.row_products(X, X, np.float64) / X.shape[1], engine.xp
     lost = squares == 0
     return xp.where(lost & X.any(axis=1), 5e-324, squares) if lost.any() else squares
 
 
-def within(squares, low: float, high: float) -> bool:
+def within(squares: Array, low: float, high: float) -> bool:
     """Whether all numbers above 0 lie in a range."""
     return bool(((squares == 0) | ((squares >= low) & (squares <= high))).all())
 
@@ -34,7 +35,7 @@ def homogeneous(act: Activation) -> bool:
     return isinstance(act.dual, PiecewiseLinear)
 
 
-def refuse_variances(act: Activation, squares, layer: int) -> None:
+def refuse_variances(act: Activation, squares: Array, layer: int) -> None:
     """ValueError for variances that enter a layer and are beyond what float64 computes expectations of."""
     low, high = VARIANCES if homogeneous(act) else (SQUARES["d"][0], LARGEST)
     if not within(squares, low, high):
@@ -46,7 +47,7 @@ def refuse_variances(act: Activation, squares, layer: int) -> None:
         )
 
 
-def built(act: Activation, sides: list, build: Callable[..., OfPairs]) -> OfPairs:
+def built(act: Activation, sides: list[Array], build: Callable[..., OfPairs]) -> OfPairs:
     """``build(*sides)``; where norms leave the range of float64's squares and can be taken out, of rows times powers of
     two. Raises ValueError where the dtype does not hold the kernel's diagonal, or underflow would take its digits.
     """
@@ -71,7 +72,7 @@ def _unit_rows(xp, X):
     return X / scales[:, None], scales
 
 
-def _refuse_diagonal(dtype, diagonal, counted) -> None:
+def _refuse_diagonal(dtype: np.dtype, diagonal: Array, counted: Array) -> None:
     """ValueError where K(x, x) of the points that count is not a normal number of the dtype."""
     info = np.finfo(dtype)
     if not ((diagonal[counted] >= info.tiny) & (diagonal[counted] <= info.max)).all():

@@ -2,9 +2,13 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from functools import reduce
+from typing import Any
 
 import numpy as np
+
+from ntkspec.engines.arrays import Array
 
 # Orders of the derivatives of a function of three arguments.
 ORDERS = [orders for orders in itertools.product(range(3), repeat=3) if sum(orders) <= 2]
@@ -13,7 +17,7 @@ ORDERS = [orders for orders in itertools.product(range(3), repeat=3) if sum(orde
 class Jet:
     """value + linear · x + x · quadratic x, for x (v,), linear (v,) and a symmetric quadratic (v, v)."""
 
-    def __init__(self, value, linear, quadratic):
+    def __init__(self, value: float, linear: Array, quadratic: Array):
         self.value, self.linear, self.quadratic = value, linear, quadratic
 
     @classmethod
@@ -26,12 +30,12 @@ class Jet:
         """x_number, at 0."""
         return cls(0.0, np.eye(variables)[number], np.zeros((variables, variables)))
 
-    def __add__(self, other) -> "Jet":
+    def __add__(self, other: Any) -> "Jet":
         if not isinstance(other, Jet):
             return Jet(self.value + other, self.linear, self.quadratic)
         return Jet(self.value + other.value, self.linear + other.linear, self.quadratic + other.quadratic)
 
-    def __mul__(self, other) -> "Jet":
+    def __mul__(self, other: Any) -> "Jet":
         if not isinstance(other, Jet):
             return Jet(self.value * other, self.linear * other, self.quadratic * other)
         cross = np.outer(self.linear, other.linear)
@@ -47,8 +51,8 @@ class Jet:
         return Jet(value, slope * self.linear, slope * self.quadratic + bent)
 
 
-def composed(derivative, arguments: tuple[Jet, Jet, Jet]) -> Jet:
-    """F(A, B, C), where derivative(i, j, l) is that of F at the values of A, B and C, so often in each of them."""
+def composed(derivative: Callable[[int, int, int], float], arguments: tuple[Jet, Jet, Jet]) -> Jet:
+    """F(A, B, C), where derivative(i, j, l) is that of F at their values, taken i, j and l times in them."""
     one = Jet.constant(1.0, len(arguments[0].linear))
     moved = [argument + -argument.value for argument in arguments]
     total = 0.0 * one

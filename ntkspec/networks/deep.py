@@ -1,13 +1,16 @@
 """Networks that are a chain of layers, or the difference of two: outputs, and both directions of their derivative."""
 
+import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of, moved, named
+from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.networks.layers import Layer
 from ntkspec.networks.saving import Savable
 
@@ -16,64 +19,127 @@ BLOCK = 2**22
 
 
 class DeepNetwork(Savable):
-    r"""f(x) = g(x; theta), or (g(x; theta) - g(x; theta')) / sqrt 2 for the paired initialization.
+    r"""f(x) = g(x; theta), or (g(x; theta) - g(x; theta')) / sqrt 2 for antisymmetric initialization (ASI).
 
-    parameters : the weights of g from the input to the output, of the second chain behind those of the first. At
-    theta = theta' the output is zero and the NTK is that of g: for one hidden layer this is equation (3), neurons r and
-    r + m/2 being those of the two chains. Arrays are kept, not copied; one dtype, float32 or float64.
-    Raises ValueError / TypeError where the weights do not fit the layers.
+    At theta = theta' the output is zero and the NTK is that of g: for one hidden layer this is equation (3), neurons r
+    and r + m/2 being those of the two chains.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The layers of g from the input to the output.
+    parameters : sequence of arrays
+        The weights of g from the input to the output, those of the second chain behind those of the first. They are
+        kept, not copied; one dtype, float32 or float64.
+    activation : Activation
+        Of all hidden layers.
+
+    Raises
+    ------
+    TypeError
+        Where the weights have two dtypes.
+    ValueError
+        Where the weights do not fit the layers.
     """
 
-    def __init__(self, layers: Sequence[Layer], parameters, activation: Activation):
+    def __init__(self, layers: Sequence[Layer], parameters: Sequence[ArrayLike], activation: Activation):
         self.layers, self.activation = list(layers), activation
         shapes = [layer.weights for layer in self.layers if layer.weights]
-        self.depth = len(shapes)
-        self.parameters = [checks.as_matrix(W, f"parameter {k}") for k, W in enumerate(parameters)]
+        self.n_weights = len(shapes)
+        self.parameters: list[Array] = [checks.as_matrix(W, f"parameter {k}") for k, W in enumerate(parameters)]
         found = [W.shape for W in self.parameters]
         if found not in (shapes, 2 * shapes):
-            raise ValueError(f"weights of shapes {found} came, but {shapes} are needed, once or (paired) twice")
+            raise ValueError(f"weights of shapes {found} came, but {shapes} are needed, once or (antisymmetric) twice")
         if len({W.dtype for W in self.parameters}) != 1:
             raise TypeError(f"weights of dtypes {sorted({str(W.dtype) for W in self.parameters})} came; convert some")
 
     @property
-    def doubled(self) -> bool:
-        """Whether this is a difference of two chains."""
-        return len(self.parameters) == 2 * self.depth
+    def antisymmetric(self) -> bool:
+        """Whether this is a difference of two chains, as antisymmetric initialization (ASI) makes it."""
+        return len(self.parameters) == 2 * self.n_weights
 
     @property
-    def dtype(self):
-        """dtype of the parameters."""
+    def dtype(self) -> np.dtype:
+        """dtype of the parameters, float32 or float64."""
         return self.parameters[0].dtype
 
     @property
     def dim(self) -> int:
-        """Numbers of an input."""
+        """d, the number of entries of an input."""
         raise NotImplementedError
 
-    def chains(self) -> list[tuple[float, list]]:
+    def chains(self) -> list[tuple[float, list[Array]]]:
         """(factor, weights) of each chain: f is the sum of factor times g."""
-        if not self.doubled:
+        if not self.antisymmetric:
             return [(1.0, self.parameters)]
         half = 0.5**0.5
-        return [(half, self.parameters[: self.depth]), (-half, self.parameters[self.depth :])]
+        return [(half, self.parameters[: self.n_weights]), (-half, self.parameters[self.n_weights :])]
 
-    def with_parameters(self, parameters) -> "DeepNetwork":
-        """The same network with other weights."""
-        other = object.__new__(type(self))
-        other.__dict__ |= self.__dict__ | {"parameters": list(parameters)}
+    def with_parameters(self, parameters: Sequence[Array]) -> Self:
+        """The same network with other weights.
+
+        Parameters
+        ----------
+        parameters : sequence of arrays
+            In the order and with the shapes of ``parameters``. They are kept, not copied, and not checked; those of
+            one chain alone make the network g without the difference.
+
+        Returns
+        -------
+        DeepNetwork
+            Of the same class.
+        """
+        other = copy.copy(self)
+        other.parameters = list(parameters)
         return other
 
-    def to(self, engine: str) -> "DeepNetwork":
-        """The same network on the engine "cpu" or "gpu"; a copy where its weights lie elsewhere."""
+    def to(self, engine: str) -> Self:
+        """The same network on another engine.
+
+        Parameters
+        ----------
+        engine : {"cpu", "gpu"}
+            Where the weights shall lie.
+
+        Returns
+        -------
+        DeepNetwork
+            Of the same class; its weights are copies where they lie elsewhere now.
+
+        Raises
+        ------
+        ValueError
+            Where there is no such engine.
+        """
         return self.with_parameters([moved(W, named(engine)) for W in self.parameters])
 
-    def __call__(self, X):
-        """Outputs (n,), for X (n, d)."""
+    def __call__(self, X: ArrayLike) -> Array:
+        """The outputs of the network.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Points, float32 or float64, on the device of the weights.
+
+        Returns
+        -------
+        (n,) array
+            f(x_i), in the dtype of X and the weights together.
+
+        Raises
+        ------
+        ValueError
+            Where X does not have d columns, or entries are not finite.
+
+        Notes
+        -----
+        Cost: ``flops`` for each point; ``activations_per_point`` numbers are kept for each point of a block.
+        """
         X = self._checked(X)
         engine = engine_of(X)
         return engine.xp.concatenate(engine.run(lambda share: self.outputs(X[share]), engine.shares(len(X))))
 
-    def outputs(self, X):
+    def outputs(self, X: Array) -> Array:
         """The same for tasks of an engine, which have shared out the points already; X in the dtype of the outputs."""
 
         def of_block(rows):
@@ -81,31 +147,89 @@ class DeepNetwork(Savable):
 
         return self._by_rows(X, of_block)
 
-    def jvp(self, X, tangents):
-        """How the outputs (n,) move when the parameters move by ``tangents``, arrays of their shapes or None (zero).
+    def jvp(self, X: ArrayLike, tangents: Sequence[ArrayLike | None]) -> Array:
+        """How the outputs move when the parameters move: J v, for the Jacobian J (n, p) of the outputs.
 
+        Parameters
+        ----------
+        X : (n, d) array
+            Points, float32 or float64.
+        tangents : sequence of arrays or None
+            The vector v: one array for each of ``parameters``, of its shape; None stands for zero.
+
+        Returns
+        -------
+        (n,) array
+            The inner product of the gradient of each output with ``tangents``.
+
+        Raises
+        ------
+        ValueError
+            Where the tangents do not have the shapes of the parameters, or X does not have d columns.
+
+        Notes
+        -----
         Cost: that of three forward passes.
+
+        Examples
+        --------
+        >>> import numpy as np, ntkspec as ns
+        >>> net = ns.FullyConnected.random(3, [8, 8], "erf")
+        >>> X, u = np.ones((4, 3)), np.ones(4)
+        >>> v = [np.ones_like(W) for W in net.parameters]
+        >>> gradients = net.vjp(X, u)
+        >>> bool(np.isclose(net.jvp(X, v) @ u, sum((g * t).sum() for g, t in zip(gradients, v))))
+        True
         """
         X, tangents = self._checked(X), self._checked_tangents(tangents)
 
         def moved(rows):
             total = engine_of(X).xp.zeros(len(X[rows]), X.dtype)
             for k, (factor, weights) in enumerate(self.chains()):
-                own, tangent = iter(tangents[k * self.depth : (k + 1) * self.depth]), None
+                own, tangent = iter(tangents[k * self.n_weights : (k + 1) * self.n_weights]), None
                 for layer, W, saved in self._steps(weights, self._forward(weights, X[rows])[1]):
-                    tangent = layer.push(W, saved, tangent, next(own) if layer.weights else None)
+                    tangent = layer.jvp(W, saved, tangent, next(own) if layer.weights else None)
                 total += 0 if tangent is None else factor * tangent[:, 0]
             return total
 
         return self._by_rows(X, moved)
 
-    def vjp(self, X, cotangent):
-        """sum_i cotangent_i of the gradients of f(x_i): a list of arrays of the parameters' shapes. Cost: as jvp."""
+    def vjp(self, X: ArrayLike, cotangent: ArrayLike) -> list[Array]:
+        """The gradient of sum_i u_i f(x_i) in the parameters: Jᵀ u, for the Jacobian J (n, p) of the outputs.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Points, float32 or float64.
+        cotangent : (n,) array
+            The vector u, one number for each point.
+
+        Returns
+        -------
+        list of arrays
+            One for each of ``parameters``, of its shape.
+
+        Raises
+        ------
+        ValueError
+            Where the cotangent does not have n entries, or X does not have d columns.
+
+        Notes
+        -----
+        Cost: that of three forward passes. Memory: the activations of a block of points.
+
+        Examples
+        --------
+        >>> import numpy as np, ntkspec as ns
+        >>> net = ns.FullyConnected.random(3, [8, 8], "erf")
+        >>> [gradient.shape for gradient in net.vjp(np.ones((4, 3)), np.ones(4))]
+        [(8, 3), (8, 8), (1, 8)]
+        """
         X = self._checked(X)
         cotangent = checks.as_vector(cotangent, "cotangent", len(X)).astype(X.dtype, copy=False)
         return self.value_and_vjp(X, lambda rows, outputs: cotangent[rows])[1]
 
-    def value_and_vjp(self, X, cotangent):
+    def value_and_vjp(self, X: ArrayLike, cotangent: Callable[[slice, Array], Array]) -> tuple[Array, list[Array]]:
         """(outputs, vjp) in one pass, for a cotangent that depends on the outputs: a function of (rows, outputs there).
 
         The gradient of a loss: ``cotangent`` gives its derivatives in the outputs.
@@ -117,9 +241,9 @@ class DeepNetwork(Savable):
             signals = self._signals(kept, cotangent(rows, outputs[-1]))
             own = [layer.gradient(saved, signal) for layer, saved, signal in signals]
             total = own if total is None else [one + other for one, other in zip(total, own, strict=True)]
-        return engine_of(X).xp.concatenate(outputs), total
+        return engine_of(X).xp.concatenate(outputs), total or []
 
-    def signals(self, X) -> list[tuple]:
+    def signals(self, X: ArrayLike) -> list[tuple[Any, Array, Array]]:
         """(layer, its input, the gradient of f in its output) for each parameter, those of the second chain behind.
 
         Both have a row for each point: the gradient of f(x_i) in the weights is the sum over positions of their outer
@@ -136,9 +260,9 @@ class DeepNetwork(Savable):
             for layer, W, own in reversed(list(self._steps(weights, saved))):
                 if layer.weights:
                     found.append((layer, own, signal))
-                    if len(found) == self.depth:
+                    if len(found) == self.n_weights:
                         break
-                signal = layer.pull(W, own, signal)
+                signal = layer.vjp(W, own, signal)
             yield from reversed(found)
 
     def _forward(self, weights, x):
@@ -155,19 +279,19 @@ class DeepNetwork(Savable):
             yield layer, next(own) if layer.weights else None, saved
 
     def _blocks(self, X) -> list[slice]:
-        return engine_of(X).blocks(slice(0, len(X)), self.numbers, BLOCK, least=1)
+        return engine_of(X).blocks(slice(0, len(X)), self.activations_per_point, BLOCK, least=1)
 
     def _by_rows(self, X, function):
         return engine_of(X).xp.concatenate([function(rows) for rows in self._blocks(X)])
 
     @property
-    def numbers(self) -> int:
-        """Numbers that the layers keep for a point."""
+    def activations_per_point(self) -> int:
+        """How many numbers the layers keep for a point in a forward pass."""
         raise NotImplementedError
 
     @property
     def flops(self) -> float:
-        """Of an output: two for each weight."""
+        """Floating-point operations of an output: two for each weight."""
         return 2.0 * sum(W.size for W in self.parameters)
 
     def _checked(self, X):
@@ -183,30 +307,32 @@ class DeepNetwork(Savable):
         return tangents
 
 
-def draw(layers: Sequence[Layer], *, paired: bool, seed, dtype) -> list:
-    """Independent N(0, 1) weights of the layers; for ``paired`` the same ones twice."""
+def draw(layers: Sequence[Layer], *, antisymmetric: bool, seed: int | Sequence[int], dtype: DTypeLike) -> list[Array]:
+    """Independent N(0, 1) weights of the layers; for antisymmetric initialization (ASI) the same ones twice."""
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise TypeError(f"dtype={np.dtype(dtype)}, but the weights of a network are float32 or float64")
     numbers = sum(math.prod(layer.weights) for layer in layers if layer.weights)
     checks.memory(8 * numbers, engine_of(np.empty(0)), "a network of these widths", "take smaller ones")
     rng = np.random.default_rng(seed)
     weights = [rng.standard_normal(layer.weights).astype(dtype, copy=False) for layer in layers if layer.weights]
-    return [*weights, *weights] if paired else weights
+    return [*weights, *weights] if antisymmetric else weights
 
 
-def halved(widths, chains: int, name: str) -> list[int]:
-    """The widths of one of so many chains, for one width or a list of them."""
+def halved(widths: Any, chains: int, name: str) -> list[int]:
+    """The widths of one of 1 or 2 chains, for one width or a list of them."""
     given = list(widths) if np.ndim(widths) else [widths]
     if not given:
         raise ValueError(f"{name} is empty, but a network has one hidden layer at least")
     whole = [checks.whole_number(width, name, chains) for width in given]
     odd = [width for width in whole if width % chains]
     if odd:
-        raise ValueError(f"{name}={odd[0]}, but a paired network halves it: use an even number such as {odd[0] + 1}")
+        raise ValueError(
+            f"{name}={odd[0]}, but antisymmetric initialization halves it: use an even number such as {odd[0] + 1}"
+        )
     return [width // chains for width in whole]
 
 
-def split(shapes: list) -> list:
+def split(shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """The shapes of one chain, of the weights of one or of two: a chain ends where its only single row is."""
     half = len(shapes) // 2
     return shapes[:half] if len(shapes) % 2 == 0 and half >= 2 and shapes[:half] == shapes[half:] else shapes

@@ -6,28 +6,29 @@ array module.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
+from ntkspec.engines.arrays import Array
 
 
 class Layer(Protocol):
-    """y = layer(x). ``saved`` is what forward keeps for the other two."""
+    """y = layer(x) with weights W, None where it has none. ``saved`` is what forward keeps for jvp and vjp."""
 
     @property
     def weights(self) -> tuple[int, int] | None:
         """The shape of its weights, if it has any."""
 
-    def forward(self, W, x):
+    def forward(self, W: Any, x: Array) -> tuple[Array, Any]:
         """(y, saved)."""
 
-    def push(self, W, saved, tangent, W_tangent):
+    def jvp(self, W: Any, saved: Any, tangent: Array | None, W_tangent: Array | None) -> Array | None:
         """How y moves when x moves by ``tangent`` and the weights by ``W_tangent``; either may be None, for nothing."""
 
-    def pull(self, W, saved, cotangent):
+    def vjp(self, W: Any, saved: Any, cotangent: Array) -> Array:
         """The cotangent of x."""
 
 
@@ -38,23 +39,23 @@ class Linear:
         self.weights = fan_out, fan_in
         self._scale = fan_in**-0.5
 
-    def forward(self, W, x):
+    def forward(self, W: Any, x: Array) -> tuple[Array, Any]:
         return self._times(x, W.T), x
 
-    def push(self, W, saved, tangent, W_tangent):
+    def jvp(self, W: Any, saved: Any, tangent: Array | None, W_tangent: Array | None) -> Array | None:
         moved = None if tangent is None else self._times(tangent, W.T)
         turned = None if W_tangent is None else self._times(saved, W_tangent.T)
-        return _sum(moved, turned)
+        return turned if moved is None else moved if turned is None else moved + turned
 
-    def pull(self, W, saved, cotangent):
+    def vjp(self, W: Any, saved: Any, cotangent: Array) -> Array:
         return self._times(cotangent, W)
 
-    def gradient(self, saved, cotangent):
+    def gradient(self, saved: Array, cotangent: Array) -> Array:
         """The cotangent of W: sum over points and positions of cotangent xᵀ / sqrt(fan in), shape (out, in)."""
         scaled = cotangent.dtype.type(self._scale)
         return scaled * (cotangent.reshape(-1, self.weights[0]).T @ saved.reshape(-1, self.weights[1]))
 
-    def gradients(self, saved, cotangent):
+    def gradients(self, saved: Array, cotangent: Array) -> Array:
         """The same for each point on its own, (n, out * in)."""
         (n, *_), (fan_out, fan_in), scaled = saved.shape, self.weights, saved.dtype.type(self._scale)
         left, right = cotangent.reshape(n, -1, fan_out), saved.reshape(n, -1, fan_in)
@@ -74,15 +75,15 @@ class Activate:
     def __init__(self, activation: Activation):
         self.activation = activation
 
-    def forward(self, W, x):
+    def forward(self, W: Any, x: Array) -> tuple[Array, Any]:
         value, slope = engine_of(x).xp.empty_like(x), engine_of(x).xp.empty_like(x)
         self.activation.fill(x, value, slope)
         return value, slope
 
-    def push(self, W, saved, tangent, W_tangent):
+    def jvp(self, W: Any, saved: Any, tangent: Array | None, W_tangent: Array | None) -> Array | None:
         return None if tangent is None else saved * tangent
 
-    def pull(self, W, saved, cotangent):
+    def vjp(self, W: Any, saved: Any, cotangent: Array) -> Array:
         return saved * cotangent
 
 
@@ -99,7 +100,7 @@ class Patches:
         self._axes = tuple(range(1, 1 + len(self.size)))
         self._shifts = list(np.ndindex(*self.size))
 
-    def forward(self, W, x):
+    def forward(self, W: Any, x: Array) -> tuple[Array, Any]:
         xp, channels = engine_of(x).xp, x.shape[-1]
         patches = xp.empty((*x.shape[:-1], len(self._shifts) * channels), x.dtype)
         longer = x
@@ -109,10 +110,10 @@ class Patches:
             patches[..., k * channels : (k + 1) * channels] = part
         return patches, None
 
-    def push(self, W, saved, tangent, W_tangent):
+    def jvp(self, W: Any, saved: Any, tangent: Array | None, W_tangent: Array | None) -> Array | None:
         return None if tangent is None else self.forward(W, tangent)[0]
 
-    def pull(self, W, saved, cotangent):
+    def vjp(self, W: Any, saved: Any, cotangent: Array) -> Array:
         xp, channels = engine_of(cotangent).xp, cotangent.shape[-1] // len(self._shifts)
         space = cotangent.shape[1:-1]
         rooms = [room + size - 1 for room, size in zip(space, self.size, strict=True)]
@@ -120,7 +121,7 @@ class Patches:
         for k, part in enumerate(self._parts(longer, cotangent.shape)):
             part += cotangent[..., k * channels : (k + 1) * channels]
         for axis, room in zip(self._axes, space, strict=True):
-            inside, beyond = (_along(axis, slice(*ends)) for ends in ((room,), (room, None)))
+            inside, beyond = _along(axis, slice(room)), _along(axis, slice(room, None))
             start = _along(axis, slice(longer.shape[axis] - room))
             longer[start] += longer[beyond]
             longer = longer[inside]
@@ -142,20 +143,16 @@ class Reshape:
     def __init__(self, before: Sequence[int], after: Sequence[int]):
         self.before, self.after = tuple(before), tuple(after)
 
-    def forward(self, W, x):
+    def forward(self, W: Any, x: Array) -> tuple[Array, Any]:
         return x.reshape(len(x), *self.after), None
 
-    def push(self, W, saved, tangent, W_tangent):
+    def jvp(self, W: Any, saved: Any, tangent: Array | None, W_tangent: Array | None) -> Array | None:
         return None if tangent is None else tangent.reshape(len(tangent), *self.after)
 
-    def pull(self, W, saved, cotangent):
+    def vjp(self, W: Any, saved: Any, cotangent: Array) -> Array:
         return cotangent.reshape(len(cotangent), *self.before)
 
 
 def _along(axis: int, part: slice) -> tuple:
     """The index of a part of one axis."""
     return (slice(None),) * axis + (part,)
-
-
-def _sum(one, other):
-    return other if one is None else one if other is None else one + other

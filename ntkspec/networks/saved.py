@@ -1,6 +1,8 @@
 """Networks in files, and back."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from ntkspec.engines import engine_of, named
 from ntkspec.networks.convolutional import Convolutional
 from ntkspec.networks.deep import DeepNetwork
 from ntkspec.networks.fully_connected import FullyConnected
+from ntkspec.networks.saving import Savable
 from ntkspec.networks.two_layer import TwoLayer
 from ntkspec.storage import read, write
 
@@ -35,12 +38,14 @@ class Parts:
     options: dict
 
 
-def save_network(net, path) -> None:
+def save_network(net: Savable, path: str | Path) -> None:
     """Write a network; for :meth:`ntkspec.TwoLayer.save` and those of the other classes."""
     write(path, parts_of(net), kind=KIND)
 
 
-def load_network(path, *, activation: str | Activation | None = None, engine: str = "cpu") -> TwoLayer | DeepNetwork:
+def load_network(
+    path: str | Path, *, activation: str | Activation | None = None, engine: str = "cpu"
+) -> TwoLayer | DeepNetwork:
     """The network that ``net.save(path)`` wrote.
 
     Parameters
@@ -63,7 +68,7 @@ def load_network(path, *, activation: str | Activation | None = None, engine: st
         Where there is no such file.
     ValueError
         For a file that is damaged, of another kind or of a newer version; for an unknown activation, one that has to be
-        passed, and one that is passed and is not that of the network; and where there is no card.
+        passed, and one that is passed and is not that of the network; and where there is no GPU.
 
     Notes
     -----
@@ -96,7 +101,7 @@ class Unfitting(ValueError):
     """Parts that make no network; the message goes on where a file's name stops."""
 
 
-def parts_of(net) -> Parts:
+def parts_of(net: Any) -> Parts:
     """The parts of a network. Raises TypeError / ValueError for one that could not be loaded."""
     if type(net) not in _CLASSES.values():
         raise TypeError(f"a {type(net).__name__} cannot be saved; save one of {', '.join(_CLASSES)}, or pickle it")

@@ -1,10 +1,12 @@
 """The one method that all networks share."""
 
+from pathlib import Path
+
 
 class Savable:
     """A network that can be kept in a file."""
 
-    def save(self, path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the network to a file, which :func:`ntkspec.load_network` reads.
 
         Parameters
@@ -24,7 +26,7 @@ class Savable:
         Notes
         -----
         The file holds the class, the weights in their dtype and the activation: a named one by its name and parameters,
-        any other by some of its values, so that it is passed again when the network is loaded. Weights on a card are
+        any other by some of its values, so that it is passed again when the network is loaded. Weights on a GPU are
         copied to the host. It is whole or not there, also after a kill. Cost: the weights are compressed, some 20 MB a
         second.
 

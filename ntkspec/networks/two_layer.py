@@ -1,53 +1,222 @@
 """The two-layer fully-connected network of equation (1)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.activations import Activation
 from ntkspec.activations import activation as activation_of
 from ntkspec.engines import engine_of, moved, named
+from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.networks.saving import Savable
 
 SECOND_LAYERS = ("rademacher", "normal")
 
 
 class TwoLayer(Savable):
-    r"""f(x) = v · phi(W x / sqrt d) / sqrt m, equation (1).
+    r"""The two-layer network f(x) = v · phi(W x / sqrt d) / sqrt m.
 
-    W : (m, d), v : (m,), one dtype (float32 or float64). The arrays are kept, not copied.
-    Raises ValueError where the shapes do not fit or an entry is NaN or infinite.
+    Parameters
+    ----------
+    W : (m, d) array
+        Weights of the first layer, a row for each neuron; float32 or float64. It is kept, not copied.
+    v : (m,) array
+        Weights of the second layer, in the dtype of W. It is kept, not copied.
+    activation : str or Activation
+        phi, by its name or as an :class:`ntkspec.Activation`.
+
+    Attributes
+    ----------
+    W, v : arrays
+        The weights, as they were passed.
+    activation : Activation
+        phi.
+
+    Raises
+    ------
+    TypeError
+        Where W and v have two dtypes, or the activation is neither a name nor an :class:`ntkspec.Activation`.
+    ValueError
+        Where the shapes do not fit or an entry is NaN or infinite, and for an unknown activation.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, eq. (1).
+
+    Examples
+    --------
+    >>> import numpy as np, ntkspec as ns
+    >>> net = ns.TwoLayer(np.eye(2), np.ones(2), "relu")
+    >>> bool(np.isclose(net(np.array([[2.0, -1.0]])), 2 / np.sqrt(2) / np.sqrt(2))[0])
+    True
     """
 
-    def __init__(self, W, v, activation: str | Activation):
-        self.W = checks.as_matrix(W, "W")
-        self.v = checks.as_vector(v, "v", self.W.shape[0])
+    def __init__(self, W: ArrayLike, v: ArrayLike, activation: str | Activation):
+        self.W: Array = checks.as_matrix(W, "W")
+        self.v: Array = checks.as_vector(v, "v", self.W.shape[0])
         if self.W.dtype != self.v.dtype:
             raise TypeError(f"W is {self.W.dtype} and v is {self.v.dtype}; convert one of them")
         self.activation = _as_activation(activation)
 
     @classmethod
-    def random(cls, d, width, activation, *, seed=0, second="rademacher", dtype=np.float64) -> "TwoLayer":
-        """Independent weights: rows of W from N(0, I), v from {±1} ("rademacher") or N(0, 1) ("normal")."""
+    def random(
+        cls,
+        d: int,
+        width: int,
+        activation: str | Activation,
+        *,
+        seed: int | Sequence[int] = 0,
+        second: str = "rademacher",
+        dtype: DTypeLike = np.float64,
+    ) -> "TwoLayer":
+        """A network with independent weights.
+
+        Parameters
+        ----------
+        d : int
+            Entries of an input.
+        width : int
+            m, the number of neurons.
+        activation : str or Activation
+            phi, by its name or as an :class:`ntkspec.Activation`.
+        seed : int or sequence of int, default 0
+            Seed of NumPy's generator: the same one gives the same weights.
+        second : {"rademacher", "normal"}, default "rademacher"
+            Entries of v: signs, +1 or -1 with equal probability, or N(0, 1). Rows of W are N(0, I).
+        dtype : float32 or float64, default float64
+            Of the weights. They are drawn in float64 and rounded.
+
+        Returns
+        -------
+        TwoLayer
+            On the CPU; :meth:`to` moves it.
+
+        Raises
+        ------
+        TypeError
+            For another dtype.
+        ValueError
+            For sizes that are not whole numbers >= 1, another ``second``, and where the weights do not fit into
+            memory.
+
+        References
+        ----------
+        Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+        NeurIPS 2020, eq. (1) and footnote 6.
+
+        Examples
+        --------
+        >>> import ntkspec as ns
+        >>> ns.TwoLayer.random(3, 8, "relu", seed=1)
+        TwoLayer(d=3, width=8, activation='relu', dtype=float64)
+        """
         W, v = _draw(d, checks.whole_number(width, "width", 1), seed, second, dtype)
         return cls(W, v, activation)
 
     @classmethod
-    def symmetric(cls, d, width, activation, *, seed=0, second="rademacher", dtype=np.float64) -> "TwoLayer":
-        """Equation (3): neuron r + m/2 copies w_r and has -v_r, so that the output is zero at initialization.
+    def symmetric(
+        cls,
+        d: int,
+        width: int,
+        activation: str | Activation,
+        *,
+        seed: int | Sequence[int] = 0,
+        second: str = "rademacher",
+        dtype: DTypeLike = np.float64,
+    ) -> "TwoLayer":
+        """Antisymmetric initialization (ASI), equation (3): the output is zero at initialization.
 
-        The mean of the NTK is that of :meth:`random`, its fluctuation that of half the width.
-        Raises ValueError for an odd width.
+        Neuron r + m/2 has the row w_r of neuron r and the opposite -v_r. The paper calls it symmetric.
+
+        Parameters
+        ----------
+        d : int
+            Entries of an input.
+        width : int
+            m, the number of neurons: an even number.
+        activation : str or Activation
+            phi, by its name or as an :class:`ntkspec.Activation`.
+        seed : int or sequence of int, default 0
+            Seed of NumPy's generator: the same one gives the same weights.
+        second : {"rademacher", "normal"}, default "rademacher"
+            Entries of v: signs, +1 or -1 with equal probability, or N(0, 1). Rows of W are N(0, I).
+        dtype : float32 or float64, default float64
+            Of the weights. They are drawn in float64 and rounded.
+
+        Returns
+        -------
+        TwoLayer
+            On the CPU; :meth:`to` moves it.
+
+        Raises
+        ------
+        TypeError
+            For another dtype.
+        ValueError
+            For sizes that are not whole numbers >= 1, an odd width, another ``second``, and where the weights do not
+            fit into memory.
+
+        Notes
+        -----
+        The mean of the NTK over the weights is that of :meth:`random`, its fluctuation that of half the width.
+
+        References
+        ----------
+        Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+        NeurIPS 2020, eq. (3).
+
+        Examples
+        --------
+        >>> import numpy as np, ntkspec as ns
+        >>> net = ns.TwoLayer.symmetric(3, 8, "relu")
+        >>> bool(abs(net(np.ones((5, 3)))).max() < 1e-15)
+        True
         """
         W, v = _draw(d, even_width(width) // 2, seed, second, dtype)
         return cls(np.concatenate([W, W]), np.concatenate([v, -v]), activation)
 
     def to(self, engine: str) -> "TwoLayer":
-        """The same network on the engine "cpu" or "gpu"; a copy where its weights lie elsewhere."""
+        """The same network on another engine.
+
+        Parameters
+        ----------
+        engine : {"cpu", "gpu"}
+            Where the weights shall lie.
+
+        Returns
+        -------
+        TwoLayer
+            Its weights are copies where they lie elsewhere now.
+
+        Raises
+        ------
+        ValueError
+            Where there is no such engine.
+        """
         return self.with_parameters([moved(weights, named(engine)) for weights in (self.W, self.v)])
 
-    def with_parameters(self, parameters) -> "TwoLayer":
-        """The same network with other weights W and v."""
-        W, v = parameters
+    def with_parameters(self, parameters: Sequence[ArrayLike]) -> "TwoLayer":
+        """The same network with other weights.
+
+        Parameters
+        ----------
+        parameters : (W, v)
+            The weights of the first layer (m, d) and of the second (m,), of one dtype. They are kept, not copied.
+
+        Returns
+        -------
+        TwoLayer
+            With the activation of this one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where the weights make no network.
+        """
+        W, v = list(parameters)
         return TwoLayer(W, v, self.activation)
 
     @property
@@ -57,28 +226,49 @@ class TwoLayer(Savable):
 
     @property
     def dim(self) -> int:
-        """d, the number of inputs."""
+        """d, the number of entries of an input."""
         return self.W.shape[1]
 
     @property
-    def dtype(self):
-        """dtype of the parameters."""
+    def dtype(self) -> np.dtype:
+        """dtype of the parameters, float32 or float64."""
         return self.W.dtype
 
-    def kernel_neurons(self):
+    def kernel_neurons(self) -> tuple[Array, Array]:
         """(W, |v|) of neurons that give the same NTK as all of them.
 
-        Paired as in equation (3) (equal w and v²), the first half does, averaged over m/2 neurons instead of m.
+        After antisymmetric initialization, equation (3) (equal w and v²), the first half does, averaged over m/2
+        neurons instead of m.
         """
         half = self.width // 2
-        paired = self.width % 2 == 0 and bool(
+        antisymmetric = self.width % 2 == 0 and bool(
             (abs(self.v[:half]) == abs(self.v[half:])).all() and (self.W[:half] == self.W[half:]).all()
         )
-        count = half if paired else self.width
+        count = half if antisymmetric else self.width
         return self.W[:count], abs(self.v[:count])
 
-    def __call__(self, X):
-        """Outputs f(x_i), shape (n,), for X (n, d). Cost: 2 n m d flops, row blocks of m numbers each."""
+    def __call__(self, X: ArrayLike) -> Array:
+        """The outputs of the network.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Points, float32 or float64, on the device of the weights.
+
+        Returns
+        -------
+        (n,) array
+            f(x_i), in the dtype of X and the weights together.
+
+        Raises
+        ------
+        ValueError
+            Where X does not have d columns, or entries are not finite.
+
+        Notes
+        -----
+        Cost: 2 n m d flops; a block of rows of m numbers is kept at a time.
+        """
         X = checks.as_matrix(X, "X", columns=self.dim)
         engine = engine_of(X, self.W)
         dtype = np.result_type(X.dtype, self.dtype)
@@ -98,14 +288,14 @@ class TwoLayer(Savable):
         return f"TwoLayer(d={self.dim}, width={self.width}, activation={self.activation.name!r}, dtype={self.dtype})"
 
 
-def even_width(width) -> int:
+def even_width(width: Any) -> int:
     """The width, where equation (3) can pair that many neurons."""
     if checks.whole_number(width, "width", 2) % 2:
         raise ValueError(f"width={width}, but equation (3) pairs the neurons: use an even width such as {width + 1}")
     return int(width)
 
 
-def scaled_weights(W, v, dtype):
+def scaled_weights(W: Array, v: Array, dtype: np.dtype) -> tuple[Array, Array]:
     """(Wᵀ / sqrt d, v / sqrt m) in the dtype: what a forward pass multiplies with."""
     m, d = W.shape
     weights = engine_of(W).xp.empty((d, m), dtype)
@@ -120,12 +310,12 @@ class Forward:
     They lie in memory that the next block overwrites: new pages would cost more than the arithmetic.
     """
 
-    def __init__(self, activation: Activation, weights):
+    def __init__(self, activation: Activation, weights: Array):
         self.activation, self.weights = activation, weights
         self._xp = engine_of(weights).xp
         self._room = self._xp.empty((3, 0, weights.shape[1]), weights.dtype)
 
-    def __call__(self, x):
+    def __call__(self, x: Array) -> tuple[Array, Array]:
         """(phi(u), phi'(u)), each of shape (rows of x, m)."""
         if self._room.shape[1] < len(x):
             self._room = self._xp.empty((3, len(x), self._room.shape[2]), self._room.dtype)

@@ -22,13 +22,13 @@ class Foreign:
     def __init__(self, value: Any, what: str):
         self.value, self.what = value, what
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: Any) -> Any:
         return self.value(*arguments)
 
     def __deepcopy__(self, memo: dict) -> "Foreign":
         return Foreign(copy.deepcopy(self.value, memo), self.what)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         if id(self) in _tried.get():  # a method of an object that holds this one
             return Foreign, (self.value, self.what)
         token = _tried.set(_tried.get() | {id(self)})
@@ -41,7 +41,7 @@ class Foreign:
             _tried.reset(token)
 
 
-def _leave_out(buffer) -> None:
+def _leave_out(buffer: pickle.PickleBuffer) -> None:
     """Arrays can be pickled: they are not copied to see that."""
 
 

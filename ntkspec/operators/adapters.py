@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.sparse import issparse
@@ -10,28 +11,64 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ntkspec import checks
 from ntkspec.engines import as_array, engine_of
+from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.pickling import Foreign
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.dense import Dense
-from ntkspec.operators.work import Work
+from ntkspec.operators.rounding import ASSUMED_EPS, Rounding
+from ntkspec.operators.work import Cost, Work
+
+# What multiplies vectors, and :func:`wrap` takes: SciPy's sparse matrices too.
+MatrixLike: TypeAlias = KernelOperator | LinearOperator | ArrayLike
 
 # Squares of products beyond this or below its inverse would overflow, or vanish in silence.
 LARGEST = 1e150
-# The relative error of a product that is not ours, in eps of its dtype, where nothing else is said.
-PRODUCT_EPS = 8
 
 
 def wrap(
-    matrix, n: int | None = None, *, dtype=None, symmetric: bool | None = None, error: float | None = None
+    matrix: Any,
+    n: int | None = None,
+    *,
+    dtype: DTypeLike | None = None,
+    symmetric: bool | None = None,
+    error: float | None = None,
 ) -> KernelOperator:
-    """Anything that multiplies as an operator, so that norms, eigenpairs and densities serve it.
+    r"""Anything that multiplies as an operator, so that norms, eigenpairs and densities serve it.
 
-    matrix : an array (see :class:`Dense`), a SciPy sparse matrix or LinearOperator, or a function from vectors (n,) to
-    vectors (n,), which needs ``n``. dtype : of its products, float32 or float64 (a function: float64).
-    symmetric : None takes what is square for symmetric; Lanczos then compares <q, K p> with <K q, p> in each product,
-    and refuses what is not. error : bound on |computed K q - K q| / |K| for |q| = 1 (None: 8 eps of the dtype).
-    An operator is returned as it is. Raises TypeError / ValueError for what cannot multiply.
+    Parameters
+    ----------
+    matrix : array, sparse matrix, scipy.sparse.linalg.LinearOperator, function or KernelOperator
+        An operator is returned as it is, an array becomes a :class:`Dense`; a function takes vectors (n,) to vectors
+        (n,).
+    n : int, optional
+        The size of a function; not needed for anything else.
+    dtype : float32 or float64, optional
+        Of the products; that of the matrix, of a function float64.
+    symmetric : bool, optional
+        None takes what is square for symmetric; Lanczos then compares <q, K p> with <K q, p> in each product, and
+        refuses what is not.
+    error : float, optional
+        A bound on \|computed K q - K q\| / \|K\| for \|q\| = 1; 8 eps of the dtype where it is None.
+
+    Returns
+    -------
+    KernelOperator
+
+    Raises
+    ------
+    TypeError
+        For what cannot multiply.
+    ValueError
+        For sizes and errors that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> halves = ns.operators.wrap(lambda v: v / 2, 5)
+    >>> halves @ np.ones(5)
+    array([0.5, 0.5, 0.5, 0.5, 0.5])
     """
     if isinstance(matrix, KernelOperator):
         return matrix
@@ -73,7 +110,7 @@ class _Product:
     def __init__(self, function: Callable, size: int):
         self.function, self.size = function, size
 
-    def __call__(self, v):
+    def __call__(self, v: np.ndarray) -> np.ndarray:
         result = np.array(as_array(self.function(v.reshape(-1).copy()), "what the function returned"))
         if result.size != self.size or result.dtype.kind not in "fiub":
             raise ValueError(
@@ -83,8 +120,31 @@ class _Product:
         return result.reshape(-1)
 
 
-def as_symmetric(matrix) -> KernelOperator:
-    """What has a real spectrum, as an operator. Raises ValueError for what is not symmetric."""
+def as_symmetric(matrix: Any) -> KernelOperator:
+    """What has a real spectrum, as an operator.
+
+    Parameters
+    ----------
+    matrix : whatever :func:`wrap` takes
+        Where only products are known, three of them are compared.
+
+    Returns
+    -------
+    KernelOperator
+        Square and symmetric.
+
+    Raises
+    ------
+    ValueError
+        For what is not symmetric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import as_symmetric
+    >>> as_symmetric(np.eye(3)).symmetric
+    True
+    """
     operator = wrap(matrix)
     if isinstance(operator, Products) and operator.symmetric:
         operator.look()
@@ -103,17 +163,61 @@ def _why(operator) -> str:
 
 
 def with_entries(operator: KernelOperator) -> KernelOperator:
-    """The operator itself, or where only products are known its matrix in float64: n products, once."""
+    """The operator itself, or where only products are known its matrix in float64.
+
+    Parameters
+    ----------
+    operator : KernelOperator
+
+    Returns
+    -------
+    KernelOperator
+        One whose entries can be computed.
+
+    Notes
+    -----
+    Cost: nothing, or n products and n n' numbers; their rounding is the matrix's ``storage_error``.
+
+    Examples
+    --------
+    >>> from ntkspec.operators import with_entries, wrap
+    >>> with_entries(wrap(lambda v: 2 * v, 2)).to_dense()
+    array([[2., 0.],
+           [0., 2.]])
+    """
     if operator.entrywise:
         return operator
     matrix = operator.to_dense(np.float64)
-    found = Dense((matrix + matrix.T) / 2 if operator.symmetric else matrix)
-    found.distance += operator.forming_error() + operator.distance
-    return found
+    formed = operator.rounding.forming_error_bound + operator.storage_error
+    return Dense((matrix + matrix.T) / 2 if operator.symmetric else matrix, storage_error=formed)
 
 
-def to_scipy(operator: KernelOperator) -> LinearOperator:
-    """An operator for SciPy: products with vectors and blocks from both sides, in the dtype of operator and vectors."""
+def to_scipy(operator: Any) -> LinearOperator:
+    """An operator for SciPy: products with vectors and blocks from both sides.
+
+    Parameters
+    ----------
+    operator : whatever :func:`wrap` takes
+
+    Returns
+    -------
+    scipy.sparse.linalg.LinearOperator
+        Its products have the dtype of operator and vectors together.
+
+    Raises
+    ------
+    TypeError
+        For what cannot multiply.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse.linalg import cg
+    >>> from ntkspec.operators import Gram, identity, to_scipy
+    >>> solution, failed = cg(to_scipy(Gram(np.ones((3, 1))) + identity(3)), np.ones(3))
+    >>> bool(np.allclose(solution, 0.25))
+    True
+    """
     return _ForSciPy(wrap(operator))
 
 
@@ -132,16 +236,47 @@ class _ForSciPy(LinearOperator):
 
 
 class Products(KernelOperator):
-    """A matrix that is known through the products of a SciPy LinearOperator only.
+    r"""A matrix that is known through the products of a SciPy LinearOperator only.
 
+    Parameters
+    ----------
+    linear : scipy.sparse.linalg.LinearOperator
+        What multiplies.
+    dtype : float32 or float64, optional
+        Of its products; that of ``linear`` where it is None.
+    symmetric : bool, optional
+        None takes what is square for symmetric.
+    error : float, optional
+        A bound on \|computed K q - K q\| / \|K\| for \|q\| = 1; 8 eps of the dtype where it is None.
+
+    Raises
+    ------
+    TypeError
+        For another dtype.
+    ValueError
+        For a rectangle that is said to be symmetric, and in products for NaN, infinity and what overflows.
+
+    Notes
+    -----
     Single entries cost whole products: a tile of T columns takes T of them, the diagonal and the Frobenius norm n.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse.linalg import aslinearoperator
+    >>> from ntkspec.operators import Products
+    >>> Products(aslinearoperator(np.eye(3))).entrywise
+    False
     """
 
-    grams = ()
-    depth = 0.0
-    entrywise = False
-
-    def __init__(self, linear: LinearOperator, *, dtype=None, symmetric: bool | None = None, error=None):
+    def __init__(
+        self,
+        linear: LinearOperator,
+        *,
+        dtype: DTypeLike | None = None,
+        symmetric: bool | None = None,
+        error: float | None = None,
+    ):
         self._given, self.shape = Foreign(linear, "the operator that was wrapped"), linear.shape
         self.dtype = np.dtype(dtype or linear.dtype or np.float64)
         if self.dtype.kind in "iub":
@@ -154,7 +289,7 @@ class Products(KernelOperator):
         if symmetric and not square:
             raise ValueError(f"an operator of shape {self.shape} cannot be symmetric")
         self.symmetric = square if symmetric is None else symmetric
-        self.error = PRODUCT_EPS * float(np.finfo(self.dtype).eps) if error is None else float(error)
+        self.error = ASSUMED_EPS * float(np.finfo(self.dtype).eps) if error is None else float(error)
 
     @property
     def linear(self) -> LinearOperator:
@@ -162,18 +297,14 @@ class Products(KernelOperator):
         return self._given.value
 
     @cached_property
-    def product_work(self) -> Work:
-        """As many bytes as are read in the time of one product, which is measured."""
+    def cost(self) -> Cost:
+        """As many bytes as are read in the time of one product, which is measured; a tile takes one for each column."""
         start = time.perf_counter()
-        self.factored_product(np.ones((self.shape[1], 1), self.dtype))
-        return Work.lasting(time.perf_counter() - start)
+        self._matmat(np.ones((self.shape[1], 1), self.dtype))
+        product = Work.lasting(time.perf_counter() - start)
+        return Cost(product, own=(1 / self.engine.TILE) * product)
 
-    @property
-    def stored_work(self) -> Work:  # type: ignore[override]
-        """Of one entry: a tile takes a product for each of its columns."""
-        return (1 / self.engine.TILE) * self.product_work
-
-    def factored_product(self, V):
+    def _matmat(self, V: Array) -> Array:
         product = as_array(self.linear.matmat(V), "a product with the kernel")
         self._refuse(product)
         self.products += V.shape[1]
@@ -200,7 +331,7 @@ class Products(KernelOperator):
         if self._looked:
             return
         p, q = np.random.default_rng(0).standard_normal((2, self.shape[0])).astype(self.dtype)
-        Kp, Kq, mixed = (self.factored_product(v[:, None])[:, 0].astype(np.float64) for v in (p, q, p - 2 * q))
+        Kp, Kq, mixed = (self._matmat(v[:, None])[:, 0].astype(np.float64) for v in (p, q, p - 2 * q))
         size = float(np.linalg.norm(Kp) + np.linalg.norm(Kq)) * float(np.linalg.norm(p) + np.linalg.norm(q))
         defects = {
             "linear: K (p - 2 q) and K p - 2 K q": np.linalg.norm(mixed - Kp + 2 * Kq) * np.linalg.norm(p),
@@ -214,35 +345,19 @@ class Products(KernelOperator):
                 )
         self._looked = True
 
-    def _product(self, V):
-        return self.factored_product(V)
-
     @property
-    def absolute_norm(self):
-        """The largest |K q| / |q| so far: what its error is relative to."""
+    def rounding(self) -> Rounding:
+        """The error is relative to the largest |K q| / |q| so far."""
         if not self._largest:
-            self.factored_product(np.random.default_rng(0).standard_normal((self.shape[1], 1)))
-        return self._largest
+            self._matmat(np.random.default_rng(0).standard_normal((self.shape[1], 1)))
+        return Rounding.relative(self.error, self._largest, self.shape[1])
 
-    def product_error(self):
-        return self.error * self.absolute_norm
-
-    def forming_error(self):
-        return math.sqrt(self.shape[1]) * self.product_error()
-
-    def accumulate(self, out, tile, scale=1.0):
-        out += out.dtype.type(scale) * self.factored_product(self._units(tile.cols, tile.dtype))[tile.rows]
-
-    def diagonal(self, dtype=None):
-        parts = self.by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")
-        return np.concatenate(parts).astype(dtype or self.dtype, copy=False)
-
-    def to_dense(self, dtype=None):
+    def to_dense(self, dtype: DTypeLike | None = None) -> Array:
         """All columns. Raises ValueError where it is taken for symmetric, and they are not."""
         matrix = super().to_dense(dtype)
         if self.symmetric:
             defect = float(np.linalg.norm(matrix - matrix.T))
-            allowed = max(1e-8 * float(np.linalg.norm(matrix)), 4 * self.forming_error())
+            allowed = max(1e-8 * float(np.linalg.norm(matrix)), 4 * self.rounding.forming_error_bound)
             if defect > allowed:
                 raise ValueError(
                     f"the operator is not symmetric: |A - A.T| = {defect:.3g} in Frobenius norm, while rounding "
@@ -251,5 +366,5 @@ class Products(KernelOperator):
         return matrix
 
     @property
-    def T(self):
+    def T(self) -> "Products":
         return self if self.symmetric else Products(self.linear.T, dtype=self.dtype, symmetric=False, error=self.error)

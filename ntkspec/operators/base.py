@@ -1,176 +1,277 @@
-"""What every kernel operator can do, and the lazy algebra of operators."""
+"""What every kernel operator can do: the contract that a subclass fills, products, tiles, and the matrix as a whole."""
 
 import math
-from collections.abc import Iterator
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from functools import partial
 from numbers import Real
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from ntkspec import checks, progress
-from ntkspec.engines import OnEngine, engine_of
-from ntkspec.engines.parts import Product, Thin
-from ntkspec.operators.work import Work
+from ntkspec.engines import Engine, OnEngine, engine_of
+from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.engines.terms import HadamardTerm, LowRankTerm
+from ntkspec.objects.lazy import cached_property
+from ntkspec.operators.rounding import ASSUMED_EPS, HALF_ULP, Rounding
+from ntkspec.operators.sampling import forming_error
+from ntkspec.operators.tiles import Rows, Tile, slices, tiles
+from ntkspec.operators.work import Cost, Work
 
-HALF_ULP = 2.0**-53
 ADVICE = "take fewer points or float32, or save_kernel to keep the kernel on disk"
 # Unit vectors that are multiplied together where a matrix is asked for that only has products, and their entries.
 COLUMNS_AT_ONCE, ENTRIES_AT_ONCE = 64, 2**24
+# Probes from which the size of an operator that does not know it is estimated; rows and columns of the tile, and of the
+# pieces of a diagonal, from which its cost is measured.
+SIZE_PROBES, MEASURED_SIDE = 4, 64
 
 
-class Tile:
-    """Rows and columns of a matrix, the dtype they are computed in, and the Gram matrices A[rows] B[cols]ᵀ that several
-    terms of a sum share there.
+class KernelOperator(OnEngine, ABC):
+    r"""A real matrix K of shape (n, n') that is never formed unless asked for.
 
-    The difference of Theta_1 and Theta^lin1 takes one product X Xᵀ a tile, although both terms hold it. A tile lives
-    as long as it is being formed: it keeps those matrices. ``rows`` is a slice or an array of row numbers.
-    """
-
-    def __init__(self, rows, cols: slice, dtype):
-        self.rows, self.cols, self.dtype = rows, cols, dtype
-        self._grams: dict = {}
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the tile."""
-        rows = self.rows.stop - self.rows.start if isinstance(self.rows, slice) else len(self.rows)
-        return rows, self.cols.stop - self.cols.start
-
-    def gram(self, A, B):
-        """A[rows] @ B[cols].T, computed when it is first asked for; not to be written to."""
-        key = id(A), id(B)
-        if key not in self._grams:
-            if hasattr(A, "gram"):
-                self._grams[key] = A.gram(self.rows, B, self.cols, self.dtype)
-            else:
-                self._grams[key] = taken(A, self.rows, self.dtype) @ taken(B, self.cols, self.dtype).T
-        return self._grams[key]
-
-
-def taken(A, rows, dtype):
-    """``A[rows]`` in a dtype, for an array or :class:`Bits`."""
-    return A.unpacked(rows, dtype) if hasattr(A, "unpacked") else A[rows].astype(dtype, copy=False)
-
-
-class KernelOperator(OnEngine):
-    """A real matrix K of shape (n, n') that is never formed unless asked for.
-
-    A subclass sets ``shape``, ``dtype``, ``engine``, ``symmetric`` (K equals its transpose by construction), ``grams``
-    (the pairs (A, B) whose Gram matrices its tiles take), ``product_work`` (of one vector in factored form) and
-    ``depth`` (roundings on the longest path of that product), and defines :meth:`parts` where it is ``summed``, else
-    :meth:`accumulate`, and :meth:`factored_product`, :meth:`diagonal`, :attr:`absolute_norm` and :attr:`T`. An operator
+    A subclass sets ``shape`` and ``dtype`` and writes :meth:`_matmat`; one that knows entries and no better product
+    derives from :class:`EntrywiseOperator` and writes ``_tile``. All else has a default: the class attributes, what it
+    says of :attr:`cost` and :attr:`rounding`, :meth:`diagonal`, and where K is not symmetric ``_rmatmat``. An operator
     keeps references to its factors, which must not be changed afterwards. It pickles with them.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    dtype : numpy.dtype
+        float32 or float64, that of its entries.
+    engine : module
+        What computes; the CPU's unless a subclass sets another (:func:`ntkspec.engines.engine_of` its arrays).
+    symmetric : bool, default False
+        K equals its transpose by construction. Norms and eigenpairs need it.
+    semidefinite : bool, default False
+        Positive semidefinite by construction (where it is stored, up to ``storage_error``).
+    entrywise : bool, default False
+        Entries can be computed without multiplying whole vectors.
+    stored : bool, default False
+        Entries lie in memory or on disk: a block of products costs little more than one.
+    storage_error : float, default 0
+        How far in Frobenius norm the matrix that is multiplied with is from the one that the operator stands for.
+    frobenius_squared : float or None
+        The sum of the squared entries, once all of them have been formed.
+
+    Notes
+    -----
+    ``K @ V`` takes arrays and gives arrays of the engine, in the dtype of K and V together. ``+``, ``-`` and ``*`` with
+    a number are lazy. NumPy's scalars and arrays leave these to the operator, and so do pandas' tables.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> class Ones(ns.KernelOperator):
+    ...     symmetric = semidefinite = True
+    ...     def __init__(self, n):
+    ...         self.shape, self.dtype = (n, n), np.dtype(float)
+    ...     def _matmat(self, V):
+    ...         return np.ones(self.shape[:1])[:, None] * V.sum(axis=0)
+    >>> round(float(ns.spectral_norm(Ones(9))), 6)
+    9.0
     """
 
-    # NumPy's scalars and arrays leave +, -, * and @ to the operator, and so do tables of pandas (their own is 4000).
     __array_ufunc__ = None
-    __pandas_priority__ = 5000
+    __pandas_priority__ = 5000  # their own is 4000
 
     ndim = 2
     shape: tuple[int, int]
     dtype: np.dtype
-    engine: ModuleType
-    symmetric: bool
-    grams: tuple
-    product_work: Work
-    # The entries lie in memory or on disk: a block of products costs little more than one.
-    stored = False
-    # The work of reading one entry that is stored.
-    stored_work = Work()
-    # Entries can be computed without multiplying whole vectors.
-    entrywise = True
-    # Entries are sums of products that :meth:`parts` lists, and an engine may add them up in one pass.
-    summed = False
-    # The sum of the squared entries, once all of them have been formed.
-    squares: float | None = None
-    # How far its entries in its own dtype are from K, once that has been measured.
-    rounding: float | None = None
-    # Positive semidefinite by construction (where it is stored, up to ``distance``).
-    semidefinite = False
-    # How far in Frobenius norm the matrix that is multiplied with is from the one that the operator stands for.
-    distance: float = 0.0
-    depth: float
+    symmetric: bool = False
+    semidefinite: bool = False
+    entrywise: bool = False
+    stored: bool = False
+    storage_error: float = 0.0
+    frobenius_squared: float | None = None
 
-    def parts(self, tile: Tile, scale: float = 1.0) -> Iterator[Product | Thin]:
-        """What ``scale * K[tile.rows, tile.cols]`` is the sum of, each as the engine asks for it."""
-        raise NotImplementedError
+    # -------------------------------------------------------------------------------------- what a subclass writes
+    @abstractmethod
+    def _matmat(self, V: Array) -> Array:
+        """``K @ V`` for V of shape (n', k), in the dtype of V and K together. Cost: k times ``cost.product``."""
 
-    def accumulate(self, out, tile: Tile, scale: float = 1.0) -> None:
+    def _rmatmat(self, V: Array) -> Array:
+        """``Kᵀ @ V`` for V of shape (n, k)."""
+        if self.symmetric:
+            return self._matmat(V)
+        raise TypeError(
+            f"{type(self).__name__} is not symmetric and has no product with its transpose; give the class a method "
+            f"_rmatmat(self, V) that returns K.T @ V, or say symmetric = True"
+        )
+
+    def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         """Add ``scale * K[tile.rows, tile.cols]`` to the array ``out`` of the tile's dtype."""
-        self.engine.add_parts(out, self.parts(tile, scale))
+        out += out.dtype.type(scale) * self._matmat(self._units(tile.cols, tile.dtype))[tile.rows]
 
-    def write(self, out, tile: Tile, squares: bool = False):
-        """Make the array ``out``, of the tile's shape and dtype, K[tile.rows, tile.cols].
+    def tile_terms(self, tile: Tile, scale: float = 1.0) -> Iterable[HadamardTerm | LowRankTerm] | None:
+        """What ``scale * K[tile.rows, tile.cols]`` is the sum of, for an engine that adds it up in one pass.
 
-        Returns the sum of the squared entries where ``squares`` asks for it: a float, or a device array of no
-        dimension, float64.
+        None where entries are no such sum: then :meth:`accumulate` is asked.
         """
-        if self.summed:
-            return self.engine.write_parts(out, self.parts(tile), squares)
-        out[...] = 0
-        self.accumulate(out, tile)
-        return self.engine.sum_of_squares(out) if squares else None
+        return None
 
-    def factored_product(self, V):
-        """``K @ V`` for V of shape (n', k), without forming entries of K. Cost: k times product_work."""
-        raise NotImplementedError
+    @cached_property
+    def engine(self) -> Engine:
+        """What computes: the CPU, where a subclass sets nothing else."""
+        return engine_of()
 
-    def gathered(self, V):
-        """What these points contribute to products with all points, for their rows of a few vectors V (n', k).
-
-        An array, or a list of them, that adds up over parts of the points; :meth:`scattered` makes rows of the product
-        of the sum. So K may be spread over machines: they exchange this, which does not grow with n.
-        """
-        raise NotImplementedError
-
-    def scattered(self, total):
-        """These points' rows of the product (n, k), from what all points have :meth:`gathered`."""
-        raise NotImplementedError
+    @cached_property
+    def cost(self) -> Cost:
+        """What products and entries cost. Where a subclass says nothing, one product is measured; a tile takes one for
+        each of its columns."""
+        product = Work.lasting(self._seconds(lambda: self._matmat(self._units(slice(0, 1)))))
+        return Cost(product, own=(1 / self.engine.TILE) * product)
 
     @property
-    def absolute_norm(self) -> float:
-        """A bound on the norm of K with every product in its entries replaced by its absolute value."""
-        raise NotImplementedError
+    def rounding(self) -> Rounding:
+        """Bounds on the rounding of products and entries.
 
-    def product_error(self) -> float:
-        """A bound on |computed K q - K q| for a float64 vector q of norm 1, multiplied in float64.
-
-        Each of at most ``depth`` roundings changes a sum of absolute values by half an ulp (first order).
+        Where a subclass says nothing, an assumption: products are accurate to ASSUMED_EPS eps of the dtype, relative to
+        an estimate of the Frobenius norm from SIZE_PROBES products.
         """
-        return self.depth * HALF_ULP * self.absolute_norm
+        return self._assumed_rounding
 
-    def forming_error(self) -> float:
-        """A bound on |formed K - K| in Frobenius norm, for entries that are formed in float64."""
-        return self.product_error()
+    @cached_property
+    def _assumed_rounding(self) -> Rounding:
+        error = ASSUMED_EPS * float(np.finfo(self.dtype).eps)
+        return Rounding.relative(error, self._probed_size(), self.shape[1])
 
-    def row_weights(self):
+    def _probed_size(self) -> float:
+        """Of Gaussian g, the root of the mean |K g|²: that of |K|_F²."""
+        rng = np.random.default_rng(0)
+        probes = self.engine.xp.asarray(rng.standard_normal((self.shape[1], SIZE_PROBES)).astype(self.dtype))
+        return math.sqrt(float(self.engine.tiles.sum_of_squares(self._matmat(probes))) / SIZE_PROBES)
+
+    def _seconds(self, task: Callable) -> float:
+        """How long a task takes whose answer lies on the engine, when it is done again."""
+        self.engine.to_host(task())
+        start = time.perf_counter()
+        self.engine.to_host(task())
+        return time.perf_counter() - start
+
+    def diagonal(self, dtype: DTypeLike | None = None) -> Array:
+        """The diagonal of a square K.
+
+        Parameters
+        ----------
+        dtype : float32 or float64, optional
+            What it is computed in; that of K unless said otherwise.
+
+        Returns
+        -------
+        array, shape (n,)
+            On the engine of K. Where only products are known, n of them.
+        """
+        dtype = np.dtype(dtype or self.dtype)
+        if self.entrywise:
+            blocks = slices(self.shape[0], MEASURED_SIDE)
+            found = self.engine.run(lambda rows: self.tile(rows, rows, dtype).diagonal(), blocks)
+        else:
+            found = self.by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")
+        return self.engine.xp.concatenate(found).astype(dtype, copy=False)
+
+    @property
+    def T(self) -> "KernelOperator":
+        """The transpose, sharing the factors; itself where K is symmetric."""
+        if self.symmetric:
+            return self
+        from ntkspec.operators.transposed import Transposed  # which is built on this module
+
+        return Transposed(self)
+
+    def low_rank_factors(self) -> Any:
+        """(F, G) with K = F Gᵀ where that is how K is known, else None."""
+        return None
+
+    def row_weights(self) -> Array:
         """Sizes of the rows' rounding errors, (n,), up to a common factor: |diagonal|, of a sum that of its terms."""
         return abs(self.diagonal(np.float64))
 
-    def sum_of_squares(self) -> float:
-        """The sum of the squared entries in float64: every tile once, of a symmetric K those of the lower triangle.
+    # ------------------------------------------------------------------------------------------- what has been found
+    @property
+    def formed_error(self) -> float:
+        """How far in Frobenius norm the matrix of its entries, in its dtype, is from K (``storage_error`` included).
 
-        Where only products are known, n of them.
+        Of a float32 operator an estimate (:mod:`ntkspec.operators.sampling`), which is made once.
         """
-        if not self.entrywise:
-            parts = self.by_columns(lambda _, A: self.engine.sum_of_squares(A), "Frobenius norm (products)")
-            return math.fsum(self._on_host(parts))
+        return self.storage_error if self.stored else self._forming_error + self.storage_error
 
-        def squares(place):
-            rows, cols = place
+    @cached_property
+    def _forming_error(self) -> float:
+        return forming_error(self)
+
+    def keep_frobenius_squared(self, found: float) -> float:
+        """Keep the sum of the squared entries, which a pass over all of them gave; returns it."""
+        self.frobenius_squared = found
+        return found
+
+    def sum_of_squares(self) -> float:
+        """The sum of the squared entries in float64, which is kept.
+
+        Cost: every tile once, of a symmetric K those of the lower triangle; where only products are known, n of them.
+        """
+        if self.frobenius_squared is None:
+            return self.keep_frobenius_squared(
+                self._squares_of_tiles() if self.entrywise else self._squares_of_columns()
+            )
+        return self.frobenius_squared
+
+    def _squares_of_columns(self) -> float:
+        sums = self.by_columns(lambda _, A: self.engine.tiles.sum_of_squares(A), "Frobenius norm (products)")
+        return math.fsum(self._on_host(sums))
+
+    def _squares_of_tiles(self) -> float:
+        def squares(k):
+            rows, cols = places[k]
             tile = Tile(rows, cols, self.dtype)
             return self.write(self.engine.xp.empty(tile.shape, self.dtype), tile, squares=True)
 
         places = list(tiles(self))
         weights = np.array([2.0 if self.symmetric and rows != cols else 1.0 for rows, cols in places])
-        return math.fsum(weights * self._on_host(self.engine.run(squares, places, progress="Frobenius norm (tiles)")))
+        return math.fsum(
+            weights * self._on_host(self.engine.run(squares, range(len(places)), progress="Frobenius norm (tiles)"))
+        )
 
-    def _on_host(self, sums: list):
+    def _on_host(self, sums: list) -> Array:
         """Numbers of the engine, which waits for its device once."""
         return self.engine.to_host(self.engine.xp.stack(sums))
 
-    def by_columns(self, task, text: str, dtype=None) -> list:
+    # ---------------------------------------------------------------------------------------------- tiles and columns
+    def write(self, out: Array, tile: Tile, squares: bool = False) -> Any:
+        """Make the array ``out``, of the tile's shape and dtype, K[tile.rows, tile.cols].
+
+        Returns the sum of the squared entries where ``squares`` asks for it: a float, or a device array of no
+        dimension, float64.
+        """
+        terms = self.tile_terms(tile)
+        if terms is not None:
+            return self.engine.terms.write(out, terms, squares)
+        out[...] = 0
+        self.accumulate(out, tile)
+        return self.engine.tiles.sum_of_squares(out) if squares else None
+
+    def tile(self, rows: Rows, cols: slice, dtype: DTypeLike | None = None) -> Array:
+        """``K[rows, cols]`` as a new array.
+
+        Parameters
+        ----------
+        rows : slice or array of int
+            Row numbers; a slice with both ends.
+        cols : slice
+            Columns, with both ends.
+        dtype : float32 or float64, optional
+            What it is computed in; that of K unless said otherwise.
+        """
+        place = Tile(rows, cols, self.dtype if dtype is None else np.dtype(dtype))
+        out = self.engine.xp.empty(place.shape, dtype=place.dtype)
+        self.write(out, place)
+        return out
+
+    def by_columns(self, task: Callable[[slice, Array], Any], text: str, dtype: DTypeLike | None = None) -> list[Any]:
         """The task on (slice of columns, those columns of the matrix), for all columns. n products, with a bar."""
         found = []
         with progress.bar(total=self.shape[1], text=text) as bar:
@@ -180,33 +281,13 @@ class KernelOperator(OnEngine):
                 bar.update(cols.stop - cols.start)
         return found
 
-    def _units(self, cols: slice, dtype=None):
+    def _units(self, cols: slice, dtype: DTypeLike | None = None) -> Array:
         units = self.engine.xp.zeros((self.shape[1], cols.stop - cols.start), dtype or self.dtype)
         units[cols] = self.engine.xp.eye(units.shape[1])
         return units
 
-    def diagonal(self, dtype=None):
-        """The diagonal of a square K, shape (n,), computed in ``dtype`` (that of K unless said otherwise)."""
-        raise NotImplementedError
-
-    @property
-    def T(self) -> "KernelOperator":
-        """The transpose, sharing the factors."""
-        raise NotImplementedError
-
-    def thin_factors(self):
-        """(F, G) with K = F Gᵀ where that is how K is known, else None."""
-        return None
-
     # ------------------------------------------------------------------------------------------------- as a matrix
-    @property
-    def tile_work(self) -> Work:
-        """The work of one entry of a tile: each Gram matrix once, and a pass over the tile for each term."""
-        shared = {(id(A), id(B)): A for A, B in self.grams}
-        passes = Work(entries=float(len(self.grams))) + self.stored_work
-        return sum((Work.of_gram(A) for A in shared.values()), passes)
-
-    def __matmul__(self, V):
+    def __matmul__(self, V: ArrayLike) -> Array:
         """``K @ V`` for a vector (n',) or a block (n', k).
 
         The dtype is that of K and V together, and the arithmetic is done in it: a float32 kernel times float64 vectors
@@ -221,18 +302,21 @@ class KernelOperator(OnEngine):
         with checks.memory_for(what, self.engine, ADVICE):
             return self._product(block).reshape(self.shape[0], *V.shape[1:])
 
-    def __rmatmul__(self, V):
+    def __rmatmul__(self, V: ArrayLike) -> Array:
         """``V @ K`` for a vector (n,) or a block (k, n)."""
         return (self.T @ checks.as_floats(V, "the factor of a product").T).T
 
-    def _product(self, V):
-        entries, k = self.shape[0] * self.shape[1], V.shape[1]
-        by_tiles = entries * (self.tile_work + Work(flops=2.0 * k))
-        if self.entrywise and by_tiles.nominal_seconds < (k * self.product_work).nominal_seconds:
+    def _product(self, V: Array) -> Array:
+        """Tile by tile where that is sooner; entries that are stored are multiplied where they lie."""
+        if self.entrywise and not self.stored and self._tiles_are_sooner(V.shape[1]):
             return self._tiled_product(V)
-        return self.factored_product(V)
+        return self._matmat(V)
 
-    def _tiled_product(self, V):
+    def _tiles_are_sooner(self, k: int) -> bool:
+        by_tiles = self.shape[0] * self.shape[1] * (self.cost.entry + Work(flops=2.0 * k))
+        return by_tiles.nominal_seconds < (k * self.cost.product).nominal_seconds
+
+    def _tiled_product(self, V: Array) -> Array:
         product = self.engine.xp.empty((self.shape[0], V.shape[1]), dtype=V.dtype)
 
         def fill(rows):
@@ -244,21 +328,27 @@ class KernelOperator(OnEngine):
         self.engine.run(fill, slices(self.shape[0], self.engine.TILE), progress="products by tiles")
         return product
 
-    def tile(self, rows, cols: slice, dtype=None):
-        """``K[rows, cols]`` as a new array, computed in ``dtype`` (that of K unless said otherwise).
+    def to_dense(self, dtype: DTypeLike | None = None) -> Array:
+        """The whole matrix, for small n.
 
-        rows : a slice or an array of row numbers.
-        """
-        place = Tile(rows, cols, self.dtype if dtype is None else dtype)
-        out = self.engine.xp.empty(place.shape, dtype=place.dtype)
-        self.write(out, place)
-        return out
+        Parameters
+        ----------
+        dtype : float32 or float64, optional
+            What entries are computed in; that of K unless said otherwise.
 
-    def to_dense(self, dtype=None):
-        """The whole matrix, n * n' entries, computed in ``dtype``; of a :class:`Dense` operator its own array.
+        Returns
+        -------
+        array, shape (n, n')
+            On the engine of K; of a :class:`Dense` operator its own array.
 
-        Cost: n n' tile_work, half of that where K is symmetric; n' products where only products are known. Raises
-        ValueError where the memory does not suffice.
+        Raises
+        ------
+        ValueError
+            Where the memory does not suffice.
+
+        Notes
+        -----
+        Cost: n n' ``cost.entry``, half of that where K is symmetric; n' products where only products are known.
         """
         dtype = np.dtype(dtype or self.dtype)
         size = self.shape[0] * self.shape[1] * dtype.itemsize
@@ -267,26 +357,28 @@ class KernelOperator(OnEngine):
         with checks.memory_for(what, self.engine, "use products with the operator, or its tiles"):
             return self._filled(dtype)
 
-    def _filled(self, dtype):
+    def _filled(self, dtype: np.dtype) -> Array:
         matrix = self.engine.xp.empty(self.shape, dtype=dtype)
         if not self.entrywise:
             self.by_columns(partial(_put, matrix), "kernel matrix (products)", dtype)
             return matrix
 
-        def fill(place):
-            rows, cols = place
+        places = list(tiles(self))
+
+        def fill(k):
+            rows, cols = places[k]
             matrix[rows, cols] = entries = self.tile(rows, cols, dtype)
             if self.symmetric and rows != cols:
-                self.engine.copy_transposed(matrix[cols, rows], entries)
+                self.engine.tiles.copy_transposed(matrix[cols, rows], entries)
 
-        self.engine.run(fill, tiles(self), progress="kernel matrix")
+        self.engine.run(fill, range(len(places)), progress="kernel matrix")
         return matrix
 
     @property
     def _size(self) -> str:
         return f"{self.shape[0]} x {self.shape[1]}"
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """:meth:`to_dense`, so that NumPy's functions take a kernel for its matrix; TypeError for one on a card."""
         if self.engine is not engine_of():
             raise TypeError("this kernel is on the GPU; take op.to_dense(), an array there, or a product with vectors")
@@ -296,7 +388,7 @@ class KernelOperator(OnEngine):
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
 
     # ----------------------------------------------------------------------------------------------------- algebra
-    def __add__(self, other):
+    def __add__(self, other: Any) -> "KernelOperator":
         """With an operator or an array (n, n'); the number 0 is the zero matrix, so that sum() works."""
         if isinstance(other, Real):
             if other == 0:
@@ -305,17 +397,17 @@ class KernelOperator(OnEngine):
                 f"a kernel plus the number {other!r} could be K + {other!r} I or {other!r} in every entry; add "
                 f"{other!r} * ntkspec.operators.identity({self.shape[0]}), or an array of shape {self.shape}"
             )
-        return LinearCombination(_terms(self) + _terms(self._like(other)))
+        return _combined(_terms(self) + _terms(self._like(other)))
 
     __radd__ = __add__
 
-    def __sub__(self, other):
+    def __sub__(self, other: Any) -> "KernelOperator":
         return self + -other if isinstance(other, Real) else self + -1.0 * self._like(other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Any) -> "KernelOperator":
         return -1.0 * self + other
 
-    def _like(self, other) -> "KernelOperator":
+    def _like(self, other: Any) -> "KernelOperator":
         """An operator itself; anything else as an array of this shape and dtype."""
         if isinstance(other, KernelOperator):
             return other
@@ -332,158 +424,127 @@ class KernelOperator(OnEngine):
             )
         return Dense(same)
 
-    def __mul__(self, scalar):
+    def __mul__(self, scalar: float) -> "KernelOperator":
         if not isinstance(scalar, Real):
             kind = type(scalar).__name__
             raise TypeError(
                 f"a kernel times a {kind} with * could be two products; use * with a number, @ with vectors"
             )
-        return LinearCombination([(float(scalar) * c, operator) for c, operator in _terms(self)])
+        return _combined([(float(scalar) * c, operator) for c, operator in _terms(self)])
 
     __rmul__ = __mul__
 
-    def __truediv__(self, scalar):
+    def __truediv__(self, scalar: float) -> "KernelOperator":
         return self * (1 / scalar) if isinstance(scalar, Real) else NotImplemented
 
-    def __neg__(self):
+    def __neg__(self) -> "KernelOperator":
         return -1.0 * self
+
+
+def _combined(terms: list) -> KernelOperator:
+    from ntkspec.operators.combination import LinearCombination  # which is built on this module
+
+    return LinearCombination(terms)
+
+
+def _terms(operator: KernelOperator) -> list:
+    """(c, K) whose sum the operator is."""
+    return getattr(operator, "terms", [(1.0, operator)])
+
+
+def _put(matrix: Array, cols: slice, entries: Array) -> None:
+    matrix[:, cols] = entries
+
+
+# ------------------------------------------------------------------------------------------------ what classes share
+class EntrywiseOperator(KernelOperator):
+    r"""A matrix that is known through its entries: a subclass sets ``shape`` and ``dtype`` and writes :meth:`_tile`.
+
+    Products form every tile. Where a better product is known, write ``_matmat`` as well.
+
+    Notes
+    -----
+    What it says of ``rounding`` where a subclass says nothing is an assumption: entries are accurate to ASSUMED_EPS eps
+    of its dtype, relative to their own size. ``cost`` is measured on one small tile.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> class Laplace(ns.operators.EntrywiseOperator):
+    ...     symmetric = semidefinite = True
+    ...     def __init__(self, x):
+    ...         self.x, self.shape, self.dtype = x, (len(x), len(x)), x.dtype
+    ...     def _tile(self, rows, cols, dtype):
+    ...         return np.exp(-abs(self.x[rows, None] - self.x[cols]).astype(dtype))
+    >>> float(ns.trace(Laplace(np.arange(5.0))))
+    5.0
+    """
+
+    entrywise = True
+
+    @abstractmethod
+    def _tile(self, rows: Rows, cols: slice, dtype: np.dtype) -> Array:
+        """``K[rows, cols]``, computed in ``dtype``, for a slice or an array of rows and a slice of columns."""
+
+    def _matmat(self, V: Array) -> Array:
+        return self._tiled_product(V)
+
+    def _rmatmat(self, V: Array) -> Array:
+        return self.T._tiled_product(V)
+
+    def _product(self, V: Array) -> Array:
+        return self._matmat(V)
+
+    def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
+        self.engine.terms.add_scaled(out, self._tile(tile.rows, tile.cols, tile.dtype), scale)
+
+    def write(self, out: Array, tile: Tile, squares: bool = False) -> Any:
+        out[...] = self._tile(tile.rows, tile.cols, tile.dtype)
+        return self.engine.tiles.sum_of_squares(out) if squares else None
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Measured: one small tile, and where the class has a product of its own, one of those."""
+        rows, cols = (slice(0, min(n, MEASURED_SIDE)) for n in self.shape)
+        entry = Work.lasting(self._seconds(lambda: self.tile(rows, cols)) / (rows.stop * cols.stop))
+        if type(self)._matmat is not EntrywiseOperator._matmat:
+            return Cost(Work.lasting(self._seconds(lambda: self._matmat(self._units(slice(0, 1))))), own=entry)
+        return Cost(self.shape[0] * self.shape[1] * (entry + Work(flops=2.0)), own=entry)
+
+    @cached_property
+    def _assumed_rounding(self) -> Rounding:
+        size = float(self.diagonal(np.float64).sum()) if self.semidefinite else self._probed_size()
+        error = ASSUMED_EPS * float(np.finfo(self.dtype).eps) * size + self.shape[1] * HALF_ULP * size
+        return Rounding(size, error, error)
+
+    @cached_property
+    def _forming_error(self) -> float:
+        """A ``_tile`` that computes in float32 whatever is asked for hides its error from the sample."""
+        return max(forming_error(self), self.rounding.forming_error_bound)
 
 
 class Stored(KernelOperator):
     """Entries that are there: products read them where they lie, and never copy them into tiles."""
 
-    grams = ()
-    stored = True
-    squares: float
-
-    def _product(self, V):
-        return self.factored_product(V)
+    entrywise = stored = True
+    frobenius_squared: float
+    # Roundings on the longest path of a product.
+    rounding_depth: float
 
     @property
-    def absolute_norm(self):
-        """At most the Frobenius norm."""
-        return math.sqrt(self.squares)
+    def rounding(self) -> Rounding:
+        """The norm of absolute values is at most the Frobenius norm."""
+        return Rounding.of_path(self.rounding_depth, math.sqrt(self.frobenius_squared))
 
 
-class LinearCombination(KernelOperator):
-    """``sum of c * K`` over (c, K) terms of one shape; nothing is computed until a tile or a product is asked for."""
-
-    def __init__(self, terms):
-        self.terms = list(terms)
-        shapes = {operator.shape for _, operator in self.terms}
-        dtypes = {operator.dtype for _, operator in self.terms}
-        if len(shapes) != 1 or len(dtypes) != 1:
-            raise ValueError(
-                f"kernels of shapes {sorted(shapes)} and dtypes {sorted(map(str, dtypes))} cannot be combined; "
-                f"build them from the same points in one dtype, that of the network too (dtype=np.float32 where X is)"
-            )
-        self.shape, self.dtype = shapes.pop(), dtypes.pop()
-        operators = [operator for _, operator in self.terms]
-        self.engine = _one_engine(operators)
-        self.symmetric = all(operator.symmetric for operator in operators)
-        self.grams = tuple(pair for operator in operators for pair in operator.grams)
-        self.product_work = sum((operator.product_work for operator in operators), Work())
-        self.stored_work = sum((operator.stored_work for operator in operators), Work())
-        self.distance = sum(abs(c) * operator.distance for c, operator in self.terms)
-        self.entrywise = all(operator.entrywise for operator in operators)
-        self.summed = all(operator.summed for operator in operators)
-        self.semidefinite = all(c >= 0 and operator.semidefinite for c, operator in self.terms)
-
-    def parts(self, tile, scale=1.0):
-        for c, operator in self.terms:
-            yield from operator.parts(tile, scale * c)
-
-    def accumulate(self, out, tile, scale=1.0):
-        if self.summed:
-            super().accumulate(out, tile, scale)
-        else:
-            for c, operator in self.terms:
-                operator.accumulate(out, tile, scale * c)
-
-    def factored_product(self, V):
-        total = 0.0
-        for c, operator in self.terms:
-            total = total + c * operator.factored_product(V)
-        return total
-
-    def gathered(self, V):
-        return [operator.gathered(V) for _, operator in self.terms]
-
-    def scattered(self, total):
-        parts = zip(self.terms, total, strict=True)
-        return sum(c * operator.scattered(part) for (c, operator), part in parts)
-
-    @property
-    def absolute_norm(self):
-        return sum(abs(c) * operator.absolute_norm for c, operator in self.terms)
-
-    def product_error(self):
-        rounding = (1 + len(self.terms)) * HALF_ULP * self.absolute_norm
-        return rounding + sum(abs(c) * operator.product_error() for c, operator in self.terms)
-
-    def forming_error(self):
-        rounding = (1 + len(self.terms)) * HALF_ULP * self.absolute_norm
-        return rounding + sum(abs(c) * operator.forming_error() for c, operator in self.terms)
-
-    def row_weights(self):
-        return sum(abs(c) * operator.row_weights() for c, operator in self.terms)
-
-    def diagonal(self, dtype=None):
-        return sum(c * operator.diagonal(dtype) for c, operator in self.terms)
-
-    @property
-    def T(self):
-        return LinearCombination([(c, operator.T) for c, operator in self.terms])
-
-    def thin_factors(self):
-        factors = [operator.thin_factors() for _, operator in self.terms]
-        if any(pair is None for pair in factors) or any(c < 0 for c, _ in self.terms):
-            return None
-        roots = [self.dtype.type(c**0.5) for c, _ in self.terms]
-        sides = (0,) if all(F is G for F, G in factors) else (0, 1)
-        stacked = [
-            self.engine.xp.hstack([root * pair[side] for root, pair in zip(roots, factors, strict=True)])
-            for side in sides
-        ]
-        return stacked[0], stacked[-1]
-
-
-def _put(matrix, cols: slice, entries) -> None:
-    matrix[:, cols] = entries
-
-
-def _one_engine(operators) -> ModuleType:
-    names = sorted({operator.engine.name for operator in operators})
-    if len(names) > 1:
-        raise TypeError(f"kernels on {' and '.join(names)} cannot be combined; build them from arrays of one device")
-    return operators[0].engine
-
-
-def _terms(operator) -> list:
-    return operator.terms if isinstance(operator, LinearCombination) else [(1.0, operator)]
-
-
-# --------------------------------------------------------------------------------------------------------- geometry
-def slices(n: int, step: int) -> list[slice]:
-    """``range(n)`` in pieces of at most ``step``."""
-    return [slice(a, min(a + step, n)) for a in range(0, n, step)]
-
-
-def tiles(operator: KernelOperator) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of the tiles of a matrix; of a symmetric one the lower triangle, row by row."""
-    side = operator.engine.TILE
-    for rows in slices(operator.shape[0], side):
-        for cols in slices(operator.shape[1], side):
-            if not operator.symmetric or cols.start <= rows.start:
-                yield rows, cols
-
-
+# ------------------------------------------------------------------------------------------------------ what they use
 def summing_depth(blocks: list[slice]) -> float:
     """Roundings on the longest path of a sum over rows that is done block by block; workers' sums come last."""
     return len(blocks) + max(block.stop - block.start for block in blocks) + 64.0
 
 
-def paired_factors(F, G, name: str):
+def paired_factors(F: Any, G: Any, name: str) -> tuple[Array, Array, Engine]:
     """Check two factors that meet in a product ``F Gᵀ``; G = None stands for F itself."""
     F = checks.as_matrix(F, name)
     G = F if G is None or G is F else checks.as_matrix(G, name, columns=F.shape[1])

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
-from ntkspec.operators.base import KernelOperator, slices
-from ntkspec.operators.triangle import formed_distance, index, places
+from ntkspec.engines.arrays import Array
+from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.tiles import index, places, slices
 
 # How often as far as two ways of computing an entry in float32 differ, the tile may be from either.
 SLACK = 8
@@ -13,7 +14,7 @@ SLACK = 8
 _TOGETHER = 32
 
 
-def agree(operator: KernelOperator, blocks, there, seed=0) -> bool:
+def agree(operator: KernelOperator, blocks: Array, there: Array, seed: int = 0) -> bool:
     """Whether tiles (tiles, T, T) of a lower triangle in the host's memory are those of a symmetric kernel.
 
     there : (tiles,) whether each is to be compared. Where the entries of the kernel are stored, all must be the same.
@@ -21,7 +22,7 @@ def agree(operator: KernelOperator, blocks, there, seed=0) -> bool:
     in a row or a column that meets every point of the other side: one point that differs shows. They must agree up to
     rounding: in float64, or where only products are known, up to a bound on it; in float32, up to SLACK times what
     computing these points in float64 shows.
-    Cost: n² / T times tile_work, in float32 twice that again; where only products are known n / T of them.
+    Cost: n² / T times ``cost.entry``, in float32 twice that again; where only products are known n / T of them.
     """
     if operator.stored:
         return _same(operator, blocks, there)
@@ -64,7 +65,7 @@ def _again(operator: KernelOperator, points) -> tuple[np.ndarray, np.ndarray]:
     """The entries of some points with all points, and how far entries of each that were formed before may be away."""
     again = _rows(operator, points, operator.dtype)
     if operator.dtype == np.float64 or not operator.entrywise:
-        return again, np.full(len(points), 2 * formed_distance(operator))
+        return again, np.full(len(points), 2 * operator.formed_error)
     sizes = operator.engine.to_host(operator.row_weights())
     once = np.finfo(operator.dtype).eps * np.sqrt(sizes[points] * sizes.max())
     shown = abs(again - _rows(operator, points, np.float64)).max(axis=1)

@@ -3,14 +3,16 @@
 import itertools
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
-from ntkspec.operators import base
+from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.operators.base import Stored
-from ntkspec.operators.work import Work
+from ntkspec.operators.tiles import Tile, taken
+from ntkspec.operators.work import Cost, Work
 
 # A matrix counts as symmetric up to this many eps of its dtype, in Frobenius norm.
 SYMMETRY_EPS = 16
@@ -21,35 +23,56 @@ SHARED_FROM = 2**18
 class Dense(Stored):
     """An array (n, n') as an operator.
 
-    symmetric : None looks at the matrix: it is symmetric where |A - Aᵀ|_F is no more than rounding (16 eps of its
-    dtype times |A|_F). True asks for that and raises ValueError otherwise; False takes the matrix as it is. Products
-    of a symmetric matrix read one triangle only; ``distance`` is how far that is from (A + Aᵀ) / 2.
-    The array is kept, not copied: it must not be changed afterwards.
-    Cost of looking: one pass over the matrix. A square matrix that is strided both ways is copied once.
+    Parameters
+    ----------
+    matrix : array, shape (n, n'), float32 or float64
+        Kept, not copied: it must not be changed afterwards.
+    symmetric : bool, optional
+        None looks at the matrix: it is symmetric where |A - Aᵀ|_F is no more than rounding (16 eps of its dtype times
+        |A|_F). True asks for that; False takes the matrix as it is.
+    storage_error : float, default 0
+        How far in Frobenius norm the array is from the kernel that it stands for.
+
+    Raises
+    ------
+    ValueError
+        Where it holds NaN or infinity, or is not symmetric and was said to be.
+
+    Notes
+    -----
+    Products of a symmetric matrix read one triangle only; its distance from (A + Aᵀ) / 2 is added to ``storage_error``.
+    Looking costs one pass over the matrix. A square matrix that is strided both ways is copied once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import Dense
+    >>> Dense(np.ones((2, 2))).symmetric, Dense(np.triu(np.ones((2, 2)))).symmetric
+    (True, False)
     """
 
-    def __init__(self, matrix, *, symmetric: bool | None = None):
+    def __init__(self, matrix: ArrayLike, *, symmetric: bool | None = None, storage_error: float = 0.0):
         self.matrix = checks.as_floats(matrix, "the matrix")
         if self.matrix.ndim != 2 or self.matrix.size == 0:
             checks.as_matrix(self.matrix, "the matrix")
         self.engine = engine_of(self.matrix)
         self.shape, self.dtype = self.matrix.shape, self.matrix.dtype
-        self._rows = self._along_rows() if self.shape[0] == self.shape[1] else None
-        self.squares, self.defect = self._look()
+        self._rows: Any = self._along_rows() if self.shape[0] == self.shape[1] else None
+        self.frobenius_squared, self.defect = self._look()
         self.symmetric = self._decide(symmetric, self.defect)
-        self.distance = self.defect / 2 if self.symmetric else 0.0
-        self.product_work = Work(bytes=float(self.matrix.nbytes) / (2 if self.symmetric else 1))
-        self.stored_work = Work(entries=1.0, bytes=float(self.dtype.itemsize))
-        self.depth = float(self.shape[1])
+        self.storage_error = storage_error + (self.defect / 2 if self.symmetric else 0.0)
+        product = Work(bytes=float(self.matrix.nbytes) / (2 if self.symmetric else 1))
+        self.cost = Cost(product, own=Work(entries=1.0, bytes=float(self.dtype.itemsize)))
+        self.rounding_depth = float(self.shape[1])
 
     def _look(self) -> tuple[float, float]:
         """The sum of squares, and |A - Aᵀ|_F (infinite where A is not square); refuses NaN and infinity."""
         if self.shape[0] == self.shape[1]:
-            look = partial(self.engine.squares_and_defect, self._rows)
+            look = partial(self.engine.symmetric.squares_and_defect, self._rows)
             parts = self.engine.run(lambda share: look(*share), self._shares(128))
             squares, defect = (math.fsum(part) for part in zip(*parts, strict=True))
         else:
-            squares, defect = float(self.engine.sum_of_squares(self.matrix)), math.inf
+            squares, defect = float(self.engine.tiles.sum_of_squares(self.matrix)), math.inf
         if not math.isfinite(squares):
             checks.as_matrix(self.matrix, "the matrix")
         if not math.isfinite(squares) or (squares < 1e-290 and self.matrix.any()):
@@ -58,7 +81,7 @@ class Dense(Stored):
         return squares, math.sqrt(defect)
 
     def _decide(self, symmetric: bool | None, defect: float) -> bool:
-        allowed = SYMMETRY_EPS * float(np.finfo(self.dtype).eps) * math.sqrt(self.squares)
+        allowed = SYMMETRY_EPS * float(np.finfo(self.dtype).eps) * math.sqrt(self.frobenius_squared)
         if symmetric and not defect <= allowed:
             raise ValueError(
                 f"the matrix (shape {self.shape}) was said to be symmetric, but |A - A.T| = {defect:.3g} in Frobenius "
@@ -79,10 +102,10 @@ class Dense(Stored):
         ends = [min(n, round(n * (k / parts) ** 0.5 / multiple) * multiple) for k in range(parts)] + [n]
         return [(first, last) for first, last in itertools.pairwise(ends) if first < last]
 
-    def accumulate(self, out, tile, scale=1.0):
-        self.engine.add_scaled(out, self.matrix[tile.rows, tile.cols], scale)
+    def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
+        self.engine.terms.add_scaled(out, self.matrix[tile.rows, tile.cols], scale)
 
-    def factored_product(self, V):
+    def _matmat(self, V: Array) -> Array:
         """``K @ V``; of a symmetric matrix the lower triangle is read once for all vectors."""
         if not self.symmetric:
             return self._rows_times(V)
@@ -90,7 +113,7 @@ class Dense(Stored):
 
         def add(share):
             out = self.engine.xp.zeros_like(right)
-            self.engine.symmetric_product(self._rows, *share, right, out)
+            self.engine.symmetric.product(self._rows, share[0], share[1], right, out)
             return out
 
         return sum(self.engine.run(add, self._shares(64))).T
@@ -101,17 +124,17 @@ class Dense(Stored):
 
         def fill(share):
             for rows in self.engine.blocks(share, self.shape[1]):
-                out[rows] = base.taken(self.matrix, rows, V.dtype) @ V
+                out[rows] = taken(self.matrix, rows, V.dtype) @ V
 
         self.engine.run(fill, self.engine.shares(self.shape[0]))
         return out
 
-    def diagonal(self, dtype=None):
+    def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         return self.engine.xp.array(self.matrix.diagonal(), dtype or self.dtype)
 
-    def to_dense(self, dtype=None):
+    def to_dense(self, dtype: DTypeLike | None = None) -> Array:
         return self.matrix.astype(dtype or self.dtype, copy=False)
 
     @property
-    def T(self):
+    def T(self) -> "Dense":
         return self if self.symmetric else Dense(self.matrix.T, symmetric=False)

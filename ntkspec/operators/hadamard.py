@@ -1,12 +1,18 @@
 """The Hadamard product of two Gram matrices, (D D'ᵀ) ⊙ (X X'ᵀ)."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
-from ntkspec.engines.parts import Product
+from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.engines.terms import HadamardTerm
 from ntkspec.objects.lazy import cached_property
-from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth, taken
+from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth
 from ntkspec.operators.bits import Bits
-from ntkspec.operators.work import Work
+from ntkspec.operators.rounding import Rounding
+from ntkspec.operators.tiles import Tile, taken
+from ntkspec.operators.work import Cost, Work
 
 # A product keeps an (m, d) matrix for each vector on each worker: at most this many vectors go together.
 VECTORS_AT_ONCE = 8
@@ -17,16 +23,54 @@ MOVES = 3
 
 
 class HadamardGram(KernelOperator):
-    r"""K = (D D'ᵀ) ⊙ (X X'ᵀ) for D (n, m), X (n, d), D' (n', m), X' (n', d); the primed ones default to D and X.
+    r"""K = (D D'ᵀ) ⊙ (X X'ᵀ), the entrywise product of two Gram matrices.
 
-    :math:`\Theta_1` is this operator over m d, with D = phi'(X Wᵀ / sqrt d) (section 3.1.1). Keeps references.
-    A product is :math:`(K u)_i = x_i \cdot (D'^T \mathrm{diag}(u) X')^T d_i`: 2 m d (n + n') flops for each vector and
-    m d numbers for each worker; a tile costs 2 (m + d) flops an entry. D and D' may be :class:`Bits`.
+    :math:`\Theta_1` is this operator over m d, with D = phi'(X Wᵀ / sqrt d) (section 3.1.1).
+
+    Parameters
+    ----------
+    D : array or Bits, shape (n, m)
+        Derivatives of the rows' units.
+    X : array, shape (n, d)
+        Points of the rows, of the dtype of D.
+    D2 : array or Bits, shape (n', m), optional
+        Those of the columns; D where it is None.
+    X2 : array, shape (n', d), optional
+        Those of the columns; X where it is None.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit and for NaN; TypeError for dtypes that differ.
+
+    Notes
+    -----
+    Keeps references. A product is :math:`(K u)_i = x_i \cdot (D'^T \mathrm{diag}(u) X')^T d_i`: 2 m d (n + n') flops
+    for each vector and m d numbers for each worker; a tile costs 2 (m + d) flops an entry, m / 64 words in place of 2 m
+    flops where D and D' are :class:`Bits`.
+
+    References
+    ----------
+    Hu, Xiao, Adlam, Pennington, The Surprising Simplicity of the Early-Time Learning Dynamics of Neural Networks,
+    NeurIPS 2020, section 3.1.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import HadamardGram
+    >>> D, X = np.array([[1.0], [2.0]]), np.array([[3.0], [1.0]])
+    >>> HadamardGram(D, X).to_dense()
+    array([[9., 6.],
+           [6., 4.]])
     """
 
-    summed = True
+    entrywise = True
+    D: Any
+    D2: Any
 
-    def __init__(self, D, X, D2=None, X2=None):
+    def __init__(
+        self, D: ArrayLike | Bits, X: ArrayLike, D2: ArrayLike | Bits | None = None, X2: ArrayLike | None = None
+    ):
         if isinstance(D, Bits) != isinstance(D if D2 is None else D2, Bits):
             raise TypeError("D came as bits on one side and as numbers on the other; both sides need the same")
         if isinstance(D, Bits):
@@ -42,21 +86,23 @@ class HadamardGram(KernelOperator):
         self.symmetric = self.semidefinite = self.D2 is self.D and self.X2 is self.X
         self.shape, self.dtype = (self.D.shape[0], self.D2.shape[0]), self.D.dtype
         m, d = self.D.shape[1], self.X.shape[1]
-        self.grams = ((self.D, self.D2), (self.X, self.X2))
         moved = MOVES * (m + 2 * d) * self.dtype.itemsize
-        self.product_work = sum(self.shape) * Work(flops=2.0 * m * d, bytes=float(moved))
-        self.depth = m + d + summing_depth(self._blocks(slice(0, self.shape[1]), 1))
+        product = sum(self.shape) * Work(flops=2.0 * m * d, bytes=float(moved))
+        self.cost = Cost(product, grams=((self.D, self.D2), (self.X, self.X2)))
 
-    def parts(self, tile, scale=1.0):
-        yield Product(scale, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2))
+    def tile_terms(self, tile: Tile, scale: float = 1.0) -> Iterator[HadamardTerm]:
+        yield HadamardTerm(scale, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2))
 
-    def factored_product(self, V):
+    def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
+        self.engine.terms.add(out, self.tile_terms(tile, scale))
+
+    def _matmat(self, V: Array) -> Array:
         step = VECTORS_AT_ONCE
-        parts = [self.scattered(self.gathered(V[:, k : k + step])) for k in range(0, V.shape[1], step)]
+        parts = [self.local_jvp(self.local_vjp(V[:, k : k + step])) for k in range(0, V.shape[1], step)]
         return self.engine.xp.hstack(parts)
 
-    def gathered(self, V):
-        """D'ᵀ diag(u) X', transposed, for each column u of V: (k d, m)."""
+    def local_vjp(self, V: Array) -> Array:
+        """D'ᵀ diag(u) X', transposed, for each column u of V: (k d, m), which adds up over parts of the points."""
         xp, dtype, (m, d), k = self.engine.xp, V.dtype, (self.D.shape[1], self.X.shape[1]), V.shape[1]
 
         def gather(share):
@@ -68,7 +114,7 @@ class HadamardGram(KernelOperator):
 
         return sum(self.engine.run(gather, self.engine.shares(self.shape[1])))
 
-    def scattered(self, total):
+    def local_jvp(self, total: Array) -> Array:
         """d_i · (total x_i) for each point."""
         xp, dtype, d = self.engine.xp, total.dtype, self.X.shape[1]
         k = len(total) // d
@@ -77,7 +123,7 @@ class HadamardGram(KernelOperator):
         def scatter(share):
             for rows in self._blocks(share, k):
                 mixed = (taken(self.D, rows, dtype) @ total.T).reshape(-1, k, d)
-                out[rows] = self.engine.row_products(mixed, self.X[rows], dtype)
+                out[rows] = self.engine.linalg.row_products(mixed, self.X[rows], dtype)
 
         self.engine.run(scatter, self.engine.shares(self.shape[0]))
         return out
@@ -86,7 +132,7 @@ class HadamardGram(KernelOperator):
         return self.engine.blocks(share, self.D.shape[1] + vectors * self.X.shape[1], NUMBERS_AT_ONCE)
 
     @cached_property
-    def absolute_norm(self):
+    def rounding(self) -> Rounding:
         """Entries are at most a_i a'_j with a_i = |D_i| |X_i|, a matrix of rank one."""
         sides = (
             [self.diagonal(np.float64)]
@@ -94,18 +140,19 @@ class HadamardGram(KernelOperator):
             else [HadamardGram(*one).diagonal(np.float64) for one in ((self.D, self.X), (self.D2, self.X2))]
         )
         sums = [float(side.sum()) for side in sides]
-        return (sums[0] * sums[-1]) ** 0.5
+        depth = self.D.shape[1] + self.X.shape[1] + summing_depth(self._blocks(slice(0, self.shape[1]), 1))
+        return Rounding.of_path(depth, (sums[0] * sums[-1]) ** 0.5)
 
-    def diagonal(self, dtype=None):
-        xp, parts, dtype = self.engine.xp, [], dtype or self.dtype
+    def diagonal(self, dtype: DTypeLike | None = None) -> Array:
+        xp, parts, dtype = self.engine.xp, [], np.dtype(dtype or self.dtype)
         for share in self.engine.shares(self.shape[0]):
             for rows in self.engine.blocks(share, 2 * self.D.shape[1]):
                 left = taken(self.D, rows, dtype)
                 right = left if self.D2 is self.D else taken(self.D2, rows, dtype)
-                inner = self.engine.row_products(self.X[rows], self.X2[rows], dtype)
-                parts.append(self.engine.row_products(left, right, dtype) * inner)
+                inner = self.engine.linalg.row_products(self.X[rows], self.X2[rows], dtype)
+                parts.append(self.engine.linalg.row_products(left, right, dtype) * inner)
         return xp.concatenate(parts)
 
     @property
-    def T(self):
+    def T(self) -> "HadamardGram":
         return self if self.symmetric else HadamardGram(self.D2, self.X2, self.D, self.X)

@@ -1,5 +1,6 @@
 """Dense, streamed or factored: which form of a kernel answers a number of products sooner, and whether it fits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,7 +8,8 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.operators.adapters import with_entries, wrap
 from ntkspec.operators.base import KernelOperator
-from ntkspec.operators.triangle import Triangle, form, stored_product
+from ntkspec.operators.forming import form
+from ntkspec.operators.triangle import Triangle, stored_product
 from ntkspec.operators.work import Work
 
 METHODS = ("dense", "factored", "streamed")
@@ -19,13 +21,30 @@ WORTH_MEASURING = 1.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How products with a kernel will be computed, and the forecast.
+    """How products with a kernel will be computed, and the forecast; ``str(plan)`` says all of it.
 
-    method : "dense" (one triangle is formed and stored), "streamed" (it is formed on a card and stored in the host's
-    memory, from where each product copies it to the card), "factored" (products with the factors) or what one function
-    alone does: "columns" (a product for each column, where only products are known), "stochastic", "cluster".
-    bytes : of the stored triangle, 0 where factored. build : seconds to form it. each : seconds for one product.
-    products : how many are expected. reason : why this method. ``str(plan)`` says all of it.
+    Attributes
+    ----------
+    method : str
+        "dense" (one triangle is formed and stored), "streamed" (it is formed on a GPU and stored in the host's memory,
+        from where each product copies it to the GPU), "factored" (products with the factors) or what one function alone
+        does: "columns" (a product for each column, where only products are known), "stochastic", "cluster".
+    bytes : int
+        Of the stored triangle, 0 where factored.
+    build : float
+        Seconds to form it.
+    each : float
+        Seconds for one product.
+    products : int
+        How many are expected.
+    reason : str
+        Why this method.
+
+    Examples
+    --------
+    >>> from ntkspec import Plan
+    >>> Plan("factored", 0, 0.0, 0.5, 4, "as asked for").seconds
+    2.0
     """
 
     method: str
@@ -47,13 +66,41 @@ class Plan:
 
 
 def plan(operator: KernelOperator, products: int = 48, *, method: str | None = None, block: int = 2) -> Plan:
-    """Choose the form of a symmetric kernel that answers about ``products`` products with float64 vectors sooner.
+    """Choose the form of a symmetric kernel that answers a number of products sooner.
 
+    Parameters
+    ----------
+    operator : KernelOperator, or whatever :func:`ntkspec.operators.wrap` takes
+    products : int, default 48
+        How many products with float64 vectors are expected.
+    method : "dense", "factored" or "streamed", optional
+        Overrides the choice.
+    block : int, default 2
+        Vectors that are multiplied together.
+
+    Returns
+    -------
+    Plan
+        The method, the bytes that it stores, and a forecast in seconds of this machine.
+
+    Raises
+    ------
+    ValueError
+        With numbers, where the triangle that ``method`` asks for does not fit.
+
+    Notes
+    -----
     Dense forms one triangle, n² / 2 entries, and reads it once for every ``block`` of vectors; where it is larger than
-    the card's memory it can be streamed, at the rate of the link to the host. Factored costs ``product_work`` for each
-    vector, at the rate of float64. Where only products are known, dense takes n of them and the whole matrix.
-    The seconds are those of this machine: its rates are measured where the work is worth it. ``method`` overrides the
-    choice. Raises ValueError with numbers where the triangle that ``method`` asks for does not fit.
+    the GPU's memory it can be streamed, at the rate of the link to the host. Factored costs ``cost.product`` for each
+    vector, at the rate of float64. Where only products are known, dense takes n of them and the whole matrix. The
+    machine's rates are measured where the work is worth it (0.2 s, once).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> ns.plan(ns.operators.Gram(np.ones((50, 1))), method="factored").bytes
+    0
     """
     if method is not None:
         checks.one_of(method, "method", METHODS)
@@ -63,13 +110,13 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     size = tiles * side**2 * operator.dtype.itemsize
     # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
     basis = Work(bytes=16.0 * products * n / block)
-    build, by_factors = tiles * side**2 * operator.tile_work, _in_float64(operator) + basis
+    build, by_factors = tiles * side**2 * operator.cost.entry, _in_float64(operator) + basis
     if not operator.entrywise:
-        build, size = n * operator.product_work, 8 * n * n
+        build, size = n * operator.cost.product, 8 * n * n
     here, there = (1 / block * stored_product(size, streamed=streamed) + basis for streamed in (False, True))
     seconds = clock(operator, build + products * here, products * by_factors)
     if operator.stored:
-        method = "streamed" if operator.product_work.copied else "dense"
+        method = "streamed" if operator.cost.product.copied else "dense"
         return Plan(method, 0, 0.0, seconds(by_factors), products, "already stored")
     plans = {
         "dense": Plan("dense", size, seconds(build), seconds(here), products, "as asked for"),
@@ -111,7 +158,7 @@ def columns(operator: KernelOperator) -> Plan | None:
     """The plan of what needs all entries, or the diagonal, where only products are known; None elsewhere."""
     if operator.entrywise:
         return None
-    n, each = operator.shape[1], operator.product_work.nominal_seconds
+    n, each = operator.shape[1], operator.cost.product.nominal_seconds
     return Plan("columns", 0, 0.0, each, n, "one product for each, as only products are known")
 
 
@@ -130,11 +177,11 @@ def prepare(
 
 def _in_float64(operator) -> Work:
     """A product with a float64 vector: twice the flops of one in float32, and twice the bytes of what is copied."""
-    work = operator.product_work
+    work = operator.cost.product
     return 2 * work if operator.dtype == np.float32 and not operator.stored else work
 
 
-def clock(operator, *works):
+def clock(operator: KernelOperator, *works: Work) -> Callable[[Work], float]:
     """Work to seconds: at nominal rates where all choices are small, else at the rates measured on this machine."""
     if min(work.nominal_seconds for work in works) < WORTH_MEASURING:
         return lambda work: work.nominal_seconds

@@ -1,6 +1,12 @@
-"""What a computation does, in units that the machine's rates turn into seconds."""
+"""What a computation does, in units that the machine's rates turn into seconds, and what an operator costs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from ntkspec.engines.rates import Rates
+from ntkspec.objects.lazy import cached_property
 
 # Rates of a common two-core machine, for choices that are too small to be worth measuring.
 _NOMINAL = (2e11, 3e10, 4e9, 3e10, 3e10)
@@ -8,8 +14,27 @@ _NOMINAL = (2e11, 3e10, 4e9, 3e10, 3e10)
 
 @dataclass(frozen=True)
 class Work:
-    """flops in matrix products, steps of AND and popcount on 64-bit words, entries passed over in cache, bytes read
-    from memory, and bytes copied to a card. Work adds up, and a number multiplies it."""
+    """What a computation does. Work adds up, and a number multiplies it.
+
+    Attributes
+    ----------
+    flops : float, default 0
+        Floating-point operations in matrix products.
+    words : float, default 0
+        Steps of AND and popcount on 64-bit words.
+    entries : float, default 0
+        Entries of a tile passed over in cache.
+    bytes : float, default 0
+        Bytes read from memory.
+    copied : float, default 0
+        Bytes copied to a GPU.
+
+    Examples
+    --------
+    >>> from ntkspec.operators import Work
+    >>> 2 * Work(flops=1.0) + Work(bytes=3.0) == Work(flops=2.0, bytes=3.0)
+    True
+    """
 
     flops: float = 0.0
     words: float = 0.0
@@ -18,14 +43,14 @@ class Work:
     copied: float = 0.0
 
     @classmethod
-    def of_gram(cls, A) -> "Work":
-        """One entry of A Bᵀ, for an array (n, k) or :class:`Bits`."""
+    def of_gram(cls, A: Any) -> "Work":
+        """The work of one entry of A Bᵀ, for an array (n, k) or :class:`Bits`."""
         columns = A.shape[1]
         return cls(words=-(-columns // 64)) if hasattr(A, "words") else cls(flops=2.0 * columns)
 
     @classmethod
     def lasting(cls, seconds: float) -> "Work":
-        """Work that takes so long at nominal rates."""
+        """Work that takes so many seconds at nominal rates."""
         return cls(bytes=seconds * _NOMINAL[3])
 
     def __add__(self, other: "Work") -> "Work":
@@ -36,7 +61,7 @@ class Work:
 
     __rmul__ = __mul__
 
-    def seconds(self, rates) -> float:
+    def seconds(self, rates: Rates) -> float:
         """The time at an engine's ``Rates``."""
         return self._at((rates.flops, rates.words, rates.entries, rates.bytes, rates.copied))
 
@@ -50,3 +75,45 @@ class Work:
 
     def _parts(self):
         return self.flops, self.words, self.entries, self.bytes, self.copied
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """What an operator costs, which it hands over as :attr:`KernelOperator.cost`.
+
+    Attributes
+    ----------
+    product : Work
+        Of the product with one vector, as :meth:`KernelOperator._matmat` computes it.
+    own : Work
+        Of one entry of a tile, beside the Gram matrices.
+    grams : tuple of pairs of arrays
+        The (A, B) whose Gram matrices A Bᵀ its tiles take; terms of a sum that hold the same arrays share them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkspec.operators import Gram
+    >>> X = np.ones((3, 5))
+    >>> Gram(X).cost.entry.flops == (Gram(X) - 2 * Gram(X)).cost.entry.flops == 2 * 5
+    True
+    """
+
+    product: Work
+    own: Work = Work()
+    grams: tuple[tuple[Any, Any], ...] = ()
+
+    @cached_property
+    def entry(self) -> Work:
+        """Of one entry of a tile: each Gram matrix once, and a pass over the tile for each term."""
+        shared = {(id(A), id(B)): A for A, B in self.grams}
+        passes = Work(entries=float(len(self.grams))) + self.own
+        return sum((Work.of_gram(A) for A in shared.values()), passes)
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.product + other.product, self.own + other.own, self.grams + other.grams)
+
+    @classmethod
+    def of_sum(cls, costs: Iterable["Cost"]) -> "Cost":
+        """Of a sum of operators."""
+        return reduce(cls.__add__, costs, cls(Work()))

@@ -16,7 +16,7 @@ LABELS = {"network": "network", "linear": "linear model", "ntk": "NTK at initial
 LINES = {"network": "-", "linear": "--", "ntk": ":"}
 
 
-def save_figures(analysis: Analysis, folder) -> list[Path]:
+def save_figures(analysis: Analysis, folder: str | Path) -> list[Path]:
     """Draw every figure as a PNG in the folder; each file is whole or not there."""
     figures = {
         "losses": losses(analysis),
@@ -56,7 +56,7 @@ def outputs(analysis: Analysis) -> Figure:
 
 
 def discrepancy(analysis: Analysis) -> Figure:
-    """Mean squared differences over steps, and the same relative to the second model's outputs."""
+    """Mean squared differences f - g over steps, and the same over the mean square of g."""
     part = "test" if "test" in analysis.labels else "train"
     figure, axes = _panels(analysis, 2)
     styles = {"ntk-linear": "network", "network-linear": "linear", "network-ntk": "ntk"}
@@ -69,7 +69,7 @@ def discrepancy(analysis: Analysis) -> Figure:
                 analysis.steps[later], shown(values[later]), LINES[style], color=COLOURS[style], label=titles[pair]
             )
     _over_steps(axes[0], analysis, f"mean squared difference ({part})")
-    _over_steps(axes[1], analysis, f"relative to the second's mean square ({part})")
+    _over_steps(axes[1], analysis, f"‖f − g‖² / ‖g‖² of each f − g ({part})")
     for axis in axes:
         logarithmic(axis)
     axes[0].legend(frameon=False)

@@ -1,13 +1,17 @@
 """Figures on disk: each file is whole or not there."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from ntkspec import storage
 
+# What is drawn, for those that hand it on.
+__all__ = ["Figure", "save"]
 
-def save(figure: Figure, folder, name: str, *, kinds=("png", "pdf")) -> list[Path]:
+
+def save(figure: Figure, folder: str | Path, name: str, *, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
     """One file of each kind in the folder."""
     paths = [Path(folder) / f"{name}.{kind}" for kind in kinds]
     for path in paths:

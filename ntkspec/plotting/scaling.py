@@ -1,10 +1,12 @@
 """The figures of sweeps: sizes against d, with fitted slopes. They read in grey, at the width of a column."""
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from ntkspec.experiments.power_laws import at_places, fit_power_law
+from ntkspec.experiments.power_laws import at_distinct, fit_power_law
 from ntkspec.plotting.values import logarithmic, shown
 from ntkspec.theory.budget import PARTS
 
@@ -25,7 +27,9 @@ STYLES = {
 }
 
 
-def scaling(panels: dict[str, dict], names, *, plain=(), ylabel: str = "norm") -> Figure:
+def scaling(
+    panels: dict[str, dict], names: Sequence[str], *, plain: Collection[str] = (), ylabel: str = "norm"
+) -> Figure:
     """One panel for each title: {title: {cell: numbers}}; medians and ranges of the named numbers over seeds.
 
     They are multiplied by d/n, except in the panels whose titles are in ``plain``. The legend gives fitted exponents
@@ -61,7 +65,7 @@ def _curve(axis, results: dict, name: str, scaled: bool) -> None:
     seeds = np.array([cell.seed for cell in results])
     y = shown([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
     places = np.unique(d)
-    least, medians, most = (at_places(summary, d, y) for summary in (np.min, np.median, np.max))
+    least, medians, most = (at_distinct(summary, d, y) for summary in (np.min, np.median, np.max))
     if len(places) >= 3 and len(np.unique(seeds)) >= 2 and (y > 0).all():
         law = fit_power_law(d, y, seeds)
         label += f": {law.exponent:+.2f} [{law.lower:+.2f}, {law.upper:+.2f}]"
@@ -78,5 +82,5 @@ def budget(panels: dict[str, dict]) -> Figure:
         per = d / np.array([cell.n for cell in results], dtype=float)
         for name in PARTS:
             y = per * shown([numbers[f"{name} predicted"] for numbers in results.values()])
-            axis.plot(np.unique(d), at_places(np.median, d, y), "--", color=STYLES[name][0], linewidth=0.8)
+            axis.plot(np.unique(d), at_distinct(np.median, d, y), "--", color=STYLES[name][0], linewidth=0.8)
     return figure

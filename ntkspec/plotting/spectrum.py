@@ -15,7 +15,7 @@ _COLOUR, _BAND = "#0072B2", "#0072B240"
 _BINS = 36
 
 
-def save_figures(record: KernelSpectrum, folder) -> list[Path]:
+def save_figures(record: KernelSpectrum, folder: str | Path) -> list[Path]:
     """Draw every figure as a PNG in the folder; each file is whole or not there."""
     figures = {"density": density(record), "eigenpairs": eigenpairs(record)}
     return [path for name, figure in figures.items() for path in save(figure, folder, name, kinds=("png",))]

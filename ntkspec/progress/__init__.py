@@ -1,5 +1,5 @@
 """What a run shows while it lasts, and which files it says it wrote."""
 
-from ntkspec.progress.bars import bar
+from ntkspec.progress.bars import Bar, bar
 
-__all__ = ["bar"]
+__all__ = ["Bar", "bar"]

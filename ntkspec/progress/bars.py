@@ -4,26 +4,33 @@ import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterable
+from typing import Any
 
 from tqdm import tqdm
 
 
-class _Bar(tqdm):
+class Bar(tqdm):
     """A bar whose lock is held over a fork, so that a child process never finds it taken by a thread that is gone."""
+
+    def expect(self, total: float) -> None:
+        """Say how many there will be in all, as far as that is known now; 0 where it is not."""
+        if total:
+            self.total = total
 
 
 _lock = threading.RLock()
-_Bar.set_lock(_lock)
+Bar.set_lock(_lock)
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 class _Screen:
     """Standard error, or nothing: where it is closed, full or gone, what is drawn is lost, and never the work."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.stream = sys.stderr
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
     def isatty(self) -> bool:
@@ -38,12 +45,12 @@ class _Screen:
         """As of any stream."""
         self._tried("flush")
 
-    def _tried(self, name: str, *given):
+    def _tried(self, name: str, *given: Any) -> Any:
         if self.stream is not None:
             with contextlib.suppress(OSError, ValueError):
                 return getattr(self.stream, name)(*given)
 
 
-def bar(items=None, *, total=None, text: str = "", initial: int = 0):
+def bar(items: Iterable | None = None, *, total: float | None = None, text: str = "", initial: int = 0) -> Bar:
     """A tqdm bar over ``items``, or one to be updated by hand; silent where standard error cannot be written to."""
-    return _Bar(items, total=total, desc=text, initial=initial, delay=1.0, leave=False, disable=None, file=_Screen())
+    return Bar(items, total=total, desc=text, initial=initial, delay=1.0, leave=False, disable=None, file=_Screen())

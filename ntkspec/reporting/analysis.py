@@ -11,6 +11,7 @@ from ntkspec.reporting.rows import WIDTH, interval, prepared, rows, titled
 from ntkspec.spectra.results import Estimate
 
 _SHOWN_STEPS = 12
+_SHORT = {"linear": "lin", "ntk": "ntk"}
 _OLDER = "not measured: the record is older than this row"
 
 
@@ -52,7 +53,7 @@ def _setting(analysis) -> list[str]:
     pairs = [("network", str(task)), ("training", f"{analysis.steps[-1]} steps, {rates}{chosen}")]
     if not task.deep:
         horizon = analysis.data.d * math.log(analysis.data.d) / max(analysis.rates)
-        pairs += [("steps that the theorems cover", f"up to c d log d / eta = {horizon:.0f} c, for a constant c")]
+        pairs += [("the theorems cover", f"t <= c * {horizon:.0f}, that is c d log d / eta for a constant c")]
     pairs += [("test points", f"{tests}" if tests else "none: no statement on test data")]
     prediction = analysis.trajectories["ntk"]
     pairs += [("NTK prediction", f"{prediction.method}, truncation error {prediction.error.max():.1e}")]
@@ -100,7 +101,7 @@ def _activation(analysis) -> list[str]:
             ("Assumption 3.2", case.get(analysis.assumption, analysis.assumption)),
             ("zeta, nu", f"{constants.zeta:.12g}, {analysis.nu:.12g}"),
             (
-                "theta_0, theta_1, theta_2",
+                "vartheta0, vartheta1, vartheta2",
                 f"{constants.vartheta0:.12g}, {constants.vartheta1:.12g}, {constants.vartheta2:.12g}",
             ),
             ("computed by", f"{constants.method}, absolute error below {constants.error:.0e}"),
@@ -190,7 +191,8 @@ def _agreement(analysis, pair: str) -> list[str]:
         for own, to_labels in zip(comparison.agreement, comparison.agreement_to_labels, strict=True):
             ranges = f"{describe(to_labels):<32} {describe(own)}"
             lines += rows([(f"{part}: relative difference < {own.threshold:.0%}", ranges)])
-    head = f"  {'':<{WIDTH}} {'relative to the mean of y^2':<32} relative to the second's own mean square"
+    other = f"f_{_SHORT[pair.split('-')[1]]}"
+    head = f"  {'':<{WIDTH}} {f'||f - {other}||^2 / ||y||^2':<32} ||f - {other}||^2 / ||{other}||^2"
     return [*rows(largest), head, *lines]
 
 

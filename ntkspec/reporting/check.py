@@ -3,7 +3,7 @@
 import numpy as np
 
 from ntkspec.experiments.statements import HOLDS, Check
-from ntkspec.experiments.sweep_cells import INFINITE, INFINITE_LAW
+from ntkspec.networks.size_laws import INFINITE, INFINITE_LAW
 from ntkspec.reporting.rows import titled
 
 
@@ -34,7 +34,7 @@ def _line(finding) -> str:
 
 def _table(check: Check) -> list[str]:
     if not check.laws:
-        return ["  nothing to fit: what was measured is zero to rounding"]
+        return ["  nothing to fit: all series vanish up to rounding"]
     names, d = list(check.laws), next(iter(check.laws.values())).x
     head = f"  {'d':>20}" + "".join(f"{name:>18}" for name in names)
     lines = [f"  {place:>20.0f}" + "".join(f"{check.laws[name].medians[k]:>18.4g}" for name in names)

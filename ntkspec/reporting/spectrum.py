@@ -58,7 +58,7 @@ def _pairs(record) -> list[str]:
     lines = [f"  {value:>14.6g}{residual:>12.1e}{count:>14}{energy:>14.4g}" for value, residual, count, energy in shown]
     low, high = leading.others
     rest = f"all others between {low:.6g} and {high:.6g}" if low <= high else "these are all eigenvalues"
-    zeros = f"; {len(leading.values) - rank} of them are zero to rounding" if rank < len(leading.values) else ""
+    zeros = f"; {len(leading.values) - rank} of them vanish up to rounding" if rank < len(leading.values) else ""
     return [head, *lines, f"  ({len(leading.values)} pairs{zeros}; {rest})"]
 
 

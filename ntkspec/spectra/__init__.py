@@ -3,15 +3,15 @@
 from ntkspec.spectra.alignments import kernel_target_alignment, label_energy, subspace_angles
 from ntkspec.spectra.densities import Density, spectral_density
 from ntkspec.spectra.dimensions import condition_number, effective_rank, participation_ratio, spectral_entropy
-from ntkspec.spectra.eigenpairs import Spectrum, eigsh
+from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import Estimate, Evidence
+from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum
 from ntkspec.spectra.traces import trace
 
 __all__ = [
     "Density",
+    "Diagnostics",
     "Estimate",
-    "Evidence",
     "Spectrum",
     "condition_number",
     "effective_rank",

@@ -8,26 +8,76 @@ import scipy.linalg
 
 from ntkspec import checks
 from ntkspec.engines import engine_of
+from ntkspec.engines.arrays import ArrayLike
 from ntkspec.operators import Gram, as_symmetric
-from ntkspec.operators.base import HALF_ULP
-from ntkspec.spectra.eigenpairs import Spectrum
+from ntkspec.operators.adapters import MatrixLike
+from ntkspec.operators.rounding import HALF_ULP
 from ntkspec.spectra.norms import frobenius_norm
-from ntkspec.spectra.results import Estimate
+from ntkspec.spectra.results import Estimate, Spectrum
 
 
 def kernel_target_alignment(
-    operator, y, *, centered: bool = False, rtol: float = 0.0, failure_probability: float = 1e-6, seed=0
+    operator: MatrixLike,
+    y: ArrayLike,
+    *,
+    centered: bool = False,
+    rtol: float = 0.0,
+    failure_probability: float = 1e-6,
+    seed: int = 0,
 ) -> Estimate:
     r"""The alignment of a kernel with labels, a cosine from -1 to 1 (from 0 where K is positive semidefinite).
 
     .. math:: A = \frac{\langle K, y y^T \rangle_F}{\|K\|_F \|y\|^2}
 
-    (Cristianini, Shawe-Taylor, Elisseeff, Kandola, NIPS 2001). centered : of H K H and H y with H = I - 1 1ᵀ / n, so
-    that a constant in kernel or labels does not count (Cortes, Mohri, Rostamizadeh, JMLR 13, 2012).
-    y : (n,), not zero (not constant, if centered). rtol, failure_probability, seed : of the Frobenius norm
-    (:func:`ntkspec.frobenius_norm`), whose interval is that of the result, with the rounding of the product and of what
-    centring subtracts from labels and kernel. Cost: one product (two if centered) and the Frobenius norm; where only
-    products are known that takes n of them, or fewer with rtol > 0. Raises ValueError for labels that do not fit.
+    Parameters
+    ----------
+    operator : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel, (n, n), symmetric. Anything that :func:`ntkspec.operators.wrap` takes.
+    y : array, shape (n,)
+        Labels, finite and not all zero (not constant, if ``centered``).
+    centered : bool, default False
+        Take H K H and H y with H = I - 1 1ᵀ / n, so that a constant in kernel or labels does not count.
+    rtol : float, default 0.0
+        0 asks for the exact Frobenius norm; a positive number allows an interval of that relative width from random
+        probes (:func:`ntkspec.frobenius_norm`), where that is forecast to be faster.
+    failure_probability : float, default 1e-6
+        An interval from probes may miss the true value with at most this probability, over the random numbers drawn
+        from ``seed``, whatever the kernel is. Without probes it never fails.
+    seed : int, default 0
+        Seed of the random probes. The same seed gives the same result.
+
+    Returns
+    -------
+    Estimate
+        ``value`` is the alignment. ``lower`` and ``upper`` are the ends of the interval, ``failure_probability``
+        the probability that it misses the true value, ``products`` the number of products with single vectors,
+        ``converged`` whether the interval is as narrow as asked for, ``plan`` how products were computed,
+        ``evidence`` the numerical diagnostics.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric, or the labels have another length, NaN, or nothing that varies.
+
+    Notes
+    -----
+    The interval is that of the Frobenius norm, with the rounding of the product and of what centring subtracts from
+    labels and kernel. Cost: one product (two if centered) and the Frobenius norm; where only products are known that
+    takes n of them, or fewer with rtol > 0.
+
+    References
+    ----------
+    N. Cristianini, J. Shawe-Taylor, A. Elisseeff, J. Kandola, On kernel-target alignment, NIPS 2001.
+
+    C. Cortes, M. Mohri, A. Rostamizadeh, Algorithms for learning kernels based on centered alignment, JMLR 13, 2012.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> y = np.array([1.0, -1.0, 1.0])
+    >>> round(float(ns.kernel_target_alignment(np.outer(y, y), y)), 6)
+    1.0
     """
     checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
@@ -43,7 +93,9 @@ def kernel_target_alignment(
     norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
     low, high = max(0.0, norm.lower - centring), norm.upper + centring
     # A relative change r of y changes yᵀK y by 2 r ‖K‖ |y|² and |y|² by 2 r; both are sums of n terms as well.
-    slack = operator.product_error() + operator.distance + centring + (4 * moved + 2 * n * HALF_ULP) * high
+    slack = (
+        operator.rounding.matvec_error_bound + operator.storage_error + centring + (4 * moved + 2 * n * HALF_ULP) * high
+    )
     lower = _cosine(overlap - slack, high if overlap > slack else low)
     upper = _cosine(overlap + slack, low if overlap > -slack else high)
     count, closed = norm.products + (2 if centered else 1), norm.converged and upper - lower < 2
@@ -86,17 +138,49 @@ def _centred(operator):
     r = means - means.mean() / 2
     scale = math.sqrt(float(r @ r) / n)
     if scale == 0:
-        return operator, 2 * operator.product_error()
+        return operator, 2 * operator.rounding.matvec_error_bound
     more, less = (Gram((r / scale + sign)[:, None].astype(dtype)) for sign in (1, -1))
-    error = 2 * operator.product_error() + 2 * n * scale * ((n + 4) * HALF_ULP + 2 * float(np.finfo(dtype).eps))
+    error = 2 * operator.rounding.matvec_error_bound + 2 * n * scale * (
+        (n + 4) * HALF_ULP + 2 * float(np.finfo(dtype).eps)
+    )
     return operator - (scale / 2) * more + (scale / 2) * less, error
 
 
-def label_energy(spectrum: Spectrum, y) -> np.ndarray:
-    """The part of |y|² in each eigenvector, (k,): what adds up to less than one lies in the eigenvectors left out.
+def label_energy(spectrum: Spectrum, y: ArrayLike) -> np.ndarray:
+    r"""The part of \|y\|² in each eigenvector of a kernel.
 
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Eigenpairs from :func:`ntkspec.eigsh`.
+    y : array, shape (n,)
+        Labels, finite and not all zero.
+
+    Returns
+    -------
+    ndarray, shape (k,), float64
+        Parts from 0 to 1, in the order of the eigenvectors. What their sum lacks of 1 lies in the eigenvectors left
+        out.
+
+    Raises
+    ------
+    TypeError
+        Where something else than a Spectrum comes.
+    ValueError
+        Where the labels have another length, hold NaN, or are zero.
+
+    Notes
+    -----
     Eigenvectors of values that cannot be told apart share their part in an arbitrary way; only its sum means something.
-    y : (n,), not zero.
+    Cost: 2 n k flops.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> spectrum = ns.eigsh(np.diag([3.0, 2.0, 1.0]), 2)
+    >>> ns.label_energy(spectrum, np.array([0.0, 1.0, 1.0])).round(6).tolist()
+    [0.0, 0.5]
     """
     if not isinstance(spectrum, Spectrum):
         raise TypeError(f"a {type(spectrum).__name__} came, but the eigenpairs of ntkspec.eigsh are needed")
@@ -108,28 +192,67 @@ def label_energy(spectrum: Spectrum, y) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Angles:
-    """Principal angles between two spaces, ascending, in radians; error bounds how far each is from the exact one."""
+    """Principal angles between two spaces.
+
+    Attributes
+    ----------
+    angles : ndarray, shape (min(k, k'),), float64
+        In radians, from 0 to pi/2, ascending.
+    error : float
+        How far each is at most from the angle between the exact eigenspaces, in radians.
+    """
 
     angles: np.ndarray
     error: float
 
 
 def subspace_angles(one: Spectrum, other: Spectrum) -> Angles:
-    r"""The principal angles between the spaces of two spectra's eigenvectors, such as those of Theta and Theta^lin.
+    r"""The principal angles between the eigenspaces of two spectra, such as those of Theta and Theta^lin.
 
-    Each computed space is turned against the exact eigenspace by at most arcsin(|R|_F / gap), with the residuals R and
-    the gap between its values and the bound on all others (Davis, Kahan, SIAM J. Numer. Anal. 7, 1970); the error is
-    the sum of both. It is pi/2, nothing is known, where a gap is closed: the last value then cannot be told from one
-    that was left out, and which eigenvectors lead is not determined. Angles: (min(k, k'),).
+    Parameters
+    ----------
+    one, other : Spectrum
+        Eigenpairs from :func:`ntkspec.eigsh`, of kernels on the same n points.
+
+    Returns
+    -------
+    Angles
+        ``angles``, (min(k, k'),) in radians, ascending, and ``error``, a bound on the distance of each from the exact
+        one.
+
+    Raises
+    ------
+    ValueError
+        Where the two have eigenvectors of different lengths.
+
+    Notes
+    -----
+    Each computed space is turned against the exact eigenspace by at most arcsin(\|R\|_F / gap), with the residuals R
+    and the gap between its values and the bound on all others; the error is the sum of both. It is pi/2, nothing is
+    known, where a gap is closed: the last value then cannot be told from one that was left out, and which eigenvectors
+    lead is not determined. Cost: O(n k²) flops on the host.
+
+    References
+    ----------
+    C. Davis, W. M. Kahan, The rotation of eigenvectors by a perturbation. III, SIAM J. Numer. Anal. 7, 1970.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> one, other = (ns.eigsh(np.diag(values), 1) for values in ([3.0, 1.0], [1.0, 3.0]))
+    >>> found = ns.subspace_angles(one, other)
+    >>> bool(abs(found.angles[0] - np.pi / 2) <= found.error + 1e-12)
+    True
     """
     if one.vectors.shape[0] != other.vectors.shape[0]:
         raise ValueError(f"eigenvectors of {len(one.vectors)} and {len(other.vectors)} points; both need the same")
     vectors = (engine_of(side.vectors).to_host(side.vectors) for side in (one, other))
     angles = np.sort(scipy.linalg.subspace_angles(*vectors))
-    return Angles(angles, min(math.pi / 2, _turned(one) + _turned(other)))
+    return Angles(angles, min(math.pi / 2, _rotation_bound(one) + _rotation_bound(other)))
 
 
-def _turned(spectrum: Spectrum) -> float:
+def _rotation_bound(spectrum: Spectrum) -> float:
     """A bound on the largest angle between the computed and the exact eigenspace."""
     low, high = spectrum.others
     if low > high:

@@ -23,15 +23,20 @@ outermost of them, no eigenvalue of K is left.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy.special import betaincinv
 
+from ntkspec.progress import Bar
 from ntkspec.randomness import stream
 from ntkspec.spectra.lanczos import Lanczos
 
+# From the Ritz values, ascending, to the interval outside which no eigenvalue is to be left; None stops the run.
+TargetInterval: TypeAlias = Callable[[np.ndarray], tuple[float, float] | None]
+
 # Vectors in a start block, the smallest first. More of them are taken where the products are so inaccurate that their
-# rounding could hide an eigenvector: k independent overlaps are small together with the k-th power of the chance.
+# rounding could hide an eigenvector: k independent overlaps are small together with the k-th power of the probability.
 BLOCKS = (2, 4, 8)
 # A basis that has not excluded what it should with this many vectors, or with those that fit into this part of the
 # free memory, says so instead of going on.
@@ -61,7 +66,7 @@ def overlap_bounds(lanczos: Lanczos, value: float) -> tuple[float, float]:
         return math.inf, math.inf
     if not np.isfinite(X).all():
         return math.inf, math.inf
-    exact = float(np.linalg.norm(lanczos.coupling @ X, 2)) if lanczos.frontier else 0.0
+    exact = float(np.linalg.norm(lanczos.off_diagonal @ X, 2)) if lanczos.residual_width else 0.0
     return _LOSS * exact, _LOSS * WEIGHT * lanczos.error * float(np.linalg.norm(X, 2))
 
 
@@ -91,8 +96,8 @@ def spectrum_bounds(lanczos: Lanczos, failure_probability: float) -> tuple[float
 
 def _crossings(lanczos: Lanczos, level: float):
     """The eigenvalues of H, and its norm; computed in units of the largest entry of T and C."""
-    unit = max(abs(lanczos.T).max(), abs(lanczos.coupling).max(initial=0.0), lanczos.error)
-    T, C, E = lanczos.T / unit, lanczos.coupling / unit, lanczos.start
+    unit = max(abs(lanczos.T).max(), abs(lanczos.off_diagonal).max(initial=0.0), lanczos.error)
+    T, C, E = lanczos.T / unit, lanczos.off_diagonal / unit, lanczos.start
     far = C.T @ C + (WEIGHT * lanczos.error / unit) ** 2 * np.eye(lanczos.size)
     balance = math.sqrt(np.linalg.norm(far, 2))
     H = np.block([[T, far / (balance * level)], [E @ E.T * (balance / level), T]])
@@ -117,14 +122,14 @@ def _level(lanczos: Lanczos, failure_probability: float) -> float:
 
 
 @dataclass
-class Chance:
+class FailureBudget:
     """A failure probability that is shared out among attempts, and the seed from which each draws its own start.
 
     Attempt i gets the part 6 / (pi (i + 1))² of it: however many there are, all of them fail with no more.
     """
 
     probability: float
-    seed: object
+    seed: int
     attempts: int = 0
 
     def attempt(self) -> tuple[float, int]:
@@ -137,7 +142,7 @@ class Chance:
 class Outcome:
     """How a run ended, and between what all eigenvalues lie.
 
-    reason : "excluded", "full" (the basis is as large as it may be), "stopped" (the aim was given up; no
+    reason : "excluded", "full" (the basis is as large as it may be), "stopped" (there is no target any more; no
     bounds) or "hidden" (rounding hides eigenvalues even from the largest block).
     """
 
@@ -146,30 +151,30 @@ class Outcome:
     highest: float = math.inf
 
 
-def prove(lanczos: Lanczos, aim: Callable, chance: Chance, bar) -> Outcome:
-    """From a fresh random block, exclude all eigenvalues outside the aim; with larger blocks where rounding hides them.
+def prove(lanczos: Lanczos, target_interval: TargetInterval, budget: FailureBudget, bar: Bar) -> Outcome:
+    """From a fresh random block, exclude all eigenvalues outside the target; larger blocks where rounding hides.
 
-    aim : from the Ritz values, ascending, to (low, high), of which either may be infinite, or to None to stop.
+    target_interval : from the Ritz values, ascending, to (low, high), either may be infinite, or to None to stop.
     """
     for block in BLOCKS:
-        probability, number = chance.attempt()
-        lanczos.begin_random(stream(chance.seed, "proof", number), block)
-        outcome = _exclude(lanczos, aim, probability, bar)
+        probability, number = budget.attempt()
+        lanczos.begin_random(stream(budget.seed, "proof", number), block)
+        outcome = _exclude(lanczos, target_interval, probability, bar)
         if outcome.reason != "hidden":
             return outcome
     return Outcome("hidden", *spectrum_bounds(lanczos, probability))
 
 
-def _exclude(lanczos: Lanczos, aim: Callable, failure_probability: float, bar) -> Outcome:
+def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probability: float, bar: Bar) -> Outcome:
     """Extend a run from a random block until it excludes what it should, or cannot."""
     level, slacks, steps = _level(lanczos, failure_probability), {}, 4
     most = fitting_basis(lanczos, LARGEST_BASIS)
     while True:
         before = lanczos.products
-        lanczos.extend(min(steps, -(-(most - lanczos.size) // max(1, lanczos.frontier))))
+        lanczos.extend(min(steps, -(-(most - lanczos.size) // max(1, lanczos.residual_width))))
         bar.update(lanczos.products - before)
         theta = np.linalg.eigvalsh(lanczos.T)
-        ends = aim(theta)
+        ends = target_interval(theta)
         if ends is None:
             return Outcome("stopped")
         bounds = [overlap_bounds(lanczos, end) for end in ends if math.isfinite(end)]
@@ -186,14 +191,14 @@ def _exclude(lanczos: Lanczos, aim: Callable, failure_probability: float, bar) -
         elif _hidden(lanczos, (ends[0] - theta[0], ends[1] - theta[-1]), level):
             return Outcome("hidden")
         expected = forecast(slacks) or 0
-        bar.total = expected or bar.total
-        left = max(0, expected - lanczos.products) // (2 * max(1, lanczos.frontier))
+        bar.expect(expected)
+        left = max(0, expected - lanczos.products) // (2 * max(1, lanczos.residual_width))
         steps = max(1, min(left, 8)) if expected else 2
 
 
 def fitting_basis(lanczos: Lanczos, wanted: int) -> int:
     """How many vectors of a basis fit, and room for them: at most ``wanted``, at least four blocks."""
-    n, block = lanczos.basis.shape[1], max(1, lanczos.frontier)
+    n, block = lanczos.basis.shape[1], max(1, lanczos.residual_width)
     most = min(n - lanczos.locked, max(4 * block, min(wanted, lanczos.fitting(MEMORY_SHARE))))
     lanczos.reserve(lanczos.locked + most + block)
     return most

@@ -8,23 +8,28 @@ are; its quantiles make an interval of the bounds.
 """
 
 import math
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import betainc
 
 from ntkspec import checks, progress
+from ntkspec.engines.arrays import ArrayLike
 from ntkspec.operators import KernelOperator, as_symmetric, planning
+from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.planning import Plan
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import MEMORY_SHARE, spectrum_bounds
 from ntkspec.spectra.eigenpairs import dense_spectrum
 from ntkspec.spectra.gauss_rules import jacobi_matrices, rule, share_below
 from ntkspec.spectra.lanczos import Lanczos, random_start
-from ntkspec.spectra.results import Evidence, collect
+from ntkspec.spectra.results import Diagnostics, collect
 from ntkspec.spectra.showing import few
-from ntkspec.storage import recorded, target
+from ntkspec.storage import checkpointed, target
 
 # Up to this size all eigenvalues are computed.
 DENSE_SIZE = 1500
@@ -38,10 +43,19 @@ TRUNCATION = 0.01
 
 @dataclass(frozen=True, repr=False)
 class Histogram:
-    """Shares of the eigenvalues in bins (edges[i], edges[i + 1]], with lower <= truth <= upper.
+    """Shares of the eigenvalues in bins, with intervals.
 
-    edges : (bins + 1,). mass, lower, upper : (bins,), fractions of n; mass is the estimate that is nearest in the
-    interval, as what is seen at all is at least one eigenvalue. Each bin fails with ``failure_probability``.
+    Attributes
+    ----------
+    edges : ndarray, shape (bins + 1,), float64
+        Bin i is (edges[i], edges[i + 1]].
+    mass : ndarray, shape (bins,), float64
+        Estimated share of the n eigenvalues in each bin: the estimate that is nearest in the interval, as what is seen
+        at all is at least one eigenvalue.
+    lower, upper : ndarray, shape (bins,), float64
+        lower <= true share <= upper, for each bin except with ``failure_probability``.
+    failure_probability : float
+        The probability, over the random probes and whatever the kernel is, with which the interval of one bin fails.
     """
 
     edges: np.ndarray
@@ -59,11 +73,24 @@ class Histogram:
 
 @dataclass(frozen=True, repr=False)
 class Smoothed:
-    """The density smoothed by a Gaussian of standard deviation ``width`` at points ``x``, for one unit of mass.
+    """The spectral density smoothed by a Gaussian, for one unit of mass.
 
-    error : half a 95 % interval for each point, for any number of probes: the density of r probes, in units of the peak
-    of the Gaussian, strays from the truth at most as a share of the eigenvalues of that size does, which follows the
-    Beta law of the module; with a bound on the truncation. 0 where all eigenvalues were computed.
+    Attributes
+    ----------
+    x : ndarray, shape (points,), float64
+        Where the density is given.
+    density : ndarray, shape (points,), float64
+        The smoothed density, in one over the unit of the eigenvalues.
+    error : ndarray, shape (points,), float64
+        Half a 95 % interval for each point; 0 where all eigenvalues were computed.
+    width : float
+        Standard deviation of the Gaussian.
+
+    Notes
+    -----
+    The interval holds for any number of probes: the density of r probes, in units of the peak of the Gaussian, strays
+    from the truth at most as a share of the eigenvalues of that size does, which follows the Beta law of the module. A
+    bound on the truncation is added.
     """
 
     x: np.ndarray
@@ -82,10 +109,35 @@ class Smoothed:
 class Density:
     r"""The distribution of the n eigenvalues of a symmetric kernel.
 
-    alpha, beta : (probes, steps), Jacobi matrices of the probes; beta[:, i] couples step i with the next one, also the
-    last step with what was not computed. lengths : (probes,), how many steps each has (fewer where its space was
-    exhausted). sizes : (probes,), \|g\|². values : all eigenvalues, where they were computed, else None.
-    lowest, highest : no eigenvalue lies outside, each except with the failure probability of the call.
+    Attributes
+    ----------
+    n : int
+        Number of eigenvalues.
+    alpha, beta : ndarray, shape (probes, steps), float64
+        Diagonals and off-diagonals of the probes' Jacobi matrices. beta[:, i] couples step i with the next one, also
+        the last step with what was not computed.
+    lengths : ndarray, shape (probes,), int64
+        How many steps each probe has; fewer than asked for where its space was exhausted.
+    sizes : ndarray, shape (probes,), float64
+        \|g\|² of each probe g.
+    values : ndarray, shape (n,), or None
+        All eigenvalues, ascending, where they were computed. There are no probes then.
+    lowest, highest : float
+        No eigenvalue lies outside them, each except with the ``failure_probability`` of :func:`spectral_density`.
+    products : int
+        How many products of the kernel with single vectors were computed.
+    plan : Plan
+        How the products were computed, with the forecast of time and memory.
+    evidence : Diagnostics
+        The numerical diagnostics of the bounds ``lowest`` and ``highest``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> density = ns.spectral_density(np.diag([1.0, 1.0, 2.0, 4.0]))
+    >>> density.histogram([0.0, 1.5, 3.0, 4.5]).mass.tolist()
+    [0.5, 0.25, 0.25]
     """
 
     n: int
@@ -98,7 +150,7 @@ class Density:
     highest: float
     products: int
     plan: Plan
-    evidence: Evidence
+    evidence: Diagnostics
 
     def __repr__(self) -> str:
         how = "all computed" if self.values is not None else f"from {self.probes} probes, {self.alpha.shape[1]} steps"
@@ -113,30 +165,68 @@ class Density:
         return len(self.sizes)
 
     @property
-    def nodes(self):
+    def nodes(self) -> np.ndarray:
         """Where the probes' rules have weight, ascending; all eigenvalues where they were computed."""
         if self.values is not None:
             return self.values
         return np.sort(np.concatenate([rule(alpha, beta[:-1])[0] for alpha, beta in self._matrices()]))
 
-    def mean(self, function) -> float:
-        """(1/n) tr f(K): the mean of a function over the eigenvalues."""
+    def mean(self, function: Callable[[np.ndarray], np.ndarray]) -> float:
+        """(1/n) tr f(K), the mean of a function over the eigenvalues; the function takes and returns arrays (m,)."""
         if self.values is not None:
             return float(np.mean(function(self.values)))
         rules = (rule(a, b[:-1]) for a, b in self._matrices())
         return _pooled([weights @ function(nodes) for nodes, weights in rules], self.sizes)
 
-    def cumulative(self, x, *, failure_probability: float = 0.05):
-        """(share, lower, upper) of the eigenvalues up to each x; each fails with the failure probability."""
+    def cumulative(
+        self, x: ArrayLike, *, failure_probability: float = 0.05
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The share of the eigenvalues up to each x, with an interval.
+
+        Parameters
+        ----------
+        x : array or float
+            Places, (m,), in the unit of the eigenvalues.
+        failure_probability : float, default 0.05
+            The interval at each x may miss the true share with at most this probability, over the random probes.
+
+        Returns
+        -------
+        share, lower, upper : ndarray, shape (m,)
+            The estimated share, from 0 to 1, and the ends of its interval.
+
+        Raises
+        ------
+        ValueError
+            Where ``x`` holds NaN, or the probability is not between 0 and 1.
+        """
         checks.probability(failure_probability, "failure_probability")
         x = np.atleast_1d(checks.as_floats(x, "x")).astype(np.float64, copy=False)
         if np.isnan(x).any():
             raise ValueError("x holds NaN; a share of the eigenvalues up to it does not exist")
         low, high = self._shares(x)
-        return self._with_chance(self._middle(x), low, high, failure_probability)
+        return self._with_quantiles(self._middle(x), low, high, failure_probability)
 
-    def histogram(self, edges=40, *, failure_probability: float = 0.05) -> Histogram:
-        """Shares of the eigenvalues between edges; a number makes as many equal bins from lowest to highest."""
+    def histogram(self, edges: int | ArrayLike = 40, *, failure_probability: float = 0.05) -> Histogram:
+        """Shares of the eigenvalues in bins, with an interval for each.
+
+        Parameters
+        ----------
+        edges : int or array, default 40
+            Edges of the bins, ascending, or how many equal bins from ``lowest`` to ``highest``.
+        failure_probability : float, default 0.05
+            The interval of each bin may miss the true share with at most this probability, over the random probes.
+
+        Returns
+        -------
+        Histogram
+            ``edges`` (bins + 1,), ``mass``, ``lower`` and ``upper`` (bins,), and ``failure_probability``.
+
+        Raises
+        ------
+        ValueError
+            Where there are fewer than two edges, or they do not ascend.
+        """
         checks.probability(failure_probability, "failure_probability")
         if np.ndim(edges) == 0:
             low, high = self.lowest, self.highest
@@ -148,14 +238,29 @@ class Density:
         low, high = self._shares(edges)
         least, most = np.maximum(0, low[1:] - high[:-1]), np.maximum(0, high[1:] - low[:-1])
         middle = np.diff(self._middle(edges).clip(low, high)).clip(least, most)
-        mass, lower, upper = self._with_chance(middle, least, most, failure_probability)
+        mass, lower, upper = self._with_quantiles(middle, least, most, failure_probability)
         return Histogram(edges, mass, lower, upper, failure_probability)
 
-    def smoothed(self, x=200, *, width: float | None = None) -> Smoothed:
+    def smoothed(self, x: int | ArrayLike = 200, *, width: float | None = None) -> Smoothed:
         """The density smoothed by a Gaussian.
 
-        x : points, or how many from lowest to highest. width : standard deviation; None takes the smallest one whose
-        truncation error is at most 1 % of the kernel's peak (about twice the range over the number of steps).
+        Parameters
+        ----------
+        x : int or array, default 200
+            Points, or how many from ``lowest`` to ``highest``.
+        width : float or None, default None
+            Standard deviation. None takes the smallest one whose truncation error is at most 1 % of the Gaussian's
+            peak, about twice the range of the spectrum over the number of steps.
+
+        Returns
+        -------
+        Smoothed
+            ``x``, ``density`` and ``error`` (points,), and ``width``.
+
+        Raises
+        ------
+        ValueError
+            Where the width is not a finite number above 0.
         """
         if np.ndim(x) == 0:
             x = np.linspace(self.lowest, self.highest, checks.whole_number(x, "x", 2))
@@ -164,7 +269,7 @@ class Density:
         if not 0 < width < math.inf:
             raise ValueError(f"{width=}, but a standard deviation is a finite number > 0")
         peak = 1 / (width * math.sqrt(2 * math.pi))
-        share = np.array([self.mean(lambda z, at=at: np.exp(-(((z - at) / width) ** 2) / 2)) for at in x])
+        share = np.array([self.mean(partial(_gaussian, at=at, width=width)) for at in x])
         if self.values is not None:
             return Smoothed(x, peak * share, np.zeros(len(x)), width)
         slack, law = self._truncation(width), (self.n, self.probes, 0.05 / 2, 0.0)
@@ -203,7 +308,7 @@ class Density:
             shares.append(np.interp(x, at, np.concatenate([[0.0], np.cumsum(weights) - weights / 2, [1.0]])))
         return _pooled(shares, self.sizes)
 
-    def _with_chance(self, share, low, high, failure_probability: float):
+    def _with_quantiles(self, share, low, high, failure_probability: float):
         if self.values is not None:
             return share, low, high
         law = self.n, self.probes, failure_probability / 2
@@ -238,8 +343,13 @@ class Density:
         return brentq(lambda w: math.log(self._truncation(w) / TRUNCATION), 1e-6 * size, 10 * size, rtol=1e-3)
 
 
-def _pooled(numbers, sizes):
-    return np.average(np.asarray(numbers), axis=0, weights=sizes)
+def _gaussian(z: np.ndarray, at: float, width: float) -> np.ndarray:
+    """Of height one."""
+    return np.exp(-(((z - at) / width) ** 2) / 2)
+
+
+def _pooled(of_probes, sizes):
+    return np.average(np.asarray(of_probes), axis=0, weights=sizes)
 
 
 def _smallest_share(share: float, n: int, probes: int, probability: float, least: float | None = None) -> float:
@@ -260,23 +370,74 @@ def _smallest_share(share: float, n: int, probes: int, probability: float, least
 
 # ------------------------------------------------------------------------------------------------------------- probing
 def spectral_density(
-    operator,
+    operator: MatrixLike,
     *,
     probes: int = 8,
     steps: int = 100,
     failure_probability: float = 1e-6,
-    seed=0,
+    seed: int = 0,
     method: str | None = None,
-    checkpoint=None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Density:
-    """The spectral density of a symmetric kernel from random probes, as histogram, cumulated or smoothed.
+    """The spectral density of a symmetric kernel by stochastic Lanczos quadrature, with intervals that hold.
 
-    probes : Gaussian vectors; the error by chance falls with the root of n times their number. steps : products with
-    each; they resolve the ends of the spectrum first. The spectrum's ends are bounded except with the failure
-    probability. Up to n = 1500 all eigenvalues are computed (where only products are known, up to n = probes times
-    steps, so that no more are made). method, checkpoint : as for :func:`ntkspec.spectral_norm`.
-    Cost: probes times steps products in blocks of four (two where not stored), and a basis of 8 n steps bytes for each
-    vector of a block. Raises ValueError where that does not fit.
+    Parameters
+    ----------
+    operator : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel, (n, n), symmetric. Anything that :func:`ntkspec.operators.wrap` takes.
+    probes : int, default 8
+        Number of Gaussian vectors. The error by chance falls with the root of n times their number.
+    steps : int, default 100
+        Products with each probe. They resolve the ends of the spectrum first.
+    failure_probability : float, default 1e-6
+        An eigenvalue may lie outside [lowest, highest] with at most this probability at each end, over the random
+        numbers drawn from ``seed``, whatever the kernel is. The methods of the result take probabilities of their own.
+    seed : int, default 0
+        Seed of the random probes. The same seed gives the same result, bit by bit, on one machine.
+    method : {"dense", "factored", "streamed"} or None, default None
+        How products are computed: with one stored triangle of the matrix ("dense", n² / 2 entries), from the factors
+        ("factored", n numbers a product), or with a triangle in the host's memory that a GPU reads ("streamed"). None
+        takes the fastest one that fits, by the forecast of :func:`ntkspec.plan`.
+    checkpoint : path or None, default None
+        A file that keeps the products, 8 n bytes each. The same call continues after an interruption and gives the
+        result that it would have given without one, bit by bit.
+
+    Returns
+    -------
+    Density
+        The distribution, with ``histogram``, ``cumulative``, ``smoothed`` and ``mean``. ``lowest`` and ``highest``
+        bound the spectrum, ``products`` counts products with single vectors.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric, ``probes`` or ``steps`` is not a whole number >= 1, or the basis does not
+        fit.
+
+    Notes
+    -----
+    Up to n = 1500 all eigenvalues are computed, 9 n³ flops; where only products are known, up to n = probes times
+    steps, so that no more are made. Cost beyond: probes times steps products in blocks of four (two where the matrix is
+    not stored), and a basis of 8 n steps bytes for each vector of a block. Two errors are kept apart. Truncation: k
+    steps give a lower and an upper bound on the measure of a probe below x, which no spectrum can leave. Chance: the
+    share of r pooled probes follows the Beta(r m / 2, r (n - m) / 2) law where m of n eigenvalues lie below x, whatever
+    they are.
+
+    References
+    ----------
+    S. Ubaru, J. Chen, Y. Saad, Fast estimation of tr(f(A)) via stochastic Lanczos quadrature, SIAM J. Matrix Anal.
+    Appl. 38, 2017.
+
+    G. H. Golub, G. Meurant, Matrices, Moments and Quadrature with Applications, Princeton University Press, 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> density = ns.spectral_density(np.diag(np.arange(1.0, 101.0)))
+    >>> share, lower, upper = density.cumulative([25.5, 75.5])
+    >>> share.tolist()
+    [0.25, 0.75]
     """
     checks.accuracy(0.0, failure_probability, seed, exact=True)
     checkpoint = None if checkpoint is None else target(checkpoint)
@@ -289,9 +450,10 @@ def spectral_density(
     if planning.whole(operator, DENSE_SIZE, probes * steps):
         return _dense(operator, plan)
     block = _fitting_block(operator, min(probes, 4 if operator.stored else 2), steps)
-    lanczos, measures, rounding = Lanczos(operator), [], 0.0
+    measures, rounding = [], 0.0
     bar = progress.bar(total=probes * steps, text=f"spectral density, {plan.method} (products)")
-    with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as lanczos.operator:
+    with operator.engine.one_blas_thread(), bar, checkpointed(operator, checkpoint) as operator:
+        lanczos = Lanczos(operator)
         for first in range(0, probes, block):
             lanczos.begin(random_start(operator, stream(seed, "density", first), min(block, probes - first)))
             _extend(lanczos, min(steps, BOUND_STEPS), bar)

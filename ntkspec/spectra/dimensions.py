@@ -11,16 +11,17 @@ from dataclasses import replace
 import numpy as np
 
 from ntkspec import checks, progress
-from ntkspec.operators import as_symmetric, planning, with_entries
+from ntkspec.operators import KernelOperator, as_symmetric, planning, with_entries
+from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.planning import Plan
 from ntkspec.randomness import stream
-from ntkspec.spectra.certificates import Chance, prove
+from ntkspec.spectra.certificates import FailureBudget, prove
 from ntkspec.spectra.densities import DENSE_SIZE
-from ntkspec.spectra.eigenpairs import Spectrum, dense_spectrum, eigsh
+from ntkspec.spectra.eigenpairs import dense_spectrum, eigsh
 from ntkspec.spectra.gauss_rules import jacobi_matrices, radau_rule, rule
 from ntkspec.spectra.lanczos import Lanczos, random_start
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
-from ntkspec.spectra.results import WEYL, Estimate, Evidence, collect
+from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum, collect
 from ntkspec.spectra.traces import quadratic_interval, trace
 
 # What the forecast of a condition number assumes.
@@ -32,10 +33,52 @@ NEGLIGIBLE = 1e-9
 PAIRS, STEPS, FIRST_PROBES, MOST_PROBES = 64, 30, 4, 128
 
 
-def effective_rank(operator, *, rtol: float = 1e-3, failure_probability: float = 1e-6, seed=0) -> Estimate:
-    r"""tr K / \|K\| of a positive semidefinite kernel, from 1 to n (r_0 of Bartlett et al., PNAS 117, 2020); 0 of zero.
+def effective_rank(
+    operator: MatrixLike, *, rtol: float = 1e-3, failure_probability: float = 1e-6, seed: int = 0
+) -> Estimate:
+    r"""The effective rank tr K / \|K\| of a positive semidefinite kernel, from 1 to n; 0 of the zero kernel.
 
-    The interval is that of the spectral norm and of the trace. Raises ValueError where an eigenvalue is negative.
+    Parameters
+    ----------
+    operator : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel, (n, n), symmetric and positive semidefinite. Anything that :func:`ntkspec.operators.wrap` takes.
+    rtol : float, default 1e-3
+        Largest width of the interval of the spectral norm, relative to its upper end.
+    failure_probability : float, default 1e-6
+        The interval may miss the true value with at most this probability, over the random numbers drawn from ``seed``,
+        whatever the kernel is.
+    seed : int, default 0
+        Seed of the random start vectors. The same seed gives the same result, bit by bit, on one machine.
+
+    Returns
+    -------
+    Estimate
+        ``value`` is the effective rank, without a unit. ``lower`` and ``upper`` are the ends of the interval,
+        ``failure_probability`` the probability that it misses the true value, ``products`` the number of products
+        with single vectors, ``converged`` whether the interval is as narrow as asked for, ``plan`` how products
+        were computed, ``evidence`` the numerical diagnostics.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric, or has a negative eigenvalue that rounding does not explain.
+
+    Notes
+    -----
+    The interval is that of the spectral norm and of the trace. Cost: that of :func:`ntkspec.spectral_norm` and
+    :func:`ntkspec.trace`; where only products are known, the n products of the trace form a small matrix (n up to
+    1500), with which all else is computed.
+
+    References
+    ----------
+    P. L. Bartlett, P. M. Long, G. Lugosi, A. Tsigler, Benign overfitting in linear regression, PNAS 117, 2020: r_0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> round(float(ns.effective_rank(np.eye(5))), 6)
+    5.0
     """
     checks.accuracy(rtol, failure_probability, seed)
     operator, plan = _with_diagonal(as_symmetric(operator))
@@ -62,10 +105,49 @@ def effective_rank_of(total: Estimate, norm: Estimate) -> Estimate:
     return Estimate(value, lower, upper, *rest)
 
 
-def participation_ratio(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, seed=0) -> Estimate:
-    r"""(tr K)² / \|K\|_F² of a positive semidefinite kernel, from 1 to n; rtol is that of the Frobenius norm.
+def participation_ratio(
+    operator: MatrixLike, *, rtol: float = 0.0, failure_probability: float = 1e-6, seed: int = 0
+) -> Estimate:
+    r"""The participation ratio (tr K)² / \|K\|_F² of a positive semidefinite kernel, from 1 to n; 0 of the zero kernel.
 
-    Where K is not semidefinite by construction, its spectral norm is measured too, to see whether it is. 0 for zero.
+    Parameters
+    ----------
+    operator : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel, (n, n), symmetric and positive semidefinite. Anything that :func:`ntkspec.operators.wrap` takes.
+    rtol : float, default 0.0
+        0 asks for the exact Frobenius norm; a positive number allows an interval of that relative width from random
+        probes.
+    failure_probability : float, default 1e-6
+        An interval from probes may miss the true value with at most this probability, over the random numbers drawn
+        from ``seed``, whatever the kernel is. It also holds for the check that the kernel is semidefinite.
+    seed : int, default 0
+        Seed of the random start vectors and probes. The same seed gives the same result, bit by bit, on one machine.
+
+    Returns
+    -------
+    Estimate
+        ``value`` is the participation ratio, without a unit. ``lower`` and ``upper`` are the ends of the interval,
+        ``failure_probability`` the probability that it misses the true value, ``products`` the number of products
+        with single vectors, ``converged`` whether the interval is as narrow as asked for, ``plan`` how products
+        were computed, ``evidence`` the numerical diagnostics.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric, or has a negative eigenvalue that rounding does not explain.
+
+    Notes
+    -----
+    With eigenvalues lambda_i and p_i = lambda_i / tr K it is 1 / sum p_i². Where K is not semidefinite by construction,
+    its spectral norm is measured too, to a tenth, to see whether it is. Cost: that of :func:`ntkspec.frobenius_norm`
+    and :func:`ntkspec.trace`, and where needed of that check.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> round(float(ns.participation_ratio(np.eye(5))), 6)
+    5.0
     """
     checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator, plan = _with_diagonal(as_symmetric(operator))
@@ -94,13 +176,57 @@ def _ratios(total: Estimate, size: Estimate, power: int):
 
 
 def condition_number(
-    operator, *, rtol: float = 0.1, failure_probability: float = 1e-6, seed=0, method=None
+    operator: MatrixLike,
+    *,
+    rtol: float = 0.1,
+    failure_probability: float = 1e-6,
+    seed: int = 0,
+    method: str | None = None,
 ) -> Estimate:
-    """lambda_max / lambda_min of a positive semidefinite kernel, as an interval of relative width ``rtol``.
+    """The condition number lambda_max / lambda_min of a positive semidefinite kernel, as an interval.
 
-    Both ends of the spectrum are bounded in one run. Where the bound on the smallest eigenvalue does not leave zero
-    within 512 vectors, the upper end is infinite and ``converged`` is False: that is all that products can say.
-    Up to n = 1500 all eigenvalues are computed. Raises ValueError where an eigenvalue is negative.
+    Parameters
+    ----------
+    operator : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel, (n, n), symmetric and positive semidefinite. Anything that :func:`ntkspec.operators.wrap` takes.
+    rtol : float, default 0.1
+        Largest width of the interval, relative to its upper end.
+    failure_probability : float, default 1e-6
+        The interval may miss the true value with at most this probability, over the random numbers drawn from ``seed``,
+        whatever the kernel is.
+    seed : int, default 0
+        Seed of the random start vectors. The same seed gives the same result, bit by bit, on one machine.
+    method : {"dense", "factored", "streamed"} or None, default None
+        How products are computed: with one stored triangle of the matrix ("dense", n² / 2 entries), from the factors
+        ("factored", n numbers a product), or with a triangle in the host's memory that a GPU reads ("streamed"). None
+        takes the fastest one that fits, by the forecast of :func:`ntkspec.plan`.
+
+    Returns
+    -------
+    Estimate
+        ``value`` is the ratio of the extreme Ritz values, inf where the smallest is zero to rounding. ``lower`` and
+        ``upper`` are the ends of the interval, ``failure_probability`` the probability that it misses the true
+        value, ``products`` the number of products with single vectors, ``converged`` whether the interval is as
+        narrow as asked for, ``plan`` how products were computed, ``evidence`` the numerical diagnostics.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric, or has a negative eigenvalue that rounding does not explain.
+
+    Notes
+    -----
+    Both ends of the spectrum are bounded in one run of block Lanczos, each with half of the failure probability. Where
+    the bound on the smallest eigenvalue does not leave zero within 512 vectors, ``upper`` is infinite and ``converged``
+    is False: products cannot say more. Up to n = 1500 all eigenvalues are computed, 9 n³ flops. Cost beyond: at most
+    512 products and as many vectors of 8 n bytes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> round(float(ns.condition_number(np.diag([1.0, 2.0, 10.0]))), 6)
+    10.0
     """
     checks.accuracy(rtol, failure_probability, seed)
     operator = as_symmetric(operator)
@@ -111,8 +237,8 @@ def condition_number(
         operator, plan = planning.prepare(operator, EXPECTED_PRODUCTS, method=method)
         with operator.engine.one_blas_thread(), progress.bar(text="condition number (products)") as bar:
             # Both ends enter, and each may fail.
-            lanczos, chance = Lanczos(operator), Chance(failure_probability / 2, seed)
-            outcome = prove(lanczos, lambda theta: _relative_ends(theta, rtol), chance, bar)
+            lanczos, budget = Lanczos(operator), FailureBudget(failure_probability / 2, seed)
+            outcome = prove(lanczos, lambda theta: _relative_ends(theta, rtol), budget, bar)
             bounds = (outcome.lowest, outcome.highest) if outcome.reason != "stopped" else (-math.inf, math.inf)
             ends, products = np.linalg.eigvalsh(lanczos.T)[[0, -1]], lanczos.products
             evidence = collect(lanczos, bounds, failure_probability)
@@ -134,7 +260,7 @@ def _relative_ends(theta, rtol: float):
     return theta[0] * (1 - rtol / 2), theta[-1] * (1 + rtol / 2)
 
 
-def _require_semidefinite(evidence: Evidence | None, what: str) -> None:
+def _require_semidefinite(evidence: Diagnostics | None, what: str) -> None:
     if evidence is not None and evidence.semidefinite == "no":
         raise ValueError(
             f"{what} needs a positive semidefinite kernel, but this one has an eigenvalue of {evidence.smallest:.4g} "
@@ -143,16 +269,67 @@ def _require_semidefinite(evidence: Evidence | None, what: str) -> None:
 
 
 def spectral_entropy(
-    operator, *, rtol: float = 0.1, failure_probability: float = 1e-6, seed=0, method: str | None = None
+    operator: MatrixLike,
+    *,
+    rtol: float = 0.1,
+    failure_probability: float = 1e-6,
+    seed: int = 0,
+    method: str | None = None,
 ) -> Estimate:
-    r"""- sum p_i log p_i with p_i = lambda_i / tr K, in nats, from 0 to log n, of a positive semidefinite kernel.
+    """The spectral entropy - sum p_i log p_i with p_i = lambda_i / tr K, in nats, of a positive semidefinite kernel.
 
-    Up to n = 1500 from all eigenvalues. Beyond, the leading 64 eigenpairs count exactly, and of the rest, M = f(P K P)
-    with f(x) = - (x/T) log (x/T), Gaussian probes give gᵀ M g between the rules of Gauss and Gauss-Radau (node at 0),
-    whose errors have opposite signs, as the derivatives of f do; the trace of M is then in the interval of
-    :func:`ntkspec.spectra.traces.quadratic_interval`. Probes double, up to 128, until the interval is narrower than
-    ``rtol``.
-    Raises ValueError where an eigenvalue is negative.
+    It is 0 for a kernel of rank one and log n for the identity; its exponential is a notion of effective rank.
+
+    Parameters
+    ----------
+    operator : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel, (n, n), symmetric and positive semidefinite. Anything that :func:`ntkspec.operators.wrap` takes.
+    rtol : float, default 0.1
+        Largest width of the interval, relative to its upper end.
+    failure_probability : float, default 1e-6
+        The interval may miss the true value with at most this probability, over the random numbers drawn from ``seed``,
+        whatever the kernel is.
+    seed : int, default 0
+        Seed of the random start vectors and probes. The same seed gives the same result, bit by bit, on one machine.
+    method : {"dense", "factored", "streamed"} or None, default None
+        How products are computed: with one stored triangle of the matrix ("dense", n² / 2 entries), from the factors
+        ("factored", n numbers a product), or with a triangle in the host's memory that a GPU reads ("streamed"). None
+        takes the fastest one that fits, by the forecast of :func:`ntkspec.plan`.
+
+    Returns
+    -------
+    Estimate
+        ``value`` is the entropy in nats, from 0 to log n. ``lower`` and ``upper`` are the ends of the interval,
+        ``failure_probability`` the probability that it misses the true value, ``products`` the number of products
+        with single vectors, ``converged`` whether the interval is as narrow as asked for, ``plan`` how products
+        were computed, ``evidence`` the numerical diagnostics.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric, or has a negative eigenvalue that rounding does not explain.
+
+    Notes
+    -----
+    Up to n = 1500 from all eigenvalues, 9 n³ flops. Beyond, the leading 64 eigenpairs count exactly, and of the rest, M
+    = f(P K P) with f(x) = - (x/T) log (x/T) and T = tr K, Gaussian probes g give gᵀ M g between the rules of Gauss and
+    Gauss-Radau (node at 0), whose errors have opposite signs, as the derivatives of f do. The trace of M is then in the
+    interval of :func:`ntkspec.spectra.traces.quadratic_interval`. Probes double, up to 128, until the interval is
+    narrow enough. Cost: the pairs, and 30 products with each probe.
+
+    References
+    ----------
+    O. Roy, M. Vetterli, The effective rank: a measure of effective dimensionality, EUSIPCO 2007.
+
+    G. H. Golub, G. Meurant, Matrices, Moments and Quadrature with Applications, Princeton University Press, 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> entropy = ns.spectral_entropy(np.eye(5))
+    >>> round(float(np.exp(float(entropy))), 6)
+    5.0
     """
     checks.accuracy(rtol, failure_probability, seed)
     operator, columns = _with_diagonal(as_symmetric(operator))
@@ -167,12 +344,12 @@ def spectral_entropy(
     pairs = eigsh(operator, PAIRS, which="LA", failure_probability=failure_probability / 2, seed=seed)
     _require_semidefinite(pairs.evidence, "the spectral entropy")
     known = float(_entropy(pairs.values, total.value).sum())
-    chance, rest = Chance(failure_probability / 2, seed), _Rest(operator, pairs, total.value)
-    moved = WEYL * float(np.linalg.norm(pairs.residuals)) + operator.distance
+    budget, rest = FailureBudget(failure_probability / 2, seed), _EntropyProbes(operator, pairs, total.value)
+    moved = rest.lanczos.pairs.off_diagonal_norm + operator.storage_error
     with operator.engine.one_blas_thread(), progress.bar(text="spectral entropy (products)") as bar:
         while True:
-            probability, number = chance.attempt()
-            rest.probe(max(FIRST_PROBES, rest.count), (seed, number), bar)
+            probability, number = budget.attempt()
+            rest.probe(max(FIRST_PROBES, rest.count), seed, attempt=number, bar=bar)
             ends = tuple(known + end for end in rest.interval(probability))
             low, high = _widened(ends, n, total, moved + 2 * rest.negative)
             closed = high - low <= rtol * high + NEGLIGIBLE
@@ -203,26 +380,26 @@ def _entropy(values, total: float):
     return -p * np.log(p, out=np.zeros(len(p)), where=p > 0)
 
 
-class _Rest:
+class _EntropyProbes:
     """Probes of f(P K P): sums of the Gauss rules (above) and of the Radau rules (below) over ``count`` of them.
 
     Rounding makes eigenvalues as small as -``negative``: the Radau rule has its node there, and f starts there.
     """
 
-    def __init__(self, operator, pairs: Spectrum, total: float):
+    def __init__(self, operator: KernelOperator, pairs: Spectrum, total: float):
         self.lanczos, self.total = Lanczos(operator), total
-        self.lanczos.lock_vectors(pairs.vectors)
+        self.lanczos.lock_pairs(pairs.values, pairs.vectors, pairs.residuals)
         self.bound = max(pairs.others[1], 0.0)
         self.count, self.above, self.below, self.negative = 0, 0.0, 0.0, 0.0
 
-    def probe(self, count: int, seed, bar) -> None:
+    def probe(self, count: int, seed: int, *, attempt: int, bar: progress.Bar) -> None:
         """That many further probes, in blocks of four."""
         for first in range(0, count, FIRST_PROBES):
             before = self.lanczos.products
-            start = stream(seed[0], "entropy", seed[1], first)
+            start = stream(seed, "entropy", attempt, first)
             self.lanczos.begin(random_start(self.lanczos.operator, start, FIRST_PROBES))
             self.lanczos.extend(STEPS)
-            self.negative = max(self.negative, self.lanczos.error + self.lanczos.operator.distance)
+            self.negative = max(self.negative, self.lanczos.error + self.lanczos.operator.storage_error)
             bar.update(self.lanczos.products - before)
             for alpha, beta, k, size in jacobi_matrices(self.lanczos, STEPS):
                 nodes, weights = rule(alpha[:k], beta[: k - 1])

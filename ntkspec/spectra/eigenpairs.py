@@ -1,6 +1,7 @@
 """Extreme eigenpairs, with residuals, multiplicities, and a bound on all the eigenvalues that are not among them."""
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -8,13 +9,14 @@ import numpy as np
 
 from ntkspec import checks, progress
 from ntkspec.engines import engine_of
+from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators import KernelOperator, as_symmetric, planning, with_entries
+from ntkspec.operators.adapters import MatrixLike
 from ntkspec.randomness import stream
-from ntkspec.spectra.certificates import Chance, Outcome, fitting_basis, prove
+from ntkspec.spectra.certificates import FailureBudget, Outcome, fitting_basis, prove
 from ntkspec.spectra.lanczos import Lanczos, random_start
-from ntkspec.spectra.results import WEYL, Evidence, collect, sign
-from ntkspec.spectra.showing import few
-from ntkspec.storage import recorded, target
+from ntkspec.spectra.results import Diagnostics, Spectrum, collect, sign
+from ntkspec.storage import checkpointed, target
 
 # Up to this size the dense eigenproblem is solved: it takes some 50 ms and finds everything.
 DENSE_SIZE = 600
@@ -27,68 +29,86 @@ LEAST_BASIS, PER_PAIR = 256, 6
 MOST_RESTARTS = 50
 
 
-@dataclass(frozen=True, repr=False)
-class Spectrum:
-    r"""Extreme eigenpairs of a symmetric kernel.
-
-    values : (k,). vectors : (n, k) as columns, orthonormal, float64, on the kernel's device. residuals : (k,), bounds
-    on |K z - value z| with the rounding of the kernel inside; an eigenvalue lies within it of each value.
-    multiplicities : (k,), how many of the values cannot be told from this one, itself included. others : (low, high),
-    between which every other eigenvalue lies, except with ``failure_probability`` for each end; (inf, -inf) where there
-    are no others. products : with single vectors. converged : all residuals are small enough, and what ``others``
-    leaves open beyond the last value is at most 0.1 % of the norm. evidence : of the run that gave ``others``.
-    """
-
-    values: np.ndarray
-    vectors: np.ndarray
-    residuals: np.ndarray
-    multiplicities: np.ndarray
-    others: tuple[float, float]
-    failure_probability: float
-    products: int
-    converged: bool
-    method: str
-    evidence: Evidence
-
-    def __iter__(self):
-        """``values, vectors = eigsh(...)``, as of SciPy's."""
-        return iter((self.values, self.vectors))
-
-    def __repr__(self) -> str:
-        n, k = self.vectors.shape
-        state = f"{self.method}, {self.products} products{'' if self.converged else ', not converged'}"
-        return (
-            f"Spectrum of {k} eigenpairs of {n} points, {few(self.values)}\n"
-            f"residuals up to {max(self.residuals, default=0.0):.2g}; all other eigenvalues in [{self.others[0]:.5g}, "
-            f"{self.others[1]:.5g}]; {state}"
-        )
-
-
 def eigsh(
-    operator: KernelOperator,
+    operator: MatrixLike,
     k: int,
     *,
     which: str = "LM",
     rtol: float = 1e-6,
     failure_probability: float = 1e-6,
-    seed=0,
-    v0=None,
+    seed: int = 0,
+    v0: ArrayLike | None = None,
     method: str | None = None,
-    checkpoint=None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Spectrum:
-    """The k extreme eigenpairs of a symmetric kernel, none missed.
+    r"""The k extreme eigenpairs of a symmetric kernel, none missed.
 
-    which : "LM" largest magnitude (descending), "LA" largest (descending), "SA" smallest (ascending), or "BE" both ends
-    (the larger half of k from the top, descending, then the rest from the bottom, ascending).
-    rtol : every residual |K z - value z|, which bounds the error of the value, is at most rtol |value| or rounding.
-    Block Lanczos with thick restart; the pairs are then locked, and a second run from a random block on what is left
-    proves that nothing more extreme is left, except with the failure probability. What it finds instead (a further copy
-    of a multiple eigenvalue, something that the first start could not see) is taken in, and the proof starts again.
-    v0 : start vector (n,) or block (n, b) of the first run; None draws a Gaussian block. Up to n = 600 the dense
-    eigenproblem is solved (where only products are known, up to n = 20 k + 100: what Lanczos is expected to take).
-    method, checkpoint : as for :func:`ntkspec.spectral_norm`.
-    Cost: products, and 8 n (basis + k) bytes for a basis of at most max(256, 6 k) vectors.
-    Raises ValueError for k, which and v0 that do not fit, and for a kernel that is not symmetric or gives NaN.
+    Parameters
+    ----------
+    operator : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel, (n, n), symmetric. Anything that :func:`ntkspec.operators.wrap` takes.
+    k : int
+        How many pairs, from 1 to n.
+    which : {"LM", "LA", "SA", "BE"}, default "LM"
+        Largest magnitude (descending), largest (descending), smallest (ascending), or both ends (the larger half of k
+        from the top, descending, then the rest from the bottom, ascending).
+    rtol : float, default 1e-6
+        Every residual \|K z - value z\|, which bounds the error of the value, is at most rtol \|value\| or rounding.
+    failure_probability : float, default 1e-6
+        An eigenvalue beyond those returned may be missed with at most this probability at each end, over the random
+        numbers drawn from ``seed``, whatever the kernel is.
+    seed : int, default 0
+        Seed of the random start vectors. The same seed gives the same result, bit by bit, on one machine.
+    v0 : array, shape (n,) or (n, b), or None, default None
+        Start of the first run; None draws a Gaussian block.
+    method : {"dense", "factored", "streamed"} or None, default None
+        How products are computed: with one stored triangle of the matrix ("dense", n² / 2 entries), from the factors
+        ("factored", n numbers a product), or with a triangle in the host's memory that a GPU reads ("streamed"). None
+        takes the fastest one that fits, by the forecast of :func:`ntkspec.plan`.
+    checkpoint : path or None, default None
+        A file that keeps the products, 8 n bytes each. The same call continues after an interruption and gives the
+        result that it would have given without one, bit by bit.
+
+    Returns
+    -------
+    Spectrum
+        ``values`` (k,), ``vectors`` (n, k), ``residuals`` (k,), ``multiplicities`` (k,), ``others``, between which
+        every other eigenvalue lies, ``failure_probability`` of that statement, ``products`` with single vectors,
+        ``converged`` (all residuals small, none missed by more than 0.1 % of the norm), ``method`` and ``evidence``.
+
+    Raises
+    ------
+    ValueError
+        Where ``k``, ``which`` or ``v0`` does not fit, the kernel is not symmetric, or a product holds NaN or infinity.
+
+    Notes
+    -----
+    Block Lanczos with thick restart finds pairs. They are locked, and a second run from a random block on what is left
+    proves that nothing more extreme is left, except with the failure probability (:mod:`ntkspec.spectra.certificates`).
+    What it finds instead, such as a further copy of a multiple eigenvalue, is taken in, and the proof starts again.
+
+    Up to n = 600 the dense eigenproblem is solved, 9 n³ flops; where only products are known, up to n = 20 k + 100,
+    which is what Lanczos is expected to take. Cost: products, 8 n k b flops of orthogonalization for k vectors in
+    blocks of b, and 8 n (basis + k) bytes for a basis of at most max(256, 6 k) vectors.
+
+    References
+    ----------
+    J. L. M. van Dorsselaer, M. E. Hochstenbach, H. A. van der Vorst, Computing probabilistic bounds for extreme
+    eigenvalues of symmetric matrices with the Lanczos method, SIAM J. Matrix Anal. Appl. 22, 2001.
+
+    K. Wu, H. Simon, Thick-restart Lanczos method for large symmetric eigenvalue problems, SIAM J. Matrix Anal. Appl.
+    22, 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> spectrum = ns.eigsh(np.diag([1.0, 3.0, 2.0, 3.0]), 3, which="LA")
+    >>> spectrum.values.round(6).tolist(), spectrum.multiplicities.tolist()
+    ([3.0, 3.0, 2.0], [2, 2, 1])
+    >>> low, high = spectrum.others
+    >>> low <= 1 <= high < 1.001
+    True
     """
     checks.accuracy(rtol, failure_probability, seed)
     checkpoint = None if checkpoint is None else target(checkpoint)
@@ -104,8 +124,8 @@ def eigsh(
         return dense_spectrum(operator, k, which)
     operator, plan = planning.prepare(operator, products, method=method)
     bar = progress.bar(text=f"eigenpairs, {plan.method} (products)")
-    with operator.engine.one_blas_thread(), bar, recorded(operator, checkpoint) as operator:
-        return _Search(operator, Wanted(k, which, rtol), Chance(failure_probability, seed), bar).run(v0)
+    with operator.engine.one_blas_thread(), bar, checkpointed(operator, checkpoint) as operator:
+        return _Search(operator, Wanted(k, which, rtol), FailureBudget(failure_probability, seed), bar).run(v0)
 
 
 def _checked_start(v0, n: int):
@@ -125,7 +145,7 @@ class Wanted:
     which: str
     rtol: float
 
-    def choose(self, values):
+    def choose(self, values: ArrayLike) -> np.ndarray:
         """Indices of the wanted ones among the values, the most extreme first; all where there are fewer than k."""
         values, k = np.asarray(values), min(self.k, len(values))
         if self.which == "BE":
@@ -134,7 +154,7 @@ class Wanted:
         key = {"LM": -abs(values), "LA": -values, "SA": values}[self.which]
         return np.argsort(key, kind="stable")[:k]
 
-    def ends(self, chosen) -> tuple[float, float]:
+    def ends(self, chosen: np.ndarray) -> tuple[float, float]:
         """(low, high): beyond them lies what is wanted, given the k chosen values; infinite where an end is not."""
         if self.which == "LM":
             last = float(abs(chosen).min())
@@ -150,31 +170,31 @@ def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
     products = k if operator.entrywise else operator.shape[0]
     operator = with_entries(operator)
     engine, xp = operator.engine, operator.engine.xp
-    values, vectors = engine.eigh(operator.to_dense(np.float64))
+    values, vectors = engine.linalg.eigh(operator.to_dense(np.float64))
     values, wanted = engine.to_host(values), Wanted(k, which, 0.0)
     chosen = wanted.choose(values)
     rest = np.delete(values, chosen)
     solving = (4 * len(values) + 32) * 2.0**-53 * float(abs(values).max())
-    rounding = solving + operator.forming_error() + operator.distance
+    rounding = solving + operator.rounding.forming_error_bound + operator.storage_error
     found, Z = values[chosen], vectors[:, xp.asarray(chosen)]
     residuals = engine.to_host(xp.linalg.norm(operator @ Z - Z * xp.asarray(found), axis=0))
-    residuals = residuals + operator.product_error() + operator.distance
+    residuals = residuals + operator.rounding.matvec_error_bound + operator.storage_error
     others = (float(rest[0]) - rounding, float(rest[-1]) + rounding) if len(rest) else (math.inf, -math.inf)
     counts = _multiplicities(found, np.full(k, rounding))
-    evidence = _dense_evidence(operator, values, vectors, rounding)
+    evidence = _dense_diagnostics(operator, values, vectors, rounding)
     return Spectrum(found, Z, residuals, counts, others, 0.0, products, True, "dense eigh", evidence)
 
 
-def _dense_evidence(operator, values, vectors, rounding: float) -> Evidence:
+def _dense_diagnostics(operator, values, vectors, rounding: float) -> Diagnostics:
     ends, xp = (float(values[0]), float(values[-1])), operator.engine.xp
-    return Evidence(
+    return Diagnostics(
         products=0,
         block=0,
         basis=len(values),
-        asymmetry=2 * operator.distance,
+        asymmetry=2 * operator.storage_error,
         orthogonality_loss=float(xp.linalg.norm(vectors.T @ vectors - xp.eye(len(values)))),
-        rounding=rounding - operator.distance,
-        stored=operator.distance,
+        rounding=rounding - operator.storage_error,
+        stored=operator.storage_error,
         smallest=ends[0],
         largest=ends[1],
         lowest=ends[0] - rounding,
@@ -195,12 +215,23 @@ def _multiplicities(values, errors):
     return counts
 
 
-def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar, *, most_restarts: int | None = None):
+def converge(
+    lanczos: Lanczos,
+    wanted: Wanted,
+    choose: Callable[[np.ndarray], np.ndarray],
+    bar: progress.Bar,
+    *,
+    most_restarts: int | None = None,
+) -> bool:
     """Extend and restart until the chosen Ritz pairs have small residuals, and lock them.
 
-    choose : from Ritz values to indices. Returns (values, residuals, whether they are small enough).
+    choose : from Ritz values to indices. Returns whether they are small enough.
     """
-    restarts, block, limit = 0, max(1, lanczos.frontier), MOST_RESTARTS if most_restarts is None else most_restarts
+    restarts, block, limit = (
+        0,
+        max(1, lanczos.residual_width),
+        MOST_RESTARTS if most_restarts is None else most_restarts,
+    )
     most = max(fitting_basis(lanczos, max(LEAST_BASIS, PER_PAIR * wanted.k)), 2 * wanted.k + 4 * block)
     while True:
         before = lanczos.products
@@ -210,11 +241,11 @@ def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar, *, most_re
         chosen = choose(theta)
         residuals = lanczos.residuals(S[:, chosen]) + lanczos.error
         small = residuals <= np.maximum(wanted.rtol * abs(theta[chosen]), 4 * lanczos.error)
-        settled = lanczos.exhausted or (bool(small.all()) and len(theta) > len(chosen))
-        if settled or restarts == limit:
-            lanczos.lock(S[:, chosen])
-            return theta[chosen], residuals, settled
-        if lanczos.size + lanczos.frontier > most:
+        converged = lanczos.exhausted or (bool(small.all()) and len(theta) > len(chosen))
+        if converged or restarts == limit:
+            lanczos.lock(theta[chosen], S[:, chosen])
+            return converged
+        if lanczos.size + lanczos.residual_width > most:
             kept = np.sort(replace(wanted, k=len(chosen) + (most - len(chosen)) // 3).choose(theta))
             lanczos.restart(theta[kept], S[:, kept])
             restarts += 1
@@ -223,44 +254,41 @@ def converge(lanczos: Lanczos, wanted: Wanted, choose: Callable, bar, *, most_re
 class _Search:
     """Runs of Lanczos, each on what the locked vectors leave over, until a proof holds that nothing is missed."""
 
-    def __init__(self, operator, wanted: Wanted, chance, bar):
-        self.lanczos, self.wanted, self.chance, self.bar = Lanczos(operator), wanted, chance, bar
-        self.values, self.residuals, self.converged = np.zeros(0), np.zeros(0), True
+    def __init__(self, operator: KernelOperator, wanted: Wanted, budget: FailureBudget, bar: progress.Bar):
+        self.lanczos, self.wanted, self.budget, self.bar = Lanczos(operator), wanted, budget, bar
+        self.converged = True
         self.block = 4 if wanted.k >= 4 and operator.stored else 2
 
-    def run(self, v0) -> Spectrum:
+    def run(self, v0: Array | None) -> Spectrum:
         """Find, prove, and find what the proof stumbled over."""
         lanczos, outcome, start = self.lanczos, None, v0
-        while len(self.values) < self.wanted.k:
+        while lanczos.locked < self.wanted.k:
             lanczos.begin(self._start() if start is None else start)
-            self._converge(replace(self.wanted, k=self.wanted.k - len(self.values)).choose)
+            self._converge(replace(self.wanted, k=self.wanted.k - lanczos.locked).choose)
             start = None
         while lanczos.locked < lanczos.basis.shape[1]:
-            outcome = prove(lanczos, self._aim, self.chance, self.bar)
+            outcome = prove(lanczos, self._target, self.budget, self.bar)
             if outcome.reason != "stopped":
                 break
             self._converge(self._beyond)
         return self._spectrum(outcome)
 
     def _start(self):
-        start = stream(self.chance.seed, "search", self.lanczos.products)
+        start = stream(self.budget.seed, "search", self.lanczos.products)
         return random_start(self.lanczos.operator, start, self.block)
 
     def _converge(self, choose) -> None:
         """Find and lock the chosen pairs of what is left."""
-        values, residuals, settled = converge(self.lanczos, self.wanted, choose, self.bar)
-        self.converged &= settled
-        # What was locked before couples to these vectors as far as it has not converged.
-        self.residuals = np.append(self.residuals, residuals + np.linalg.norm(self.residuals))
-        self.values = np.append(self.values, values)
+        self.converged &= converge(self.lanczos, self.wanted, choose, self.bar)
 
     def _ends(self, theta):
         """The ends beyond which everything is found, and the tolerance within which a value is no news there."""
-        low, high = self.wanted.ends(self.values[self.wanted.choose(self.values)])
-        size = max(abs(self.values).max(), abs(theta).max())
+        found = self.lanczos.pairs.values
+        low, high = self.wanted.ends(found[self.wanted.choose(found)])
+        size = max(abs(found).max(), abs(theta).max())
         return low, high, max(self.wanted.rtol * size, 4 * self.lanczos.error)
 
-    def _aim(self, theta):
+    def _target(self, theta):
         """What the proof is to exclude; None where a Ritz value shows that something was missed."""
         if len(self._beyond(theta)):
             return None
@@ -273,14 +301,14 @@ class _Search:
         return np.flatnonzero((theta < low - tolerance) | (theta > high + tolerance))
 
     def _spectrum(self, outcome: Outcome | None) -> Spectrum:
-        lanczos, chosen = self.lanczos, self.wanted.choose(self.values)
-        values, vectors = self.values[chosen], lanczos.basis[lanczos.engine.xp.asarray(chosen)].T
-        residuals = self.residuals[chosen] + lanczos.operator.distance
-        found, coupling = (self.values, self.residuals), WEYL * float(np.linalg.norm(self.residuals))
-        rest = np.delete(self.values, chosen)
+        lanczos, pairs = self.lanczos, self.lanczos.pairs
+        chosen = self.wanted.choose(pairs.values)
+        values, vectors = pairs.values[chosen], lanczos.basis[lanczos.engine.xp.asarray(chosen)].T
+        residuals = pairs.residuals[chosen] + lanczos.operator.storage_error
+        rest = np.delete(pairs.values, chosen)
         bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)
-        evidence = collect(lanczos, bounds, self.chance.probability, found)
-        slack = coupling + evidence.stored
+        evidence = collect(lanczos, bounds, self.budget.probability)
+        slack = pairs.off_diagonal_norm + evidence.stored
         others = float(min([bounds[0], *rest]) - slack), float(max([bounds[1], *rest]) + slack)
         if lanczos.operator.semidefinite and outcome is not None:
             others = max(others[0], evidence.lowest), others[1]
@@ -289,6 +317,6 @@ class _Search:
         allowed = 1.1 * RESOLUTION * max(abs(values).max(), lanczos.scale) + 4 * lanczos.error
         converged = self.converged and missed <= allowed
         return Spectrum(
-            *(values, vectors, residuals, _multiplicities(values, residuals), others, self.chance.probability),
+            *(values, vectors, residuals, _multiplicities(values, residuals), others, self.budget.probability),
             *(lanczos.products, bool(converged), "Lanczos", evidence),
         )

@@ -8,15 +8,18 @@ from scipy.linalg import eigh_tridiagonal
 from ntkspec.spectra.lanczos import Lanczos
 
 
-def jacobi_matrices(lanczos: Lanczos, steps: int) -> list:
-    """(alpha, beta, length, \\|g\\|²) of each column g of the start block, from the block's T and coupling.
+def jacobi_matrices(lanczos: Lanczos, steps: int) -> list[tuple[np.ndarray, np.ndarray, int, float]]:
+    """(alpha, beta, length, \\|g\\|²) of each column g of the start block, from the block's T and C.
 
-    Lanczos on T from the coordinates of g is Lanczos on K from g, as long as it has not reached the frontier.
+    Lanczos on T from the coordinates of g is Lanczos on K from g, as long as it has not reached the residual block.
     """
-    size = lanczos.size + lanczos.frontier
+    size = lanczos.size + lanczos.residual_width
     whole = np.zeros((size, size))
     whole[: lanczos.size, : lanczos.size] = lanczos.T
-    whole[lanczos.size :, : lanczos.size], whole[: lanczos.size, lanczos.size :] = lanczos.coupling, lanczos.coupling.T
+    whole[lanczos.size :, : lanczos.size], whole[: lanczos.size, lanczos.size :] = (
+        lanczos.off_diagonal,
+        lanczos.off_diagonal.T,
+    )
     starts = np.zeros((size, lanczos.start_factor.shape[1]))
     starts[: lanczos.size] = lanczos.start @ lanczos.start_factor
     return [_jacobi(whole, start, min(steps, lanczos.steps), steps) for start in starts.T]
@@ -39,13 +42,13 @@ def _jacobi(matrix, start, steps: int, room: int):
     return alpha, beta, steps, size
 
 
-def rule(alpha, beta):
+def rule(alpha: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(nodes, weights) of the Gauss rule of a Jacobi matrix."""
     nodes, S = eigh_tridiagonal(alpha, beta)
     return nodes, S[0] ** 2
 
 
-def radau_rule(alpha, beta, x: float):
+def radau_rule(alpha: np.ndarray, beta: np.ndarray, x: float) -> tuple[np.ndarray, np.ndarray]:
     """(nodes, weights) of the Gauss rule with one more node, prescribed at x."""
     if beta[-1] == 0:
         return rule(alpha, beta[:-1])
@@ -56,7 +59,7 @@ def radau_rule(alpha, beta, x: float):
     return rule(np.append(alpha, x + beta[-1] ** 2 / (pivot or 1e-300)), beta)
 
 
-def share_below(alpha, beta, x: float) -> tuple[float, float]:
+def share_below(alpha: np.ndarray, beta: np.ndarray, x: float) -> tuple[float, float]:
     """Bounds on the share up to x of a measure with this Jacobi matrix; beta[-1] couples to what is not known.
 
     The rule with one more node, prescribed at x, has the largest mass at x that the moments allow (Chebyshev, Markov,

@@ -5,11 +5,13 @@ import math
 import numpy as np
 
 from ntkspec import checks
+from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.adapters import LARGEST
-from ntkspec.operators.base import HALF_ULP
+from ntkspec.operators.rounding import HALF_ULP
+from ntkspec.spectra.deflation import LockedPairs
 
-# Numbers of a basis from which an orthogonalization is worth the time to wake the other workers.
+# Entries of a basis from which an orthogonalization is worth the time to wake the other workers.
 SHARED_FROM = 2**19
 # Relative size of <q, K p> - <K q, p> from which an operator is refused, where its own rounding does not explain it.
 ASYMMETRY = 1e-8
@@ -18,35 +20,37 @@ ASYMMETRY = 1e-8
 class Lanczos:
     r"""An orthonormal basis Q with :math:`K Q = Q T + Q' C + F` that grows by a block of products at a time.
 
-    Q lies on the operator's device, the small matrices are NumPy's. T (k, k) is symmetric, Q' (the frontier) is the
-    orthonormal block that is multiplied next, C (its size, k) is ``coupling``. All of it is float64, whatever the dtype
-    of the operator: products with float64 vectors are accumulated in float64. ``start`` (k, b) holds the coordinates of
-    the orthonormalized start block Q_1, and the block that was given is ``start_factorᵀ`` Q_1 (rows). F is everything
+    Q lies on the operator's device, the small matrices are NumPy's. T (k, k) is symmetric, Q' (the residual
+    block) is the orthonormal block that is multiplied next, C (its width, k) is ``off_diagonal``. All of it is float64,
+    whatever the dtype of the operator: products with float64 vectors are accumulated in float64. ``start`` (k, b) holds
+    the coordinates of the orthonormalized start block Q_1, and the block that was given is ``start_factorᵀ`` Q_1
+    (rows). F is everything
     that is not exact: the rounding of products and of Gram-Schmidt, the asymmetry of the operator, directions that were
     dropped because they are no larger than that; ``error`` bounds its Frobenius norm, to first order in the unit
     roundoff.
 
-    Directions that vanish make the frontier narrower. Where it is empty the space is invariant (``exhausted``): T's
-    eigenvalues are eigenvalues of K. Vectors that were locked stay in front of the basis; K then stands for P K P with
-    the projector P onto what is orthogonal to them.
+    Directions that vanish make the residual block narrower. Where it is empty the space is invariant (``exhausted``):
+    T's eigenvalues are eigenvalues of K. Vectors that were locked stay in front of the basis, their values and
+    residuals in ``pairs``; K then stands for P K P with the projector P onto what is orthogonal to them
+    (:mod:`ntkspec.spectra.deflation`).
 
     Cost: b vectors a product block, 8 n k b flops for Gram-Schmidt, 8 n (k + b) bytes.
     """
 
     def __init__(self, operator: KernelOperator):
         self.operator, self.engine = operator, operator.engine
-        self.products, self.locked = 0, 0
+        self.products, self.pairs = 0, LockedPairs()
         self.asymmetry, self.scale, self._product_error = 0.0, 0.0, 0.0
         self.basis, self._T = self.engine.xp.empty((16, operator.shape[0])), np.zeros((16, 16))
-        self.size, self.frontier = 0, 0
+        self.size, self.residual_width = 0, 0
 
-    def begin_random(self, seed, block: int) -> None:
+    def begin_random(self, seed: np.random.SeedSequence, block: int) -> None:
         """Start from a Gaussian block (:func:`random_start`)."""
         self.begin(random_start(self.operator, seed, block))
 
-    def begin(self, start) -> None:
+    def begin(self, start: ArrayLike) -> None:
         """Start from a block (n, b) or a vector (n,); all but the locked vectors are forgotten."""
-        block = self.engine.xp.asarray(start, np.float64).reshape(len(start), -1).T
+        block = self.engine.xp.asarray(start, np.float64).reshape(self.operator.shape[0], -1).T
         self._begin(block)
 
     def _begin(self, block) -> None:
@@ -59,37 +63,42 @@ class Lanczos:
 
     # ----------------------------------------------------------------------------------------------------- the relation
     @property
-    def T(self):
+    def T(self) -> np.ndarray:
         """The projection of K on the basis."""
         return self._T[: self.size, : self.size]
 
     @property
-    def coupling(self):
-        """C in K Q = Q T + Q' C, shape (frontier, k)."""
-        return self._T[self.size : self.size + self.frontier, : self.size]
+    def off_diagonal(self) -> np.ndarray:
+        """C in K Q = Q T + Q' C, shape (residual_width, k)."""
+        return self._T[self.size : self.size + self.residual_width, : self.size]
 
     @property
-    def vectors(self):
+    def locked(self) -> int:
+        """How many vectors stand in front of the basis."""
+        return len(self.pairs)
+
+    @property
+    def vectors(self) -> Array:
         """The basis as rows (k, n)."""
         return self.basis[self.locked : self.locked + self.size]
 
     @property
     def exhausted(self) -> bool:
         """The basis spans an invariant space."""
-        return self.frontier == 0
+        return self.residual_width == 0
 
     @property
     def complete(self) -> bool:
         """The basis and the locked vectors span everything."""
         return self.locked + self.size == self.basis.shape[1]
 
-    def ritz(self):
+    def ritz(self) -> tuple[np.ndarray, np.ndarray]:
         """(theta, S): eigenvalues of T, ascending, and its eigenvectors as columns."""
         return np.linalg.eigh(self.T)
 
-    def residuals(self, S):
+    def residuals(self, S: np.ndarray) -> np.ndarray:
         """|K z - theta z| of the Ritz vectors z = Q s, for columns s of S; rounding (``error``) comes on top."""
-        return np.linalg.norm(self.coupling @ S, axis=0)
+        return np.linalg.norm(self.off_diagonal @ S, axis=0)
 
     def orthogonality_loss(self) -> float:
         """|Q Qᵀ - I| in Frobenius norm, of the locked vectors and the basis together. Cost: 2 n k² flops."""
@@ -107,7 +116,7 @@ class Lanczos:
                 self._step()
 
     def _step(self) -> None:
-        k, width, first = self.size, self.frontier, self.locked + self.size
+        k, width, first = self.size, self.residual_width, self.locked + self.size
         W = self._product(self.basis[first : first + width])
         self.scale = max(self.scale, float(self._sizes(W).max()))
         known = self.basis[: first + width]
@@ -117,7 +126,7 @@ class Lanczos:
         self._compare(overlaps, rounding)
         self.error = math.hypot(self.error, math.sqrt(width) * rounding)
         self._T[k : k + width, k : k + width] = (overlaps[k:] + overlaps[k:].T) / 2
-        self._T[:k, k : k + width] = self.coupling.T
+        self._T[:k, k : k + width] = self.off_diagonal.T
         self.size, self.steps = k + width, self.steps + 1
         self.start = np.vstack([self.start, np.zeros((self.size - len(self.start), self.start.shape[1]))])
         self._append(rows)
@@ -125,7 +134,7 @@ class Lanczos:
 
     def _error_of_products(self) -> float:
         """The bound for one product. It grows where it is relative to the largest one so far: so does the error."""
-        now, before = self.operator.product_error(), self._product_error
+        now, before = self.operator.rounding.matvec_error_bound, self._product_error
         if 0 < before < now:
             self.error *= now / before
         self._product_error = max(now, before)
@@ -150,11 +159,11 @@ class Lanczos:
     def _compare(self, overlaps, rounding: float) -> None:
         """<q_i, K q_j> against <K q_i, q_j>, which an earlier product gave: what differs belongs to F."""
         k = self.size
-        before, now = overlaps[:k] - self.coupling.T, overlaps[k:] - overlaps[k:].T
+        before, now = overlaps[:k] - self.off_diagonal.T, overlaps[k:] - overlaps[k:].T
         defect = math.hypot(np.linalg.norm(before), np.linalg.norm(now))
         self.error = math.hypot(self.error, defect)
         self.asymmetry = max(self.asymmetry, defect)
-        if defect > max(ASYMMETRY * self.scale, 1e3 * rounding) + 2 * self.operator.distance:
+        if defect > max(ASYMMETRY * self.scale, 1e3 * rounding) + 2 * self.operator.storage_error:
             raise ValueError(
                 f"the operator is not symmetric: in product {self.products} <q, K p> and <K q, p> differ by "
                 f"{defect:.3g}, with |K p| up to {self.scale:.3g}; pass (K + K.T) / 2 where that is meant, or say how "
@@ -188,16 +197,16 @@ class Lanczos:
         parts = self._run(lambda share: W[:, share] - overlaps.T @ known[:, share], known.size)
         return self.engine.to_host(overlaps), self.engine.xp.concatenate(parts, axis=1)
 
-    def _run(self, task, numbers: int) -> list:
+    def _run(self, task, entries: int) -> list:
         n = self.basis.shape[1]
-        return self.engine.run(task, self.engine.shares(n) if numbers > SHARED_FROM else [slice(0, n)])
+        return self.engine.run(task, self.engine.shares(n) if entries > SHARED_FROM else [slice(0, n)])
 
     def _append(self, rows) -> None:
-        """Make rows the frontier."""
+        """Make rows the residual block."""
         used = self.locked + self.size
-        self.frontier = len(rows)
-        self.reserve(used + self.frontier)
-        self.basis[used : used + self.frontier] = rows
+        self.residual_width = len(rows)
+        self.reserve(used + self.residual_width)
+        self.basis[used : used + self.residual_width] = rows
 
     def fitting(self, share: float) -> int:
         """How many vectors fit into this share of the free memory."""
@@ -214,29 +223,38 @@ class Lanczos:
             self._T = np.pad(self._T, (0, max(needed, 2 * len(self._T)) - len(self._T)))
 
     # ---------------------------------------------------------------------------------------------------------- restart
-    def restart(self, theta, S) -> None:
-        """Keep the span of the Ritz vectors with values theta and columns S only, and the frontier (thick restart)."""
-        coupling, kept = self.coupling @ S, S.shape[1]
+    def restart(self, theta: np.ndarray, S: np.ndarray) -> None:
+        """Keep the span of the Ritz vectors with values theta and columns S, and the residual block (thick restart)."""
+        off_diagonal, kept = self.off_diagonal @ S, S.shape[1]
         self._combine(S)
         self._T = np.zeros_like(self._T)
         self._T[:kept, :kept] = np.diag(theta)
-        self._T[kept : kept + self.frontier, :kept] = coupling
+        self._T[kept : kept + self.residual_width, :kept] = off_diagonal
         self.start, self.size = S.T @ self.start, kept
 
-    def lock(self, S) -> None:
-        """Put the Ritz vectors with columns S behind the locked ones; :meth:`begin` must follow."""
+    def lock(self, theta: np.ndarray, S: np.ndarray) -> None:
+        """Put the Ritz vectors with values theta and columns S behind the locked ones; :meth:`begin` must follow."""
+        found = self.pairs.joined(theta, self.residuals(S) + self.error)
         self._combine(S)
-        self.locked, self.size, self.frontier = self.locked + S.shape[1], 0, 0
+        self.pairs, self.size, self.residual_width = found, 0, 0
 
-    def lock_vectors(self, V) -> None:
-        """Put the orthonormal columns of V (n, k) behind the locked vectors; :meth:`begin` must follow."""
-        self.reserve(self.locked + V.shape[1])
-        self.basis[self.locked : self.locked + V.shape[1]] = V.T
-        self.locked, self.size, self.frontier = self.locked + V.shape[1], 0, 0
+    def lock_pairs(self, values: np.ndarray, vectors: Array, residuals: np.ndarray) -> None:
+        """Put pairs that are known, vectors (n, k) as columns, behind the locked ones; :meth:`begin` must follow."""
+        found = self.pairs.joined(values, residuals)
+        self.reserve(len(found))
+        self.basis[self.locked : len(found)] = vectors.T
+        self.pairs, self.size, self.residual_width = found, 0, 0
+
+    def project(self, block: Array) -> Array:
+        """P times the columns of a block (n, b), in place: less its parts along the locked vectors, twice."""
+        locked = self.basis[: self.locked].T
+        for _ in range(2):
+            block -= locked @ (locked.T @ block)
+        return block
 
     def _combine(self, S) -> None:
-        """Overwrite the basis with Sᵀ times it, and move the frontier behind it; a few columns at a time."""
-        size, kept, width = self.size, S.shape[1], self.frontier
+        """Overwrite the basis with Sᵀ times it, and move the residual block behind it, some columns at a time."""
+        size, kept, width = self.size, S.shape[1], self.residual_width
         rows, turned = self.basis[self.locked :], self.engine.xp.asarray(S).T
 
         def combine(share):
@@ -261,7 +279,7 @@ def _factored(engine, W, rounding: float, room: int):
     return sizes[:kept, None] * V[:kept], rows, float(np.linalg.norm(sizes[kept:]))
 
 
-def random_start(operator: KernelOperator, seed, block: int = 1):
+def random_start(operator: KernelOperator, seed: int | np.random.SeedSequence, block: int = 1) -> Array:
     """A Gaussian block (n, b): the space it spans is uniform, so its overlap with any eigenvector has a known law."""
     normal = np.random.default_rng(seed).standard_normal((min(block, operator.shape[0]), operator.shape[0]))
     return operator.engine.xp.asarray(normal).T

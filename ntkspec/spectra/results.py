@@ -1,34 +1,49 @@
-"""What a spectral result rests on: products, symmetry, orthogonality, rounding, and the sign of the spectrum."""
+"""Results of spectral computations: estimates with intervals, eigenpairs, and the diagnostics that they rest on."""
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.certificates import rounding_share
 from ntkspec.spectra.intervals import Interval
 from ntkspec.spectra.lanczos import Lanczos
-
-# Locked vectors with residuals R couple to one another and to the rest through a block lower triangle L of Frobenius
-# norm at most |R|, and through its transpose: |L + Lᵀ| is at most this times |L| (Weyl's theorem does the rest).
-WEYL = math.sqrt(2)
+from ntkspec.spectra.showing import few
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """The numerical honesty of a result. All sizes are absolute, in the unit of the eigenvalues.
+class Diagnostics:
+    r"""What an interval rests on. All sizes are absolute, in the unit of the eigenvalues.
 
-    products : with single vectors, in blocks of ``block``. basis : vectors of the Krylov basis at the end.
-    asymmetry : largest \\|<q, K p> - <K q, p>\\| that was met. orthogonality_loss : \\|Q Qᵀ - I\\|_F.
-    rounding : bound on the error of the Lanczos relation, from products, Gram-Schmidt and asymmetry together.
-    stored : distance of the matrix that was multiplied with from the kernel (its entries rounded to float32; estimated
-    from a sample of rows). smallest, largest : extreme Ritz values, which eigenvalues reach up to rounding.
-    lowest, highest : no eigenvalue lies outside them, each except with ``failure_probability``. rounding_share : the
-    part of the outer bounds that rounding makes up, from 0 to 1; the random start makes up the rest.
-    semidefinite : "yes, by construction", "yes, to rounding", "no" or "cannot tell".
+    Attributes
+    ----------
+    products : int
+        Products with single vectors, in blocks of ``block``.
+    block, basis : int
+        Vectors of a block, and of the Krylov basis at the end.
+    asymmetry : float
+        Largest \|<q, K p> - <K q, p>\| that was met.
+    orthogonality_loss : float
+        \|Q Qᵀ - I\| in Frobenius norm.
+    rounding : float
+        Bound on the error of the Lanczos relation, from products, Gram-Schmidt and asymmetry together.
+    stored : float
+        Distance of the matrix that was multiplied with from the kernel: its entries were rounded to float32, which is
+        estimated from a sample of rows.
+    smallest, largest : float
+        Extreme Ritz values, which eigenvalues reach up to rounding.
+    lowest, highest : float
+        No eigenvalue lies outside them, each except with ``failure_probability``.
+    failure_probability : float
+        The probability, over the random start, with which one of the two ends may fail.
+    rounding_share : float
+        The part of the outer bounds that rounding makes up, from 0 to 1; the random start makes up the rest.
+    semidefinite : str
+        "yes, by construction", "yes, to rounding", "no" or "cannot tell".
     """
 
     products: int
@@ -45,6 +60,9 @@ class Evidence:
     failure_probability: float
     rounding_share: float
     semidefinite: str
+
+    # The name that files of results know it by.
+    stored_as = "Evidence"
 
     def __str__(self) -> str:
         verdict = f"{self.semidefinite}; smallest Ritz value {self.smallest:.6g}, no eigenvalue below {self.lowest:.6g}"
@@ -64,15 +82,47 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Estimate:
-    """A number with an interval: lower <= truth <= upper, except with the failure probability.
+    """A number with an interval that contains the true value, except with a stated probability.
 
-    products : with the kernel. plan : how they were computed, with the forecast. evidence : what the interval rests on.
+    It is a number where one is needed: ``float()``, ``round()``, formats such as ``f"{norm:.3f}"``, comparisons (``==``
+    as well) and NumPy take its value. ``+``, ``-``, ``*``, ``/`` and ``**`` with numbers and other estimates give an
+    estimate.
 
-    It is a number where one is needed: float(), round(), formats such as f"{norm:.3f}", comparisons (== as well) and
-    NumPy take its value. +, -, *, / and ** with numbers and other estimates give an estimate: the interval holds the
-    result for all numbers inside, rounded outwards, and reaches to infinity where a divisor may be zero; it fails with
-    at most the sum of the failure probabilities, products add up, and it has converged where all have. Of an array and
-    an estimate comes an array, with its value.
+    Attributes
+    ----------
+    value : float
+        The number itself, inside the interval.
+    lower, upper : float
+        The ends of the interval: lower <= true value <= upper, with rounding inside. They may be infinite.
+    failure_probability : float
+        The probability with which the interval may miss the true value, over the random numbers of the call and
+        whatever the kernel is; 0.0 where no random numbers enter.
+    products : int
+        How many products of the kernel with single vectors were computed.
+    converged : bool
+        Whether the interval is as narrow as was asked for with ``rtol``. It holds in either case.
+    plan : Plan or None
+        How the products were computed, with the forecast of time and memory.
+    evidence : Diagnostics or None
+        What the interval rests on: rounding, symmetry, orthogonality, and the extreme Ritz values. ``print`` shows it.
+
+    Notes
+    -----
+    The interval of a result of arithmetic holds the result for all numbers inside the intervals of its parts, rounded
+    outwards, and reaches to infinity where a divisor may be zero. It fails with at most the sum of the failure
+    probabilities; products add up, and it has converged where all parts have. An array and an estimate give an array,
+    computed with the value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> norm = ns.spectral_norm(np.diag([3.0, 4.0]))
+    >>> f"{norm:.3f}", norm > 3.9
+    ('4.000', True)
+    >>> ratio = norm / 2
+    >>> ratio.lower <= 2 <= ratio.upper
+    True
     """
 
     value: float
@@ -82,7 +132,7 @@ class Estimate:
     products: int
     converged: bool
     plan: Plan | None = None
-    evidence: Evidence | None = None
+    evidence: Diagnostics | None = None
 
     # NumPy's scalars leave arithmetic to the estimate; its arrays, with priority 0, do not.
     __array_priority__ = -1.0
@@ -96,10 +146,10 @@ class Estimate:
     def __bool__(self) -> bool:
         return bool(self.value)
 
-    def __round__(self, digits: int | None = None):
+    def __round__(self, digits: int | None = None) -> float:
         return round(float(self), digits)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(float(self), dtype)
 
     def __hash__(self) -> int:
@@ -122,48 +172,48 @@ class Estimate:
 
     # ------------------------------------------------------------------------------------------------------ arithmetic
     def __neg__(self) -> "Estimate":
-        return self._turned(-float(self), -self.interval)
+        return self._mapped(-float(self), -self.interval)
 
     def __pos__(self) -> "Estimate":
         return self
 
     def __abs__(self) -> "Estimate":
         """The interval begins at 0 where both signs are possible."""
-        return self._turned(abs(float(self)), abs(self.interval))
+        return self._mapped(abs(float(self)), abs(self.interval))
 
-    def __add__(self, other):
+    def __add__(self, other: "float | Estimate") -> "Estimate":
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) + float(other), self.interval + other.interval)
 
-    def __mul__(self, other):
+    def __mul__(self, other: "float | Estimate") -> "Estimate":
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) * float(other), self.interval * other.interval)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: "float | Estimate") -> "Estimate":
         """Raises ZeroDivisionError where the value of ``other`` is 0."""
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) / float(other), self.interval * other.interval.inverse())
 
-    def __pow__(self, exponent):
+    def __pow__(self, exponent: float) -> "Estimate":
         """By a number; ``estimate**0.5`` is the root. Raises ValueError for a root of what may be negative."""
         if isinstance(exponent, Estimate) or not isinstance(exponent, Real):
             return NotImplemented
         interval = self.interval.power(float(exponent))
-        return self._turned(float(self) ** float(exponent), interval)
+        return self._mapped(float(self) ** float(exponent), interval)
 
-    def __sub__(self, other):
+    def __sub__(self, other: "float | Estimate") -> "Estimate":
         return self + -other if isinstance(other, Real) else NotImplemented
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: "float | Estimate") -> "Estimate":
         return -self + other
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: "float | Estimate") -> "Estimate":
         return _estimate(other) / self if isinstance(other, Real) else NotImplemented
 
     __radd__, __rmul__ = __add__, __mul__
@@ -173,13 +223,13 @@ class Estimate:
         """From lower to upper."""
         return Interval(float(self.lower), float(self.upper))
 
-    def _turned(self, value: float, interval: Interval) -> "Estimate":
+    def _mapped(self, value: float, interval: Interval) -> "Estimate":
         rest = self.failure_probability, self.products, self.converged
         return Estimate(value, interval.lower, interval.upper, *rest)
 
     def _with(self, other: "Estimate", value: float, interval: Interval) -> "Estimate":
-        chance = min(1.0, self.failure_probability + other.failure_probability)
-        rest = chance, self.products + other.products, self.converged and other.converged
+        failure_probability = min(1.0, self.failure_probability + other.failure_probability)
+        rest = failure_probability, self.products + other.products, self.converged and other.converged
         return Estimate(value, interval.lower, interval.upper, *rest)
 
     # ------------------------------------------------------------------------------------------------------------ text
@@ -187,9 +237,9 @@ class Estimate:
         return format(float(self), how) if how else str(self)
 
     def __str__(self) -> str:
-        chance = f" except with probability {self.failure_probability:.0e}" if self.failure_probability else ""
+        unless = f" except with probability {self.failure_probability:.0e}" if self.failure_probability else ""
         still = "" if self.converged else ", wider than asked for"
-        return f"{self.value:.8g} in [{self.lower:.8g}, {self.upper:.8g}]{chance} ({self.products} products{still})"
+        return f"{self.value:.8g} in [{self.lower:.8g}, {self.upper:.8g}]{unless} ({self.products} products{still})"
 
     def __repr__(self) -> str:
         return f"Estimate({self})"
@@ -206,20 +256,82 @@ def _estimate(number: Real) -> Estimate:
     return Estimate(float(number), known.lower, known.upper, 0.0, 0, True)
 
 
-def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float, locked=((), ())) -> Evidence:
-    """The evidence of a run from a random block, and of the bounds that it proved.
+@dataclass(frozen=True, repr=False)
+class Spectrum:
+    r"""Extreme eigenpairs of a symmetric kernel, and a bound on all the eigenvalues that are not among them.
 
-    locked : values and residuals of locked vectors. Eigenvalues of K lie as far from those of the two parts together as
-    the residuals say (Weyl).
+    ``values, vectors = eigsh(...)`` unpacks the first two, in the manner of SciPy.
+
+    Attributes
+    ----------
+    values : ndarray, shape (k,), float64
+        The eigenvalues, in the order of ``which`` in :func:`ntkspec.eigsh`.
+    vectors : array, shape (n, k), float64
+        Orthonormal eigenvectors as columns, on the kernel's device.
+    residuals : ndarray, shape (k,), float64
+        Bounds on \|K z - value z\| with the rounding of the kernel inside. An eigenvalue lies within it of each value.
+    multiplicities : ndarray, shape (k,), int64
+        How many of the values cannot be told from this one, itself included.
+    others : tuple of two floats
+        (low, high), the bound on the rest: every eigenvalue that is not among ``values`` lies between them, except with
+        ``failure_probability`` for each end. (inf, -inf) where there are no others.
+    failure_probability : float
+        The probability, over the random start vectors and whatever the kernel is, with which each end of ``others`` may
+        fail; 0.0 where all eigenvalues were computed.
+    products : int
+        How many products of the kernel with single vectors were computed.
+    converged : bool
+        Whether all residuals are small enough, and what ``others`` leaves open beyond the last value is at most 0.1 %
+        of the norm.
+    method : str
+        "Lanczos" or "dense eigh".
+    evidence : Diagnostics
+        The numerical diagnostics of the run that gave ``others``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> values, vectors = ns.eigsh(np.diag([1.0, 3.0, 2.0]), 2)
+    >>> values.round(6).tolist(), vectors.shape
+    ([3.0, 2.0], (3, 2))
     """
-    operator, (values, residuals) = lanczos.operator, locked
+
+    values: np.ndarray
+    vectors: Array
+    residuals: np.ndarray
+    multiplicities: np.ndarray
+    others: tuple[float, float]
+    failure_probability: float
+    products: int
+    converged: bool
+    method: str
+    evidence: Diagnostics
+
+    def __iter__(self) -> Iterator[Array]:
+        """``values, vectors = eigsh(...)``, as of SciPy's."""
+        return iter((self.values, self.vectors))
+
+    def __repr__(self) -> str:
+        n, k = self.vectors.shape
+        state = f"{self.method}, {self.products} products{'' if self.converged else ', not converged'}"
+        return (
+            f"Spectrum of {k} eigenpairs of {n} points, {few(self.values)}\n"
+            f"residuals up to {max(self.residuals, default=0.0):.2g}; all other eigenvalues in [{self.others[0]:.5g}, "
+            f"{self.others[1]:.5g}]; {state}"
+        )
+
+
+def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float) -> Diagnostics:
+    """The evidence of a run from a random block, and of the bounds that it proved on what is not locked."""
+    operator, pairs = lanczos.operator, lanczos.pairs
     theta = np.linalg.eigvalsh(lanczos.T) if lanczos.size else np.zeros(0)
-    distance, error, loss = operator.distance, lanczos.error, lanczos.orthogonality_loss()
-    slack = WEYL * float(np.linalg.norm(residuals)) + distance
-    smallest, largest = float(min([*theta[:1], *values])), float(max([*theta[-1:], *values]))
+    distance, error, loss = operator.storage_error, lanczos.error, lanczos.orthogonality_loss()
+    slack = pairs.off_diagonal_norm + distance
+    smallest, largest = float(min([*theta[:1], *pairs.values])), float(max([*theta[-1:], *pairs.values]))
     lowest, highest = float(min(bounds[0], smallest) - slack), float(max(bounds[1], largest) + slack)
     lowest = max(lowest, -slack - error) if operator.semidefinite else lowest
-    return Evidence(
+    return Diagnostics(
         products=lanczos.products,
         block=lanczos.start.shape[1],
         basis=lanczos.size,

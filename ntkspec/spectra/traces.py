@@ -10,6 +10,7 @@ for c < 1 and c > 1: the tails of a chi-square law with r S / A degrees of freed
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +18,13 @@ from scipy.optimize import brentq
 
 from ntkspec import checks, progress
 from ntkspec.operators import KernelOperator, Work, as_symmetric, planning
+from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.planning import Plan
 from ntkspec.randomness import stream
-from ntkspec.spectra.certificates import Chance
-from ntkspec.spectra.eigenpairs import Spectrum, eigsh
-from ntkspec.spectra.results import Estimate
+from ntkspec.spectra.certificates import FailureBudget
+from ntkspec.spectra.eigenpairs import eigsh
+from ntkspec.spectra.lanczos import Lanczos
+from ntkspec.spectra.results import Estimate, Spectrum
 
 # Eigenpairs that are taken out before probes measure the rest, at most a tenth of all.
 PAIRS = 16
@@ -56,14 +59,14 @@ def quadratic_interval(mean: float, probes: int, largest: float, failure_probabi
 
 
 @dataclass
-class Deflated:
+class ProbedRest:
     """A symmetric operator without its leading eigenpairs, and probes of it.
 
     trace and squares are sums over ``count`` probes of gᵀ P K P g and |K P g|², trace_error and squares_error bounds on
     what the rounding of the products makes of them.
     """
 
-    operator: KernelOperator
+    basis: Lanczos
     pairs: Spectrum
     rng: np.random.Generator
     count: int = 0
@@ -72,18 +75,21 @@ class Deflated:
     trace_error: float = 0.0
     squares_error: float = 0.0
 
-    def probe(self, count: int, bar) -> None:
+    @property
+    def operator(self) -> KernelOperator:
+        """The operator, with its leading eigenpairs."""
+        return self.basis.operator
+
+    def probe(self, count: int, bar: progress.Bar) -> None:
         """Multiply with that many further probes."""
-        V, n, engine = self.pairs.vectors, self.operator.shape[0], self.operator.engine
+        n, engine = self.operator.shape[0], self.operator.engine
         for first in range(0, count, TOGETHER):
             G = engine.xp.asarray(self.rng.standard_normal((min(TOGETHER, count - first), n))).T
-            G -= V @ (V.T @ G)
-            G -= V @ (V.T @ G)
-            product = self.operator @ G
+            product = self.operator @ self.basis.project(G)
             self.squares += float(engine.xp.square(product).sum())
             self.trace += float((G * product).sum())
             given, sizes = (engine.to_host(engine.xp.linalg.norm(part, axis=0)) for part in (G, product))
-            errors = given * self.operator.product_error()
+            errors = given * self.operator.rounding.matvec_error_bound
             self.trace_error += float(given @ errors)
             self.squares_error += float((2 * sizes + errors) @ errors)
             self.count += G.shape[1]
@@ -92,7 +98,7 @@ class Deflated:
     @property
     def size(self) -> float:
         """A bound on |K P|."""
-        return max(abs(self.pairs.others[0]), abs(self.pairs.others[1])) + float(np.linalg.norm(self.pairs.residuals))
+        return max(abs(self.pairs.others[0]), abs(self.pairs.others[1])) + self.basis.pairs.residual_norm
 
     def squares_interval(self, failure_probability: float) -> tuple[float, float]:
         """(low, high) around |K P|_F²."""
@@ -101,13 +107,13 @@ class Deflated:
         return quadratic_interval(ends[0] / self.count, *law)[0], quadratic_interval(ends[1] / self.count, *law)[1]
 
 
-def deflated(operator: KernelOperator, failure_probability: float, seed) -> Deflated:
+def without_leading_pairs(operator: KernelOperator, failure_probability: float, seed: int) -> ProbedRest:
     """The operator without at most PAIRS leading eigenpairs, which are found and proved to be the leading ones."""
     k = max(1, min(PAIRS, operator.shape[0] // 10))
-    pairs = eigsh(
-        operator, k, rtol=1e-3, failure_probability=failure_probability / 2, seed=seed, method="factored"
-    )  # fmt: skip
-    return Deflated(operator, pairs, np.random.default_rng(stream(seed, "probes")))
+    pairs = eigsh(operator, k, rtol=1e-3, failure_probability=failure_probability / 2, seed=seed, method="factored")
+    basis = Lanczos(operator)
+    basis.lock_pairs(pairs.values, pairs.vectors, pairs.residuals)
+    return ProbedRest(basis, pairs, np.random.default_rng(stream(seed, "probes")))
 
 
 def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, float]:
@@ -116,52 +122,95 @@ def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, f
     if not operator.entrywise:
         n = operator.shape[1]
         return n > 2 * (PAIR_PRODUCTS + FIRST_PROBES), n / 2
-    product = operator.product_work
+    product = operator.cost.product
     few = (PAIR_PRODUCTS + FIRST_PROBES) * Work(flops=2 * product.flops, bytes=product.bytes)
     seconds = planning.clock(operator, exact, few)
     return seconds(few) < seconds(exact) / 2, seconds(exact)
 
 
-def attempts(rest: Deflated, failure_probability: float, bar):
+def attempts(rest: ProbedRest, failure_probability: float, bar: progress.Bar) -> Iterator[float]:
     """Probe in growing attempts; yields the part of the failure probability that each may use."""
-    chance = Chance(failure_probability / 2, 0)
+    budget = FailureBudget(failure_probability / 2, 0)
     rest.probe(FIRST_PROBES, bar)
     while True:
-        yield chance.attempt()[0]
+        yield budget.attempt()[0]
         if rest.count >= MOST_PROBES:
             return
         rest.probe(rest.count, bar)
 
 
-def trace(operator, *, rtol: float = 0.0, failure_probability: float = 1e-6, seed=0) -> Estimate:
-    r"""The trace of a square kernel, with an interval.
+def trace(operator: MatrixLike, *, rtol: float = 0.0, failure_probability: float = 1e-6, seed: int = 0) -> Estimate:
+    r"""The trace of a symmetric kernel, with an interval.
 
-    rtol = 0 : the sum of the diagonal, computed and summed in float64; the interval is its rounding. So it is for every
-    operator whose entries can be computed, whatever rtol. Where only products are known
-    (:func:`ntkspec.operators.wrap`) this takes n of them, and rtol > 0 allows probes:
-    :math:`\mathrm{tr} K = \sum \theta_i + \mathrm{tr} P K P`, and with |P K P|_F <= f and |P K P| <= a the mean of
-    gᵀ P K P g over r probes is within :math:`2 f (x / r)^{1/2} + 2 a x / r` of the last term, except with probability
-    2 exp(-x) (Laurent, Massart, Ann. Stat. 28, 2000). Probes double until half of the interval is no wider than rtol
-    times sum |theta_i| + |mean| (``converged``), or n products are reached.
-    Cost: n (m + d) flops, or n products, or the pairs and the probes. Raises ValueError where K is not symmetric.
+    Parameters
+    ----------
+    operator : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel, (n, n), symmetric. Anything that :func:`ntkspec.operators.wrap` takes.
+    rtol : float, default 0.0
+        0 asks for the sum of the diagonal. Where only products are known, a positive number allows random probes: half
+        of the interval is at most rtol (sum \|theta_i\| + \|mean\|), see the notes. It has no effect where entries can
+        be computed.
+    failure_probability : float, default 1e-6
+        An interval from probes may miss the true value with at most this probability, over the random numbers drawn
+        from ``seed``, whatever the kernel is. The sum of the diagonal never fails.
+    seed : int, default 0
+        Seed of the random probes. The same seed gives the same result.
+
+    Returns
+    -------
+    Estimate
+        ``value`` is the trace. ``lower`` and ``upper`` are the ends of the interval, ``failure_probability`` the
+        probability that it misses the true value (0.0 without probes), ``products`` the number of products with single
+        vectors, ``converged`` whether the interval is as narrow as asked for, ``plan`` what was done.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric.
+
+    Notes
+    -----
+    The diagonal is computed and summed in float64, and the interval is its rounding. Cost: n diagonal entries, n (m +
+    d) flops for an NTK of width m in d dimensions; n products where only products are known.
+
+    With probes, the leading eigenpairs theta_i are taken out: :math:`\mathrm{tr} K = \sum \theta_i + \mathrm{tr} P K
+    P`. With :math:`\|P K P\|_F \le f` and :math:`\|P K P\| \le a`, the mean of gᵀ P K P g over r Gaussian probes is
+    within
+    :math:`2 f (x / r)^{1/2} + 2 a x / r` of the last term, except with probability 2 exp(-x). Probes double until the
+    interval is narrow enough, or n products are reached. Cost: some 150 products for the pairs, and one for each probe.
+
+    References
+    ----------
+    B. Laurent, P. Massart, Adaptive estimation of a quadratic functional by model selection, Ann. Stat. 28, 2000: the
+    tail of the mean.
+
+    R. A. Meyer, C. Musco, C. Musco, D. P. Woodruff, Hutch++: Optimal Stochastic Trace Estimation, SOSA 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> total = ns.trace(np.array([[1.0, 5.0], [5.0, 2.0]]))
+    >>> total.value, total.lower <= 3 <= total.upper
+    (3.0, True)
     """
     checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
     n = operator.shape[0]
     if operator.entrywise or not rtol > 0 or n <= PAIR_PRODUCTS:
         total = math.fsum(operator.engine.to_host(operator.diagonal(np.float64)))
-        slack = (operator.forming_error() + operator.distance) * n**0.5
+        slack = (operator.rounding.forming_error_bound + operator.storage_error) * n**0.5
         products = 0 if operator.entrywise else n
         return Estimate(total, total - slack, total + slack, 0.0, products, True, planning.columns(operator))
     with operator.engine.one_blas_thread(), progress.bar(text="trace (products)") as bar:
-        rest = deflated(operator, failure_probability, seed)
+        rest = without_leading_pairs(operator, failure_probability, seed)
         known = float(rest.pairs.values.sum())
         for part in attempts(rest, failure_probability, bar):
             mean, x = rest.trace / rest.count, math.log(8 / part)
             _, squares = rest.squares_interval(part / 4)
             slack = 2 * (squares * x / rest.count) ** 0.5 + 2 * rest.size * x / rest.count
             # Of the pairs' sum: rounding, and what their residuals couple to (Weyl, one by one).
-            slack += rest.trace_error / rest.count + operator.distance * n**0.5 + float(rest.pairs.residuals.sum())
+            slack += rest.trace_error / rest.count + operator.storage_error * n**0.5 + float(rest.pairs.residuals.sum())
             value, products = known + mean, rest.pairs.products + rest.count
             closed = slack <= rtol * (abs(rest.pairs.values).sum() + abs(mean))
             if closed or products >= n:

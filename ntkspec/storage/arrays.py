@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Arrays:
 
 
 @contextlib.contextmanager
-def open_arrays(path) -> Iterator[Arrays]:
+def open_arrays(path: str | Path) -> Iterator[Arrays]:
     """The arrays of a .mat file or, of any other name, an HDF5 file; words as str, in tables of HDF5 as UTF-8.
 
     Links are followed within the file. What lies in other files (external links and storage, sources of virtual data
@@ -50,7 +50,7 @@ def open_arrays(path) -> Iterator[Arrays]:
         yield arrays
 
 
-def visit(path) -> None:
+def visit(path: str | Path) -> None:
     """Let a process of its own read all of an HDF5 file once. Raises ValueError where it does not survive that."""
     if _can_start():
         with _handed_over("visit", _File(str(path), "is damaged", _HDF5)):
@@ -77,7 +77,7 @@ class _File:
         checks.memory(memory, engines.engine_of(), f"{name} of {self.path}", "save a part of it")
 
 
-def _bytes(shape, dtype: np.dtype, largest: int) -> float:
+def _bytes(shape: Sequence[int], dtype: np.dtype, largest: int) -> float:
     """Of the array, and of its largest part once more."""
     return dtype.itemsize * float(math.prod(shape)) + largest
 

@@ -6,9 +6,13 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ntkspec.storage.arrays import visit
 from ntkspec.storage.sealed import USER_BLOCK, check_seal, seal
+
+if TYPE_CHECKING:
+    import h5py
 
 FORMAT_VERSION = 1
 
@@ -24,15 +28,15 @@ class OtherKind(ValueError):
 
 
 @contextlib.contextmanager
-def created(path, kind: str) -> Iterator:
-    """A new ntkspec file of that kind, open for writing; it is sealed at the end. As :func:`begun` otherwise."""
+def created(path: str | Path, kind: str) -> Iterator["h5py.File"]:
+    """A new ntkspec file of that kind, open for writing; it is sealed at the end (see :func:`begun`)."""
     with begun(path, kind) as file:
         yield file
     seal(path)
 
 
 @contextlib.contextmanager
-def begun(path, kind: str) -> Iterator:
+def begun(path: str | Path, kind: str) -> Iterator["h5py.File"]:
     """A new ntkspec file of that kind, open for writing, with room for the seal, which is left to the caller.
 
     HDF5 writes into memory, from where the whole is copied: on a disk that fills up it cannot close its file, and the
@@ -53,7 +57,7 @@ def begun(path, kind: str) -> Iterator:
 
 
 @contextlib.contextmanager
-def opened(path, kind: str) -> Iterator:
+def opened(path: str | Path, kind: str) -> Iterator["h5py.File"]:
     """An ntkspec file of that kind, open for reading, whose seal was checked before HDF5 saw it.
 
     Where there is none, in files of older versions, a RuntimeWarning says so, and a process of its own reads all of it
@@ -75,7 +79,7 @@ def opened(path, kind: str) -> Iterator:
             yield file
 
 
-def _require_kind(file, path: Path, kind: str) -> None:
+def _require_kind(file: "h5py.File", path: Path, kind: str) -> None:
     if not {"ntkspec_format", "kind"} <= file.attrs.keys() or word_of(file, "kind") != kind:
         raise OtherKind(f"{path} is not an ntkspec file of kind {kind!r}")
     version = int(file.attrs["ntkspec_format"])
@@ -83,7 +87,7 @@ def _require_kind(file, path: Path, kind: str) -> None:
         raise ValueError(f"{path} has format {version}, but this ntkspec reads up to {FORMAT_VERSION}; upgrade it")
 
 
-def word_of(node, attribute: str) -> str:
+def word_of(node: "h5py.Group | h5py.Dataset", attribute: str) -> str:
     """An attribute that is one word."""
     found = node.attrs.get_id(attribute)
     require_words(found)
@@ -92,7 +96,7 @@ def word_of(node, attribute: str) -> str:
     return node.attrs[attribute]
 
 
-def require_words(identifier) -> None:
+def require_words(identifier: "h5py.h5a.AttrID | h5py.h5d.DatasetID") -> None:
     """A data set or attribute must hold words as h5py writes them: others of variable length end in crashes."""
     h5t = _h5py().h5t
     if not identifier.get_type().equal(h5t.py_create(_h5py().string_dtype(), logical=True)):
@@ -113,7 +117,7 @@ def _shared(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def blamed_on(path) -> Iterator[None]:
+def blamed_on(path: str | Path) -> Iterator[None]:
     """Whatever the libraries raise over the content of a file becomes a ValueError that calls it damaged.
 
     An error whose text begins with the file's name says what is wrong already.

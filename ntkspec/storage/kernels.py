@@ -4,6 +4,7 @@ import math
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,19 +19,46 @@ from ntkspec.storage.proofs import Proof
 from ntkspec.storage.sealed import check_seal, seal
 
 
-def save_kernel(operator: KernelOperator, path) -> Triangle:
-    """Form the matrix of a symmetric kernel in a file, and return it as an operator that reads the file, on the device
-    of the kernel.
+def save_kernel(operator: Any, path: str | os.PathLike[str]) -> Triangle:
+    """Form the matrix of a symmetric kernel in a file, and return it as an operator that reads the file.
 
+    Parameters
+    ----------
+    operator : KernelOperator, shape (n, n), or whatever :func:`ntkspec.operators.wrap` takes
+        A symmetric one; where it computes, products with the result are computed.
+    path : str or path
+        The file's name; it appears there when all of it is written.
+
+    Returns
+    -------
+    Triangle
+        What :func:`load_kernel` gives.
+
+    Raises
+    ------
+    ValueError
+        Where the disk is too small, the kernel holds NaN or infinity, PATH.partial belongs to another kernel or is
+        damaged, or another process saves to PATH.
+
+    Notes
+    -----
     The file is HDF5: ``blocks`` (tiles, T, T), the tiles (0, 0), (1, 0), (1, 1), (2, 0), ... of the lower triangle
     padded with zeros, ``squares``, the weighted sum of squares of each, ``digests``, 16 bytes that prove each, and how
     far the rounded entries are from the kernel; a checksum proves all but the tiles. While it grows it is called
     PATH.partial, all its room is taken from the disk at once, and no other process writes it; after an interruption the
     same call goes on where it stopped. Tiles that a power cut damaged are formed again, with a warning; one point of
-    each row of tiles is computed again with all others, to see that the tiles are this kernel's.
-    Cost: n² / 2 entries on disk and n² / 2 times tile_work; memory of a few tiles. Raises ValueError where the disk is
-    too small, the kernel holds NaN or infinity, PATH.partial belongs to another kernel or is damaged, or another
-    process saves to PATH.
+    each row of tiles is computed again with all others, to see that the tiles are this kernel's. Cost: n² / 2 entries
+    on disk and n² / 2 times ``cost.entry``; memory of a few tiles.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     stored = ns.save_kernel(ns.operators.Gram(np.eye(3)), f"{folder}/kernel.h5")
+    ...     bool((ns.load_kernel(f"{folder}/kernel.h5").to_dense() == np.eye(3)).all())
+    True
     """
     path, operator = target(path), as_symmetric(operator)
     with locked(path):
@@ -48,18 +76,45 @@ def save_kernel(operator: KernelOperator, path) -> Triangle:
         return load_kernel(path, engine=operator.engine.name)
 
 
-def load_kernel(path, *, engine: str = "cpu") -> OnDisk:
+def load_kernel(path: str | os.PathLike[str], *, engine: str = "cpu") -> OnDisk:
     """The kernel that :func:`save_kernel` wrote; its tiles stay on disk until a product reads them.
 
-    engine : "cpu" or "gpu", which multiplies with CuPy's arrays and copies tiles to the card meanwhile.
-    Pickles and copies of it hold the path and load the file again.
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    engine : "cpu" or "gpu", default "cpu"
+        What multiplies; "gpu" does so with CuPy's arrays and copies tiles to the GPU meanwhile.
+
+    Returns
+    -------
+    OnDisk
+        A stored operator (n, n). Pickles and copies of it hold the path and load the file again.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is none.
+    ValueError
+        For a file that is damaged or of another kind, or where there is no GPU; what first uses a damaged tile raises
+        it too.
+
+    Notes
+    -----
     All but the tiles is proved here, and each tile by its digest before it is first used; a file of an older version
     has no digests, and a RuntimeWarning says so. Cost: the first product reads the tiles once more, at 0.4 to 1 GB/s
     for each core; later ones do not.
-    Raises FileNotFoundError, or ValueError for a file that is damaged or of another kind, or where there is no card;
-    what first uses a damaged tile raises ValueError.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ns.save_kernel(np.eye(3), f"{folder}/kernel.h5").shape
+    (3, 3)
     """
-    device = named(engine)
+    device, path = named(engine), Path(path)
     with opened(path, tiles.KIND) as file:
         head = tiles.head_of(file)
     arrays = head.mapped(path, "r")
@@ -71,7 +126,7 @@ def load_kernel(path, *, engine: str = "cpu") -> OnDisk:
         arrays["blocks"],
         head.n,
         math.fsum(arrays["squares"]),
-        distance=head.distance,
+        storage_error=head.storage_error,
         semidefinite=head.semidefinite,
         engine=device,
         proof=Proof(**arrays, name=path) if "digests" in arrays else None,

@@ -15,7 +15,7 @@ from ntkspec.progress import written
 _SPARE = len("..01234567.partial")  # bytes that the name of a temporary file has more than its target's
 
 
-def target(path) -> Path:
+def target(path: str | os.PathLike[str]) -> Path:
     """The file that a result of that name is written to; links are followed.
 
     Raises FileNotFoundError where its folder does not exist, PermissionError where that cannot be written to, and
@@ -43,12 +43,12 @@ def target(path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path) -> Iterator[None]:
+def locked(path: str | Path) -> Iterator[None]:
     """Keep other processes (and other calls in this one) from writing the file of that name meanwhile.
 
     The lock is an empty file beside it, .NAME.lock, which is removed at the end; that of a killed process holds nobody.
     Raises ValueError where another has it, or where something else has the lock's name, a link or a file with content;
-    as :func:`target` for the name itself.
+    for the name itself see :func:`target`.
     """
     path = target(path)
     place = path.with_name(f".{path.name}.lock")
@@ -94,7 +94,7 @@ def lock(handle: int, path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def atomic_path(path) -> Iterator[Path]:
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its name at the end; after an error nothing is left behind.
 
     A file that it replaces hands its permissions on. Those that a killed process left are removed. Raises as

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +17,7 @@ class Proof:
     GB/s for each worker; afterwards a check is a look at a flag.
     """
 
-    def __init__(self, blocks, squares, digests, name):
+    def __init__(self, blocks: np.ndarray, squares: np.ndarray, digests: np.ndarray, name: Path):
         self.blocks, self.squares, self.digests, self.name = blocks, squares, digests, name
         self._unread = np.ones(len(blocks), bool)
 
@@ -39,7 +40,7 @@ class Proof:
         """Whether tile k and its sum of squares are what was written."""
         return bytes(self.digests[k]) == self._digest(k, self.squares[k])
 
-    def keep(self, k: int, square) -> None:
+    def keep(self, k: int, square: float) -> None:
         """Tile k is where it belongs: write its digest, and then its sum of squares, which says that it is there.
 
         Raises ValueError for a tile with NaN or infinity, or with entries whose squares float64 does not hold.

@@ -6,13 +6,14 @@ import platform
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 
 LIBRARIES = ("ntkspec", "numpy", "scipy", "numba", "h5py", "matplotlib")
 
 
-def provenance(command: str) -> dict:
+def provenance(command: str) -> dict[str, Any]:
     """Command, time, versions and machine, as strings and numbers."""
     return {
         "command": command.encode(errors="backslashreplace").decode(),  # names of files need not be UTF-8
@@ -24,7 +25,7 @@ def provenance(command: str) -> dict:
     }
 
 
-def fingerprint(setting, arrays: Iterable[np.ndarray]) -> str:
+def fingerprint(setting: object, arrays: Iterable[np.ndarray]) -> str:
     """32 letters that are the same for the same setting (by its repr) of this version on the same arrays.
 
     Each array counts with its dtype, its shape and every byte.

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 USER_BLOCK = 512  # bytes that HDF5 leaves to us at the front: the smallest that its format admits
@@ -14,7 +15,7 @@ _SEAL = re.compile(
 _CHUNK = 2**20
 
 
-def seal(path, except_for: Sequence[tuple[int, int]] = ()) -> None:
+def seal(path: str | Path, except_for: Sequence[tuple[int, int]] = ()) -> None:
     """Write the seal of a file into its first 512 bytes, which its content leaves free.
 
     except_for : (offset, length) of the ranges, in bytes from the start of the file, which the digest passes over;
@@ -26,7 +27,7 @@ def seal(path, except_for: Sequence[tuple[int, int]] = ()) -> None:
         file.write(block)
 
 
-def check_seal(path) -> bool:
+def check_seal(path: str | Path) -> bool:
     """Whether an HDF5 file is sealed, and as it was when it was; False for one of an older version, without a seal.
 
     Raises ValueError for a file that is damaged: any bit that changed, in the seal too, and any byte more or less.
@@ -80,7 +81,7 @@ def _covered(ranges: list[tuple[int, int]], size: int) -> Iterator[tuple[int, in
         start = offset + length
 
 
-def _update(digest, file: BinaryIO, start: int, stop: int) -> None:
+def _update(digest: hashlib.blake2b, file: BinaryIO, start: int, stop: int) -> None:
     file.seek(start)
     while start < stop:
         chunk = file.read(min(_CHUNK, stop - start))

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -12,29 +13,34 @@ from ntkspec.storage.hdf5 import blamed_on
 from ntkspec.storage.places import locked
 from ntkspec.storage.trees import Keeper, read
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Cell = TypeVar("Cell", bound="DataclassInstance")  # hashable: a frozen dataclass of words and numbers
+Numbers: TypeAlias = dict[str, float]
 _KIND = "sweep"
 _DTYPES = {str: "S", int: "iu", float: "f"}
 
 
-class SweepFile:
+class SweepFile(Generic[Cell]):
     """Cells and their numbers. ``results`` maps each cell that is there to its numbers by name.
 
     The file is replaced as a whole after each cell: a kill or a power cut costs that cell at most. Where the disk is
     full, the results stay in memory, with a warning, until there is room again.
     """
 
-    def __init__(self, path: Path, cell_type: type):
-        self._file, self.cell_type = Keeper(path, _KIND), cell_type
-        self.results: dict = read_sweep(path, cell_type) if path.exists() else {}
+    def __init__(self, path: Path, cell_type: type[Cell]):
+        self._file, self._cell_type = Keeper(path, _KIND), cell_type
+        self.results: dict[Cell, Numbers] = read_sweep(path, cell_type) if path.exists() else {}
 
-    def add(self, cell, numbers: dict[str, float]) -> None:
+    def add(self, cell: Cell, numbers: Numbers) -> None:
         """Keep the numbers of a cell, on disk."""
         self.results[cell] = numbers
-        self._file.write(_columns(self.results, self.cell_type))
+        self._file.write(_columns(self.results, self._cell_type))
 
 
 @contextlib.contextmanager
-def open_sweep(path, cell_type: type) -> Iterator[SweepFile]:
+def open_sweep(path: str | Path, cell_type: type[Cell]) -> Iterator[SweepFile[Cell]]:
     """The file of a sweep for one process at a time.
 
     Raises ValueError where another process has it, where it is damaged or not a sweep, or where its cells have other
@@ -45,7 +51,7 @@ def open_sweep(path, cell_type: type) -> Iterator[SweepFile]:
         yield SweepFile(path, cell_type)
 
 
-def read_sweep(path, cell_type: type) -> dict:
+def read_sweep(path: str | Path, cell_type: type[Cell]) -> dict[Cell, Numbers]:
     """{cell: {name: number}} from a file that :func:`open_sweep` made.
 
     A field that the file does not have is at its default: what it chooses did not vary when the file was made.
@@ -60,7 +66,7 @@ def read_sweep(path, cell_type: type) -> dict:
     }
 
 
-def _cells(path, found: dict, cell_type: type) -> list:
+def _cells(path: str | Path, found: dict[str, np.ndarray], cell_type: type[Cell]) -> list[Cell]:
     own = {field.name: field for field in fields(cell_type)}
     needed = {name for name, field in own.items() if field.default is MISSING}
     if not needed <= found.keys() <= own.keys():
@@ -73,18 +79,18 @@ def _cells(path, found: dict, cell_type: type) -> list:
     return [cell_type(**dict(zip(found, values, strict=True))) for values in zip(*columns, strict=True)]
 
 
-def _columns(results: dict, cell_type: type) -> dict:
+def _columns(results: dict[Cell, Numbers], cell_type: type[Cell]) -> dict[str, dict[str, np.ndarray]]:
     names = sorted({name for numbers in results.values() for name in numbers})
     cells = {field.name: _column([getattr(cell, field.name) for cell in results]) for field in fields(cell_type)}
     numbers = {name: np.array([own.get(name, np.nan) for own in results.values()]) for name in names}
     return {"cells": cells, "numbers": numbers}
 
 
-def _column(values: list):
+def _column(values: list) -> np.ndarray:
     return np.array(values, dtype="S") if isinstance(values[0], str) else np.array(values)
 
 
-def _values(column, n: int, kind) -> list:
+def _values(column: np.ndarray, n: int, kind: Any) -> list:
     """The n entries of a column as Python's own numbers or words."""
     if np.shape(column) != (n,) or column.dtype.kind not in _DTYPES.get(kind, "fiuS"):
         raise ValueError(f"a column is no array of {n} entries of {kind}")

@@ -9,12 +9,11 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ntkspec.operators import KernelOperator, Triangle
-from ntkspec.operators.triangle import formed_distance
 from ntkspec.storage.hdf5 import begun
 from ntkspec.storage.places import atomic_path
 from ntkspec.storage.proofs import DIGEST, Proof
@@ -52,7 +51,7 @@ class Head:
     """
 
     n: int
-    distance: float
+    storage_error: float
     semidefinite: bool
     spots: dict[str, Spot]
 
@@ -60,19 +59,19 @@ class Head:
         """The ranges of these arrays, ascending."""
         return sorted(self.spots[name].range for name in names)
 
-    def mapped(self, path, mode: Literal["r", "r+"]) -> dict[str, np.ndarray]:
+    def mapped(self, path: Path, mode: Literal["r", "r+"]) -> dict[str, np.ndarray]:
         """The arrays on the file, by name."""
         return {
             name: np.asarray(np.memmap(path, spot.dtype, mode, spot.offset, spot.shape))
             for name, spot in self.spots.items()
         }
 
-    def proof(self, path, mode: Literal["r", "r+"]) -> Proof:
+    def proof(self, path: Path, mode: Literal["r", "r+"]) -> Proof:
         """The arrays on the file, with what proves them."""
         return Proof(**self.mapped(path, mode), name=path)
 
 
-def head_of(file) -> Head:
+def head_of(file: Any) -> Head:
     """That of an open kernel file. Raises ValueError where it declares what the file does not hold."""
     attributes = file.attrs
     n, distance = int(attributes["n"]), float(attributes.get("distance", 0.0))
@@ -137,7 +136,7 @@ def _drawn_up(path: Path, operator: KernelOperator, layout: tuple[int, int, int]
     placed.set_fill_time(h5d.FILL_TIME_NEVER)
     with begun(path, KIND) as file:
         file.attrs["n"] = operator.shape[0]
-        file.attrs["distance"], file.attrs["semidefinite"] = formed_distance(operator), operator.semidefinite
+        file.attrs["distance"], file.attrs["semidefinite"] = operator.formed_error, operator.semidefinite
         file.create_dataset("squares", data=np.full(layout[0], np.nan))  # NaN marks a tile that is not there yet
         file.create_dataset("digests", data=np.zeros((layout[0], DIGEST), np.uint8))
         file.create_dataset("blocks", layout, operator.dtype, dcpl=placed)

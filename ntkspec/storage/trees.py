@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +13,15 @@ from ntkspec.progress import written
 from ntkspec.storage.hdf5 import created, opened, require_words, word_of
 from ntkspec.storage.places import atomic_path
 
+if TYPE_CHECKING:
+    import h5py
+
 _KINDS = "biufcS"  # dtypes of arrays that are written and read
 _COMPRESSED = 4096  # arrays with at least this many entries are compressed
 _DEFLATED = 1032  # bytes that one compressed byte stands for at most
 
 
-def write(path, tree, *, kind: str) -> None:
+def write(path: str | Path, tree: object, *, kind: str) -> None:
     """Write a tree atomically. Leaves: arrays, numbers, booleans, strings, None; inner nodes: dict, list, dataclass.
 
     ``kind`` names what the tree is, for :func:`read`. Raises OSError where the folder cannot be written to.
@@ -32,11 +36,11 @@ class Keeper:
     One RuntimeWarning names the file and the reason, until a later write has kept all.
     """
 
-    def __init__(self, path, kind: str):
+    def __init__(self, path: str | Path, kind: str):
         self.path, self.kind, self._warned = Path(path).absolute(), kind, False  # wherever the work goes
 
-    def write(self, tree) -> None:
-        """As :func:`write`, but for the warning."""
+    def write(self, tree: object) -> None:
+        """Write the tree as it is now; a warning in place of an OSError."""
         try:
             write(self.path, tree, kind=self.kind)
             self._warned = False
@@ -48,20 +52,20 @@ class Keeper:
                 warnings.warn(said, RuntimeWarning, stacklevel=3)
 
 
-def read(path, *, kind: str, types: Iterable[type] = ()):
+def read(path: str | Path, *, kind: str, types: Iterable[type] = ()) -> Any:
     """The tree that :func:`write` wrote. ``types`` are the dataclasses that may occur in it.
 
     Raises FileNotFoundError, or ValueError for a file that is damaged, of another kind or of a newer format.
     """
     with opened(path, kind) as file:
-        return _Reader(path, {cls.__name__: cls for cls in types}).tree(file["record"])
+        return _Reader(path, {stored_name(cls): cls for cls in types}).tree(file["record"])
 
 
 # ------------------------------------------------------------------------------------------------------------- nodes
 def _write_node(parent, name: str, value) -> None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        _write_group(parent, name, type(value).__name__, fields.items())
+        _write_group(parent, name, stored_name(type(value)), fields.items())
     elif isinstance(value, dict):
         _write_group(parent, name, "dict", value.items())
     elif isinstance(value, list | tuple):
@@ -77,6 +81,11 @@ def _write_node(parent, name: str, value) -> None:
     else:
         what = f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         raise TypeError(f"{name} is a {what}, which cannot be stored")
+
+
+def stored_name(cls: type) -> str:
+    """The name of a dataclass in files: ``stored_as`` where it was renamed since, so that they stay readable."""
+    return getattr(cls, "stored_as", cls.__name__)
 
 
 def _write_group(parent, name: str, kind: str, items) -> None:
@@ -104,11 +113,11 @@ class _Reader:
     the file can hold. All else is refused before it costs time or memory.
     """
 
-    def __init__(self, path, types: dict[str, type]):
+    def __init__(self, path: str | Path, types: dict[str, type]):
         self.path, self.types, self.size = path, types, os.path.getsize(path)
         self._seen: set[int] = set()
 
-    def tree(self, node):
+    def tree(self, node: "h5py.Group | h5py.Dataset") -> Any:
         """What the node holds, with all below it."""
         kind = word_of(node, "type")
         if kind in _LEAVES:

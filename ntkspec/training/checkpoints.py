@@ -12,7 +12,7 @@ from types import CodeType
 import numpy as np
 
 from ntkspec import storage
-from ntkspec.training.descent import Fitting
+from ntkspec.training.descent import Trainer
 from ntkspec.training.records import Records
 
 KIND, SECONDS = "training", 60.0
@@ -22,12 +22,14 @@ class Checkpoint:
     """Reads the state of a run from a file where there is one, and writes it there; path None does nothing.
 
     The file is this run's alone until it ends. Raises ValueError, before anything is computed, for a file of another
-    run or one that another process writes; as :func:`ntkspec.storage.target` for the name. A full disk is a warning.
+    run, one that another process writes, and a name that cannot be written. A full disk is a warning.
     """
 
-    def __init__(self, path, descent: Fitting, records: Records, batches=()):
-        self.path, self.descent, self.records = None if path is None else Path(path), descent, records
-        self._batches = batches
+    def __init__(
+        self, path: str | Path | None, trainer: Trainer, records: Records, *, batch: int | None = None, seed: int = 0
+    ):
+        self.path, self.trainer, self.records = None if path is None else Path(path), trainer, records
+        self._batches = batch, seed
         self._written = time.monotonic()
 
     def __enter__(self) -> "Checkpoint":
@@ -35,13 +37,13 @@ class Checkpoint:
             return self
         with contextlib.ExitStack() as until_the_end:
             until_the_end.enter_context(storage.locked(self.path))
-            self._run = _fingerprint(self.descent, self.records, self._batches)
+            self._run = _fingerprint(self.trainer, self.records, self._batches)
             if self.path.exists():
-                self._read()
+                self._read(self.path)
             self._file, self._held = storage.Keeper(self.path, KIND), until_the_end.pop_all()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.path is not None:
             with self._held:
                 self._write()
@@ -51,9 +53,9 @@ class Checkpoint:
         if self.path is not None and time.monotonic() - self._written > SECONDS:
             self._write()
 
-    def _read(self) -> None:
-        tree = storage.read(self.path, kind=KIND)
-        with storage.blamed_on(self.path):
+    def _read(self, path: Path) -> None:
+        tree = storage.read(path, kind=KIND)
+        with storage.blamed_on(path):
             if tree["run"] == self._run:
                 self._require_fitting(tree)
         if tree["run"] != self._run:
@@ -61,7 +63,7 @@ class Checkpoint:
                 f"{self.path} is the checkpoint of another run (data, network, learning rates, batches or what is "
                 f"watched differ); remove it or choose another"
             )
-        workers = self.descent.engine.workers()
+        workers = self.trainer.engine.workers()
         if tree["workers"] != workers:
             warnings.warn(
                 f"{self.path} was written with {tree['workers']} threads and goes on with {workers}: sums are rounded "
@@ -69,13 +71,13 @@ class Checkpoint:
                 RuntimeWarning,
                 stacklevel=4,
             )
-        weights = [self.descent.engine.xp.asarray(W) for W in tree["weights"]]
-        self.descent.resume(tree["step"], weights)
+        weights = [self.trainer.engine.xp.asarray(W) for W in tree["weights"]]
+        self.trainer.resume(tree["step"], weights)
         self.records.restore(tree["records"], tree["step"])
 
     def _require_fitting(self, tree: dict) -> None:
         """What another program sealed may have any shapes."""
-        given, own = ([(W.shape, W.dtype) for W in part] for part in (tree["weights"], self.descent.state[1]))
+        given, own = ([(W.shape, W.dtype) for W in part] for part in (tree["weights"], self.trainer.state[1]))
         for name in ("step", "workers"):
             if type(tree[name]) is not int or tree[name] < 0:
                 raise ValueError(f"{name} is {tree[name]!r}")
@@ -84,21 +86,21 @@ class Checkpoint:
         self.records.require_fitting(tree["records"])
 
     def _write(self) -> None:
-        step, weights = self.descent.seen  # what follows is repeated: its outputs are not known to be finite
-        weights = [self.descent.engine.to_host(W) for W in weights]
-        tree = {"run": self._run, "workers": self.descent.engine.workers(), "step": step, "weights": weights}
+        step, weights = self.trainer.seen  # what follows is repeated: its outputs are not known to be finite
+        weights = [self.trainer.engine.to_host(W) for W in weights]
+        tree = {"run": self._run, "workers": self.trainer.engine.workers(), "step": step, "weights": weights}
         tree["records"] = self.records.tree()
         self._file.write(tree)
         self._written = time.monotonic()
 
 
-def _fingerprint(descent: Fitting, records: Records, batches) -> str:
+def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, int]) -> str:
     """A digest of everything that a run depends on."""
-    probes = descent.activation.value_and_derivative(np.linspace(-40, 40, 1601))
-    arrays = [descent.X, descent.y, *descent.state[1], *([] if records.X_test is None else [records.X_test])]
-    arrays = [*(descent.engine.to_host(array) for array in arrays), *probes]
-    watched = [_described(function) for function in records.watch]
-    settings = repr(records.net), descent.rates, descent.offset is None, watched, batches
+    probes = trainer.activation.value_and_derivative(np.linspace(-40, 40, 1601))
+    arrays = [trainer.X, trainer.y, *trainer.state[1], *([] if records.X_test is None else [records.X_test])]
+    arrays = [*(trainer.engine.to_host(array) for array in arrays), *probes]
+    metrics = [_described(function) for function in records.metrics]
+    settings = repr(records.net), trainer.rates, trainer.offset is None, metrics, batches
     found = hashlib.sha256(repr(settings).encode())
     for array in arrays:
         found.update(repr((array.shape, str(array.dtype))).encode())
@@ -107,7 +109,7 @@ def _fingerprint(descent: Fitting, records: Records, batches) -> str:
 
 
 def _described(function: Callable) -> tuple:
-    """What tells a watched function from others: names, instructions, and what a partial one is given."""
+    """What tells a metric from others: names, instructions, and what a partial one is given."""
     if isinstance(function, partial):
         return _described(function.func), repr(function.args), repr(sorted(function.keywords.items()))
     named = function if hasattr(function, "__qualname__") else type(function)

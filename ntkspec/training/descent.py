@@ -1,13 +1,18 @@
 """The weights of a two-layer network during training: one pass over blocks of rows that stay in cache for each step."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ntkspec.engines import engine_of
-from ntkspec.networks import TwoLayer
+from ntkspec.engines.arrays import Array
+from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.networks.two_layer import Forward, scaled_weights
 
+# (steps that were taken, weights).
+State: TypeAlias = tuple[int, list[Array]]
 # Numbers of phi of a block of rows: small enough for a core's caches, large enough for fast matrix products.
 BLOCK = 2**17
 # What phi and phi' of a number cost, in flops of a matrix product.
@@ -16,38 +21,49 @@ FLOPS_OF_PHI = 50.0
 DIVERGING = np.errstate(over="ignore", invalid="ignore")
 
 
-class Fitting(ABC):
+class Trainer(ABC):
     """Data, targets y + offset, and the state (step, weights) of a network in training; ``seen`` was finite last.
 
-    ``together`` : steps that are taken in one go, where none of them is recorded.
+    rates : of the first and of all other layers. offset : (n,), subtracted from outputs, or None. ``together`` : steps
+    that are taken in one go, where none of them is recorded.
     """
 
     together = 1
 
-    def __init__(self, net, data, rates, offset):
-        self._net, (self.X, self.y) = net, data
+    def __init__(
+        self,
+        net: TwoLayer | DeepNetwork,
+        X: Array,
+        y: Array,
+        *,
+        rates: tuple[float, float],
+        offset: Array | None = None,
+    ):
+        self._net, self.X, self.y = net, X, y
         self.engine, self.activation = engine_of(self.X), net.activation
         self.rates, self.offset = rates, offset
         self.targets = self.y if offset is None else self.y + offset
-        self._gradients: list = []
+        self._gradients: list[Array] = []
 
-    def start(self, weights) -> None:
+    def start(self, weights: Sequence[Array]) -> None:
         """Begin with copies of these weights, in the dtype of the data."""
         self.resume(0, [W.astype(self.X.dtype) for W in weights])
 
-    def resume(self, step: int, weights) -> None:
+    def resume(self, step: int, weights: Sequence[Array]) -> None:
         """Go on from these weights, which are kept, at a step whose outputs were finite."""
-        self.state = self.seen = step, weights
+        self.state: State = (step, list(weights))
+        self.seen = self.state
 
-    def network(self):
+    def network(self) -> TwoLayer | DeepNetwork:
         """The network whose outputs were finite last, with copies of its weights."""
         return self._net.with_parameters([W.copy() for W in self.seen[1]])
 
     @abstractmethod
-    def outputs(self, *, gradients: bool):
+    def outputs(self, *, gradients: bool, rows: np.ndarray | None = None) -> Array | None:
         """Outputs on the training points now, (n,); None where one is not finite, and the state goes back to before.
 
-        gradients : whether those are computed in the same pass, for :meth:`step`.
+        gradients : whether those are computed in the same pass, for :meth:`step`. rows : numbers of the points of a
+        batch; None is all of them.
         """
 
     @abstractmethod
@@ -62,14 +78,14 @@ class Fitting(ABC):
             self.step()
         return count
 
-    def chosen(self, rows):
+    def chosen(self, rows: np.ndarray | None) -> tuple[Array, Array, Array | None]:
         """(X, targets, offset) of the points with these numbers; None is all of them."""
         if rows is None:
             return self.X, self.targets, self.offset
         rows = self.engine.xp.asarray(rows)
         return self.X[rows], self.targets[rows], None if self.offset is None else self.offset[rows]
 
-    def settled(self, out, offset):
+    def finite_outputs(self, out: Array, offset: Array | None) -> Array | None:
         """The outputs less their offset; None where one is not finite, and the state goes back to the last that was."""
         if not bool(self.engine.xp.isfinite(out).all()):
             self.state = self.seen
@@ -78,7 +94,7 @@ class Fitting(ABC):
         return out if offset is None else out - offset
 
 
-class Descent(Fitting):
+class Descent(Trainer):
     r"""Equation (4) for targets y + offset: outputs are those of the network less the offset.
 
     One step is one pass over the rows: u = X Wᵀ / sqrt d, phi(u), phi'(u), the outputs and residuals r, and
@@ -86,8 +102,9 @@ class Descent(Fitting):
     ``seen`` the last one whose outputs were finite.
     """
 
-    def __init__(self, net: TwoLayer, data, rates, offset):
-        super().__init__(net, data, rates, offset)
+    def __init__(self, net: TwoLayer, X: Array, y: Array, *, rates: tuple[float, float], offset: Array | None = None):
+        super().__init__(net, X, y, rates=rates, offset=offset)
+        self._width = net.width
         self.start([net.W, net.v])
         W, v = self.state[1]
         weights, _ = scaled_weights(W, v, self.y.dtype)
@@ -99,41 +116,51 @@ class Descent(Fitting):
 
     def _shared(self, n: int) -> list:
         """Blocks of n rows for each worker, and its memory."""
-        shares, width = self.engine.shares(n, self._flops), self._net.width
+        shares, width = self.engine.shares(n, self._flops), self._width
         blocks = [list(enumerate(self.engine.blocks(share, width, BLOCK))) for share in shares]
         return list(zip(blocks, self._spaces, strict=False))
 
     @DIVERGING
-    def outputs(self, *, gradients: bool, rows=None):
-        """As :meth:`Fitting.outputs`; rows : numbers of the points, None is all of them."""
-        xp, dtype, (*data, offset) = self.engine.xp, self.y.dtype, self.chosen(rows)
+    def outputs(self, *, gradients: bool, rows: np.ndarray | None = None) -> Array | None:
+        """Outputs now (:meth:`Trainer.outputs`), and in the same pass the gradients."""
+        xp, dtype = self.engine.xp, self.y.dtype
+        X, targets, offset = self.chosen(rows)
         W, v = self.state[1]
         weights, readout = scaled_weights(W, v, dtype)
         for space in self._spaces:
             space.forward.weights = weights
-        rates, out = self.rates if gradients else (0.0, 0.0), xp.empty(len(data[1]), dtype)
+        rates, out = self.rates if gradients else (0.0, 0.0), xp.empty(len(targets), dtype)
         works = self._works if rows is None else self._shared(len(out))
 
-        def taken(work):
-            return self._pass(work, (*data, out), readout, rates)
+        def of_share(work: tuple[list, _Space]) -> tuple[Array, Array]:
+            return self._pass(*work, X=X, targets=targets, out=out, readout=readout, rates=rates)
 
         # A worker has settings of its own.
-        parts = [taken(works[0])] if len(works) == 1 else self.engine.run(DIVERGING(taken), works)
+        parts = [of_share(works[0])] if len(works) == 1 else self.engine.run(DIVERGING(of_share), works)
         self._gradients = [sum(own[1:], own[0]) / len(out) for own in zip(*parts, strict=True)]
-        return self.settled(out, offset)
+        return self.finite_outputs(out, offset)
 
     @DIVERGING
     def step(self) -> None:
-        """As :meth:`Fitting.step`."""
+        """Equation (4), with the gradients of the last outputs."""
         (gradient_W, gradient_v), (step, (W, v)), dtype = self._gradients, self.state, self.y.dtype.type
         m, d = W.shape
         W_step = dtype(self.rates[0] / (m * d) ** 0.5) * v[:, None] * gradient_W
         v_step = dtype(self.rates[1] / m**0.5) * gradient_v
         self.state = step + 1, [W - W_step, v - v_step]
 
-    def _pass(self, work, data, readout, rates):
-        """Outputs of a share of the rows, and its part of sum r_i phi'(u_i) x_iᵀ and sum r_i phi(u_i)."""
-        (blocks, space), (X, targets, out) = work, data
+    @staticmethod
+    def _pass(
+        blocks: list,
+        space: "_Space",
+        *,
+        X: Array,
+        targets: Array,
+        out: Array,
+        readout: Array,
+        rates: tuple[float, float],
+    ) -> tuple[Array, Array]:
+        """Write the outputs of blocks of rows; their part of sum r_i phi'(u_i) x_iᵀ and of sum r_i phi(u_i)."""
         for number, rows in blocks:
             x = X[rows]
             value, slope = space.forward(x)
@@ -150,12 +177,12 @@ class Descent(Fitting):
 class _Space:
     """Memory of one worker, allocated once: ``gradients`` of W (m, d) and v (1, m), zero where the rate is 0."""
 
-    def __init__(self, xp, forward: Forward):
+    def __init__(self, xp: Any, forward: Forward):
         d, m = forward.weights.shape
         self.forward, self._xp, dtype = forward, xp, forward.weights.dtype
         self.gradients, self._parts = ([xp.zeros(shape, dtype) for shape in ((m, d), (1, m))] for _ in range(2))
 
-    def add(self, which: int, number: int, left, right) -> None:
+    def add(self, which: int, number: int, left: Array, right: Array) -> None:
         """Make left @ right a gradient where it is that of the first block, and add it where it is not."""
         gradient, part = self.gradients[which], self._parts[which]
         if number:

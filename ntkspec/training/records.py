@@ -1,27 +1,44 @@
-"""What is recorded of training: outputs and watched numbers at ascending steps."""
+"""What is recorded of training: outputs and metrics at ascending steps."""
 
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from ntkspec.engines import engine_of
+from ntkspec.engines.arrays import Array
+from ntkspec.networks import DeepNetwork, TwoLayer
+
+# Of (the network at the start, the network now, X): numbers by name.
+Metric: TypeAlias = Callable[..., dict[str, float]]
 
 
 class Records:
-    """Outputs on training and test points at the ascending ``steps``, and what ``watch`` returns; NaN until recorded.
+    """Outputs on training and test points at the ascending ``steps``, and metrics; NaN until recorded.
 
-    points : X, X_test or None, and the offset that is subtracted from outputs on X_test, or None.
+    offset_test : (n',), subtracted from outputs on X_test, or None.
     """
 
-    def __init__(self, net, points, steps, watch):
-        self.net, (self.X, self.X_test, self.offset), self.steps, self.watch = net, points, steps, watch
+    def __init__(
+        self,
+        net: TwoLayer | DeepNetwork,
+        X: Array,
+        X_test: Array | None = None,
+        *,
+        steps: np.ndarray,
+        metrics: Sequence[Metric] = (),
+        offset_test: Array | None = None,
+    ):
+        self.net, self.X, self.X_test, self.steps, self.metrics = net, X, X_test, steps, metrics
+        self.offset_test = offset_test
         self.engine = engine_of(self.X)
         xp = self.engine.xp
         self.train = xp.full((len(steps), len(self.X)), xp.nan, self.X.dtype)
         self.test = None if self.X_test is None else xp.full((len(steps), len(self.X_test)), xp.nan, self.X.dtype)
-        self.watched: dict[str, np.ndarray] = {}
+        self.measured: dict[str, np.ndarray] = {}
         self._ascending = steps.tolist()
-        self._places = {step: k for k, step in enumerate(self._ascending)}
+        self._index = {step: k for k, step in enumerate(self._ascending)}
 
     @property
     def last(self) -> int:
@@ -30,25 +47,25 @@ class Records:
 
     def due(self, step: int) -> bool:
         """Whether this step is recorded."""
-        return step in self._places
+        return step in self._index
 
     def until(self, step: int) -> int:
         """Steps from this one to the next that is recorded, for a step that is not behind the last."""
         return self._ascending[bisect_left(self._ascending, step)] - step
 
-    def write(self, step: int, outputs, network) -> None:
+    def write(self, step: int, outputs: Array, network: TwoLayer | DeepNetwork) -> None:
         """Record a step that is due."""
-        k = self._places[step]
+        k = self._index[step]
         self.train[k] = outputs
-        if self.test is not None:
+        if self.test is not None and self.X_test is not None:
             test = network(self.X_test)
-            self.test[k] = test if self.offset is None else test - self.offset
-        for name, value in self._watched_now(network).items():
-            self.watched.setdefault(name, np.full(len(self.steps), np.nan))[k] = value
+            self.test[k] = test if self.offset_test is None else test - self.offset_test
+        for name, value in self._metrics_of(network).items():
+            self.measured.setdefault(name, np.full(len(self.steps), np.nan))[k] = value
 
-    def _watched_now(self, network) -> dict[str, float]:
+    def _metrics_of(self, network: TwoLayer | DeepNetwork) -> dict[str, float]:
         found: dict[str, float] = {}
-        for function in self.watch:
+        for function in self.metrics:
             numbers = function(self.net, network, self.X)
             if not isinstance(numbers, dict) or any(np.ndim(value) for value in numbers.values()):
                 raise TypeError(f"a watch function returned {numbers!r}, but {{name: number}} is needed")
@@ -60,7 +77,7 @@ class Records:
     def tree(self) -> dict:
         """Everything recorded, for a file."""
         train, test = (None if part is None else self.engine.to_host(part) for part in (self.train, self.test))
-        return {"steps": self.steps, "train": train, "test": test, "watched": self.watched}
+        return {"steps": self.steps, "train": train, "test": test, "watched": self.measured}
 
     def require_fitting(self, tree: dict) -> None:
         """Raise ValueError for a tree that :meth:`tree` does not give with these points, at whatever steps."""
@@ -86,11 +103,11 @@ class Records:
                 f"that it recorded, or start anew"
             )
         for old, step in enumerate(tree["steps"].tolist()):
-            k = self._places.get(step)
+            k = self._index.get(step)
             if k is None:
                 continue
             self.train[k] = self.engine.xp.asarray(tree["train"][old])
             if self.test is not None:
                 self.test[k] = self.engine.xp.asarray(tree["test"][old])
             for name, values in tree["watched"].items():
-                self.watched.setdefault(name, np.full(len(self.steps), np.nan))[k] = values[old]
+                self.measured.setdefault(name, np.full(len(self.steps), np.nan))[k] = values[old]

@@ -1,7 +1,9 @@
 """Which arrays of a file are the points and which the labels, by their names."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 POINTS = ("x", "xs", "data", "images?", "imgs?", "features?", "inputs?", "points", "samples", "arr0")
 LABELS = ("y", "ys", "labels?", "targets?", "class", "outputs?", "arr1")
@@ -20,10 +22,10 @@ _PARTS = {"tr": "train", "te": "test", "va": "validation", "de": "validation"}
 
 @dataclass(frozen=True)
 class Entry:
-    """An array that a name speaks of. place: its group; part: "", "train", "test" or "validation"; role: which half."""
+    """What a name says of an array: its group, its part ("", "train", "test", "validation"), its role."""
 
     name: str
-    place: str
+    group: str
     part: str
     role: str
 
@@ -49,11 +51,19 @@ def entry(name: str) -> Entry | None:
     before, points, _, after = match.groups()
     said = [before, after, *(found[1] for found in map(_GROUP.fullmatch, groups) if found)]
     part = next((_PARTS[word[:2]] for word in said if word), "")
-    place = "/".join(group for group in groups if not _GROUP.fullmatch(group))
-    return Entry(name, place, part, "points" if points else "labels")
+    group = "/".join(group for group in groups if not _GROUP.fullmatch(group))
+    return Entry(name, group, part, "points" if points else "labels")
 
 
-def choose(names: list[str], path, *, points=None, label=None, test_points=None, test_label=None) -> Choice:
+def choose(
+    names: list[str],
+    path: str | Path,
+    *,
+    points: str | None = None,
+    label: str | None = None,
+    test_points: str | None = None,
+    test_label: str | None = None,
+) -> Choice:
     """The arrays that are meant: those that are named, the others by the usual names.
 
     Raises ValueError where none or more than one fits, with the names.
@@ -65,12 +75,12 @@ def choose(names: list[str], path, *, points=None, label=None, test_points=None,
     test_points, test_label = test_points or _twin(points, names), test_label or _twin(label, names)
     said = entry(points or label or "")
     if points or label:
-        place, parts = (said.place, (said.part,)) if said else ("", ("", "train"))
+        group, parts = (said.group, (said.part,)) if said else ("", ("", "train"))
     else:
-        place, parts = _place(entries, names, path), ("", "train")
+        group, parts = _group(entries, names, path), ("", "train")
         if {"arr_1", "arr_2"} <= set(names):
             raise ValueError(f"{path} holds {listed(names)}, which say nothing; {_ADVICE}")
-    here = [one for one in entries if one.place == place]
+    here = [one for one in entries if one.group == group]
     of_training = [one for one in here if one.part in parts]
     points = points or _the("points", of_training, names, path)
     label = label or _the("labels", of_training, names, path)
@@ -84,7 +94,7 @@ def _twin(name: str | None, names: list[str]) -> str | None:
     return twin if twin != name and twin in names else None
 
 
-def choose_points(names: list[str], path) -> str:
+def choose_points(names: list[str], path: str | Path) -> str:
     """The only array of points by the usual names, where the labels are a column of it."""
     entries = [found for found in map(entry, names) if found]
     return _the("points", [one for one in entries if one.part in ("", "train")], names, path)
@@ -104,12 +114,13 @@ def _test_pair(entries: list[Entry], points, label, names, path) -> tuple[str | 
     return points, label
 
 
-def listed(names) -> str:
+def listed(names: Iterable[str]) -> str:
     """At most eight of the names."""
-    return f"{sorted(names)[:8]}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    ordered = sorted(names)
+    return f"{ordered[:8]}" + (f" and {len(ordered) - 8} more" if len(ordered) > 8 else "")
 
 
-def present(given: str, names: list[str], path) -> str:
+def present(given: str, names: list[str], path: str | Path) -> str:
     """The name that was meant: equal, or equal but for case and a "/" at the ends; ValueError where none is."""
     wanted = given.strip("/").lower()
     same = [name for name in names if name == given] or [name for name in names if name.lower() == wanted]
@@ -118,13 +129,13 @@ def present(given: str, names: list[str], path) -> str:
     return same[0]
 
 
-def _place(entries: list[Entry], names, path) -> str:
+def _group(entries: list[Entry], names, path) -> str:
     """The group that holds both points and labels: the root, or the only one."""
     roles: dict[str, set] = {}
     for one in entries:
         if one.part in ("", "train"):
-            roles.setdefault(one.place, set()).add(one.role)
-    whole = sorted(place for place, found in roles.items() if len(found) == 2)
+            roles.setdefault(one.group, set()).add(one.role)
+    whole = sorted(group for group, found in roles.items() if len(found) == 2)
     if not whole:
         raise ValueError(f"{path} holds {listed(names)}, but arrays named X and y are needed, or {_ADVICE}")
     if len(whole) > 1 and whole[0]:

@@ -14,7 +14,14 @@ from ntkspec.datasets.reading import Source
 from ntkspec.storage import Arrays
 
 
-def read_arrays(path, *, points=None, label=None, test_points=None, test_label=None) -> Source:
+def read_arrays(
+    path: str | Path,
+    *,
+    points: str | None = None,
+    label: str | int | None = None,
+    test_points: str | None = None,
+    test_label: str | None = None,
+) -> Source:
     """Points and labels of a file of arrays, with test points where it has them.
 
     points, label, test_points, test_label : names of arrays ("X", in HDF5 also "train/X"), or other files of one array;
@@ -36,8 +43,8 @@ def _taken(shelf: "_Shelf", given: dict) -> Source:
     if table:
         return _from_table(table, label, shelf, given["test_points"])
     given = given if shelf.own is None else given | {"points": points or shelf.own}
-    choice = choose(shelf.names, shelf.place, **given)
-    _refuse_twice(choice, shelf.place)
+    choice = choose(shelf.names, shelf.origin, **given)
+    _refuse_twice(choice, shelf.origin)
     pairs = [shelf.pair(choice.points, choice.label)]
     if choice.test_points is not None and choice.test_label is not None:
         pairs.append(shelf.pair(choice.test_points, choice.test_label))
@@ -56,11 +63,11 @@ def _joined(train: Source, test: Source | None = None) -> Source:
     return Source(train.X, train.y, test.X, test.y, [*train.reading, *(f"test {said}" for said in test.reading)])
 
 
-def _refuse_twice(choice: Choice, place: str) -> None:
+def _refuse_twice(choice: Choice, origin: str) -> None:
     """No array is both points and labels, as where the file of the labels is given for that of the points."""
     for points, label in ((choice.points, choice.label), (choice.test_points, choice.test_label)):
         if points is not None and points == label:
-            raise ValueError(f"{points} of {place} would be both the points and the labels; give the points")
+            raise ValueError(f"{points} of {origin} would be both the points and the labels; give the points")
 
 
 # ------------------------------------------------------------------------------------------------------------ formats
@@ -109,16 +116,16 @@ class _Shelf:
         return cls(path, arrays, [*names, *files], own, files)
 
     @property
-    def place(self) -> str:
+    def origin(self) -> str:
         """For errors."""
         return f"the folder of {self.path}" if self.own else f"{self.path}"
 
-    def holds(self, name) -> bool:
+    def holds(self, name: str | int) -> bool:
         return str(name).strip("/").lower() in (one.lower() for one in self.names)
 
     def read(self, name: str) -> np.ndarray:
         """The array of that name, from the file once."""
-        name = present(name, self.names, self.place)
+        name = present(name, self.names, self.origin)
         if name not in self.taken:
             self.taken[name] = self._from_file(name)
         return self.taken[name]
@@ -203,7 +210,7 @@ def _with_labels_inside(shelf: _Shelf, points, label) -> str | None:
         return None
     name = points or shelf.own or (shelf.names[0] if len(shelf.names) == 1 else None)
     if _is_column(label):
-        return name or choose_points(shelf.names, shelf.place)
+        return name or choose_points(shelf.names, shelf.origin)
     return name if name and shelf.read(name).dtype.names else None
 
 

@@ -23,28 +23,28 @@ MEMBERS = 1000
 RECORD = 1 + 3072
 
 
-def read_batches(place: Path) -> tuple[Split, Split]:
+def read_batches(source: Path) -> tuple[Split, Split]:
     """Training and test images from the folder of the batches, or from the archive that holds them.
 
     Raises FileNotFoundError where a batch is missing, ValueError where one is damaged.
     """
-    contents = _of_folder(place) if place.is_dir() else _of_archive(place)
+    contents = _of_folder(source) if source.is_dir() else _of_archive(source)
     ending = "" if PARTS[0] in contents else ".bin"
-    train = [_read(place, contents, name + ending) for name in PARTS]
+    train = [_read(source, contents, name + ending) for name in PARTS]
     joined = Split(np.concatenate([one.images for one in train]), np.concatenate([one.classes for one in train]))
-    return joined, _read(place, contents, TEST + ending)
+    return joined, _read(source, contents, TEST + ending)
 
 
-def _read(place: Path, contents: Mapping[str, Callable[[], bytes]], name: str) -> Split:
+def _read(source: Path, contents: Mapping[str, Callable[[], bytes]], name: str) -> Split:
     if name not in contents:
-        raise FileNotFoundError(f"{place / name} is missing: {public.how_to_get('cifar10')}")
+        raise FileNotFoundError(f"{source / name} is missing: {public.how_to_get('cifar10')}")
     try:
         rows, numbers = (_binary if name.endswith(".bin") else read_batch)(contents[name]())
         numbers = class_numbers(numbers, "labels")
         if len(numbers) == 0:
             raise ValueError("it holds no images")
     except ValueError as error:
-        raise ValueError(f"{place / name} is not a CIFAR-10 batch ({error}): {public.how_to_get('cifar10')}") from None
+        raise ValueError(f"{source / name} is not a CIFAR-10 batch ({error}): {public.how_to_get('cifar10')}") from None
     return Split(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), numbers)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.datasets.dataset import Dataset, constant_features, standardized, subset
+from ntkspec.engines.arrays import ArrayLike, DTypeLike
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,10 @@ class Choice:
                 checks.whole_number(getattr(self, name), name, least)
 
 
-def image_dataset(source: Images, choice: Choice, names: Sequence[str], **how) -> Dataset:
-    """The images chosen as a data set; ``names`` are those of the ten classes, ``how`` goes to ``standardized``.
+def image_dataset(
+    source: Images, choice: Choice, names: Sequence[str], *, dtype: DTypeLike, center: bool, standardize: bool
+) -> Dataset:
+    """The images chosen as a data set; ``names`` are those of the ten classes, the rest goes to ``standardized``.
 
     meta["reading"] says how many images of which class are there, meta["labels"] what the labels mean, meta["shape"]
     (height, width, channels) after pooling. Where all classes are asked for and two are there, they are +1 and -1; more
@@ -75,10 +78,20 @@ def image_dataset(source: Images, choice: Choice, names: Sequence[str], **how) -
     if choice.wanted is None:
         _warn_of_numbers(labels, names)
     title = " " + " vs ".join(names[one] for one in choice.wanted) if choice.wanted else ""
-    return standardized((X, y), (X_test, y_test), name=source.name + title, meta=meta, **how)
+    return standardized(
+        X=X,
+        y=y,
+        X_test=X_test,
+        y_test=y_test,
+        name=source.name + title,
+        meta=meta,
+        dtype=dtype,
+        center=center,
+        standardize=standardize,
+    )
 
 
-def _labels(there: list[int], wanted, names: Sequence[str]) -> str:
+def _labels(there: list[int], wanted: tuple[int, int] | None, names: Sequence[str]) -> str:
     """What the labels mean, in words. Raises ValueError where a class has no images, or only one has any."""
     found = ", ".join(names[one] for one in there) or "none"
     if wanted is None:
@@ -107,7 +120,7 @@ def _taken(split: Split, choice: Choice, what: str, names: Sequence[str]) -> tup
     return pooled(split.images[rows], choice.pool), y, f"{len(rows)} images" + (f" ({each})" if each else "")
 
 
-def signs(classes, wanted) -> tuple[np.ndarray, np.ndarray]:
+def signs(classes: np.ndarray, wanted: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
     """(rows, y) of the wanted classes: two become +1 and -1 in that order, all of them numbers spread on [-1, 1]."""
     if wanted is None:
         return np.arange(len(classes)), 2.0 * classes / 9 - 1.0
@@ -115,7 +128,7 @@ def signs(classes, wanted) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.where(classes[rows] == wanted[0], 1.0, -1.0)
 
 
-def two_classes(classes, names: dict[str, int]) -> tuple[int, int] | None:
+def two_classes(classes: Iterable[int | str] | int | None, names: dict[str, int]) -> tuple[int, int] | None:
     """Two different class numbers from numbers or names; None stays None."""
     if classes is None:
         return None
@@ -131,7 +144,7 @@ def two_classes(classes, names: dict[str, int]) -> tuple[int, int] | None:
     return numbers[0], numbers[1]
 
 
-def class_numbers(labels, what: str) -> np.ndarray:
+def class_numbers(labels: ArrayLike, what: str) -> np.ndarray:
     """Labels (n,) or (n, 1) as whole numbers from 0 to 9; ValueError where they are anything else."""
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -144,7 +157,7 @@ def class_numbers(labels, what: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def pooled(images, size: int):
+def pooled(images: np.ndarray, size: int) -> np.ndarray:
     """Average over size x size patches of images (n, height, width, channels), then one row for each image."""
     n, height, width, channels = images.shape
     if height % size or width % size:

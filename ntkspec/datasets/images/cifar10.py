@@ -1,6 +1,7 @@
 """CIFAR-10 from its official batches, from their archive, or from an .npz of a part of it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ntkspec.datasets.images import public
 from ntkspec.datasets.images.batches import BATCH, read_batches
 from ntkspec.datasets.images.choice import Choice, Images, Split, class_numbers, image_dataset, two_classes
 from ntkspec.datasets.npz import read_npz
+from ntkspec.engines.arrays import DTypeLike
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _NUMBERS = {**{name: k for k, name in enumerate(CLASSES)}, **{str(k): k for k in range(10)}}
@@ -23,30 +25,94 @@ NPZ = re.compile(_SET + r".*\.npz", re.IGNORECASE)
 
 
 def cifar10(
-    classes=None,
-    n=None,
-    n_test=None,
-    pool=1,
-    data_dir=None,
-    seed=0,
-    dtype=np.float64,
+    classes: Iterable[int | str] | None = None,
+    n: int | None = None,
+    n_test: int | None = None,
+    pool: int = 1,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    dtype: DTypeLike = np.float64,
     *,
     center: bool = True,
     standardize: bool = False,
 ) -> Dataset:
-    """CIFAR-10, centred and scaled so that the training mean of ‖x‖² is d = 3 (32/pool)².
+    """CIFAR-10: colour images of ten classes, centred and scaled so that the training mean of ‖x‖² is d = 3 (32/pool)².
 
-    classes : two names or numbers, labelled +1 and -1 in that order; None keeps all: of two the larger is +1, more have
-    y = 2 class/9 - 1 and a warning. n, n_test : random subsets drawn with ``seed``; None keeps all. pool : averages
-    pool x pool patches (paper: 4). data_dir : the folder of the official batches, pickled or binary, or one with a
-    folder ``cifar-10-...`` of them or their archive ``cifar-10-python.tar.gz``, which is read where it lies; or a
-    folder of files ``cifar10*.npz`` with x_train (n, 32, 32, 3) or (n, 3, 32, 32), x_test, and class_train and
-    class_test, or y_train and y_test: whole numbers 0 to 9, or -1 and +1 for horse and cat. None reads NTKSPEC_DATA.
-    center, standardize : as in :func:`ntkspec.datasets.load`.
-    An archive with the known sha256 goes first, then batches, other archives, and the .npz with the most training
-    images of the classes; ``name`` and meta["reading"] say which, and whether it is known. Nothing in a batch is run.
-    Raises FileNotFoundError with the address and sha256 where files are absent; ValueError where one is damaged or a
-    class has no images; TypeError for a dtype other than float32 and float64.
+    Parameters
+    ----------
+    classes : two names or numbers, optional
+        Two of airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck (or 0 to 9), labelled +1 and -1 in
+        that order. Default: all ten, regressed as the numbers 2 class/9 - 1, with a warning. Where the files hold two
+        classes only, the larger number is +1.
+    n : int, optional
+        Number of training images, drawn at random with ``seed``. Default: all.
+    n_test : int, optional
+        Number of test images, drawn at random with ``seed``. Default: all.
+    pool : int, default 1
+        Average over patches of pool x pool pixels; it must divide 32 (the paper: 4).
+    data_dir : str or Path, optional
+        Folder of the files. Default: the folder that the environment variable NTKSPEC_DATA names.
+        It holds the official batches, pickled or binary; or a folder ``cifar-10-...`` of them; or their archive
+        ``cifar-10-python.tar.gz``, which is read without unpacking it; or files ``cifar10*.npz`` with x_train and
+        x_test, of shape (n, 32, 32, 3) or (n, 3, 32, 32), and class_train and class_test (or y_train and y_test):
+        whole numbers 0 to 9, or -1 and +1 for horse and cat. An archive with the known sha256 goes first, then
+        batches, other archives, and the .npz file with the most training images of the classes.
+    seed : int, default 0
+        Seed of the random subsets.
+    dtype : {float64, float32}, default float64
+        The dtype of points and labels.
+    center : bool, default True
+        Subtract the mean over the training points.
+    standardize : bool, default False
+        Divide each feature by its standard deviation over the training points; constant features stay zero.
+
+    Returns
+    -------
+    Dataset
+        ``meta["shape"]`` is (height, width, 3) after pooling; ``name`` and ``meta["reading"]`` say which files were
+        read and whether their sha256 is known.
+
+    Raises
+    ------
+    FileNotFoundError
+        If files are absent; the message lists the address and the sha256.
+    ValueError
+        If a file is damaged, a class is unknown or has no images, ``pool`` does not divide 32, or more images are
+        asked for than there are.
+    TypeError
+        If ``dtype`` is neither float32 nor float64.
+
+    Notes
+    -----
+    The pickled batches are parsed without executing them. Memory: 8 bytes a number, 1.5 GB for all images without
+    pooling. Nothing is downloaded.
+
+    References
+    ----------
+    A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
+
+    Examples
+    --------
+    A file of the same form with eight random images:
+
+    >>> import tempfile, pathlib
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> rng = np.random.default_rng(0)
+    >>> pixels, numbers = rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8), np.arange(8) % 4 + 3
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "cifar10-small.npz")
+    ...     np.savez(path, x_train=pixels, y_train=numbers, x_test=pixels, y_test=numbers)
+    ...     data = ns.datasets.cifar10(("cat", "dog"), pool=4, data_dir=folder)
+    >>> data.X.shape, data.meta["shape"], data.meta["labels"]
+    ((4, 192), (8, 8, 3), '+1 = cat, -1 = dog')
+
+    Without files the error says what to download:
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ns.datasets.cifar10(data_dir=folder)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileNotFoundError: ... download https://...
     """
     checks.float_dtype(dtype)
     choice = Choice(two_classes(classes, _NUMBERS), n, n_test, pool, seed)
@@ -55,9 +121,9 @@ def cifar10(
 
 
 def _read(folder: Path, wanted) -> Images:
-    places = public.places(folder, PLACE)
-    batches = list(dict.fromkeys(path.parent for path in public.files_in(places, BATCH)))
-    archives, npz = public.files_in(places, ARCHIVE), public.files_in(places, NPZ)
+    folders = public.matching_folders(folder, PLACE)
+    batches = list(dict.fromkeys(path.parent for path in public.files_in(folders, BATCH)))
+    archives, npz = public.files_in(folders, ARCHIVE), public.files_in(folders, NPZ)
     official = {file["sha256"] for file in public.registry("cifar10")["files"].values()}
     known = [path for path in archives if public.sha256(path) in official]
     candidates = [*known, *batches, *(path for path in archives if path not in known)]

@@ -13,7 +13,7 @@ def registry(name: str) -> dict:
     return json.loads(resources.files("ntkspec.data").joinpath("registry.json").read_text(encoding="utf-8"))[name]
 
 
-def data_directory(data_dir, name: str) -> Path:
+def data_directory(data_dir: str | Path | None, name: str) -> Path:
     """``data_dir``, else the folder that NTKSPEC_DATA names; raises FileNotFoundError with what to download."""
     given = data_dir or os.environ.get("NTKSPEC_DATA")
     if not given:
@@ -24,12 +24,12 @@ def data_directory(data_dir, name: str) -> Path:
     return folder
 
 
-def places(folder: Path, inner: re.Pattern, depth: int = 3) -> list[Path]:
+def matching_folders(folder: Path, inner: re.Pattern, depth: int = 3) -> list[Path]:
     """The folder, then those in it whose name fits ``inner``, and those in these, ``depth`` levels deep."""
     found = level = [folder]
     for _ in range(depth):
         level = [
-            one for place in level for one in sorted(place.iterdir()) if inner.fullmatch(one.name) and one.is_dir()
+            one for parent in level for one in sorted(parent.iterdir()) if inner.fullmatch(one.name) and one.is_dir()
         ]
         found = [*found, *level]
     return found
@@ -37,7 +37,7 @@ def places(folder: Path, inner: re.Pattern, depth: int = 3) -> list[Path]:
 
 def files_in(folders: list[Path], name: re.Pattern) -> list[Path]:
     """The files in these folders whose name fits, in the order of the folders and then of the names."""
-    return [one for place in folders for one in sorted(place.iterdir()) if name.fullmatch(one.name) and one.is_file()]
+    return [one for folder in folders for one in sorted(folder.iterdir()) if name.fullmatch(one.name) and one.is_file()]
 
 
 def how_to_get(name: str) -> str:

@@ -29,17 +29,17 @@ _MOST_LABELS = 20  # different whole numbers
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: place (from 0), name ("" where it alone has none, None without names), values.
+    """A column of a table: index (from 0), name ("" where it alone has none, None without names), values.
 
     values (n,) : numbers, booleans or words.
     """
 
-    place: int
+    index: int
     name: str | None
     values: np.ndarray
 
     def __str__(self) -> str:
-        return f"column {shown(self.name)}" if self.name else f"column {self.place}"
+        return f"column {shown(self.name)}" if self.name else f"column {self.index}"
 
     @property
     def is_words(self) -> bool:
@@ -64,12 +64,12 @@ def roles_of(columns: Sequence[Column], *, label: str | int | None, keep_ids: bo
     """
     chosen, why = _asked_for(columns, label) if label is not None else _named(columns)
     ids = _ids(columns, chosen)
-    others = [column for column in columns if column is not chosen and column.place not in ids]
+    others = [column for column in columns if column is not chosen and column.index not in ids]
     if chosen is None:
         chosen, why = _named_y(others)
     if chosen is None:
         chosen, why = _guessed(others, columns)
-    features = [one for one in columns if one is not chosen and (keep_ids or one.place not in ids)]
+    features = [one for one in columns if one is not chosen and (keep_ids or one.index not in ids)]
     if not features:
         raise ValueError(f"no features are left beside the labels ({chosen}){_besides(ids, columns)}")
     if label is None:
@@ -79,7 +79,7 @@ def roles_of(columns: Sequence[Column], *, label: str | int | None, keep_ids: bo
         f"among the features: {one}, though its name says label" for one in features if says_label(one.name) > 1
     ]
     if not keep_ids:
-        reading += [f"set aside: {column} ({ids[column.place]})" for column in columns if column.place in ids]
+        reading += [f"set aside: {column} ({ids[column.index]})" for column in columns if column.index in ids]
     reading += [f"kept as a feature: {one} (its values repeat)" for one in features if _repeating_id(one)]
     if not keep_ids:
         reading += [f"kept as a feature: {one} (whole numbers, all different: an id?)" for one in features if _odd(one)]
@@ -207,14 +207,14 @@ def says_id(name: str | None) -> bool:
 
 
 def _ids(columns: Sequence[Column], label: Column | None) -> dict[int, str]:
-    """Why columns are ids, by their place."""
+    """Why columns are ids, by their index."""
     rest = [column for column in columns if column is not label and not says_label(column.name)]
     leading = len(list(takewhile(_is_unnamed, columns)))
-    why = {column.place: reason for column in rest if (reason := _why_id(column, leading=column.place < leading))}
+    why = {column.index: reason for column in rest if (reason := _why_id(column, leading=column.index < leading))}
     if len(why) < len(columns) - 1:
         return why
     # Of a series t, y nothing would be left: a count that is not called an id is the feature then.
-    return {place: reason for place, reason in why.items() if columns[place].name == "" or says_id(columns[place].name)}
+    return {index: reason for index, reason in why.items() if columns[index].name == "" or says_id(columns[index].name)}
 
 
 def _is_unnamed(column: Column) -> bool:
@@ -236,7 +236,7 @@ def _why_id(column: Column, *, leading: bool) -> str:
         return ""
     if not column.is_words and _counts_rows(values):
         return f"whole numbers {values[0]:.0f} to {values[-1]:.0f} in order"
-    if not column.is_words and column.place == 0 and column.name is None and _counts_rows(np.sort(values)):
+    if not column.is_words and column.index == 0 and column.name is None and _counts_rows(np.sort(values)):
         return f"whole numbers {values.min():.0f} to {values.max():.0f}, each once"
     if says_id(column.name) and _distinct(values):
         return "its name says id, and its values are distinct"
@@ -254,7 +254,7 @@ def _distinct(values: np.ndarray) -> bool:
 def _odd(column: Column) -> bool:
     """A first column without a name may be an id where all its whole numbers are different."""
     values = column.values
-    whole = column.place == 0 and column.name is None and bool((values == np.floor(values)).all())
+    whole = column.index == 0 and column.name is None and bool((values == np.floor(values)).all())
     return whole and len(values) >= _SHORTEST_RUN and _distinct(values)
 
 
@@ -270,12 +270,12 @@ def shown(text: str) -> str:
 
 def listed(columns: Sequence[Column]) -> str:
     """The columns for a message: numbers and names of the first and the last ones."""
-    words = [f"{column.place} {shown(column.name)}" if column.name else str(column.place) for column in columns]
+    words = [f"{column.index} {shown(column.name)}" if column.name else str(column.index) for column in columns]
     return ", ".join(words if len(words) <= 12 else [*words[:6], "...", *words[-3:]])
 
 
 def _together(columns: Sequence[Column]) -> str:
-    words = [shown(column.name)[1:-1] if column.name else str(column.place) for column in columns]
+    words = [shown(column.name)[1:-1] if column.name else str(column.index) for column in columns]
     words = words if len(words) < 6 else [*words[:4], "...", words[-1]]
     return f"columns {', '.join(words[:-1])} and {words[-1]}"
 
@@ -288,5 +288,5 @@ def _seen(values: np.ndarray) -> str:
 
 
 def _besides(ids: dict[int, str], columns: Sequence[Column]) -> str:
-    shown = ", ".join(str(columns[place]) for place in ids)
+    shown = ", ".join(str(columns[index]) for index in ids)
     return f" and ids ({shown}); keep ids with --keep-ids (keep_ids=True)" if ids else ""

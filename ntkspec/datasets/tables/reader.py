@@ -336,7 +336,7 @@ def _absent(column: Column) -> np.ndarray:
 def _refuse_mixtures(table: _Table) -> None:
     """Refuse values that are nearly numbers, and words in a column of numbers; ids may be anything."""
     for column in table.columns:
-        if not column.is_words or says_id(column.name) or (column.place == 0 and column.name == ""):
+        if not column.is_words or says_id(column.name) or (column.index == 0 and column.name == ""):
             continue
         cells = column.values.tolist()
         words = [row for row, cell in enumerate(cells) if not table.dialect.is_number(cell)]

@@ -1,4 +1,5 @@
-"""The CPU engine: NumPy arrays, Numba loops, one pool of worker threads.
+"""The CPU engine: NumPy arrays, Numba loops, one pool of worker threads. :mod:`ntkspec.engines.contract` says what it
+offers.
 
 Every parallel computation of the package runs through :func:`run`: each worker takes row blocks or tiles that fit
 into its cache, and BLAS is held to one thread meanwhile, so Numba's, BLAS's and our own threads never compete.
@@ -10,7 +11,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from typing import Any
@@ -20,69 +21,39 @@ from threadpoolctl import ThreadpoolController
 
 from ntkspec import progress as progress_bars
 from ntkspec.engines import host
-from ntkspec.engines.cpu.bits import count_common, count_ones, empty_bits, gram_of_bits, pack_bits, unpack_bits
-from ntkspec.engines.cpu.compiling import compiled
-from ntkspec.engines.cpu.functions import cos, elu, erf, gelu, piecewise_linear, sigmoid, silu, sin, softplus, tanh
-from ntkspec.engines.cpu.pairs import hermite_moments, pair_moments, power_series
-from ntkspec.engines.cpu.symmetric import squares_and_defect, symmetric_product, triangle_product
-from ntkspec.engines.cpu.windows import circular_sums, position_products, window_gaps
+from ntkspec.engines.arrays import Array, DTypeLike
+from ntkspec.engines.cpu import bits, functions, linalg, pairs, patches, symmetric, terms, tiles, training
 from ntkspec.engines.host import allowed_cores, most_memory, used_memory
-from ntkspec.engines.parts import Thin
 from ntkspec.engines.rates import Rates
+from ntkspec.engines.terms import HadamardTerm
 
 __all__ = [
     "PAIRS",
     "STRIP",
     "TILE",
-    "Rates",
-    "add_parts",
-    "add_scaled",
+    "bits",
     "blocks",
-    "circular_sums",
-    "copy_transposed",
-    "cos",
-    "count_common",
-    "count_ones",
-    "eigh",
-    "elu",
-    "empty_bits",
-    "erf",
     "fill_tiles",
     "free_memory",
-    "fused_steps",
-    "gelu",
-    "gram_of_bits",
-    "hermite_moments",
-    "largest_entry",
+    "functions",
+    "linalg",
     "most_memory",
     "name",
     "one_blas_thread",
-    "pack_bits",
-    "pair_moments",
-    "piecewise_linear",
-    "position_products",
-    "power_series",
+    "pairs",
+    "patches",
     "rates",
-    "row_products",
     "run",
     "shares",
-    "sigmoid",
-    "silu",
-    "sin",
-    "softplus",
     "spare_memory",
     "spare_tiles",
-    "squares_and_defect",
-    "sum_of_squares",
-    "symmetric_product",
-    "tanh",
+    "symmetric",
+    "terms",
+    "tiles",
     "to_host",
-    "triangle_product",
-    "unpack_bits",
+    "training",
     "used_memory",
-    "window_gaps",
     "workers",
-    "write_parts",
     "xp",
 ]
 
@@ -90,7 +61,7 @@ name = "cpu"
 # Rows and columns of a tile: a few of them stay in a core's cache.
 TILE = 512
 # Rows of a tile that are computed together where an entry has many intermediates, which then stay in the cache; and
-# pairs of windows at least, for functions of windows: as many as the function itself says.
+# pairs of patches at least, for functions of patches: as many as the function itself says.
 STRIP, PAIRS = 32, 1
 # Flops from which a share of rows is worth waking a worker, which takes some 30 microseconds.
 WORTH_A_WORKER = 2e6
@@ -107,11 +78,12 @@ def free_memory() -> int:
     return host.free_memory(threads=workers())
 
 
-# Tiles in that memory.
-spare_tiles = xp.empty
+def spare_tiles(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Tiles in that memory, their entries not set."""
+    return xp.empty(shape, dtype)
 
 
-def to_host(array):
+def to_host(array: Array) -> Array:
     """The array itself: it is NumPy's."""
     return array
 
@@ -140,7 +112,7 @@ _users: list[Any] = []
 
 
 @contextlib.contextmanager
-def one_blas_thread():
+def one_blas_thread() -> Iterator[None]:
     """BLAS on one thread until the last of the concurrent users leaves; its setting is one for the whole process.
 
     A loop of many short runs holds it throughout: otherwise BLAS's threads spin between them, on the workers' cores.
@@ -174,7 +146,7 @@ def _start_alone() -> None:
 os.register_at_fork(before=_single.acquire, after_in_parent=_single.release, after_in_child=_start_alone)
 
 
-def run(task: Callable, items: Iterable, *, progress: str = "") -> list:
+def run(task: Callable[[Any], Any], items: Iterable[Any], *, progress: str = "") -> list[Any]:
     """``[task(item) for item in items]`` on the worker threads, results in the order of the items.
 
     ``progress`` names a bar that appears when the work takes longer than a second. A task never calls ``run``.
@@ -205,7 +177,13 @@ def _submit(task: Callable, items: list, futures: list[Future]) -> None:
         raise MemoryError(f"no room for {workers()} threads; set OMP_NUM_THREADS to fewer") from error
 
 
-def fill_tiles(blocks, keep: Callable, fill: Callable, numbers, text: str) -> None:
+def fill_tiles(
+    blocks: Array,
+    keep: Callable[[int, Any], None],
+    fill: Callable[[int, Array], Any],
+    numbers: Iterable[int],
+    text: str,
+) -> None:
     """keep(k, fill(k, blocks[k])) for the number k of each tile that is to be filled; ``text`` names the bar."""
 
     def one(k):
@@ -234,117 +212,27 @@ def blocks(share: slice, width: int, numbers: int = 2**17, least: int = 256) -> 
     return [slice(a, min(a + step, share.stop)) for a in range(share.start, share.stop, step)]
 
 
-# ------------------------------------------------------------------------------------------------------------ tiles
-def add_parts(out, parts: Iterable):
-    """Add parts (:mod:`ntkspec.engines.parts`) to ``out``, one after the other while its tile is in the cache."""
-    for part in parts:
-        if isinstance(part, Thin):
-            _add_thin(out, part.F, xp.ascontiguousarray(part.G.T), part.scale)
-        elif part.Q is None:
-            add_scaled(out, part.P, part.scale)
-        else:
-            _add_hadamard(out, part.P, part.Q, part.scale)
-
-
-def write_parts(out, parts: Iterable, squares: bool):
-    """Make ``out`` the sum of the parts; returns the sum of its squared entries where ``squares`` asks for it."""
-    out[...] = 0
-    add_parts(out, parts)
-    return sum_of_squares(out) if squares else None
-
-
-@compiled
-def add_scaled(out, P, scale):
-    """``out += scale * P`` entry by entry."""
-    factor = out.dtype.type(scale)
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] += factor * P[i, j]
-
-
-@compiled
-def _add_thin(out, F, GT, scale):
-    """``out += scale * F @ GT`` for a few columns of F: passes over one row at a time, as gemm is slow at this."""
-    factor, row = out.dtype.type(scale), xp.empty(out.shape[1], out.dtype)
-    for i in range(out.shape[0]):
-        row[:] = 0
-        for k in range(F.shape[1]):
-            for j in range(out.shape[1]):
-                row[j] += F[i, k] * GT[k, j]
-        for j in range(out.shape[1]):
-            out[i, j] += factor * row[j]
-
-
-@compiled
-def _add_hadamard(out, P, Q, scale):
-    """``out += scale * P * Q`` entry by entry, in one pass."""
-    factor = out.dtype.type(scale)
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] += factor * P[i, j] * Q[i, j]
-
-
-@compiled(fastmath={"contract", "reassoc"})
-def sum_of_squares(tile):
-    """Sum of the squared entries, accumulated in float64."""
-    total = 0.0
-    for i in range(tile.shape[0]):
-        for j in range(tile.shape[1]):
-            entry = xp.float64(tile[i, j])  # float() would keep float32 here
-            total += entry * entry
-    return total
-
-
-@compiled
-def largest_entry(tile, skip):
-    """Largest ``|tile[i, j]|`` with ``i != j + skip``; NaN where any entry is NaN."""
-    largest = 0.0
-    for i in range(tile.shape[0]):
-        for j in range(tile.shape[1]):
-            size = xp.float64(abs(tile[i, j]))
-            if i != j + skip and not size <= largest:
-                largest = size
-                if math.isnan(size):
-                    return size
-    return largest
-
-
-@compiled
-def copy_transposed(out, tile):
-    """``out[:] = tile.T`` in small squares, so that neither side is read across cache lines in vain."""
-    for a in range(0, tile.shape[0], 16):
-        for b in range(0, tile.shape[1], 16):
-            for j in range(b, min(b + 16, tile.shape[1])):
-                for i in range(a, min(a + 16, tile.shape[0])):
-                    out[j, i] = tile[i, j]
-
-
-def row_products(A, B, dtype):
-    """sum_d A[i, ..., d] B[i, d] computed in a dtype: (n,) for A (n, d), and (n, k) for A (n, k, d)."""
-    return xp.einsum("ikd,id->ik" if A.ndim == 3 else "id,id->i", A, B, dtype=dtype)
-
-
-def eigh(matrix):
-    """(values, vectors as columns) of a symmetric matrix, values ascending. Cost: 9 n³ flops."""
-    from scipy.linalg import eigh as solve
-
-    return solve(matrix)
-
-
-# --------------------------------------------------------------------------------------------------------- training
-def fused_steps(phi, data, rates, width) -> None:
-    """None: no passes of its own; blocks of rows that stay in a core's cache are the fastest here."""
-
-
 # ------------------------------------------------------------------------------------------------------------ rates
-@cache
-def rates(dtype) -> Rates:
+def rates(dtype: DTypeLike) -> Rates:
     """The rates of this machine for a dtype, measured once in about 0.1 s."""
+    return _measured(xp.dtype(dtype).char)
+
+
+@cache
+def _measured(dtype: str) -> Rates:
     size, rng = 512, xp.random.default_rng(0)
     tile = rng.standard_normal((size, size)).astype(dtype)
     words = rng.integers(0, 2**63, (size, 64), dtype=xp.uint64)
+    product = [HadamardTerm(1.0, tile, tile)]
     blocks = xp.ones((36, 512, 512), dtype)  # 8 rows of tiles, 75 MB in float64: more than most caches hold
     vectors = xp.ones((2, 8 * 512))
+
+    def add(_):
+        for _ in range(4):
+            terms.add(tile.copy(), product)
+
+    def read(_):
+        symmetric.triangle_product(blocks, 0, 36, vectors, xp.zeros_like(vectors))
 
     def rate(task, amount):
         items = [None] * workers()
@@ -352,9 +240,9 @@ def rates(dtype) -> Rates:
 
     return Rates(
         flops=rate(lambda _: [tile @ tile.T for _ in range(4)], 4 * 2.0 * size**3),
-        words=rate(lambda _: [count_common(words, words, dtype) for _ in range(4)], 4 * 64.0 * size**2),
-        entries=rate(lambda _: [_add_hadamard(tile.copy(), tile, tile, 1.0) for _ in range(4)], 4.0 * size**2),
-        bytes=rate(lambda _: triangle_product(blocks, 0, 36, vectors, xp.zeros_like(vectors)), float(blocks.nbytes)),
+        words=rate(lambda _: [bits.count_common(words, words, dtype) for _ in range(4)], 4 * 64.0 * size**2),
+        entries=rate(add, 4.0 * size**2),
+        bytes=rate(read, float(blocks.nbytes)),
     )
 
 

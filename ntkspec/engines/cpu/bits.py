@@ -4,8 +4,9 @@ import numpy as xp
 from llvmlite import ir
 from numba.core import cgutils, types
 
+from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.engines.cpu.compiling import compiled, in_llvm
-from ntkspec.engines.parts import Levels
+from ntkspec.engines.terms import Levels
 
 # A block of the Gram matrix of 4 rows and 16 columns: its 8 vectors of counts stay in registers over all words, so that
 # each step takes 24 vector operations and 6 loads, and the arithmetic units alone limit it.
@@ -81,7 +82,7 @@ def _count_loop(out, A, panels):
             _count_block(A, i, panels[p], out, p * _COLUMNS)
 
 
-def count_common(A, B, dtype):
+def count_common(A: Array, B: Array, dtype: DTypeLike) -> Array:
     """How many ones each row of A (n, k) shares with each row of B (n', k), both words of bits: (n, n'), exact.
 
     Cost: n n' k steps of AND, popcount and add, eight to an instruction with AVX-512.
@@ -93,7 +94,7 @@ def count_common(A, B, dtype):
     return out[: A.shape[0], : B.shape[0]]
 
 
-def gram_of_bits(A, B, levels: Levels | None, dtype):
+def gram(A: Array, B: Array, levels: Levels | None, dtype: DTypeLike) -> Array:
     """The Gram matrix (n, n') of rows of bits A (n, k) and B (n', k), words, that stand for two values."""
     product = count_common(A, B, dtype)
     if levels is not None:
@@ -116,7 +117,7 @@ def _padded(words, multiple: int):
     return xp.ascontiguousarray(xp.pad(words, ((0, missing), (0, 0))) if missing else words)
 
 
-def empty_bits(n: int, columns: int):
+def empty(n: int, columns: int) -> Array:
     """Room for the words of an (n, columns) matrix of bits."""
     return xp.zeros((n, -(-columns // 64)), xp.uint64)
 
@@ -131,7 +132,7 @@ def _pack_loop(words, matrix, high):
             words[i, k] = word
 
 
-def pack_bits(words, matrix, high: float) -> None:
+def pack(words: Array, matrix: Array, high: float) -> None:
     """Set bit j of row i of ``words`` where ``matrix[i, j] == high``; the last word of a row is padded with zeros."""
     _pack_loop(words, matrix, matrix.dtype.type(high))
 
@@ -145,7 +146,7 @@ def _unpack_loop(out, words, low, high):
                 out[i, 64 * k + b] = high if (word >> xp.uint64(b)) & xp.uint64(1) else low
 
 
-def unpack_bits(words, columns: int, values: tuple[float, float], dtype):
+def unpack(words: Array, columns: int, values: tuple[float, float], dtype: DTypeLike) -> Array:
     """The first ``columns`` bits of each row as numbers (low, high) of the dtype."""
     out = xp.empty((words.shape[0], columns), dtype)
     _unpack_loop(out, words, out.dtype.type(values[0]), out.dtype.type(values[1]))
@@ -162,7 +163,7 @@ def _row_sums_loop(sums, words):
                 sums[i] += 1
 
 
-def count_ones(words):
+def count_ones(words: Array) -> Array:
     """The number of ones of each row, int64."""
     sums = xp.zeros(words.shape[0], xp.int64)
     _row_sums_loop(sums, words)

@@ -3,14 +3,16 @@
 import os
 import warnings
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
+
+Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 # NUMBA_DISABLE_JIT=1 runs all loops in Python, to be debugged.
 _IN_PYTHON = bool(numba.config.DISABLE_JIT)  # type: ignore[attr-defined]
@@ -25,10 +27,17 @@ os.register_at_fork(
 )
 
 
-def compiled(loop=None, **options):
+def compiled(loop: Loop) -> Loop:
     """A compiled loop; cached on disk, or with a warning where no folder for the cache can be written to."""
-    if loop is None:
-        return partial(compiled, **options)
+    return _compile(loop, {})
+
+
+def compiled_with(**options: Any) -> Callable[[Loop], Loop]:
+    """:func:`compiled` with Numba's options."""
+    return lambda loop: _compile(loop, options)
+
+
+def _compile(loop: Any, options: dict[str, Any]) -> Any:
     if _IN_PYTHON:  # as compiled: no warnings of single numbers
         return np.errstate(all="ignore")(loop)
     try:
@@ -44,7 +53,7 @@ def _say_once(folder: str) -> None:
         f"compiled loops are not kept, as neither {folder} nor the cache folder of the user can be written to, so that "
         f"each start compiles them again, which takes a minute; set NUMBA_CACHE_DIR to a folder that can be",
         RuntimeWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

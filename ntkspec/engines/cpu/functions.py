@@ -8,12 +8,14 @@ than that number. NaN stays NaN, and infinity gives the limit (sin and cos: NaN)
 
 import functools
 import math
+from typing import cast
 
 import numpy as xp
 from llvmlite import ir
 from numba.core import types
 
-from ntkspec.engines.cpu.compiling import compiled, in_llvm, inlined
+from ntkspec.engines.arrays import Array
+from ntkspec.engines.cpu.compiling import Loop, compiled_with, in_llvm, inlined
 
 # The polynomials interpolate at the Chebyshev points of their intervals, computed with 50 digits. The number behind
 # each is its largest error relative to the result; an ulp is at least 1.1e-16 and 6e-8 of it.
@@ -101,8 +103,8 @@ def _power_of_a_number(exponent):
 
 def _polynomial_of_a_number(coefficients, x):
     """Horner's rule."""
-    *lower, value = coefficients
-    for coefficient in reversed(lower):
+    value = coefficients[-1]
+    for coefficient in reversed(coefficients[:-1]):
         value = _fma_of_numbers(value, x, coefficient)
     return value
 
@@ -135,10 +137,9 @@ def _polynomial(typingctx, coefficients, x):
     """coefficients[0] + coefficients[1] x + ..., by Horner's rule."""
 
     def build(context, builder, signature, arguments):
-        table, x = arguments
-        *lower, value = (builder.extract_value(table, k) for k in range(len(signature.args[0])))
+        *lower, value = (builder.extract_value(arguments[0], k) for k in range(len(signature.args[0])))
         for coefficient in reversed(lower):
-            value = builder.fma(value, x, coefficient)
+            value = builder.fma(value, arguments[1], coefficient)
         return value
 
     return x(coefficients, x), build
@@ -147,9 +148,8 @@ def _polynomial(typingctx, coefficients, x):
 @inlined
 def _exp(x, rest, coefficients, log):
     """Whole k and e with exp(x + rest) = 2^k (1 + e), |e| < 0.42; ``rest`` is what rounding took from x."""
-    per_log2, log2_high, log2_low = log
-    k = xp.rint(x * per_log2)
-    r = _fma(-k, log2_high, x) + _fma(-k, log2_low, rest)
+    k = xp.rint(x * log[0])
+    r = _fma(-k, log[1], x) + _fma(-k, log[2], rest)
     return k, _fma(r * r, _polynomial(coefficients, r), r)
 
 
@@ -160,20 +160,20 @@ def _scaled(x, k):
     return x * _power_of_two(half) * _power_of_two(k - half)
 
 
-def _elementwise(loop):
+def _elementwise(loop: Loop) -> Loop:
     """A loop over flat arrays, as a function of arrays of any shape; it never fuses a product and a sum by itself."""
-    flat = compiled(loop, fastmath=False)
+    flat = compiled_with(fastmath=False)(loop)
 
     @functools.wraps(loop)
     def function(z, value, slope, *parameters):
         flat(z.reshape(-1), value.reshape(-1), slope.reshape(-1), *parameters)
 
-    return function
+    return cast(Loop, function)
 
 
 # --------------------------------------------------------------------------------------------------------- activations
 @_elementwise
-def piecewise_linear(z, value, slope, below):
+def piecewise_linear(z: Array, value: Array, slope: Array, below: float) -> None:
     """z and 1 for z >= 0, ``below`` z and ``below`` otherwise."""
     one, other = z.dtype.type(1), z.dtype.type(below)
     lowest = z.dtype.type(-xp.inf if below else -1.0)  # 0 times -inf is 0 here
@@ -183,8 +183,8 @@ def piecewise_linear(z, value, slope, below):
 
 
 @_elementwise
-def _erf(z, value, slope, tables):
-    small, tail, (scale, scale_rest, centre, largest), coefficients, log = tables
+def _erf(z, value, slope, small, tail, constants, coefficients, log):
+    scale, scale_rest, centre, largest = constants[0], constants[1], constants[2], constants[3]
     one = z.dtype.type(1)
     for i in range(z.size):
         size = min(abs(z[i]), largest)
@@ -196,13 +196,13 @@ def _erf(z, value, slope, tables):
         value[i] = math.copysign(beyond if size > one else _fma(size, scale, size * near), z[i])
 
 
-def erf(z, value, slope):
+def erf(z: Array, value: Array, slope: Array) -> None:
     """erf(z) and 2/sqrt(pi) exp(-z²), in the arithmetic of z."""
-    _erf(z, value, slope, _ERF_TABLES[z.dtype.char])
+    _erf(z, value, slope, *_ERF_TABLES[z.dtype.char])
 
 
 @_elementwise
-def tanh(z, value, slope):
+def tanh(z: Array, value: Array, slope: Array) -> None:
     """tanh(z) and 1/cosh(z)²."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -214,7 +214,7 @@ def tanh(z, value, slope):
 
 
 @_elementwise
-def sigmoid(z, value, slope):
+def sigmoid(z: Array, value: Array, slope: Array) -> None:
     """1/(1 + exp(-z)) and its derivative."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -226,7 +226,7 @@ def sigmoid(z, value, slope):
 
 
 @_elementwise
-def softplus(z, value, slope):
+def softplus(z: Array, value: Array, slope: Array) -> None:
     """log(1 + exp(z)) and 1/(1 + exp(-z))."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -238,7 +238,7 @@ def softplus(z, value, slope):
 
 
 @_elementwise
-def silu(z, value, slope):
+def silu(z: Array, value: Array, slope: Array) -> None:
     """z/(1 + exp(-z)) and its derivative."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -252,7 +252,7 @@ def silu(z, value, slope):
 
 
 @_elementwise
-def gelu(z, value, slope):
+def gelu(z: Array, value: Array, slope: Array) -> None:
     """z P(g < z) for a standard normal g, and its derivative."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -271,7 +271,7 @@ def gelu(z, value, slope):
 
 
 @_elementwise
-def elu(z, value, slope, alpha):
+def elu(z: Array, value: Array, slope: Array, alpha: float) -> None:
     """z and 1 for z >= 0, alpha (exp(z) - 1) and alpha exp(z) below."""
     for i in range(z.size):
         x = xp.float64(z[i])
@@ -281,13 +281,13 @@ def elu(z, value, slope, alpha):
         slope[i] = 1.0 if x >= 0 else _scaled(alpha * (1.0 + e), k)
 
 
-def sin(z, value, slope):
+def sin(z: Array, value: Array, slope: Array) -> None:
     """sin(z) and cos(z)."""
     xp.sin(z, out=value)
     xp.cos(z, out=slope)
 
 
-def cos(z, value, slope):
+def cos(z: Array, value: Array, slope: Array) -> None:
     """cos(z) and -sin(z)."""
     xp.cos(z, out=value)
     xp.negative(xp.sin(z, out=slope), out=slope)

@@ -4,12 +4,12 @@ import math
 
 import numpy as xp
 
-from ntkspec.engines.cpu.compiling import compiled
+from ntkspec.engines.arrays import Array
+from ntkspec.engines.cpu.compiling import compiled, compiled_with
 
 
 @compiled
-def _moments(gram, rows, cols, close, c, gap):
-    (left, own), (right, other) = rows, cols
+def _moments(gram, left, own, right, other, close, c, gap):
     per_dim, close = gram.dtype.type(1 / left.shape[1]), gram.dtype.type(close)
     for i in range(gram.shape[0]):
         for j in range(gram.shape[1]):
@@ -25,7 +25,7 @@ def _moments(gram, rows, cols, close, c, gap):
                 gap[i, j] = product * near * (2 - near)
 
 
-@compiled(fastmath={"reassoc"})
+@compiled_with(fastmath={"reassoc"})
 def _half_distance(x, y, size, other):
     """‖x/size - y/other‖² / (2 d), which is 1 - |rho| for the roots of ‖x‖²/d and ‖y‖²/d.
 
@@ -38,19 +38,19 @@ def _half_distance(x, y, size, other):
     return total / (2 * y.size)
 
 
-def pair_moments(gram, rows, cols, close: float):
-    """(c, gap): <x, x'>/d and ‖x‖²‖x'‖²/d² - c², from gram = X X'ᵀ, rows = (X, ‖x‖²/d) and cols = (X', ‖x'‖²/d).
+def moments(gram: Array, X: Array, own: Array, Y: Array, other: Array, close: float) -> tuple[Array, Array]:
+    """(c, gap): <x, x'>/d and ‖x‖²‖x'‖²/d² - c², from gram = X Yᵀ, own = ‖x‖²/d and other = ‖x'‖²/d.
 
     Where gap is below ``close`` times ‖x‖²‖x'‖²/d², both are taken from the directions in float64: 6 d flops. The norms
     are float64 (n,).
     """
     c, gap = xp.empty_like(gram), xp.empty_like(gram)
-    _moments(gram, rows, cols, close, c, gap)
+    _moments(gram, X, own, Y, other, close, c, gap)
     return c, gap
 
 
-@compiled(fastmath={"contract", "reassoc"})
-def hermite_moments(points, weighted, terms):
+@compiled_with(fastmath={"contract", "reassoc"})
+def hermite_moments(points: Array, weighted: Array, terms: int) -> Array:
     """sum_q weighted[p, q] he_k(points[q]) for k < terms, he_k = He_k / sqrt(k!); weighted (p, Q)."""
     sums = xp.zeros((weighted.shape[0], terms))
     before, now = xp.zeros_like(points), xp.ones_like(points)
@@ -68,7 +68,7 @@ def hermite_moments(points, weighted, terms):
 
 
 @compiled
-def power_series(rho, left, right_t, terms):
+def power_series(rho: Array, left: Array, right_t: Array, terms: int) -> Array:
     """sum_k rho^k left[i, k] right_t[k, j] over k < terms, by Horner's rule, for rho (r, s)."""
     out = xp.zeros_like(rho)
     for i in range(rho.shape[0]):

@@ -1,9 +1,13 @@
 """Products with a symmetric matrix on the CPU that read one triangle once for both halves, and for several vectors."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as xp
 from llvmlite import ir
 from numba.core import cgutils, types
 
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.cpu.compiling import compiled, in_llvm
 
 # Eight numbers to a vector; LLVM splits it where the machine's are shorter.
@@ -18,7 +22,9 @@ _ROUNDED_ONCE = ("contract",)
 class _Writer:
     """Writes loops over tiles of the first array in vectors of a type that may be longer than that of its entries."""
 
-    def __init__(self, context, builder, kinds, arguments, number):
+    def __init__(
+        self, context: Any, builder: ir.IRBuilder, kinds: Sequence[Any], arguments: Sequence[ir.Value], number: Any
+    ):
         self.builder = builder
         self.arrays = [
             context.make_array(kind)(context, builder, argument)
@@ -28,32 +34,32 @@ class _Writer:
         self.bytes = [kind.dtype.bitwidth // 8 for kind in kinds]
         self.vector = ir.VectorType(self.number, LANES)
 
-    def row(self, which: int, index):
+    def row(self, which: int, index: ir.Value) -> ir.Value:
         """Pointer to a row of one of the arrays."""
         array, builder = self.arrays[which], self.builder
         stride = builder.sdiv(builder.extract_value(array.strides, 0), _INT(self.bytes[which]))
         return builder.gep(array.data, [builder.mul(index, stride)])
 
-    def place(self, start, offset, kind=None):
+    def place(self, start: ir.Value, offset: ir.Value, kind: ir.Type | None = None) -> ir.Value:
         """Pointer to LANES numbers of a row."""
         return self.builder.bitcast(self.builder.gep(start, [offset]), (kind or self.vector).as_pointer())
 
-    def entries(self, start, offset):
+    def entries(self, start: ir.Value, offset: ir.Value) -> ir.Value:
         """LANES entries of the matrix in the type of the vectors."""
         kind = ir.VectorType(self.entry, LANES)
         loaded = self.builder.load(self.place(start, offset, kind), align=self.bytes[0])
         return loaded if self.entry == self.number else self.builder.fpext(loaded, self.vector)
 
-    def broadcast(self, number):
+    def broadcast(self, number: ir.Value) -> ir.Value:
         """LANES copies of a number."""
         empty, first = ir.Constant(self.vector, ir.Undefined), ir.Constant(ir.VectorType(_INDEX, LANES), None)
         return self.builder.shuffle_vector(self.builder.insert_element(empty, number, _INDEX(0)), empty, first)
 
-    def plus_product(self, total, one, other):
+    def plus_product(self, total: ir.Value, one: ir.Value, other: ir.Value) -> ir.Value:
         """total + one * other, rounded once where the machine can."""
         return self.builder.fadd(total, self.builder.fmul(one, other, flags=_ROUNDED_ONCE), flags=_ROUNDED_ONCE)
 
-    def add_sum(self, place, vector):
+    def add_sum(self, place: ir.Value, vector: ir.Value) -> None:
         """Add the sum of a vector's numbers to one number in memory."""
         total = self.builder.load(place)
         for lane in range(LANES):
@@ -143,7 +149,7 @@ def _tile_product(block, left, right, below, above):
 
 
 @compiled
-def triangle_product(blocks, first, last, vectors, out):
+def triangle_product(blocks: Array, first: int, last: int, vectors: Array, out: Array) -> None:
     """Add to ``out`` the products of the tiles first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     blocks : (tiles, T, T) in the order (0, 0), (1, 0), (1, 1), (2, 0), ...; tiles on the diagonal are whole.
@@ -170,7 +176,7 @@ _STRIP, _LENGTH = 64, 4096
 
 
 @compiled
-def symmetric_product(matrix, first, last, vectors, out):
+def product(matrix: Array, first: int, last: int, vectors: Array, out: Array) -> None:
     """Add to ``out`` the products of the rows first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     matrix : (n, n), each row in one piece, of which the lower triangle and squares of 64 rows on the diagonal are read;
@@ -250,7 +256,7 @@ def _compare(block, mirror, sums):
 
 
 @compiled
-def squares_and_defect(matrix, first, last):
+def squares_and_defect(matrix: Array, first: int, last: int) -> tuple[float, float]:
     """(sum of a_ij², sum of (a_ij - a_ji)²) over rows first, ..., last - 1 of a lower triangle and their mirrors.
 
     matrix : (n, n), each row in one piece.

@@ -12,8 +12,9 @@ import cupy as xp
 import numpy as np
 from cupy.cuda import cublas, device
 
+from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.engines.gpu.compiling import blocks_of, grid_of, kernel, launch
-from ntkspec.engines.parts import Levels
+from ntkspec.engines.terms import Levels
 
 # Integer products take rows that start at multiples of 16 bytes, and multiples of 4 rows.
 _COLUMNS, _ROWS = 16, 4
@@ -21,18 +22,18 @@ _COLUMNS, _ROWS = 16, 4
 _INT8, _INT32 = 3, 10
 
 
-def empty_bits(n: int, columns: int):
+def empty(n: int, columns: int) -> Array:
     """Room for the words of an (n, columns) matrix of bits."""
     return xp.zeros((n, -(-columns // 64)), xp.uint64)
 
 
-def pack_bits(words, matrix, high: float) -> None:
+def pack(words: Array, matrix: Array, high: float) -> None:
     """Set bit j of row i of ``words`` where ``matrix[i, j] == high``; the last word of a row is padded with zeros."""
     function, high = kernel("bits", "pack_bits", matrix.dtype.char), matrix.dtype.type(high)
     launch(function, grid_of(*words.shape), words, matrix, high, *words.shape, matrix.shape[1])
 
 
-def unpack_bits(words, columns: int, values: tuple[float, float], dtype):
+def unpack(words: Array, columns: int, values: tuple[float, float], dtype: DTypeLike) -> Array:
     """The first ``columns`` bits of each row as numbers (low, high) of the dtype."""
     out = xp.empty((words.shape[0], columns), dtype)
     low, high = (out.dtype.type(value) for value in values)
@@ -40,14 +41,14 @@ def unpack_bits(words, columns: int, values: tuple[float, float], dtype):
     return out
 
 
-def count_ones(words):
+def count_ones(words: Array) -> Array:
     """The number of ones of each row, int64."""
     ones = xp.empty(words.shape[0], xp.int64)
     launch(kernel("bits", "count_ones", "d"), blocks_of(words.shape[0]), ones, words, *words.shape)
     return ones
 
 
-def count_common(A, B, dtype):
+def count_common(A: Array, B: Array, dtype: DTypeLike) -> Array:
     """How many ones each row of A (n, k) shares with each row of B (n', k), both words of bits: (n, n'), exact.
 
     Cost: 128 n n' k integer operations on the tensor cores, and 64 k bytes a row.
@@ -74,7 +75,7 @@ class Counts:
     levels: Levels | None
 
 
-def gram_of_bits(A, B, levels: Levels | None, dtype) -> Counts:
+def gram(A: Array, B: Array, levels: Levels | None, dtype: DTypeLike) -> Counts:
     """The Gram matrix (n, n') of rows of bits A (n, k) and B (n', k), words, that stand for two values.
 
     The pass that adds it to a tile makes numbers of the tile's dtype out of the counts, rounded once.

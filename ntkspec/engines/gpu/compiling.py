@@ -3,19 +3,22 @@
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cupy
 import numpy as np
 
+from ntkspec.engines.arrays import Array, DTypeLike
+
 FOLDER = Path(__file__).parent.parent / "cuda"
 # Nothing is contracted in silence: the sources write fma() where they mean it. CuPy adds -ftz=true, and NVRTC takes no
-# option twice: on the card float32 numbers below the smallest normal one, 1.2e-38, are zero.
+# option twice: on the GPU float32 numbers below the smallest normal one, 1.2e-38, are zero.
 OPTIONS = ("-std=c++17", "--fmad=false")
 # As in common.cuh.
 THREADS = 256
 # Blocks of threads for each multiprocessor where loops share out the work: as many as can wait for memory at once.
 _BLOCKS = 16
-_TYPES = {"f": "float", "d": "double"}
+_TYPES: dict[str | int, str] = {"f": "float", "d": "double"}
 
 
 def source(name: str) -> str:
@@ -37,7 +40,7 @@ def _module(name: str, definitions: tuple[str, ...]):
 
 
 @cache
-def kernel(name: str, function: str, real: str, **others):
+def kernel(name: str, function: str, real: str, **others: str | int) -> Any:
     """A kernel of the file ``name``.cu for entries of a dtype character, with further definitions (``others``)."""
     values = {"real": _TYPES[real]} | {key: _TYPES.get(value, value) for key, value in others.items()}
     return _module(name, tuple(f"{key}={value}" for key, value in values.items())).get_function(function)
@@ -45,7 +48,7 @@ def kernel(name: str, function: str, real: str, **others):
 
 @cache
 def multiprocessors() -> int:
-    """How many the card has."""
+    """How many the GPU has."""
     return cupy.cuda.Device().attributes["MultiProcessorCount"]
 
 
@@ -60,14 +63,14 @@ def grid_of(rows: int, cols: int) -> tuple[int, int]:
     return across, max(1, min(rows, _BLOCKS * multiprocessors() // across))
 
 
-def line(array, dtype):
+def line(array: Array, dtype: DTypeLike) -> Any:
     """A C-contiguous array of a dtype as one line of numbers. Raises TypeError: a kernel would read anything else."""
     if array.dtype != dtype or not array.flags.c_contiguous:
         raise TypeError(f"{array.dtype} with strides {array.strides} came, not C-contiguous {np.dtype(dtype)}")
     return array.reshape(-1)
 
 
-def launch(function, grid, *arguments) -> None:
+def launch(function: Any, grid: int | tuple[int, int], *arguments: Any) -> None:
     """Start a kernel on the current stream: matrices come with their steps, numbers in the type that it asks for."""
     flat: list = []
     for argument in arguments:

@@ -2,16 +2,17 @@
 
 import cupy as xp
 
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.gpu.compiling import blocks_of, grid_of, kernel, launch, line
 
 
-def pair_moments(gram, rows, cols, close: float):
-    """(c, gap): <x, x'>/d and ‖x‖²‖x'‖²/d² - c², from gram = X X'ᵀ, rows = (X, ‖x‖²/d) and cols = (X', ‖x'‖²/d).
+def moments(gram: Array, X: Array, own: Array, Y: Array, other: Array, close: float) -> tuple[Array, Array]:
+    """(c, gap): <x, x'>/d and ‖x‖²‖x'‖²/d² - c², from gram = X Yᵀ, own = ‖x‖²/d and other = ‖x'‖²/d.
 
     Where gap is below ``close`` times ‖x‖²‖x'‖²/d², both are taken from the directions in float64: 6 d flops. The norms
     are float64 (n,).
     """
-    c, gap, (X, own), (Y, other) = xp.empty_like(gram), xp.empty_like(gram), rows, cols
+    c, gap = xp.empty_like(gram), xp.empty_like(gram)
     X, Y = (points.astype(gram.dtype, copy=False) for points in (X, Y))
     left, right = (X, line(own, xp.float64)), (Y, line(other, xp.float64))
     function, close = kernel("pairs", "pair_moments", gram.dtype.char), gram.dtype.type(close)
@@ -19,7 +20,7 @@ def pair_moments(gram, rows, cols, close: float):
     return c, gap
 
 
-def hermite_moments(points, weighted, terms):
+def hermite_moments(points: Array, weighted: Array, terms: int) -> Array:
     """sum_q weighted[p, q] he_k(points[q]) for k < terms, he_k = He_k / sqrt(k!); weighted (p, Q)."""
     values = xp.empty((terms, points.size))
     function = kernel("pairs", "hermite_polynomials", "d")
@@ -27,7 +28,7 @@ def hermite_moments(points, weighted, terms):
     return weighted @ values.T
 
 
-def power_series(rho, left, right_t, terms):
+def power_series(rho: Array, left: Array, right_t: Array, terms: int) -> Array:
     """sum_k rho^k left[i, k] right_t[k, j] over k < terms, by Horner's rule, for rho (r, s)."""
     out = xp.empty_like(rho)
     function = kernel("pairs", "power_series", rho.dtype.char)

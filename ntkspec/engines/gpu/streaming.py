@@ -1,21 +1,23 @@
-"""Tiles in the host's memory or in a file: they come to the card, or leave it, while the card computes.
+"""Tiles in the host's memory or in a file: they come to the GPU, or leave it, while the GPU computes.
 
-Copies have a stream of their own, and two rooms on the card take turns: while tiles in one of them are computed with,
-the others are copied. Memory that the card's copies cannot reach (a file's pages) is copied through pinned memory.
+Copies have a stream of their own, and two rooms on the GPU take turns: while tiles in one of them are computed with,
+the others are copied. Memory that the GPU's copies cannot reach (a file's pages) is copied through pinned memory.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import cupy as xp
 import numpy as np
 
 from ntkspec import progress
+from ntkspec.engines.arrays import Array, DTypeLike
 
 # Bytes that are copied at once: far more than what starting a copy costs.
 _TOGETHER = 2**28
 
 
-def spare_tiles(shape, dtype):
+def spare_tiles(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """A NumPy array in pinned memory, its entries not set; the memory is given back with the array.
 
     Pinning takes the time of writing the memory once.
@@ -26,7 +28,7 @@ def spare_tiles(shape, dtype):
 
 
 def link_rate() -> float:
-    """Bytes a second from pinned memory to the card, measured in about 0.1 s."""
+    """Bytes a second from pinned memory to the GPU, measured in about 0.1 s."""
     host = spare_tiles((_TOGETHER // 4,), np.uint8)
     there, events = xp.empty(host.shape, host.dtype), [xp.cuda.Event() for _ in range(3)]
     for event in events:  # the memory is given back behind the last one
@@ -43,17 +45,17 @@ def _pinned(array) -> bool:
 
 
 class _Room:
-    """Room for some tiles on the card. ``used`` : the event after which copies may change it, ``copied`` : the one
+    """Room for some tiles on the GPU. ``used`` : the event after which copies may change it, ``copied`` : the one
     after which computing may."""
 
-    def __init__(self, shape, stored):
+    def __init__(self, shape: tuple[int, ...], stored: np.ndarray):
         self.tiles = xp.empty(shape, stored.dtype)
         self.staging = None if _pinned(stored) else spare_tiles(shape, stored.dtype)
         self.used, self.copied = (xp.cuda.Event(disable_timing=True) for _ in range(2))
         self.used.record()  # what had this memory before may still compute
 
-    def take(self, stored, stream) -> None:
-        """Begin to copy these tiles to the card."""
+    def take(self, stored: np.ndarray, stream: Any) -> None:
+        """Begin to copy these tiles to the GPU."""
         if self.staging is not None:
             self.copied.synchronize()
             self.staging[: len(stored)] = stored
@@ -62,22 +64,22 @@ class _Room:
         self.tiles.data.copy_from_host_async(stored.ctypes.data, stored.nbytes, stream)
         self.copied.record(stream)
 
-    def give(self, stored, stream) -> None:
+    def give(self, stored: np.ndarray, stream: Any) -> None:
         """Begin to copy the first tile to ``stored``, or to where :meth:`settle` brings it there from."""
         target = stored if self.staging is None else self.staging[0]
         stream.wait_event(self.used)
         self.tiles.data.copy_to_host_async(target.ctypes.data, target.nbytes, stream)
         self.copied.record(stream)
 
-    def settle(self, stored) -> None:
+    def settle(self, stored: np.ndarray) -> None:
         """Wait until the tile is in ``stored``."""
         self.copied.synchronize()
         if self.staging is not None:
             stored[...] = self.staging[0]
 
 
-def inbound(stored, first: int, last: int) -> Iterator[tuple[int, xp.ndarray]]:
-    """(number of the first, tiles on the card) for stored[first:last], group by group, in order.
+def inbound(stored: np.ndarray, first: int, last: int) -> Iterator[tuple[int, Array]]:
+    """(number of the first, tiles on the GPU) for stored[first:last], group by group, in order.
 
     A group may be computed with until the next one is asked for. Cost: the bytes of the tiles at the rate of the link,
     while what is computed with them takes no longer.
@@ -100,10 +102,16 @@ def inbound(stored, first: int, last: int) -> Iterator[tuple[int, xp.ndarray]]:
         stream.synchronize()
 
 
-def fill_tiles(blocks, keep: Callable, fill: Callable, numbers, text: str) -> None:
+def fill_tiles(
+    blocks: Array,
+    keep: Callable[[int, Any], None],
+    fill: Callable[[int, Array], Any],
+    numbers: Iterable[int],
+    text: str,
+) -> None:
     """keep(k, fill(k, tile)), for the number k of each tile of ``blocks`` that is to be filled.
 
-    blocks : (tiles, T, T) on the card, which are filled where they lie, or in the host's memory or a file, where they
+    blocks : (tiles, T, T) on the GPU, which are filled where they lie, or in the host's memory or a file, where they
     are copied while the next one is computed. ``keep`` is called when the tile is where it belongs.
     """
     watched = progress.bar(numbers, text=text)

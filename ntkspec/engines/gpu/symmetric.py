@@ -3,6 +3,7 @@
 import cupy as xp
 import numpy as np
 
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.gpu.compiling import blocks_of, grid_of, kernel, launch
 from ntkspec.engines.gpu.streaming import inbound
 
@@ -14,11 +15,11 @@ _SIDE = 2048
 _PARTIAL = 2**24
 
 
-def triangle_product(blocks, first, last, vectors, out):
+def triangle_product(blocks: Array, first: int, last: int, vectors: Array, out: Array) -> None:
     """Add to ``out`` the products of the tiles first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     blocks : (tiles, T, T) in the order (0, 0), (1, 0), (1, 1), (2, 0), ...; tiles on the diagonal are whole. Those in
-    the host's memory or in a file come to the card group by group.
+    the host's memory or in a file come to the GPU group by group.
     vectors, out : (k, count of block rows * T), float64, or the dtype of the blocks.
     """
     side = blocks.shape[1]
@@ -26,10 +27,10 @@ def triangle_product(blocks, first, last, vectors, out):
     groups = [(0, blocks)] if isinstance(blocks, xp.ndarray) else inbound(blocks, first, last)
     for start, tiles in groups:
         here = places[max(first, start) : min(last, start + len(tiles))] - [0, 0, start * side * side]
-        _products((tiles, side), here, side, vectors, out)
+        _products(tiles, side, here, side, vectors, out)
 
 
-def symmetric_product(matrix, first, last, vectors, out):
+def product(matrix: Array, first: int, last: int, vectors: Array, out: Array) -> None:
     """Add to ``out`` the products of the rows first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     matrix : (n, n), each row in one piece, of which the lower triangle and squares of 2048 rows on the diagonal are
@@ -39,7 +40,7 @@ def symmetric_product(matrix, first, last, vectors, out):
     rows = -(-n // _SIDE)
     places = _lower(rows * (rows + 1) // 2, lambda tile, row, column: _SIDE * (row * step + column))
     inside = (places[:, 0] * _SIDE >= first) & (places[:, 0] * _SIDE < last)
-    _products((matrix, step), places[inside], _SIDE, vectors, out)
+    _products(matrix, step, places[inside], _SIDE, vectors, out)
 
 
 def _lower(count: int, start):
@@ -49,17 +50,17 @@ def _lower(count: int, start):
     return np.stack([rows, columns, start(np.arange(count), rows, columns)], axis=1).astype(np.int64)
 
 
-def _products(stored, places, side: int, vectors, out) -> None:
+def _products(matrix: Array, step: int, places: np.ndarray, side: int, vectors: Array, out: Array) -> None:
     """Groups of 4, 2 and 1 vectors, as they fit into registers."""
     v = 0
     while v < len(vectors):
         group = 4 if len(vectors) - v >= 4 else min(2, len(vectors) - v)
-        _of_group(stored, places, side, vectors[v : v + group], out[v : v + group])
+        _of_group(matrix, step, places, side, vectors[v : v + group], out[v : v + group])
         v += group
 
 
-def _of_group(stored, places, side: int, vectors, out) -> None:
-    (matrix, step), (group, n), strips = stored, vectors.shape, -(-side // _STRIP)
+def _of_group(matrix: Array, step: int, places: np.ndarray, side: int, vectors: Array, out: Array) -> None:
+    (group, n), strips = vectors.shape, -(-side // _STRIP)
     first_row = matrix[0] if matrix.ndim == 2 else matrix[0, 0]
     kind = {"number": vectors.dtype.char, "VECTORS": group}
     both, collect = (kernel("symmetric", name, matrix.dtype.char, **kind) for name in ("both_sides", "collect"))
@@ -73,7 +74,7 @@ def _of_group(stored, places, side: int, vectors, out) -> None:
         launch(collect, grid_of(group, n), out, below, above, where, tiles, side, n)
 
 
-def squares_and_defect(matrix, first, last):
+def squares_and_defect(matrix: Array, first: int, last: int) -> tuple[float, float]:
     """(sum of a_ij², sum of (a_ij - a_ji)²) of a whole matrix (n, n), each row in one piece.
 
     first, last : 0 and n; the GPU does not share out rows.

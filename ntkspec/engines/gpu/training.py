@@ -1,10 +1,11 @@
-"""Training of a two-layer network on the card: two kernels a step, and nothing that the host waits for on the way."""
+"""Training of a two-layer network on the GPU: two kernels a step, and nothing that the host waits for on the way."""
 
 import math
 
 import cupy as xp
 import numpy as np
 
+from ntkspec.engines.arrays import Array
 from ntkspec.engines.gpu.compiling import THREADS, kernel, launch, multiprocessors
 from ntkspec.objects.lazy import cached_property
 
@@ -13,20 +14,22 @@ _LANES, _UPDATED = 8, 32
 # What a thread can hold in registers: sets of neurons, and bytes of weights, with as many of gradients. Where it holds
 # few, a multiprocessor has room for two blocks.
 _SETS, _BYTES, _FEW = 4, 320, 96
-# Steps of a CUDA graph, an even number: launched one by one they would take the host longer than the card.
+# Steps of a CUDA graph, an even number: launched one by one they would take the host longer than the GPU.
 _TOGETHER = 16
 _NEVER = 2**63 - 1
 
 
-def fused_steps(phi, data, rates, width):
+def fused_steps(
+    phi: tuple[str, tuple[float, ...]] | None, X: Array, targets: Array, *, rates: tuple[float, float], width: int
+) -> "FusedSteps | None":
     """Full-batch steps of a two-layer network, each one pass over the points; None for what they are not written for.
 
-    phi : (name of an engine's function, its parameters), or None. data : X (n, d) and targets (n,), of one dtype.
+    phi : (name of an engine's function, its parameters), or None. X (n, d) and targets (n,) have one dtype.
     rates : of both layers. They are written for networks whose weights fit into the registers of a block of threads.
     """
-    sets, columns = _rounded(width, data[0].shape[1])
-    fits = sets <= _SETS and sets * columns * data[0].itemsize <= _BYTES
-    return FusedSteps(phi, data, rates, width) if phi and any(rates) and fits else None
+    sets, columns = _rounded(width, X.shape[1])
+    fits = sets <= _SETS and sets * columns * X.itemsize <= _BYTES
+    return FusedSteps(phi, X, targets, rates, width) if phi and any(rates) and fits else None
 
 
 def _rounded(width: int, d: int) -> tuple[int, int]:
@@ -40,8 +43,15 @@ class FusedSteps:
     Weights of even and of odd steps lie in two lines, W row by row and then v: those of the step before stay there.
     """
 
-    def __init__(self, phi, data, rates, width: int):
-        (X, targets), real = data, data[0].dtype
+    def __init__(
+        self,
+        phi: tuple[str, tuple[float, ...]],
+        X: Array,
+        targets: Array,
+        rates: tuple[float, float],
+        width: int,
+    ):
+        real = X.dtype
         (n, d), (sets, columns) = X.shape, _rounded(width, X.shape[1])
         rows = 64 // real.itemsize // sets
         self._X, self.targets = xp.zeros((n, columns), real), targets.copy()
@@ -58,14 +68,14 @@ class FusedSteps:
             self._rates = real.type(rates[0] / math.sqrt(width * d)), real.type(rates[1] / math.sqrt(width))
         self._marks, self.step = xp.zeros(2, np.int64), 0
 
-    def load(self, step: int, weights) -> None:
+    def load(self, step: int, W: Array, v: Array) -> None:
         """Go on from the weights (W, v) of a step."""
         for line in self._lines:
-            self._part(line, 0)[...], self._part(line, 1)[...] = weights
+            self._part(line, 0)[...], self._part(line, 1)[...] = W, v
         self._marks[...] = xp.asarray([step, _NEVER])
         self.step = step
 
-    def weights(self, step: int) -> list:
+    def weights(self, step: int) -> list[Array]:
         """(W, v) of this step or of the one before, which later steps write over."""
         return [self._part(self._lines[step % 2], layer) for layer in (0, 1)]
 
@@ -73,7 +83,7 @@ class FusedSteps:
         m, d, _ = self._sizes
         return line[m * d :] if layer else line[: m * d].reshape(m, d)
 
-    def outputs(self):
+    def outputs(self) -> Array:
         """f(X), (n,), which the next pass writes over; gradients are found on the way."""
         one, line = self._kernels[0], self._lines[self.step % 2]
         data = self._X, self.targets, line
@@ -99,7 +109,7 @@ class FusedSteps:
                 self._one()
 
     def wrong(self) -> int | None:
-        """The first step with an output that is not finite, since the last ``load``. Waits for the card."""
+        """The first step with an output that is not finite, since the last ``load``. Waits for the GPU."""
         first = int(self._marks[1])
         return None if first == _NEVER else first
 
@@ -120,7 +130,7 @@ class FusedSteps:
         return graph
 
 
-def _kernels(name: str, real, rates, sizes: dict) -> list:
+def _kernels(name: str, real: np.dtype, rates: tuple[float, float], sizes: dict[str, int]) -> list:
     """The pass and the update for an engine's function, and for the layers that move."""
     how = {"PHI": f"phi_{name}", "FIRST": int(rates[0] > 0), "SECOND": int(rates[1] > 0)} | sizes
     return [kernel("training", function, real.char, **how) for function in ("descent_pass", "descent_update")]

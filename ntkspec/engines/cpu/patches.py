@@ -1,15 +1,16 @@
-"""Loops of the CPU engine over circular windows: products at each position, running sums, and angles of windows."""
+"""Loops of the CPU engine over circular patches: products at each position, running sums, and angles of patches."""
 
 import math
 
 import numpy as xp
 
-from ntkspec.engines.cpu.compiling import compiled
+from ntkspec.engines.arrays import Array
+from ntkspec.engines.cpu.compiling import compiled, compiled_with
 from ntkspec.engines.limits import CLOSE
 
 
 @compiled
-def position_products(X, XT, positions):
+def position_products(X: Array, XT: Array, positions: int) -> Array:
     """<x_p, x'_p> over the channels of each position p, (positions, r, s), of X (r, d) and XT (d, s); 2 d r s flops."""
     channels = X.shape[1] // positions
     out = xp.zeros((positions, X.shape[0], XT.shape[1]))
@@ -23,11 +24,11 @@ def position_products(X, XT, positions):
 
 
 @compiled
-def circular_sums(values, size):
+def circular_sums(values: Array, size: int) -> Array:
     """values[a, p] + ... + values[a, p + size - 1], indices modulo P, for values (A, P, B): 3 passes for any size.
 
-    Blocks of ``size`` positions: a window is the end of one block and the start of the next. Nothing is subtracted, so
-    that rounding does not drift, and no number outside a window has a part in its sum.
+    Blocks of ``size`` positions: a patch is the end of one block and the start of the next. Nothing is subtracted, so
+    that rounding does not drift, and no number outside a patch has a part in its sum.
     """
     (count, positions, width), out = values.shape, xp.empty_like(values)
     total = xp.empty(width, values.dtype)
@@ -52,14 +53,13 @@ def _add(total, values):
 
 
 @compiled
-def window_gaps(c, rows, cols, places, lost):
-    """gap = a b - c² (P, r, s) of windows with squares a = own (P, r), b = other (P, s) and inner products c (P, r, s).
+def gaps(c: Array, X: Array, own: Array, XT: Array, other: Array, places: Array, lost: Array | None) -> Array:
+    """gap = a b - c² (P, r, s) of patches with squares a = own (P, r), b = other (P, s) and inner products c (P, r, s).
 
-    rows = (X (r, d), own), cols = (XT (d, s), other); places (P, q) are the positions of each window. Where gap is
-    below CLOSE a b, it and c (in place) are taken from the directions: 6 d q / P flops. lost : None, or the mean over
-    the window (P, r, s) of |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
+    X (r, d), XT (d, s); places (P, q) are the positions of each patch. Below CLOSE a b, gap and c (in place)
+    come from the directions: 6 d q / P flops. lost : None, or the mean over the patch (P, r, s) of
+    |x_p| |x'_p| - <x_p, x'_p>, where X and XT hold the sizes |x_p| of vectors instead.
     """
-    (X, own), (XT, other) = rows, cols
     gap, channels = xp.empty_like(c), X.shape[1] // c.shape[0]
     for p in range(c.shape[0]):
         for i in range(c.shape[1]):
@@ -69,8 +69,8 @@ def window_gaps(c, rows, cols, places, lost):
             for j in range(c.shape[2]):
                 product, sign = own[p, i] * other[p, j], math.copysign(1.0, c[p, i, j])
                 if gap[p, i, j] < CLOSE * product and (lost is None or sign > 0):
-                    sizes = math.sqrt(own[p, i]), sign * math.sqrt(other[p, j])
-                    near = _half_distance((X[i], XT[:, j]), sizes, places[p], channels)
+                    size, signed = math.sqrt(own[p, i]), sign * math.sqrt(other[p, j])
+                    near = _half_distance(X[i], XT[:, j], size, signed, places[p], channels)
                     if lost is not None:
                         near += lost[p, i, j] / math.sqrt(product)
                     c[p, i, j] = sign * math.sqrt(product) * (1 - near)
@@ -78,10 +78,10 @@ def window_gaps(c, rows, cols, places, lost):
     return gap
 
 
-@compiled(fastmath={"reassoc"})
-def _half_distance(points, sizes, places, channels):
-    """‖x/size - y/other‖² / (2 q channels) over a window, 1 - |rho|; without "contract", so that equal ones cancel."""
-    (x, y), per_x, per_y, total = points, 1 / sizes[0], 1 / sizes[1], 0.0
+@compiled_with(fastmath={"reassoc"})
+def _half_distance(x, y, size, other, places, channels):
+    """‖x/size - y/other‖² / (2 q channels) over a patch, 1 - |rho|; without "contract", so that equal ones cancel."""
+    per_x, per_y, total = 1 / size, 1 / other, 0.0
     for place in places:
         for k in range(place * channels, (place + 1) * channels):
             step = x[k] * per_x - y[k] * per_y

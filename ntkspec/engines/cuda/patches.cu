@@ -1,8 +1,8 @@
-// Circular windows: running sums, and angles of windows.
+// Circular patches: running sums, and angles of patches.
 #include "common.cuh"
 
 // out[a, p, b] = values[a, p, b] + ... + values[a, p + size - 1, b], positions modulo P, all C-contiguous (A, P, B).
-// Blocks of `size` positions, each a thread's: a window is the end of one block and the start of the next.
+// Blocks of `size` positions, each a thread's: a patch is the end of one block and the start of the next.
 extern "C" __global__ void circular_sums(double *out, const double *values, long long size, long long A, long long P,
                                          long long B)
 {
@@ -24,7 +24,7 @@ extern "C" __global__ void circular_sums(double *out, const double *values, long
     }
 }
 
-// ‖x/size - y/other‖² / (2 q channels) over a window; each product is rounded, so that equal directions cancel.
+// ‖x/size - y/other‖² / (2 q channels) over a patch; each product is rounded, so that equal directions cancel.
 __device__ double half_distance(const double *x, const double *y, long long y_step, double size, double other,
                                 const long long *places, long long q, long long channels)
 {
@@ -37,9 +37,9 @@ __device__ double half_distance(const double *x, const double *y, long long y_st
     return total / (2 * q * channels);
 }
 
-// gap = a b - c² (P, r, s) of windows with squares own (P, r), other (P, s) and inner products c, which is written where
+// gap = a b - c² (P, r, s) of patches with squares own (P, r), other (P, s) and inner products c, which is written where
 // gap < close a b: there both come from the directions of X (r, d) and XT (d, s). lost : null or (P, r, s). C-contiguous.
-extern "C" __global__ void window_gaps(double *gap, double *c, const double *X, const double *own, const double *XT,
+extern "C" __global__ void patch_gaps(double *gap, double *c, const double *X, const double *own, const double *XT,
                                        const double *other, const long long *places, const double *lost, double close,
                                        long long P, long long r, long long s, long long q, long long channels)
 {

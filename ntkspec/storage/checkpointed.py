@@ -7,12 +7,14 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
 import numpy as np
 
-from ntkspec.operators import KernelOperator
+from ntkspec.engines.arrays import Array, DTypeLike
+from ntkspec.operators import Cost, KernelOperator, Rounding, Tile
 from ntkspec.storage.places import lock, target
 
 _HEADER, _DIGEST = 4096, 16
@@ -21,7 +23,7 @@ _SYNC_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def recorded(operator: KernelOperator, path) -> Iterator[KernelOperator]:
+def checkpointed(operator: KernelOperator, path: str | os.PathLike | None) -> Iterator[KernelOperator]:
     """The operator; with a path, one that keeps each product with float64 vectors in a file, and reads it from there.
 
     A run is a function of its seed and its products: the same call after an interruption repeats its small
@@ -37,7 +39,7 @@ def recorded(operator: KernelOperator, path) -> Iterator[KernelOperator]:
         yield operator
         return
     with _open(target(path)) as file:
-        yield _Recorded(operator, _Records(file, operator))
+        yield _Checkpointed(operator, _Records(file, operator))
 
 
 @contextlib.contextmanager
@@ -55,7 +57,7 @@ def _described(operator) -> dict:
     form = "stored" if operator.stored else "factored"
     return {"kind": "ntkspec products", "format": 2, "n": operator.shape[0], "matrix": form} | {
         "dtype": str(operator.dtype),
-        "distance": operator.distance,
+        "distance": operator.storage_error,
     }
 
 
@@ -83,7 +85,7 @@ class _Records:
                 f"it, choose another, or pass the method= that it was made with"
             )
 
-    def read(self, position: int, given: list[bytes]):
+    def read(self, position: int, given: list[bytes]) -> tuple[float, np.ndarray] | None:
         """(error, products) with the vectors of these digests, or None where the file does not hold them there."""
         columns = []
         for number, digest in enumerate(given):
@@ -94,7 +96,7 @@ class _Records:
             columns.append(np.frombuffer(content, np.float64))
         return float(columns[-1][0]), np.stack([column[1:] for column in columns], axis=1)
 
-    def write(self, position: int, given: list[bytes], error: float, products) -> None:
+    def write(self, position: int, given: list[bytes], error: float, products: np.ndarray) -> None:
         """Replace everything from that product on."""
         records = []
         for digest, column in zip(given, products.T, strict=True):
@@ -145,20 +147,18 @@ def _readable(content: bytes) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in content.decode(errors="replace").rstrip())
 
 
-class _Recorded(KernelOperator):
+class _Checkpointed(KernelOperator):
     """The products of an operator, from the file as far as they are there."""
-
-    grams = ()
 
     def __init__(self, operator: KernelOperator, records: _Records):
         self.operator, self.records = operator, records
         self.shape, self.dtype, self.engine = operator.shape, operator.dtype, operator.engine
-        self.symmetric, self.semidefinite, self.distance = operator.symmetric, operator.semidefinite, operator.distance
-        self.stored, self.product_work, self.stored_work = operator.stored, operator.product_work, operator.stored_work
+        self.symmetric, self.semidefinite, self.stored = operator.symmetric, operator.semidefinite, operator.stored
+        self.storage_error = operator.storage_error
         self.position, self.error = 0, 0.0
-        self.last: tuple | None = None
+        self.last: tuple[Array, Array] | None = None
 
-    def factored_product(self, V):
+    def _matmat(self, V: Array) -> Array:
         given = [_digest(column) for column in self.engine.to_host(V).T]
         found = self.records.read(self.position, given)
         if found is None:
@@ -172,40 +172,34 @@ class _Recorded(KernelOperator):
         self.position += V.shape[1]
         return product
 
-    def _computed(self, V):
+    def _computed(self, V: Array) -> Array:
         if self.last is not None:
             self._compare(*self.last)
             self.last = None
         product = self.operator @ V
-        self.error = max(self.error, self.operator.product_error())
+        self.error = max(self.error, self.operator.rounding.matvec_error_bound)
         return product
 
-    def _product(self, V):
-        return self.factored_product(V)
-
-    def _compare(self, V, product) -> None:
+    def _compare(self, V: Array, product: Array) -> None:
         size = self.engine.xp.linalg.norm
         apart = size(product - self.operator @ V, axis=0)
-        if not (apart <= 4 * self.operator.product_error() * size(V, axis=0)).all():
+        if not (apart <= 4 * self.operator.rounding.matvec_error_bound * size(V, axis=0)).all():
             raise ValueError(f"{self.records.path} holds products with another kernel; remove it or choose another")
 
-    def product_error(self):
-        return self.error
+    @property
+    def cost(self) -> Cost:
+        return self.operator.cost
 
     @property
-    def absolute_norm(self):
-        """That of the operator."""
-        return self.operator.absolute_norm
+    def rounding(self) -> Rounding:
+        """That of the operator, with the largest error that came with the products so far."""
+        return replace(self.operator.rounding, matvec_error_bound=self.error)
 
-    def diagonal(self, dtype=None):
+    def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         return self.operator.diagonal(dtype)
 
-    def accumulate(self, out, tile, scale=1.0):
+    def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         self.operator.accumulate(out, tile, scale)
-
-    @property
-    def T(self):
-        return self
 
 
 def _digest(content) -> bytes:

@@ -2,7 +2,7 @@
 // entries are summed on the way. With at most two factors a product is a term of a polynomial in the Gram matrices A,
 //     out_ij = sum_a A_ij (alone_a + sum_{b <= a} pairs_ab B_ij) + sum_t scale_t <F_i, G_j>,
 // so that Theta_1 - Theta^lin1 is (X Xᵀ)_ij (c (D Dᵀ)_ij - c') - c''. Definitions: GRAMS, how many A there are; COUNTS,
-// whose bit a says that A holds counts of bits, and LEVELS, that these stand for two values; THIN, how many <F_i, G_j>.
+// whose bit a says that A holds counts of bits, and LEVELS, that these stand for two values; LOW_RANK, how many <F_i, G_j>.
 #include "common.cuh"
 
 #define MOST 4
@@ -23,14 +23,14 @@ struct Gram {
     double square, cross, constant;
 };
 
-struct Thin {
+struct LowRank {
     Numbers F, G;
     long long features;
 };
 
 struct Sum {
     Gram grams[MOST];
-    Thin thin[MOST];
+    LowRank low_rank[MOST];
     real alone[MOST], pairs[MOST][MOST], scales[MOST];
 };
 
@@ -48,8 +48,8 @@ __device__ inline real entry(const Gram &A, bool counts, bool levels, long long 
 // Row r of those that a thread takes from `top` on: at the lower edge the last one again, which is not written twice.
 __device__ inline long long row(long long top, int r, long long rows) { return top + r < rows ? top + r : rows - 1; }
 
-// out = parts where it is `fresh`, else out += parts; squares : null, or the sum of each block's squared entries
-extern "C" __global__ void add_parts(MATRIX(real, out), double *squares, Sum sum, long long fresh, long long rows,
+// out = terms where it is `fresh`, else out += terms; squares : null, or the sum of each block's squared entries
+extern "C" __global__ void add_terms(MATRIX(real, out), double *squares, Sum sum, long long fresh, long long rows,
                                      long long cols)
 {
     double own = 0;
@@ -68,11 +68,11 @@ extern "C" __global__ void add_parts(MATRIX(real, out), double *squares, Sum sum
                         factor = fma(sum.pairs[a][b], values[b][r], factor);
                     totals[r] = fma(values[a][r], factor, totals[r]);
                 }
-            for (int t = 0; t < THIN; t++) {
-                const Numbers &F = sum.thin[t].F, &G = sum.thin[t].G;
+            for (int t = 0; t < LOW_RANK; t++) {
+                const Numbers &F = sum.low_rank[t].F, &G = sum.low_rank[t].G;
                 real inner[TOGETHER] = {};
 #pragma unroll 1  // a few features, and registers for more blocks of threads
-                for (long long k = 0; k < sum.thin[t].features; k++)
+                for (long long k = 0; k < sum.low_rank[t].features; k++)
                     for (int r = 0; r < TOGETHER; r++)
                         inner[r] = fma(F.first[row(top, r, rows) * F.down + k * F.along],
                                        G.first[j * G.down + k * G.along], inner[r]);
