@@ -58,6 +58,7 @@ def test_what_parts_gather_makes_products(act, layer):
     assert np.abs(product - operator.to_dense() @ V).max() <= 1e-12 * np.abs(product).max()
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("parts", PARTS)
 @pytest.mark.parametrize("block", [1, 2, 4])
 def test_the_relation_holds_on_the_shards(parts, block, engine):

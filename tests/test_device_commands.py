@@ -196,6 +196,7 @@ def same(one, other):
         assert other[cell] == pytest.approx(found, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_processes_share_the_card(gpu, monkeypatch, tmp_path):
     same(run_sweep(SWEEP, tmp_path / "a.h5"), run_sweep(SWEEP, tmp_path / "b.h5", place=Place(2)))
     monkeypatch.setattr(gpu, "free_memory", lambda: 8000)

@@ -238,7 +238,7 @@ def test_the_other_methods_agree_too(gpu, monkeypatch):
     assert other.cumulative([0.0, 5.0])[0] == pytest.approx(one.cumulative([0.0, 5.0])[0], abs=1e-6)
 
 
-@pytest.mark.parametrize("side", [24, 64, 5000])
+@pytest.mark.parametrize("side", [24, *(pytest.param(side, marks=pytest.mark.slow) for side in (64, 5000))])
 def test_results_do_not_depend_on_tiles(side, gpu, monkeypatch):
     device = Device(gpu, "relu", "d")
     whole = numbers(ns.spectral_norm(device.gap(N), method="dense")), float(ns.frobenius_norm(device.gap(N)))

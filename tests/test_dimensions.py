@@ -36,6 +36,7 @@ def way(request, monkeypatch):
     return request.param
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("measure", [ns.effective_rank, ns.participation_ratio, ns.spectral_entropy])
 @pytest.mark.parametrize("name", SEMIDEFINITE)
 def test_dimensions_are_in_their_intervals(name, measure, way):

@@ -33,6 +33,7 @@ def method(request, monkeypatch):
     return request.param
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (7, 3), (30, 4), (5, 40)])
 @pytest.mark.parametrize("name", ["erf", "relu", "softplus"])
 def test_ntk_dynamics_agree_with_the_plain_loop(shape, name, method):
@@ -48,6 +49,7 @@ def test_ntk_dynamics_agree_with_the_plain_loop(shape, name, method):
     assert not found.train[0].any()
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (7, 3), (30, 4), (5, 40)])
 @pytest.mark.parametrize("name", ["erf", "relu", "softplus"])
 @pytest.mark.parametrize("layer", ["first", "second", "both"])

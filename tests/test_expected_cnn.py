@@ -78,7 +78,9 @@ def test_entries_are_means_over_windows_of_dense_kernels(name, shape, size):
     assert matrix[0, 1] == pytest.approx(matrix[0, 0], rel=1e-15)
 
 
-@pytest.mark.parametrize(("name", "size"), [("tanh", 3), ("softplus", 4), ("silu", 1)])
+@pytest.mark.parametrize(
+    ("name", "size"), [pytest.param("tanh", 3, marks=pytest.mark.slow), ("softplus", 4), ("silu", 1)]
+)
 def test_activations_without_closed_form_are_series(name, size):
     X = hard_inputs(6)[[0, 1, 2, 4, 5, 6]]
     if size == 1:
@@ -119,6 +121,7 @@ def test_filters_as_long_as_the_input_are_a_dense_network(name):
     assert relative(image.to_dense(), expected) < 1e-14
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("name", ["relu", "erf", "tanh"])
 @pytest.mark.parametrize(("shape", "size"), [((6, 1), 3), ((2, 3, 2), (2, 1))])
 def test_networks_converge_at_the_root_of_their_channels(name, shape, size):

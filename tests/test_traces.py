@@ -67,6 +67,7 @@ def probing(monkeypatch):
     monkeypatch.setattr(traces, "PAIR_PRODUCTS", 0)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", SPECTRA)
 def test_a_trace_from_products_is_in_its_interval(name, seed, probing):
@@ -79,6 +80,7 @@ def test_a_trace_from_products_is_in_its_interval(name, seed, probing):
     assert float(ns.trace(operator)) == pytest.approx(exact, abs=1e-12 * size)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", SPECTRA)
 def test_a_stochastic_frobenius_norm_is_in_its_interval(name, seed):
