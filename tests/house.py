@@ -214,10 +214,15 @@ def _lacks_of_examples(found: dict[str, str]) -> Iterator[str]:
         yield "Examples"
 
 
+def _is_protocol(value: type) -> bool:
+    """Whether it is a contract that nobody constructs."""
+    return getattr(value, "_is_protocol", False)
+
+
 def _constructor(value: type) -> list[str]:
     if dataclasses.is_dataclass(value):
         return [field.name for field in dataclasses.fields(value) if field.init and not field.name.startswith("_")]
-    if value.__init__ is object.__init__:
+    if value.__init__ is object.__init__ or _is_protocol(value):
         return []
     return _parameters(value.__init__)[1:]
 
@@ -231,7 +236,9 @@ def _lacks_of_class(value: type, doc: str) -> Iterator[str]:
     elif missing := sorted(set(names) - described):
         yield f"in Parameters (or Attributes): {', '.join(missing)}"
     makers = [value.__dict__[name] for name in ("__init__", "__post_init__", "__new__") if name in value.__dict__]
-    raising = any(inspect.isfunction(maker) and _raises(maker, sys.modules[value.__module__]) for maker in makers)
+    raising = not _is_protocol(value) and any(
+        inspect.isfunction(maker) and _raises(maker, sys.modules[value.__module__]) for maker in makers
+    )
     if raising and "Raises" not in found:
         yield "Raises"
     yield from _lacks_of_examples(found)
