@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.cluster.sharded import Shard, ShardedLanczos, local_jvp, local_vjp, spectral_norm
+from ntkspec.cluster.sharded import spectral_norm
+from ntkspec.cluster.sharded_basis import ShardedLanczos
+from ntkspec.cluster.shards import Shard, local_jvp, local_vjp
 from ntkspec.engines import moved, named
 from ntkspec.operators import wrap
 from ntkspec.randomness import stream

@@ -57,8 +57,12 @@ def save_result(result: Any, path: str | Path) -> None:
     >>> import numpy as np, ntkspec as ns
     >>> K = np.diag([4.0, 2.0, 1.0])
     >>> run = ns.predict_gd(K, np.ones(3), eta=0.5, steps=[0, 9])
-    >>> ns.save_result({"norm": ns.spectral_norm(K), "run": run}, "K.h5")
-    >>> found = ns.load_result("K.h5")
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "K.h5"
+    ...     ns.save_result({"norm": ns.spectral_norm(K), "run": run}, file)
+    ...     found = ns.load_result(file)
     >>> round(found["norm"], 3), found["run"].train.shape
     (4.0, (2, 3))
     """
@@ -99,8 +103,11 @@ def load_result(path: str | Path, *, activation: str | Activation | None = None)
     Examples
     --------
     >>> import numpy as np, ntkspec as ns
-    >>> ns.save_result(ns.eigsh(np.diag([4.0, 2.0, 1.0]), 2), "pairs.h5")
-    >>> ns.load_result("pairs.h5").vectors.shape
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     ns.save_result(ns.eigsh(np.diag([4.0, 2.0, 1.0]), 2), Path(folder) / "pairs.h5")
+    ...     ns.load_result(Path(folder) / "pairs.h5").vectors.shape
     (3, 2)
     """
     found = read(path, kind=KIND, types=[*RESULTS, Parts])
