@@ -30,13 +30,13 @@ class PairFunction(Protocol):
     ----------
     error : float
         A bound on the error of h(x, x') over sqrt(h(x, x) h(x', x')), rounding of its arguments aside.
-    levels : int
+    hidden_layers : int
         Nonlinear functions that an entry passes through, one after the other.
 
     Examples
     --------
     >>> class Squared:
-    ...     error, levels = 1e-15, 1
+    ...     error, hidden_layers = 1e-15, 1
     ...     def points(self, squares):
     ...         return squares[:, None]
     ...     def __call__(self, engine, left, right, c, gap):
