@@ -159,7 +159,7 @@ def test_without_a_card_a_command_ends_with_one_line(command, options, no_card, 
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.strip() == (
-        "ntkspec: error: the GPU engine needs a CUDA card: cudaErrorNoDevice: no CUDA-capable device is detected"
+        "ntkspec: error: the GPU engine needs a CUDA GPU: cudaErrorNoDevice: no CUDA-capable device is detected"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -228,6 +228,6 @@ def test_workers_have_cards_of_their_own(mortal_cluster, gpu, no_card, tmp_path)
     with Client(address) as client:
         worker = next(iter(client.scheduler_info(n_workers=-1)["workers"]))
         client.run(take_away, workers=[worker])
-    with pytest.raises(ValueError, match=f"worker {worker}: the GPU engine needs a CUDA card"):
+    with pytest.raises(ValueError, match=f"worker {worker}: the GPU engine needs a CUDA GPU"):
         run_sweep(SWEEP, tmp_path / "c.h5", place=Place(scheduler=address))
     assert not (tmp_path / "c.h5").exists()

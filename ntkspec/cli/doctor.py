@@ -35,8 +35,8 @@ def _gpu() -> str:
         engine = named("gpu")
     except ValueError as error:
         return f"no: {error}"
-    card = engine.xp.cuda.runtime.getDeviceProperties(0)["name"].decode()
-    return f"{card}, {engine.free_memory() / 1e9:.1f} GB free"
+    device = engine.xp.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return f"{device}, {engine.free_memory() / 1e9:.1f} GB free"
 
 
 def _found(load: Callable, classes=(4, 9)) -> str:

@@ -79,7 +79,7 @@ def results(measure: Callable, tasks: Sequence, place: Place = HERE) -> Iterator
 
 def least_memory(place: Place, engine: str = "cpu") -> float:
     """Bytes that one task may take of what is free on an engine: all here, an equal part on processes, and on a cluster
-    the smallest worker's limit or the fullest card's.
+    the smallest worker's limit or the fullest GPU's.
 
     Raises ValueError where there is no such engine, on a cluster with the name of the worker that has none.
     """

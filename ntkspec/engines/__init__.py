@@ -53,7 +53,7 @@ def named(name: str) -> Engine:
         first = next((line.strip() for line in str(error).splitlines() if line.strip(" =-")), "it does not load")
         raise ValueError(f"the GPU engine does not load: {first}") from None
     except RuntimeError as error:  # CuPy's errors of the driver
-        raise ValueError(f"the GPU engine needs a CUDA card: {error}") from None
+        raise ValueError(f"the GPU engine needs a CUDA GPU: {error}") from None
     return gpu
 
 

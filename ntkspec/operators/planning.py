@@ -193,7 +193,7 @@ def _require(chosen: Plan, operator) -> None:
     engine, streamed = operator.engine, chosen.method == "streamed"
     if streamed and not engine.spare_memory():
         raise ValueError(
-            "method='streamed' keeps a kernel of a card in the host's memory, but this kernel is the host's own; use "
+            "method='streamed' keeps a kernel of a GPU in the host's memory, but this kernel is the host's own; use "
             "method='dense', or save_kernel to keep it on disk"
         )
     free = engine.spare_memory() if streamed else engine.free_memory()
