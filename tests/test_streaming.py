@@ -163,7 +163,7 @@ def test_the_planner_streams_what_does_not_fit_the_card(gpu, monkeypatch):
 
 
 def test_a_kernel_of_the_host_is_not_streamed():
-    with pytest.raises(ValueError, match=r"method='streamed' keeps a kernel of a card .* use method='dense'"):
+    with pytest.raises(ValueError, match=r"method='streamed' keeps a kernel of a GPU .* use method='dense'"):
         ns.spectral_norm(Gram(X), method="streamed")
 
 
