@@ -65,9 +65,7 @@ def public_classes() -> set[str]:
         cls = waiting.pop()
         found.add(cls)
         waiting |= set().union(*map(named_in, typing.get_type_hints(cls).values()), below(cls)) - found
-    found = {
-        cls for cls in found if not getattr(cls, "_is_protocol", False)
-    }  # of a protocol nothing is an instance alone
+    found = {cls for cls in found if not getattr(cls, "_is_protocol", False)}
     return {cls.__name__ for cls in found} - PASSING
 
 
