@@ -39,7 +39,7 @@ def test_networks_by_name():
     with pytest.raises(ValueError, match="filter_size=0"):
         NetworkSpec.parse("cnn:2x6:k0").build((16,), "erf")
     for name in ("fc:3x7", "cnn:3x7:k2"):
-        with pytest.raises(ValueError, match="width=7, but a paired network halves it"):
+        with pytest.raises(ValueError, match="width=7, but antisymmetric initialization halves it"):
             NetworkSpec.parse(name).build((16,), "erf")
     with pytest.raises(ValueError, match="0 hidden layers, but 1 to 1000"):
         NetworkSpec.parse("fc:0x8").build((16,), "erf")
