@@ -251,3 +251,10 @@ def test_a_shape_or_dtype_that_is_none_is_named(name, value):
         setattr(own, name, value)
         with pytest.raises(TypeError, match=rf"Smoother\.{name} is "):
             tool(own)
+
+
+@pytest.mark.parametrize("change", [lambda W: W.astype(np.float32), lambda W: np.rint(W).astype(int)])
+def test_a_product_has_the_dtype_of_operator_and_vectors(change):
+    own = Told(change)
+    own.dtype = np.dtype(np.float32)
+    assert (own @ x).dtype == ((own + own) @ x).dtype == np.float64

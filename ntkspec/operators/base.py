@@ -29,7 +29,7 @@ SIZE_PROBES, MEASURED_SIDE = 4, 64
 
 
 class KernelOperator(OnEngine, ABC):
-    r"""A real matrix K of shape (n, n') that is never formed unless asked for.
+    r"""A matrix-free real K of shape (n, n'): its entries are formed only where they are asked for.
 
     A subclass sets ``shape`` and ``dtype`` and writes :meth:`_matmat`; one that knows entries and no better product
     derives from :class:`EntrywiseOperator` and writes ``_tile``. All else has a default: the class attributes, what it
@@ -314,7 +314,8 @@ class KernelOperator(OnEngine, ABC):
 
     def _multiplied(self, V: Array) -> Array:
         """What ``_matmat`` returns, where it has the shape and the precision that the contract asks for."""
-        return self._checked(self._matmat(V), (self.shape[0], V.shape[1]), "_matmat")
+        found = self._checked(self._matmat(V), (self.shape[0], V.shape[1]), "_matmat")
+        return found.astype(np.result_type(found.dtype, V.dtype), copy=False)
 
     def _checked(self, found: Any, shape: tuple[int, ...], method: str) -> Array:
         """What a subclass returned; another shape would be broadcast, or read in another order."""
