@@ -25,6 +25,14 @@ def test_bounds_are_those_of_the_paper():
     assert bounds.largest_rate(1000, 64, layer="both", centred=False) == 1
 
 
+@pytest.mark.parametrize("bound", [bounds.least_width, bounds.largest_rate])
+def test_layers_that_there_are_not_are_refused(bound):
+    """A misspelt "first" was taken for the second layer."""
+    assert bound(16, 2, layer="all", centred=False) == bound(16, 2, layer="both", centred=False)
+    with pytest.raises(ValueError, match="layer='frist'"):
+        bound(16, 2, layer="frist")
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 12), st.integers(0, 30), st.integers(0, 999), st.floats(0.0, 2.0))
 def test_trajectories_of_close_kernels_are_as_close_as_stated(n, steps, seed, apart):

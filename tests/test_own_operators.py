@@ -200,3 +200,61 @@ def test_a_class_without_a_product_or_a_tile_is_abstract():
         Nothing()
     with pytest.raises(TypeError, match=r"abstract.*_tile"):
         Neither()
+
+
+class Told(Smoother):
+    """A product that returns what a test sets."""
+
+    def __init__(self, change):
+        super().__init__(N)
+        self.change = change
+
+    def _matmat(self, V):
+        return self.change(super()._matmat(V))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [np.transpose, lambda W: W[:7], lambda W: W[:, 0], np.ndarray.tolist, lambda W: W + 0j],
+    ids=["transposed", "too short", "a vector", "a list", "complex"],
+)
+@pytest.mark.parametrize("tool", [lambda K: K @ np.ones((N, 2)), ns.spectral_norm, ns.trace, lambda K: (K + K) @ x])
+def test_a_product_of_another_shape_is_refused(change, tool):
+    """A transposed (k, n) would be read in another order, and one row or column be broadcast."""
+    with pytest.raises(ValueError, match=r"Told\._matmat returned .*array of real numbers of shape \(90, \d+\)"):
+        tool(Told(change))
+
+
+def test_a_product_less_precise_than_the_operator_is_refused():
+    """Its rounding would be in no interval."""
+    with pytest.raises(TypeError, match="returned float32 from an operator of float64"):
+        ns.spectral_norm(Told(lambda W: W.astype(np.float32)), rtol=1e-10)
+
+
+@pytest.mark.parametrize("tile", [lambda K, rows, cols: K[rows, 0], lambda K, rows, cols: 1.0], ids=["row", "number"])
+def test_a_tile_of_another_shape_is_refused(tile):
+    class Row(Laplace):
+        def _tile(self, rows, cols, dtype):
+            return tile(np.exp(-abs(self.x[:, None] - self.x)), rows, cols)
+
+    for tool in (ns.spectral_norm, ns.frobenius_norm, lambda K: K - ns.operators.identity(N) @ np.eye(N)):
+        with pytest.raises(ValueError, match=r"Row\._tile returned .*array of real numbers of shape \(\d+, \d+\)"):
+            np.asarray(tool(Row(x)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("dtype", np.float64), ("dtype", "float32"), ("dtype", np.dtype(int)), ("shape", [N, N])]
+)
+def test_a_shape_or_dtype_that_is_none_is_named(name, value):
+    for tool in (ns.spectral_norm, ns.trace, lambda K: 2.0 * K):
+        own = Smoother(N)
+        setattr(own, name, value)
+        with pytest.raises(TypeError, match=rf"Smoother\.{name} is "):
+            tool(own)
+
+
+@pytest.mark.parametrize("change", [lambda W: W.astype(np.float32), lambda W: np.rint(W).astype(int)])
+def test_a_product_has_the_dtype_of_operator_and_vectors(change):
+    own = Told(change)
+    own.dtype = np.dtype(np.float32)
+    assert (own @ x).dtype == ((own + own) @ x).dtype == np.float64

@@ -585,3 +585,16 @@ def test_a_checkpoint_of_other_filters_with_the_same_weights_is_refused(tmp_path
     turned = ns.Convolutional(net.parameters, (6, 6, 1), "erf", filter_size=(3, 2))
     with pytest.raises(ValueError, match="the checkpoint of another run"):
         ns.train_gd(turned, X, np.ones(5), **setting)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (ns.TwoLayer.symmetric(4, 8, "erf"), ns.TwoLayer.symmetric(4, 10, "erf")),
+        (ns.FullyConnected.random(4, [8], "erf"), ns.FullyConnected.random(4, [8, 8], "erf")),
+        (ns.FullyConnected.random(4, [8], "erf"), ns.FullyConnected.random(4, [9], "erf")),
+    ],
+)
+def test_the_movement_of_one_network_to_another_is_refused(one, other):
+    with pytest.raises(ValueError, match="came, but one network, twice, is needed"):
+        ns.weight_movement(one, other)

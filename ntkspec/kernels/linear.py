@@ -165,11 +165,9 @@ def linear_expansion(activation: str | Activation, *, layer: str | int = "all", 
 
     Raises
     ------
-    TypeError
-        Where ``layer`` or ``hidden_layers`` is no whole number.
     ValueError
-        For a ``layer`` that there is not, an unknown activation, and where the expansion needs too many terms or
-        variances that float64 does not hold.
+        For a ``layer`` that there is not, ``hidden_layers`` that are no whole number >= 1, an unknown activation, and
+        where the expansion needs too many terms or variances that float64 does not hold.
 
     Notes
     -----

@@ -18,7 +18,10 @@ def trained_layers(layer: str | int, n_weights: int) -> range:
     if n_weights == 2:
         return {"first": range(1), "second": range(1, 2), "both": range(2)}[layers_of_two(layer)]
     if layer == "both":
-        raise ValueError(f"layer='both' names the layers of two-layer networks; of {n_weights} pass layer='all'")
+        raise ValueError(
+            f"layer='both' names the layers of two-layer networks, but here are {n_weights} weight matrices; "
+            f"pass layer='all' for all of them"
+        )
     if layer == "second":
         raise ValueError(
             f"layer='second' names the last layer of a network with one hidden layer; of {n_weights} weight matrices "

@@ -71,6 +71,7 @@ def wrap(
     array([0.5, 0.5, 0.5, 0.5, 0.5])
     """
     if isinstance(matrix, KernelOperator):
+        matrix.check_contract()
         return matrix
     if error is not None and not 0 <= error < 1:
         raise ValueError(f"{error=}, but the relative error of a product is a number from 0 to 1, such as 1e-7")

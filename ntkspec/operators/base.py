@@ -29,7 +29,7 @@ SIZE_PROBES, MEASURED_SIDE = 4, 64
 
 
 class KernelOperator(OnEngine, ABC):
-    r"""A real matrix K of shape (n, n') that is never formed unless asked for.
+    r"""A matrix-free real K of shape (n, n'): its entries are formed only where they are asked for.
 
     A subclass sets ``shape`` and ``dtype`` and writes :meth:`_matmat`; one that knows entries and no better product
     derives from :class:`EntrywiseOperator` and writes ``_tile``. All else has a default: the class attributes, what it
@@ -105,7 +105,7 @@ class KernelOperator(OnEngine, ABC):
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         """Add ``scale * K[tile.rows, tile.cols]`` to the array ``out`` of the tile's dtype."""
-        out += out.dtype.type(scale) * self._matmat(self._units(tile.cols, tile.dtype))[tile.rows]
+        out += out.dtype.type(scale) * self._multiplied(self._units(tile.cols, tile.dtype))[tile.rows]
 
     def tile_terms(self, tile: Tile, scale: float = 1.0) -> Iterable[HadamardTerm | LowRankTerm] | None:
         """What ``scale * K[tile.rows, tile.cols]`` is the sum of, for an engine that adds it up in one pass.
@@ -123,7 +123,7 @@ class KernelOperator(OnEngine, ABC):
     def cost(self) -> Cost:
         """What products and entries cost. Where a subclass says nothing, one product is measured; a tile takes one for
         each of its columns."""
-        product = Work.lasting(self._seconds(lambda: self._matmat(self._units(slice(0, 1)))))
+        product = Work.lasting(self._seconds(lambda: self._multiplied(self._units(slice(0, 1)))))
         return Cost(product, own=(1 / self.engine.TILE) * product)
 
     @property
@@ -144,7 +144,7 @@ class KernelOperator(OnEngine, ABC):
         """Of Gaussian g, the root of the mean |K g|²: that of |K|_F²."""
         rng = np.random.default_rng(0)
         probes = self.engine.xp.asarray(rng.standard_normal((self.shape[1], SIZE_PROBES)).astype(self.dtype))
-        return math.sqrt(float(self.engine.tiles.sum_of_squares(self._matmat(probes))) / SIZE_PROBES)
+        return math.sqrt(float(self.engine.tiles.sum_of_squares(self._multiplied(probes))) / SIZE_PROBES)
 
     def _seconds(self, task: Callable) -> float:
         """How long a task takes whose answer lies on the engine, when it is done again."""
@@ -310,7 +310,38 @@ class KernelOperator(OnEngine, ABC):
         """Tile by tile where that is sooner; entries that are stored are multiplied where they lie."""
         if self.entrywise and not self.stored and self._tiles_are_sooner(V.shape[1]):
             return self._tiled_product(V)
-        return self._matmat(V)
+        return self._multiplied(V)
+
+    def _multiplied(self, V: Array) -> Array:
+        """What ``_matmat`` returns, where it has the shape and the precision that the contract asks for."""
+        found = self._checked(self._matmat(V), (self.shape[0], V.shape[1]), "_matmat")
+        return found.astype(np.result_type(found.dtype, V.dtype), copy=False)
+
+    def _checked(self, found: Any, shape: tuple[int, ...], method: str) -> Array:
+        """What a subclass returned; another shape would be broadcast, or read in another order."""
+        came = f"{type(self).__name__}.{method} returned"
+        if not hasattr(found, "dtype") or found.shape != shape or found.dtype.kind not in "fiub":
+            what = f"shape {found.shape} of {found.dtype}" if hasattr(found, "dtype") else f"a {type(found).__name__}"
+            raise ValueError(f"{came} {what}, but an array of real numbers of shape {shape} is needed")
+        if found.dtype.kind == "f" and found.dtype.itemsize < np.dtype(self.dtype).itemsize:
+            raise TypeError(
+                f"{came} {found.dtype} from an operator of {self.dtype}, whose intervals leave out that rounding; "
+                f"compute in {self.dtype}, or make {found.dtype} the dtype of the operator"
+            )
+        return found
+
+    def check_contract(self) -> None:
+        """Refuse an operator whose class or instance sets no usable ``shape`` and ``dtype``."""
+        shape, dtype = getattr(self, "shape", None), getattr(self, "dtype", None)
+        sizes = [n for n in shape if isinstance(n, int | np.integer) and n > 0] if isinstance(shape, tuple) else []
+        if len(sizes) != 2 or shape != tuple(sizes):
+            raise TypeError(
+                f"{type(self).__name__}.shape is {shape!r}, but a tuple of two whole numbers >= 1 is needed"
+            )
+        if not isinstance(dtype, np.dtype) or dtype.str[1:] not in ("f4", "f8"):
+            raise TypeError(
+                f"{type(self).__name__}.dtype is {dtype!r}, but np.dtype(np.float32) or np.dtype(np.float64) is needed"
+            )
 
     def _tiles_are_sooner(self, k: int) -> bool:
         by_tiles = self.shape[0] * self.shape[1] * (self.cost.entry + Work(flops=2.0 * k))
@@ -494,13 +525,16 @@ class EntrywiseOperator(KernelOperator):
         return self.T._tiled_product(V)
 
     def _product(self, V: Array) -> Array:
-        return self._matmat(V)
+        return self._multiplied(V)
+
+    def _entries(self, tile: Tile) -> Array:
+        return self._checked(self._tile(tile.rows, tile.cols, tile.dtype), tile.shape, "_tile")
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
-        self.engine.terms.add_scaled(out, self._tile(tile.rows, tile.cols, tile.dtype), scale)
+        self.engine.terms.add_scaled(out, self._entries(tile), scale)
 
     def write(self, out: Array, tile: Tile, squares: bool = False) -> Any:
-        out[...] = self._tile(tile.rows, tile.cols, tile.dtype)
+        out[...] = self._entries(tile)
         return self.engine.tiles.sum_of_squares(out) if squares else None
 
     @cached_property
@@ -509,7 +543,7 @@ class EntrywiseOperator(KernelOperator):
         rows, cols = (slice(0, min(n, MEASURED_SIDE)) for n in self.shape)
         entry = Work.lasting(self._seconds(lambda: self.tile(rows, cols)) / (rows.stop * cols.stop))
         if type(self)._matmat is not EntrywiseOperator._matmat:
-            return Cost(Work.lasting(self._seconds(lambda: self._matmat(self._units(slice(0, 1))))), own=entry)
+            return Cost(Work.lasting(self._seconds(lambda: self._multiplied(self._units(slice(0, 1))))), own=entry)
         return Cost(self.shape[0] * self.shape[1] * (entry + Work(flops=2.0)), own=entry)
 
     @cached_property

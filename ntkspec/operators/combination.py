@@ -41,6 +41,8 @@ class LinearCombination(KernelOperator):
 
     def __init__(self, terms: Iterable[tuple[float, KernelOperator]]):
         self.terms = list(terms)
+        for _, operator in self.terms:
+            operator.check_contract()
         shapes = {operator.shape for _, operator in self.terms}
         dtypes = {operator.dtype for _, operator in self.terms}
         if len(shapes) != 1 or len(dtypes) != 1:
@@ -80,7 +82,7 @@ class LinearCombination(KernelOperator):
     def _matmat(self, V: Array) -> Array:
         total: Any = 0.0
         for c, operator in self.terms:
-            total = total + c * operator._matmat(V)
+            total = total + c * operator._multiplied(V)
         return total
 
     def row_weights(self) -> Array:

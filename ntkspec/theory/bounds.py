@@ -6,6 +6,8 @@ alpha is the paper's constant in (0, 1/4).
 
 import math
 
+from ntkspec import checks
+
 
 def _refuse_small(**sizes: float) -> None:
     for name, value in sizes.items():
@@ -67,7 +69,7 @@ def gap_bound(n: int, d: int, alpha: float) -> float:
 
     Notes
     -----
-    For Theta_2 and for both layers the statement is in an appendix that is not at hand; the same form is a
+    For Theta_2 and for both layers the statement is in an appendix that we did not have; the same form is a
     reconstruction there.
 
     References
@@ -227,8 +229,8 @@ def least_width(d: int, alpha: float, *, layer: str = "first", centred: bool = T
         Entries of a point.
     alpha : float
         The paper's constant in (0, 1/4).
-    layer : {"first", "second", "both"}, default "first"
-        The layers that are trained.
+    layer : {"first", "second", "both", "all"}, default "first"
+        The layers that are trained; "all" is another word for "both".
     centred : bool, default True
         Whether E[phi(g)] = 0 for g ~ N(0, 1).
 
@@ -237,9 +239,14 @@ def least_width(d: int, alpha: float, *, layer: str = "first", centred: bool = T
     float
         d^(2 + alpha) where the second layer is trained and ``centred`` is False, otherwise d^(1 + alpha).
 
+    Raises
+    ------
+    ValueError
+        For a ``layer`` that there is not.
+
     Notes
     -----
-    For both layers the statement is in an appendix that is not at hand; this is a reconstruction.
+    For both layers the statement is in an appendix that we did not have; this is a reconstruction.
 
     References
     ----------
@@ -252,6 +259,7 @@ def least_width(d: int, alpha: float, *, layer: str = "first", centred: bool = T
     >>> ns.bounds.least_width(16, 0.25), ns.bounds.least_width(16, 0.25, layer="second", centred=False)
     (32.0, 512.0)
     """
+    checks.one_of(layer, "layer", (*checks.LAYERS, "all"))
     return d ** (1 + alpha if layer == "first" or centred else 2 + alpha)
 
 
@@ -264,8 +272,8 @@ def largest_rate(n: int, d: int, *, layer: str = "first", centred: bool = True) 
         Number of training points, at least 2.
     d : int
         Entries of a point, at least 2.
-    layer : {"first", "second", "both"}, default "first"
-        The layers that are trained.
+    layer : {"first", "second", "both", "all"}, default "first"
+        The layers that are trained; "all" is another word for "both".
     centred : bool, default True
         Whether E[phi(g)] = 0 for g ~ N(0, 1).
 
@@ -278,7 +286,7 @@ def largest_rate(n: int, d: int, *, layer: str = "first", centred: bool = True) 
     Raises
     ------
     ValueError
-        Where n or d is below 2.
+        Where n or d is below 2, and for a ``layer`` that there is not.
 
     References
     ----------
@@ -292,6 +300,7 @@ def largest_rate(n: int, d: int, *, layer: str = "first", centred: bool = True) 
     (50.0, 1.0)
     """
     _refuse_small(n=n, d=d)
+    checks.one_of(layer, "layer", (*checks.LAYERS, "all"))
     if layer == "first":
         return float(d)
     return d / math.log(n) if centred else 1.0

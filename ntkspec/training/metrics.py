@@ -64,6 +64,11 @@ def weight_movement(
     if isinstance(initial, TwoLayer) and isinstance(now, TwoLayer):
         return _of_two_layers(initial, now)
     if isinstance(initial, DeepNetwork) and isinstance(now, DeepNetwork):
+        counts = len(initial.parameters), len(now.parameters)
+        if counts[0] != counts[1]:
+            raise ValueError(
+                f"networks of {counts[0]} and {counts[1]} matrices came, but one network, twice, is needed"
+            )
         pairs = zip(initial.parameters, now.parameters, strict=True)
         return {f"weight movement {k}": _spectral(_moved(*pair)) for k, pair in enumerate(pairs)}
     raise TypeError(f"a {type(initial).__name__} and a {type(now).__name__} came, but one network, twice, is needed")
@@ -79,6 +84,8 @@ def _of_two_layers(initial: TwoLayer, now: TwoLayer) -> dict[str, float]:
 
 
 def _moved(before: Array, after: Array) -> Array:
+    if before.shape != after.shape:
+        raise ValueError(f"weights of shapes {before.shape} and {after.shape} came, but one network, twice, is needed")
     return after.astype(np.float64) - before.astype(np.float64)
 
 
