@@ -3,7 +3,7 @@
 ``import ntkspec as ns`` loads nothing but the names; each heavy library is loaded on first use.
 """
 
-from importlib import import_module
+from importlib import import_module as _import_module
 
 _HOMES = {
     "Activation": "activations",
@@ -64,11 +64,20 @@ __all__ = [*sorted(_HOMES)]
 
 def __getattr__(name: str):
     if name not in _HOMES:
-        raise AttributeError(f"module 'ntkspec' has no attribute {name!r}; it offers {', '.join(__all__)}")
+        meant = "" if name.startswith("_") else _meant(name)  # Python asks modules for private names
+        raise AttributeError(f"module 'ntkspec' has no attribute {name!r}; {meant}it offers {', '.join(__all__)}")
     home = _HOMES[name]
-    value = import_module(f"ntkspec.{name}") if home is None else getattr(import_module(f"ntkspec.{home}"), name)
+    value = _import_module(f"ntkspec.{name}") if home is None else getattr(_import_module(f"ntkspec.{home}"), name)
     globals()[name] = value
     return value
+
+
+def _meant(name: str) -> str:
+    """The public name that is close to an unknown one, as a question."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, __all__, n=1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def __dir__() -> list[str]:

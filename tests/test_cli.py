@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ntkspec import datasets, storage
+from ntkspec.activations.functions import NAMES
 from ntkspec.cli import commands as cli
 from ntkspec.experiments import analyze as analysis_module
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
@@ -227,9 +228,9 @@ BAD = {
     "fraction of a step": (SMALL | {"--steps": "20.5"}, "--?steps.*20.5"),
     "no points": (SMALL | {"--n": "0"}, "n=0"),
     "negative seed": (SMALL | {"--seed": "-1"}, "seed.*-1"),
-    "unknown option": (SMALL | {"--widht": "3"}, "--widht.*See ntkspec --help"),
-    "bad integer": (SMALL | {"--n": "many"}, '--n.*"many".*See ntkspec --help'),
-    "unknown layer": (SMALL | {"--layer": "third"}, '"third".*"first", "second", "both".*See ntkspec --help'),
+    "unknown option": (SMALL | {"--widht": "3"}, "--widht.*See ntkspec analyze --help"),
+    "bad integer": (SMALL | {"--n": "many"}, '--n.*"many".*See ntkspec analyze --help'),
+    "unknown layer": (SMALL | {"--layer": "third"}, '"third".*"first", "second", "both".*See ntkspec analyze --help'),
     "mnist without a folder": (FROM_FILE | {"--data": "mnist"}, "https://.*sha256.*--data-dir.*NTKSPEC_DATA"),
     "mnist of an absent folder": (
         FROM_FILE | {"--data": "mnist", "--data-dir": "none"},
@@ -388,6 +389,7 @@ def test_constants_take_the_slope(capsys):
         (["--help"], ["analyze", "constants"]),
         ([], ["analyze", "constants"]),
         (["analyze", "--help"], ["--data", "--n-test", "--width", "--eta2", "--output", "NTKSPEC_DATA", "even"]),
+        (["analyze", "--help"], NAMES),
         (["constants", "--help"], ["--negative-slope"]),
         (["--version"], ["0.1.0"]),
     ],
@@ -396,6 +398,21 @@ def test_help_and_version(capsys, arguments, shown):
     assert cli.main(arguments) == 0
     out = capsys.readouterr().out
     assert [word for word in shown if word not in out] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["constants"], "constants"),
+        (["figure", "1", "--bogus"], "figure 1"),
+        (["figure", "9"], "figure"),
+        (["check", "prop-3.4", "--bogus"], "check"),
+        (["analyse"], ""),
+    ],
+)
+def test_an_error_names_the_help_of_its_command(capsys, arguments, asked):
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err.endswith(f" See {' '.join(['ntkspec', *asked.split()])} --help.\n")
 
 
 def python(*arguments):

@@ -165,6 +165,20 @@ def test_an_estimate_is_its_value_where_a_number_is_needed():
     assert np.mean([NORM, OTHER]) == 3
 
 
+def test_what_is_exact_is_printed_without_an_interval():
+    exact = ns.frobenius_norm(np.diag([3.0, 4.0]))
+    assert exact.lower < exact.upper
+    assert f"{exact}" == "5 (exact up to rounding)"
+    assert str(replace(exact, products=2)) == "5 (exact up to rounding, 2 products)"
+    for wider in ({"upper": 5.001}, {"failure_probability": 1e-6}, {"converged": False}):
+        assert " in [5, 5" in str(replace(exact, **wider))
+
+
+def test_arithmetic_says_what_it_is():
+    for name in ("neg", "pos", "abs", "add", "mul", "truediv", "pow", "sub", "rsub", "rtruediv"):
+        assert getattr(ns.Estimate, f"__{name}__").__doc__
+
+
 def test_arrays_take_the_value():
     values = np.array([2.0, 6.0])
     assert np.array_equal(values / NORM, [1, 3])

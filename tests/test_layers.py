@@ -1,6 +1,7 @@
 """Imports run one way, each heavy library has one door, and `import ntkspec` is light."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -114,8 +115,21 @@ def test_the_public_names_are_there():
         assert name in dir(ntkspec)
     for name in ["gaussian", "rademacher", "sphere", "subgaussian", "mnist", "cifar10", "load"]:
         assert callable(getattr(ntkspec.datasets, name))
-    with pytest.raises(AttributeError, match="no attribute 'nkt'; it offers"):
-        ntkspec.nkt  # noqa: B018
+    assert {name for name in vars(ntkspec) if not name.startswith("_")}.isdisjoint({"import_module", "difflib"})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("spectral_nrom", "did you mean spectral_norm? it offers Activation, "),
+        ("TwoLayers", "did you mean TwoLayer? it offers Activation, "),
+        ("xyz", "it offers Activation, "),
+        ("_ntk", "it offers Activation, "),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_public_ones(name, said):
+    with pytest.raises(AttributeError, match=re.escape(f"module 'ntkspec' has no attribute '{name}'; {said}")):
+        getattr(ntkspec, name)
 
 
 def test_every_public_function_and_class_says_what_it_does():

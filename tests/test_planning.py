@@ -28,7 +28,7 @@ def test_a_dense_plan_forecasts_one_triangle():
     plan = planning.plan(hadamard(1000, 300, 500), 100)
     assert plan.bytes == 3 * 504**2 * 4
     assert plan.seconds == plan.build + 100 * plan.each
-    assert str(plan).startswith("dense (sooner than the")
+    assert str(plan).startswith("dense (faster than the")
     assert "GB, formed in" in str(plan)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import ntkspec
+from ntkspec.activations.functions import NAMES
 from ntkspec.cli import signals, sweeps
 from ntkspec.cli.figures import figure
 from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
@@ -94,8 +95,7 @@ class DataOptions:
 class KernelOptions:
     """Which network, and how its kernel is multiplied."""
 
-    activation: str = "erf"
-    "identity, relu, leaky_relu, abs, erf, tanh, sigmoid, softplus, gelu, silu, elu, sin or cos"
+    activation: Annotated[str, Parameter(help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}")] = "erf"
     negative_slope: float | None = None
     "slope of leaky_relu below 0 (0.01)"
     network: str = "two-layer"
@@ -396,7 +396,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             return Exit.NOT_STORED if files.behind else outcome or Exit.DONE
         except CycloptsError as error:
-            reason = f"{one_line(error)} See ntkspec --help."
+            reason = f"{one_line(error)} See {' '.join(['ntkspec', *(error.command_chain or ())])} --help."
         except (ValueError, TypeError, OSError, MemoryError) as error:
             if os.environ.get("NTKSPEC_TRACEBACK"):
                 raise

@@ -137,12 +137,12 @@ def _sooner(plans: dict[str, Plan], engine) -> Plan:
     fits = size <= MEMORY_SHARE * free
     stored = dense if fits else streamed
     if factored.seconds <= stored.seconds:
-        return replace(factored, reason=f"sooner than the {stored.seconds:.2g} s of a stored matrix")
+        return replace(factored, reason=f"faster than the {stored.seconds:.2g} s of a stored matrix")
     too_large = f"one triangle would take {size / 1e9:.3g} of {free / 1e9:.3g} GB that are free"
     if not fits and size > MEMORY_SHARE * engine.spare_memory():
         return replace(factored, reason=too_large)
     return replace(
-        stored, reason=f"sooner than the {factored.seconds:.2g} s of factored products" if fits else too_large
+        stored, reason=f"faster than the {factored.seconds:.2g} s of factored products" if fits else too_large
     )
 
 

@@ -172,48 +172,55 @@ class Estimate:
 
     # ------------------------------------------------------------------------------------------------------ arithmetic
     def __neg__(self) -> "Estimate":
+        """The value with the other sign, and its interval."""
         return self._mapped(-float(self), -self.interval)
 
     def __pos__(self) -> "Estimate":
+        """The estimate itself."""
         return self
 
     def __abs__(self) -> "Estimate":
-        """The interval begins at 0 where both signs are possible."""
+        """Its size; the interval begins at 0 where both signs are possible."""
         return self._mapped(abs(float(self)), abs(self.interval))
 
     def __add__(self, other: "float | Estimate") -> "Estimate":
+        """The sum, with the interval of all sums."""
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) + float(other), self.interval + other.interval)
 
     def __mul__(self, other: "float | Estimate") -> "Estimate":
+        """The product, with the interval of all products."""
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) * float(other), self.interval * other.interval)
 
     def __truediv__(self, other: "float | Estimate") -> "Estimate":
-        """Raises ZeroDivisionError where the value of ``other`` is 0."""
+        """The quotient, with the interval of all quotients. ZeroDivisionError where the value of ``other`` is 0."""
         if not isinstance(other, Real):
             return NotImplemented
         other = _estimate(other)
         return self._with(other, float(self) / float(other), self.interval * other.interval.inverse())
 
     def __pow__(self, exponent: float) -> "Estimate":
-        """By a number; ``estimate**0.5`` is the root. Raises ValueError for a root of what may be negative."""
+        """A power; ``estimate**0.5`` is the root. Raises ValueError for a root of what may be negative."""
         if isinstance(exponent, Estimate) or not isinstance(exponent, Real):
             return NotImplemented
         interval = self.interval.power(float(exponent))
         return self._mapped(float(self) ** float(exponent), interval)
 
     def __sub__(self, other: "float | Estimate") -> "Estimate":
+        """The difference, with the interval of all differences."""
         return self + -other if isinstance(other, Real) else NotImplemented
 
     def __rsub__(self, other: "float | Estimate") -> "Estimate":
+        """A number less the estimate."""
         return -self + other
 
     def __rtruediv__(self, other: "float | Estimate") -> "Estimate":
+        """A number divided by the estimate."""
         return _estimate(other) / self if isinstance(other, Real) else NotImplemented
 
     __radd__, __rmul__ = __add__, __mul__
@@ -237,9 +244,12 @@ class Estimate:
         return format(float(self), how) if how else str(self)
 
     def __str__(self) -> str:
+        value, lower, upper = (f"{number:.8g}" for number in (self.value, self.lower, self.upper))
+        if not self.failure_probability and self.converged and lower == value == upper:
+            return f"{value} (exact up to rounding{f', {self.products} products' if self.products else ''})"
         unless = f" except with probability {self.failure_probability:.0e}" if self.failure_probability else ""
         still = "" if self.converged else ", wider than asked for"
-        return f"{self.value:.8g} in [{self.lower:.8g}, {self.upper:.8g}]{unless} ({self.products} products{still})"
+        return f"{value} in [{lower}, {upper}]{unless} ({self.products} products{still})"
 
     def __repr__(self) -> str:
         return f"Estimate({self})"
