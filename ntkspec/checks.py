@@ -46,17 +46,32 @@ def as_floats(array: ArrayLike, name: str) -> Array:
     raise TypeError(f"{name} has dtype {array.dtype}, but float32 or float64 is needed; convert it with .astype(float)")
 
 
-def as_matrix(X: ArrayLike, name: str = "X", columns: int | None = None) -> Array:
-    """X as a finite (n, d) array with n, d >= 1, and with d = ``columns`` where that is given."""
+def as_matrix(
+    X: ArrayLike,
+    name: str = "X",
+    columns: int | None = None,
+    *,
+    needed: str = "(n, d) is needed: one row for each data point",
+    fits: str = "the other input",
+) -> Array:
+    """X as a finite (n, d) array with n, d >= 1, and with d = ``columns`` where that is given.
+
+    needed, fits : what a message says of the shape, and of what has as many columns.
+    """
     X = as_floats(X, name)
     if X.ndim != 2:
-        raise ValueError(f"{name} has shape {X.shape}, but a matrix (n, d) is needed: one row for each data point")
+        raise ValueError(f"{name} has shape {X.shape}, but a matrix {needed}")
     if X.size == 0:
         raise ValueError(f"{name} has shape {X.shape} and holds no data; at least one row and one column are needed")
     if columns is not None and X.shape[1] != columns:
-        raise ValueError(f"{name} has {X.shape[1]} columns, but {columns} are needed to fit the other input")
+        raise ValueError(f"{name} has {X.shape[1]} columns, but {columns} are needed to fit {fits}")
     _refuse_non_finite(X, name)
     return X
+
+
+def as_inputs(X: ArrayLike, d: int, name: str = "X") -> Array:
+    """Inputs of a network that takes points of d numbers, as a finite (n, d) array."""
+    return as_matrix(X, name, columns=d, fits="the network")
 
 
 def as_sides(X: ArrayLike, X2: ArrayLike | None) -> list[Array]:
@@ -65,14 +80,12 @@ def as_sides(X: ArrayLike, X2: ArrayLike | None) -> list[Array]:
     return [X] if X2 is None else [X, as_matrix(X2, "X2", columns=X.shape[1])]
 
 
-def as_vector(y: ArrayLike, name: str, length: int) -> Array:
-    """y as a finite vector of the given length."""
+def as_vector(y: ArrayLike, name: str, length: int, *, each: str = "data point") -> Array:
+    """y as a finite vector of the given length; each : what a message says that there is a number for."""
     y = as_floats(y, name)
     if y.shape != (length,):
         advice = f"; pass numpy.ravel({name})" if y.shape in ((length, 1), (1, length)) else ""
-        raise ValueError(
-            f"{name} has shape {y.shape}, but ({length},) is needed: one number for each data point{advice}"
-        )
+        raise ValueError(f"{name} has shape {y.shape}, but ({length},) is needed: one number for each {each}{advice}")
     _refuse_non_finite(y, name)
     return y
 

@@ -99,7 +99,7 @@ def test_rectangles_and_their_transposes():
         assert operator.T.to_dense() == pytest.approx(R.T)
         assert operator.T @ np.ones(30) == pytest.approx(R.T @ np.ones(30))
         assert float(ns.frobenius_norm(operator)) == pytest.approx(np.linalg.norm(R))
-        with pytest.raises(ValueError, match=r"shape \(30, 50\)\) is not symmetric"):
+        with pytest.raises(ValueError, match=r"shape \(30, 50\), which is not square"):
             as_symmetric(operator)
 
 

@@ -227,7 +227,7 @@ def test_bad_input_is_refused():
     net = ns.FullyConnected.random(5, [4, 6], "erf")
     X = np.ones((3, 5))
     assert isinstance(net, DeepNetwork)
-    with pytest.raises(ValueError, match="X has 4 columns, but 5"):
+    with pytest.raises(ValueError, match="X has 4 columns, but 5 are needed to fit the network"):
         net(X[:, :4])
     with pytest.raises(ValueError, match="even number such as 4"):
         ns.FullyConnected.paired(5, [4, 3], "erf")

@@ -36,6 +36,10 @@ def test_test_points_are_moved_and_scaled_as_the_training_points_are():
     assert (found.y_test == np.where(WORDS[40:] == "no", 1, -1)).all()
     with pytest.raises(ValueError, match="both X_test and y_test"):
         ns.datasets.from_arrays(X, WORDS, X_test=X)
+    with pytest.raises(
+        ValueError, match=r"^X of arrays has 60 points, but y has 40 labels; one label a point is needed$"
+    ):
+        ns.datasets.from_arrays(X, WORDS[:40])
 
 
 def test_columns_of_a_table_keep_their_names():

@@ -176,10 +176,12 @@ def test_bad_input_is_refused():
     net, X = setting(5, 3, 4, "erf")
     with pytest.raises(ValueError, match="layer='third', but one of 'first', 'second', 'both'"):
         ns.ntk(net, X, layer="third")
-    with pytest.raises(ValueError, match="X has 2 columns, but 3 are needed"):
+    with pytest.raises(ValueError, match="X has 2 columns, but 3 are needed to fit the network"):
         ns.ntk(net, X[:, :2])
-    with pytest.raises(ValueError, match="X2 has 2 columns, but 3 are needed"):
+    with pytest.raises(ValueError, match="X2 has 2 columns, but 3 are needed to fit the network"):
         ns.ntk(net, X, X[:, :2])
+    with pytest.raises(ValueError, match="X2 has 2 columns, but 3 are needed to fit the other input"):
+        ns.expected_ntk("erf", X, X[:, :2])
     with pytest.raises(TypeError, match="ntk of a str is not available"):
         ns.ntk("erf", X)
     with pytest.raises(ValueError, match=r"X has shape \(0, 3\) and holds no data"):

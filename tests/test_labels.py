@@ -103,9 +103,9 @@ def test_other_numbers_are_numbers_without_a_word(tmp_path, labels):
     [
         (ANIMALS, r"3 different words \('cat', 'dog', 'eel'\); name two of them with --classes"),
         (np.eye(3)[THREE], r"3 different one-hot classes \(0, 1, 2\); name two of them with --classes"),
-        (np.eye(3)[THREE] / 2, r"labels of shape \(40, 3\).*several outputs"),
-        (1 - np.eye(3)[THREE], r"labels of shape \(40, 3\).*several outputs"),
-        (X[:, :2], r"labels of shape \(40, 2\).*several outputs"),
+        (np.eye(3)[THREE] / 2, r"y has shape \(40, 3\).*several outputs"),
+        (1 - np.eye(3)[THREE], r"y has shape \(40, 3\).*several outputs"),
+        (X[:, :2], r"y has shape \(40, 2\).*several outputs"),
         (np.where(np.arange(N) == 9, np.nan, SIGNS), r"first one \(nan\) in row 9"),
         (np.where(np.arange(N) == 9, np.nan, SIGNS).astype(object), r"no label in row 9 .*nan"),
         (np.where(np.arange(N) == 9, "", ANIMALS), r"no label in row 9 .*''"),

@@ -54,7 +54,12 @@ def test_odd_widths_and_misfits_are_refused():
         ns.TwoLayer.random(3, 0, "erf")
     with pytest.raises(ValueError, match="second='uniform'"):
         ns.TwoLayer.random(3, 4, "erf", second="uniform")
-    with pytest.raises(ValueError, match=r"v has shape \(3,\), but \(4,\) is needed"):
+    needed = (
+        r"\(m, d\) is needed: one row for each neuron; TwoLayer.symmetric\(d, width, activation\) draws random weights"
+    )
+    with pytest.raises(ValueError, match=rf"W has shape \(\), but a matrix {needed}$"):
+        ns.TwoLayer(20, 200, "relu")
+    with pytest.raises(ValueError, match=r"v has shape \(3,\), but \(4,\) is needed: one number for each neuron"):
         ns.TwoLayer(np.ones((4, 2)), np.ones(3), "erf")
     with pytest.raises(TypeError, match="W is float64 and v is float32"):
         ns.TwoLayer(np.ones((4, 2)), np.ones(4, np.float32), "erf")

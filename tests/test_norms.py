@@ -216,8 +216,12 @@ def test_the_frobenius_norm_is_the_same_with_and_without_the_formed_matrix(n, dt
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match=r"shape \(3, 4\)\) is not symmetric by construction"):
+    with pytest.raises(ValueError, match=r"this one has shape \(3, 4\), which is not square$"):
         ns.spectral_norm(Gram(np.ones((3, 1)), np.ones((4, 1))))
+    with pytest.raises(ValueError, match=r"shape \(30, 20\), which is not square$"):
+        ns.spectral_norm(np.ones((30, 20)))
+    with pytest.raises(ValueError, match=r"\(shape \(3, 3\)\) is not symmetric by construction"):
+        ns.spectral_norm(Gram(np.ones((3, 1)), np.ones((3, 1))))
     with pytest.raises(
         ValueError, match=r"is not symmetric: \|A - A.T\| = 1.41 in Frobenius norm; pass \(A \+ A.T\) / 2"
     ):

@@ -1,6 +1,7 @@
 """Networks and results in files: the same bits come back, and what is none of them is refused in a line."""
 
 import doctest
+import importlib
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import ntkspec as ns
 import objects
 from ntkspec import storage
 from ntkspec.experiments import results
+from ntkspec.experiments.analyze import AnalyzeTask
 from ntkspec.networks import saved, saving
 from ntkspec.networks.saved import Parts, parts_of
 from objects import NETWORKS, SWISH, same
@@ -61,7 +63,9 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path):
         """A user's class."""
 
     net = Own([np.ones((3, 2)), np.ones((1, 3))], "erf")
-    with pytest.raises(TypeError, match=r"a Own cannot be saved; save one of TwoLayer, FullyConnected, Convolutional"):
+    with pytest.raises(
+        TypeError, match=r"Own objects cannot be saved; save one of TwoLayer, FullyConnected, Convolutional"
+    ):
         net.save(tmp_path / "net.h5")
     broken = NETWORKS["deep"].with_parameters([np.full_like(W, np.nan) for W in NETWORKS["deep"].parameters])
     with pytest.raises(ValueError, match=r"parameter 0 holds 24 entries that are NaN or infinite"):
@@ -99,6 +103,24 @@ def test_wrong_parts_are_one_line(tmp_path, wrong):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "types"),
+    [
+        ("analyze", "ntkspec.experiments.analyze.RECORD_TYPES"),
+        ("spectrum", "ntkspec.experiments.spectrum.SPECTRUM_TYPES"),
+    ],
+)
+def test_the_record_of_a_command_is_named_with_what_reads_it(tmp_path, kind, types):
+    path = tmp_path / "record.h5"
+    storage.write(path, {"numbers": [1.0]}, kind=kind)
+    with pytest.raises(ValueError, match=f"it is a record of `ntkspec {kind}`; ") as error:
+        ns.load_result(path)
+    call = f"ntkspec.storage.read(path, kind={kind!r}, types={types})"
+    assert str(error.value).endswith(f"; {call} reads it")
+    module, _, name = types.rpartition(".")
+    assert storage.read(path, kind=kind, types=getattr(importlib.import_module(module), name)) == {"numbers": [1.0]}
+
+
 def test_files_of_other_kinds_are_refused(tmp_path):
     net, path = tmp_path / "net.h5", tmp_path / "result.h5"
     NETWORKS["deep"].save(net)
@@ -106,6 +128,8 @@ def test_files_of_other_kinds_are_refused(tmp_path):
     for load, other in ((ns.load_network, path), (ns.load_result, net), (ns.load_kernel, net), (ns.load_kernel, path)):
         with pytest.raises(ValueError, match=rf"{other} is not an ntkspec file of kind"):
             load(other)
+    with pytest.raises(ValueError, match=r"of kind 'result': it is a network; ntkspec.load_network reads it$"):
+        ns.load_result(net)
     storage.write(net, {"weights": []}, kind="network")
     with pytest.raises(ValueError, match=r"net.h5 holds no network$"):
         ns.load_network(net)
@@ -152,8 +176,15 @@ def test_a_trajectory_of_the_users_function_takes_it_again(tmp_path):
     [
         (lambda: NETWORKS["deep"], r"a FullyConnected is kept by net.save or ntkspec.save_kernel, not as a result"),
         (lambda: ns.operators.identity(3), r"a Diagonal is kept by net.save or ntkspec.save_kernel"),
-        (lambda: ns.datasets.gaussian(3, 2), r"a Dataset cannot be saved as a result or in one; known are Angles"),
-        (lambda: {"phi": SWISH}, r"phi is a Activation, which cannot be stored"),
+        (
+            lambda: ns.datasets.gaussian(3, 2),
+            r"^Dataset objects cannot be saved as a result or in one; known are Angles.*Stability$",
+        ),
+        (
+            AnalyzeTask,
+            r"^AnalyzeTask objects cannot be saved .*; ntkspec.storage.write keeps records of commands, as",
+        ),
+        (lambda: {"phi": SWISH}, r"phi is of type Activation, which cannot be stored"),
         (lambda: {"a/b": 1.0}, r"has the key 'a/b'"),
     ],
 )

@@ -157,7 +157,7 @@ UNSTORABLE = {"good": np.arange(10.0), "bad": {1, 2}}
 
 
 def test_what_cannot_be_stored_is_named_and_leaves_nothing(tmp_path):
-    with pytest.raises(TypeError, match="bad is a set"):
+    with pytest.raises(TypeError, match="bad is of type set"):
         storage.write(tmp_path / "a.h5", UNSTORABLE, kind="test")
     assert list(tmp_path.iterdir()) == []
 
@@ -304,7 +304,7 @@ def test_a_dataclass_whose_fields_changed_is_refused(tmp_path):
     ],
 )
 def test_what_could_not_be_read_back_is_not_written(tmp_path, leaf):
-    with pytest.raises(TypeError, match=r"leaf is a .*, which cannot be stored"):
+    with pytest.raises(TypeError, match=r"leaf is of type .*, which cannot be stored"):
         storage.write(tmp_path / "a.h5", {"leaf": leaf}, kind="test")
     assert not list(tmp_path.iterdir())
 

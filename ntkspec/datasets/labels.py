@@ -90,7 +90,9 @@ def as_labels(y: ArrayLike, n: int, name: str, what: str = "points") -> Labels:
     if y.ndim == 2 and len(y) == n and y.dtype.kind in "iubf" and _one_hot(y):
         return Labels(y.argmax(axis=1).astype(np.float64), "one-hot", name, y.shape[1])
     several = "; several outputs are not covered, choose one column" if y.ndim == 2 and len(y) == n else ""
-    raise ValueError(f"{name} has {n} {what} but labels of shape {y.shape}; one label a point is needed{several}")
+    part = "_test" if what == "test points" else ""
+    came = f"{len(y)} labels" if y.ndim == 1 else f"shape {y.shape}"
+    raise ValueError(f"X{part} of {name} has {n} {what}, but y{part} has {came}; one label a point is needed{several}")
 
 
 def _one_hot(y) -> bool:

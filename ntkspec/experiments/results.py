@@ -17,7 +17,7 @@ from ntkspec.operators.planning import Plan
 from ntkspec.spectra.alignments import Angles
 from ntkspec.spectra.densities import Density, Histogram, Smoothed
 from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum
-from ntkspec.storage import read, write
+from ntkspec.storage import OtherKind, read, write
 from ntkspec.theory.budget import Budget, Part
 
 KIND = "result"
@@ -26,6 +26,14 @@ RESULTS: tuple[type, ...] = (
     *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, Part, Stability),
 )
 _NETWORKS = TwoLayer, DeepNetwork
+_RECORD = "it is a record of `ntkspec {0}`; ntkspec.storage.read(path, kind={0!r}, types=ntkspec.experiments.{0}.{1})"
+# What files of other kinds are, and what reads them.
+_OTHERS = {
+    "analyze": f"{_RECORD.format('analyze', 'RECORD_TYPES')} reads it",
+    "spectrum": f"{_RECORD.format('spectrum', 'SPECTRUM_TYPES')} reads it",
+    "network": "it is a network; ntkspec.load_network reads it",
+    "kernel": "it is a kernel; ntkspec.load_kernel reads it",
+}
 
 
 def save_result(result: Any, path: str | Path) -> None:
@@ -110,7 +118,10 @@ def load_result(path: str | Path, *, activation: str | Activation | None = None)
     ...     ns.load_result(Path(folder) / "pairs.h5").vectors.shape
     (3, 2)
     """
-    found = read(path, kind=KIND, types=[*RESULTS, Parts])
+    try:
+        found = read(path, kind=KIND, types=[*RESULTS, Parts])
+    except OtherKind as error:
+        raise ValueError(f"{error}{f': {_OTHERS[error.found]}' if error.found in _OTHERS else ''}") from None
     try:
         return _mapped(found, lambda leaf: network_of(leaf, activation) if isinstance(leaf, Parts) else leaf)
     except Unfitting as error:
@@ -135,5 +146,8 @@ def _stored(leaf):
         return parts_of(leaf)
     if dataclasses.is_dataclass(leaf):
         known = ", ".join(cls.__name__ for cls in RESULTS)
-        raise TypeError(f"a {type(leaf).__name__} cannot be saved as a result or in one; known are {known}")
+        record = type(leaf).__module__.startswith("ntkspec.experiments.")
+        advice = "; ntkspec.storage.write keeps records of commands, as the commands do" if record else ""
+        what = f"{type(leaf).__name__} objects cannot be saved as a result or in one"
+        raise TypeError(f"{what}; known are {known}{advice}")
     return engine_of(leaf).to_host(leaf) if library(leaf) == "cupy" else leaf

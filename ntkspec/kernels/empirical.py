@@ -73,12 +73,12 @@ def ntk(
     if not isinstance(net, TwoLayer):
         raise TypeError(f"ntk of a {type(net).__name__} is not available; pass an ntkspec network, such as TwoLayer")
     layer = layers_of_two(layer)
-    X = checks.as_matrix(X, "X", columns=net.dim)
+    X = checks.as_inputs(X, net.dim)
     dtype = np.result_type(X.dtype, net.dtype)
     left = _Features(net, X.astype(dtype, copy=False), layer)
     right = None
     if X2 is not None:
-        X2 = checks.as_matrix(X2, "X2", columns=net.dim)
+        X2 = checks.as_inputs(X2, net.dim, "X2")
         right = _Features(net, X2.astype(dtype, copy=False), layer)
     terms = {"first": [first_layer], "second": [second_layer], "both": [first_layer, second_layer]}[layer]
     first, *rest = (term(left, right) for term in terms)

@@ -25,7 +25,7 @@ def deep_ntk(
     """
     chosen = trained_layers(layer, net.n_weights)
     given = {"X": X} if X2 is None else {"X": X, "X2": X2}
-    sides = [checks.as_matrix(points, name, columns=net.dim) for name, points in given.items()]
+    sides = [checks.as_inputs(points, net.dim, name) for name, points in given.items()]
     dtype = np.result_type(net.dtype, *(points.dtype for points in sides))
     sides = [points.astype(dtype, copy=False) for points in sides]
     same = engine_of(*net.parameters).xp.array_equal

@@ -191,7 +191,7 @@ def linear_expansion(activation: str | Activation, *, layer: str | int = "all", 
 
 def _as_inputs(net: TwoLayer | DeepNetwork, X: ArrayLike) -> Array:
     """Points that a network takes, in the dtype of its kernel."""
-    X = checks.as_matrix(X, columns=net.dim)
+    X = checks.as_inputs(X, net.dim)
     return X.astype(np.result_type(X.dtype, net.dtype), copy=False)
 
 

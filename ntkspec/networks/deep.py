@@ -46,7 +46,10 @@ class DeepNetwork(Savable):
         self.layers, self.activation = list(layers), activation
         shapes = [layer.weights for layer in self.layers if layer.weights]
         self.n_weights = len(shapes)
-        self.parameters: list[Array] = [checks.as_matrix(W, f"parameter {k}") for k, W in enumerate(parameters)]
+        needed = "(neurons, inputs of each) is needed: one row for each neuron"
+        self.parameters: list[Array] = [
+            checks.as_matrix(W, f"parameter {k}", needed=needed) for k, W in enumerate(parameters)
+        ]
         found = [W.shape for W in self.parameters]
         if found not in (shapes, 2 * shapes):
             raise ValueError(f"weights of shapes {found} came, but {shapes} are needed, once or (antisymmetric) twice")
@@ -295,7 +298,7 @@ class DeepNetwork(Savable):
         return 2.0 * sum(W.size for W in self.parameters)
 
     def _checked(self, X):
-        X = checks.as_matrix(X, "X", columns=self.dim)
+        X = checks.as_inputs(X, self.dim)
         return X.astype(np.result_type(X.dtype, self.dtype), copy=False)
 
     def _checked_tangents(self, tangents):

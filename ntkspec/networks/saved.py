@@ -104,7 +104,8 @@ class Unfitting(ValueError):
 def parts_of(net: Any) -> Parts:
     """The parts of a network. Raises TypeError / ValueError for one that could not be loaded."""
     if type(net) not in _CLASSES.values():
-        raise TypeError(f"a {type(net).__name__} cannot be saved; save one of {', '.join(_CLASSES)}, or pickle it")
+        known = ", ".join(_CLASSES)
+        raise TypeError(f"{type(net).__name__} objects cannot be saved; save one of {known}, or pickle it")
     weights = [net.W, net.v] if isinstance(net, TwoLayer) else net.parameters
     options = {"shape": net.shape, "filter_size": net.filter_size} if isinstance(net, Convolutional) else {}
     name, parameters = net.activation.recipe if isinstance(net.activation, Named) else (net.activation.name, None)

@@ -13,6 +13,7 @@ from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.networks.saving import Savable
 
 SECOND_LAYERS = ("rademacher", "normal")
+_NEEDED = "(m, d) is needed: one row for each neuron; TwoLayer.symmetric(d, width, activation) draws random weights"
 
 
 class TwoLayer(Savable):
@@ -55,8 +56,8 @@ class TwoLayer(Savable):
     """
 
     def __init__(self, W: ArrayLike, v: ArrayLike, activation: str | Activation):
-        self.W: Array = checks.as_matrix(W, "W")
-        self.v: Array = checks.as_vector(v, "v", self.W.shape[0])
+        self.W: Array = checks.as_matrix(W, "W", needed=_NEEDED)
+        self.v: Array = checks.as_vector(v, "v", self.W.shape[0], each="neuron")
         if self.W.dtype != self.v.dtype:
             raise TypeError(f"W is {self.W.dtype} and v is {self.v.dtype}; convert one of them")
         self.activation = _as_activation(activation)
@@ -269,7 +270,7 @@ class TwoLayer(Savable):
         -----
         Cost: 2 n m d flops; a block of rows of m numbers is kept at a time.
         """
-        X = checks.as_matrix(X, "X", columns=self.dim)
+        X = checks.as_inputs(X, self.dim)
         engine = engine_of(X, self.W)
         dtype = np.result_type(X.dtype, self.dtype)
         weights, readout = scaled_weights(self.W, self.v, dtype)

@@ -149,7 +149,9 @@ def as_symmetric(matrix: Any) -> KernelOperator:
     operator = wrap(matrix)
     if isinstance(operator, Products) and operator.symmetric:
         operator.look()
-    if operator.shape[0] != operator.shape[1] or not operator.symmetric:
+    if operator.shape[0] != operator.shape[1]:
+        raise ValueError(f"a symmetric kernel is needed, but this one has shape {operator.shape}, which is not square")
+    if not operator.symmetric:
         raise ValueError(
             f"a symmetric kernel is needed, but this one (shape {operator.shape}) is not symmetric{_why(operator)}"
         )

@@ -24,7 +24,11 @@ def _h5py():
 
 
 class OtherKind(ValueError):
-    """The file is whole, but something else than what was asked for."""
+    """The file is whole, but something else than what was asked for; ``found`` is its kind, empty where it has none."""
+
+    def __init__(self, message: str, found: str = ""):
+        super().__init__(message)
+        self.found = found
 
 
 @contextlib.contextmanager
@@ -80,8 +84,9 @@ def opened(path: str | Path, kind: str) -> Iterator["h5py.File"]:
 
 
 def _require_kind(file: "h5py.File", path: Path, kind: str) -> None:
-    if not {"ntkspec_format", "kind"} <= file.attrs.keys() or word_of(file, "kind") != kind:
-        raise OtherKind(f"{path} is not an ntkspec file of kind {kind!r}")
+    found = word_of(file, "kind") if {"ntkspec_format", "kind"} <= file.attrs.keys() else ""
+    if found != kind:
+        raise OtherKind(f"{path} is not an ntkspec file of kind {kind!r}", found)
     version = int(file.attrs["ntkspec_format"])
     if version > FORMAT_VERSION:
         raise ValueError(f"{path} has format {version}, but this ntkspec reads up to {FORMAT_VERSION}; upgrade it")

@@ -80,7 +80,7 @@ def _write_node(parent, name: str, value) -> None:
         parent.create_dataset(name, data=value).attrs["type"] = type(value).__name__
     else:
         what = f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise TypeError(f"{name} is a {what}, which cannot be stored")
+        raise TypeError(f"{name} is of type {what}, which cannot be stored")
 
 
 def stored_name(cls: type) -> str:

@@ -111,7 +111,7 @@ def gap_parts(
     net: TwoLayer, X: ArrayLike, *, layer: str, trace_ratio: float | None = None
 ) -> dict[str, KernelOperator]:
     """The operators gap, fluctuation, diagonal and remainder; the last three add up to the first."""
-    X = checks.as_matrix(X, "X", columns=net.dim)
+    X = checks.as_inputs(X, net.dim)
     theta, mean = ntk(net, X, layer=layer), expected_ntk(net.activation, X.astype(net.dtype), layer=layer)
     linear = linear_kernel(net.activation, X.astype(net.dtype), layer=layer, trace_ratio=trace_ratio)
     on_diagonal = mean.diagonal(np.float64) - linear.diagonal(np.float64)

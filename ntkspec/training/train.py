@@ -119,11 +119,11 @@ def train_gd(
     """
     if not isinstance(net, TwoLayer | DeepNetwork):
         raise TypeError(f"net is a {type(net).__name__}, but an ntkspec network is needed, such as ntkspec.TwoLayer")
-    X = checks.as_matrix(X, "X", columns=net.dim)
+    X = checks.as_inputs(X, net.dim)
     y = checks.as_vector(y, "y", X.shape[0])
     rates, recorded = _rates(net, eta1, eta2, eta), checks.as_steps(steps)
     if X_test is not None:
-        X_test = checks.as_matrix(X_test, "X_test", columns=net.dim)
+        X_test = checks.as_inputs(X_test, net.dim, "X_test")
     engine_of(X, y, *([] if X_test is None else [X_test]))
     last = int(recorded.max())
     checks.duration(last, len(X) if batch is None else 1, f"training for {last} steps", "take fewer")
