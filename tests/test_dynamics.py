@@ -224,7 +224,7 @@ def test_bad_input_is_refused():
         ns.predict_gd(kernel, y, eta=1, steps=[1.5])
     with pytest.raises(ValueError, match=r"kernel_test has shape \(10, 4\)"):
         ns.predict_gd(kernel, y, eta=1, steps=[1], kernel_test=ns.ntk(net, X, X_test))
-    with pytest.raises(ValueError, match="not symmetric"):
+    with pytest.raises(ValueError, match="not square"):
         ns.predict_gd(ns.ntk(net, X_test, X), y, eta=1, steps=[1])
     with pytest.raises(ValueError, match="row 2"):
         ns.predict_gd(kernel, np.where(np.arange(10) == 2, np.nan, y), eta=1, steps=[1])

@@ -136,7 +136,7 @@ def test_probes_that_take_longer_than_the_exact_way_are_given_up(monkeypatch):
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="failure_probability=2"):
         ns.trace(np.eye(3), failure_probability=2)
-    with pytest.raises(ValueError, match="is not symmetric"):
+    with pytest.raises(ValueError, match="is not square"):
         ns.trace(np.ones((3, 4)))
     with pytest.raises(ValueError, match="needs the relative width"):
         ns.frobenius_norm(np.eye(3), method="stochastic")
