@@ -150,7 +150,7 @@ def sum_between(n, d, m, dtype):
 class Cubic:
     """h = c + c³ + (‖x‖²/d) (‖x'‖²/d) - gap / 2, in a form that uses every argument."""
 
-    error, hidden_layers = 1e-15, 1
+    error, levels = 1e-15, 1
 
     def points(self, squares):
         return HOME[0].xp.stack([squares, 2 * squares], axis=1)
@@ -236,7 +236,7 @@ def jacobian_gram_of(X, X2, dtype):
 class MeanOfSquares:
     """h = the mean of c² - gap / 2 over positions."""
 
-    error, hidden_layers, passes, pairs = 1e-15, 1, 3.0, 64
+    error, levels, passes, pairs = 1e-15, 1, 3.0, 64
 
     def points(self, squares):
         return squares[None]

@@ -155,7 +155,7 @@ class _Expected:
     """Entries of T_L: the sum of weight times S_l K'_{l+1} ... K'_L over the layers."""
 
     def __init__(self, moments: list[LayerMoments], weights: Sequence[float]):
-        self.moments, self.weights, self.hidden_layers = moments, weights, len(moments)
+        self.moments, self.weights, self.levels = moments, weights, len(moments)
         ends = np.cumsum([0, *(layer.width for layer in moments)])
         self.parts = [slice(*pair) for pair in itertools.pairwise(ends)]
         self.error = self._error()
@@ -175,7 +175,7 @@ class _Expected:
         """(K, K') of one layer after another; K is the covariance of the next."""
         for number, (layer, part) in enumerate(zip(self.moments, self.parts, strict=True), 1):
             pair = left[:, part], right[:, part]
-            if number < self.hidden_layers:
+            if number < self.levels:
                 c, slope, gap = layer.with_next_gap(engine, *pair, c, gap)
             else:
                 c, slope = layer(engine, *pair, c, gap)

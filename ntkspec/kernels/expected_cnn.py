@@ -152,7 +152,7 @@ class _Network(OnEngine):
     """Entries from the moments K and K' of each layer's patches."""
 
     def __init__(self, act: Activation, patches: Windows, sides: Sequence[Array], hidden_layers: int):
-        self.patches, self.hidden_layers, self.engine = patches, hidden_layers, engine_of(*sides)
+        self.patches, self.levels, self.engine = patches, hidden_layers, engine_of(*sides)
         self.weights, self.layers = (1.0,) * (hidden_layers + 1), []
         squares = self.engine.xp.concatenate([patches.squares(self.engine, X) for X in sides])
         for layer in range(hidden_layers):
@@ -169,7 +169,7 @@ class _Network(OnEngine):
 
     def points(self, squares: Array) -> Array:
         points = [squares]
-        for layer in range(self.hidden_layers - 1):
+        for layer in range(self.levels - 1):
             points.append(self._following(layer, points[-1]))
         return self.engine.xp.stack(points)
 
@@ -189,7 +189,7 @@ class _Network(OnEngine):
 
     def _moments(self, engine, left, right, c, gap) -> Iterator[Sequence[Array]]:
         """(K, K') at the positions of one layer after another."""
-        for layer in range(self.hidden_layers - 1):
+        for layer in range(self.levels - 1):
             value, slope, lost = self.layers[layer].with_lost(engine, left[layer], right[layer], c, gap)
             yield value, slope
             here = slice(layer, layer + 2)

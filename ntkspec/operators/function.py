@@ -30,13 +30,13 @@ class PairFunction(Protocol):
     ----------
     error : float
         A bound on the error of h(x, x') over sqrt(h(x, x) h(x', x')), rounding of its arguments aside.
-    hidden_layers : int
+    levels : int
         Nonlinear functions that an entry passes through, one after the other.
 
     Examples
     --------
     >>> class Squared:
-    ...     error, hidden_layers = 1e-15, 1
+    ...     error, levels = 1e-15, 1
     ...     def points(self, squares):
     ...         return squares[:, None]
     ...     def __call__(self, engine, left, right, c, gap):
@@ -53,7 +53,7 @@ class PairFunction(Protocol):
     # A bound on the error of h(x, x') over sqrt(h(x, x) h(x', x')), rounding of its arguments aside.
     error: float
     # Nonlinear functions that an entry passes through, one after the other.
-    hidden_layers: int
+    levels: int
 
     def points(self, squares: Array) -> Array:
         """(n, p) numbers of each point, from its ‖x‖²/d (n,), which is the first of them."""
@@ -148,7 +148,7 @@ class GramFunction(OfPairs):
         self.left = self._points(self.X)
         self.right = self.left if self.symmetric else self._points(self.X2)
         self.cost = formed_each_time(
-            self.shape, Cost(Work(), Work(entries=PASSES * function.hidden_layers), ((self.X, self.X2),))
+            self.shape, Cost(Work(), Work(entries=PASSES * function.levels), ((self.X, self.X2),))
         )
         self.rounding_depth = self.shape[1] + SENSITIVITY * (self.X.shape[1] + 64)
 

@@ -68,7 +68,7 @@ class WindowFunction(Protocol):
     # A bound on the error of h(x, x') over sqrt(h(x, x) h(x', x')), rounding of its arguments aside.
     error: float
     # L, the layers of patches.
-    hidden_layers: int
+    levels: int
     # Passes over a tile that one pair of windows costs, and how many pairs are best computed together.
     passes: float
     pairs: int
@@ -100,7 +100,7 @@ class WindowGram(OfPairs):
         entry = Work(flops=2.0 * self.X.shape[1], entries=function.passes * windows.positions)
         self.cost = formed_each_time(self.shape, Cost(Work(), own=entry))
         numbers = windows.length * windows.channels + windows.positions
-        self.rounding_depth = self.shape[1] + SENSITIVITY * function.hidden_layers * (numbers + 64)
+        self.rounding_depth = self.shape[1] + SENSITIVITY * function.levels * (numbers + 64)
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         X, X2 = (self.X[tile.rows].astype(np.float64), self.X2[tile.cols].astype(np.float64))
@@ -117,7 +117,7 @@ class WindowGram(OfPairs):
 
     @property
     def relative_storage_error(self) -> float:
-        return self.function.error + self.function.hidden_layers * SENSITIVITY * HALF_ULP
+        return self.function.error + self.function.levels * SENSITIVITY * HALF_ULP
 
     @property
     def T(self) -> "WindowGram":
