@@ -107,6 +107,10 @@ def test_importing_is_light(code):
     assert loaded_after(code).isdisjoint({"numba", "h5py", "matplotlib", "pandas", "cupy", "jax", "torch"})
 
 
+def test_help_of_the_command_line_loads_no_numbers():
+    assert loaded_after("import ntkspec.cli.commands").isdisjoint({"numpy", "scipy"})
+
+
 def test_the_public_names_are_there():
     names = ("activation", "Activation", "trace_ratio", "datasets", "TwoLayer", "ntk", "linear_kernel", "spectral_norm")
     names += ("frobenius_norm", "eigsh", "predict_gd", "train_gd")

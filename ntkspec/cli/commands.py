@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import ntkspec
-from ntkspec.activations.functions import NAMES
 from ntkspec.cli import signals, sweeps
 from ntkspec.cli.figures import figure
 from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
@@ -95,7 +94,8 @@ class DataOptions:
 class KernelOptions:
     """Which network, and how its kernel is multiplied."""
 
-    activation: Annotated[str, Parameter(help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}")] = "erf"
+    activation: str = "erf"
+    "identity, relu, leaky_relu, abs, erf, tanh, sigmoid, softplus, gelu, silu, elu, sin or cos"
     negative_slope: float | None = None
     "slope of leaky_relu below 0 (0.01)"
     network: str = "two-layer"
