@@ -268,8 +268,8 @@ def test_a_tile_of_many_columns_holds_the_activations_of_few(monkeypatch):
     X = np.random.default_rng(0).standard_normal((30, 12))
     kernel, most = ns.ntk(net, X), []
     monkeypatch.setattr(kernel.engine, "TILE", 8)
-    parts = kernel.jacobian.parts
-    kernel.jacobian.parts = lambda points: most.append(len(points)) or parts(points)
+    parts = kernel.left.function.parts
+    kernel.left.function.parts = lambda points: most.append(len(points)) or parts(points)
     expected = kernel @ np.eye(30)
     assert kernel.tile(np.array([3, 11]), slice(2, 29)) == pytest.approx(expected[[3, 11], 2:29], abs=1e-13)
     assert max(most) == 8

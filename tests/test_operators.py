@@ -18,6 +18,7 @@ from ntkspec.operators import (
     Dense,
     Diagonal,
     EntrywiseOperator,
+    GradientsAt,
     Gram,
     GramFunction,
     HadamardGram,
@@ -230,7 +231,8 @@ def jacobian_gram_between(n, d, m, dtype):
 def jacobian_gram_of(X, X2, dtype):
     jacobian = Quadratic(X.shape[1], dtype)
     sides = [np.hstack([part() for part in jacobian.parts(side)]) for side in (X, X if X2 is None else X2)]
-    return JacobianGram(jacobian, on(X), None if X2 is None else on(X2)), sides[0] @ sides[1].T
+    given = [on(X)] if X2 is None else [on(X), on(X2)]
+    return JacobianGram(*(GradientsAt(jacobian, side) for side in given)), sides[0] @ sides[1].T
 
 
 class MeanOfSquares:

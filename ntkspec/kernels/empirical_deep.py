@@ -9,7 +9,7 @@ from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.kernels.trained_layers import trained_layers
 from ntkspec.networks import DeepNetwork, FullyConnected
-from ntkspec.operators import Gram, HadamardGram, JacobianGram, KernelOperator
+from ntkspec.operators import GradientsAt, Gram, HadamardGram, JacobianGram, KernelOperator
 
 
 def deep_ntk(
@@ -33,7 +33,8 @@ def deep_ntk(
         net = net.with_parameters(net.parameters[: net.n_weights])
     if isinstance(net, FullyConnected):
         return _hadamards(net, chosen, sides)
-    return JacobianGram(_Gradients(net, chosen), *sides)
+    gradients = _Gradients(net, chosen)
+    return JacobianGram(*(GradientsAt(gradients, side) for side in sides))
 
 
 def _hadamards(net: FullyConnected, chosen: range, sides: list[Array]) -> KernelOperator:
@@ -53,7 +54,7 @@ def _hadamards(net: FullyConnected, chosen: range, sides: list[Array]) -> Kernel
 
 
 class _Gradients:
-    """The gradients of a network in some of its weight matrices, as :class:`JacobianGram` takes them."""
+    """The gradients of a network in some of its weight matrices, as :class:`ntkspec.operators.GradientsAt` takes."""
 
     def __init__(self, net: DeepNetwork, chosen: range):
         self.net, self.dtype, self.fan = net, net.dtype, max(W.shape[1] for W in net.parameters)

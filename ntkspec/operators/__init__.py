@@ -8,6 +8,7 @@ from ntkspec.operators.dense import Dense
 from ntkspec.operators.diagonal import Diagonal, identity
 from ntkspec.operators.forming import form
 from ntkspec.operators.function import GramFunction, PairFunction
+from ntkspec.operators.gradients import GradientsAt
 from ntkspec.operators.gram import Gram
 from ntkspec.operators.hadamard import HadamardGram
 from ntkspec.operators.jacobian import JacobianGram
@@ -23,6 +24,7 @@ __all__ = [
     "Dense",
     "Diagonal",
     "EntrywiseOperator",
+    "GradientsAt",
     "Gram",
     "GramFunction",
     "HadamardGram",

@@ -175,6 +175,11 @@ class KernelOperator(OnEngine, ABC):
         return self.engine.xp.concatenate(found).astype(dtype, copy=False)
 
     @property
+    def points(self) -> int:
+        """How many points the rows are of: fewer than rows where each output of a network has a row."""
+        return self.shape[0]
+
+    @property
     def T(self) -> "KernelOperator":
         """The transpose, sharing the factors; itself where K is symmetric."""
         if self.symmetric:

@@ -58,6 +58,11 @@ class LinearCombination(KernelOperator):
         self.semidefinite = all(c >= 0 and operator.semidefinite for c, operator in self.terms)
         self.storage_error = sum(abs(c) * operator.storage_error for c, operator in self.terms)
 
+    @property
+    def points(self) -> int:
+        """The fewest that a term says: an array does not know that several of its rows are of one point."""
+        return min(operator.points for _, operator in self.terms)
+
     @cached_property
     def cost(self) -> Cost:
         """The sum of the terms' costs, with the Gram matrices that they share."""

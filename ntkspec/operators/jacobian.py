@@ -1,64 +1,84 @@
-"""The Gram operator of gradients, J J'ᵀ, through a function's two directions of differentiation."""
+"""The Gram operator of gradients, J J'ᵀ, of R scalar functions at n points."""
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ntkspec import checks
-from ntkspec.engines import engine_of
-from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.engines import Engine
+from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.rounding import Rounding
-from ntkspec.operators.tiles import Tile, slices
+from ntkspec.operators.tiles import Rows, Tile
 from ntkspec.operators.work import Cost, Work
 
+# A block of k vectors of parameters, in whatever form a Jacobian has: what ``pull`` gives and ``push`` takes.
+Tangents: TypeAlias = Any
 
-class Jacobian(Protocol):
-    """The gradients of a scalar function in its parameters, of which each point x has one: what the operator needs.
 
-    size : number of parameters. flops : of one pass forward for a point. fan : the longest sum in it.
+class JacobianAt(Protocol):
+    """J, the gradients of R scalar functions g_r in P parameters at n fixed points: (n, R, P), never formed whole.
+
+    points : n. functions : R. size : P. dtype : of its numbers. ``pull_work`` and ``push_work`` are for one vector and
+    one function.
     """
 
-    dtype: np.dtype
+    points: int
+    functions: int
     size: int
-    flops: float
-    fan: int
+    dtype: np.dtype
+    engine: Engine
 
-    def vjp(self, X: Array, cotangent: Array) -> list[Array]:
-        """sum_i cotangent_i times the gradient at x_i, in any form that can be added up: a list of arrays."""
+    @property
+    def pull_work(self) -> Work:
+        """Of :meth:`pull` for one vector and one function."""
 
-    def jvp(self, X: Array, tangents: list[Array]) -> Array:
-        """The inner product of each point's gradient with ``tangents``, (n,)."""
+    @property
+    def push_work(self) -> Work:
+        """Of :meth:`push` for one vector and one function."""
 
-    def parts(self, X: Array) -> list[Callable[[], Array]]:
-        """The gradients of the points in parts, functions that return (n, p_k) each."""
+    def entry_work(self, other: Any) -> Work:
+        """Of one entry of J_r J'_rᵀ in a tile."""
+
+    def pull(self, U: Array, functions: slice) -> Tangents:
+        """sum over i and r of U[i, r] times the gradient of g_r at x_i: U is (n, r, k) for r chosen functions."""
+
+    def push(self, tangents: Tangents, functions: slice) -> Array:
+        """The inner products of the gradients with k vectors of parameters, (n, r, k)."""
+
+    def gram(self, other: Any, rows: Rows, cols: slice, *, dtype: np.dtype, stacked: bool) -> Array:
+        """J[rows] J'[cols]ᵀ: (rows R, cols R) in point-major order, or summed over functions (rows, cols)."""
+
+    def squares(self, dtype: np.dtype) -> Array:
+        """|J[i, r]|², (n, R)."""
+
+    def rounding(self, other: Any, kernel: KernelOperator) -> Rounding:
+        """Of the kernel J J'ᵀ with these sides."""
 
 
 class JacobianGram(KernelOperator):
-    """K_ij = <grad f(x_i), grad f(x'_j)>, the NTK of a function through its two directions of differentiation.
+    r"""K = scale * J J'ᵀ, the NTK of R functions of a network, through their gradients at two sets of points.
 
     Parameters
     ----------
-    jacobian : Jacobian
-        The gradients of the function, with ``dtype``, ``size``, ``flops``, ``fan`` and the methods ``vjp``, ``jvp`` and
-        ``parts``.
-    X : array, shape (n, d)
-        Points of the rows.
-    X2 : array, shape (n', d), optional
-        Points of the columns; X where it is None.
+    left : JacobianAt
+        The gradients at the points of the rows.
+    right : JacobianAt, optional
+        Those at the points of the columns; ``left`` where it is None.
+    stacked : bool, default False
+        A row for each point and function, point-major: (n R, n' R). Otherwise the sum over the functions, (n, n').
+    scale : float, default 1
+        A factor > 0.
 
     Raises
     ------
     ValueError
-        For points that do not fit together or hold NaN.
+        Where the sides are of different functions or parameters.
 
     Notes
     -----
-    Keeps references. A product is a vjp to the parameters and a jvp of the result: about six passes forward of the
-    function for each vector, and nothing of the size n n' or n p. A tile forms the gradients of its rows and columns,
-    part by part: 2 p flops an entry for p parameters.
+    Keeps references. A product pulls each vector back to the parameters and pushes the result forward; where functions
+    are summed, once for each of them. A tile takes ``gram`` of its points.
 
     Examples
     --------
@@ -72,56 +92,78 @@ class JacobianGram(KernelOperator):
 
     entrywise = True
 
-    def __init__(self, jacobian: Jacobian, X: ArrayLike, X2: ArrayLike | None = None):
-        self.jacobian, self.X = jacobian, checks.as_matrix(X)
-        self.X2 = self.X if X2 is None else checks.as_matrix(X2, "X2", columns=self.X.shape[1])
-        self.engine = engine_of(self.X, self.X2)
-        self.symmetric = self.semidefinite = self.X2 is self.X
-        self.shape, self.dtype = (self.X.shape[0], self.X2.shape[0]), jacobian.dtype
-        entry = Work(flops=2.0 * jacobian.size + 8.0 * jacobian.flops / self.engine.TILE)
-        self.cost = Cost(sum(self.shape) * Work(flops=3.0 * jacobian.flops), own=entry)
+    def __init__(self, left: JacobianAt, right: JacobianAt | None = None, *, stacked: bool = False, scale: float = 1.0):
+        self.left, self.right, self.scale = left, left if right is None else right, float(scale)
+        found = [(side.functions, side.size) for side in (self.left, self.right)]
+        if found[0] != found[1]:
+            raise ValueError(f"gradients of (functions, parameters) {found[0]} and {found[1]} came; they have to agree")
+        # One function has the same matrix either way, and one pull for a product.
+        self.functions, self.stacked = left.functions, stacked or left.functions == 1
+        self.engine, self.dtype = left.engine, left.dtype
+        self.symmetric = self.semidefinite = self.right is self.left
+        self.each = self.functions if self.stacked else 1
+        self.shape = (self.left.points * self.each, self.right.points * self.each)
 
-    def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
-        X, X2 = self.X[tile.rows].astype(tile.dtype), self.X2[tile.cols].astype(tile.dtype)
-        left = self.jacobian.parts(X)
-        for cols in slices(
-            len(X2), self.engine.TILE
-        ):  # what a function keeps for its points is large, and columns may be many
-            for one, other in zip(left, self.jacobian.parts(X2[cols]), strict=True):
-                self.engine.terms.add_scaled(out[:, cols], one() @ other().T, scale)
-
-    def _matmat(self, V: Array) -> Array:
-        return self.engine.xp.stack([self._times(v) for v in V.T], axis=1)
-
-    def _times(self, v):
-        """K v for one vector."""
-        X, X2, dtype = self.X, self.X2, v.dtype
-        shares = self.engine.shares(self.shape[1])
-        pulled = self.engine.run(lambda s: self.jacobian.vjp(X2[s].astype(dtype, copy=False), v[s]), shares)
-        total = [sum(parts) for parts in zip(*pulled, strict=True)]
-        shares = self.engine.shares(self.shape[0])
-        pushed = self.engine.run(lambda s: self.jacobian.jvp(X[s].astype(dtype, copy=False), total), shares)
-        return self.engine.xp.concatenate(pushed)
+    @property
+    def points(self) -> int:
+        """How many points the rows are of."""
+        return self.left.points
 
     @cached_property
-    def rounding(self) -> Rounding:
-        """The norm of absolute values is at most the trace (of a rectangular K the geometric mean of both traces)."""
-        sides = [self] if self.symmetric else [JacobianGram(self.jacobian, X) for X in (self.X, self.X2)]
-        sums = [float(side.diagonal(np.float64).sum()) for side in sides]
-        return Rounding.of_path(4.0 * self.jacobian.fan + sum(self.shape), (sums[0] * sums[-1]) ** 0.5)
+    def cost(self) -> Cost:
+        """A pull and a push for each function; a tile takes the inner products of gradients."""
+        passes = self.functions * (self.right.pull_work + self.left.push_work)
+        return Cost(passes, own=(1.0 if self.stacked else self.functions) * self.left.entry_work(self.right))
+
+    def _matmat(self, V: Array) -> Array:
+        scale: Any = V.dtype.type(self.scale)
+        if self.stacked:
+            everything = slice(0, self.functions)
+            U = V.reshape(self.right.points, self.functions, V.shape[1])
+            found = self.left.push(self.right.pull(U, everything), everything)
+            return scale * found.reshape(self.shape[0], V.shape[1])
+        total: Any = 0.0
+        for r in range(self.functions):
+            own = slice(r, r + 1)
+            total = total + self.left.push(self.right.pull(V[:, None], own), own)[:, 0]
+        return scale * total
+
+    def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
+        self.engine.terms.add_scaled(out, self._entries(tile), scale * self.scale)
+
+    def _entries(self, tile: Tile) -> Array:
+        """Of whole points, less the rows and columns that the tile does not have."""
+        R = self.each
+        cols = slice(tile.cols.start // R, -(-tile.cols.stop // R))
+        own_cols = slice(tile.cols.start - cols.start * R, tile.cols.stop - cols.start * R)
+        if isinstance(tile.rows, slice):
+            first = tile.rows.start // R
+            rows: Rows = slice(first, -(-tile.rows.stop // R))
+            own_rows: Any = slice(tile.rows.start - first * R, tile.rows.stop - first * R)
+        else:
+            rows, place = np.unique(self.engine.to_host(tile.rows) // R, return_inverse=True)
+            own_rows = self.engine.xp.asarray(place * R + self.engine.to_host(tile.rows) % R)
+        found = self.left.gram(self.right, rows, cols, dtype=tile.dtype, stacked=self.stacked)
+        return found[own_rows, own_cols]
 
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
-        dtype, xp = np.dtype(dtype or self.dtype), self.engine.xp
+        dtype = np.dtype(dtype or self.dtype)
+        if not self.symmetric:
+            return super().diagonal(dtype)
+        squares = (self.scale * self.left.squares(dtype)).astype(dtype, copy=False)
+        return squares.ravel() if self.stacked else squares.sum(axis=1)
 
-        def entries(rows):
-            left, right = (self.jacobian.parts(X[rows].astype(dtype)) for X in (self.X, self.X2))
-            return sum(
-                self.engine.linalg.row_products(one(), other(), dtype) for one, other in zip(left, right, strict=True)
-            )
+    @property
+    def rounding(self) -> Rounding:
+        """What the sides say of it."""
+        return self._rounding
 
-        blocks = self.engine.blocks(slice(0, self.shape[0]), self.jacobian.size, 2**24)
-        return xp.concatenate(self.engine.run(entries, blocks))
+    @cached_property
+    def _rounding(self) -> Rounding:
+        return self.left.rounding(self.right, self)
 
     @property
     def T(self) -> "JacobianGram":
-        return self if self.symmetric else JacobianGram(self.jacobian, self.X2, self.X)
+        if self.symmetric:
+            return self
+        return JacobianGram(self.right, self.left, stacked=self.stacked, scale=self.scale)

@@ -1,0 +1,53 @@
+"""What kernels, training and experiments ask of a network: built-in ones and users' own answer the same."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, Self, TypeAlias
+
+import numpy as np
+
+from ntkspec.engines.arrays import Array
+from ntkspec.networks.outputs import OutputChoice
+from ntkspec.operators import KernelOperator
+
+# n points: an array whose first axis counts them, or a tuple, list or dict of arrays with one first axis.
+Points: TypeAlias = Any
+# Which parameters are trained: "all", a number or word of a built-in network, a glob on names, or a list of globs.
+Layer: TypeAlias = str | int | list[str]
+# Weights in a network's own order.
+Weights: TypeAlias = list[Array]
+
+
+class Network(Protocol):
+    """f(parameters, points) -> outputs (n,) or (n, K).
+
+    dtype : float32 or float64, of its parameters. n_outputs : K, or None where outputs have shape (n,).
+    """
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    @property
+    def n_outputs(self) -> int | None: ...
+
+    @property
+    def weights(self) -> Weights:
+        """The trained parameters as arrays, in the order of ``vjp``; shared with the network, not to be written to."""
+
+    @property
+    def flops(self) -> float:
+        """Of one pass forward, for a point; 2 for each weight and position where it is used."""
+
+    def as_points(self, points: Any, name: str = "X") -> Points:
+        """Checked points, in the form and dtype that the other methods take."""
+
+    def __call__(self, points: Any) -> Array:
+        """The outputs, (n,) or (n, K)."""
+
+    def value_and_vjp(self, points: Points, cotangent: Callable[[slice, Array], Array]) -> tuple[Array, Weights]:
+        """(outputs, gradient of the sum of cotangent times outputs), for a function of (rows, outputs there)."""
+
+    def with_weights(self, weights: Weights) -> Self:
+        """The same network with other weights, which are kept; this one stays as it is."""
+
+    def kernel(self, points: Points, points2: Points | None, *, layer: Layer, outputs: OutputChoice) -> KernelOperator:
+        """Its NTK at its present weights, between checked points."""
