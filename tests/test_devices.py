@@ -250,7 +250,7 @@ def test_results_do_not_depend_on_tiles(side, gpu, monkeypatch):
 
 def test_a_run_goes_on_from_its_files(gpu, monkeypatch, tmp_path):
     """Checkpoints of training and of products, written by one device and read by the other."""
-    monkeypatch.setattr(cpu, "workers", lambda: 2)  # a card has one
+    monkeypatch.setattr(cpu, "workers", lambda: 2)  # a GPU has one
     here, there = (Device(engine, "erf", "d") for engine in (cpu, gpu))
     trained(there, checkpoint=tmp_path / "train", steps=STEPS[:3])
     with pytest.warns(RuntimeWarning, match="goes on with"):
@@ -308,7 +308,7 @@ def test_what_is_not_finite_is_refused_with_its_place(bad, gpu):
         ns.ntk(ns.TwoLayer.random(D, 8, "erf").to("gpu"), gpu.xp.asarray(wrong))
 
 
-# ------------------------------------------------------------------------------------------------------- on a card only
+# ------------------------------------------------------------------------------------------------------- on a GPU only
 @pytest.mark.gpu
 def test_bits_are_counted_exactly_by_the_tensor_cores(gpu):
     """All ones, where float16 sums would end at 2048, and random ones against the CPU's popcount."""

@@ -133,7 +133,7 @@ def test_many_goes_are_one_run(gpu, monkeypatch):
 
 
 def stopped(steps):
-    """Ctrl-C, while the host waits for the card."""
+    """Ctrl-C, while the host waits for the GPU."""
     raise KeyboardInterrupt
 
 

@@ -303,8 +303,8 @@ def test_proposition_4_1_on_the_cube(tmp_path, capsys):
     assert "q = d^0.9" in out
     cell = Cell("gap-cnn", 24, 53, 18, distribution="cube", seed=1)
     X = ns.datasets.rademacher(53, 24, seed=1).X
-    windows = np.stack([np.roll(X, -i, axis=1)[:, :18] for i in range(24)])
-    c = np.einsum("iaj,ibj->iab", windows, windows) / 18
+    patches = np.stack([np.roll(X, -i, axis=1)[:, :18] for i in range(24)])
+    c = np.einsum("iaj,ibj->iab", patches, patches) / 18
     kernel = (2 / np.pi * np.arcsin(2 * c / 3) + 4 / np.pi * c / np.sqrt(9 - 4 * c**2)).mean(axis=0)
     gap = kernel - 8 / (3 * np.pi) * X @ X.T / 24
     found = measure_cell(cell)
