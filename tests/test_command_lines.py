@@ -39,7 +39,7 @@ def test_random_command_lines_end_well():
     counts = ast.literal_eval(last)
     assert sum(counts.values()) == 60
     assert counts["refused"] > 20
-    assert counts["done"] + counts["began to measure"] > 10
+    assert counts.get("done", 0) + counts.get("began to measure", 0) > 10
 
 
 def told(arguments, capsys) -> str:
