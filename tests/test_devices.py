@@ -202,6 +202,12 @@ EVERYTHING = {
 }
 
 
+# What a default run compares; the rest is nightly, as its engine functions have tests of their own on both engines.
+CONTRACT = [
+    *("spectral norm, factored", "Frobenius norm", "stored matrices", "expected, convolutional", "prediction, dense"),
+    *("training", "training in batches", "deep kernel, convolutional", "data"),
+]
+
 # The outer end of a norm is where a steep function crosses a level: rounding moves it further than the values.
 LOOSER = dict.fromkeys(["spectral norm, dense", "spectral norm, factored", "stored matrices", "kernel drift"], 1e-8)
 
@@ -220,7 +226,9 @@ def compared(one, other, gpu, tolerance):
 
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("what", EVERYTHING)
+@pytest.mark.parametrize(
+    "what", [what if what in CONTRACT else pytest.param(what, marks=pytest.mark.slow) for what in EVERYTHING]
+)
 def test_both_engines_agree(what, kind, gpu):
     here, there = (Device(engine, *kind) for engine in (cpu, gpu))
     tolerance = max(2000 * float(np.finfo(kind[1]).eps), LOOSER.get(what, 0.0))

@@ -216,7 +216,7 @@ def test_tiles_of_a_triangle_are_multiplied_on_both_sides(entries, vectors, coun
     assert np.abs(engine.to_host(out) - exact).max() <= 40 * side * np.finfo(vectors).eps
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(("entries", "vectors"), [("f", "f"), ("f", "d"), ("d", "d")])
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("n", [1, 24, 72, 200, 2100])
