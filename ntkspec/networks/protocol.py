@@ -69,3 +69,9 @@ def as_network(given: Any, what: str) -> Network:
             f"a network of your own through ntkspec.from_torch(module) or ntkspec.from_jax(function, params)"
         )
     return given
+
+
+def names_of(net: Network) -> list[str]:
+    """Names of the weights: those of ``parameters``, {name: array}, where a network has them, else numbers from 0."""
+    named = getattr(net, "parameters", None)
+    return list(named) if isinstance(named, dict) else [str(k) for k in range(len(net.weights))]

@@ -1,5 +1,7 @@
 """The weights of any network during training, and of one whose points are shared out among the workers."""
 
+from typing import Any
+
 import numpy as np
 
 from ntkspec.engines.arrays import Array
@@ -46,7 +48,8 @@ class DeepDescent(NetworkDescent):
 
     def passed(self, weights: Weights, X: Points, targets: Array, gradients: bool) -> tuple[Array, Weights]:
         """(outputs, n times the gradients of the loss, or none) at weights and points."""
-        net, whole = self.net.with_weights(weights), super().passed
+        net: Any = self.net.with_weights(weights)
+        whole = super().passed
 
         @DIVERGING  # a worker has settings of its own
         def of_share(share: slice) -> tuple[Array, Weights]:
