@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from ntkspec.networks.points import count, parts, rows
 from ntkspec.networks.torch import differentiating
@@ -35,8 +35,7 @@ def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Fac
         reached = [name for name in names if name not in unreached]
         push = _way_to_push(exact, exact.points(some), reached)
         _check_quotient(exact, exact.points(some), reached, push, rough=rough or bool(reason))
-        vectorized = _vectorizes(exact, exact.points(some), reached)
-    return Facts(n_outputs, flops, kept, push, vectorized, tuple(unreached), reason, rough)
+    return Facts(n_outputs, flops, kept, push, tuple(unreached), reason, rough)
 
 
 def _sample(points: Any) -> Any:
@@ -140,27 +139,43 @@ def _check_independent(function: ModuleFunction, points: Any) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------- float64
-class _SeenInFloat32(TorchDispatchMode):
-    """Whether an operation gives floats of less than 64 bits."""
+class _Watched(TorchDispatchMode):
+    """The flops of what runs within, as torch counts them, and whether an operation gives floats of less than 64 bits.
 
-    seen = False
+    torch's own counter does the same, after seconds in which it loads the compiler.
+    """
+
+    flops, in_float32 = 0.0, False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        self.seen |= any(
+        count_flops = flop_registry.get(func._overloadpacket)
+        if count_flops is not None:
+            self.flops += count_flops(*args, **(kwargs or {}), out_val=found)
+        self.in_float32 |= any(
             isinstance(one, torch.Tensor) and one.is_floating_point() and one.dtype != torch.float64
             for one in (found if isinstance(found, tuple | list) else [found])
         )
         return found
 
 
+def _flops(function: ModuleFunction, points: Any) -> float:
+    with _Watched() as watched, torch.no_grad():
+        function.raw(points)
+    return max(1.0, watched.flops / count(points))
+
+
 def _in_float64(function: ModuleFunction, points: Any) -> tuple[ModuleFunction, str, bool]:
     """(the function in float64, why it does not run, whether some of it stays in float32)."""
     precise = function.in_dtype(torch.float64)
     try:
-        with precise.undisturbed(), _SeenInFloat32() as mode:
+        with precise.undisturbed(), torch.no_grad(), _Watched() as watched:
             found = precise.raw(precise.points(points))
-            return precise, "", mode.seen or found.dtype != torch.float64
+            return precise, "", watched.in_float32 or found.dtype != torch.float64
     except Exception as error:
         return precise, str(error).partition("\n")[0], True
 
@@ -189,12 +204,6 @@ def _graph(function: ModuleFunction, points: Any, names: Sequence[str]) -> tuple
         )
     kept = sum(size for place, size in storages.items() if place not in own)
     return unreached, kept / count(points) + sum(p.element_size() * p[0].numel() for p in parts(points))
-
-
-def _flops(function: ModuleFunction, points: Any) -> float:
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        function.raw(points)
-    return max(1.0, counter.get_total_flops() / count(points))
 
 
 # --------------------------------------------------------------------------------------------------------- derivatives
@@ -246,20 +255,3 @@ def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str],
             f"the derivative that autograd gives is {100 * best:.2g} % from the difference quotient of the outputs: "
             f"the module holds .detach(), rounding, or a backward that is not its derivative; {FORWARD} without it"
         )
-
-
-def _vectorizes(function: ModuleFunction, points: Any, names: Sequence[str]) -> bool:
-    """Whether torch.func.vmap gives the gradients of single points."""
-    K = function.outputs(rows(points, slice(0, 1))).shape[1]
-    directions = torch.eye(K, dtype=function.dtype, device=function.device)[: min(K, 2)]
-    try:
-        found, expected = (
-            differentiating.gradients(function, points, names, directions, vectorized=way) for way in (True, False)
-        )
-    except Exception:  # whatever it does not know
-        return False
-    allowed = 1e3 * torch.finfo(function.dtype).eps
-    return all(
-        float((one - other).norm()) <= allowed * max(float(other.norm()), 1e-300)
-        for one, other in zip(found, expected, strict=True)
-    )

@@ -9,8 +9,7 @@ class Facts:
 
     n_outputs : K, None where the module returns (n,). flops : of one pass forward for a point, as torch counts them.
     bytes : that a backward pass keeps for a point. push : how J v is computed, one of
-    :data:`ntkspec.networks.torch.differentiating.PUSHES`. vectorized : per-point gradients by torch.func.vmap.
-    unreached : parameters that no output depends on. float64 : "" where the module runs in float64, else why not.
+    :data:`ntkspec.networks.torch.differentiating.PUSHES`. unreached : parameters that no output depends on. float64 : "" where the module runs in float64, else why not.
     rough : some of its operations are in float32 even then.
     """
 
@@ -18,7 +17,6 @@ class Facts:
     flops: float
     bytes: float
     push: str
-    vectorized: bool
     unreached: tuple[str, ...] = ()
     float64: str = ""
     rough: bool = False

@@ -151,13 +151,8 @@ class AutogradJacobian:
 
     def gradients(self, block: slice, functions: slice) -> list[torch.Tensor]:
         """Those of a block of points, (b, r, size of a parameter) for each."""
-        return differentiating.gradients(
-            self.function,
-            rows(self.at, block),
-            self.names,
-            self._of_functions(functions),
-            vectorized=self.facts.vectorized,
-        )
+        at, turned = rows(self.at, block), self._of_functions(functions)
+        return differentiating.gradients(self.function, at, self.names, turned)
 
     def rounding(self, other: "AutogradJacobian", kernel: KernelOperator) -> Rounding:
         """An estimate from products at a few points, in this dtype and in another."""
