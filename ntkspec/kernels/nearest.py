@@ -18,6 +18,7 @@ from ntkspec.networks.protocol import Points
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import Diagonal, Gram, KernelOperator, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
+from ntkspec.operators.base import points_of
 from ntkspec.operators.tiles import slices
 from ntkspec.spectra.norms import EXPECTED_PRODUCTS, frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Estimate
@@ -242,9 +243,9 @@ def nearest_linear_kernel(theta: MatrixLike, X: ArrayLike | None, *, trace_ratio
     True
     """
     theta = as_symmetric(theta)
-    if theta.points != theta.shape[0]:
+    if (count := points_of(theta)) != theta.shape[0]:
         raise ValueError(
-            f"the kernel has {theta.shape[0]} rows for {theta.points} points (outputs='full'); take that of "
+            f"the kernel has {theta.shape[0]} rows for {count} points (outputs='full'); take that of "
             f"outputs='mean': its nearest linear kernel L gives L ⊗ I, which is nearest to this one among K ⊗ I"
         )
     if trace_ratio is not None and not 0 < trace_ratio < math.inf:
