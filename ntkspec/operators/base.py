@@ -178,10 +178,13 @@ class KernelOperator(OnEngine, ABC):
             found = self.by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")
         return self.engine.xp.concatenate(found).astype(dtype, copy=False)
 
-    @property
+    @cached_property
     def points(self) -> int:
-        """How many points the rows are of: fewer than rows where each output of a network has a row."""
-        return self.shape[0] // self.rows_per_point
+        """How many points the rows are of: fewer than rows where each output of a network has a row.
+
+        Ask :func:`points_of`: a class may keep its points themselves under this name.
+        """
+        return points_of(self)
 
     @property
     def T(self) -> "KernelOperator":
@@ -479,6 +482,11 @@ class KernelOperator(OnEngine, ABC):
 
     def __neg__(self) -> "KernelOperator":
         return -1.0 * self
+
+
+def points_of(operator: KernelOperator) -> int:
+    """How many points the rows are of, whatever the class keeps as ``points``."""
+    return operator.shape[0] // operator.rows_per_point
 
 
 def _combined(terms: list) -> KernelOperator:
