@@ -1,6 +1,5 @@
 """What a module has to fulfil, tried on a few points at the first look: each failure names its cure."""
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +8,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ntkspec.networks.points import count, parts, rows
-from ntkspec.networks.torch import differentiating
+from ntkspec.networks.torch.differentiating import pull
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import changed, shapes
+from ntkspec.networks.torch.ways import random_vectors
 
 # Points that are tried; steps of a difference quotient, and how far it may be from the derivative, relatively.
 TRIED, STEPS, QUOTIENT_ERROR = 4, (1e-6, 1e-4, 1e-3), 1e-3
@@ -33,9 +33,8 @@ def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Fac
         unreached, kept = _graph(exact, exact.points(some), names)
         flops = _flops(function, some)
         reached = [name for name in names if name not in unreached]
-        push = _way_to_push(exact, exact.points(some), reached)
-        _check_quotient(exact, exact.points(some), reached, push, rough=rough or bool(reason))
-    return Facts(n_outputs, flops, kept, push, tuple(unreached), reason, rough)
+        _check_quotient(exact, exact.points(some), reached, rough=rough or bool(reason))
+    return Facts(n_outputs, flops, kept, tuple(unreached), reason, rough)
 
 
 def _sample(points: Any) -> Any:
@@ -207,49 +206,22 @@ def _graph(function: ModuleFunction, points: Any, names: Sequence[str]) -> tuple
 
 
 # --------------------------------------------------------------------------------------------------------- derivatives
-def _way_to_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> str:
-    """The first way that runs and is the adjoint of the backward pass."""
-    v, u = _vectors(function, points, names)
-    (pulled,) = differentiating.pull(function, points, names, [u])
-    inner = sum(float((pulled[name] * v[name]).sum()) for name in names)
-    for name, way in differentiating.PUSHES.items():
-        with contextlib.suppress(RuntimeError, NotImplementedError):
-            pushed = way(function, points, [v], None)[:, :, 0]
-            size = float(pushed.norm() * u.norm())
-            if abs(float((pushed * u).sum()) - inner) <= 1e3 * torch.finfo(function.dtype).eps ** 0.75 * size:
-                return name
-    raise ValueError(
-        "two passes backward through the module differ, so that its gradients are not those of one function; look for "
-        "hooks and custom autograd functions that keep state"
-    )
-
-
-def _vectors(function: ModuleFunction, points: Any, names: Sequence[str]) -> tuple[dict[str, torch.Tensor], Any]:
-    """Random vectors of parameters, at the scale of each, and of outputs."""
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(like):
-        return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
-
-    state, outputs = function.state, function.outputs(points).detach()
-    scales = {name: float(state[name].square().mean().sqrt()) or 1.0 for name in names}
-    return {name: scales[name] * normal(state[name]) for name in names}, normal(outputs)
-
-
-def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str], push: str, *, rough: bool) -> None:
-    """J v against (f(w + h v) - f(w - h v)) / 2 h: at one step size they have to agree."""
-    v, _ = _vectors(function, points, names)
-    derivative = differentiating.PUSHES[push](function, points, [v], None)[:, :, 0]
+def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str], *, rough: bool) -> None:
+    """<Jᵀ u, v> against <u, f(w + h v) - f(w - h v)> / 2 h: at one step size they have to agree."""
+    v, u = random_vectors(function, points, names)
+    (gradient,) = pull(function, points, names, [u])
+    derivative = sum(float((gradient[name] * v[name]).sum()) for name in names)
     state, best = function.state, float("inf")
     for step in STEPS[1:] if rough else STEPS:
         ends = [
             function.outputs(points, {name: state[name] + sign * step * v[name] for name in names}).detach()
             for sign in (1, -1)
         ]
-        quotient = (ends[0] - ends[1]) / (2 * step)
-        noise = 8 * torch.finfo(torch.float32 if rough else function.dtype).eps * float(ends[0].norm()) / step
-        apart = max(0.0, float((quotient - derivative).norm()) - noise)
-        best = min(best, apart / max(float(derivative.norm()), float(quotient.norm()), 1e-300))
+        quotient = float(((ends[0] - ends[1]) * u).sum()) / (2 * step)
+        eps = torch.finfo(torch.float32 if rough else function.dtype).eps
+        noise = 8 * eps * float(ends[0].norm() * u.norm()) / step
+        apart = max(0.0, abs(quotient - derivative) - noise)
+        best = min(best, apart / max(abs(derivative), abs(quotient), 1e-300))
     if not best <= (10 if rough else 1) * QUOTIENT_ERROR:
         raise ValueError(
             f"the derivative that autograd gives is {100 * best:.2g} % from the difference quotient of the outputs: "
