@@ -12,6 +12,8 @@ from ntkspec.operators.rounding import ASSUMED_EPS, Rounding
 COMPARED, VECTORS = 256, 2
 # The largest error that was seen is taken for half of the largest there is.
 SAFETY = 2.0
+# eps of float64 over that of float32.
+RATIO = 2.0**-29
 
 
 def compared_points(n: int) -> np.ndarray:
@@ -20,28 +22,28 @@ def compared_points(n: int) -> np.ndarray:
 
 
 def estimated_rounding(
-    kernel: KernelOperator, *, single: KernelOperator, double: KernelOperator, norm_of_absolute: float
+    kernel: KernelOperator, *, single: KernelOperator, double: KernelOperator, norm_of_absolute: float, rough: bool
 ) -> Rounding:
     """Of ``kernel``, from products between some of its points in float32 and in float64.
 
     Compared are random unit vectors, and the directions in which they leave, near the largest singular vectors, where
     errors are largest. A sum over n / m times as many points has errors sqrt(n / m) times as large, relative to it. In
-    float64 errors are 2^-29 times those in float32. norm_of_absolute : of the kernel, an estimate too.
+    float64 errors are 2^-29 times those in float32, except where the function is ``rough`` and rounds to float32 on
+    its own. norm_of_absolute : of the kernel, an estimate too.
     """
     relative = _relative_error(single, double)
     if not math.isfinite(relative):
         return assumed_rounding(kernel, norm_of_absolute)
-    more = math.sqrt(kernel.shape[1] / double.shape[1])
-    precise = relative * more * float(np.finfo(np.float64).eps) / float(np.finfo(np.float32).eps)
-    product = precise if kernel.dtype == np.float64 else relative * more
-    forming = math.sqrt(kernel.shape[1]) * precise * norm_of_absolute
-    return Rounding(norm_of_absolute, product * norm_of_absolute, forming)
+    in_single = relative * math.sqrt(kernel.shape[1] / double.shape[1])
+    in_double = in_single if rough else RATIO * in_single
+    product = in_double if kernel.dtype == np.float64 else in_single
+    return Rounding(norm_of_absolute, product * norm_of_absolute, in_double * norm_of_absolute)
 
 
 def assumed_rounding(kernel: KernelOperator, norm_of_absolute: float) -> Rounding:
-    """Where there is nothing to compare with: ASSUMED_EPS eps of its dtype for each of a hundred roundings in a row."""
-    error = 100 * ASSUMED_EPS * float(np.finfo(kernel.dtype).eps)
-    return Rounding.relative(error, norm_of_absolute, kernel.shape[1])
+    """Where there is nothing to compare with: a hundred roundings in a row, of ASSUMED_EPS eps each."""
+    error = 100 * ASSUMED_EPS * float(np.finfo(kernel.dtype).eps) * norm_of_absolute
+    return Rounding(norm_of_absolute, error, error)
 
 
 def _relative_error(single: KernelOperator, double: KernelOperator) -> float:

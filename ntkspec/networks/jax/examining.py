@@ -28,14 +28,14 @@ def examine(net: "JaxNetwork", points: Points) -> None:
     """ValueError, with the cure, where outputs are not finite, change from pass to pass, or depend on other points,
     where J and its transpose do not belong together, or J is not the derivative.
 
-    In float64, on at most POINTS points: three compilations for them.
+    On at most POINTS points, three compilations for them; in float64 where the function takes that.
     """
-    rng, double = np.random.default_rng(0), net.in_dtype(np.dtype(np.float64))
-    sample = double.as_points(_sample(points))
-    _check_finite(double, sample)
-    _check_determined(double, sample)
-    near = double.with_weights([_moved(weights, NUDGE, rng) for weights in double.weights])
-    rough = double.program.traced.narrows
+    rng, double, sample = np.random.default_rng(0), np.dtype(np.float64), _sample(points)
+    exact = net.in_dtype(double) if net.runs_in(double, sample) else net
+    sample, rough = exact.as_points(sample), exact.dtype != double or exact.program.traced.narrows
+    _check_finite(exact, sample)
+    _check_determined(exact, sample)
+    near = exact.with_weights([_moved(weights, NUDGE, rng) for weights in exact.weights])
     _check_each_point(near, sample, ROUGH if rough else PRECISE)
     direction = [_moved(weights, 1.0, rng) - weights for weights in near.weights]
     pushed = near.jvp(sample, direction)

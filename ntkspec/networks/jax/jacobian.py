@@ -49,6 +49,7 @@ class JaxJacobian:
         free = self.engine.free_memory()
         needed = float(self.points) * self.functions * self.size * self.dtype.itemsize
         self._kept: Array | None = None
+        self._twins: dict[np.dtype, JaxJacobian] = {self.dtype: self}
         self.keeps = needed <= min(KEPT_BYTES, KEPT_SHARE * free)
         self.held = max(1, int(HELD_SHARE * free / (self.functions * self.size * self.dtype.itemsize)))
 
@@ -177,7 +178,7 @@ class JaxJacobian:
 
     # ------------------------------------------------------------------------------------------------------- rounding
     def rounding(self, other: Any, kernel: KernelOperator) -> Rounding:
-        """An estimate, from some of the points in float32 and float64; an assumption where it rounds itself."""
+        """An estimate, from a few points in float32 and float64; an assumption where it takes only one of them."""
         sides = [self] if other is self else [self, other]
         some = [side._some() for side in sides]
         sums = [
@@ -185,26 +186,25 @@ class JaxJacobian:
             for side, one in zip(sides, some, strict=True)
         ]
         size = kernel.scale * (sums[0] * sums[-1]) ** 0.5
-        single, double = ([one._in(np.dtype(kind)) for one in some] for kind in (np.float32, np.float64))
-        if double[0].narrows:
+        single, double = (np.dtype(kind) for kind in (np.float32, np.float64))
+        if not all(self.net.runs_in(kind, self.given) for kind in (single, double)):
             return assumed_rounding(kernel, size)
-        made = [JacobianGram(*both, stacked=kernel.stacked, scale=kernel.scale) for both in (single, double)]
-        return estimated_rounding(kernel, single=made[0], double=made[1], norm_of_absolute=size)
-
-    @property
-    def narrows(self) -> bool:
-        """Whether the function itself rounds numbers to a narrower dtype."""
-        return self.net.program.trace(self.net.trained, self.net.constants, self.given).narrows
+        made = [
+            JacobianGram(*(one._in(kind) for one in some), stacked=kernel.stacked, scale=kernel.scale)
+            for kind in (single, double)
+        ]
+        rough = self.net.in_dtype(double).program.traced.narrows
+        return estimated_rounding(kernel, single=made[0], double=made[1], norm_of_absolute=size, rough=rough)
 
     def _some(self) -> "JaxJacobian":
         return self._alike(self.net, part_of(self.given, compared_points(self.points)))
 
     def _in(self, dtype: np.dtype) -> "JaxJacobian":
-        """The same in another dtype."""
-        if dtype == self.dtype:
-            return self
-        net = self.net.in_dtype(dtype)
-        return self._alike(net, net.as_points(self.given))
+        """The same in another dtype, where the function takes that."""
+        if dtype not in self._twins:
+            runs, net = self.net.runs_in(dtype, self.given), self.net.in_dtype(dtype)
+            self._twins[dtype] = self._alike(net, net.as_points(self.given)) if runs else self
+        return self._twins[dtype]
 
     def _alike(self, net: "JaxNetwork", points: Points) -> "JaxJacobian":
         return JaxJacobian(net, points, self.which, self.directions if self.mixed else None)

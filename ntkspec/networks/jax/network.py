@@ -17,6 +17,7 @@ from ntkspec.networks.jax.tree import ParametersLike, taken_apart
 from ntkspec.networks.naming import matching
 from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.points import count
+from ntkspec.networks.points import rows as part_of
 from ntkspec.networks.protocol import Layer, Points, Weights
 from ntkspec.networks.reading_points import as_arrays, filled
 from ntkspec.objects.pickling import Foreign
@@ -132,6 +133,14 @@ class JaxNetwork:
         with computing(np.dtype(np.float64)):
             trained, constants = ([_converted(one, dtype) for one in some] for some in (self.trained, self.constants))
         return JaxNetwork(self.program.twin(dtype), trained, constants)
+
+    def runs_in(self, dtype: np.dtype, points: Points) -> bool:
+        """Whether the function takes parameters and points in that dtype."""
+        try:
+            self.in_dtype(dtype).as_points(part_of(points, slice(0, 2)))
+        except (TypeError, ValueError):
+            return False
+        return True
 
     def kernel(self, points: Points, points2: Points | None, *, layer: Layer, outputs: OutputChoice) -> KernelOperator:
         """Its NTK at its present weights, between checked points."""

@@ -66,7 +66,7 @@ class Program:
         def function(moving: list[Any], resting: list[Any], points: Any) -> Any:
             weights = dict(zip(which + rest, [*moving, *resting[: len(rest)]], strict=True))
             found = self.call([weights[k] for k in range(len(weights))], resting[len(rest) :], points)
-            return found.reshape(jax.tree_util.tree_leaves(points)[0].shape[0], -1)
+            return found.reshape(jax.tree_util.tree_leaves(points)[0].shape[0], -1).astype(self.tree.dtype)
 
         return function
 
