@@ -1,5 +1,7 @@
 """Small networks in JAX for tests, and their kernels by jax.jacobian in float64."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def jacobian(function, params, points):
 
 def mlp(rng, sizes=(3, 8, 5, 2), points=6):
     """Tanh layers with biases."""
-    shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+    shapes = list(itertools.pairwise(sizes))
     params = [{"w": rng.standard_normal(s) / s[0] ** 0.5, "b": rng.standard_normal(s[1])} for s in shapes]
 
     def function(params, x):

@@ -1,4 +1,4 @@
-"""Networks that are functions of JAX's: kernels against jax.jacobian in float64, training steps, and what is refused."""
+"""Networks that are functions of JAX's: kernels against jax.jacobian in float64, training steps, refusals."""
 
 import pickle
 import subprocess
@@ -311,7 +311,7 @@ def test_few_points_and_many_outputs(n):
     close(kernel(net, X, outputs="full").to_dense(), np.kron(X @ X.T, np.eye(1000)))
 
 
-# ------------------------------------------------------------------------------------------------------- what is refused
+# ----------------------------------------------------------------------------------------------------------- refusals
 def linear(params, x):
     return x @ params["w"]
 
@@ -400,7 +400,7 @@ def test_points_that_are_refused(points, error, said):
 
 def test_names_that_match_nothing_are_refused_with_those_there_are():
     function, params, X = networks.mlp(np.random.default_rng(0))
-    with pytest.raises(ValueError, match="is the name of no parameter; there are 0.b, 0.w"):
+    with pytest.raises(ValueError, match=r"is the name of no parameter; there are 0\.b, 0\.w"):
         ns.from_jax(function, params, parameters="dense*")
     with pytest.raises(ValueError, match=r"did you mean '1\.\*'"):
         kernel(ns.from_jax(function, params), X, layer="1")
