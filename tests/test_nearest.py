@@ -219,7 +219,7 @@ def test_what_has_no_nearest_linear_kernel_is_refused():
         ns.nearest_linear_kernel(theta, 1e160 * POINTS)
     with pytest.raises(ValueError, match="trace_ratio=-1"):
         ns.nearest_linear_kernel(theta, POINTS, trace_ratio=-1.0)
-    with pytest.raises(ValueError, match="40 rows for 20 points.*outputs='mean'"):
+    with pytest.raises(ValueError, match=r"40 rows for 20 points.*outputs='mean'"):
         ns.nearest_linear_kernel(wrap(theta, rows_per_point=2), POINTS[: N // 2])
 
 
