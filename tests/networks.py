@@ -105,7 +105,7 @@ def kernel_of(module, points, outputs="mean", points2=None, *, forward=None, nam
 
 def _flat(gradient, weights) -> np.ndarray:
     """One vector, zero where an output does not depend on a parameter."""
-    whole = [torch.zeros_like(w) if g is None else g for g, w in zip(gradient, weights, strict=True)]
+    whole = [torch.zeros_like(w) if g is None else g.to_dense() for g, w in zip(gradient, weights, strict=True)]
     return torch.cat([part.reshape(-1) for part in whole]).numpy()
 
 
