@@ -13,6 +13,7 @@ _HOMES = {
     "FullyConnected": "networks",
     "Convolutional": "networks",
     "load_network": "networks",
+    "from_torch": "networks.torch",
     "ntk": "kernels",
     "linear_kernel": "kernels",
     "linear_expansion": "kernels",
