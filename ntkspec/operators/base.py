@@ -56,6 +56,9 @@ class KernelOperator(OnEngine, ABC):
         How far in Frobenius norm the matrix that is multiplied with is from the one that the operator stands for.
     frobenius_squared : float or None
         The sum of the squared entries, once all of them have been formed.
+    rows_per_point : int, default 1
+        K where each of K outputs of a network has a row, point-major: row i K + k is output k of point i. So have the
+        columns. ``points`` counts the points of the rows.
 
     Notes
     -----
@@ -88,6 +91,7 @@ class KernelOperator(OnEngine, ABC):
     stored: bool = False
     storage_error: float = 0.0
     frobenius_squared: float | None = None
+    rows_per_point: int = 1
 
     # -------------------------------------------------------------------------------------- what a subclass writes
     @abstractmethod
@@ -174,10 +178,13 @@ class KernelOperator(OnEngine, ABC):
             found = self.by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")
         return self.engine.xp.concatenate(found).astype(dtype, copy=False)
 
-    @property
+    @cached_property
     def points(self) -> int:
-        """How many points the rows are of: fewer than rows where each output of a network has a row."""
-        return self.shape[0]
+        """How many points the rows are of: fewer than rows where each output of a network has a row.
+
+        Ask :func:`points_of`: a class may keep its points themselves under this name.
+        """
+        return points_of(self)
 
     @property
     def T(self) -> "KernelOperator":
@@ -477,6 +484,11 @@ class KernelOperator(OnEngine, ABC):
         return -1.0 * self
 
 
+def points_of(operator: KernelOperator) -> int:
+    """How many points the rows are of, whatever the class keeps as ``points``."""
+    return operator.shape[0] // operator.rows_per_point
+
+
 def _combined(terms: list) -> KernelOperator:
     from ntkspec.operators.combination import LinearCombination  # which is built on this module
 
@@ -581,6 +593,14 @@ class Stored(KernelOperator):
 def summing_depth(blocks: list[slice]) -> float:
     """Roundings on the longest path of a sum over rows that is done block by block; workers' sums come last."""
     return len(blocks) + max(block.stop - block.start for block in blocks) + 64.0
+
+
+def whole_points(shape: tuple[int, ...], rows_per_point: int) -> int:
+    """Rows of each point, which divide the rows and the columns."""
+    count = checks.whole_number(rows_per_point, "rows_per_point", 1)
+    if any(size % count for size in shape):
+        raise ValueError(f"a kernel of shape {shape} cannot have {rows_per_point=}, which has to divide both sizes")
+    return count
 
 
 def paired_factors(F: Any, G: Any, name: str) -> tuple[Array, Array, Engine]:
