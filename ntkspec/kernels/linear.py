@@ -13,8 +13,10 @@ from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.kernels.expansion import Expansion, expand
 from ntkspec.kernels.linear_cnn import cnn_linear_kernel
 from ntkspec.kernels.moments import trace_ratio as estimate_trace_ratio
-from ntkspec.kernels.trained_layers import layer_weights, trained_layers
-from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
+from ntkspec.networks import DeepNetwork, TwoLayer
+from ntkspec.networks.architecture import Architecture, architecture_of
+from ntkspec.networks.protocol import is_network
+from ntkspec.networks.trained_layers import layer_weights, trained_layers
 from ntkspec.operators import Gram, KernelOperator
 
 # The weights (eta1, eta2) of the two layers in the features that serve all three models.
@@ -129,13 +131,14 @@ def linear_kernel(
     >>> bool(np.allclose(linear.to_dense(), (constants.zeta**2 * X @ X.T + constants.nu(1.0) ** 2) / 3))
     True
     """
-    if isinstance(activation, TwoLayer | DeepNetwork):
-        X, X2 = _as_inputs(activation, X), None if X2 is None else _as_inputs(activation, X2)
-        if isinstance(activation, Convolutional):
-            return _of_convolutions(activation, X, X2, layer)
-        hidden_layers = _hidden_layers(activation)
-        activation = activation.activation
-    act = activation_of(activation)
+    given: Any = activation
+    if is_network(given):
+        architecture = architecture_of(given, "the linear kernel", "pass an activation")
+        X, X2 = given.as_points(X), None if X2 is None else given.as_points(X2, "X2")
+        if architecture.convolutional:
+            return _of_convolutions(architecture, X, X2, layer)
+        given, hidden_layers = architecture.activation, architecture.hidden_layers
+    act = activation_of(given)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
     sides, expansion = checks.as_sides(X, X2), expand(act, layer_weights(layer, hidden_layers + 1))
     return _of_expansion(expansion, sides, _trace_ratio(sides[-1], trace_ratio, needed=expansion.square > 0))
@@ -189,25 +192,13 @@ def linear_expansion(activation: str | Activation, *, layer: str | int = "all", 
     return expand(act, layer_weights(layer, checks.whole_number(hidden_layers, "hidden_layers", 1) + 1))
 
 
-def _as_inputs(net: TwoLayer | DeepNetwork, X: ArrayLike) -> Array:
-    """Points that a network takes, in the dtype of its kernel."""
-    X = checks.as_inputs(X, net.dim)
-    return X.astype(np.result_type(X.dtype, net.dtype), copy=False)
-
-
-def _hidden_layers(net: TwoLayer | DeepNetwork) -> int:
-    if isinstance(net, FullyConnected):
-        return len(net.widths)
-    if isinstance(net, TwoLayer):
-        return 1
-    raise TypeError(f"the linear kernel of a {type(net).__name__} is not known; pass an activation")
-
-
-def _of_convolutions(net: Convolutional, X: Any, X2: Any, layer: str | int) -> KernelOperator:
-    if trained_layers(layer, net.n_weights) != range(net.n_weights):
+def _of_convolutions(architecture: Architecture, X: Array, X2: Array | None, layer: str | int) -> KernelOperator:
+    n_weights = architecture.hidden_layers + 1
+    if trained_layers(layer, n_weights) != range(n_weights):
         raise ValueError(f"{layer=}, but the linear kernel of a convolutional network is that of all layers: 'all'")
-    how: dict[str, Any] = {"filter_size": net.filter_size, "shape": net.shape, "hidden_layers": len(net.channels)}
-    return cnn_linear_kernel(net.activation, X, X2, **how)
+    filter_size: Any = architecture.filter_size
+    how: dict[str, Any] = {"shape": architecture.shape, "hidden_layers": architecture.hidden_layers}
+    return cnn_linear_kernel(architecture.activation, X, X2, filter_size=filter_size, **how)
 
 
 def _trace_ratio(train: Array, given: float | None, *, needed: bool) -> float:

@@ -1,4 +1,4 @@
-"""Networks in the NTK parameterization: parameters, outputs and their derivatives, nothing about kernels."""
+"""Networks: parameters, outputs, their derivatives, and the Neural Tangent Kernel at the present weights."""
 
 from ntkspec.networks.convolutional import Convolutional
 from ntkspec.networks.deep import DeepNetwork

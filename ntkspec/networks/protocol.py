@@ -51,3 +51,18 @@ class Network(Protocol):
 
     def kernel(self, points: Points, points2: Points | None, *, layer: Layer, outputs: OutputChoice) -> KernelOperator:
         """Its NTK at its present weights, between checked points."""
+
+
+def is_network(given: Any) -> bool:
+    """Whether an object has the methods of a network."""
+    return all(hasattr(type(given), name) for name in ("as_points", "value_and_vjp", "with_weights", "kernel"))
+
+
+def as_network(given: Any, what: str) -> Network:
+    """The network itself; TypeError where it is none, with what is asked of it."""
+    if not is_network(given):
+        raise TypeError(
+            f"{what} of a {type(given).__name__} is not available; pass TwoLayer, FullyConnected or Convolutional, or "
+            f"a network of your own through ntkspec.from_torch(module) or ntkspec.from_jax(function, params)"
+        )
+    return given

@@ -9,7 +9,7 @@ import numpy as np
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.networks import DeepNetwork, TwoLayer
-from ntkspec.networks.two_layer import Forward, scaled_weights
+from ntkspec.networks.two_layer_passes import Forward, scaled_weights
 
 # (steps that were taken, weights).
 State: TypeAlias = tuple[int, list[Array]]
