@@ -17,6 +17,8 @@ _HOMES = {
     "linear_kernel": "kernels",
     "linear_expansion": "kernels",
     "cnn_linear_kernel": "kernels",
+    "nearest_linear_kernel": "kernels",
+    "LinearFit": "kernels",
     "expected_ntk": "kernels",
     "expected_nngp": "kernels",
     "expected_cnn_ntk": "kernels",

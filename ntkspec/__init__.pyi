@@ -12,12 +12,14 @@ from ntkspec.dynamics import learning_modes as learning_modes
 from ntkspec.dynamics import predict_gd as predict_gd
 from ntkspec.experiments.results import load_result as load_result
 from ntkspec.experiments.results import save_result as save_result
+from ntkspec.kernels import LinearFit as LinearFit
 from ntkspec.kernels import cnn_linear_kernel as cnn_linear_kernel
 from ntkspec.kernels import expected_cnn_ntk as expected_cnn_ntk
 from ntkspec.kernels import expected_nngp as expected_nngp
 from ntkspec.kernels import expected_ntk as expected_ntk
 from ntkspec.kernels import linear_expansion as linear_expansion
 from ntkspec.kernels import linear_kernel as linear_kernel
+from ntkspec.kernels import nearest_linear_kernel as nearest_linear_kernel
 from ntkspec.kernels import ntk as ntk
 from ntkspec.kernels import trace_ratio as trace_ratio
 from ntkspec.networks import Convolutional as Convolutional

@@ -48,20 +48,28 @@ def _of_expansion(expansion: Expansion, sides: list[Array], trace_ratio: float) 
 
 def _constant_and_norms(expansion: Expansion, X: Array, trace_ratio: float) -> Array:
     """The coordinates of psi behind those of x, shape (n, 1 + k)."""
+    constant = (expansion.square * trace_ratio / X.shape[1]) ** 0.5
+    return norm_features(np.vstack([[constant, 0.0, 0.0], expansion.norms]), X).astype(X.dtype)
+
+
+def norm_features(polynomials: np.ndarray, X: Array) -> Array:
+    """Polynomials, (k, 3) coefficients, in ‖x‖/sqrt d - 1 of each point: (n, k) in float64.
+
+    Raises ValueError where the dtype of X does not hold their products.
+    """
     (n, d), engine = X.shape, engine_of(X)
     xp = engine.xp
-    features = xp.empty((n, 1 + len(expansion.norms)))
-    features[:, 0] = (expansion.square * trace_ratio / d) ** 0.5
+    features = xp.empty((n, len(polynomials)))
     excess = xp.sqrt(engine.linalg.row_products(X, X, np.float64) / d) - 1
     with np.errstate(over="ignore", invalid="ignore"):
-        for k, (constant, slope, bend) in enumerate(expansion.norms, 1):
+        for k, (constant, slope, bend) in enumerate(polynomials):
             features[:, k] = constant + slope * excess + bend * excess**2
     if not (abs(features) <= (np.finfo(X.dtype).max / features.shape[1]) ** 0.5).all():
         raise ValueError(
             f"the features of the norms, up to {float(abs(features).max()):.3g}, have products beyond the range of "
             f"{X.dtype}; scale the inputs" + ("" if X.dtype == np.float64 else ", or pass them as float64")
         )
-    return features.astype(X.dtype)
+    return features
 
 
 def linear_kernel(

@@ -174,9 +174,12 @@ class KernelOperator(OnEngine, ABC):
             found = self.by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")
         return self.engine.xp.concatenate(found).astype(dtype, copy=False)
 
-    @property
+    @cached_property
     def points(self) -> int:
-        """How many points the rows are of: fewer than rows where each output of a network has a row."""
+        """How many points the rows are of: fewer than rows where each output of a network has a row.
+
+        Ask :func:`points_of`: a class may keep its points themselves under this name.
+        """
         return self.shape[0]
 
     @property
@@ -475,6 +478,12 @@ class KernelOperator(OnEngine, ABC):
 
     def __neg__(self) -> "KernelOperator":
         return -1.0 * self
+
+
+def points_of(operator: KernelOperator) -> int:
+    """How many points the rows are of, whatever the class keeps as ``points``."""
+    found = operator.points
+    return int(found) if isinstance(found, int | np.integer) else operator.shape[0]
 
 
 def _combined(terms: list) -> KernelOperator:

@@ -7,7 +7,7 @@ from typing import Any
 from ntkspec.engines import Engine
 from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.objects.lazy import cached_property
-from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.base import KernelOperator, points_of
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.tiles import Tile
 from ntkspec.operators.work import Cost
@@ -58,10 +58,10 @@ class LinearCombination(KernelOperator):
         self.semidefinite = all(c >= 0 and operator.semidefinite for c, operator in self.terms)
         self.storage_error = sum(abs(c) * operator.storage_error for c, operator in self.terms)
 
-    @property
+    @cached_property
     def points(self) -> int:
         """The fewest that a term says: an array does not know that several of its rows are of one point."""
-        return min(operator.points for _, operator in self.terms)
+        return min(points_of(operator) for _, operator in self.terms)
 
     @cached_property
     def cost(self) -> Cost:

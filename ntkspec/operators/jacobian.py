@@ -104,7 +104,7 @@ class JacobianGram(KernelOperator):
         self.each = self.functions if self.stacked else 1
         self.shape = (self.left.points * self.each, self.right.points * self.each)
 
-    @property
+    @cached_property
     def points(self) -> int:
         """How many points the rows are of."""
         return self.left.points
