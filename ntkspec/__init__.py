@@ -13,6 +13,7 @@ _HOMES = {
     "FullyConnected": "networks",
     "Convolutional": "networks",
     "load_network": "networks",
+    "linearize": "networks",
     "ntk": "kernels",
     "linear_kernel": "kernels",
     "linear_expansion": "kernels",

@@ -25,6 +25,7 @@ from ntkspec.kernels import trace_ratio as trace_ratio
 from ntkspec.networks import Convolutional as Convolutional
 from ntkspec.networks import FullyConnected as FullyConnected
 from ntkspec.networks import TwoLayer as TwoLayer
+from ntkspec.networks import linearize as linearize
 from ntkspec.networks import load_network as load_network
 from ntkspec.operators import KernelOperator as KernelOperator
 from ntkspec.operators import Plan as Plan

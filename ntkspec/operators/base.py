@@ -56,6 +56,9 @@ class KernelOperator(OnEngine, ABC):
         How far in Frobenius norm the matrix that is multiplied with is from the one that the operator stands for.
     frobenius_squared : float or None
         The sum of the squared entries, once all of them have been formed.
+    rows_per_point : int, default 1
+        K where each of K outputs of a network has a row, point-major: row i K + k is output k of point i. So have the
+        columns. ``points`` counts the points of the rows.
 
     Notes
     -----
@@ -88,6 +91,7 @@ class KernelOperator(OnEngine, ABC):
     stored: bool = False
     storage_error: float = 0.0
     frobenius_squared: float | None = None
+    rows_per_point: int = 1
 
     # -------------------------------------------------------------------------------------- what a subclass writes
     @abstractmethod
@@ -176,11 +180,8 @@ class KernelOperator(OnEngine, ABC):
 
     @cached_property
     def points(self) -> int:
-        """How many points the rows are of: fewer than rows where each output of a network has a row.
-
-        Ask :func:`points_of`: a class may keep its points themselves under this name.
-        """
-        return self.shape[0]
+        """How many points the rows are of: fewer than rows where each output of a network has a row."""
+        return self.shape[0] // self.rows_per_point
 
     @property
     def T(self) -> "KernelOperator":
@@ -590,6 +591,14 @@ class Stored(KernelOperator):
 def summing_depth(blocks: list[slice]) -> float:
     """Roundings on the longest path of a sum over rows that is done block by block; workers' sums come last."""
     return len(blocks) + max(block.stop - block.start for block in blocks) + 64.0
+
+
+def whole_points(shape: tuple[int, ...], rows_per_point: int) -> int:
+    """Rows of each point, which divide the rows and the columns."""
+    count = checks.whole_number(rows_per_point, "rows_per_point", 1)
+    if any(size % count for size in shape):
+        raise ValueError(f"a kernel of shape {shape} cannot have {rows_per_point=}, which has to divide both sizes")
+    return count
 
 
 def paired_factors(F: Any, G: Any, name: str) -> tuple[Array, Array, Engine]:

@@ -88,4 +88,5 @@ def _formed(operator: KernelOperator, blocks, squares, keep) -> Triangle:
         storage_error=operator.formed_error,
         semidefinite=operator.semidefinite,
         engine=engine,
+        rows_per_point=operator.rows_per_point,
     )

@@ -101,13 +101,8 @@ class JacobianGram(KernelOperator):
         self.functions, self.stacked = left.functions, stacked or left.functions == 1
         self.engine, self.dtype = left.engine, left.dtype
         self.symmetric = self.semidefinite = self.right is self.left
-        self.each = self.functions if self.stacked else 1
-        self.shape = (self.left.points * self.each, self.right.points * self.each)
-
-    @cached_property
-    def points(self) -> int:
-        """How many points the rows are of."""
-        return self.left.points
+        self.rows_per_point = self.functions if self.stacked else 1
+        self.shape = (self.left.points * self.rows_per_point, self.right.points * self.rows_per_point)
 
     @cached_property
     def cost(self) -> Cost:
@@ -133,7 +128,7 @@ class JacobianGram(KernelOperator):
 
     def _entries(self, tile: Tile) -> Array:
         """Of whole points, less the rows and columns that the tile does not have."""
-        R = self.each
+        R = self.rows_per_point
         cols = slice(tile.cols.start // R, -(-tile.cols.stop // R))
         own_cols = slice(tile.cols.start - cols.start * R, tile.cols.stop - cols.start * R)
         if isinstance(tile.rows, slice):
