@@ -1,10 +1,9 @@
-"""How far two trajectories are apart, from which step to which they agree, and how many points they classify right."""
+"""How far two trajectories are apart, and from which step to which they agree."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from ntkspec.datasets.classes import classes_of
 from ntkspec.engines.arrays import ArrayLike
 
 # Outputs that cancel are sums of many terms, larger than what they add up to.
@@ -43,23 +42,6 @@ def agreement(steps: ArrayLike, relative: ArrayLike, threshold: float) -> Agreem
 def loss(outputs: ArrayLike, y: ArrayLike) -> np.ndarray:
     """(1/2n) sum (f - y)² at each step, in float64; outputs (steps, n) or (steps, n, K)."""
     return mean_squared_difference(outputs, y) / 2
-
-
-def accuracy(outputs: ArrayLike, y: np.ndarray) -> np.ndarray | None:
-    """The share of points whose own class has the largest output, at each step; outputs (steps, n, K).
-
-    Where several outputs are the largest, that share of the point. None where y is not columns of classes, NaN where an
-    output is not finite.
-    """
-    own = classes_of(y)
-    return None if own is None else np.array([_right(np.asarray(row), own) for row in outputs])
-
-
-def _right(outputs: np.ndarray, own: np.ndarray) -> float:
-    if not np.isfinite(outputs).all():
-        return np.nan
-    largest = outputs == outputs.max(axis=1, keepdims=True)
-    return float((largest[np.arange(len(own)), own] / largest.sum(axis=1)).mean())
 
 
 # Trajectories past the largest stable rate grow to infinity; their differences follow them there.

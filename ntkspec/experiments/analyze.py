@@ -195,7 +195,7 @@ def _checked_own(task: AnalyzeTask) -> AnalyzeTask:
     outputs = "full" if task.outputs is None else task.outputs
     if isinstance(outputs, str) and outputs == "trace":
         raise ValueError(
-            "outputs='trace' is the sum of K kernels, which predicts training K times too fast; take 'full' (exact), or "
+            "outputs='trace' is the sum of K kernels, which predicts training K times too fast; take 'full' (exact) or "
             "'mean' (each output by the mean of the kernels)"
         )
     if task.eta1 == 0:

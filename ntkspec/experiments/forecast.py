@@ -42,8 +42,9 @@ def forecast(
     held: float,
     method: str | None = None,
 ) -> Forecast:
-    """The forecast for Theta and Theta^lin (None: one that takes no time), a function ``train(steps=...)``, and ``held`` bytes beside the triangles of
-    Theta and its difference from Theta^lin: what the process took before, and what it keeps.
+    """The forecast for Theta and Theta^lin (None: its products take no time), a function ``train(steps=...)``, and
+    ``held`` bytes beside the triangles of Theta and its difference from Theta^lin: what the process took before, and
+    what it keeps.
 
     Products at the rates of this machine (:func:`ntkspec.plan`) by ``method``, the Frobenius norm at the cost of its
     tiles, training from a trial of a few steps. Measuring those rates can be the peak: what was taken so far counts.

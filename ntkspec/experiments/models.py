@@ -385,7 +385,7 @@ def model_of(task: NetworkTask, dataset: Dataset) -> Model:
 
 
 def labelled(task: NetworkTask, dataset: Dataset) -> Dataset:
-    """The data set with labels of the shape of what a completed task trains. Raises ValueError where they do not fit."""
+    """The data set with labels of the shape of what is trained; ValueError where they do not fit."""
     return with_labels(dataset, own_network(task.network).net, task.outputs) if task.own else dataset
 
 

@@ -83,9 +83,9 @@ def in_form(X: Array, inputs: str, shape: tuple[int, ...] | None) -> Array:
 
 
 class OwnModel:
-    """A network of the user's own on a data set, with the nearest linear kernel (:class:`ntkspec.experiments.models.Model`).
+    """A network of the user's own on a data set, with the linear kernel that is nearest to its own.
 
-    Its data set is the given one with labels of the shape of what is trained.
+    It is a :class:`ntkspec.experiments.models.Model`.
     """
 
     theory: LinearModel | None = None
@@ -217,7 +217,7 @@ def _coefficients(fit: LinearFit) -> dict[str, Any]:
     return {"data": own.data, "constant": own.constant, "norms": own.norms, "identity": own.identity}
 
 
-# ---------------------------------------------------------------------------------------------------------------- labels
+# --------------------------------------------------------------------------------------------------------------- labels
 def with_labels(dataset: Dataset, net: Network, outputs: OutputsLike) -> Dataset:
     """The data set with labels of the shape of what is trained: (n,) for one function, (n, K) for K outputs.
 

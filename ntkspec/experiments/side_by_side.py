@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from ntkspec.datasets import Dataset
+from ntkspec.datasets.classes import classes_of
 from ntkspec.dynamics import Trajectory, predict_gd
 from ntkspec.engines.arrays import Array
-from ntkspec.experiments.agreement import accuracy, loss, mean_squared_difference
+from ntkspec.experiments.agreement import loss, mean_squared_difference
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.stages import Stages
 from ntkspec.networks.protocol import Network, Points
 from ntkspec.operators import KernelOperator
-from ntkspec.training import train_gd
+from ntkspec.training import accuracy, train_gd
 
 NETWORK = "network"
 
@@ -79,14 +80,14 @@ class SideBySide:
         }
 
     def accuracies(self) -> dict[str, dict[str, np.ndarray]]:
-        """The share of points in whose class a model puts them at each step, by model and part; nothing where labels
+        """The part of the points that a model classifies rightly at each step, by model and part; nothing where labels
         are no columns of classes."""
-        found = {
+        if classes_of(self.labels["train"]) is None:
+            return {}
+        return {
             name: {part: accuracy(self.outputs(name, part), y) for part, y in self.labels.items()}
             for name in self.trajectories
         }
-        known = {name: {part: own for part, own in parts.items() if own is not None} for name, parts in found.items()}
-        return {name: parts for name, parts in known.items() if parts}
 
     def differences(self, one: str, other: str) -> dict[str, np.ndarray]:
         """(1/n) sum (f - f')² of two models at each step, by part."""
