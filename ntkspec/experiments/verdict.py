@@ -190,8 +190,8 @@ def _assumptions(analysis: Analysis) -> list[str]:
     values = len(np.unique(analysis.labels["train"]))
     if 2 < values <= FEW and 2 * values <= data.n and not analysis.accuracies:
         lines.append(
-            f"Labels take {values} values only and are regressed as numbers; if they are classes, choose two of them or "
-            f"more (--classes)."
+            f"Labels take {values} values only and are regressed as numbers; if they are classes, choose two of them "
+            f"or more (--classes)."
         )
     return lines
 
