@@ -76,6 +76,13 @@ def test_a_file_that_was_begun_for_another_number_of_outputs_is_refused(tmp_path
         ns.save_kernel(MATRIX, tmp_path / "kernel.h5")
 
 
+def test_an_operator_that_was_looked_at_is_told_on_a_copy():
+    kernel = Gram(np.ones((N * K, 2)))
+    assert kernel.points == N * K
+    assert wrap(kernel, rows_per_point=K).points == N
+    assert kernel.points == N * K
+
+
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(ValueError, match="kernels with 2 and 3 rows for each point cannot be combined"):
         FULL + wrap(MATRIX, rows_per_point=2)

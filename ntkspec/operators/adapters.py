@@ -108,6 +108,8 @@ def _with_rows(operator: KernelOperator, rows_per_point: int) -> KernelOperator:
         raise ValueError(f"{rows_per_point=}, but this kernel has {operator.rows_per_point} rows for each point")
     told = copy.copy(operator)
     told.rows_per_point = whole_points(operator.shape, rows_per_point)
+    if isinstance(vars(told).get("points"), int):  # what a look at it has kept
+        del told.points
     return told
 
 

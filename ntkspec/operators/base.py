@@ -180,8 +180,11 @@ class KernelOperator(OnEngine, ABC):
 
     @cached_property
     def points(self) -> int:
-        """How many points the rows are of: fewer than rows where each output of a network has a row."""
-        return self.shape[0] // self.rows_per_point
+        """How many points the rows are of: fewer than rows where each output of a network has a row.
+
+        Ask :func:`points_of`: a class may keep its points themselves under this name.
+        """
+        return points_of(self)
 
     @property
     def T(self) -> "KernelOperator":
@@ -483,8 +486,7 @@ class KernelOperator(OnEngine, ABC):
 
 def points_of(operator: KernelOperator) -> int:
     """How many points the rows are of, whatever the class keeps as ``points``."""
-    found = operator.points
-    return int(found) if isinstance(found, int | np.integer) else operator.shape[0]
+    return operator.shape[0] // operator.rows_per_point
 
 
 def _combined(terms: list) -> KernelOperator:
