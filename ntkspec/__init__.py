@@ -14,6 +14,7 @@ _HOMES = {
     "Convolutional": "networks",
     "load_network": "networks",
     "linearize": "networks",
+    "from_torch": "networks.torch",
     "ntk": "kernels",
     "linear_kernel": "kernels",
     "linear_expansion": "kernels",

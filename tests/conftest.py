@@ -91,14 +91,14 @@ def thin_out(items) -> None:
 class Interrupt:
     """A watcher that stops training at a call."""
 
-    def __init__(self, call=0):
-        self.call, self.calls = call, 0
+    def __init__(self, call=0, value=None):
+        self.call, self.calls, self.value = call, 0, value
 
     def __call__(self, net, now, X):
         self.calls += 1
         if self.calls == self.call:
             raise KeyboardInterrupt
-        return {"output": float(now(X[:1])[0])}
+        return {"output": float(now(X[:1])[0]) if self.value is None else self.value(now)}
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ DOORS = {
     "distributed": {"cluster"},
     "cloudpickle": {"objects"},
     "cyclopts": {"cli"},
+    "torch": {"networks"},
 }
 
 

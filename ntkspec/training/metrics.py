@@ -140,9 +140,7 @@ def accuracy(outputs: ArrayLike, y: ArrayLike) -> np.ndarray:
     """
     found, labels = checks.as_floats(outputs, "outputs"), checks.as_floats(y, "y")
     if labels.ndim not in (1, 2) or found.shape[-labels.ndim :] != labels.shape:
-        raise ValueError(
-            f"outputs of shape {found.shape} and labels of shape {labels.shape} do not fit: (..., *y.shape)"
-        )
+        raise ValueError(f"outputs have shape {found.shape}, but that of y, {labels.shape}, has to be their last axes")
     if labels.ndim == 1:
         found, labels = (engine_of(part).xp.stack([part, -part], axis=-1) for part in (found, labels))
     largest = labels == labels.max(axis=-1, keepdims=True)
