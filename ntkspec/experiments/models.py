@@ -386,7 +386,7 @@ def model_of(task: NetworkTask, dataset: Dataset) -> Model:
 
 def labelled(task: NetworkTask, dataset: Dataset) -> Dataset:
     """The data set with labels of the shape of what is trained; ValueError where they do not fit."""
-    return with_labels(dataset, own_network(task.network).net, task.outputs) if task.own else dataset
+    return with_labels(dataset, task) if task.own else dataset
 
 
 def _points(dataset: Dataset) -> int:

@@ -13,8 +13,8 @@ from ntkspec.engines.arrays import Array
 from ntkspec.experiments.linear_models import LinearModel
 from ntkspec.experiments.side_by_side import Start, TrainedInputs
 from ntkspec.kernels import LinearFit, nearest_linear_kernel
-from ntkspec.networks.outputs import OutputChoice, OutputsLike, choice_of
-from ntkspec.networks.protocol import Network, Points
+from ntkspec.networks.outputs import OutputChoice, choice_of
+from ntkspec.networks.protocol import Network, Points, names_of
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import KernelOperator
 
@@ -63,13 +63,6 @@ def own_network(given: "OwnNetwork | Network") -> OwnNetwork:
     return given if isinstance(given, OwnNetwork) else OwnNetwork(given, type(given).__name__)
 
 
-def parameter_shapes(net: Network) -> dict[str, list[int]]:
-    """The shapes of the trained parameters by name; of a network that has no names by number."""
-    named = getattr(net, "parameters", None)
-    pairs = named.items() if isinstance(named, dict) else ((str(k), W) for k, W in enumerate(net.weights))
-    return {name: [int(size) for size in W.shape] for name, W in pairs}
-
-
 def in_form(X: Array, inputs: str, shape: tuple[int, ...] | None) -> Array:
     """Points (n, d) as a network takes them; shape : (height, width, channels) of images."""
     if inputs == "flat":
@@ -80,6 +73,23 @@ def in_form(X: Array, inputs: str, shape: tuple[int, ...] | None) -> Array:
     if inputs == "nhwc":
         return images
     return engine_of(X).xp.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def points_of(net: Network, X: Array, inputs: str, meta: dict[str, Any], name: str = "X") -> Points:
+    """Points (n, d) in the form of ``inputs``, checked by the network; meta : that of their data set."""
+    shape = meta.get("shape")
+    points = in_form(X, inputs, shape)
+    try:
+        return net.as_points(points, name)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if inputs != "flat" or shape is None:
+            raise
+        height, width, channels = shape
+        advice = (
+            f"; the data are images, which inputs='nchw' (--inputs nchw) gives as (n, {channels}, {height}, {width}) "
+            f"and 'nhwc' as (n, {height}, {width}, {channels}) instead of (n, {X.shape[1]})"
+        )
+        raise type(error)(f"{error}{advice}") from None
 
 
 class OwnModel:
@@ -93,20 +103,16 @@ class OwnModel:
     def __init__(self, task: "NetworkTask", dataset: Dataset):
         self.task, self.own = task, own_network(task.network)
         self.net: Network = self.own.net
-        self._shape = dataset.meta.get("shape")
-        self.choice = choice_of(task.outputs, self.net.n_outputs)
         self.dataset = dataset
+        self.inputs = TrainedInputs(
+            self.points(dataset.X), self.points(dataset.X_test, "X_test") if len(dataset.X_test) else None
+        )
+        self.choice = choice_of(task.outputs, self.net.n_outputs)  # some networks know it after their first points
 
     # ---------------------------------------------------------------------------------------------------------- points
     def points(self, X: Array, name: str = "X") -> Points:
-        """Points of the data set as the network takes them, with a check that it does."""
-        return self.net.as_points(in_form(X, self.task.inputs, self._shape), name)
-
-    @cached_property
-    def inputs(self) -> TrainedInputs:
-        """Those of training and test."""
-        tests = self.dataset.X_test
-        return TrainedInputs(self.points(self.dataset.X), self.points(tests, "X_test") if len(tests) else None)
+        """Points of the data set as the network takes them."""
+        return points_of(self.net, X, self.task.inputs, self.dataset.meta, name)
 
     # --------------------------------------------------------------------------------------------------------- kernels
     @property
@@ -197,7 +203,8 @@ class OwnModel:
     # ---------------------------------------------------------------------------------------------------------- record
     def record(self, fit: LinearFit | None = None) -> NetworkRecord:
         """What is kept of the network, and of the linear kernel that is nearest to its own."""
-        shapes = parameter_shapes(self.net)
+        pairs = zip(names_of(self.net), self.net.weights, strict=True)
+        shapes = {name: [int(size) for size in W.shape] for name, W in pairs}
         return NetworkRecord(
             name=self.own.name,
             path=self.own.path,
@@ -218,13 +225,15 @@ def _coefficients(fit: LinearFit) -> dict[str, Any]:
 
 
 # --------------------------------------------------------------------------------------------------------------- labels
-def with_labels(dataset: Dataset, net: Network, outputs: OutputsLike) -> Dataset:
+def with_labels(dataset: Dataset, task: "NetworkTask") -> Dataset:
     """The data set with labels of the shape of what is trained: (n,) for one function, (n, K) for K outputs.
 
     Two outputs take the labels +1 and -1 as one column for each class, +1 first. Raises ValueError where they do not
     fit.
     """
-    K, y = net.n_outputs or 1, dataset.y
+    net, outputs, y = own_network(task.network).net, task.outputs, dataset.y
+    points_of(net, dataset.X, task.inputs, dataset.meta)  # some networks know their outputs after the first points
+    K = net.n_outputs or 1
     one = choice_of(outputs, net.n_outputs).weights is not None
     columns = 1 if y.ndim == 1 else y.shape[1]
     if K == 1 and not one:  # one output, or for each column of labels a copy of the network
