@@ -24,13 +24,14 @@ class Recipe:
     """How the factors of a network are read off its graph.
 
     structure : of the graph. fixed : for each node, whether no point changes the shapes of its outputs. places : for
-    each use, its layout and view; None where it is not understood. reasons : why parameters have no factors, which may
-    turn out later.
+    each use, its layout and view; None where it is not understood. unclear : whether some layout is not known. reasons
+    : why parameters have no factors, which may turn out later.
     """
 
     structure: list[Any]
     fixed: list[bool]
     places: list[tuple[Layout, View] | None]
+    unclear: bool = False
     reasons: dict[str, str] = field(default_factory=dict)
 
 
@@ -43,7 +44,7 @@ def recipe_of(outputs: Tensor, fewer: Tensor, parameters: dict[str, Tensor]) -> 
     graph, small = Graph(outputs, parameters), Graph(fewer, parameters)
     if graph.structure != small.structure:
         reason = "the operations depend on the number of points"
-        return Recipe([], [], [], dict.fromkeys(parameters, reason))
+        return Recipe([], [], [], reasons=dict.fromkeys(parameters, reason))
     many, few = graph.shapes(), small.shapes()
     fixed = [one == two for one, two in zip(many, few, strict=True)]
     uses = graph.uses(fixed)
@@ -62,7 +63,8 @@ def recipe_of(outputs: Tensor, fewer: Tensor, parameters: dict[str, Tensor]) -> 
             if layout is None:
                 reasons[use.name] = f"it is not known which rows of {kind(use.node)} belong to which point"
         places.append(None if layout is None else (layout, view))
-    return Recipe(graph.structure, fixed, places, reasons)
+    unclear = any(place is None for place, reading in zip(places, readings, strict=True) if reading is not None)
+    return Recipe(graph.structure, fixed, places, unclear, reasons)
 
 
 def _layout(reading: Reading, use: Use, marks: dict[Any, list[Tensor]], fewer: tuple) -> Layout | None:
@@ -98,6 +100,8 @@ def captured(recipe: Recipe, outputs: Tensor, parameters: dict[str, Tensor], wei
 
     R passes backward. A pass that computed something else than the probes raises :class:`Rearranged`.
     """
+    if recipe.reasons.keys() >= parameters.keys():
+        return {}
     graph, n = Graph(outputs, parameters), len(outputs)
     if graph.structure != recipe.structure:
         raise Rearranged("the operations depend on the points")

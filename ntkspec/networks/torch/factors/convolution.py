@@ -45,7 +45,7 @@ class Geometry:
         )[1]
 
     def patches(self, x: Tensor) -> Tensor:
-        """What each output position sees: (b, groups, positions, channels of a group * kernel) of (b, channels, *space).
+        """What each output position sees of x (b, channels, *space): (b, groups, positions, channels * kernel).
 
         A copy, larger than x by the size of the kernel.
         """
@@ -145,7 +145,6 @@ class Convolution:
 
     def as_outer(self) -> Outer:
         """The same gradients as outer products with patches, where there is one group."""
-        n, R, m = self.g.shape[:3]
-        seen = self.geometry.patches(self.x.flatten(0, 1))[:, 0].reshape(n, -1, self.view.size // self.rows)
+        seen = self.geometry.patches(self.x.flatten(0, 1))[:, 0].reshape(len(self.x), -1, self.view.size // self.rows)
         g = self.g.flatten(4).movedim(3, 4).flatten(2, 3)
         return Outer(seen, g, self.view)

@@ -61,7 +61,7 @@ class Embedding:
 
     def gradients(self, rows: slice) -> Tensor:
         """(n, R, rows, d), for some rows of W."""
-        n, R, T, d = self.g.shape
+        n, R, _, d = self.g.shape
         count = rows.stop - rows.start
         inside = (self.index >= rows.start) & (self.index < rows.stop)
         i, t = inside.nonzero(as_tuple=True)

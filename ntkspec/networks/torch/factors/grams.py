@@ -115,10 +115,7 @@ def _strips(n: int, width: int) -> Iterator[slice]:
 
 def _add_by_rows_of_table(out: Tensor, left: Side, right: Side, stacked: bool) -> None:
     """Positions that look the same row up; the others have no inner product."""
-    one, two = (
-        [torch.cat(t) for t in zip(*(own[0].tensors for own in side.blocks), strict=True)] for side in (left, right)
-    )
-    (index, g), (index2, g2) = one, two
+    (index, g), (index2, g2) = left.tensors(), right.tensors()
     R, T, T2, n2 = *g.shape[1:3], index2.shape[1], len(index2)
     each = R if stacked else 1
     for some in _strips(len(index), T * T2 * each * each * n2):

@@ -272,6 +272,10 @@ class FactoredJacobian(AutogradJacobian):
             self._kept.clear()
             return way()
 
+    def elsewhere(self, points: Any) -> Self:
+        """At other points."""
+        return self._like(at=points)
+
     def _like(self, **changes: Any) -> Self:
         own = {"function": self.function, "at": self.at, "directions": self.directions} | changes
         return type(self)(own["function"], self.facts, own["at"], self.names, own["directions"], self.probed)
@@ -290,12 +294,11 @@ class _Part:
 
     def sides(self) -> dict[str, Side]:
         """Of each parameter that outputs depend on."""
-        jacobian = self.jacobian
-        found = [(jacobian._factors(number, slice(0, jacobian.functions)), local) for number, local, _ in self.pieces]
+        jacobian, every = self.jacobian, slice(0, self.jacobian.functions)
+        found = [(jacobian._factors(number, every), local) for number, local, _ in self.pieces]
+        sizes = {name: tensor.numel() for name, tensor in jacobian.function.state.items()}
         return {
-            name: Side(
-                [[one[local] for one in block[name]] for block, local in found], jacobian.function.state[name].numel()
-            )
+            name: Side([[one[local] for one in block[name]] for block, local in found], sizes[name])
             for name, own in found[0][0].items()
             if own
         }

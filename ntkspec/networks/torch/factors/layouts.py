@@ -41,7 +41,7 @@ def layout_of(
     marks : for each point, where it certainly has a part in the tensor of all of them. None where the shapes fit no
     layout, or marks are needed to tell several apart and there are none.
     """
-    found = [layout for layout in _candidates(axes, many, few)]
+    found = list(_candidates(axes, many, few))
     if len(found) <= 1:
         return found[0] if found else None
     if marks is None or not all(bool(mark.any()) for mark in marks):

@@ -1,6 +1,6 @@
 """What a few points tell of a module's layer factors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,13 +37,11 @@ class Probed:
         self.recipe(function).reasons.update(dict.fromkeys(self._names, reason))
 
     def _found(self, function: ModuleFunction) -> Recipe:
-        points = function.points(self._at)
-        with (
-            function.recorded(points, self._names) as (outputs, leaves),
-            function.recorded(rows(points, slice(0, FEWER)), self._names) as (fewer, _),
-        ):
-            recipe = recipe_of(outputs, fewer, leaves)
-            if not self.sample:
+        recipe = self._read(function, function.state)
+        if recipe.unclear:  # where gradients are zero, as at the start behind layers that are zero
+            recipe = self._read(function, self._shaken(function))
+        if not self.sample:
+            with function.recorded(function.points(self._at), self._names) as (outputs, leaves):
                 self.sample = captured(recipe, outputs, leaves, _random_weights(outputs, 1))
         precise = function if self._facts.float64 else function.in_dtype(torch.float64)
         try:
@@ -52,7 +50,21 @@ class Probed:
             recipe.reasons.update(self._wrong(recipe, function))
         return recipe
 
+    def _read(self, function: ModuleFunction, state: Mapping[str, Tensor]) -> Recipe:
+        points = function.points(self._at)
+        with function.undisturbed():
+            leaves = {name: state[name].detach().requires_grad_() for name in self._names}
+            few = rows(points, slice(0, FEWER))
+            return recipe_of(function.outputs(points, leaves), function.outputs(few, leaves), leaves)
+
+    def _shaken(self, function: ModuleFunction) -> dict[str, Tensor]:
+        """Parameters of which none is zero."""
+        generator = torch.Generator().manual_seed(3)
+        noise = {name: torch.randn(function.state[name].shape, generator=generator) for name in self._names}
+        return {name: function.state[name] + 0.05 * own.to(function.state[name]) for name, own in noise.items()}
+
     def _wrong(self, recipe: Recipe, function: ModuleFunction) -> dict[str, str]:
+        """Parameters whose factors disagree with autograd."""
         with function.recorded(function.points(self._at), self._names) as (outputs, leaves):
             weights = _random_weights(outputs, 2)
             return disagreements(captured(recipe, outputs, leaves, weights), outputs, leaves, weights)

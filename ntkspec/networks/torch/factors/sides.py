@@ -35,6 +35,10 @@ class Side:
             return found[0]
         return Outer(torch.cat([one.a for one in found]), torch.cat([one.g for one in found]), found[0].view)
 
+    def tensors(self) -> list[Tensor]:
+        """Those of all points, of a parameter with one use."""
+        return [torch.cat(t) for t in zip(*(own[0].tensors for own in self.blocks), strict=True)]
+
     def some(self, points: slice) -> "Side":
         """Of consecutive points."""
         found, first = [], 0

@@ -62,6 +62,7 @@ def _other(node: Any) -> Tensor:
 # Operations that select or repeat entries of a parameter, where no point has a part in it.
 SELECTIONS: dict[str, Step] = {
     "Embedding": lambda t, node, number, shape: t[node._saved_indices],
+    "Index": lambda t, node, number, shape: t[tuple(slice(None) if i is None else i for i in node._saved_indices)],
     "IndexSelect": lambda t, node, number, shape: t.index_select(whole(node._saved_dim), node._saved_index),
     "Expand": lambda t, node, number, shape: t.expand(shape),
 }
