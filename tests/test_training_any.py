@@ -157,6 +157,23 @@ def test_an_expansion_is_the_tangent(kind):
     assert all(np.array_equal(*pair) for pair in zip(ones[0][1], ones[1][1], strict=True))
 
 
+@pytest.mark.parametrize("kind", ["two layers", "fully connected"])
+def test_expansions_and_functions_of_outputs_train_on_a_card(kind, gpu):
+    net, (_, X, y) = NETWORKS[kind](), setting()
+    there, how = net.to("gpu"), {"eta": 0.3, "steps": STEPS, "watch": ns.weight_movement}
+    for make, more in ((ns.linearize, {}), (lambda one: one, {"outputs": [2.0]}), (ns.linearize, {"batch": 5})):
+        here, found = (
+            ns.train_gd(make(one), points, labels, X_test=points[:2], **how, **more)
+            for one, points, labels in ((net, X, y[:, 0]), (there, gpu.xp.asarray(X), gpu.xp.asarray(y[:, 0])))
+        )
+        assert type(found.train) is gpu.xp.ndarray
+        assert np.abs(gpu.to_host(found.train) - here.train).max() <= 1e-11
+        assert np.abs(gpu.to_host(found.test) - here.test).max() <= 1e-11
+        assert set(found.watched) == set(here.watched)
+        signs = np.sign(y[:, 0])
+        assert np.array_equal(accuracy(found.train, gpu.xp.asarray(signs)), accuracy(here.train, signs))
+
+
 def test_an_expansion_stays_where_the_network_was():
     """Weights that a user's own loop changes in place."""
     net, X, _ = setting()
