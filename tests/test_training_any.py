@@ -200,6 +200,17 @@ def test_labels_of_several_columns_train_a_copy_for_each(how):
     assert whole.watched["kernel drift"][-1] > 0
 
 
+def test_copies_are_predicted_together_and_one_by_one():
+    """At the start by one kernel of points; later, when they differ, by their kernel of all outputs."""
+    net, (_, X, y) = ns.TwoLayer.random(3, 6, "erf", second="normal"), setting()
+    half = ns.train_gd(net, X, y, eta=1.0, steps=[30]).network
+    start, linear = half(X), ns.train_gd(ns.linearize(half), X, y, eta=0.3, steps=STEPS).train
+    together = ns.predict_gd(ns.ntk(half, X, outputs="full"), y, eta=0.3, steps=STEPS, start=start).train
+    assert np.abs(together - linear).max() <= 1e-10
+    alone = ns.predict_gd(ns.ntk(half, X, outputs=2), y[:, 2], eta=0.3, steps=STEPS, start=start[:, 2]).train
+    assert np.abs(together[:, :, 2] - alone).max() <= 1e-10
+
+
 def test_copies_go_on_from_where_they_are():
     net, (_, X, y) = ns.FullyConnected.random(3, [5, 4], "erf"), setting()
     whole = ns.train_gd(net, X, y, eta=0.5, steps=[9])
@@ -222,8 +233,9 @@ def test_independent_outputs_are_a_network_of_several():
     assert ns.ntk(net, X, outputs="trace").to_dense() == pytest.approx(sum(kernels), abs=1e-14)
     assert ns.ntk(net, X, outputs=2).to_dense() == pytest.approx(kernels[2], abs=1e-14)
     assert ns.ntk(net, X, outputs=[0, 2.0, 0, 1.0]).to_dense() == pytest.approx(4 * kernels[1] + kernels[3], abs=1e-14)
-    with pytest.raises(ValueError, match="one kernel for each output; ask for them one by one"):
-        ns.ntk(net, X, outputs="full")
+    full = np.zeros((12, 4, 12, 4))
+    full[:, range(4), :, range(4)] = kernels
+    assert ns.ntk(net, X, outputs="full").to_dense() == pytest.approx(full.reshape(48, 48), abs=1e-14)
     with pytest.raises(ValueError, match="of one output each are needed"):
         IndependentOutputs([setting()[0]])
 
