@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,10 @@ from ntkspec.spectra.traces import trace
 
 # Vectors that are multiplied together, and those that one reading of a stored kernel serves in the forecast.
 TOGETHER, BLOCK = 64, 8
-# Where entries are not cheaper: width of the interval of a Frobenius norm, and of the trace, which gives the identity.
-GAP_RTOL, TRACE_RTOL = 0.02, 0.01
+# Width of the intervals of Frobenius norms where random probes are sooner than all entries.
+GAP_RTOL = 0.05
+# Where only products are known: probes of the trace, and how often the nearest kernel so far is taken off them.
+TRACE_PROBES, TRACE_ROUNDS = 16, 4
 # A feature of the norms that differs from the others by less than so many eps of the points is rounding.
 ROUNDING = 64
 # Eigenvalues of the features' coefficients below this, relative to the kernel, are rounding.
@@ -152,8 +154,8 @@ class LinearFit:
     def relative_gap(self) -> Estimate:
         r"""\|Theta - L\|_F / \|Theta\|_F, which is what no linear kernel explains, with its interval.
 
-        Computed at the first look. Exact up to rounding, or where random probes are sooner with norms in intervals of
-        relative width 0.02.
+        Computed at the first look. Exact up to rounding, or where random probes are sooner from norms in intervals of
+        relative width 0.05.
         """
         return _ratio(*(frobenius_norm(one, rtol=GAP_RTOL) for one in (self.theta - self.operator, self.theta)))
 
@@ -222,8 +224,9 @@ def nearest_linear_kernel(theta: MatrixLike, X: ArrayLike | None, *, trace_ratio
     For given a and lambda the best S is a projection (the positive part of a 3 x 3 matrix), and what is left is convex
     in (a, lambda): its two optimality conditions are solved by bracketed roots, to rounding. Cost: d + 3 products in
     blocks of 64, or the matrix where :func:`ntkspec.plan` finds that sooner, the diagonal, and 2 n d min(n, d) flops.
-    Where only products are known and n is larger than d, the trace, which gives ``identity``, is estimated to 0.01;
-    the gaps are those of the kernel that was found, whatever its coefficients.
+    Where only products are known, 16 random probes of what is left take the place of the diagonal: they are exact where
+    that is a multiple of the identity, and otherwise leave ``identity`` uncertain by 0.09 of the gap over sqrt n. The
+    gaps are certified for the kernel that was found, whatever its coefficients.
 
     A kernel of K outputs with outputs="full" is refused: among K ⊗ I, the nearest one is that of outputs="mean".
 
@@ -243,9 +246,9 @@ def nearest_linear_kernel(theta: MatrixLike, X: ArrayLike | None, *, trace_ratio
     True
     """
     theta = as_symmetric(theta)
-    if (count := points_of(theta)) != theta.shape[0]:
+    if theta.rows_per_point > 1:
         raise ValueError(
-            f"the kernel has {theta.shape[0]} rows for {count} points (outputs='full'); take that of "
+            f"the kernel has {theta.shape[0]} rows for {points_of(theta)} points (outputs='full'); take that of "
             f"outputs='mean': its nearest linear kernel L gives L ⊗ I, which is nearest to this one among K ⊗ I"
         )
     if trace_ratio is not None and not 0 < trace_ratio < math.inf:
@@ -256,7 +259,7 @@ def nearest_linear_kernel(theta: MatrixLike, X: ArrayLike | None, *, trace_ratio
     d = 0 if X is None else X.shape[1]
     theta, _ = planning.prepare(theta, d + 3 + EXPECTED_PRODUCTS, block=BLOCK)
     basis = _Basis.of(theta, X)
-    found = _nearest(basis, _overlaps(theta, X, basis))
+    found = _nearest(basis, _with_identity(theta, X, basis, _overlaps(theta, X, basis)))
     square = None if trace_ratio is None or not d else found.constant * d / trace_ratio
     return LinearFit(theta, X, LinearCoefficients(found.data, found.norms, found.identity, square))
 
@@ -341,11 +344,11 @@ def _times_transposed(X: Array, Q: Array) -> Array:
 
 @dataclass(frozen=True)
 class _Overlaps:
-    """<Theta, .> of the basis: with X Xᵀ / scale, Qᵀ Theta Q, and with I / sqrt n."""
+    """<Theta, .> of the basis: with X Xᵀ / scale, Qᵀ Theta Q, and with I / sqrt n (-inf: no identity is looked for)."""
 
     data: float
     norms: np.ndarray
-    identity: float
+    identity: float = -math.inf
 
 
 def _overlaps(theta: KernelOperator, X: Array | None, basis: _Basis) -> _Overlaps:
@@ -357,8 +360,22 @@ def _overlaps(theta: KernelOperator, X: Array | None, basis: _Basis) -> _Overlap
         for V in [] if X is None else [engine.xp.ascontiguousarray(X[:, cols]) for cols in slices(basis.d, TOGETHER)]:
             found += float(engine.linalg.row_products(V, theta @ V, np.float64).sum())
             bar.update(V.shape[1])
-    identity = float(trace(theta, rtol=TRACE_RTOL)) / basis.n**0.5
-    return _Overlaps(found / basis.scale, (norms + norms.T) / 2, identity)
+    return _Overlaps(found / basis.scale, (norms + norms.T) / 2)
+
+
+def _with_identity(theta: KernelOperator, X: Array | None, basis: _Basis, found: _Overlaps) -> _Overlaps:
+    """Theta's trace: from the diagonal, or where that takes n products from random signs, which see what is left by
+    the nearest kernel so far; its own trace is known."""
+    if theta.entrywise:
+        return replace(found, identity=float(trace(theta)) / basis.n**0.5)
+    xp = theta.engine.xp
+    signs = xp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], (basis.n, TRACE_PROBES)).astype(theta.dtype))
+    product = theta @ signs
+    for _ in range(TRACE_ROUNDS):
+        nearest = LinearFit(theta, X, _nearest(basis, found)).operator
+        left = float((signs * (product - nearest @ signs)).sum()) / TRACE_PROBES
+        found = replace(found, identity=(float(trace(nearest)) + left) / basis.n**0.5)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------- the convex problem
@@ -370,7 +387,7 @@ def _nearest(basis: _Basis, theta: _Overlaps) -> LinearCoefficients:
     """
     unit = np.eye(len(theta.norms)) / basis.n**0.5
     # No part of L is larger than L, and |L|² = <Theta, L>.
-    most = abs(theta.data) + float(np.linalg.norm(theta.norms)) + abs(theta.identity)
+    most = abs(theta.data) + float(np.linalg.norm(theta.norms)) + max(0.0, theta.identity)
 
     def features(a: float, b: float) -> np.ndarray:
         return _positive_part(theta.norms - a * basis.inner - b * unit)
