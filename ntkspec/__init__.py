@@ -15,6 +15,7 @@ _HOMES = {
     "load_network": "networks",
     "linearize": "networks",
     "from_torch": "networks.torch",
+    "from_jax": "networks.jax",
     "ntk": "kernels",
     "linear_kernel": "kernels",
     "linear_expansion": "kernels",

@@ -13,6 +13,9 @@ from ntkspec.training import accuracy
 from ntkspec.training.batches import Batches
 from several_outputs import Perceptron
 
+# PyTorch's forward derivatives warn of what they import themselves.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+
 STEPS = [0, 1, 2, 30]
 
 
@@ -409,3 +412,97 @@ def test_accuracy_counts_signs_and_largest_outputs():
             accuracy(np.ones((2, 2)) if np.ndim(wrong) == 2 else np.ones(2), wrong)
     with pytest.raises(ValueError, match=r"outputs have shape \(3, 2\), but that of y, \(3,\)"):
         accuracy(np.ones((3, 2)), np.ones(3))
+
+
+# ------------------------------------------------------------------------------------------------- PyTorch modules
+@pytest.fixture(scope="module")
+def modules():
+    """{name: (module, points, y)} in float64: images through in-place activations, tokens through tied weights."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; other networks are trained above")
+    nn = torch.nn
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.cell = nn.Embedding(6, 5), nn.LSTM(5, 5, batch_first=True)
+
+        def forward(self, tokens, scale):
+            hidden, _ = self.cell(self.embedding(tokens) * scale[:, None, None])
+            return hidden[:, -1] @ self.embedding.weight.T
+
+    torch.manual_seed(0)
+    images = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(36, 3)
+    )
+    rng = np.random.default_rng(0)
+    tokens = {"tokens": rng.integers(0, 6, (9, 4)), "scale": rng.uniform(0.5, 2, 9)}
+    return {
+        "images": (images.double(), rng.standard_normal((9, 2, 3, 3)), rng.uniform(-1, 1, (9, 3))),
+        "tokens": (Tokens().double(), tokens, rng.uniform(-1, 1, (9, 6))),
+    }
+
+
+def module_descent(module, points, y, eta, steps, order=None):
+    """The outputs after so many steps of torch.optim.SGD on a copy, and its parameters."""
+    import torch
+
+    module = copy.deepcopy(module)
+    optimizer = torch.optim.SGD(module.parameters(), lr=eta)
+
+    def outputs(rows):
+        if isinstance(points, dict):
+            return module(**{name: torch.tensor(part[rows]) for name, part in points.items()})
+        return module(torch.tensor(points[rows]))
+
+    for step in range(steps):
+        rows = slice(None) if order is None else order.rows(step)
+        optimizer.zero_grad()
+        (((outputs(rows) - torch.tensor(y[rows])) ** 2).sum() / (2 * len(y[rows]))).backward()
+        optimizer.step()
+    return outputs(slice(None)).detach().numpy(), [W.detach().numpy() for W in module.parameters()]
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+@pytest.mark.parametrize("kind", ["images", "tokens"])
+def test_modules_train_as_by_sgd(kind, batch, modules):
+    module, points, y = modules[kind]
+    before = copy.deepcopy(module.state_dict())
+    outputs, weights = module_descent(module, points, y, 0.3, 20, batch and Batches(9, batch, 1))
+    found = ns.train_gd(ns.from_torch(module), points, y, eta=0.3, steps=[0, 20], batch=batch, seed=1)
+    assert np.abs(found.train[1] - outputs).max() <= 1e-10
+    assert all(np.abs(mine - own).max() <= 1e-10 for mine, own in zip(found.network.weights, weights, strict=True))
+    assert all(bool((part == before[name]).all()) for name, part in module.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["images", "tokens"])
+def test_modules_are_linearized(kind, modules):
+    module, points, y = modules[kind]
+    net = ns.from_torch(module)
+    linear, etas, errors = ns.linearize(net), [0.1, 0.05], []
+    for eta in etas:
+        start = net(points)
+        real, tangent = (ns.train_gd(one, points, y, eta=eta, steps=[1, 15]).train for one in (net, linear))
+        predicted = ns.predict_gd(ns.ntk(net, points, outputs="full"), y, eta=eta, steps=[1, 15], start=start)
+        assert np.abs(tangent - predicted.train).max() <= 1e-10
+        errors.append(np.abs(real[0] - predicted.train[0]).max())
+    assert 3.5 < errors[0] / errors[1] < 4.5
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+def test_an_interrupted_module_ends_with_the_same_bits(batch, modules, tmp_path):
+    module, points, y = modules["tokens"]
+    how = {"eta": 0.3, "steps": [0, 3, 8], "batch": batch}
+    whole = ns.train_gd(ns.from_torch(module), points, y, watch=Interrupt(0, value=lambda now: 0.0), **how)
+    for call in (2, 0):
+        watch, again = Interrupt(call, value=lambda now: 0.0), partial(ns.train_gd, ns.from_torch(module), points, y)
+        if call:
+            with pytest.raises(KeyboardInterrupt):
+                again(watch=watch, checkpoint=tmp_path / "run.h5", **how)
+    found = again(watch=watch, checkpoint=tmp_path / "run.h5", **how)
+    assert watch.calls == 2
+    assert np.array_equal(found.train, whole.train)
+    assert all(np.array_equal(*pair) for pair in zip(found.network.weights, whole.network.weights, strict=True))
+    other = copy.deepcopy(module)
+    other.cell.bias_hh_l0.data[0] += 1e-9
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        ns.train_gd(ns.from_torch(other), points, y, checkpoint=tmp_path / "run.h5", **how)

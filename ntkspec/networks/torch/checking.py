@@ -1,18 +1,18 @@
 """What a module has to fulfil, tried on a few points at the first look: each failure names its cure."""
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from ntkspec.networks.points import count, parts, rows
-from ntkspec.networks.torch import differentiating
+from ntkspec.networks.torch.differentiating import pull
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import changed, shapes
+from ntkspec.networks.torch.ways import random_vectors
 
 # Points that are tried; steps of a difference quotient, and how far it may be from the derivative, relatively.
 TRIED, STEPS, QUOTIENT_ERROR = 4, (1e-6, 1e-4, 1e-3), 1e-3
@@ -33,10 +33,8 @@ def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Fac
         unreached, kept = _graph(exact, exact.points(some), names)
         flops = _flops(function, some)
         reached = [name for name in names if name not in unreached]
-        push = _way_to_push(exact, exact.points(some), reached)
-        _check_quotient(exact, exact.points(some), reached, push, rough=rough or bool(reason))
-        vectorized = _vectorizes(exact, exact.points(some), reached)
-    return Facts(n_outputs, flops, kept, push, vectorized, tuple(unreached), reason, rough)
+        _check_quotient(exact, exact.points(some), reached, rough=rough or bool(reason))
+    return Facts(n_outputs, flops, kept, tuple(unreached), reason, rough)
 
 
 def _sample(points: Any) -> Any:
@@ -140,27 +138,43 @@ def _check_independent(function: ModuleFunction, points: Any) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------- float64
-class _SeenInFloat32(TorchDispatchMode):
-    """Whether an operation gives floats of less than 64 bits."""
+class _Watched(TorchDispatchMode):
+    """The flops of what runs within, as torch counts them, and whether an operation gives floats of less than 64 bits.
 
-    seen = False
+    torch's own counter does the same, after seconds in which it loads the compiler.
+    """
+
+    flops, in_float32 = 0.0, False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        self.seen |= any(
+        count_flops = flop_registry.get(func._overloadpacket)
+        if count_flops is not None:
+            self.flops += count_flops(*args, **(kwargs or {}), out_val=found)
+        self.in_float32 |= any(
             isinstance(one, torch.Tensor) and one.is_floating_point() and one.dtype != torch.float64
             for one in (found if isinstance(found, tuple | list) else [found])
         )
         return found
 
 
+def _flops(function: ModuleFunction, points: Any) -> float:
+    with _Watched() as watched, torch.no_grad():
+        function.raw(points)
+    return max(1.0, watched.flops / count(points))
+
+
 def _in_float64(function: ModuleFunction, points: Any) -> tuple[ModuleFunction, str, bool]:
     """(the function in float64, why it does not run, whether some of it stays in float32)."""
     precise = function.in_dtype(torch.float64)
     try:
-        with precise.undisturbed(), _SeenInFloat32() as mode:
+        with precise.undisturbed(), torch.no_grad(), _Watched() as watched:
             found = precise.raw(precise.points(points))
-            return precise, "", mode.seen or found.dtype != torch.float64
+            return precise, "", watched.in_float32 or found.dtype != torch.float64
     except Exception as error:
         return precise, str(error).partition("\n")[0], True
 
@@ -191,75 +205,25 @@ def _graph(function: ModuleFunction, points: Any, names: Sequence[str]) -> tuple
     return unreached, kept / count(points) + sum(p.element_size() * p[0].numel() for p in parts(points))
 
 
-def _flops(function: ModuleFunction, points: Any) -> float:
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        function.raw(points)
-    return max(1.0, counter.get_total_flops() / count(points))
-
-
 # --------------------------------------------------------------------------------------------------------- derivatives
-def _way_to_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> str:
-    """The first way that runs and is the adjoint of the backward pass."""
-    v, u = _vectors(function, points, names)
-    (pulled,) = differentiating.pull(function, points, names, [u])
-    inner = sum(float((pulled[name] * v[name]).sum()) for name in names)
-    for name, way in differentiating.PUSHES.items():
-        with contextlib.suppress(RuntimeError, NotImplementedError):
-            pushed = way(function, points, [v], None)[:, :, 0]
-            size = float(pushed.norm() * u.norm())
-            if abs(float((pushed * u).sum()) - inner) <= 1e3 * torch.finfo(function.dtype).eps ** 0.75 * size:
-                return name
-    raise ValueError(
-        "two passes backward through the module differ, so that its gradients are not those of one function; look for "
-        "hooks and custom autograd functions that keep state"
-    )
-
-
-def _vectors(function: ModuleFunction, points: Any, names: Sequence[str]) -> tuple[dict[str, torch.Tensor], Any]:
-    """Random vectors of parameters, at the scale of each, and of outputs."""
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(like):
-        return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
-
-    state, outputs = function.state, function.outputs(points).detach()
-    scales = {name: float(state[name].square().mean().sqrt()) or 1.0 for name in names}
-    return {name: scales[name] * normal(state[name]) for name in names}, normal(outputs)
-
-
-def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str], push: str, *, rough: bool) -> None:
-    """J v against (f(w + h v) - f(w - h v)) / 2 h: at one step size they have to agree."""
-    v, _ = _vectors(function, points, names)
-    derivative = differentiating.PUSHES[push](function, points, [v], None)[:, :, 0]
+def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str], *, rough: bool) -> None:
+    """<Jᵀ u, v> against <u, f(w + h v) - f(w - h v)> / 2 h: at one step size they have to agree."""
+    v, u = random_vectors(function, points, names)
+    (gradient,) = pull(function, points, names, [u])
+    derivative = sum(float((gradient[name] * v[name]).sum()) for name in names)
     state, best = function.state, float("inf")
     for step in STEPS[1:] if rough else STEPS:
         ends = [
             function.outputs(points, {name: state[name] + sign * step * v[name] for name in names}).detach()
             for sign in (1, -1)
         ]
-        quotient = (ends[0] - ends[1]) / (2 * step)
-        noise = 8 * torch.finfo(torch.float32 if rough else function.dtype).eps * float(ends[0].norm()) / step
-        apart = max(0.0, float((quotient - derivative).norm()) - noise)
-        best = min(best, apart / max(float(derivative.norm()), float(quotient.norm()), 1e-300))
+        quotient = float(((ends[0] - ends[1]) * u).sum()) / (2 * step)
+        eps = torch.finfo(torch.float32 if rough else function.dtype).eps
+        noise = 8 * eps * float(ends[0].norm() * u.norm()) / step
+        apart = max(0.0, abs(quotient - derivative) - noise)
+        best = min(best, apart / max(abs(derivative), abs(quotient), 1e-300))
     if not best <= (10 if rough else 1) * QUOTIENT_ERROR:
         raise ValueError(
             f"the derivative that autograd gives is {100 * best:.2g} % from the difference quotient of the outputs: "
             f"the module holds .detach(), rounding, or a backward that is not its derivative; {FORWARD} without it"
         )
-
-
-def _vectorizes(function: ModuleFunction, points: Any, names: Sequence[str]) -> bool:
-    """Whether torch.func.vmap gives the gradients of single points."""
-    K = function.outputs(rows(points, slice(0, 1))).shape[1]
-    directions = torch.eye(K, dtype=function.dtype, device=function.device)[: min(K, 2)]
-    try:
-        found, expected = (
-            differentiating.gradients(function, points, names, directions, vectorized=way) for way in (True, False)
-        )
-    except Exception:  # whatever it does not know
-        return False
-    allowed = 1e3 * torch.finfo(function.dtype).eps
-    return all(
-        float((one - other).norm()) <= allowed * max(float(other.norm()), 1e-300)
-        for one, other in zip(found, expected, strict=True)
-    )

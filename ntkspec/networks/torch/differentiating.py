@@ -3,7 +3,7 @@
 Functions g_r are the outputs, or weighted sums of them: ``directions`` (R, K), None for the outputs themselves.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -14,7 +14,6 @@ from ntkspec.networks.torch.function import ModuleFunction
 
 # A vector of parameters, by name.
 Vector: TypeAlias = Mapping[str, torch.Tensor]
-Push: TypeAlias = Callable[[ModuleFunction, Any, Sequence[Vector], torch.Tensor | None], torch.Tensor]
 
 
 def pull(
@@ -31,7 +30,8 @@ def pulled(
     """Jᵀ u from a recorded pass."""
     if not outputs.requires_grad:
         return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
-    found = torch.autograd.grad(outputs, list(leaves.values()), cotangent, allow_unused=True, **more)
+    inner = (outputs * cotangent).sum()  # grad_outputs would load seconds of symbolic algebra
+    found = torch.autograd.grad(inner, list(leaves.values()), allow_unused=True, **more)
     return {
         name: torch.zeros_like(leaf) if gradient is None else gradient
         for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
@@ -47,8 +47,8 @@ def push_forward(
     with function.undisturbed(), sdpa_kernel(SDPBackend.MATH):  # the other kernels have no forward mode
         for vector in vectors:
             weights = {name: function.state[name] for name in vector}
-            _, moved = torch.func.jvp(lambda given: function.outputs(points, given), (weights,), (dict(vector),))
-            found.append(_turned(moved.detach(), directions))
+            both = torch.func.jvp(lambda given: function.outputs(points, given), (weights,), (dict(vector),))
+            found.append(_turned(both[1].detach(), directions))
     return torch.stack(found, dim=2)
 
 
@@ -62,7 +62,7 @@ def push_twice_backward(
         u = torch.zeros_like(outputs, requires_grad=True)
         gradient = pulled(outputs, leaves, u, create_graph=True)
         for vector in vectors:
-            inner = sum((gradient[name] * vector[name]).sum() for name in names)
+            inner = _inner(gradient, vector)
             (moved,) = torch.autograd.grad(inner, u, retain_graph=True)
             found.append(_turned(moved, directions))
     return torch.stack(found, dim=2)
@@ -75,38 +75,27 @@ def push_by_points(
     found = []
     for k in range(count(points)):
         own = _of_one(function, rows(points, slice(k, k + 1)), list(vectors[0]), directions)
-        found.append([[sum((g[n] * v[n]).sum() for n in v) for v in vectors] for g in own])
-    return torch.stack([torch.stack([torch.stack(list(row)) for row in block]) for block in found])
+        found.append([torch.stack([_inner(g, v) for v in vectors]) for g in own])
+    return torch.stack([torch.stack(of_point) for of_point in found])
 
 
-# In the order in which they are tried.
-PUSHES: dict[str, Push] = {
-    "forward mode": push_forward,
-    "twice backward": push_twice_backward,
-    "points": push_by_points,
-}
+def _inner(gradient: Vector, vector: Vector) -> torch.Tensor:
+    return torch.stack([(gradient[name] * vector[name]).sum() for name in vector]).sum()
 
 
 # -------------------------------------------------------------------------------------------------- gradients of points
-def gradients(
-    function: ModuleFunction,
-    points: Any,
-    names: Sequence[str],
-    directions: torch.Tensor | None,
-    *,
-    vectorized: bool,
-) -> list[torch.Tensor]:
-    """The gradients of each point and function: for each parameter an array (b, R, its size)."""
-    if vectorized:
-        found = _of_all(function, points, names, directions)
-    else:
-        each = [_of_one(function, rows(points, slice(k, k + 1)), names, directions) for k in range(count(points))]
-        found = {name: torch.stack([torch.stack([g[name] for g in own]) for own in each]) for name in names}
-    return [found[name].flatten(2) for name in names]
+def gradients_by_points(
+    function: ModuleFunction, points: Any, names: Sequence[str], directions: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
+    """The gradients of each point and function, one pass forward for each point: (b, R, ...) for each parameter."""
+    each = [_of_one(function, rows(points, slice(k, k + 1)), names, directions) for k in range(count(points))]
+    return {name: torch.stack([torch.stack([g[name] for g in own]) for own in each]) for name in names}
 
 
-def _of_all(function, points, names, directions) -> dict[str, torch.Tensor]:
-    """By torch.func.vmap over points: (b, R, ...) for each parameter."""
+def gradients_together(
+    function: ModuleFunction, points: Any, names: Sequence[str], directions: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
+    """The same by torch.func.vmap over points: (b, R, ...) for each parameter."""
 
     def of_point(point):
         def values(weights):

@@ -7,15 +7,16 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from ntkspec.engines import Engine
+from ntkspec.engines import OnEngine
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.points import count, rows
-from ntkspec.networks.torch import differentiating
 from ntkspec.networks.torch.blocks import GRADIENT_BYTES, fitting, points_at_once
+from ntkspec.networks.torch.differentiating import pull
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.rounding import estimated
 from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
+from ntkspec.networks.torch.ways import PASSES, Push, gradients, push_of
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.rounding import Rounding
@@ -31,7 +32,7 @@ class Pulled:
     scales: np.ndarray
 
 
-class AutogradJacobian:
+class AutogradJacobian(OnEngine):
     """J of R functions of a module at n points: :class:`ntkspec.operators.jacobian.JacobianAt` by autograd.
 
     at : the points. names : the parameters. directions : (R, K), the functions as weighted sums of outputs; None for
@@ -52,12 +53,7 @@ class AutogradJacobian:
         self.points = count(at)
         self.functions = (facts.n_outputs or 1) if directions is None else len(directions)
         self.size = sum(function.state[name].numel() for name in self.names)
-        self.dtype = numpy_dtype(function.dtype)
-
-    @property
-    def engine(self) -> Engine:
-        """Where the vectors lie."""
-        return engine_for(self.function.device)
+        self.dtype, self.engine = numpy_dtype(function.dtype), engine_for(function.device)
 
     @property
     def pull_work(self) -> Work:
@@ -66,9 +62,12 @@ class AutogradJacobian:
 
     @property
     def push_work(self) -> Work:
-        """Two passes forward; two backward and one forward; or for each point one forward and one backward."""
-        passes = {"forward mode": 3.0, "twice backward": 7.0}.get(self.facts.push, 20.0)
-        return self.points * Work(flops=passes * self.facts.flops)
+        """What the way takes in which the module knows it."""
+        return self.points * Work(flops=PASSES[self._push] * self.facts.flops)
+
+    @cached_property
+    def _push(self) -> Push:
+        return push_of(self.function, self.at, self.names)
 
     def entry_work(self, other: "AutogradJacobian") -> Work:
         """An inner product of gradients, which are computed once for each block of a tile."""
@@ -84,7 +83,7 @@ class AutogradJacobian:
         total: list[dict[str, torch.Tensor]] = []
         for block in self._blocks(self._points_at_once):
             u = self._of_outputs(given[block], functions)
-            found = differentiating.pull(self.function, rows(self.at, block), self.names, u.unbind(2))
+            found = pull(self.function, rows(self.at, block), self.names, u.unbind(2))
             if not total:
                 total = found
                 continue
@@ -105,10 +104,9 @@ class AutogradJacobian:
 
     def push(self, tangents: Pulled, functions: slice) -> Array:
         """Block by block."""
-        way = differentiating.PUSHES[self.facts.push]
         turned = self._of_functions(functions)
         found = [
-            way(self.function, rows(self.at, block), tangents.vectors, turned)
+            self._push(self.function, rows(self.at, block), tangents.vectors, turned)
             for block in self._blocks(self._points_at_once)
         ]
         scaled = torch.cat(found).double() * torch.from_numpy(tangents.scales).to(self.function.device)
@@ -151,13 +149,8 @@ class AutogradJacobian:
 
     def gradients(self, block: slice, functions: slice) -> list[torch.Tensor]:
         """Those of a block of points, (b, r, size of a parameter) for each."""
-        return differentiating.gradients(
-            self.function,
-            rows(self.at, block),
-            self.names,
-            self._of_functions(functions),
-            vectorized=self.facts.vectorized,
-        )
+        at, turned = rows(self.at, block), self._of_functions(functions)
+        return gradients(self.function, at, self.names, turned)
 
     def rounding(self, other: "AutogradJacobian", kernel: KernelOperator) -> Rounding:
         """An estimate from products at a few points, in this dtype and in another."""

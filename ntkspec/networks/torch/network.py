@@ -13,9 +13,9 @@ from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.points import count, rows
 from ntkspec.networks.protocol import Layer, Points, Weights
-from ntkspec.networks.torch import differentiating
 from ntkspec.networks.torch.blocks import points_at_once
 from ntkspec.networks.torch.checking import examined
+from ntkspec.networks.torch.differentiating import pulled
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import as_tensors
@@ -23,6 +23,7 @@ from ntkspec.networks.torch.program import Forward, Program, fingerprint, state_
 from ntkspec.networks.torch.selection import ParametersLike, aliases, matching, trained
 from ntkspec.networks.torch.sides import jacobian_at
 from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
+from ntkspec.networks.torch.ways import push_of
 from ntkspec.objects.pickling import Foreign
 from ntkspec.operators import JacobianGram, KernelOperator
 from ntkspec.operators.tiles import slices
@@ -200,7 +201,7 @@ class TorchNetwork:
             with function.recorded(rows(points, block), self.names) as (found, leaves):
                 outputs.append(self._shaped(array_of(found, self.engine)))
                 given = tensor_of(cotangent(block, outputs[-1])).to(found).reshape(found.shape)
-                more = differentiating.pulled(found, leaves, given)
+                more = pulled(found, leaves, given)
             total = more if total is None else {name: total[name].add_(more[name]) for name in self.names}
         assert total is not None
         return self.engine.xp.concatenate(outputs), [array_of(total[name], self.engine) for name in self.names]
@@ -223,7 +224,7 @@ class TorchNetwork:
         at = self.as_points(points)
         function = self._function(self._program_now(), self._state())
         vector = self._tensors(tangents, "tangents")
-        way = differentiating.PUSHES[self.facts.push]
+        way = push_of(function, at, self.names)
         found = [way(function, rows(at, block), [vector], None)[:, :, 0] for block in self._blocks(at)]
         return self._shaped(array_of(torch.cat(found), self.engine))
 

@@ -50,7 +50,8 @@ def _settings(recurrent: bool) -> list[tuple[Any, str, Any]]:
     if recurrent:
         found += [(_BACKENDS.cudnn, "enabled", False), (_BACKENDS.mkldnn, "enabled", False)]
     if hasattr(_BACKENDS.cuda.matmul, "fp32_precision"):
-        cudnn, mkldnn = _BACKENDS.cudnn, _BACKENDS.mkldnn
+        cudnn: Any = _BACKENDS.cudnn
+        mkldnn: Any = _BACKENDS.mkldnn
         kinds: list[Any] = [_BACKENDS.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn]
         return found + [(kind, "fp32_precision", "ieee") for kind in kinds]
     return [*found, (_BACKENDS.cuda.matmul, "allow_tf32", False), (_BACKENDS.cudnn, "allow_tf32", False)]

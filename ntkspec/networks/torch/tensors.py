@@ -10,7 +10,7 @@ import torch
 from ntkspec.engines import Engine, as_array, engine_of, named
 from ntkspec.engines.arrays import Array
 
-_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_DTYPES: dict[torch.dtype, np.dtype] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 
 def numpy_dtype(dtype: torch.dtype) -> np.dtype:
