@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -26,6 +27,12 @@ COLUMNS_AT_ONCE, ENTRIES_AT_ONCE = 64, 2**24
 # Probes from which the size of an operator that does not know it is estimated; rows and columns of the tile, and of the
 # pieces of a diagonal, from which its cost is measured.
 SIZE_PROBES, MEASURED_SIDE = 4, 64
+# Seconds from which products for all columns are announced.
+LONG = 10.0
+
+
+class ManyProductsWarning(RuntimeWarning):
+    """All columns of a matrix are about to be computed of which only products are known, and that takes long."""
 
 
 class KernelOperator(OnEngine, ABC):
@@ -286,12 +293,25 @@ class KernelOperator(OnEngine, ABC):
     def by_columns(self, task: Callable[[slice, Array], Any], text: str, dtype: DTypeLike | None = None) -> list[Any]:
         """The task on (slice of columns, those columns of the matrix), for all columns. n products, with a bar."""
         found = []
+        self.warn_of_columns(text)
         with progress.bar(total=self.shape[1], text=text) as bar:
             count = min(COLUMNS_AT_ONCE, max(1, ENTRIES_AT_ONCE // self.shape[1]))
             for cols in slices(self.shape[1], count):
                 found.append(task(cols, self @ self._units(cols, dtype)))
                 bar.update(cols.stop - cols.start)
         return found
+
+    def warn_of_columns(self, what: str) -> None:
+        """Warn, before it begins, of what takes a product for each column for longer than LONG seconds."""
+        each = self.cost.product.nominal_seconds
+        if self.shape[1] * each > LONG:
+            warnings.warn(
+                f"{what}: only products of this {type(self).__name__} {self._size} are known, and all columns take "
+                f"{self.shape[1]:,} of {each:.2g} s, about {self.shape[1] * each:.2g} s; where an interval serves, "
+                f"rtol=0.05 takes fewer (frobenius_norm, trace, kernel_target_alignment, participation_ratio)",
+                ManyProductsWarning,
+                stacklevel=2,
+            )
 
     def _units(self, cols: slice, dtype: DTypeLike | None = None) -> Array:
         units = self.engine.xp.zeros((self.shape[1], cols.stop - cols.start), dtype or self.dtype)
