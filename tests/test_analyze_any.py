@@ -144,7 +144,7 @@ def test_two_outputs_take_two_classes_as_a_column_each():
 
 
 # ------------------------------------------------------------------------------------------------------------- accuracy
-def test_accuracy_stands_beside_the_loss_for_columns_of_classes_alone(tmp_path):
+def test_accuracy_stands_beside_the_loss_for_columns_of_classes_alone():
     dataset = data()
     found = analyze(AnalyzeTask(network="fc:2x8", steps=STEPS), dataset)
     for model, trajectory in found.trajectories.items():
@@ -154,7 +154,6 @@ def test_accuracy_stands_beside_the_loss_for_columns_of_classes_alone(tmp_path):
     assert f"{found.accuracies['network']['test'][-1]:.1%}" in said
     assert "chance: 33.3%" in said
     assert not any("regressed as numbers" in line for line in verdict(found))
-    assert len(save_figures(found, tmp_path)) == 4
     plain = analyze(AnalyzeTask(network="fc:2x8", steps=2), data(1))
     assert plain.accuracies == {}
     assert "ccuracy" not in report(plain)

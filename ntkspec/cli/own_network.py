@@ -71,12 +71,13 @@ class NetworkFile:
         from ntkspec.networks.protocol import is_network
 
         parameters = None if self.layer == "all" else self.layer
+        chosen = "" if parameters is None else f", with --layer {self.layer}"
         what = f"what {self.make.__name__} of {self.path} returns"
         if _is_module(made):
-            with _refused(what):
+            with _refused(what + chosen):
                 return ntkspec.from_torch(made, parameters=parameters)
         if isinstance(made, tuple) and len(made) == 2 and callable(made[0]):
-            with _refused(what):
+            with _refused(what + chosen):
                 return ntkspec.from_jax(*made, parameters=parameters)
         if not is_network(made):
             raise ValueError(
