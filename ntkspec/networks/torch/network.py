@@ -265,10 +265,9 @@ class TorchNetwork:
         """
         names = self.names if layer == "all" else matching(layer, "layer", self._layers())
         function = self._function(self._program_now(), self._fixed())
-        sides = [
-            jacobian_at(function, self.facts, at, names, outputs.weights)
-            for at in ([points] if points2 is None else [points, points2])
-        ]
+        sides = [jacobian_at(function, self.facts, points, names, outputs.weights)]
+        if points2 is not None:
+            sides.append(sides[0].elsewhere(points2))
         return JacobianGram(*sides, stacked=outputs.stacked, scale=outputs.scale)
 
     def _layers(self) -> dict[str, list[str]]:
