@@ -76,5 +76,7 @@ def ntk(
     True
     """
     net = as_network(net, "ntk")
-    chosen, points = choice_of(outputs, net.n_outputs), net.as_points(X)
+    points = net.as_points(X)
+    # A user's network knows how many outputs it has once it has seen points.
+    chosen = choice_of(outputs, net.n_outputs)
     return net.kernel(points, None if X2 is None else net.as_points(X2, "X2"), layer=layer, outputs=chosen)
