@@ -16,7 +16,7 @@ from ntkspec.networks.torch.ways import random_vectors
 
 # Points that are tried; steps of a difference quotient, and how far it may be from the derivative, relatively.
 TRIED, STEPS, QUOTIENT_ERROR = 4, (1e-6, 1e-4, 1e-3), 1e-3
-FORWARD = "pass forward=lambda module, points: ... to from_torch, which returns what is needed"
+FORWARD = "give from_torch a forward=lambda module, points: ... that returns what is needed"
 
 
 def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Facts:
@@ -25,8 +25,8 @@ def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Fac
     with function.undisturbed():
         first = _outputs(function, some)
         n_outputs = None if first.ndim == 1 else first.shape[1]
-        _check_deterministic(function, some, first)
         _check_state(function, some)
+        _check_deterministic(function, some, first)
         precise, reason, rough = _in_float64(function, some)
         exact = function if reason else precise
         _check_independent(exact, exact.points(some))
@@ -89,15 +89,15 @@ def _check_deterministic(function: ModuleFunction, points: Any, first: torch.Ten
         if not torch.equal(function.raw(points).detach(), first):
             raise ValueError(
                 f"two passes through the module give different outputs: something in it is random"
-                f"{_in_training(function, 'Dropout', 'DropPath', 'StochasticDepth')}; call module.eval(), or {FORWARD} "
-                f"without random numbers"
+                f"{_in_training(function, 'Drop', 'Stochastic')}; call module.eval(), or leave out what draws random "
+                f"numbers"
             )
 
 
 def _in_training(function: ModuleFunction, *kinds: str) -> str:
     """The parts of these kinds that are in training mode."""
     found = [
-        name or type(part).__name__
+        f"{type(part).__name__} {name}".strip()
         for name, part in function.program.module.named_modules()
         if part.training and any(kind in type(part).__name__ for kind in kinds)
     ]
@@ -225,5 +225,5 @@ def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str],
     if not best <= (10 if rough else 1) * QUOTIENT_ERROR:
         raise ValueError(
             f"the derivative that autograd gives is {100 * best:.2g} % from the difference quotient of the outputs: "
-            f"the module holds .detach(), rounding, or a backward that is not its derivative; {FORWARD} without it"
+            f"the module holds .detach(), rounding, or a backward that is not its derivative; leave that out"
         )

@@ -3,6 +3,7 @@
 Functions g_r are the outputs, or weighted sums of them: ``directions`` (R, K), None for the outputs themselves.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -25,13 +26,20 @@ def pull(
 
 
 def pulled(
-    outputs: torch.Tensor, leaves: Mapping[str, torch.Tensor], cotangent: torch.Tensor, **more: bool
+    outputs: torch.Tensor,
+    leaves: Mapping[str, torch.Tensor],
+    cotangent: torch.Tensor,
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Jᵀ u from a recorded pass."""
     if not outputs.requires_grad:
         return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
     inner = (outputs * cotangent).sum()  # grad_outputs would load seconds of symbolic algebra
-    found = torch.autograd.grad(inner, list(leaves.values()), allow_unused=True, **more)
+    found = torch.autograd.grad(
+        inner, list(leaves.values()), retain_graph=retain_graph, create_graph=create_graph, allow_unused=True
+    )
     return {
         name: torch.zeros_like(leaf) if gradient is None else gradient
         for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
@@ -103,7 +111,8 @@ def gradients_together(
 
         return torch.func.jacrev(values)({name: function.state[name] for name in names})
 
-    with function.undisturbed(), sdpa_kernel(SDPBackend.MATH):
+    with function.undisturbed(), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")
         found = torch.func.vmap(of_point, randomness="error")(points)
         return {name: found[name].detach() for name in names}
 

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ntkspec.engines import engine_of
 
 # Settings of torch are those of the whole process, and a pass swaps tensors in a module: one pass at a time.
 _ONE_AT_A_TIME = threading.RLock()
 _BACKENDS = torch.backends
+_NARROW = (torch.float32, torch.float16, torch.bfloat16)
+_CASTS = (torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16)
 
 
 @contextlib.contextmanager
@@ -89,6 +92,18 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+class Widened(TorchFunctionMode):
+    """Where a module in float64 computes in float64, though its code casts to fewer bits."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        wide = torch.Tensor.double if func in _CASTS else func
+        return wide(*map(_wider, args), **{name: _wider(given) for name, given in (kwargs or {}).items()})
+
+
+def _wider(given: Any) -> Any:
+    return torch.float64 if isinstance(given, torch.dtype) and given in _NARROW else given
 
 
 @contextlib.contextmanager
