@@ -59,4 +59,4 @@ def summed(e: Tensor, shape: tuple[int, ...]) -> Tensor:
     axes = e.shape[2:]
     own = (1,) * (len(axes) - len(shape)) + tuple(shape)
     over = [1] + [2 + k for k, (size, full) in enumerate(zip(own, axes, strict=True)) if size != full]
-    return e.sum(dim=over).flatten(1)
+    return e.sum(dim=over).reshape(len(e), -1)
