@@ -49,7 +49,8 @@ def density(K):
 
 
 def alignment(K):
-    found = ns.kernel_target_alignment(K, y, rtol=0.1)
+    found = ns.kernel_target_alignment(K, y)
+    assert found.upper - found.lower <= 0.06 * found.upper
     assert found.lower <= float(y @ A @ y) / N / FROBENIUS <= found.upper
 
 
@@ -57,6 +58,17 @@ def frobenius(K):
     found = ns.frobenius_norm(K, rtol=0.1)
     assert found.lower <= FROBENIUS <= found.upper
     assert found.plan.method == "stochastic"
+
+
+def rank(K):
+    found = ns.effective_rank(K, rtol=0.1)
+    assert found.lower <= VALUES.sum() <= found.upper
+    assert found.failure_probability == 1e-6
+
+
+def ratio(K):
+    found = ns.participation_ratio(K, rtol=0.1)
+    assert found.lower <= VALUES.sum() ** 2 / FROBENIUS**2 <= found.upper
 
 
 def prediction(K):
@@ -91,6 +103,8 @@ def rate(K):
         (density, 2 * 30),
         (alignment, N / 2),
         (frobenius, N / 2),
+        (rank, N / 2),
+        (ratio, N / 2),
         (prediction, 100),
         (pairs, 200),
         (norm, 120),
@@ -123,7 +137,7 @@ def exact_frobenius(K):
 
 
 def exact_alignment(K):
-    return ns.kernel_target_alignment(K, y), float(y @ A @ y) / N / FROBENIUS
+    return ns.kernel_target_alignment(K, y, rtol=0.0), float(y @ A @ y) / N / FROBENIUS
 
 
 def effective_rank(K):
