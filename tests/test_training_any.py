@@ -8,6 +8,8 @@ import pytest
 
 import ntkspec as ns
 from conftest import Interrupt
+from ntkspec import storage
+from ntkspec.experiments.results import Copies
 from ntkspec.networks import IndependentOutputs
 from ntkspec.training import accuracy
 from ntkspec.training.batches import Batches
@@ -207,6 +209,21 @@ def test_independent_outputs_are_a_network_of_several():
         ns.ntk(net, X, outputs="full")
     with pytest.raises(ValueError, match="of one output each are needed"):
         IndependentOutputs([setting()[0]])
+
+
+def test_trajectories_keep_their_copies_in_files(tmp_path):
+    (net, X, y), path = setting(), tmp_path / "run.h5"
+    run = ns.train_gd(ns.Convolutional.random((3, 1), 2, "relu", filter_size=2), X, y, eta=0.1, steps=[0, 3])
+    ns.save_result(run, path)
+    found = ns.load_result(path)
+    assert np.array_equal(found.train, run.train)
+    assert np.array_equal(found.network(X), run.network(X))
+    for networks in (3, [], [2.0]):
+        storage.write(path, Copies(networks), kind="result")
+        with pytest.raises(ValueError, match=r"run.h5 holds no network$"):
+            ns.load_result(path)
+    with pytest.raises(TypeError, match=r"a Perceptron is code, .*; save dataclasses.replace\(result, network=None\)"):
+        ns.save_result(ns.train_gd(net, X, y, eta=0.1, steps=[1]), path)
 
 
 # ---------------------------------------------------------------------------------------------- points of any form
@@ -506,3 +523,23 @@ def test_an_interrupted_module_ends_with_the_same_bits(batch, modules, tmp_path)
     other.cell.bias_hh_l0.data[0] += 1e-9
     with pytest.raises(ValueError, match="checkpoint of another run"):
         ns.train_gd(ns.from_torch(other), points, y, checkpoint=tmp_path / "run.h5", **how)
+
+
+# --------------------------------------------------------------------------------------------------- functions of JAX
+def test_functions_of_jax_train_and_are_linearized(tmp_path):
+    jnp = pytest.importorskip("jax.numpy", reason="JAX is not installed; other networks are trained above")
+    net, X, y = setting()
+    same = ns.from_jax(lambda p, x: jnp.tanh(x @ p["A"].T) @ p["B"].T, {"A": net.A, "B": net.B})
+    how = {"eta": 0.3, "steps": STEPS, "X_test": X[:6], "batch": 6}
+    watch = Interrupt(3, value=lambda now: 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        ns.train_gd(same, X, y, watch=watch, checkpoint=tmp_path / "run.h5", **how)
+    found = ns.train_gd(same, X, y, watch=watch, checkpoint=tmp_path / "run.h5", **how)
+    whole, own = (ns.train_gd(one, X, y, **how) for one in (same, net))
+    assert watch.calls == 5, "the first two steps that are recorded were not repeated"
+    assert np.array_equal(found.train, whole.train)
+    assert np.abs(whole.train - own.train).max() <= 1e-10
+    assert np.abs(whole.test - own.test).max() <= 1e-10
+    linear, own_linear = (ns.train_gd(ns.linearize(one), X, y, **how).train for one in (same, net))
+    assert np.abs(linear - own_linear).max() <= 1e-10
+    assert sorted(ns.weight_movement(same, found.network)) == ["weight movement A", "weight movement B"]

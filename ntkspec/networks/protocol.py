@@ -46,7 +46,7 @@ class Network(Protocol):
     def value_and_vjp(self, points: Points, cotangent: Callable[[slice, Array], Array], /) -> tuple[Array, Weights]:
         """(outputs, gradient of the sum of cotangent times outputs), for a function of (rows, outputs there)."""
 
-    def jvp(self, points: Points, tangents: Weights) -> Array:
+    def jvp(self, points: Points, tangents: Weights, /) -> Array:
         """How the outputs move when the weights move by ``tangents``: J v, of their shape."""
 
     def with_weights(self, weights: Weights) -> Self:
