@@ -1,11 +1,14 @@
 """Where only products are known, no function makes n of them unless it says so, and results are those of the matrix."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse.linalg
 
 import ntkspec as ns
-from ntkspec.operators import Dense, with_entries, wrap
+from ntkspec.operators import Cost, Dense, KernelOperator, Work, with_entries, wrap
+from ntkspec.operators.base import ManyProductsWarning
 
 N = 800
 rng = np.random.default_rng(0)
@@ -46,7 +49,8 @@ def density(K):
 
 
 def alignment(K):
-    found = ns.kernel_target_alignment(K, y, rtol=0.1)
+    found = ns.kernel_target_alignment(K, y)
+    assert found.upper - found.lower <= 0.06 * found.upper
     assert found.lower <= float(y @ A @ y) / N / FROBENIUS <= found.upper
 
 
@@ -54,6 +58,17 @@ def frobenius(K):
     found = ns.frobenius_norm(K, rtol=0.1)
     assert found.lower <= FROBENIUS <= found.upper
     assert found.plan.method == "stochastic"
+
+
+def rank(K):
+    found = ns.effective_rank(K, rtol=0.1)
+    assert found.lower <= VALUES.sum() <= found.upper
+    assert found.failure_probability == 1e-6
+
+
+def ratio(K):
+    found = ns.participation_ratio(K, rtol=0.1)
+    assert found.lower <= VALUES.sum() ** 2 / FROBENIUS**2 <= found.upper
 
 
 def prediction(K):
@@ -88,6 +103,8 @@ def rate(K):
         (density, 2 * 30),
         (alignment, N / 2),
         (frobenius, N / 2),
+        (rank, N / 2),
+        (ratio, N / 2),
         (prediction, 100),
         (pairs, 200),
         (norm, 120),
@@ -111,6 +128,15 @@ def test_probes_that_are_given_up_cost_less_than_half_of_the_exact_way_and_are_c
     assert N < found.products <= counted.products <= found.products + LOOKING <= 1.5 * N
 
 
+@pytest.mark.parametrize("values", [np.linspace(1, 2, N), np.cos(np.pi * np.linspace(0, 1, N))])
+def test_no_pairs_are_looked_for_in_a_flat_spectrum(values):
+    counted = Counted(np.diag(values))
+    found = ns.frobenius_norm(counted.operator, rtol=0.1)
+    assert found.lower <= np.linalg.norm(values) <= found.upper
+    assert found.upper - found.lower <= 0.1 * found.upper
+    assert found.products <= counted.products <= found.products + LOOKING <= 110
+
+
 def trace(K):
     return ns.trace(K), VALUES.sum()
 
@@ -120,7 +146,7 @@ def exact_frobenius(K):
 
 
 def exact_alignment(K):
-    return ns.kernel_target_alignment(K, y), float(y @ A @ y) / N / FROBENIUS
+    return ns.kernel_target_alignment(K, y, rtol=0.0), float(y @ A @ y) / N / FROBENIUS
 
 
 def effective_rank(K):
@@ -222,3 +248,86 @@ def test_sums_with_such_an_operator_are_formed_column_by_column():
     assert formed.symmetric
     assert 0 < formed.storage_error < 1e-10
     assert with_entries(formed) is formed
+
+
+class Slow(KernelOperator):
+    """A matrix whose product is said to take seconds, and counts how often it is taken."""
+
+    symmetric = semidefinite = True
+
+    def __init__(self, seconds, matrix=A):
+        self.matrix, self.products = matrix, 0
+        self.shape, self.dtype = matrix.shape, matrix.dtype
+        self.cost = Cost(Work.lasting(seconds), own=Work.lasting(seconds / 512))
+
+    def _matmat(self, V):
+        self.products += V.shape[1]
+        return self.matrix @ V
+
+
+def stored(K, path):
+    return ns.save_kernel(K, path / "kernel.h5").to_dense()
+
+
+WHOLE = {
+    "trace": lambda K, path: ns.trace(K),
+    "Frobenius norm": lambda K, path: ns.frobenius_norm(K),
+    "alignment": lambda K, path: ns.kernel_target_alignment(K, y, rtol=0.0),
+    "entropy": lambda K, path: ns.spectral_entropy(K),
+    "matrix": lambda K, path: K.to_dense(),
+    "array": lambda K, path: np.asarray(K),
+    "file": stored,
+}
+
+
+@pytest.mark.parametrize("what", WHOLE)
+def test_products_for_all_columns_are_announced_where_they_take_long(what, tmp_path):
+    slow, quick = Slow(0.1), Slow(0.01)
+    with pytest.warns(ManyProductsWarning, match=r"Slow 800 x 800 are known.* 800 of 0\.1 s, about 80 s"):
+        WHOLE[what](slow, tmp_path)
+    assert N <= slow.products <= N + LOOKING
+    (tmp_path / "kernel.h5").unlink(missing_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        WHOLE[what](quick, tmp_path)
+
+
+@pytest.mark.parametrize("function", [density, frobenius, prediction, pairs, norm, modes, rate])
+def test_what_takes_few_products_announces_nothing(function):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        function(Slow(0.1))
+
+
+def test_a_file_takes_each_column_once(tmp_path):
+    n = 1200  # three rows of tiles
+    matrix = np.diag(np.arange(1.0, n + 1)) + 0.5
+    slow = Slow(1e-4, matrix)
+    assert np.abs(stored(slow, tmp_path) - matrix).max() <= 1e-12
+    assert n <= slow.products <= n + LOOKING
+
+
+def test_a_function_of_blocks_is_called_with_blocks():
+    widths = []
+
+    def blocks(V):
+        widths.append(V.shape[1])
+        return A @ V
+
+    found = ns.frobenius_norm(wrap(blocks, N, batched=True))
+    assert float(found) == pytest.approx(FROBENIUS, rel=1e-12)
+    assert max(widths) == 64
+    assert len(widths) <= N / 64 + LOOKING
+    K = wrap(blocks, N, batched=True)
+    assert K @ y == pytest.approx(A @ y)
+    assert (K @ np.stack([y, 2 * y], axis=1)).shape == (N, 2)
+
+
+def test_a_function_of_vectors_that_is_said_to_take_blocks_is_refused():
+    def vectors(v):
+        return A @ v.sum(axis=1, keepdims=True) + np.zeros_like(v)  # right for one column only
+
+    with pytest.raises(ValueError, match="the operator is not linear"):
+        ns.spectral_norm(wrap(vectors, N, batched=True))
+    with pytest.raises(ValueError, match=r"returned shape \(800,\) .* for a block \(800, 2\)"):
+        ns.spectral_norm(wrap(lambda V: A @ V[:, 0], N, batched=True))

@@ -23,8 +23,9 @@ from scipy.signal import lfilter
 from ntkspec import progress
 from ntkspec.dynamics.laws import Law
 from ntkspec.dynamics.problem import Problem
-from ntkspec.operators import planning
-from ntkspec.spectra.lanczos import Lanczos
+from ntkspec.engines.arrays import Array
+from ntkspec.operators import Dense, KernelOperator, planning
+from ntkspec.spectra.lanczos import Lanczos, extend_together
 
 # A basis grows until its error bound is this small against |r| and |u_t|, until it fills this part of the free
 # memory, or until it holds this many vectors.
@@ -38,33 +39,78 @@ SUMMED, CHUNK, RATIO = 5000, 1000, 1.02
 _LOOKED_AT = np.arange(8)
 
 
-def grow(problem: Problem) -> tuple[Lanczos, np.ndarray]:
-    """A basis from the start residual r, and for each step a bound on the error of the outputs relative to |r|."""
-    kernel, _ = planning.prepare(problem.kernel, EXPECTED, block=1)
-    lanczos = Lanczos(kernel)
-    lanczos.begin(problem.residual)
-    most = min(kernel.shape[0], MOST, max(50, lanczos.fitting(MEMORY_SHARE)))
+class Basis:
+    """What a Krylov basis says of one vector: Ritz values, what they carry of it, and a bound on |u - u^Krylov|."""
+
+    def __init__(self, problem: Problem, lanczos: Lanczos, error: np.ndarray):
+        self.problem, self.lanczos = problem, lanczos
+        self.theta, self._S = lanczos.ritz()
+        size = float(lanczos.start_factor[0, 0])
+        self.weights, self.bound = size * self._S[0], abs(size) * error
+
+    def outputs(self) -> Array:
+        """On the training points, (steps, n)."""
+        law, x, xp = self.problem.law, self.problem.rate * self.theta, self.lanczos.engine.xp
+        learned = xp.asarray((self.weights * law.learned(x, self.problem.steps)) @ self._S.T)
+        return (learned @ self.lanczos.vectors).astype(self.problem.kernel.dtype)
+
+    def outputs_of(self, kernel_test: KernelOperator) -> Array:
+        """On test points, (steps, n')."""
+        law, rate, xp = self.problem.law, self.problem.rate, self.lanczos.engine.xp
+        vectors = self.lanczos.vectors.T.astype(self.problem.kernel.dtype)
+        basis_test = Dense(kernel_test @ vectors, symmetric=False)
+        gains = (self.weights * rate * law.gain(rate * self.theta, self.problem.steps)) @ self._S.T
+        return outputs_on_test(basis_test, xp.asarray(gains))
+
+
+def outputs_on_test(kernel_test: KernelOperator, dual: Array) -> Array:
+    """K_* alpha for each row alpha of ``dual``; NaN where alpha is past the square root of the largest number."""
+    outputs = kernel_test.engine.xp.full((len(dual), kernel_test.shape[0]), np.nan, kernel_test.dtype)
+    followed = (abs(dual) < np.finfo(kernel_test.dtype).max ** 0.5).all(axis=1)
+    if followed.any():
+        outputs[followed] = (kernel_test @ dual[followed].astype(kernel_test.dtype).T).T
+    return outputs
+
+
+def grow(problem: Problem) -> list[Basis]:
+    """A basis from each residual. Products of all bases are computed together."""
+    count = len(problem.residual)
+    kernel, _ = planning.prepare(problem.kernel, count * EXPECTED, block=count)
+    bases = [Lanczos(kernel) for _ in problem.residual]
+    for lanczos, residual in zip(bases, problem.residual, strict=True):
+        lanczos.begin(residual)
+    most = min(kernel.shape[0], MOST, max(50, bases[0].fitting(MEMORY_SHARE) // count))
+    errors: list[np.ndarray | None] = [None] * count
     with kernel.engine.one_blas_thread(), progress.bar(text="prediction (products)") as bar:
-        while True:
-            before = lanczos.products
-            lanczos.extend(min(10 + before // 10, most - before))
-            bar.update(lanczos.products - before)
-            last = lanczos.exhausted or lanczos.products >= most
-            # The closed form of the sum is quick, and no more than the bound.
-            if not last and _open(problem, lanczos, _closed(lanczos, problem)).any():
-                continue
-            error = truncation(lanczos, problem)
-            left = _open(problem, lanczos, error)
-            if last or not left.any():
-                break
-    if left.any() and not lanczos.exhausted:
+        while growing := [lanczos for lanczos, error in zip(bases, errors, strict=True) if error is None]:
+            before = [lanczos.products for lanczos in growing]
+            extend_together(growing, min(10 + max(before) // 10, most - max(before)))
+            bar.update(sum(lanczos.products for lanczos in growing) - sum(before))
+            errors = [
+                _settled(problem, lanczos, most) if error is None else error
+                for lanczos, error in zip(bases, errors, strict=True)
+            ]
+    found = [(lanczos, error) for lanczos, error in zip(bases, errors, strict=True) if error is not None]
+    left = [error[_open(problem, lanczos, error)] for lanczos, error in found if not lanczos.exhausted]
+    if any(part.size for part in left):
+        largest = max(float(part.max(initial=0.0)) for part in left)
         warnings.warn(
-            f"the prediction's error is bounded by {error[left].max():.1e} |y| with a basis of {most} vectors, instead "
+            f"the prediction's error is bounded by {largest:.1e} |y| with a basis of {most} vectors, instead "
             f"of {TOLERANCE[kernel.dtype.char]:.0e}; ask for fewer steps or a smaller learning rate",
             RuntimeWarning,
             stacklevel=5,
         )
-    return lanczos, error
+    return [Basis(problem, lanczos, error) for lanczos, error in found]
+
+
+def _settled(problem: Problem, lanczos: Lanczos, most: int) -> np.ndarray | None:
+    """The bound for each step relative to |r|, once it is small enough or the basis cannot grow; None before."""
+    last = lanczos.exhausted or lanczos.products >= most
+    # The closed form of the sum is quick, and no more than the bound.
+    if not last and _open(problem, lanczos, _closed(lanczos, problem)).any():
+        return None
+    error = truncation(lanczos, problem)
+    return error if last or not _open(problem, lanczos, error).any() else None
 
 
 def _open(problem: Problem, lanczos: Lanczos, error) -> np.ndarray:
