@@ -195,7 +195,14 @@ def test_transformers(first, batch_first):
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
 def test_recurrent_networks(kind):
     layer = getattr(nn, kind)(3, 4, num_layers=2, batch_first=True, bidirectional=kind == "GRU")
-    check(Of(lambda self, x: self.head(self.layer(x)[0][:, -1]), layer=layer, head=nn.Linear(8 if kind == "GRU" else 4, 2)), numbers(4, 5, 3))
+    check(
+        Of(
+            lambda self, x: self.head(self.layer(x)[0][:, -1]),
+            layer=layer,
+            head=nn.Linear(8 if kind == "GRU" else 4, 2),
+        ),
+        numbers(4, 5, 3),
+    )
 
 
 def test_layers_that_are_used_again():
