@@ -292,7 +292,7 @@ def _predict_krylov(problem: Problem) -> Trajectory:
         train[k] = basis.outputs()
     error = reduce(np.hypot, [basis.bound for basis in bases]) / math.sqrt(problem.points)
     method, error_test = f"Krylov ({sum(basis.lanczos.products for basis in bases)})", None
-    if test is not None:
+    if kernel_test is not None:
         for k, basis in zip(live, bases, strict=True):
             test[k] = basis.outputs_of(kernel_test)
         # Where only products are known the diagonal would take n of them: the largest Ritz value stands for it.
