@@ -87,7 +87,7 @@ def test_results_do_not_depend_on_blocks(autograd_alone, monkeypatch):
     whole = ns.ntk(net, X, outputs="full")
     expected, outputs, V = whole.to_dense(), net(X), np.ones((len(whole.to_dense()), 2))
     product = whole._matmat(V)
-    for name in ("BLOCK_BYTES", "GRADIENT_BYTES"):
+    for name in ("BLOCK_BYTES", "GRADIENT_BYTES", "SMALL_BYTES"):
         monkeypatch.setattr(blocks, name, 700)
     monkeypatch.setattr(by_autograd, "GRADIENT_BYTES", 20_000)
     small = ns.ntk(net, X, outputs="full")

@@ -12,6 +12,7 @@ from ntkspec.networks.torch.differentiating import pull
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import changed, shapes
+from ntkspec.networks.torch.surroundings import same_random_numbers
 from ntkspec.networks.torch.ways import random_vectors
 
 # Points that are tried; steps of a difference quotient, and how far it may be from the derivative, relatively.
@@ -23,7 +24,7 @@ def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Fac
     """What is known of the module after a few points. Raises TypeError and ValueError."""
     some = _sample(points)
     before = {name: function.state[name].clone() for name in function.state if name not in function.buffers}
-    with function.undisturbed():
+    with same_random_numbers(), function.undisturbed():
         first = _outputs(function, some)
         n_outputs = None if first.ndim == 1 else first.shape[1]
         _check_state(function, before)

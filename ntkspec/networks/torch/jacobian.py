@@ -198,7 +198,7 @@ class AutogradJacobian(OnEngine):
 
     @property
     def _points_at_once(self) -> int:
-        return points_at_once(self.facts, self.function.device)
+        return points_at_once(self.facts, self.points, self.function.device)
 
     @property
     def _functions_at_once(self) -> int:

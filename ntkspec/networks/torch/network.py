@@ -304,7 +304,7 @@ class TorchNetwork:
         return self._seen.fixed
 
     def _blocks(self, points: Points) -> list[slice]:
-        return slices(count(points), points_at_once(self.facts, self.device))
+        return slices(count(points), points_at_once(self.facts, count(points), self.device))
 
     def _shape(self, n: int) -> tuple[int, ...]:
         return (n,) if self.n_outputs is None else (n, self.n_outputs)
