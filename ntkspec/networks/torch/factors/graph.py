@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ntkspec.networks.torch.factors.nodes import LEAF, kind, shapes
+from ntkspec.networks.torch.factors.nodes import kind, shapes
 from ntkspec.networks.torch.factors.views import STEPS, WHERE_FIXED
 
 
@@ -42,8 +42,9 @@ class Graph:
                 continue
             places[node] = len(self.nodes)
             self.nodes.append(node)
-            if node.name() == LEAF and id(node.variable) in names:
-                self._leaves[names[id(node.variable)]] = node
+            name = names.get(id(getattr(node, "variable", None)))
+            if name is not None:
+                self._leaves[name] = node
             waiting.extend(child for child, _ in node.next_functions)
         self._places = places
         self.structure = [
