@@ -21,6 +21,7 @@ TESTS = {
     "spectra": "intervals certificates lanczos traces norms dimensions alignments densities honesty products_only "
     "randomness spectra checkpoints",
     "kernels": "deep_networks kernels assumptions expected expected_cnn deep_expected expansion statements adapters",
+    "networks": "deep_networks kernels networks",
     "dynamics": "laws modes dynamics training products_only honesty",
     "storage": "places sealed storage files kernel_files checkpoints finished_work faults damage open_arrays sweeps",
     "engines": "host engines functions parts streaming stand_in forks operators expected_cnn fused_training "
@@ -35,7 +36,8 @@ FIRST = {
     "lanczos": "lanczos",
     "norms": "norms",
     "traces": "traces",
-    "empirical": "kernels",
+    "two_layer_kernel": "kernels",
+    "deep_kernel": "deep_networks",
     "linear": "kernels expansion",
     "expected": "expected deep_expected",
     "expected_cnn": "expected_cnn",
@@ -184,11 +186,11 @@ MUTANTS = [
         ("1.5 / d * constants.nu(trace_ratio) ** 2", "1.0 / d * constants.nu(trace_ratio) ** 2"),
     ),
     *_of(
-        "kernels/empirical.py",
+        "networks/two_layer_kernel.py",
         ("float(v[0]) ** 2 if constant", "float(v[0]) if constant"),
         ("slope if weights is None else slope * weights", "slope"),
     ),
-    *_of("kernels/empirical_deep.py", ("if k % net.n_weights not in chosen:", "if False:")),
+    *_of("networks/deep_kernel.py", ("if k % net.n_weights not in chosen:", "if False:")),
     *_of(
         "kernels/linear_cnn.py",
         ("weights.flat[0] -= self.norm**2 / self.constant", "pass"),

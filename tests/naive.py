@@ -84,6 +84,20 @@ def kernel_descent(K, K_test, y, eta, steps):
     return np.array([train[t] for t in steps]), np.array([test[t] for t in steps])
 
 
+def linearized_descent(J, J_test, y, eta, steps):
+    """Gradient descent on the parameters of f(x_i) = J_i w, (K,) outputs a point, from w = 0, on (1/2n) |f - y|^2."""
+    n, w, train, test = len(y), np.zeros(J.shape[2]), {}, {}
+    for t in range(max(steps) + 1):
+        train[t] = np.array([J_i @ w for J_i in J])
+        test[t] = np.array([J_i @ w for J_i in J_test])
+        gradient = np.zeros(len(w))
+        for i in range(n):
+            for k in range(y.shape[1]):
+                gradient += (train[t][i, k] - y[i, k]) * J[i, k] / n
+        w = w - eta * gradient
+    return np.array([train[t] for t in steps]), np.array([test[t] for t in steps])
+
+
 def heavy_ball(K, K_test, y, how, start):
     """u_{t+1} = u_t - (eta/n) K (u_t - y) + momentum (u_t - u_{t-1}) with its dual coefficients, from outputs
     start = (u_0, f_0); how is (eta, momentum, steps)."""

@@ -131,6 +131,7 @@ def results() -> dict:
         "angles": ns.subspace_angles(pairs, pairs),
         "budget": ns.gap_budget(NETWORKS["two layers"], X),
         "expansion": ns.linear_expansion("softplus", hidden_layers=2),
+        "nearest linear kernel": ns.nearest_linear_kernel(theta, X, trace_ratio=1.0),
         "constants": ns.activation("tanh").constants,
         "interval": norm.interval,
         "work": theta.cost.product,

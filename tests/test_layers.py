@@ -43,6 +43,7 @@ DOORS = {
     "cloudpickle": {"objects"},
     "cyclopts": {"cli"},
     "torch": {"networks"},
+    "jax": {"networks"},
 }
 
 

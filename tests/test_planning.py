@@ -8,7 +8,7 @@ import pytest
 import ntkspec as ns
 from ntkspec import checks
 from ntkspec.engines import cpu
-from ntkspec.operators import Dense, Gram, HadamardGram, Triangle, Work, planning
+from ntkspec.operators import Cost, Dense, EntrywiseOperator, Gram, HadamardGram, Rounding, Triangle, Work, planning
 
 
 def hadamard(n, d, m, dtype=np.float32):
@@ -106,3 +106,46 @@ def test_too_little_memory_is_refused_with_numbers():
     checks.memory(2e9, engine, "the analysis", "take less")
     with pytest.raises(ValueError, match=r"the analysis needs 80\.0 GB, but 3\.0 GB are free; take less"):
         checks.memory(80e9, engine, "the analysis", "take less")
+
+
+class Slow(EntrywiseOperator):
+    """A kernel whose entries take so long that each of them is counted, beside a product that is quick."""
+
+    symmetric = semidefinite = True
+    rounding = Rounding.relative(1e-15, 100.0, 400)
+
+    def __init__(self, entry):
+        self.matrix, self.entries = np.diag(np.arange(1.0, 401.0)), 0
+        self.shape, self.dtype = self.matrix.shape, self.matrix.dtype
+        self.cost = Cost(Work.lasting(1e-4), own=Work.lasting(entry))
+
+    def _tile(self, rows, cols, dtype):
+        found = self.matrix[rows, cols].astype(dtype)
+        self.entries += found.size
+        return found
+
+    def _matmat(self, V):
+        return self.matrix @ V
+
+
+QUESTIONS = {
+    "eigenpairs": lambda K: ns.eigsh(K, 2, rtol=0.1),
+    "density": lambda K: ns.spectral_density(K, probes=2, steps=20),
+    "prediction": lambda K: ns.predict_gd(K, np.ones(400), eta=0.1, steps=5),
+    "condition number": lambda K: ns.condition_number(K, rtol=0.9),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_entries_of_a_small_kernel_are_formed_where_that_is_soon_done(question):
+    slow, quick = Slow(1e-3), Slow(1e-8)
+    QUESTIONS[question](slow)
+    QUESTIONS[question](quick)
+    assert slow.entries == 0
+    assert quick.entries >= 400**2 / 2
+
+
+def test_a_stored_kernel_is_taken_whole_up_to_the_size_that_is_asked_for():
+    stored = ns.operators.Dense(np.eye(5))
+    assert planning.whole(stored, 5, 1)
+    assert not planning.whole(stored, 4, 100)

@@ -1,11 +1,14 @@
 """Where only products are known, no function makes n of them unless it says so, and results are those of the matrix."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse.linalg
 
 import ntkspec as ns
-from ntkspec.operators import Dense, with_entries, wrap
+from ntkspec.operators import Cost, Dense, KernelOperator, Work, with_entries, wrap
+from ntkspec.operators.base import ManyProductsWarning
 
 N = 800
 rng = np.random.default_rng(0)
@@ -222,3 +225,60 @@ def test_sums_with_such_an_operator_are_formed_column_by_column():
     assert formed.symmetric
     assert 0 < formed.storage_error < 1e-10
     assert with_entries(formed) is formed
+
+
+class Slow(KernelOperator):
+    """A matrix whose product is said to take seconds, and counts how often it is taken."""
+
+    symmetric = semidefinite = True
+
+    def __init__(self, seconds, matrix=A):
+        self.matrix, self.products = matrix, 0
+        self.shape, self.dtype = matrix.shape, matrix.dtype
+        self.cost = Cost(Work.lasting(seconds), own=Work.lasting(seconds / 512))
+
+    def _matmat(self, V):
+        self.products += V.shape[1]
+        return self.matrix @ V
+
+
+def stored(K, path):
+    return ns.save_kernel(K, path / "kernel.h5").to_dense()
+
+
+WHOLE = {
+    "trace": lambda K, path: ns.trace(K),
+    "Frobenius norm": lambda K, path: ns.frobenius_norm(K),
+    "alignment": lambda K, path: ns.kernel_target_alignment(K, y, rtol=0.0),
+    "entropy": lambda K, path: ns.spectral_entropy(K),
+    "matrix": lambda K, path: K.to_dense(),
+    "array": lambda K, path: np.asarray(K),
+    "file": stored,
+}
+
+
+@pytest.mark.parametrize("what", WHOLE)
+def test_products_for_all_columns_are_announced_where_they_take_long(what, tmp_path):
+    slow, quick = Slow(0.1), Slow(0.01)
+    with pytest.warns(ManyProductsWarning, match=r"Slow 800 x 800 are known.* 800 of 0\.1 s, about 80 s"):
+        WHOLE[what](slow, tmp_path)
+    assert N <= slow.products <= N + LOOKING
+    (tmp_path / "kernel.h5").unlink(missing_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        WHOLE[what](quick, tmp_path)
+
+
+@pytest.mark.parametrize("function", [density, frobenius, prediction, pairs, norm, modes, rate])
+def test_what_takes_few_products_announces_nothing(function):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        function(Slow(0.1))
+
+
+def test_a_file_takes_each_column_once(tmp_path):
+    n = 1200  # three rows of tiles
+    matrix = np.diag(np.arange(1.0, n + 1)) + 0.5
+    slow = Slow(1e-4, matrix)
+    assert np.abs(stored(slow, tmp_path) - matrix).max() <= 1e-12
+    assert n <= slow.products <= n + LOOKING

@@ -8,8 +8,9 @@ from ntkspec.engines.arrays import Array
 from ntkspec.kernels.moments import second_moments
 
 
-def feature_modes(F: Array, y: Array, engine: Engine) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(values, V, target): eigenvalues of F Fᵀ, ascending, F V their eigenvectors times sqrt(values), Vᵀ Fᵀ y.
+def feature_modes(F: Array, Y: Array, engine: Engine) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(values, V, targets): eigenvalues of F Fᵀ, ascending, F V their eigenvectors times sqrt(values), and for each row
+    y of a block (b, n) Vᵀ Fᵀ y, as rows.
 
     All three are NumPy's. Those of the size of rounding, k eps of the largest, are left out: they stand for directions
     that are not there.
@@ -17,10 +18,10 @@ def feature_modes(F: Array, y: Array, engine: Engine) -> tuple[np.ndarray, np.nd
     """
 
     def normal_equations(share):
-        return second_moments(engine, F, F, share), second_moments(engine, F, y, share)
+        return [second_moments(engine, F, other, share) for other in (F, *Y)]
 
-    parts = zip(*engine.run(normal_equations, engine.shares(len(y))), strict=True)
-    gram, target = (engine.to_host(sum(part)) for part in parts)
+    parts = zip(*engine.run(normal_equations, engine.shares(len(F))), strict=True)
+    gram, *targets = (engine.to_host(sum(part)) for part in parts)
     values, V = eigh(gram)
     seen = values > len(values) * np.finfo(np.float64).eps * values[-1]
-    return values[seen], V[:, seen], V[:, seen].T @ target
+    return values[seen], V[:, seen], np.array([V[:, seen].T @ target for target in targets])

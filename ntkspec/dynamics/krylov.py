@@ -24,7 +24,7 @@ from ntkspec import progress
 from ntkspec.dynamics.laws import Law
 from ntkspec.dynamics.problem import Problem
 from ntkspec.operators import planning
-from ntkspec.spectra.lanczos import Lanczos
+from ntkspec.spectra.lanczos import Lanczos, extend_together
 
 # A basis grows until its error bound is this small against |r| and |u_t|, until it fills this part of the free
 # memory, or until it holds this many vectors.
@@ -38,33 +38,48 @@ SUMMED, CHUNK, RATIO = 5000, 1000, 1.02
 _LOOKED_AT = np.arange(8)
 
 
-def grow(problem: Problem) -> tuple[Lanczos, np.ndarray]:
-    """A basis from the start residual r, and for each step a bound on the error of the outputs relative to |r|."""
-    kernel, _ = planning.prepare(problem.kernel, EXPECTED, block=1)
-    lanczos = Lanczos(kernel)
-    lanczos.begin(problem.residual)
-    most = min(kernel.shape[0], MOST, max(50, lanczos.fitting(MEMORY_SHARE)))
+def grow(problem: Problem) -> list[tuple[Lanczos, np.ndarray]]:
+    """From each residual r a basis, and for each step a bound on the error of the outputs relative to |r|.
+
+    Products of all bases are computed together.
+    """
+    count = len(problem.residual)
+    kernel, _ = planning.prepare(problem.kernel, count * EXPECTED, block=count)
+    bases = [Lanczos(kernel) for _ in problem.residual]
+    for lanczos, residual in zip(bases, problem.residual, strict=True):
+        lanczos.begin(residual)
+    most = min(kernel.shape[0], MOST, max(50, bases[0].fitting(MEMORY_SHARE) // count))
+    errors: list[np.ndarray | None] = [None] * count
     with kernel.engine.one_blas_thread(), progress.bar(text="prediction (products)") as bar:
-        while True:
-            before = lanczos.products
-            lanczos.extend(min(10 + before // 10, most - before))
-            bar.update(lanczos.products - before)
-            last = lanczos.exhausted or lanczos.products >= most
-            # The closed form of the sum is quick, and no more than the bound.
-            if not last and _open(problem, lanczos, _closed(lanczos, problem)).any():
-                continue
-            error = truncation(lanczos, problem)
-            left = _open(problem, lanczos, error)
-            if last or not left.any():
-                break
-    if left.any() and not lanczos.exhausted:
+        while growing := [lanczos for lanczos, error in zip(bases, errors, strict=True) if error is None]:
+            before = [lanczos.products for lanczos in growing]
+            extend_together(growing, min(10 + max(before) // 10, most - max(before)))
+            bar.update(sum(lanczos.products for lanczos in growing) - sum(before))
+            errors = [
+                _settled(problem, lanczos, most) if error is None else error
+                for lanczos, error in zip(bases, errors, strict=True)
+            ]
+    found = [(lanczos, error) for lanczos, error in zip(bases, errors, strict=True) if error is not None]
+    left = [error[_open(problem, lanczos, error)] for lanczos, error in found if not lanczos.exhausted]
+    if any(part.size for part in left):
+        largest = max(float(part.max(initial=0.0)) for part in left)
         warnings.warn(
-            f"the prediction's error is bounded by {error[left].max():.1e} |y| with a basis of {most} vectors, instead "
+            f"the prediction's error is bounded by {largest:.1e} |y| with a basis of {most} vectors, instead "
             f"of {TOLERANCE[kernel.dtype.char]:.0e}; ask for fewer steps or a smaller learning rate",
             RuntimeWarning,
             stacklevel=5,
         )
-    return lanczos, error
+    return found
+
+
+def _settled(problem: Problem, lanczos: Lanczos, most: int) -> np.ndarray | None:
+    """The bound for each step, once it is small enough or the basis cannot grow; None before."""
+    last = lanczos.exhausted or lanczos.products >= most
+    # The closed form of the sum is quick, and no more than the bound.
+    if not last and _open(problem, lanczos, _closed(lanczos, problem)).any():
+        return None
+    error = truncation(lanczos, problem)
+    return error if last or not _open(problem, lanczos, error).any() else None
 
 
 def _open(problem: Problem, lanczos: Lanczos, error) -> np.ndarray:

@@ -10,6 +10,7 @@ from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.engines.arrays import ArrayLike
 from ntkspec.operators import as_symmetric
 from ntkspec.operators.adapters import MatrixLike
+from ntkspec.operators.layout import labels_of
 from ntkspec.spectra.alignments import label_energy
 from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.showing import few
@@ -130,11 +131,13 @@ def learning_modes(
     Parameters
     ----------
     kernel : KernelOperator, array, sparse matrix or LinearOperator
-        The kernel K on the n training points, (n, n), symmetric. Anything that :func:`ntkspec.operators.wrap` takes.
-    y : array, shape (n,)
-        Labels, finite and not all zero, on the kernel's device.
+        The kernel K on the n training points, (n, n), symmetric; or (n K, n K) with a row for each of K outputs, as
+        ``outputs="full"`` of :func:`ntkspec.ntk` gives. Anything that :func:`ntkspec.operators.wrap` takes.
+    y : array, shape (n,) or (n, K)
+        Labels, finite and not all zero, on the kernel's device. A kernel of points takes the squares of all columns of
+        (n, K) together in each mode; a kernel (n K, n K) needs (n, K) and takes it as one vector.
     eta : float
-        Learning rate of the loss (1/2n) \|f - y\|².
+        Learning rate of the loss (1/2n) \|f - y\|², a sum over points and outputs.
     k : int or None, default None
         How many modes. None takes all of a low-rank kernel, 20 of any other.
     law : {"gd", "flow"} or HeavyBall, default "gd"
@@ -173,21 +176,23 @@ def learning_modes(
     True
     """
     kernel, law = as_symmetric(kernel), law_of(law)
-    n = kernel.shape[0]
-    y = checks.on_engine(checks.as_vector(y, "y", n), kernel.engine, "y").astype(np.float64)
+    rows = kernel.shape[0]
+    y, layout = labels_of(y, kernel)
+    n, vectors = layout.points, layout.vectors(y.astype(np.float64))
     eta = checks.learning_rate(eta, "eta")
     if not y.any():
         raise ValueError("the labels are zero; no mode carries anything of them")
     k = None if k is None else checks.whole_number(k, "k", 1)
     factors = kernel.low_rank_factors()
-    if factors is not None and factors[0].shape[1] < n:
-        values, _, target = (part[..., ::-1] for part in feature_modes(factors[0], y, kernel.engine))
-        energies, complete = target**2 / values / float(y @ y), k is None or k >= len(values)
+    if factors is not None and factors[0].shape[1] < rows:
+        values, _, targets = (part[..., ::-1] for part in feature_modes(factors[0], vectors, kernel.engine))
+        size = sum(float(vector @ vector) for vector in vectors)
+        energies, complete = (targets**2 / values).sum(axis=0) / size, k is None or k >= len(values)
         values, energies = values[:k], energies[:k]
     else:
-        found = eigsh(kernel, min(n, k or 20), which="LA")
-        seen = abs(found.values) > n * np.finfo(np.float64).eps * abs(found.values).max()
-        values, energies, complete = found.values[seen], label_energy(found, y)[seen], len(found.values) == n
+        found = eigsh(kernel, min(rows, k or 20), which="LA")
+        seen = abs(found.values) > rows * np.finfo(np.float64).eps * abs(found.values).max()
+        values, energies, complete = found.values[seen], label_energy(found, y)[seen], len(found.values) == rows
     with np.errstate(divide="ignore"):
         e_folds = 1 / law.decay(eta * values / n)
     return Modes(values, e_folds, energies, complete, eta, n, law)

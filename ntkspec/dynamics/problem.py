@@ -1,4 +1,4 @@
-"""One problem for all methods: a kernel, a residual, a law, and when to look."""
+"""One problem for all methods: a kernel, residuals, a law, and when to look."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,15 @@ import numpy as np
 from ntkspec.dynamics.laws import Law
 from ntkspec.engines.arrays import Array
 from ntkspec.operators import KernelOperator
+from ntkspec.operators.base import points_of
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Training of a kernel model from zero output on the residual y - u_0 (n,), with rate = eta / n."""
+    """Training of a kernel model from zero output on the residual y - u_0, rows of (vectors, rows of the kernel).
+
+    rate : eta / n for n points.
+    """
 
     kernel: KernelOperator
     kernel_test: KernelOperator | None
@@ -19,3 +23,8 @@ class Problem:
     rate: float
     law: Law
     steps: np.ndarray
+
+    @property
+    def points(self) -> int:
+        """n, by which the rate is divided."""
+        return points_of(self.kernel)

@@ -1,6 +1,7 @@
 """Which learning rates are stable, and which modes are not."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.trajectory import Stability
 from ntkspec.operators import as_symmetric
 from ntkspec.operators.adapters import MatrixLike
+from ntkspec.operators.base import points_of
 from ntkspec.spectra.norms import largest_eigenvalue
 from ntkspec.spectra.results import Estimate
 
@@ -30,13 +32,17 @@ def largest_stable_rate(
 ) -> Estimate:
     r"""The learning rate beyond which training on the loss (1/2n) \|f - y\|² diverges, as an interval.
 
+    The n is that of the points, also where the kernel has a row for each of several outputs. A kernel of points, which
+    stands for K ⊗ I, has the same rate for any number of outputs.
+
     .. math:: \eta < \frac{2 n}{\lambda_{max}} \text{ (gradient descent)}, \qquad
               \eta < \frac{2 (1 + \beta) n}{\lambda_{max}} \text{ (heavy ball with momentum } \beta)
 
     Parameters
     ----------
     kernel : KernelOperator, array, sparse matrix or LinearOperator
-        The kernel K on the n training points, (n, n), symmetric. Anything that :func:`ntkspec.operators.wrap` takes.
+        The kernel K on the n training points, (n, n), symmetric; or (n K, n K) with a row for each of K outputs, as
+        ``outputs="full"`` of :func:`ntkspec.ntk` gives. Anything that :func:`ntkspec.operators.wrap` takes.
     law : {"gd", "flow"} or HeavyBall, default "gd"
         Gradient descent, its continuous limit (gradient flow, time in steps), or ``ntkspec.HeavyBall(momentum)``.
     rtol : float, default 1e-3
@@ -75,21 +81,34 @@ def largest_stable_rate(
     True
     """
     law, operator = law_of(law), as_symmetric(kernel)
-    n = operator.shape[0]
+    n = points_of(operator)
     top = largest_eigenvalue(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
     lower, upper = (stable_rate(end, n, law) for end in (top.upper, top.lower))
     return replace(top, value=lower, lower=lower, upper=upper, converged=lower == upper or top.converged)
 
 
+def of_all(parts: Sequence[Stability]) -> Stability:
+    """The report on several vectors of one kernel, each of which sees some of its modes."""
+    return Stability(
+        largest_rate=min(part.largest_rate for part in parts),
+        unstable=max(part.unstable for part in parts),
+        unstable_mass=sum(part.unstable_mass for part in parts),
+        negative=max(part.negative for part in parts),
+        negative_mass=sum(part.negative_mass for part in parts),
+        smallest=min(part.smallest for part in parts),
+        complete=all(part.complete for part in parts),
+    )
+
+
 def stability_of(problem: Problem, values: np.ndarray, masses: np.ndarray, *, complete: bool) -> Stability:
-    """The report on modes with these eigenvalues and parts of the start residual's square."""
+    """The report on modes with these eigenvalues and parts of the start residuals' square."""
     total = float((problem.residual.astype(np.float64) ** 2).sum())
     share = np.asarray(masses) / total if total else np.zeros(len(values))
     largest, smallest = (float(end(values, initial=0.0)) for end in (np.max, np.min))
     rounding = len(values) * np.finfo(np.float64).eps * max(largest, -smallest)
     unstable, negative = problem.rate * values > problem.law.limit, values < -rounding
     return Stability(
-        largest_rate=stable_rate(largest, len(problem.residual), problem.law),
+        largest_rate=stable_rate(largest, problem.points, problem.law),
         unstable=int(unstable.sum()),
         unstable_mass=float(share[unstable].sum()),
         negative=int(negative.sum()),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ntkspec.engines.arrays import Array
-from ntkspec.networks import DeepNetwork, TwoLayer
+from ntkspec.networks.protocol import Network
 from ntkspec.spectra.showing import few
 
 
@@ -49,17 +49,20 @@ class Trajectory:
     ----------
     steps : ndarray, shape (steps,)
         The recorded steps, in the order in which they were asked for: int64, for gradient flow float64.
-    train : array, shape (steps, n)
-        Outputs on the training points, in the dtype and on the device of the kernel or network.
-    test : array, shape (steps, n'), or None
+    train : array, shape (steps, n) or (steps, n, K)
+        Outputs on the training points, in the dtype and on the device of the kernel or network; of labels (n, K) K at
+        each point.
+    test : array, shape (steps, n') or (steps, n', K), or None
         Outputs on the test points.
     method : str
         How it was computed.
     error : ndarray, shape (steps,)
-        A bound on \|u - train\| / sqrt(n), the root mean square truncation error of the training outputs at each step;
-        0 where nothing was truncated. Rounding comes on top.
-    network : TwoLayer, FullyConnected, Convolutional or None
-        The trained network of real training.
+        A bound on \|u - train\| / sqrt(n), the root mean square truncation error of the training outputs at each step
+        (of K outputs the root of the mean over points of the sum over outputs); 0 where nothing was truncated. Rounding
+        comes on top.
+    network : network or None
+        The trained network of real training; of K copies, each trained on a column of labels, one network of K outputs,
+        which has them as ``networks``.
     error_test : ndarray, shape (steps,), or None
         A bound on the largest truncation error of a test output at each step. :func:`ntkspec.predict_gd` says what the
         bounds assume.
@@ -82,15 +85,18 @@ class Trajectory:
     test: Array | None
     method: str
     error: np.ndarray
-    network: TwoLayer | DeepNetwork | None = None
+    network: Network | None = None
     error_test: np.ndarray | None = None
     stability: Stability | None = None
     watched: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        test = "" if self.test is None else f" and {self.test.shape[1]} test"
+        train, test = (
+            None if part is None else " x ".join(map(str, part.shape[1:])) for part in (self.train, self.test)
+        )
+        test = "" if test is None else f" and {test} test"
         watched = f"; watched: {', '.join(self.watched)}" if self.watched else ""
         return (
-            f"Trajectory of {self.train.shape[1]} training{test} outputs at steps {few(self.steps)}\n"
+            f"Trajectory of {train} training{test} outputs at steps {few(self.steps)}\n"
             f"by {self.method}, truncation error up to {max(self.error, default=0.0):.2g}{watched}"
         )

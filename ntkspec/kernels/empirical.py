@@ -1,23 +1,18 @@
 """The Neural Tangent Kernel of a given network."""
 
-from typing import Any
-
-import numpy as np
-
-from ntkspec import checks
-from ntkspec.engines import engine_of
-from ntkspec.engines.arrays import Array, ArrayLike
-from ntkspec.kernels.empirical_deep import deep_ntk
-from ntkspec.kernels.trained_layers import layers_of_two
-from ntkspec.networks import DeepNetwork, TwoLayer
-from ntkspec.networks.two_layer import Forward, scaled_weights
-from ntkspec.operators import Bits, Gram, HadamardGram, KernelOperator
+from ntkspec.networks.outputs import OutputsLike, choice_of
+from ntkspec.networks.protocol import Layer, Network, Points, as_network
+from ntkspec.operators import KernelOperator
 
 
 def ntk(
-    net: TwoLayer | DeepNetwork, X: ArrayLike, X2: ArrayLike | None = None, *, layer: str | int = "all"
+    net: Network, X: Points, X2: Points | None = None, *, layer: Layer = "all", outputs: OutputsLike = "mean"
 ) -> KernelOperator:
     r"""The NTK of a network at its present weights, as a kernel operator.
+
+    Of the outputs f_1, ..., f_K of a network with parameters w it is made of the inner products of their gradients:
+
+    .. math:: \Theta_{kl}(x, x') = \langle \nabla_w f_k(x), \nabla_w f_l(x') \rangle
 
     Of a two-layer network it is Theta_1, Theta_2 or their sum:
 
@@ -26,32 +21,44 @@ def ntk(
 
     Parameters
     ----------
-    net : TwoLayer, FullyConnected or Convolutional
-        The network; its weights are taken as they are now.
-    X : (n, d) array
-        Points, float32 or float64, NumPy or CuPy; the arrays decide where it is computed.
-    X2 : (n', d) array, optional
-        The points of the columns; None means X itself. Pass test points as X and training points as X2.
-    layer : {"all", "first", "second", "both"} or int, default "all"
-        The weight matrices that are trained. Of a two-layer network "first" is Theta_1, "second" Theta_2, and "both" is
-        another word for "all". Of a deeper one "all", "first", or the number of one matrix from 0 at the input.
+    net : TwoLayer, FullyConnected, Convolutional, or a network of your own
+        The network; its weights are taken as they are now. One of your own comes from ``ntkspec.from_torch`` or
+        ``ntkspec.from_jax``.
+    X : (n, d) array, or n points as the network takes them
+        Points, float32 or float64, NumPy or CuPy; the arrays decide where it is computed. A network of your own takes
+        arrays of any rank, tuples, lists or dicts of arrays with one first axis.
+    X2 : points, optional
+        The n' points of the columns; None means X itself. Pass test points as X and training points as X2.
+    layer : {"all", "first", "second", "both"}, int, or list of str, default "all"
+        The weights that are trained. Of a two-layer network "first" is Theta_1, "second" Theta_2, and "both" is another
+        word for "all". Of a deeper one "all", "first", or the number of one matrix from 0 at the input. Of a network of
+        your own a glob on the names of its parameters ("blocks.3.*"), or a list of globs.
+    outputs : {"mean", "trace", "full", "sum"}, int or array (K,), default "mean"
+        Of a network with K outputs: "full" is the (n K, n' K) kernel of all of them, row i K + k being output k of
+        point i; "trace" is the sum over outputs, "mean" that over K, "sum" the kernel of the sum of outputs, over K; a
+        number is one output, from 0; weights (K,) are the kernel of that sum of outputs. Of one output all but weights
+        are the same.
 
     Returns
     -------
     KernelOperator
-        Shape (n, n) or (n, n'), in the dtype of X and the network together.
+        Shape (n, n) or (n, n'), of "full" (n K, n K) or (n K, n' K), in the dtype of X and the network together.
+        ``points`` is n.
 
     Raises
     ------
     TypeError
-        For something that is no network of this package.
+        For something that is no network.
     ValueError
-        For a ``layer`` that the network does not have, and where X does not have d columns.
+        For a ``layer`` or ``outputs`` that the network does not have, and for points that it does not take.
 
     Notes
     -----
-    Cost: 2 n m d flops, and n m numbers a layer; half of each after antisymmetric initialization, whose neurons
-    (chains) are used once. Where phi is piecewise linear and v² constant, phi' is kept in n m bits. Deep
+    Only "full" is exact for the dynamics of several outputs under the squared error; "mean" and "trace" stand for a
+    kernel of points times the identity of outputs.
+
+    Cost, of two layers: 2 n m d flops, and n m numbers a layer; half of each after antisymmetric initialization, whose
+    neurons (chains) are used once. Where phi is piecewise linear and v² constant, phi' is kept in n m bits. Deep
     fully-connected networks keep n (m_l + m_{l-1}) numbers for each layer; convolutional ones recompute gradients,
     through vjp and jvp for a product and block by block for a tile.
 
@@ -68,68 +75,7 @@ def ntk(
     >>> bool(np.allclose(sum(parts), ns.ntk(net, X).to_dense()))
     True
     """
-    if isinstance(net, DeepNetwork):
-        return deep_ntk(net, X, X2, layer=layer)
-    if not isinstance(net, TwoLayer):
-        raise TypeError(f"ntk of a {type(net).__name__} is not available; pass an ntkspec network, such as TwoLayer")
-    layer = layers_of_two(layer)
-    X = checks.as_inputs(X, net.dim)
-    dtype = np.result_type(X.dtype, net.dtype)
-    left = _Features(net, X.astype(dtype, copy=False), layer)
-    right = None
-    if X2 is not None:
-        X2 = checks.as_inputs(X2, net.dim, "X2")
-        right = _Features(net, X2.astype(dtype, copy=False), layer)
-    terms = {"first": [first_layer], "second": [second_layer], "both": [first_layer, second_layer]}[layer]
-    first, *rest = (term(left, right) for term in terms)
-    return first + rest[0] if rest else first
-
-
-class _Features:
-    """phi(U) and phi'(U) |v| of the neurons that the kernel needs; ``slope_scale`` holds a constant v² instead.
-
-    Where phi' takes two values and v² is constant, ``slope`` is stored as bits.
-    """
-
-    def __init__(self, net: TwoLayer, X: Array, layer: str):
-        W, v = net.kernel_neurons()
-        self.X, (self.width, dtype), engine = X, (W.shape[0], X.dtype), engine_of(X, W)
-        constant = bool((v == v[0]).all())
-        self.slope_scale = float(v[0]) ** 2 if constant else 1.0
-        weights = None if constant else v.astype(dtype, copy=False)
-        values, n = net.activation.slopes if constant else None, X.shape[0]
-        self.value: Any = engine.xp.empty((n, self.width), dtype) if layer != "first" else None
-        self.slope: Any = None
-        if layer != "second":
-            self.slope = engine.bits.empty(n, self.width) if values else engine.xp.empty((n, self.width), dtype)
-        scaled, _ = scaled_weights(W, v, dtype)
-
-        def fill(share):
-            forward = Forward(net.activation, scaled)
-            for rows in engine.blocks(share, self.width):
-                value, slope = forward(X[rows])
-                if self.value is not None:
-                    self.value[rows] = value
-                if self.slope is None:
-                    continue
-                if values:
-                    engine.bits.pack(self.slope[rows], slope, values[1])
-                else:
-                    self.slope[rows] = slope if weights is None else slope * weights
-
-        engine.run(fill, engine.shares(n))
-        if values and layer != "second":
-            self.slope = Bits(self.slope, self.width, values, dtype)
-
-
-def first_layer(left: _Features, right: _Features | None) -> KernelOperator:
-    """Theta_1 from the features of both sides."""
-    scale = left.slope_scale / (left.width * left.X.shape[1])
-    if right is None:
-        return scale * HadamardGram(left.slope, left.X)
-    return scale * HadamardGram(left.slope, left.X, right.slope, right.X)
-
-
-def second_layer(left: _Features, right: _Features | None) -> KernelOperator:
-    """Theta_2 from the features of both sides."""
-    return (1 / left.width) * Gram(left.value, None if right is None else right.value)
+    net = as_network(net, "ntk")
+    points = net.as_points(X)  # the first points tell some networks how many outputs they have
+    points2 = None if X2 is None else net.as_points(X2, "X2")
+    return net.kernel(points, points2, layer=layer, outputs=choice_of(outputs, net.n_outputs))

@@ -13,7 +13,7 @@ from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.kernels import ranges
 from ntkspec.kernels.layer_moments import LayerMoments, layer_moments
 from ntkspec.kernels.recursion import tangent_kernel
-from ntkspec.kernels.trained_layers import layer_weights
+from ntkspec.networks.trained_layers import layer_weights
 from ntkspec.operators import GramFunction, KernelOperator
 
 

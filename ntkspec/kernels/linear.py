@@ -13,8 +13,10 @@ from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.kernels.expansion import Expansion, expand
 from ntkspec.kernels.linear_cnn import cnn_linear_kernel
 from ntkspec.kernels.moments import trace_ratio as estimate_trace_ratio
-from ntkspec.kernels.trained_layers import layer_weights, trained_layers
-from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
+from ntkspec.networks import DeepNetwork, TwoLayer
+from ntkspec.networks.architecture import Architecture, architecture_of
+from ntkspec.networks.protocol import is_network
+from ntkspec.networks.trained_layers import layer_weights, trained_layers
 from ntkspec.operators import Gram, KernelOperator
 
 # The weights (eta1, eta2) of the two layers in the features that serve all three models.
@@ -46,20 +48,28 @@ def _of_expansion(expansion: Expansion, sides: list[Array], trace_ratio: float) 
 
 def _constant_and_norms(expansion: Expansion, X: Array, trace_ratio: float) -> Array:
     """The coordinates of psi behind those of x, shape (n, 1 + k)."""
+    constant = (expansion.square * trace_ratio / X.shape[1]) ** 0.5
+    return norm_features(np.vstack([[constant, 0.0, 0.0], expansion.norms]), X).astype(X.dtype)
+
+
+def norm_features(polynomials: np.ndarray, X: Array) -> Array:
+    """Polynomials, (k, 3) coefficients, in ‖x‖/sqrt d - 1 of each point: (n, k) in float64.
+
+    Raises ValueError where the dtype of X does not hold their products.
+    """
     (n, d), engine = X.shape, engine_of(X)
     xp = engine.xp
-    features = xp.empty((n, 1 + len(expansion.norms)))
-    features[:, 0] = (expansion.square * trace_ratio / d) ** 0.5
+    features = xp.empty((n, len(polynomials)))
     excess = xp.sqrt(engine.linalg.row_products(X, X, np.float64) / d) - 1
     with np.errstate(over="ignore", invalid="ignore"):
-        for k, (constant, slope, bend) in enumerate(expansion.norms, 1):
+        for k, (constant, slope, bend) in enumerate(polynomials):
             features[:, k] = constant + slope * excess + bend * excess**2
     if not (abs(features) <= (np.finfo(X.dtype).max / features.shape[1]) ** 0.5).all():
         raise ValueError(
             f"the features of the norms, up to {float(abs(features).max()):.3g}, have products beyond the range of "
             f"{X.dtype}; scale the inputs" + ("" if X.dtype == np.float64 else ", or pass them as float64")
         )
-    return features.astype(X.dtype)
+    return features
 
 
 def linear_kernel(
@@ -129,13 +139,14 @@ def linear_kernel(
     >>> bool(np.allclose(linear.to_dense(), (constants.zeta**2 * X @ X.T + constants.nu(1.0) ** 2) / 3))
     True
     """
-    if isinstance(activation, TwoLayer | DeepNetwork):
-        X, X2 = _as_inputs(activation, X), None if X2 is None else _as_inputs(activation, X2)
-        if isinstance(activation, Convolutional):
-            return _of_convolutions(activation, X, X2, layer)
-        hidden_layers = _hidden_layers(activation)
-        activation = activation.activation
-    act = activation_of(activation)
+    given: Any = activation
+    if is_network(given):
+        architecture = architecture_of(given, "the linear kernel", "pass an activation")
+        X, X2 = given.as_points(X), None if X2 is None else given.as_points(X2, "X2")
+        if architecture.convolutional:
+            return _of_convolutions(architecture, X, X2, layer)
+        given, hidden_layers = architecture.activation, architecture.hidden_layers
+    act = activation_of(given)
     hidden_layers = checks.whole_number(hidden_layers, "hidden_layers", 1)
     sides, expansion = checks.as_sides(X, X2), expand(act, layer_weights(layer, hidden_layers + 1))
     return _of_expansion(expansion, sides, _trace_ratio(sides[-1], trace_ratio, needed=expansion.square > 0))
@@ -189,25 +200,13 @@ def linear_expansion(activation: str | Activation, *, layer: str | int = "all", 
     return expand(act, layer_weights(layer, checks.whole_number(hidden_layers, "hidden_layers", 1) + 1))
 
 
-def _as_inputs(net: TwoLayer | DeepNetwork, X: ArrayLike) -> Array:
-    """Points that a network takes, in the dtype of its kernel."""
-    X = checks.as_inputs(X, net.dim)
-    return X.astype(np.result_type(X.dtype, net.dtype), copy=False)
-
-
-def _hidden_layers(net: TwoLayer | DeepNetwork) -> int:
-    if isinstance(net, FullyConnected):
-        return len(net.widths)
-    if isinstance(net, TwoLayer):
-        return 1
-    raise TypeError(f"the linear kernel of a {type(net).__name__} is not known; pass an activation")
-
-
-def _of_convolutions(net: Convolutional, X: Any, X2: Any, layer: str | int) -> KernelOperator:
-    if trained_layers(layer, net.n_weights) != range(net.n_weights):
+def _of_convolutions(architecture: Architecture, X: Array, X2: Array | None, layer: str | int) -> KernelOperator:
+    n_weights = architecture.hidden_layers + 1
+    if trained_layers(layer, n_weights) != range(n_weights):
         raise ValueError(f"{layer=}, but the linear kernel of a convolutional network is that of all layers: 'all'")
-    how: dict[str, Any] = {"filter_size": net.filter_size, "shape": net.shape, "hidden_layers": len(net.channels)}
-    return cnn_linear_kernel(net.activation, X, X2, **how)
+    filter_size: Any = architecture.filter_size
+    how: dict[str, Any] = {"shape": architecture.shape, "hidden_layers": architecture.hidden_layers}
+    return cnn_linear_kernel(architecture.activation, X, X2, filter_size=filter_size, **how)
 
 
 def _trace_ratio(train: Array, given: float | None, *, needed: bool) -> float:

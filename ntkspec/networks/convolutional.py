@@ -8,7 +8,8 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.activations import Activation, activation
-from ntkspec.engines.arrays import ArrayLike, DTypeLike
+from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.networks.architecture import Architecture
 from ntkspec.networks.deep import DeepNetwork, draw, halved, split
 from ntkspec.networks.layers import Activate, Layer, Linear, Patches, Reshape
 
@@ -195,10 +196,25 @@ class Convolutional(DeepNetwork):
         weights = draw(layers, antisymmetric=True, seed=seed, dtype=dtype)
         return cls(weights, shape, activation, filter_size=filter_size)
 
+    @classmethod
+    def made_of(cls, weights: Sequence[Array], activation: Activation, **options: Any) -> "Convolutional":
+        """The network of these weights and options, checked."""
+        return cls(weights, activation_=activation, **options)
+
     @property
     def dim(self) -> int:
         """d, the number of entries of an input: the product of its shape."""
         return math.prod(self.shape)
+
+    @property
+    def architecture(self) -> Architecture:
+        """What its kernels of infinite width and its linear model depend on."""
+        return Architecture(self.activation, len(self.channels), self.shape, self.filter_size)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a network like it is made with, beside weights and activation."""
+        return {"shape": self.shape, "filter_size": self.filter_size}
 
     @property
     def activations_per_point(self) -> int:

@@ -11,8 +11,13 @@ from ntkspec import checks
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of, moved, named
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.networks.architecture import Architecture
+from ntkspec.networks.deep_kernel import jacobian_kernel
 from ntkspec.networks.layers import Layer
+from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.saving import Savable
+from ntkspec.networks.trained_layers import trained_layers
+from ntkspec.operators import KernelOperator
 
 # Numbers of a block of points on its way through the layers.
 BLOCK = 2**22
@@ -71,6 +76,25 @@ class DeepNetwork(Savable):
         """d, the number of entries of an input."""
         raise NotImplementedError
 
+    @property
+    def architecture(self) -> Architecture:
+        """What its kernels of infinite width and its linear model depend on."""
+        raise NotImplementedError
+
+    @property
+    def n_outputs(self) -> None:
+        """None: outputs have shape (n,)."""
+        return None
+
+    @property
+    def weights(self) -> list[Array]:
+        """``parameters``."""
+        return self.parameters
+
+    def with_weights(self, weights: Sequence[Array]) -> Self:
+        """:meth:`with_parameters`."""
+        return self.with_parameters(weights)
+
     def chains(self) -> list[tuple[float, list[Array]]]:
         """(factor, weights) of each chain: f is the sum of factor times g."""
         if not self.antisymmetric:
@@ -116,6 +140,53 @@ class DeepNetwork(Savable):
         """
         return self.with_parameters([moved(W, named(engine)) for W in self.parameters])
 
+    def as_points(self, points: ArrayLike, name: str = "X") -> Array:
+        """Points as a finite (n, d) array, in the dtype of the outputs.
+
+        Parameters
+        ----------
+        points : (n, d) array
+            Points, float32 or float64.
+        name : str, default "X"
+            What a message calls them.
+
+        Returns
+        -------
+        (n, d) array
+            In the dtype of the points and the weights together.
+
+        Raises
+        ------
+        ValueError
+            Where they do not have d columns, or entries are not finite.
+        """
+        X = checks.as_inputs(points, self.dim, name)
+        return X.astype(np.result_type(X.dtype, self.dtype), copy=False)
+
+    def kernel(
+        self, points: Array, points2: Array | None = None, *, layer: str | int, outputs: OutputChoice
+    ) -> KernelOperator:
+        """The NTK at the present weights, between checked points (:func:`ntkspec.ntk`).
+
+        Two chains with the same weights are used once.
+        """
+        chosen, net = trained_layers(layer, self.n_weights), self
+        dtype = points.dtype if points2 is None else np.result_type(points, points2)
+        sides = [side.astype(dtype, copy=False) for side in (points, points2) if side is not None]
+        same = engine_of(*self.parameters).xp.array_equal
+        if self.antisymmetric and all(map(same, self.parameters[: self.n_weights], self.parameters[self.n_weights :])):
+            net = self.with_parameters(self.parameters[: self.n_weights])
+        return outputs.of_one_output(net.kernel_between(sides, chosen))
+
+    def kernel_between(self, sides: list[Array], chosen: range) -> KernelOperator:
+        """The sum over the weight matrices with these numbers, for one or two sets of points."""
+        return jacobian_kernel(self, chosen, sides)
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether products with its kernel compute activations again, and none are kept."""
+        return True
+
     def __call__(self, X: ArrayLike) -> Array:
         """The outputs of the network.
 
@@ -138,7 +209,7 @@ class DeepNetwork(Savable):
         -----
         Cost: ``flops`` for each point; ``activations_per_point`` numbers are kept for each point of a block.
         """
-        X = self._checked(X)
+        X = self.as_points(X)
         engine = engine_of(X)
         return engine.xp.concatenate(engine.run(lambda share: self.outputs(X[share]), engine.shares(len(X))))
 
@@ -184,7 +255,7 @@ class DeepNetwork(Savable):
         >>> bool(np.isclose(net.jvp(X, v) @ u, sum((g * t).sum() for g, t in zip(gradients, v))))
         True
         """
-        X, tangents = self._checked(X), self._checked_tangents(tangents)
+        X, tangents = self.as_points(X), self._checked_tangents(tangents)
 
         def moved(rows):
             total = engine_of(X).xp.zeros(len(X[rows]), X.dtype)
@@ -228,7 +299,7 @@ class DeepNetwork(Savable):
         >>> [gradient.shape for gradient in net.vjp(np.ones((4, 3)), np.ones(4))]
         [(8, 3), (8, 8), (1, 8)]
         """
-        X = self._checked(X)
+        X = self.as_points(X)
         cotangent = checks.as_vector(cotangent, "cotangent", len(X)).astype(X.dtype, copy=False)
         return self.value_and_vjp(X, lambda rows, outputs: cotangent[rows])[1]
 
@@ -237,7 +308,7 @@ class DeepNetwork(Savable):
 
         The gradient of a loss: ``cotangent`` gives its derivatives in the outputs.
         """
-        X, outputs, total = self._checked(X), [], None
+        X, outputs, total = self.as_points(X), [], None
         for rows in self._blocks(X):
             kept = [self._forward(weights, X[rows]) for _, weights in self.chains()]
             outputs.append(sum(factor * f for (factor, _), (f, _) in zip(self.chains(), kept, strict=True)))
@@ -252,7 +323,7 @@ class DeepNetwork(Savable):
         Both have a row for each point: the gradient of f(x_i) in the weights is the sum over positions of their outer
         products. Memory: all activations of the network, twice.
         """
-        X = self._checked(X)
+        X = self.as_points(X)
         kept = [self._forward(weights, X) for _, weights in self.chains()]
         return list(self._signals(kept, engine_of(X).xp.ones(len(X), X.dtype)))
 
@@ -296,10 +367,6 @@ class DeepNetwork(Savable):
     def flops(self) -> float:
         """Floating-point operations of an output: two for each weight."""
         return 2.0 * sum(W.size for W in self.parameters)
-
-    def _checked(self, X):
-        X = checks.as_inputs(X, self.dim)
-        return X.astype(np.result_type(X.dtype, self.dtype), copy=False)
 
     def _checked_tangents(self, tangents):
         tangents = [None if t is None else checks.as_floats(t, "a tangent") for t in tangents]

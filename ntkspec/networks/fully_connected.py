@@ -1,14 +1,18 @@
 """Deep fully-connected networks in NTK parameterization."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.activations import Activation, activation
-from ntkspec.engines.arrays import ArrayLike, DTypeLike
+from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.networks.architecture import Architecture
 from ntkspec.networks.deep import DeepNetwork, draw, halved, split
+from ntkspec.networks.deep_kernel import hadamard_kernel
 from ntkspec.networks.layers import Activate, Layer, Linear
+from ntkspec.operators import KernelOperator
 
 
 class FullyConnected(DeepNetwork):
@@ -176,10 +180,29 @@ class FullyConnected(DeepNetwork):
         layers = _drawn(d, halved(widths, 2, "widths"), activation)
         return cls(draw(layers, antisymmetric=True, seed=seed, dtype=dtype), activation)
 
+    @classmethod
+    def made_of(cls, weights: Sequence[Array], activation: Activation, **options: Any) -> "FullyConnected":
+        """The network of these weights and options, checked."""
+        return cls(weights, activation_=activation, **options)
+
     @property
     def dim(self) -> int:
         """d, the number of entries of an input."""
         return self._dim
+
+    @property
+    def architecture(self) -> Architecture:
+        """What its kernels of infinite width and its linear model depend on."""
+        return Architecture(self.activation, len(self.widths))
+
+    def kernel_between(self, sides: list[Array], chosen: range) -> KernelOperator:
+        """A sum of Hadamard products of Gram matrices, whose factors are kept."""
+        return hadamard_kernel(self, chosen, sides)
+
+    @property
+    def recomputes(self) -> bool:
+        """False: its kernel keeps the activations."""
+        return False
 
     @property
     def activations_per_point(self) -> int:

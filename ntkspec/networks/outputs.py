@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.engines.arrays import ArrayLike
+from ntkspec.operators import KernelOperator
 
 KINDS = ("full", "trace", "mean", "sum")
 # What a user passes: one of KINDS, the number of an output, or weights (K,).
@@ -31,6 +32,11 @@ class OutputChoice:
     def directions(self, n_outputs: int) -> int:
         """R, for a network of K outputs."""
         return n_outputs if self.weights is None else len(self.weights)
+
+    def of_one_output(self, kernel: KernelOperator) -> KernelOperator:
+        """What is chosen, from the kernel of a network with one output."""
+        factor = self.scale * (1.0 if self.weights is None else float(self.weights[0, 0]) ** 2)
+        return kernel if factor == 1.0 else factor * kernel
 
 
 def choice_of(outputs: OutputsLike, n_outputs: int | None) -> OutputChoice:

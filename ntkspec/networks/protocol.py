@@ -46,8 +46,32 @@ class Network(Protocol):
     def value_and_vjp(self, points: Points, cotangent: Callable[[slice, Array], Array]) -> tuple[Array, Weights]:
         """(outputs, gradient of the sum of cotangent times outputs), for a function of (rows, outputs there)."""
 
+    def jvp(self, points: Points, tangents: Weights) -> Array:
+        """How the outputs move when the weights move by ``tangents``: J v, of their shape."""
+
     def with_weights(self, weights: Weights) -> Self:
         """The same network with other weights, which are kept; this one stays as it is."""
 
     def kernel(self, points: Points, points2: Points | None, *, layer: Layer, outputs: OutputChoice) -> KernelOperator:
         """Its NTK at its present weights, between checked points."""
+
+
+def is_network(given: Any) -> bool:
+    """Whether an object has the methods of a network."""
+    return all(hasattr(type(given), name) for name in ("as_points", "value_and_vjp", "with_weights", "kernel"))
+
+
+def as_network(given: Any, what: str) -> Network:
+    """The network itself; TypeError where it is none, with what is asked of it."""
+    if not is_network(given):
+        raise TypeError(
+            f"{what} of a {type(given).__name__} is not available; pass TwoLayer, FullyConnected or Convolutional, or "
+            f"a network of your own through ntkspec.from_torch(module) or ntkspec.from_jax(function, params)"
+        )
+    return given
+
+
+def names_of(net: Network) -> list[str]:
+    """Names of the weights: those of ``parameters``, {name: array}, where a network has them, else numbers from 0."""
+    named = getattr(net, "parameters", None)
+    return list(named) if isinstance(named, dict) else [str(k) for k in range(len(net.weights))]

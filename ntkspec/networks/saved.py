@@ -16,7 +16,7 @@ from ntkspec.networks.two_layer import TwoLayer
 from ntkspec.storage import read, write
 
 KIND = "network"
-_CLASSES: dict[str, type] = {cls.__name__: cls for cls in (TwoLayer, FullyConnected, Convolutional)}
+_CLASSES: dict[str, Any] = {cls.__name__: cls for cls in (TwoLayer, FullyConnected, Convolutional)}
 # Where phi and phi' are compared, on no round number, and to which part of the largest: machines round differently.
 _POINTS, _ALIKE = np.linspace(-8.0, 8.0, 64), 1e-5
 
@@ -106,11 +106,9 @@ def parts_of(net: Any) -> Parts:
     if type(net) not in _CLASSES.values():
         known = ", ".join(_CLASSES)
         raise TypeError(f"{type(net).__name__} objects cannot be saved; save one of {known}, or pickle it")
-    weights = [net.W, net.v] if isinstance(net, TwoLayer) else net.parameters
-    options = {"shape": net.shape, "filter_size": net.filter_size} if isinstance(net, Convolutional) else {}
     name, parameters = net.activation.recipe if isinstance(net.activation, Named) else (net.activation.name, None)
-    weights = [engine_of(W).to_host(W) for W in weights]
-    parts = Parts(type(net).__name__, name, parameters, _values(net.activation), weights, options)
+    weights = [engine_of(W).to_host(W) for W in net.weights]
+    parts = Parts(type(net).__name__, name, parameters, _values(net.activation), weights, net.options)
     _constructed(parts, net.activation)
     return parts
 
@@ -141,10 +139,7 @@ def network_of(parts: Parts, given: str | Activation | None) -> TwoLayer | DeepN
 def _constructed(parts: Parts, act: Activation):
     if parts.network not in _CLASSES:
         raise ValueError(f"its class {parts.network!r} is none of {', '.join(_CLASSES)}")
-    if parts.network == TwoLayer.__name__:
-        W, v = parts.weights
-        return TwoLayer(W, v, act)
-    return _CLASSES[parts.network](parts.weights, activation_=act, **parts.options)
+    return _CLASSES[parts.network].made_of(parts.weights, act, **parts.options)
 
 
 def _values(act: Activation) -> np.ndarray:

@@ -1,10 +1,25 @@
 """The one method that all networks share."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self
+
+from ntkspec.activations import Activation
+from ntkspec.engines.arrays import Array
 
 
 class Savable:
     """A network that can be kept in a file."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a network like it is made with, beside weights and activation."""
+        return {}
+
+    @classmethod
+    def made_of(cls, weights: Sequence[Array], activation: Activation, **options: Any) -> Self:
+        """The network of these weights and options, checked; the inverse of ``weights`` and ``options``."""
+        raise NotImplementedError
 
     def save(self, path: str | Path) -> None:
         """Write the network to a file, which :func:`ntkspec.load_network` reads.

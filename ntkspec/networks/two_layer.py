@@ -1,6 +1,6 @@
 """The two-layer fully-connected network of equation (1)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,12 @@ from ntkspec.activations import Activation
 from ntkspec.activations import activation as activation_of
 from ntkspec.engines import engine_of, moved, named
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.networks.architecture import Architecture
+from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.saving import Savable
+from ntkspec.networks.two_layer_kernel import two_layer_ntk
+from ntkspec.networks.two_layer_passes import Forward, jvp, scaled_weights, value_and_vjp
+from ntkspec.operators import KernelOperator
 
 SECOND_LAYERS = ("rademacher", "normal")
 _NEEDED = "(m, d) is needed: one row for each neuron; TwoLayer.symmetric(d, width, activation) draws random weights"
@@ -179,6 +184,12 @@ class TwoLayer(Savable):
         W, v = _draw(d, even_width(width) // 2, seed, second, dtype)
         return cls(np.concatenate([W, W]), np.concatenate([v, -v]), activation)
 
+    @classmethod
+    def made_of(cls, weights: Sequence[Array], activation: Activation, **options: Any) -> "TwoLayer":
+        """The network of these weights, checked."""
+        W, v = list(weights)
+        return cls(W, v, activation, **options)
+
     def to(self, engine: str) -> "TwoLayer":
         """The same network on another engine.
 
@@ -235,6 +246,30 @@ class TwoLayer(Savable):
         """dtype of the parameters, float32 or float64."""
         return self.W.dtype
 
+    @property
+    def n_outputs(self) -> None:
+        """None: outputs have shape (n,)."""
+        return None
+
+    @property
+    def weights(self) -> list[Array]:
+        """[W, v]."""
+        return [self.W, self.v]
+
+    def with_weights(self, weights: Sequence[Array]) -> "TwoLayer":
+        """:meth:`with_parameters`."""
+        return self.with_parameters(weights)
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of an output: two for each weight."""
+        return 2.0 * (self.W.size + self.v.size)
+
+    @property
+    def architecture(self) -> Architecture:
+        """What its kernels of infinite width and its linear model depend on."""
+        return Architecture(self.activation, 1)
+
     def kernel_neurons(self) -> tuple[Array, Array]:
         """(W, |v|) of neurons that give the same NTK as all of them.
 
@@ -285,6 +320,80 @@ class TwoLayer(Savable):
         engine.run(fill, engine.shares(X.shape[0]))
         return out
 
+    def as_points(self, points: ArrayLike, name: str = "X") -> Array:
+        """Points as a finite (n, d) array, in the dtype of the outputs.
+
+        Parameters
+        ----------
+        points : (n, d) array
+            Points, float32 or float64.
+        name : str, default "X"
+            What a message calls them.
+
+        Returns
+        -------
+        (n, d) array
+            In the dtype of the points and the weights together.
+
+        Raises
+        ------
+        ValueError
+            Where they do not have d columns, or entries are not finite.
+        """
+        X = checks.as_inputs(points, self.dim, name)
+        return X.astype(np.result_type(X.dtype, self.dtype), copy=False)
+
+    def value_and_vjp(self, points: Array, cotangent: Callable[[slice, Array], Array]) -> tuple[Array, list[Array]]:
+        """(outputs, vjp) in one pass, for a cotangent that depends on the outputs: a function of (rows, outputs there).
+
+        The gradient of a loss: ``cotangent`` gives its derivatives in the outputs.
+        """
+        return value_and_vjp(self.activation, self.W, self.v, self.as_points(points), cotangent)
+
+    def jvp(self, points: ArrayLike, tangents: Sequence[ArrayLike]) -> Array:
+        """How the outputs move when the weights move: J v, for the Jacobian J of the outputs.
+
+        Parameters
+        ----------
+        points : (n, d) array
+            Points, float32 or float64.
+        tangents : (dW, dv)
+            The vector v, of the shapes of W and v.
+
+        Returns
+        -------
+        (n,) array
+            The inner product of the gradient of each output with the tangents.
+
+        Raises
+        ------
+        ValueError
+            Where the tangents do not have the shapes of the weights, or the points not d columns.
+
+        Notes
+        -----
+        Cost: 4 n m d flops; a block of rows of m numbers is kept at a time.
+
+        Examples
+        --------
+        >>> import numpy as np, ntkspec as ns
+        >>> net, X = ns.TwoLayer.random(3, 8, "erf"), np.ones((4, 3))
+        >>> bool(np.allclose(net.jvp(X, [0 * net.W, net.v]), net(X)))
+        True
+        """
+        W_tangent = checks.as_matrix(tangents[0], "the tangent of W")
+        v_tangent = checks.as_vector(tangents[1], "the tangent of v", self.width, each="neuron")
+        if W_tangent.shape != self.W.shape:
+            raise ValueError(f"the tangent of W has shape {W_tangent.shape}, but {self.W.shape} is needed")
+        return jvp(self.activation, self.W, self.v, self.as_points(points), W_tangent, v_tangent)
+
+    def kernel(
+        self, points: Array, points2: Array | None = None, *, layer: str | int, outputs: OutputChoice
+    ) -> KernelOperator:
+        """The NTK at the present weights, between checked points (:func:`ntkspec.ntk`)."""
+        W, v = self.kernel_neurons()
+        return outputs.of_one_output(two_layer_ntk(self.activation, W, v, points, points2, layer=layer))
+
     def __repr__(self) -> str:
         return f"TwoLayer(d={self.dim}, width={self.width}, activation={self.activation.name!r}, dtype={self.dtype})"
 
@@ -294,35 +403,6 @@ def even_width(width: Any) -> int:
     if checks.whole_number(width, "width", 2) % 2:
         raise ValueError(f"width={width}, but equation (3) pairs the neurons: use an even width such as {width + 1}")
     return int(width)
-
-
-def scaled_weights(W: Array, v: Array, dtype: np.dtype) -> tuple[Array, Array]:
-    """(Wᵀ / sqrt d, v / sqrt m) in the dtype: what a forward pass multiplies with."""
-    m, d = W.shape
-    weights = engine_of(W).xp.empty((d, m), dtype)
-    weights[...] = W.T
-    weights /= dtype.type(d**0.5)
-    return weights, v.astype(dtype, copy=False) / dtype.type(m**0.5)
-
-
-class Forward:
-    """phi(u) and phi'(u), u = x Wᵀ / sqrt d, of one block of rows after another, for ``weights`` = Wᵀ / sqrt d.
-
-    They lie in memory that the next block overwrites: new pages would cost more than the arithmetic.
-    """
-
-    def __init__(self, activation: Activation, weights: Array):
-        self.activation, self.weights = activation, weights
-        self._xp = engine_of(weights).xp
-        self._room = self._xp.empty((3, 0, weights.shape[1]), weights.dtype)
-
-    def __call__(self, x: Array) -> tuple[Array, Array]:
-        """(phi(u), phi'(u)), each of shape (rows of x, m)."""
-        if self._room.shape[1] < len(x):
-            self._room = self._xp.empty((3, len(x), self._room.shape[2]), self._room.dtype)
-        inputs, value, slope = (part[: len(x)] for part in self._room)
-        self.activation.fill(self._xp.matmul(x, self.weights, out=inputs), value, slope)
-        return value, slope
 
 
 def _as_activation(given) -> Activation:

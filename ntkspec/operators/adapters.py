@@ -1,5 +1,6 @@
 """Matrices that are not kernels: arrays, SciPy's LinearOperators and functions as operators, and the way back."""
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from ntkspec.engines import as_array, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.pickling import Foreign
-from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.base import KernelOperator, whole_points
 from ntkspec.operators.dense import Dense
 from ntkspec.operators.rounding import ASSUMED_EPS, Rounding
 from ntkspec.operators.work import Cost, Work
@@ -33,14 +34,15 @@ def wrap(
     dtype: DTypeLike | None = None,
     symmetric: bool | None = None,
     error: float | None = None,
+    rows_per_point: int = 1,
 ) -> KernelOperator:
     r"""Anything that multiplies as an operator, so that norms, eigenpairs and densities serve it.
 
     Parameters
     ----------
     matrix : array, sparse matrix, scipy.sparse.linalg.LinearOperator, function or KernelOperator
-        An operator is returned as it is, an array becomes a :class:`Dense`; a function takes vectors (n,) to vectors
-        (n,).
+        An operator is returned as it is, or with ``rows_per_point`` as a copy; an array becomes a :class:`Dense`; a
+        function takes vectors (n,) to vectors (n,).
     n : int, optional
         The size of a function; not needed for anything else.
     dtype : float32 or float64, optional
@@ -50,6 +52,8 @@ def wrap(
         refuses what is not.
     error : float, optional
         A bound on \|computed K q - K q\| / \|K\| for \|q\| = 1; 8 eps of the dtype where it is None.
+    rows_per_point : int, default 1
+        K where the matrix is the kernel of all K outputs of a network, point-major: row i K + k is output k of point i.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def wrap(
     TypeError
         For what cannot multiply.
     ValueError
-        For sizes and errors that do not fit.
+        For sizes and errors that do not fit, and for another ``rows_per_point`` than an operator has.
 
     Examples
     --------
@@ -72,28 +76,41 @@ def wrap(
     """
     if isinstance(matrix, KernelOperator):
         matrix.check_contract()
-        return matrix
+        return matrix if rows_per_point == 1 else _with_rows(matrix, rows_per_point)
     if error is not None and not 0 <= error < 1:
         raise ValueError(f"{error=}, but the relative error of a product is a number from 0 to 1, such as 1e-7")
     if callable(matrix) and not isinstance(matrix, LinearOperator):
-        return Products(_linear(matrix, n, dtype), dtype=dtype, symmetric=symmetric, error=error)
-    operator = _of_matrix(matrix, dtype, symmetric, error)
+        matrix = _linear(matrix, n, dtype)
+    operator = _of_matrix(matrix, dtype, symmetric, error, rows_per_point)
     if n not in (None, operator.shape[0]):
         raise ValueError(f"{n=}, but the matrix has shape {operator.shape}; n is for functions")
     return operator
 
 
-def _of_matrix(matrix, dtype, symmetric: bool | None, error: float | None) -> KernelOperator:
+def _of_matrix(matrix, dtype, symmetric: bool | None, error: float | None, rows_per_point: int) -> KernelOperator:
     if issparse(matrix):
         matrix = aslinearoperator(matrix)
     if isinstance(matrix, LinearOperator):
-        return Products(matrix, dtype=dtype, symmetric=symmetric, error=error)
+        return Products(matrix, dtype=dtype, symmetric=symmetric, error=error, rows_per_point=rows_per_point)
     if not any(hasattr(matrix, door) for door in ("__array__", "__dlpack__")) and not isinstance(matrix, list | tuple):
         raise TypeError(
             f"a {type(matrix).__name__} cannot be multiplied; pass an operator, an array, a SciPy LinearOperator or a "
             f"function with n"
         )
-    return Dense(matrix, symmetric=symmetric)
+    return Dense(matrix, symmetric=symmetric, rows_per_point=rows_per_point)
+
+
+def _with_rows(operator: KernelOperator, rows_per_point: int) -> KernelOperator:
+    """The operator with so many rows for each point, where it does not say another number."""
+    if operator.rows_per_point == rows_per_point:
+        return operator
+    if operator.rows_per_point != 1:
+        raise ValueError(f"{rows_per_point=}, but this kernel has {operator.rows_per_point} rows for each point")
+    told = copy.copy(operator)
+    told.rows_per_point = whole_points(operator.shape, rows_per_point)
+    if isinstance(vars(told).get("points"), int):  # what a look at it has kept
+        del told.points
+    return told
 
 
 def _linear(function: Callable, n, dtype) -> LinearOperator:
@@ -192,7 +209,8 @@ def with_entries(operator: KernelOperator) -> KernelOperator:
         return operator
     matrix = operator.to_dense(np.float64)
     formed = operator.rounding.forming_error_bound + operator.storage_error
-    return Dense((matrix + matrix.T) / 2 if operator.symmetric else matrix, storage_error=formed)
+    matrix = (matrix + matrix.T) / 2 if operator.symmetric else matrix
+    return Dense(matrix, storage_error=formed, rows_per_point=operator.rows_per_point)
 
 
 def to_scipy(operator: Any) -> LinearOperator:
@@ -251,6 +269,8 @@ class Products(KernelOperator):
         None takes what is square for symmetric.
     error : float, optional
         A bound on \|computed K q - K q\| / \|K\| for \|q\| = 1; 8 eps of the dtype where it is None.
+    rows_per_point : int, default 1
+        K where each of K outputs of a network has a row, point-major.
 
     Raises
     ------
@@ -279,6 +299,7 @@ class Products(KernelOperator):
         dtype: DTypeLike | None = None,
         symmetric: bool | None = None,
         error: float | None = None,
+        rows_per_point: int = 1,
     ):
         self._given, self.shape = Foreign(linear, "the operator that was wrapped"), linear.shape
         self.dtype = np.dtype(dtype or linear.dtype or np.float64)
@@ -287,6 +308,7 @@ class Products(KernelOperator):
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"products have dtype {self.dtype}, but float32 or float64 is needed; pass dtype=")
         self.engine = engine_of()
+        self.rows_per_point = whole_points(self.shape, rows_per_point)
         self._largest, self._looked, self.products = 0.0, False, 0
         square = self.shape[0] == self.shape[1]
         if symmetric and not square:
@@ -370,4 +392,7 @@ class Products(KernelOperator):
 
     @property
     def T(self) -> "Products":
-        return self if self.symmetric else Products(self.linear.T, dtype=self.dtype, symmetric=False, error=self.error)
+        if self.symmetric:
+            return self
+        known: dict[str, Any] = {"error": self.error, "rows_per_point": self.rows_per_point}
+        return Products(self.linear.T, dtype=self.dtype, symmetric=False, **known)

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -26,6 +27,12 @@ COLUMNS_AT_ONCE, ENTRIES_AT_ONCE = 64, 2**24
 # Probes from which the size of an operator that does not know it is estimated; rows and columns of the tile, and of the
 # pieces of a diagonal, from which its cost is measured.
 SIZE_PROBES, MEASURED_SIDE = 4, 64
+# Seconds from which products for all columns are announced.
+LONG = 10.0
+
+
+class ManyProductsWarning(RuntimeWarning):
+    """All columns of a matrix are about to be computed of which only products are known, and that takes long."""
 
 
 class KernelOperator(OnEngine, ABC):
@@ -56,6 +63,9 @@ class KernelOperator(OnEngine, ABC):
         How far in Frobenius norm the matrix that is multiplied with is from the one that the operator stands for.
     frobenius_squared : float or None
         The sum of the squared entries, once all of them have been formed.
+    rows_per_point : int, default 1
+        K where each of K outputs of a network has a row, point-major: row i K + k is output k of point i. So have the
+        columns. ``points`` counts the points of the rows.
 
     Notes
     -----
@@ -88,6 +98,7 @@ class KernelOperator(OnEngine, ABC):
     stored: bool = False
     storage_error: float = 0.0
     frobenius_squared: float | None = None
+    rows_per_point: int = 1
 
     # -------------------------------------------------------------------------------------- what a subclass writes
     @abstractmethod
@@ -174,10 +185,13 @@ class KernelOperator(OnEngine, ABC):
             found = self.by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")
         return self.engine.xp.concatenate(found).astype(dtype, copy=False)
 
-    @property
+    @cached_property
     def points(self) -> int:
-        """How many points the rows are of: fewer than rows where each output of a network has a row."""
-        return self.shape[0]
+        """How many points the rows are of: fewer than rows where each output of a network has a row.
+
+        Ask :func:`points_of`: a class may keep its points themselves under this name.
+        """
+        return points_of(self)
 
     @property
     def T(self) -> "KernelOperator":
@@ -279,12 +293,25 @@ class KernelOperator(OnEngine, ABC):
     def by_columns(self, task: Callable[[slice, Array], Any], text: str, dtype: DTypeLike | None = None) -> list[Any]:
         """The task on (slice of columns, those columns of the matrix), for all columns. n products, with a bar."""
         found = []
+        self.warn_of_columns(text)
         with progress.bar(total=self.shape[1], text=text) as bar:
             count = min(COLUMNS_AT_ONCE, max(1, ENTRIES_AT_ONCE // self.shape[1]))
             for cols in slices(self.shape[1], count):
                 found.append(task(cols, self @ self._units(cols, dtype)))
                 bar.update(cols.stop - cols.start)
         return found
+
+    def warn_of_columns(self, what: str) -> None:
+        """Warn, before it begins, of what takes a product for each column for longer than LONG seconds."""
+        each = self.cost.product.nominal_seconds
+        if self.shape[1] * each > LONG:
+            warnings.warn(
+                f"{what}: only products of this {type(self).__name__} {self._size} are known, and all columns take "
+                f"{self.shape[1]:,} of {each:.2g} s, about {self.shape[1] * each:.2g} s; where an interval serves, "
+                f"rtol=0.05 takes fewer (frobenius_norm, trace, kernel_target_alignment, participation_ratio)",
+                ManyProductsWarning,
+                stacklevel=2,
+            )
 
     def _units(self, cols: slice, dtype: DTypeLike | None = None) -> Array:
         units = self.engine.xp.zeros((self.shape[1], cols.stop - cols.start), dtype or self.dtype)
@@ -477,6 +504,11 @@ class KernelOperator(OnEngine, ABC):
         return -1.0 * self
 
 
+def points_of(operator: KernelOperator) -> int:
+    """How many points the rows are of, whatever the class keeps as ``points``."""
+    return operator.shape[0] // operator.rows_per_point
+
+
 def _combined(terms: list) -> KernelOperator:
     from ntkspec.operators.combination import LinearCombination  # which is built on this module
 
@@ -581,6 +613,14 @@ class Stored(KernelOperator):
 def summing_depth(blocks: list[slice]) -> float:
     """Roundings on the longest path of a sum over rows that is done block by block; workers' sums come last."""
     return len(blocks) + max(block.stop - block.start for block in blocks) + 64.0
+
+
+def whole_points(shape: tuple[int, ...], rows_per_point: int) -> int:
+    """Rows of each point, which divide the rows and the columns."""
+    count = checks.whole_number(rows_per_point, "rows_per_point", 1)
+    if any(size % count for size in shape):
+        raise ValueError(f"a kernel of shape {shape} cannot have {rows_per_point=}, which has to divide both sizes")
+    return count
 
 
 def paired_factors(F: Any, G: Any, name: str) -> tuple[Array, Array, Engine]:

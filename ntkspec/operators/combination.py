@@ -24,7 +24,7 @@ class LinearCombination(KernelOperator):
     Raises
     ------
     ValueError
-        Where shapes or dtypes differ; TypeError where engines do.
+        Where shapes, dtypes or the rows of a point differ; TypeError where engines do.
 
     Notes
     -----
@@ -52,16 +52,12 @@ class LinearCombination(KernelOperator):
             )
         self.shape, self.dtype = shapes.pop(), dtypes.pop()
         operators = [operator for _, operator in self.terms]
+        self.rows_per_point = _one_count(operators)
         self.engine = _one_engine(operators)
         self.symmetric = all(operator.symmetric for operator in operators)
         self.entrywise = all(operator.entrywise for operator in operators)
         self.semidefinite = all(c >= 0 and operator.semidefinite for c, operator in self.terms)
         self.storage_error = sum(abs(c) * operator.storage_error for c, operator in self.terms)
-
-    @property
-    def points(self) -> int:
-        """The fewest that a term says: an array does not know that several of its rows are of one point."""
-        return min(operator.points for _, operator in self.terms)
 
     @cached_property
     def cost(self) -> Cost:
@@ -115,6 +111,17 @@ class LinearCombination(KernelOperator):
 
 def _summed(arrays: list[Array]) -> Array:
     return sum(arrays[1:], start=arrays[0])
+
+
+def _one_count(operators: list[KernelOperator]) -> int:
+    """Rows of each point: what a term says, as an array does not know that several of its rows are of one point."""
+    counts = sorted({operator.rows_per_point for operator in operators} - {1})
+    if len(counts) > 1:
+        raise ValueError(
+            f"kernels with {' and '.join(map(str, counts))} rows for each point cannot be combined; build them from "
+            f"networks of as many outputs"
+        )
+    return counts[0] if counts else 1
 
 
 def _one_engine(operators: list[KernelOperator]) -> Engine:

@@ -10,7 +10,7 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
-from ntkspec.operators.base import Stored
+from ntkspec.operators.base import Stored, whole_points
 from ntkspec.operators.tiles import Tile, taken
 from ntkspec.operators.work import Cost, Work
 
@@ -32,11 +32,14 @@ class Dense(Stored):
         |A|_F). True asks for that; False takes the matrix as it is.
     storage_error : float, default 0
         How far in Frobenius norm the array is from the kernel that it stands for.
+    rows_per_point : int, default 1
+        K where each of K outputs of a network has a row, point-major.
 
     Raises
     ------
     ValueError
-        Where it holds NaN or infinity, or is not symmetric and was said to be.
+        Where it holds NaN or infinity, or is not symmetric and was said to be; where ``rows_per_point`` does not divide
+        the rows and the columns.
 
     Notes
     -----
@@ -51,12 +54,20 @@ class Dense(Stored):
     (True, False)
     """
 
-    def __init__(self, matrix: ArrayLike, *, symmetric: bool | None = None, storage_error: float = 0.0):
+    def __init__(
+        self,
+        matrix: ArrayLike,
+        *,
+        symmetric: bool | None = None,
+        storage_error: float = 0.0,
+        rows_per_point: int = 1,
+    ):
         self.matrix = checks.as_floats(matrix, "the matrix")
         if self.matrix.ndim != 2 or self.matrix.size == 0:
             checks.as_matrix(self.matrix, "the matrix")
         self.engine = engine_of(self.matrix)
         self.shape, self.dtype = self.matrix.shape, self.matrix.dtype
+        self.rows_per_point = whole_points(self.shape, rows_per_point)
         self._rows: Any = self._along_rows() if self.shape[0] == self.shape[1] else None
         self.frobenius_squared, self.defect = self._look()
         self.symmetric = self._decide(symmetric, self.defect)
@@ -137,4 +148,6 @@ class Dense(Stored):
 
     @property
     def T(self) -> "Dense":
-        return self if self.symmetric else Dense(self.matrix.T, symmetric=False)
+        if self.symmetric:
+            return self
+        return Dense(self.matrix.T, symmetric=False, rows_per_point=self.rows_per_point)

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from ntkspec import checks
-from ntkspec.engines import engine_of
+from ntkspec import checks, progress
+from ntkspec.engines import Engine, engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.tiles import Tile, places
@@ -80,7 +82,11 @@ def _formed(operator: KernelOperator, blocks, squares, keep) -> Triangle:
         return own if rows == cols else 2 * own
 
     missing = np.flatnonzero(np.isnan(home.to_host(squares)))
-    engine.fill_tiles(blocks, keep or squares.__setitem__, fill, missing, "kernel matrix (tiles)")
+    put = partial(engine.fill_tiles, blocks, keep or squares.__setitem__)
+    if operator.entrywise:
+        put(fill, missing, "kernel matrix (tiles)")
+    else:
+        _fill_by_columns(operator, where, missing, put)
     return Triangle(
         blocks,
         n,
@@ -88,4 +94,27 @@ def _formed(operator: KernelOperator, blocks, squares, keep) -> Triangle:
         storage_error=operator.formed_error,
         semidefinite=operator.semidefinite,
         engine=engine,
+        rows_per_point=operator.rows_per_point,
     )
+
+
+def _fill_by_columns(operator: KernelOperator, where: list, missing: np.ndarray, put: Callable) -> None:
+    """Where only products are known: one for each column serves all the tiles below it."""
+    text, n = "kernel matrix (products)", operator.shape[0]
+    operator.warn_of_columns(text)
+    with progress.bar(total=n, text=text) as bar:
+        for cols in [cols for rows, cols in where if rows == cols]:
+            numbers = [k for k in missing if where[k][1] == cols]
+            if numbers:
+                columns = operator.tile(slice(0, n), cols)
+                put(partial(_fill_from, operator.engine, columns, where), numbers, text)
+            bar.update(cols.stop - cols.start)
+
+
+def _fill_from(engine: Engine, columns: Array, where: list, k: int, block: Array) -> Any:
+    """Tile k from its columns; returns the weighted sum of its squares."""
+    rows, cols = where[k]
+    block[...] = 0
+    block[: rows.stop - rows.start, : columns.shape[1]] = columns[rows]
+    own = engine.tiles.sum_of_squares(block)
+    return own if rows == cols else 2 * own

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.engines import engine_of
+from ntkspec.engines import OnEngine, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.rounding import Rounding
@@ -35,7 +35,7 @@ class Gradients(Protocol):
         """The gradients of the points in parts, functions that return (n, p_k) each."""
 
 
-class GradientsAt:
+class GradientsAt(OnEngine):
     """A function's gradients at the rows of X: one side of a :class:`ntkspec.operators.JacobianGram`.
 
     Parameters

@@ -9,6 +9,7 @@ from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.rounding import Rounding
+from ntkspec.operators.sampling import forming_error
 from ntkspec.operators.tiles import Rows, Tile
 from ntkspec.operators.work import Cost, Work
 
@@ -101,13 +102,8 @@ class JacobianGram(KernelOperator):
         self.functions, self.stacked = left.functions, stacked or left.functions == 1
         self.engine, self.dtype = left.engine, left.dtype
         self.symmetric = self.semidefinite = self.right is self.left
-        self.each = self.functions if self.stacked else 1
-        self.shape = (self.left.points * self.each, self.right.points * self.each)
-
-    @property
-    def points(self) -> int:
-        """How many points the rows are of."""
-        return self.left.points
+        self.rows_per_point = self.functions if self.stacked else 1
+        self.shape = (self.left.points * self.rows_per_point, self.right.points * self.rows_per_point)
 
     @cached_property
     def cost(self) -> Cost:
@@ -133,7 +129,7 @@ class JacobianGram(KernelOperator):
 
     def _entries(self, tile: Tile) -> Array:
         """Of whole points, less the rows and columns that the tile does not have."""
-        R = self.each
+        R = self.rows_per_point
         cols = slice(tile.cols.start // R, -(-tile.cols.stop // R))
         own_cols = slice(tile.cols.start - cols.start * R, tile.cols.stop - cols.start * R)
         if isinstance(tile.rows, slice):
@@ -161,6 +157,11 @@ class JacobianGram(KernelOperator):
     @cached_property
     def _rounding(self) -> Rounding:
         return self.left.rounding(self.right, self)
+
+    @cached_property
+    def _forming_error(self) -> float:
+        """A side that rounds to float32 whatever it is asked for hides that from the sample."""
+        return max(forming_error(self), self.rounding.forming_error_bound)
 
     @property
     def T(self) -> "JacobianGram":

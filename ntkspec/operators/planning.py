@@ -17,6 +17,8 @@ METHODS = ("dense", "factored", "streamed")
 MEMORY_SHARE = 0.7
 # Work that takes longer than this at nominal rates is worth measuring the machine's own (0.2 s, once).
 WORTH_MEASURING = 1.0
+# All entries of a small kernel are formed for exact results where that takes no more seconds than this.
+SOON = 2.0
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,18 @@ def _sooner(plans: dict[str, Plan], engine) -> Plan:
 def whole(operator: KernelOperator, most: int, products: int) -> bool:
     """Whether a computation that would take so many products is done on all entries of a small kernel instead.
 
-    Up to n = ``most``; where only products are known, all entries cost n of them, which has to be no more.
+    Up to n = ``most``, where forming these takes SOON seconds at most, or no longer than the products; where only
+    products are known they cost n, which has to be no more.
     """
-    return operator.shape[0] <= (most if operator.entrywise else min(most, products))
+    n = operator.shape[0]
+    if n > most or operator.stored:
+        return n <= most
+    if not operator.entrywise:
+        return n <= products
+    precision = 2 if operator.dtype == np.float32 else 1
+    forming, multiplying = precision * n * n / 2 * operator.cost.entry, products * _in_float64(operator)
+    seconds = clock(operator, forming, multiplying)
+    return seconds(forming) <= max(SOON, seconds(multiplying))
 
 
 def columns(operator: KernelOperator) -> Plan | None:

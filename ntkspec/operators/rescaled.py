@@ -21,7 +21,7 @@ class Rescaled(OfPairs):
         self.engine, self.shape, self.dtype = inner.engine, inner.shape, inner.dtype
         self.symmetric, self.semidefinite = inner.symmetric, inner.semidefinite
         self.cost = Cost(inner.cost.product, own=inner.cost.entry)
-        self.rounding_depth = inner.rounding_depth
+        self.rounding_depth, self.rows_per_point = inner.rounding_depth, inner.rows_per_point
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         entries = self.inner.tile(tile.rows, tile.cols, tile.dtype)

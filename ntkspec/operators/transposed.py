@@ -16,6 +16,7 @@ class Transposed(EntrywiseOperator):
         self.operator, self.engine = operator, operator.engine
         self.shape, self.dtype = operator.shape[::-1], operator.dtype
         self.entrywise, self.storage_error = operator.entrywise, operator.storage_error
+        self.rows_per_point = operator.rows_per_point
 
     def _tile(self, rows: Rows, cols: slice, dtype: np.dtype) -> Array:
         if isinstance(rows, slice):

@@ -26,7 +26,7 @@ class Triangle(Stored):
         Tiles (0, 0), (1, 0), (1, 1), (2, 0), ..., padded with zeros. It may be a memory map; where it lies in the
         host's memory or a file and ``engine`` is a GPU's, products copy tiles there.
     n : int
-        Points.
+        Rows.
     squares : float
         The sum of the squared entries of the whole matrix, in float64.
     storage_error : float, default 0
@@ -38,6 +38,8 @@ class Triangle(Stored):
     proof : optional
         Has ``check(k)``, which raises where tile k is not what was stored, before that tile is first used, and
         ``unread()``, the tiles that were not checked yet.
+    rows_per_point : int, default 1
+        K where each of K outputs of a network has a row.
 
     Notes
     -----
@@ -63,10 +65,11 @@ class Triangle(Stored):
         semidefinite: bool = False,
         engine: Engine | None = None,
         proof: Any = None,
+        rows_per_point: int = 1,
     ):
         self.blocks, self.frobenius_squared = blocks, squares
         self.storage_error, self.semidefinite = storage_error, semidefinite
-        self.proof = proof
+        self.proof, self.rows_per_point = proof, rows_per_point
         self.engine = engine_of(blocks) if engine is None else engine
         self.shape, self.dtype = (n, n), blocks.dtype
         self.side = blocks.shape[1]
@@ -76,7 +79,7 @@ class Triangle(Stored):
 
     @staticmethod
     def layout(n: int, largest: int) -> tuple[int, int, int]:
-        """(tiles, T, T) for n points: as many tiles as T = ``largest`` needs, and no larger than it must be."""
+        """(tiles, T, T) for n rows: as many tiles as T = ``largest`` needs, and no larger than it must be."""
         side = -(-n // -(-n // largest))
         side = -(-side // _MULTIPLE) * _MULTIPLE
         rows = -(-n // side)

@@ -11,6 +11,8 @@ from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import ArrayLike
 from ntkspec.operators import Gram, as_symmetric
 from ntkspec.operators.adapters import MatrixLike
+from ntkspec.operators.base import points_of
+from ntkspec.operators.layout import labels_for, labels_of
 from ntkspec.operators.rounding import HALF_ULP
 from ntkspec.spectra.norms import frobenius_norm
 from ntkspec.spectra.results import Estimate, Spectrum
@@ -27,16 +29,21 @@ def kernel_target_alignment(
 ) -> Estimate:
     r"""The alignment of a kernel with labels, a cosine from -1 to 1 (from 0 where K is positive semidefinite).
 
-    .. math:: A = \frac{\langle K, y y^T \rangle_F}{\|K\|_F \|y\|^2}
+    .. math:: A = \frac{\langle K, y y^T \rangle_F}{\|K\|_F \|y y^T\|_F}
+
+    Of labels y (n, K) a kernel of points is compared with y yᵀ (n, n), the sum over outputs; a kernel with a row for
+    each output with that of all labels as one vector (n K,).
 
     Parameters
     ----------
     operator : KernelOperator, array, sparse matrix or LinearOperator
-        The kernel, (n, n), symmetric. Anything that :func:`ntkspec.operators.wrap` takes.
-    y : array, shape (n,)
-        Labels, finite and not all zero (not constant, if ``centered``).
+        The kernel, (n, n), symmetric; or (n K, n K) with a row for each of K outputs, as ``outputs="full"`` of
+        :func:`ntkspec.ntk` gives. Anything that :func:`ntkspec.operators.wrap` takes.
+    y : array, shape (n,) or (n, K)
+        Labels, finite and not all zero (not all constant, if ``centered``). A kernel (n K, n K) needs (n, K).
     centered : bool, default False
-        Take H K H and H y with H = I - 1 1ᵀ / n, so that a constant in kernel or labels does not count.
+        Take H K H and H y with H = I - 1 1ᵀ / n, so that a constant in kernel or labels does not count; of K outputs
+        a constant of each.
     rtol : float, default 0.0
         0 asks for the exact Frobenius norm; a positive number allows an interval of that relative width from random
         probes (:func:`ntkspec.frobenius_norm`), where that is forecast to be faster.
@@ -81,24 +88,25 @@ def kernel_target_alignment(
     """
     checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
-    n = operator.shape[0]
-    y = _in_range(checks.on_engine(checks.as_vector(y, "y", n), operator.engine, "y"))
+    y, layout = labels_of(y, operator)
+    n, y = operator.shape[0], _in_range(y)
     moved = centring = 0.0
     if centered:
         (y, moved), (operator, centring) = _centred_labels(y), _centred(operator)
-    size = float(y @ y)
+    vectors = layout.vectors(y)
+    size, spread = _frobenius_of_squares(vectors)
     if not size > 0:
         raise ValueError(f"the labels are {'constant' if centered else 'zero'}; an alignment needs labels that vary")
-    overlap = float(y @ (operator @ y)) / size
+    overlap = _quadratic_forms(operator, vectors) / size
     norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
     low, high = max(0.0, norm.lower - centring), norm.upper + centring
     # A relative change r of y changes yᵀK y by 2 r ‖K‖ |y|² and |y|² by 2 r; both are sums of n terms as well.
-    slack = (
-        operator.rounding.matvec_error_bound + operator.storage_error + centring + (4 * moved + 2 * n * HALF_ULP) * high
-    )
+    rounded = 4 * moved + 2 * (n + len(vectors) ** 2 - 1) * HALF_ULP
+    slack = spread * (operator.rounding.matvec_error_bound + operator.storage_error + centring + rounded * high)
     lower = _cosine(overlap - slack, high if overlap > slack else low)
     upper = _cosine(overlap + slack, low if overlap > -slack else high)
-    count, closed = norm.products + (2 if centered else 1), norm.converged and upper - lower < 2
+    count = norm.products + len(vectors) + (operator.rows_per_point if centered else 0)
+    closed = norm.converged and upper - lower < 2
     rest = norm.failure_probability, count, closed, norm.plan, norm.evidence
     return Estimate(float(np.clip(_cosine(overlap, norm.value), lower, upper)), lower, upper, *rest)
 
@@ -115,10 +123,10 @@ def _centred_labels(y):
 
     The first mean is off by the rounding of large numbers; a second one, of what is left, by that of small ones.
     """
-    once = y - y.mean()
-    twice = once - once.mean()
-    size = float(twice @ twice) ** 0.5
-    return twice, (len(y) + 4) * HALF_ULP * float(once @ once) ** 0.5 / size if size else 0.0
+    once = y - y.mean(axis=0)
+    twice = once - once.mean(axis=0)
+    before, size = (float(part.ravel() @ part.ravel()) ** 0.5 for part in (once, twice))
+    return twice, (len(y) + 4) * HALF_ULP * before / size if size else 0.0
 
 
 def _cosine(overlap: float, norm: float) -> float:
@@ -133,6 +141,8 @@ def _centred(operator):
 
     Also a bound on its error in Frobenius norm: r is rounded as a product, as a mean, and to the kernel's dtype.
     """
+    if operator.rows_per_point > 1:
+        return _centred_outputs(operator)
     n, dtype = operator.shape[0], operator.dtype
     means = operator @ operator.engine.xp.full(n, 1 / n)
     r = means - means.mean() / 2
@@ -146,6 +156,35 @@ def _centred(operator):
     return operator - (scale / 2) * more + (scale / 2) * less, error
 
 
+def _centred_outputs(operator):
+    """The same for K outputs: H = I - U Uᵀ / n with U = 1 ⊗ I_K, and r of K columns, r Uᵀ in the place of r 1ᵀ."""
+    n, K, dtype, xp = points_of(operator), operator.rows_per_point, operator.dtype, operator.engine.xp
+    U = xp.tile(xp.eye(K), (n, 1))
+    means = operator @ (U / n)
+    r = means - U @ (U.T @ means) / (2 * n)
+    scale = float(xp.linalg.norm(r)) / math.sqrt(n * K)
+    error = 2 * math.sqrt(K) * operator.rounding.matvec_error_bound
+    if scale == 0:
+        return operator, error
+    more, less = (Gram((r / scale + sign * U).astype(dtype)) for sign in (1, -1))
+    rounded = 2 * n * K * scale * ((n + 4) * HALF_ULP + 2 * float(np.finfo(dtype).eps))
+    return operator - (scale / 2) * more + (scale / 2) * less, error + rounded
+
+
+def _frobenius_of_squares(vectors) -> tuple[float, float]:
+    """|Y Yᵀ|_F of vectors, the rows of Yᵀ, and the sum of their squares over it, 1 for one vector."""
+    squares = [float(vector @ vector) for vector in vectors]
+    size = squares[0] if len(squares) == 1 else float(engine_of(vectors).xp.linalg.norm(vectors @ vectors.T))
+    return size, sum(squares) / size if size else 1.0
+
+
+def _quadratic_forms(operator, vectors) -> float:
+    """The sum of vᵀ K v over vectors, which are multiplied together."""
+    if len(vectors) == 1:
+        return float(vectors[0] @ (operator @ vectors[0]))
+    return float((vectors.T * (operator @ vectors.T)).sum())
+
+
 def label_energy(spectrum: Spectrum, y: ArrayLike) -> np.ndarray:
     r"""The part of \|y\|² in each eigenvector of a kernel.
 
@@ -153,8 +192,9 @@ def label_energy(spectrum: Spectrum, y: ArrayLike) -> np.ndarray:
     ----------
     spectrum : Spectrum
         Eigenpairs from :func:`ntkspec.eigsh`.
-    y : array, shape (n,)
-        Labels, finite and not all zero.
+    y : array, shape (n,) or (n, K)
+        Labels, finite and not all zero. Of a kernel with a row for each of K outputs (n, K), one vector; of a kernel of
+        points the squares of all columns are taken together.
 
     Returns
     -------
@@ -184,10 +224,12 @@ def label_energy(spectrum: Spectrum, y: ArrayLike) -> np.ndarray:
     """
     if not isinstance(spectrum, Spectrum):
         raise TypeError(f"a {type(spectrum).__name__} came, but the eigenpairs of ntkspec.eigsh are needed")
-    y = _in_range(checks.as_vector(y, "y", len(spectrum.vectors)))
+    y, layout = labels_for(y, len(spectrum.vectors), spectrum.rows_per_point)
     if not y.any():
         raise ValueError("the labels are zero; their energy needs labels that are not")
-    return np.square(engine_of(y, spectrum.vectors).to_host(spectrum.vectors.T @ y)) / float(y @ y)
+    engine, vectors = engine_of(y, spectrum.vectors), layout.vectors(_in_range(y))
+    squares = sum(np.square(engine.to_host(spectrum.vectors.T @ vector)) for vector in vectors)
+    return np.asarray(squares / sum(float(vector @ vector) for vector in vectors))
 
 
 @dataclass(frozen=True)

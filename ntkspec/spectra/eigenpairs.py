@@ -182,7 +182,8 @@ def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
     others = (float(rest[0]) - rounding, float(rest[-1]) + rounding) if len(rest) else (math.inf, -math.inf)
     counts = _multiplicities(found, np.full(k, rounding))
     evidence = _dense_diagnostics(operator, values, vectors, rounding)
-    return Spectrum(found, Z, residuals, counts, others, 0.0, products, True, "dense eigh", evidence)
+    each = operator.rows_per_point
+    return Spectrum(found, Z, residuals, counts, others, 0.0, products, True, "dense eigh", evidence, each)
 
 
 def _dense_diagnostics(operator, values, vectors, rounding: float) -> Diagnostics:
@@ -318,5 +319,5 @@ class _Search:
         converged = self.converged and missed <= allowed
         return Spectrum(
             *(values, vectors, residuals, _multiplicities(values, residuals), others, self.budget.probability),
-            *(lanczos.products, bool(converged), "Lanczos", evidence),
+            *(lanczos.products, bool(converged), "Lanczos", evidence, lanczos.operator.rows_per_point),
         )

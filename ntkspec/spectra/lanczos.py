@@ -1,6 +1,7 @@
 """Block Lanczos on any symmetric operator: two passes of Gram-Schmidt, breakdowns as answers, thick restart."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -113,11 +114,17 @@ class Lanczos:
             if self.exhausted:
                 return
             with checks.memory_for(f"step {self.steps + 1} of Lanczos", self.engine, "take a larger rtol"):
-                self._step()
+                self._step(self._product(self.residual_block))
 
-    def _step(self) -> None:
+    @property
+    def residual_block(self) -> Array:
+        """The orthonormal rows that are multiplied next."""
+        first = self.locked + self.size
+        return self.basis[first : first + self.residual_width]
+
+    def _step(self, W) -> None:
+        """Take in the product with the residual block."""
         k, width, first = self.size, self.residual_width, self.locked + self.size
-        W = self._product(self.basis[first : first + width])
         self.scale = max(self.scale, float(self._sizes(W).max()))
         known = self.basis[: first + width]
         rounding = self._error_of_products() + (len(known) + 8) * HALF_ULP * self.scale
@@ -142,7 +149,13 @@ class Lanczos:
 
     def _product(self, block):
         """K times each row of the block."""
-        W = self.engine.xp.ascontiguousarray((self.operator @ block.T).T, dtype=np.float64)
+        return self._accepted(self._multiplied(block))
+
+    def _multiplied(self, block):
+        return self.engine.xp.ascontiguousarray((self.operator @ block.T).T, dtype=np.float64)
+
+    def _accepted(self, W):
+        """A product that is counted; refuses what is not finite, or whose squares are not held."""
         bad = ~self.engine.xp.isfinite(W).all(axis=1)
         if bad.any():
             number = self.products + int(bad.argmax()) + 1
@@ -153,7 +166,7 @@ class Lanczos:
                 f"products with the kernel are up to {largest:.3g}, but squares of numbers beyond 1e+-150 are not held "
                 f"by float64; scale the kernel"
             )
-        self.products += len(block)
+        self.products += len(W)
         return W
 
     def _compare(self, overlaps, rounding: float) -> None:
@@ -263,6 +276,23 @@ class Lanczos:
                 rows[kept : kept + width, columns] = rows[size : size + width, columns]
 
         self.engine.run(combine, self.engine.shares(rows.shape[1]))
+
+
+def extend_together(bases: Sequence[Lanczos], steps: int) -> None:
+    """:meth:`Lanczos.extend` of several bases of one operator, whose products are computed at once."""
+    if len(bases) == 1:
+        bases[0].extend(steps)
+        return
+    for _ in range(steps):
+        growing = [basis for basis in bases if not basis.exhausted]
+        if not growing:
+            return
+        blocks = [basis.residual_block for basis in growing]
+        engine, ends = growing[0].engine, np.cumsum([len(block) for block in blocks])
+        with checks.memory_for(f"step {growing[0].steps + 1} of Lanczos", engine, "take a larger rtol"):
+            W = growing[0]._multiplied(engine.xp.concatenate(blocks))
+            for basis, block, end in zip(growing, blocks, ends, strict=True):
+                basis._step(basis._accepted(W[end - len(block) : end]))
 
 
 def _factored(engine, W, rounding: float, room: int):

@@ -297,6 +297,8 @@ class Spectrum:
         "Lanczos" or "dense eigh".
     evidence : Diagnostics
         The numerical diagnostics of the run that gave ``others``.
+    rows_per_point : int, default 1
+        K where the kernel has a row for each of K outputs.
 
     Examples
     --------
@@ -317,13 +319,14 @@ class Spectrum:
     converged: bool
     method: str
     evidence: Diagnostics
+    rows_per_point: int = 1
 
     def __iter__(self) -> Iterator[Array]:
         """``values, vectors = eigsh(...)``, as of SciPy's."""
         return iter((self.values, self.vectors))
 
     def __repr__(self) -> str:
-        n, k = self.vectors.shape
+        n, k = len(self.vectors) // self.rows_per_point, self.vectors.shape[1]
         state = f"{self.method}, {self.products} products{'' if self.converged else ', not converged'}"
         return (
             f"Spectrum of {k} eigenpairs of {n} points, {few(self.values)}\n"

@@ -154,7 +154,7 @@ class _Checkpointed(KernelOperator):
         self.operator, self.records = operator, records
         self.shape, self.dtype, self.engine = operator.shape, operator.dtype, operator.engine
         self.symmetric, self.semidefinite, self.stored = operator.symmetric, operator.semidefinite, operator.stored
-        self.storage_error = operator.storage_error
+        self.storage_error, self.rows_per_point = operator.storage_error, operator.rows_per_point
         self.position, self.error = 0, 0.0
         self.last: tuple[Array, Array] | None = None
 

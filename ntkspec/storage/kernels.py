@@ -66,7 +66,7 @@ def save_kernel(operator: Any, path: str | os.PathLike[str]) -> Triangle:
         left = os.path.lexists(partial)
         if not left:
             tiles.make(partial, operator)
-        head = _head(partial, operator.shape[0])
+        head = _head(partial, operator)
         proof = head.proof(partial, "r+")
         if left:
             _take_up(operator, proof, head)
@@ -130,11 +130,12 @@ def load_kernel(path: str | os.PathLike[str], *, engine: str = "cpu") -> OnDisk:
         semidefinite=head.semidefinite,
         engine=device,
         proof=Proof(**arrays, name=path) if "digests" in arrays else None,
+        rows_per_point=head.rows_per_point,
     )
 
 
-def _head(partial: Path, n: int) -> tiles.Head:
-    """What the file that grows says, where it is one of n points."""
+def _head(partial: Path, operator: KernelOperator) -> tiles.Head:
+    """What the file that grows says, where it is one of as many points as the operator."""
     if partial.is_symlink() or not partial.is_file():
         raise ValueError(
             f"{partial} is a link, a folder or a device, but the kernel grows in a file of its own; remove it"
@@ -146,8 +147,14 @@ def _head(partial: Path, n: int) -> tiles.Head:
             head = tiles.head_of(file)
     except ValueError as error:
         raise ValueError(f"{error}; remove it") from None
+    n, each = operator.shape[0], operator.rows_per_point
     if head.n != n:
         raise ValueError(f"{partial} holds a kernel of {head.n} points, not of {n}; remove it or choose another")
+    if head.rows_per_point != each:
+        raise ValueError(
+            f"{partial} holds a kernel with {head.rows_per_point} rows for each point, not {each}; remove it or choose "
+            f"another"
+        )
     return head
 
 

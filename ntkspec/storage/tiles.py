@@ -44,7 +44,7 @@ class Spot:
 
 @dataclass(frozen=True)
 class Head:
-    """What a kernel file says beside its tiles: points, what is known of the kernel, and where the arrays lie.
+    """What a kernel file says beside its tiles: rows, what is known of the kernel, and where the arrays lie.
 
     ``spots`` : blocks (tiles, T, T), squares (tiles,) float64 and, but for files of older versions, digests (tiles, 16)
     uint8, by name.
@@ -54,6 +54,7 @@ class Head:
     storage_error: float
     semidefinite: bool
     spots: dict[str, Spot]
+    rows_per_point: int = 1
 
     def ranges(self, *names: str) -> list[tuple[int, int]]:
         """The ranges of these arrays, ascending."""
@@ -75,10 +76,12 @@ def head_of(file: Any) -> Head:
     """That of an open kernel file. Raises ValueError where it declares what the file does not hold."""
     attributes = file.attrs
     n, distance = int(attributes["n"]), float(attributes.get("distance", 0.0))
-    if not (n > 0 and 0 <= distance < math.inf):
-        raise ValueError(f"it declares {n} points, and a distance of {distance} from their kernel")
+    each = int(attributes.get("rows_per_point", 1))
+    if not (n > 0 and 0 <= distance < math.inf and each > 0 and n % each == 0):
+        raise ValueError(f"it declares {n} rows, {each} for each point, and a distance of {distance} from their kernel")
     names = [name for name in ("blocks", "squares", "digests") if name != "digests" or name in file]
-    head = Head(n, distance, bool(attributes.get("semidefinite", False)), {name: _spot(file[name]) for name in names})
+    spots = {name: _spot(file[name]) for name in names}
+    head = Head(n, distance, bool(attributes.get("semidefinite", False)), spots, each)
     _require_layout(head)
     _require_room(head, file.id.get_filesize())
     return head
@@ -137,6 +140,8 @@ def _drawn_up(path: Path, operator: KernelOperator, layout: tuple[int, int, int]
     with begun(path, KIND) as file:
         file.attrs["n"] = operator.shape[0]
         file.attrs["distance"], file.attrs["semidefinite"] = operator.formed_error, operator.semidefinite
+        if operator.rows_per_point > 1:
+            file.attrs["rows_per_point"] = operator.rows_per_point
         file.create_dataset("squares", data=np.full(layout[0], np.nan))  # NaN marks a tile that is not there yet
         file.create_dataset("digests", data=np.zeros((layout[0], DIGEST), np.uint8))
         file.create_dataset("blocks", layout, operator.dtype, dcpl=placed)

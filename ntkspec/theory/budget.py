@@ -18,8 +18,8 @@ from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.kernels import expected_ntk, linear_kernel, ntk
 from ntkspec.kernels.moments import trace_ratio as estimate_trace_ratio
-from ntkspec.kernels.trained_layers import layers_of_two
 from ntkspec.networks import TwoLayer
+from ntkspec.networks.trained_layers import layers_of_two
 from ntkspec.operators import Diagonal, Gram, KernelOperator
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Estimate
@@ -186,7 +186,7 @@ def gap_budget(
     >>> budget.gap.spectral.value <= sum(part.spectral.upper for part in parts)
     True
     """
-    if not isinstance(net, TwoLayer):
+    if not hasattr(net, "kernel_neurons"):
         raise TypeError(f"the budget of a {type(net).__name__} is not known; pass a TwoLayer network")
     layer = layers_of_two(layer)
     if trace_ratio is None:

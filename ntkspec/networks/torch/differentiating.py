@@ -3,6 +3,7 @@
 Functions g_r are the outputs, or weighted sums of them: ``directions`` (R, K), None for the outputs themselves.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -25,15 +26,22 @@ def pull(
 
 
 def pulled(
-    outputs: torch.Tensor, leaves: Mapping[str, torch.Tensor], cotangent: torch.Tensor, **more: bool
+    outputs: torch.Tensor,
+    leaves: Mapping[str, torch.Tensor],
+    cotangent: torch.Tensor,
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Jᵀ u from a recorded pass."""
     if not outputs.requires_grad:
         return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
     inner = (outputs * cotangent).sum()  # grad_outputs would load seconds of symbolic algebra
-    found = torch.autograd.grad(inner, list(leaves.values()), allow_unused=True, **more)
+    found = torch.autograd.grad(
+        inner, list(leaves.values()), retain_graph=retain_graph, create_graph=create_graph, allow_unused=True
+    )
     return {
-        name: torch.zeros_like(leaf) if gradient is None else gradient
+        name: torch.zeros_like(leaf) if gradient is None else gradient.to_dense()
         for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
     }
 
@@ -42,9 +50,13 @@ def pulled(
 def push_forward(
     function: ModuleFunction, points: Any, vectors: Sequence[Vector], directions: torch.Tensor | None
 ) -> torch.Tensor:
-    """J v for each vector, (b, R, k), by forward-mode differentiation. Cost: some two passes forward each."""
+    """J v for each vector, (b, R, k), by forward-mode differentiation. Cost: some two passes forward each.
+
+    Attention is a matrix product and a softmax: its fused kernels have no forward mode.
+    """
     found = []
-    with function.undisturbed(), sdpa_kernel(SDPBackend.MATH):  # the other kernels have no forward mode
+    with function.undisturbed(), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")  # of what it loads
         for vector in vectors:
             weights = {name: function.state[name] for name in vector}
             both = torch.func.jvp(lambda given: function.outputs(points, given), (weights,), (dict(vector),))
@@ -103,7 +115,9 @@ def gradients_together(
 
         return torch.func.jacrev(values)({name: function.state[name] for name in names})
 
-    with function.undisturbed(), sdpa_kernel(SDPBackend.MATH):
+    with function.undisturbed(), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")
         found = torch.func.vmap(of_point, randomness="error")(points)
         return {name: found[name].detach() for name in names}
 

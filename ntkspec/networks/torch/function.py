@@ -10,7 +10,7 @@ import torch
 from ntkspec.networks.points import count
 from ntkspec.networks.torch.points import copied, in_dtype
 from ntkspec.networks.torch.program import Program
-from ntkspec.networks.torch.surroundings import undisturbed
+from ntkspec.networks.torch.surroundings import Widened, undisturbed
 from ntkspec.objects.lazy import cached_property
 
 
@@ -20,6 +20,7 @@ class ModuleFunction:
 
     program : the code. state : all parameters and buffers by name, tensors without gradients that nobody changes.
     dtype : of the parameters that can be trained. recurrent : whether there are recurrent layers.
+    widened : casts to fewer bits in the module's code are left out.
     """
 
     program: Program
@@ -27,6 +28,7 @@ class ModuleFunction:
     dtype: torch.dtype
     device: torch.device
     recurrent: bool
+    widened: bool = False
 
     def undisturbed(self) -> contextlib.AbstractContextManager[None]:
         """Where passes happen, which leaves every setting as it was; one thread at a time."""
@@ -35,7 +37,8 @@ class ModuleFunction:
     def raw(self, points: Any, weights: Mapping[str, torch.Tensor] | None = None) -> Any:
         """What the module returns for points: it gets copies of them and of its buffers, which it may change."""
         buffers = {name: self.state[name].clone() for name in self.buffers}
-        return self.program.run({**self.state, **buffers, **(weights or {})}, copied(points, slice(None)))
+        with Widened() if self.widened else contextlib.nullcontext():
+            return self.program.run({**self.state, **buffers, **(weights or {})}, copied(points, slice(None)))
 
     @cached_property
     def buffers(self) -> list[str]:
@@ -53,7 +56,7 @@ class ModuleFunction:
         The parameters of these names require gradients, and nothing else does.
         """
         with self.undisturbed():
-            leaves = {name: self.state[name].detach().requires_grad_() for name in names}
+            leaves = {name: _leaf(self.state[name]) for name in names}
             yield self.outputs(points, leaves), leaves
 
     def in_dtype(self, dtype: torch.dtype) -> "ModuleFunction":
@@ -61,8 +64,14 @@ class ModuleFunction:
         if dtype == self.dtype:
             return self
         state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in self.state.items()}
-        return replace(self, program=self.program.in_dtype(dtype), state=state, dtype=dtype)
+        widened = dtype == torch.float64
+        return replace(self, program=self.program.in_dtype(dtype), state=state, dtype=dtype, widened=widened)
 
     def points(self, points: Any) -> Any:
         """Points in the dtype of this function."""
         return in_dtype(points, self.dtype)
+
+
+def _leaf(tensor: torch.Tensor) -> torch.Tensor:
+    """Tensors that were made in inference mode take no gradient."""
+    return (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()

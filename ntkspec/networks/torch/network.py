@@ -299,11 +299,12 @@ class TorchNetwork:
                 raise ValueError(
                     f"the module holds NaN or infinity in {', '.join(bad[:4])}; load or train other parameters"
                 )
-            self._seen.fixed = {name: tensor.clone() for name, tensor in now.items()}
+            with torch.inference_mode(False):
+                self._seen.fixed = {name: tensor.clone() for name, tensor in now.items()}
         return self._seen.fixed
 
     def _blocks(self, points: Points) -> list[slice]:
-        return slices(count(points), points_at_once(self.facts, self.device))
+        return slices(count(points), points_at_once(self.facts, count(points), self.device))
 
     def _shape(self, n: int) -> tuple[int, ...]:
         return (n,) if self.n_outputs is None else (n, self.n_outputs)

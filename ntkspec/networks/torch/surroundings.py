@@ -9,24 +9,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ntkspec.engines import engine_of
 
 # Settings of torch are those of the whole process, and a pass swaps tensors in a module: one pass at a time.
 _ONE_AT_A_TIME = threading.RLock()
 _BACKENDS = torch.backends
+_NARROW = (torch.float32, torch.float16, torch.bfloat16)
+_CASTS = (torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16)
 
 
 @contextlib.contextmanager
 def undisturbed(device: torch.device, dtype: torch.dtype, *, recurrent: bool) -> Iterator[None]:
     """Full precision of ``dtype`` without autocast, TF32 and compiled graphs; cuDNN deterministic; as many threads as
-    the engine has workers; generators of random numbers as they were, afterwards.
+    the engine has workers; torch's generators of random numbers as they were, afterwards.
 
     recurrent : the module holds recurrent layers. Their fused passes know no second derivative, on a GPU no backward
     pass in eval mode; without them they are sums of matrix products.
     """
     with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
-        stack.enter_context(_same_random_numbers(device))
+        stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         for kind in {"cpu", device.type}:
@@ -71,14 +74,14 @@ def _set(place: Any, name: str, value: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _same_random_numbers(device: torch.device) -> Iterator[None]:
+def same_random_numbers() -> Iterator[None]:
+    """The generators of Python and NumPy as they were, afterwards; those of torch are kept for every pass."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 @contextlib.contextmanager
@@ -89,6 +92,18 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+class Widened(TorchFunctionMode):
+    """Where a module in float64 computes in float64, though its code casts to fewer bits."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        wide = torch.Tensor.double if func in _CASTS else func
+        return wide(*map(_wider, args), **{name: _wider(given) for name, given in (kwargs or {}).items()})
+
+
+def _wider(given: Any) -> Any:
+    return torch.float64 if isinstance(given, torch.dtype) and given in _NARROW else given
 
 
 @contextlib.contextmanager

@@ -24,6 +24,8 @@ Push: TypeAlias = Callable[[ModuleFunction, Any, Sequence[Vector], torch.Tensor 
 Gradients: TypeAlias = Callable[[ModuleFunction, Any, Sequence[str], torch.Tensor | None], dict[str, torch.Tensor]]
 # Flops of each way for a point, in passes forward; in the order in which they are tried.
 PASSES: dict[Push, float] = {push_forward: 3.0, push_twice_backward: 7.0, push_by_points: 20.0}
+# How far two ways may be apart, relatively: rounding of float32 in deep networks, not errors in a formula.
+AGREEING = 1e-3
 # What was found of programs.
 _PUSHES: WeakKeyDictionary[Program, Push] = WeakKeyDictionary()
 _GRADIENTS: WeakKeyDictionary[Program, Gradients] = WeakKeyDictionary()
@@ -44,7 +46,7 @@ def _found_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> 
         with contextlib.suppress(RuntimeError, NotImplementedError):
             pushed = way(function, points, [v], None)[:, :, 0]
             size = float(pushed.norm() * u.norm())
-            if abs(float((pushed * u).sum()) - inner) <= 1e3 * torch.finfo(function.dtype).eps ** 0.75 * size:
+            if abs(float((pushed * u).sum()) - inner) <= AGREEING * size:
                 return way
     raise ValueError(
         "two passes backward through the module differ, so that its gradients are not those of one function; look for "
@@ -86,6 +88,6 @@ def _found_gradients(function: ModuleFunction, points: Any, names: Sequence[str]
     except Exception:  # whatever it does not know
         return gradients_by_points
     expected = gradients_by_points(function, points, names, directions)
-    allowed = 1e3 * torch.finfo(function.dtype).eps * max(float(one.norm()) for one in expected.values())
+    allowed = AGREEING * max(float(one.norm()) for one in expected.values())
     same = all(float((found[name] - expected[name]).norm()) <= allowed for name in names)
     return gradients_together if same else gradients_by_points

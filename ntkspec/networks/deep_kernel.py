@@ -1,44 +1,29 @@
 """The Neural Tangent Kernel of a given deep network."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ntkspec import checks
-from ntkspec.engines import engine_of
-from ntkspec.engines.arrays import Array, ArrayLike
-from ntkspec.kernels.trained_layers import trained_layers
-from ntkspec.networks import DeepNetwork, FullyConnected
+from ntkspec.engines.arrays import Array
 from ntkspec.operators import GradientsAt, Gram, HadamardGram, JacobianGram, KernelOperator
 
+if TYPE_CHECKING:
+    from ntkspec.networks.deep import DeepNetwork
 
-def deep_ntk(
-    net: DeepNetwork, X: ArrayLike, X2: ArrayLike | None = None, *, layer: str | int = "all"
-) -> KernelOperator:
-    r"""The NTK of a deep network: the sum over its weight matrices, or the term of one of them.
 
-    .. math:: \Theta = \sum_l \frac{(\Delta_l \Delta_l'^T) \odot (H_{l-1} H_{l-1}'^T)}{m_{l-1}}
-
-    for fully-connected networks, with the inputs H of each layer and the gradients Delta of f in its outputs: Hadamard
-    products of Gram matrices, kept as n (m_l + m_{l-1}) numbers for each layer. Any other network goes through its vjp
-    and jvp (:class:`ntkspec.operators.JacobianGram`). Two chains with the same weights are used once.
-    """
-    chosen = trained_layers(layer, net.n_weights)
-    given = {"X": X} if X2 is None else {"X": X, "X2": X2}
-    sides = [checks.as_inputs(points, net.dim, name) for name, points in given.items()]
-    dtype = np.result_type(net.dtype, *(points.dtype for points in sides))
-    sides = [points.astype(dtype, copy=False) for points in sides]
-    same = engine_of(*net.parameters).xp.array_equal
-    if net.antisymmetric and all(map(same, net.parameters[: net.n_weights], net.parameters[net.n_weights :])):
-        net = net.with_parameters(net.parameters[: net.n_weights])
-    if isinstance(net, FullyConnected):
-        return _hadamards(net, chosen, sides)
+def jacobian_kernel(net: "DeepNetwork", chosen: range, sides: list[Array]) -> KernelOperator:
+    """Through the network's vjp and jvp."""
     gradients = _Gradients(net, chosen)
     return JacobianGram(*(GradientsAt(gradients, side) for side in sides))
 
 
-def _hadamards(net: FullyConnected, chosen: range, sides: list[Array]) -> KernelOperator:
-    """The sum of Hadamard products over the chosen weight matrices."""
+def hadamard_kernel(net: "DeepNetwork", chosen: range, sides: list[Array]) -> KernelOperator:
+    r"""Of a fully-connected network: the sum over the chosen weight matrices.
+
+    .. math:: \Theta = \sum_l \frac{(\Delta_l \Delta_l'^T) \odot (H_{l-1} H_{l-1}'^T)}{m_{l-1}}
+
+    with the inputs H of each layer and the gradients Delta of f in its outputs: Hadamard products of Gram matrices,
+    kept as n (m_l + m_{l-1}) numbers for each layer.
+    """
     signals = [net.signals(points) for points in sides]
     terms = []
     for k in range(len(signals[0])):
@@ -56,7 +41,7 @@ def _hadamards(net: FullyConnected, chosen: range, sides: list[Array]) -> Kernel
 class _Gradients:
     """The gradients of a network in some of its weight matrices, as :class:`ntkspec.operators.GradientsAt` takes."""
 
-    def __init__(self, net: DeepNetwork, chosen: range):
+    def __init__(self, net: "DeepNetwork", chosen: range):
         self.net, self.dtype, self.fan = net, net.dtype, max(W.shape[1] for W in net.parameters)
         self._chosen = [k for k in range(len(net.parameters)) if k % net.n_weights in chosen]
         self.size = sum(net.parameters[k].size for k in self._chosen)
