@@ -34,8 +34,9 @@ class Graph:
     def __init__(self, outputs: Tensor, parameters: dict[str, Tensor]):
         self.nodes: list[Any] = []
         self._leaves: dict[str, Any] = {}
-        names, places = {id(tensor): name for name, tensor in parameters.items()}, {None: -1}
-        waiting = [outputs.grad_fn]
+        names = {id(tensor): name for name, tensor in parameters.items()}
+        places: dict[Any, int] = {None: -1}
+        waiting: list[Any] = [outputs.grad_fn]
         while waiting:
             node = waiting.pop()
             if node is None or node in places:
