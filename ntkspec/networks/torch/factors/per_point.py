@@ -53,6 +53,10 @@ class PerPoint:
         """(n, R, rows, 1)."""
         return self.G[..., rows, None]
 
+    def fill(self, out: Tensor, rows: slice) -> None:
+        """Make ``out`` (n, R, numbers) the gradients of some entries."""
+        out.copy_(self.G[..., rows])
+
 
 def summed(e: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Gradients in a tensor that was broadcast: sums of e (n, m, *axes) over m and the axes that the tensor repeats."""
