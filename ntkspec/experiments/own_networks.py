@@ -107,7 +107,7 @@ class OwnModel:
         self.inputs = TrainedInputs(
             self.points(dataset.X), self.points(dataset.X_test, "X_test") if len(dataset.X_test) else None
         )
-        self.choice = choice_of(task.outputs, self.net.n_outputs)  # some networks know it after their first points
+        self.choice = _choice(task, self.net)  # some networks know how many they have after their first points
 
     # ---------------------------------------------------------------------------------------------------------- points
     def points(self, X: Array, name: str = "X") -> Points:
@@ -224,6 +224,11 @@ def _coefficients(fit: LinearFit) -> dict[str, Any]:
     return {"data": own.data, "constant": own.constant, "norms": own.norms, "identity": own.identity}
 
 
+def _choice(task: "NetworkTask", net: Network) -> OutputChoice:
+    """The outputs that a task names, the mean where it leaves them open."""
+    return choice_of("mean" if task.outputs is None else task.outputs, net.n_outputs)
+
+
 # --------------------------------------------------------------------------------------------------------------- labels
 def with_labels(dataset: Dataset, task: "NetworkTask") -> Dataset:
     """The data set with labels of the shape of what is trained: (n,) for one function, (n, K) for K outputs.
@@ -234,7 +239,7 @@ def with_labels(dataset: Dataset, task: "NetworkTask") -> Dataset:
     net, outputs, y = own_network(task.network).net, task.outputs, dataset.y
     points_of(net, dataset.X, task.inputs, dataset.meta)  # some networks know their outputs after the first points
     K = net.n_outputs or 1
-    one = choice_of(outputs, net.n_outputs).weights is not None
+    one = _choice(task, net).weights is not None
     columns = 1 if y.ndim == 1 else y.shape[1]
     if K == 1 and not one:  # one output, or for each column of labels a copy of the network
         return dataset

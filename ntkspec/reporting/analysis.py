@@ -164,7 +164,7 @@ def _modes(analysis) -> list[str]:
         [
             ("modes", f"{len(modes.values)}; {times}"),
             (
-                f"part of {'|y|^2' if analysis.own is None else '|y - f_0|^2'} that it can learn",
+                "part of |y|^2 that it can learn" if analysis.own is None else "part of |y - f_0|^2 it can learn",
                 f"{modes.energies.sum():.4g}; half of that in {half} mode{'s' * (half != 1)}",
             ),
             ("99 % of it is learned after", f"{last:.0f} steps" if math.isfinite(last) else "never"),

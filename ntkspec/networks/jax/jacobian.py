@@ -40,7 +40,6 @@ class JaxJacobian:
     def __init__(self, net: "JaxNetwork", points: Points, which: tuple[int, ...], weights: Array | None):
         self.net, self.given, self.which = net, points, which
         self.dtype: np.dtype = net.dtype
-        self.engine: Engine = engine_of()
         self.points, self.outputs = count(points), net.n_outputs or 1
         self.directions = np.eye(self.outputs) if weights is None else np.asarray(weights, np.float64)
         self.mixed, self.functions = weights is not None, len(self.directions)
@@ -52,6 +51,11 @@ class JaxJacobian:
         self._twins: dict[np.dtype, JaxJacobian] = {self.dtype: self}
         self.keeps = needed <= min(KEPT_BYTES, KEPT_SHARE * free)
         self.held = max(1, int(HELD_SHARE * free / (self.functions * self.size * self.dtype.itemsize)))
+
+    @property
+    def engine(self) -> Engine:
+        """The CPU's: vectors are NumPy's."""
+        return engine_of()
 
     # ---------------------------------------------------------------------------------------------------------- costs
     @property

@@ -108,14 +108,17 @@ class JaxNetwork:
 
     def vjp(self, points: Any, cotangent: Array) -> Weights:
         """Jᵀ cotangent, for one of the outputs' shape."""
-        return self.value_and_vjp(self.as_points(points), lambda rows, _: cotangent[rows])[1]
+        jacobian = self._jacobian(points)
+        given = np.reshape(cotangent, (jacobian.points, jacobian.functions, 1))
+        return [pulled[0] for pulled in jacobian.pull(given, slice(0, jacobian.functions))]
 
     def jvp(self, points: Any, tangents: Weights) -> Array:
         """How the outputs move when the weights move by ``tangents``: J v, of their shape."""
-        points, everything = self.as_points(points), tuple(range(len(self.trained)))
-        given = [np.asarray(tangent, self.dtype)[None] for tangent in tangents]
-        jacobian = JaxJacobian(self, points, everything, None)
+        given, jacobian = [np.asarray(tangent, self.dtype)[None] for tangent in tangents], self._jacobian(points)
         return self._shaped(jacobian.push(given, slice(0, jacobian.functions))[:, :, 0])
+
+    def _jacobian(self, points: Any) -> JaxJacobian:
+        return JaxJacobian(self, self.as_points(points), tuple(range(len(self.trained))), None)
 
     def with_weights(self, weights: Weights) -> "JaxNetwork":
         """The same network with other weights, which are copied; this one stays as it is."""
