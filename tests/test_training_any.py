@@ -529,6 +529,30 @@ def test_modules_train_as_by_sgd(kind, batch, modules):
     assert all(bool((part == before[name]).all()) for name, part in module.state_dict().items())
 
 
+def test_modules_of_single_precision_train_in_it_on_tensors(modules):
+    import torch
+
+    module, points, y = modules["images"]
+    how = {"eta": 0.1, "steps": [0, 10], "outputs": 1}
+    exact = ns.train_gd(ns.from_torch(module), torch.tensor(points), torch.tensor(y[:, 1]), **how)
+    found = ns.train_gd(ns.from_torch(copy.deepcopy(module).float()), points, y[:, 1], **how)
+    assert found.train.dtype == found.network.weights[0].dtype == np.float32
+    assert exact.train.dtype == np.float64
+    assert np.abs(found.train - exact.train).max() <= 1e-5
+
+
+def test_a_module_of_one_output_is_trained_for_each_column(modules):
+    import torch
+
+    torch.manual_seed(0)
+    module, (_, points, y) = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(18, 1)).double(), modules["images"]
+    net, how = ns.from_torch(module), {"eta": 0.1, "steps": [0, 10]}
+    found = ns.train_gd(net, points, y, **how)
+    predicted = ns.predict_gd(ns.ntk(net, points), y, start=np.repeat(net(points), 3, axis=1), **how)
+    assert np.abs(found.train - predicted.train).max() <= 1e-10, "a linear network follows its kernel"
+    assert found.network(points) == pytest.approx(found.train[1], abs=1e-13)
+
+
 @pytest.mark.parametrize("kind", ["images", "tokens"])
 def test_modules_are_linearized(kind, modules):
     module, points, y = modules[kind]
