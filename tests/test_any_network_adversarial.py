@@ -234,7 +234,7 @@ def test_outputs_that_are_not_there(outputs):
 
 def test_gradients_that_are_not_finite():
     """sqrt at 0: outputs are fine, derivatives are not."""
-    refused(function(lambda self, x: self.two(torch.sqrt(F.relu(self.one(x) - 100)))), X, "nan|NaN|finite|inf")
+    refused(function(lambda self, x: self.two(torch.sqrt(0 * self.one(x)))), X, "nan|NaN|finite|inf")
 
 
 # -------------------------------------------------------------------------------------------------------- right answers
@@ -368,8 +368,10 @@ def test_frozen_parameters_are_constants():
 
 
 def test_detached_halfway():
+    """All uses detached: a constant. Some of them: autograd's gradient is that of no function."""
     check(function(lambda self, x: self.two(torch.tanh(self.one(x).detach()))), X)
-    check(function(lambda self, x: self.two(torch.tanh(self.one(x))) + self.one(x).detach()[:, :2]), X)
+    partly = function(lambda self, x: self.two(torch.tanh(self.one(x))) + self.one(x).detach()[:, :2])
+    refused(partly, X, "detach")
 
 
 def test_compiled():

@@ -17,7 +17,7 @@ from ntkspec.kernels import LinearFit, linear_expansion, linear_kernel, ntk, wei
 from ntkspec.kernels.expansion import expand
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import DeepNetwork, TwoLayer
-from ntkspec.networks.outputs import OutputsLike
+from ntkspec.networks.outputs import KINDS, OutputsLike
 from ntkspec.networks.protocol import Network, is_network
 from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
@@ -131,6 +131,8 @@ def _completed_own(task: Task) -> Task:
             f"ntkspec.from_jax(function, params)"
         )
     checks.one_of(task.inputs, "inputs", INPUTS)
+    if isinstance(task.outputs, str):
+        checks.one_of(task.outputs, "outputs", KINDS)
     defaults = {"activation": "erf", "negative_slope": None, "width": None, "second": None}
     for name, value in defaults.items():
         if getattr(task, name) != value:

@@ -59,8 +59,8 @@ class NetworkRecord:
 
 
 def own_network(given: "OwnNetwork | Network") -> OwnNetwork:
-    """A network with its name: that of its class, where it comes without one."""
-    return given if isinstance(given, OwnNetwork) else OwnNetwork(given, type(given).__name__)
+    """A network with its name: that of the class of its module or function, where it comes without one."""
+    return given if isinstance(given, OwnNetwork) else OwnNetwork(given, type(getattr(given, "module", given)).__name__)
 
 
 def in_form(X: Array, inputs: str, shape: tuple[int, ...] | None) -> Array:

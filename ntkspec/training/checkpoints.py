@@ -17,7 +17,7 @@ from ntkspec.engines import as_array, engine_of
 from ntkspec.networks import points
 from ntkspec.training.records import Records
 from ntkspec.training.task import Task
-from ntkspec.training.trainer import Trainer
+from ntkspec.training.trainer import DIVERGING, Trainer
 
 KIND, SECONDS = "training", 60.0
 # Points on which networks are told apart, and to which part of their outputs: machines round differently.
@@ -121,14 +121,14 @@ def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, 
     return found.hexdigest()
 
 
+@DIVERGING
 def _behaviour(task: Task) -> np.ndarray:
     """The outputs of a network at its start on a few points, and the length of their gradient in each of the weights.
 
     The latter are not zero where a difference of two chains is.
     """
-    few = points.rows(task.X, slice(0, PROBED))
-    outputs, gradient = task.net.value_and_vjp(few, lambda rows, outputs: np.ones_like(outputs))
-    engine = engine_of(outputs)
+    few, engine = points.rows(task.X, slice(0, PROBED)), engine_of(task.y)
+    outputs, gradient = task.net.value_and_vjp(few, lambda rows, f: engine.xp.ones(f.shape, f.dtype))
     lengths = [float(engine.xp.linalg.norm(own.astype(np.float64))) for own in gradient]
     return np.array([*engine.to_host(outputs).ravel(), *lengths], np.float64)
 

@@ -22,10 +22,11 @@ FORWARD = "give from_torch a forward=lambda module, points: ... that returns wha
 def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Facts:
     """What is known of the module after a few points. Raises TypeError and ValueError."""
     some = _sample(points)
+    before = {name: function.state[name].clone() for name in function.state if name not in function.buffers}
     with function.undisturbed():
         first = _outputs(function, some)
         n_outputs = None if first.ndim == 1 else first.shape[1]
-        _check_state(function, some)
+        _check_state(function, before)
         _check_deterministic(function, some, first)
         precise, reason, rough = _in_float64(function, some)
         exact = function if reason else precise
@@ -58,9 +59,7 @@ def _outputs(function: ModuleFunction, points: Any) -> torch.Tensor:
         ) from error
     n = count(points)
     if not isinstance(found, torch.Tensor):
-        raise TypeError(
-            f"the module returns a {type(found).__name__}, but (n,) or (n, K) numbers are needed; {FORWARD}"
-        )
+        raise TypeError(f"the module returns a {type(found).__name__}, but a tensor is needed; {FORWARD}")
     if found.is_complex() or not found.is_floating_point():
         advice = "take the numbers before argmax, rounding or comparison" if not found.is_complex() else "take .real"
         raise TypeError(f"the outputs are {_short(found.dtype)}, which have no gradient; {advice}: {FORWARD}")
@@ -69,9 +68,9 @@ def _outputs(function: ModuleFunction, points: Any) -> torch.Tensor:
             f"the outputs are {_short(found.dtype)}, whose rounding hides the kernel; leave out .half(), .bfloat16() "
             f"or autocast in forward"
         )
-    if found.ndim not in (1, 2) or len(found) != n:
+    if found.ndim not in (1, 2) or len(found) != n or found.numel() == 0:
         raise ValueError(
-            f"the module returns shape {tuple(found.shape)} for {n} points, but ({n},) or ({n}, K) is needed, a row "
+            f"the outputs have shape {tuple(found.shape)} for {n} points, but ({n},) or ({n}, K) is needed, a row "
             f"for each point; {FORWARD}"
         )
     if not torch.isfinite(found).all():
@@ -104,17 +103,15 @@ def _in_training(function: ModuleFunction, *kinds: str) -> str:
     return f" ({', '.join(found[:4])} {'is' if len(found) == 1 else 'are'} in training mode)" if found else ""
 
 
-def _check_state(function: ModuleFunction, points: Any) -> None:
+def _check_state(function: ModuleFunction, before: dict[str, torch.Tensor]) -> None:
     """The parameters, which a pass must not change."""
-    own = {name: t for name, t in function.state.items() if name not in function.buffers}
-    before = {name: tensor.clone() for name, tensor in own.items()}
-    function.raw(points)
-    moved = [name for name, tensor in own.items() if not torch.equal(tensor, before[name])]
+    moved = [name for name, tensor in before.items() if not torch.equal(tensor, function.state[name])]
     for name in moved:
-        own[name].copy_(before[name])
+        function.state[name].copy_(before[name])
     if moved:
         raise ValueError(
-            f"a pass through the module changes its parameters {', '.join(moved[:4])}; move that out of forward"
+            f"a pass through the module changes its parameters in place: {', '.join(moved[:4])}; do that outside of "
+            f"forward, and leave out max_norm of embeddings"
         )
 
 
@@ -196,6 +193,12 @@ def _graph(function: ModuleFunction, points: Any, names: Sequence[str]) -> tuple
         if outputs.requires_grad:
             found = torch.autograd.grad(outputs.sum(), list(leaves.values()), allow_unused=True)
     unreached = [name for name, gradient in zip(names, found, strict=True) if gradient is None]
+    bad = [n for n, g in zip(names, found, strict=True) if g is not None and not torch.isfinite(g.to_dense()).all()]
+    if bad:
+        raise ValueError(
+            f"the gradients in {', '.join(bad[:4])} hold NaN or infinity, as those of sqrt, norm and log at zero do; "
+            f"keep their arguments away from zero"
+        )
     if len(unreached) == len(names):
         raise ValueError(
             f"the outputs depend on none of the {len(names)} parameters; leave out torch.no_grad and .detach() in "
@@ -210,6 +213,8 @@ def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str],
     """<Jᵀ u, v> against <u, f(w + h v) - f(w - h v)> / 2 h: at one step size they have to agree."""
     v, u = random_vectors(function, points, names)
     (gradient,) = pull(function, points, names, [u])
+    for name in names:  # what autograd takes for constant stays: padding of embeddings, detached uses
+        v[name] *= gradient[name] != 0
     derivative = sum(float((gradient[name] * v[name]).sum()) for name in names)
     state, best = function.state, float("inf")
     for step in STEPS[1:] if rough else STEPS:

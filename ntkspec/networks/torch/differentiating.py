@@ -41,7 +41,7 @@ def pulled(
         inner, list(leaves.values()), retain_graph=retain_graph, create_graph=create_graph, allow_unused=True
     )
     return {
-        name: torch.zeros_like(leaf) if gradient is None else gradient
+        name: torch.zeros_like(leaf) if gradient is None else gradient.to_dense()
         for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
     }
 
@@ -50,9 +50,13 @@ def pulled(
 def push_forward(
     function: ModuleFunction, points: Any, vectors: Sequence[Vector], directions: torch.Tensor | None
 ) -> torch.Tensor:
-    """J v for each vector, (b, R, k), by forward-mode differentiation. Cost: some two passes forward each."""
+    """J v for each vector, (b, R, k), by forward-mode differentiation. Cost: some two passes forward each.
+
+    Attention is a matrix product and a softmax: its fused kernels have no forward mode.
+    """
     found = []
-    with function.undisturbed(), sdpa_kernel(SDPBackend.MATH):  # the other kernels have no forward mode
+    with function.undisturbed(), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")  # of what it loads
         for vector in vectors:
             weights = {name: function.state[name] for name in vector}
             both = torch.func.jvp(lambda given: function.outputs(points, given), (weights,), (dict(vector),))
@@ -113,6 +117,7 @@ def gradients_together(
 
     with function.undisturbed(), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "There is a performance drop")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")
         found = torch.func.vmap(of_point, randomness="error")(points)
         return {name: found[name].detach() for name in names}
 

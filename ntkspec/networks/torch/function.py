@@ -56,7 +56,7 @@ class ModuleFunction:
         The parameters of these names require gradients, and nothing else does.
         """
         with self.undisturbed():
-            leaves = {name: self.state[name].detach().requires_grad_() for name in names}
+            leaves = {name: _leaf(self.state[name]) for name in names}
             yield self.outputs(points, leaves), leaves
 
     def in_dtype(self, dtype: torch.dtype) -> "ModuleFunction":
@@ -70,3 +70,8 @@ class ModuleFunction:
     def points(self, points: Any) -> Any:
         """Points in the dtype of this function."""
         return in_dtype(points, self.dtype)
+
+
+def _leaf(tensor: torch.Tensor) -> torch.Tensor:
+    """Tensors that were made in inference mode take no gradient."""
+    return (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()

@@ -161,6 +161,10 @@ class AutogradJacobian(OnEngine):
         """At some of the points."""
         return self._like(at=rows(self.at, rows_ if isinstance(rows_, slice) else self.engine.to_host(rows_)))
 
+    def elsewhere(self, points: Any) -> Self:
+        """At other points."""
+        return self._like(at=points)
+
     def along(self, weights: np.ndarray) -> Self:
         """Of weighted sums of the functions, weights (R', R)."""
         given = tensor_of(weights).to(self.function.device, self.function.dtype)

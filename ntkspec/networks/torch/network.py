@@ -299,7 +299,8 @@ class TorchNetwork:
                 raise ValueError(
                     f"the module holds NaN or infinity in {', '.join(bad[:4])}; load or train other parameters"
                 )
-            self._seen.fixed = {name: tensor.clone() for name, tensor in now.items()}
+            with torch.inference_mode(False):
+                self._seen.fixed = {name: tensor.clone() for name, tensor in now.items()}
         return self._seen.fixed
 
     def _blocks(self, points: Points) -> list[slice]:
