@@ -34,11 +34,12 @@ from ntkspec.experiments.agreement import (
 )
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.forecast import NORMS, PREDICTION, Forecast, forecast
-from ntkspec.experiments.linear_models import LinearModel
+from ntkspec.experiments.linear_models import LinearModel, NearestLinear
 from ntkspec.experiments.models import Model, NetworkTask, completed_task, labelled, model_of, storable_task
 from ntkspec.experiments.own_networks import NetworkRecord
 from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
 from ntkspec.experiments.stages import Stages
+from ntkspec.kernels import nearest_linear_kernel
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.operators import KernelOperator, planning
 from ntkspec.operators.planning import Plan
@@ -126,7 +127,8 @@ class Analysis:
     ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points). rates : (eta1,
     eta2), of a deep network (eta,). weights : W and v at the start and after training, of a deep network lists. modes :
     of the linear model; None where it or the labels are zero. accuracies : as ``losses``, where labels are columns of
-    classes; otherwise empty. own : a network of the user's own, which has no activation, constants and nu.
+    classes; otherwise empty. own : a network of the user's own, which has no activation, constants and nu. nearest :
+    the linear kernel that is nearest to Theta, whatever theory says; None in older result files.
     """
 
     task: AnalyzeTask
@@ -149,11 +151,12 @@ class Analysis:
     modes: Modes | None = None
     accuracies: dict = field(default_factory=dict)
     own: NetworkRecord | None = None
+    nearest: NearestLinear | None = None
 
 
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
-    *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast, NetworkRecord),
+    *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast, NetworkRecord, NearestLinear),
     *(Estimate, Diagnostics, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
 )
 
@@ -226,8 +229,9 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     report(f"forecast: {expected}")
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
     full = stages("kernel of all outputs", _full_kernel, model, task) if model.predicts_all else None
-    linear = stages("nearest linear kernel", model.nearest, theta) if known is None else known
+    linear = stages("linear model", model.nearest, theta) if known is None else known
     gap = stages("norms", _gap, theta, linear, full, task=task)
+    nearest = stages("nearest linear kernel", _nearest, theta, dataset.X, linear, gap)
     models = _fixed_kernels(model, linear, theta if full is None else full)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, linear.data_coefficient, gap, data)
     warn_if_unstable(rate, float(gap.predicting), len(dataset.y))
@@ -265,7 +269,8 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         forecast=expected,
         modes=modes,
         accuracies=found.accuracies(),
-        own=model.record(linear.fit),
+        own=model.record,
+        nearest=nearest,
     )
 
 
@@ -337,6 +342,13 @@ def _gap(
         eigenvalues_lin=eigenvalues_lin + linear.identity,
         full=of_all,
     )
+
+
+def _nearest(theta: KernelOperator, X: Array, linear: LinearModel, gap: KernelGap) -> NearestLinear:
+    """That of Theta; it is the linear model itself where no theory says another one."""
+    if linear.fit is not None:
+        return NearestLinear.of(linear.fit, gap.gap_frobenius)
+    return NearestLinear.of(nearest_linear_kernel(theta, X))
 
 
 def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSummary) -> float:

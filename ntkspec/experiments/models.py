@@ -13,7 +13,7 @@ from ntkspec.engines.arrays import Array
 from ntkspec.experiments.linear_models import LinearModel
 from ntkspec.experiments.own_networks import INPUTS, NetworkRecord, OwnModel, own_network, with_labels
 from ntkspec.experiments.side_by_side import Start, TrainedInputs
-from ntkspec.kernels import LinearFit, linear_expansion, linear_kernel, ntk, weighted_linear_kernel
+from ntkspec.kernels import linear_expansion, linear_kernel, ntk, weighted_linear_kernel
 from ntkspec.kernels.expansion import expand
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import DeepNetwork, TwoLayer
@@ -220,7 +220,8 @@ class Model(Protocol):
     def stored(self, trained: Any) -> dict[str, Any]:
         """The weights at the start and after training, as files keep them."""
 
-    def record(self, fit: LinearFit | None = None) -> NetworkRecord | None:
+    @property
+    def record(self) -> NetworkRecord | None:
         """What a record keeps of a network of the user's own; None of built-in ones, which the task says."""
 
 
@@ -229,6 +230,7 @@ class BuiltInModel:
 
     start: Start | None = None
     predicts_all = False
+    record: NetworkRecord | None = None
 
     def __init__(self, task: NetworkTask, dataset: Dataset):
         self.task, self.dataset = task, dataset
@@ -274,9 +276,6 @@ class BuiltInModel:
     def training(self, eta: float) -> dict[str, Any]:
         """The rates alone."""
         return self.rates(eta)
-
-    def record(self, fit: LinearFit | None = None) -> None:
-        """The task says it all."""
 
     def copies(self, trained: Any) -> list[Any]:
         """The trained network, or that of each column of labels."""
