@@ -98,10 +98,10 @@ class TorchNetwork:
     @property
     def facts(self) -> Facts:
         """What the first points told. Raises ValueError before there were any."""
-        if self._program_now() and self._seen.facts is None:
+        facts = self._look().facts
+        if facts is None:
             raise ValueError("how many outputs a module has is known after its first points; call net(points) before")
-        assert self._seen.facts is not None
-        return self._seen.facts
+        return facts
 
     @property
     def n_outputs(self) -> int | None:
@@ -146,9 +146,7 @@ class TorchNetwork:
             For what is no points, and where the module fails a check; each message says what to do.
         """
         found = as_tensors(points, name, self._dtype, self.device)
-        program = self._program_now()
-        if self._seen.facts is None:
-            self._seen.facts = examined(self._function(program, self._fixed()), found, self.names)
+        self._facts_at(found)
         return found
 
     def __call__(self, points: Any) -> Array:
@@ -165,10 +163,11 @@ class TorchNetwork:
             In the dtype of the parameters.
         """
         at = self.as_points(points)
-        function = self._function(self._program_now(), self._state())
+        facts = self._facts_at(at)
+        function = self._function(self._state())
         with function.undisturbed(), torch.no_grad():
-            found = [function.outputs(rows(at, block)) for block in self._blocks(at)]
-        return self._shaped(array_of(torch.cat(found), self.engine))
+            found = [function.outputs(rows(at, block)) for block in self._blocks(at, facts)]
+        return _shaped(array_of(torch.cat(found), self.engine), facts)
 
     # -------------------------------------------------------------------------------------------------- derivatives
     def vjp(self, points: Any, cotangent: ArrayLike) -> Weights:
@@ -188,18 +187,18 @@ class TorchNetwork:
         """
         at = self.as_points(points)
         given = checks.as_floats(cotangent, "cotangent")
-        shape = self._shape(count(at))
+        shape = (count(at),) if self.n_outputs is None else (count(at), self.n_outputs)
         if given.shape != shape:
             raise ValueError(f"cotangent has shape {given.shape}, but {shape} is needed, that of the outputs")
         return self.value_and_vjp(at, lambda block, _: given[block])[1]
 
     def value_and_vjp(self, points: Points, cotangent: Callable[[slice, Array], Array]) -> tuple[Array, Weights]:
         """(outputs, gradient of the sum of cotangent times outputs), for a function of (rows, outputs there)."""
-        function = self._function(self._program_now(), self._state())
-        outputs, total = [], None
-        for block in self._blocks(points):
+        facts = self._facts_at(points)
+        function, outputs, total = self._function(self._state()), [], None
+        for block in self._blocks(points, facts):
             with function.recorded(rows(points, block), self.names) as (found, leaves):
-                outputs.append(self._shaped(array_of(found, self.engine)))
+                outputs.append(_shaped(array_of(found, self.engine), facts))
                 given = tensor_of(cotangent(block, outputs[-1])).to(found).reshape(found.shape)
                 more = pulled(found, leaves, given)
             total = more if total is None else {name: total[name].add_(more[name]) for name in self.names}
@@ -222,11 +221,12 @@ class TorchNetwork:
             Of the shape of the outputs.
         """
         at = self.as_points(points)
-        function = self._function(self._program_now(), self._state())
+        facts = self._facts_at(at)
+        function = self._function(self._state())
         vector = self._tensors(tangents, "tangents")
         way = push_of(function, at, self.names)
-        found = [way(function, rows(at, block), [vector], None)[:, :, 0] for block in self._blocks(at)]
-        return self._shaped(array_of(torch.cat(found), self.engine))
+        found = [way(function, rows(at, block), [vector], None)[:, :, 0] for block in self._blocks(at, facts)]
+        return _shaped(array_of(torch.cat(found), self.engine), facts)
 
     # ---------------------------------------------------------------------------------------- other weights, kernels
     def with_weights(self, weights: Weights) -> Self:
@@ -264,8 +264,9 @@ class TorchNetwork:
         JacobianGram
         """
         names = self.names if layer == "all" else matching(layer, "layer", self._layers())
-        function = self._function(self._program_now(), self._fixed())
-        sides = [jacobian_at(function, self.facts, points, names, outputs.weights)]
+        facts = self._facts_at(points)
+        function = self._function(self._fixed())
+        sides = [jacobian_at(function, facts, points, names, outputs.weights)]
         if points2 is not None:
             sides.append(sides[0].elsewhere(points2))
         return JacobianGram(*sides, stacked=outputs.stacked, scale=outputs.scale)
@@ -274,15 +275,23 @@ class TorchNetwork:
         return {name: own for name, own in aliases(self.module).items() if name in self.names}
 
     # ------------------------------------------------------------------------------------------------------- inside
-    def _program_now(self) -> Program:
-        """The module's code as it is now; what was found before is forgotten where that has changed."""
+    def _look(self) -> _Seen:
+        """What is known of the module; nothing where its structure, modes or settings have changed."""
         structure = fingerprint(self.module)
-        if self._seen.program is None or structure != self._seen.structure:
+        if structure != self._seen.structure:
             self._seen = _Seen(structure, Program.of(self.module, self.forward))
-        assert self._seen.program is not None
-        return self._seen.program
+        return self._seen
 
-    def _function(self, program: Program, state: Mapping[str, torch.Tensor]) -> ModuleFunction:
+    def _facts_at(self, points: Points) -> Facts:
+        """What the first points told, which these are where nothing is known."""
+        seen = self._look()
+        if seen.facts is None:
+            seen.facts = examined(self._function(self._fixed()), points, self.names)
+        return seen.facts
+
+    def _function(self, state: Mapping[str, torch.Tensor]) -> ModuleFunction:
+        program = self._seen.program
+        assert program is not None
         recurrent = any(isinstance(part, torch.nn.RNNBase) for part in program.module.modules())
         return ModuleFunction(program, state, self._dtype, self.device, recurrent)
 
@@ -303,14 +312,8 @@ class TorchNetwork:
                 self._seen.fixed = {name: tensor.clone() for name, tensor in now.items()}
         return self._seen.fixed
 
-    def _blocks(self, points: Points) -> list[slice]:
-        return slices(count(points), points_at_once(self.facts, count(points), self.device))
-
-    def _shape(self, n: int) -> tuple[int, ...]:
-        return (n,) if self.n_outputs is None else (n, self.n_outputs)
-
-    def _shaped(self, outputs: Array) -> Array:
-        return outputs.reshape(self._shape(len(outputs)))
+    def _blocks(self, points: Points, facts: Facts) -> list[slice]:
+        return slices(count(points), points_at_once(facts, count(points), self.device))
 
     def _tensors(self, given: Sequence[ArrayLike], what: str) -> dict[str, torch.Tensor]:
         """Arrays for the trained parameters, by name."""
@@ -330,6 +333,11 @@ class TorchNetwork:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_seen": _Seen()}
+
+
+def _shaped(outputs: Array, facts: Facts) -> Array:
+    """(n, K) as the module gives them."""
+    return outputs[:, 0] if facts.n_outputs is None else outputs
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
