@@ -13,13 +13,14 @@ from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.points import count, rows
 from ntkspec.networks.protocol import Layer, Points, Weights
+from ntkspec.networks.torch.acceptance import check_parameters, place_of, unwrapped
 from ntkspec.networks.torch.blocks import points_at_once
 from ntkspec.networks.torch.checking import examined
 from ntkspec.networks.torch.differentiating import pulled
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import as_tensors
-from ntkspec.networks.torch.program import Forward, Program, fingerprint, state_of, unwrapped
+from ntkspec.networks.torch.program import Forward, Program, fingerprint, state_of
 from ntkspec.networks.torch.selection import ParametersLike, aliases, matching, trained
 from ntkspec.networks.torch.sides import jacobian_at
 from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
@@ -62,11 +63,11 @@ class TorchNetwork:
     def __init__(self, module: torch.nn.Module, *, forward: Forward | None = None, parameters: ParametersLike = None):
         self.module = unwrapped(module)
         self.forward = None if forward is None else Foreign(forward, "forward of the network")
-        _check_parameters(self.module)
+        check_parameters(self.module)
         self.names = trained(self.module, parameters)
         self._weights: dict[str, torch.Tensor] | None = None
         self._seen = _Seen()
-        self.device, self._dtype = _place(self.module, self.names)
+        self.device, self._dtype = place_of(self.module, self.names)
 
     # ------------------------------------------------------------------------------------------------ what it is
     @property
@@ -342,32 +343,3 @@ def _shaped(outputs: Array, facts: Facts) -> Array:
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
-
-
-def _check_parameters(module: torch.nn.Module) -> None:
-    """Refuse what no pass could be computed with."""
-    for name, parameter in module.named_parameters():
-        if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
-            raise ValueError(f"parameter {name} of a lazy layer has no shape yet; run the module once on some points")
-        if "DTensor" in type(parameter).__name__ or "DTensor" in type(parameter.data).__name__:
-            raise TypeError(f"parameter {name} is sharded over processes; pass the module before it was distributed")
-        if parameter.is_floating_point() and parameter.dtype not in (torch.float32, torch.float64):
-            raise TypeError(
-                f"parameter {name} is {str(parameter.dtype).removeprefix('torch.')}, whose rounding hides the kernel; "
-                f"pass module.float()"
-            )
-
-
-def _place(module: torch.nn.Module, names: Sequence[str]) -> tuple[torch.device, torch.dtype]:
-    """The device of all parameters and buffers, and the dtype of the trained ones."""
-    own = dict(module.named_parameters())
-    dtypes = {own[name].dtype for name in names}
-    if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
-        found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
-        raise TypeError(f"the trained parameters are {found}, but one dtype is needed; pass module.double()")
-    devices = {str(tensor.device) for tensor in [*own.values(), *module.buffers()]}
-    if len(devices) > 1:
-        raise TypeError(f"the module lies on {', '.join(sorted(devices))}, but one is needed; pass module.to(...)")
-    if devices == {"meta"}:
-        raise ValueError("the module lies on the meta device, without numbers; load its parameters")
-    return torch.device(devices.pop()), dtypes.pop()
