@@ -9,25 +9,6 @@ import torch
 from ntkspec.objects.pickling import Foreign
 
 Forward = Callable[[Any, Any], Any]
-# Wrappers that hold the module itself under this attribute.
-_WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
-
-
-def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
-    """The module inside torch.compile, DataParallel and DistributedDataParallel. Raises TypeError for what is sharded
-    or scripted, and for what is no module."""
-    while type(module).__name__ in _WRAPPERS and isinstance(module, torch.nn.Module):
-        module = getattr(module, _WRAPPERS[type(module).__name__])
-    if not isinstance(module, torch.nn.Module):
-        advice = "; make it first: from_torch(Net())" if isinstance(module, type) else ""
-        raise TypeError(f"a {type(module).__name__} came, but a torch.nn.Module is needed{advice}")
-    for part in module.modules():
-        names = {cls.__name__ for cls in type(part).__mro__}
-        if names & {"FullyShardedDataParallel", "FSDPModule"}:
-            raise TypeError("the parameters of an FSDP module are sharded over processes; pass the module before it")
-        if isinstance(part, torch.jit.ScriptModule):
-            raise TypeError("a TorchScript module keeps its code to itself; pass the module that was scripted")
-    return module
 
 
 class Program(torch.nn.Module):
