@@ -6,10 +6,17 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import deep, kernel_gap, large, prediction, spectra, startup, training
+from benchmarks import any_network, deep, kernel_gap, large, prediction, spectra, startup, training
 from benchmarks.common import Result, made_with, rates, run
 
-CASES = {"kernel_gap": kernel_gap, "spectra": spectra, "training": training, "prediction": prediction, "deep": deep}
+CASES = {
+    "kernel_gap": kernel_gap,
+    "spectra": spectra,
+    "training": training,
+    "prediction": prediction,
+    "deep": deep,
+    "any_network": any_network,
+}
 
 
 def main() -> None:

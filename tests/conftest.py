@@ -46,6 +46,10 @@ if STAND_IN:
     sys.path.insert(0, str(Path(__file__).parent / "device_stand_in"))
 
 
+# Pages whose examples need a framework that is not always installed.
+PAGES = {"any_network.md": ["torch"], "pitfalls.md": ["torch"], "any_network_jax.md": ["jax", "flax", "equinox"]}
+
+
 def pytest_configure():
     """Ctrl-C and hang-ups are heard here and in the processes of tests, also where the run ignores them (nohup, &)."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -63,13 +67,16 @@ def pytest_xdist_auto_num_workers(config):
 def pytest_collection_modifyitems(items):
     """Cases of a test that go beyond its marker ``covering`` are slow.
 
-    Tests of a card are skipped, with the reason, where there is none.
+    Tests of a card are skipped, with the reason, where there is none; so are pages where their framework is missing.
     """
     thin_out(items)
     reason = NO_CARD or ("NTKSPEC_TEST_DEVICE asks for the stand-in" if STAND_IN else "")
     for item in items:
         if reason and item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason=reason))
+        missing = [name for name in PAGES.get(item.path.name, []) if not importlib.util.find_spec(name)]
+        if missing:
+            item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
 
 
 def thin_out(items) -> None:
@@ -91,14 +98,14 @@ def thin_out(items) -> None:
 class Interrupt:
     """A watcher that stops training at a call."""
 
-    def __init__(self, call=0):
-        self.call, self.calls = call, 0
+    def __init__(self, call=0, value=None):
+        self.call, self.calls, self.value = call, 0, value
 
     def __call__(self, net, now, X):
         self.calls += 1
         if self.calls == self.call:
             raise KeyboardInterrupt
-        return {"output": float(now(X[:1])[0])}
+        return {"output": float(now(X[:1])[0]) if self.value is None else self.value(now)}
 
 
 @contextlib.contextmanager

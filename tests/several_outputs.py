@@ -96,6 +96,10 @@ class Perceptron:
         flat = np.einsum("ik,ikp->p", given, self.jacobian(points))
         return outputs, [flat[: self.A.size].reshape(self.A.shape), flat[self.A.size :].reshape(self.B.shape)]
 
+    def jvp(self, points, tangents):
+        moved = self.jacobian(points) @ np.concatenate([tangent.ravel() for tangent in tangents])
+        return moved[:, 0] if self.flat else moved
+
     def kernel(self, points, points2=None, *, layer, outputs):
         chosen = {"all": slice(None), "A": slice(0, self.A.size), "B": slice(self.A.size, None)}[layer]
         sides = [self.jacobian(side)[:, :, chosen] for side in (points, points2) if side is not None]

@@ -205,6 +205,17 @@ def test_mnist_is_found_through_the_environment(tmp_path, monkeypatch):
     assert of_all_classes(datasets.mnist).X.shape == (60, 24)
 
 
+@pytest.mark.parametrize("classes", [(7, 3, 4), "all"])
+def test_more_than_two_digits_are_columns_in_their_order(tmp_path, classes):
+    raw = write_mnist(tmp_path)
+    data = datasets.mnist(classes, data_dir=tmp_path)
+    wanted = list(range(10)) if classes == "all" else list(classes)
+    digits = raw["train"][1][np.isin(raw["train"][1], wanted)]
+    np.testing.assert_array_equal(data.y == 1, digits[:, None] == np.array(wanted))
+    np.testing.assert_allclose(data.y[data.y < 1], -1 / (len(wanted) - 1))
+    assert data.name.endswith(", 10 classes" if classes == "all" else " 7, 3, 4")
+
+
 @pytest.mark.parametrize("classes", [(4, 9), (9, 4), ("4", "9"), (0, 1)])
 def test_the_first_class_is_plus_one_and_the_second_minus_one(tmp_path, classes):
     raw = write_mnist(tmp_path)
@@ -266,7 +277,7 @@ def test_no_test_images_may_be_asked_for(tmp_path):
         ({"n": -1}, "n=-1"),
         ({"classes": (4, 12)}, "class 12 is unknown"),
         ({"classes": (4, 4)}, r"classes=\[4, 4\].*two different"),
-        ({"classes": (4, 5, 6)}, r"classes=\[4, 5, 6\].*two different"),
+        ({"classes": (4, 5, 4)}, r"classes=\[4, 5, 4\].*two different"),
         ({"pool": 3}, "pool=3 does not divide the 6 x 4"),
         ({"pool": 0}, "pool=0"),
         ({"seed": -1}, "seed=-1"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ntkspec import datasets
+from ntkspec.datasets.classes import class_columns, classes_of
 
 N = 40
 X = np.random.default_rng(2).standard_normal((N, 3))
@@ -77,6 +78,44 @@ def test_two_of_several_classes_are_chosen_and_the_others_left_out(tmp_path, lab
     assert left_out.startswith(f"set aside: {N - kept.sum()} of {N} points, of other classes")
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes", "order"),
+    [
+        (ANIMALS, ("eel", "Cat", "dog"), (2, 0, 1)),
+        (ANIMALS, "all", (0, 1, 2)),
+        (ANIMALS, ["all"], (0, 1, 2)),
+        (THREE, ("2", 1, 0.0), (2, 1, 0)),
+        (np.eye(3)[THREE], "all", (0, 1, 2)),
+    ],
+)
+def test_more_than_two_classes_are_columns_in_their_order(tmp_path, labels, classes, order):
+    """+1 in the own column, and rows that sum to 0: columns of equally frequent classes have mean 0."""
+    data = load(tmp_path, labels, classes=classes, n_test=3)
+    assert (data.y.shape, data.y_test.shape) == ((N - 3, 3), (3, 3))
+    np.testing.assert_allclose(data.y.sum(axis=1), 0, atol=1e-12)
+    assert set(np.unique(data.y).tolist()) == {-0.5, 1.0}
+    whole = load(tmp_path, labels, classes=classes)
+    np.testing.assert_array_equal(classes_of(whole.y), np.array(order).argsort()[THREE])
+    names = ", ".join(str(np.unique(labels)[k] if np.ndim(labels) == 1 else k) for k in order)
+    assert whole.meta["labels"] == f"a column for each of {names}: +1 for its own points, -1/2 for others"
+
+
+def test_of_more_classes_some_are_left_out_and_two_named_all_are_signs(tmp_path):
+    four = np.resize([0, 1, 2, 3], N)
+    data = load(tmp_path, four, classes=(0, 1, 3))
+    assert data.y.shape == (30, 3)
+    np.testing.assert_array_equal(load(tmp_path, TWO, classes="all").y, SIGNS)
+    with pytest.raises(ValueError, match="take 40 values at 40 points: no classes"):
+        load(tmp_path, np.arange(N), classes="all")
+
+
+def test_labels_that_are_no_columns_of_classes_have_no_class():
+    y = class_columns(THREE, 3)
+    for other in (y[:, 0], 2 * y, y[:, :2], np.ones((4, 3)), SIGNS):
+        assert classes_of(other) is None
+    np.testing.assert_array_equal(classes_of(y.astype(np.float32)), THREE)
+
+
 def test_the_order_of_the_classes_decides_the_sign(tmp_path):
     np.testing.assert_array_equal(load(tmp_path, TWO, classes=(0, 1)).y, -SIGNS)
     np.testing.assert_array_equal(load(tmp_path, TWO == 1, classes=("false", "true")).y, -SIGNS)
@@ -101,8 +140,8 @@ def test_other_numbers_are_numbers_without_a_word(tmp_path, labels):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (ANIMALS, r"3 different words \('cat', 'dog', 'eel'\); name two of them with --classes"),
-        (np.eye(3)[THREE], r"3 different one-hot classes \(0, 1, 2\); name two of them with --classes"),
+        (ANIMALS, r"3 different words \('cat', 'dog', 'eel'\); name two or more with --classes"),
+        (np.eye(3)[THREE], r"3 different one-hot classes \(0, 1, 2\); name two or more with --classes"),
         (np.eye(3)[THREE] / 2, r"y has shape \(40, 3\).*several outputs"),
         (1 - np.eye(3)[THREE], r"y has shape \(40, 3\).*several outputs"),
         (X[:, :2], r"y has shape \(40, 2\).*several outputs"),
@@ -133,7 +172,7 @@ def test_labels_that_mean_nothing_are_refused(tmp_path, labels, message):
     [
         (("cat",), "two different classes"),
         ("cat dog", "two different classes"),
-        (("cat", "dog", "eel"), "two different classes"),
+        (("cat", "dog", "cat"), "one came twice"),
         (("cat", "Cat"), "two different classes"),
         (("cat", "fox"), r"class 'fox' is not among the labels of .*: 'cat', 'dog', 'eel'"),
         ((0, 1), "class 0 is not among the labels"),
@@ -164,7 +203,7 @@ def test_of_words_that_are_refused_the_column_is_named(tmp_path):
     rows = [f"{word},{a},{b}" for word, (a, b, _) in zip(ANIMALS, X, strict=True)]
     (tmp_path / "a.csv").write_text("\n".join(rows))
     with pytest.raises(
-        ValueError, match=r"3 different words .*name two of them.*; they are column 0 \(the first column"
+        ValueError, match=r"3 different words .*name two or more.*; they are column 0 \(the first column"
     ):
         datasets.load(tmp_path / "a.csv")
 

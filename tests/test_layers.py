@@ -42,6 +42,8 @@ DOORS = {
     "distributed": {"cluster"},
     "cloudpickle": {"objects"},
     "cyclopts": {"cli"},
+    "torch": {"networks"},
+    "jax": {"networks"},
 }
 
 

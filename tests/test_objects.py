@@ -48,6 +48,14 @@ def named_in(hint) -> set[type]:
     return set().union(*map(named_in, typing.get_args(hint)))
 
 
+def hints(member) -> dict:
+    """Types of arguments and result; none where they are classes of a framework that is not loaded with the package."""
+    try:
+        return typing.get_type_hints(member)
+    except NameError:
+        return {}
+
+
 def below(cls: type) -> set[type]:
     """Subclasses at any depth, but for those of experiments."""
     own = {one for one in cls.__subclasses__() if one.__module__.startswith("ntkspec.")}
@@ -59,7 +67,7 @@ def public_classes() -> set[str]:
     """Every class that the package offers, that a public function says it returns, or that such a one holds."""
     waiting = {value for name in ns.__all__ if isinstance(value := getattr(ns, name), type)}
     for member in public_functions():
-        waiting |= named_in(typing.get_type_hints(member).get("return"))
+        waiting |= named_in(hints(member).get("return"))
     found: set[type] = set()
     while waiting:
         cls = waiting.pop()

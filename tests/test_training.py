@@ -128,7 +128,7 @@ def test_divergence_stops_with_a_warning_and_nan_records():
 
 def test_bad_input_is_refused():
     net, X, y = setting(10, 3, 4)
-    with pytest.raises(TypeError, match="net is a str"):
+    with pytest.raises(TypeError, match="training of a str is not available; pass TwoLayer"):
         ns.train_gd("net", X, y, eta1=1, eta2=1, steps=[1])
     with pytest.raises(ValueError, match="X_test has 2 columns, but 3 are needed to fit the network"):
         ns.train_gd(net, X, y, eta1=1, eta2=1, steps=[1], X_test=X[:, :2])

@@ -48,8 +48,9 @@ def from_arrays(
     n_test : int, optional
         Number of test points. Those of the arrays are drawn from at random (default: all); where there are none, this
         many random points are held out (default: a tenth).
-    classes : two labels, optional
-        The labels that become +1 and -1, in that order; points of other classes are left out. Default: two classes
+    classes : two labels or more, or "all", optional
+        The labels that become +1 and -1, in that order; K > 2 of them become K columns in that order, +1 for a class's
+        own points and -1/(K - 1) for others. Points of other classes are left out. Default: two classes
         that are alone there become -1 and +1, the larger number or the later word +1 (of + and -, the +); other numbers
         stay as they are, with a warning where they may be class numbers.
     keep_constant : bool, default False

@@ -26,11 +26,11 @@ class Dataset:
     ----------
     X : ndarray of shape (n, d)
         Training points, one a row.
-    y : ndarray of shape (n,)
-        Their labels: -1 and +1 for two classes, else numbers.
+    y : ndarray of shape (n,) or (n, K)
+        Their labels: -1 and +1 for two classes, a column for each of K > 2 classes, else numbers.
     X_test : ndarray of shape (n_test, d)
         Test points; n_test may be 0.
-    y_test : ndarray of shape (n_test,)
+    y_test : ndarray of shape (n_test,) or (n_test, K)
         Their labels.
     trace_ratio : float
         Tr[Sigma²]/d of the covariance Sigma of the points: exact for a synthetic distribution, an unbiased estimate
@@ -39,7 +39,7 @@ class Dataset:
         What the data are called in reports.
     meta : dict
         Where the data come from and what was done to them. Real data have "reading" (list of sentences for a report),
-        "labels" (what -1 and +1 mean), "centred" and "standardized" (bool), "scale" (the factor on all points, where
+        "labels" (what they mean), "centred" and "standardized" (bool), "scale" (the factor on all points, where
         they are not standardized), "as_they_came" (mean, trace and largest feature before), and for images "shape"
         (height, width, channels).
 
@@ -97,9 +97,9 @@ def standardized(
 ) -> Dataset:
     """Real data as a data set: centred by the training mean and scaled so that the training mean of ‖x‖² is d.
 
-    X (n, d), y (n,) : training points; X_test, y_test : test points, moved and scaled as the training points are.
-    center=False leaves the mean where it is; standardize=True divides each feature by its standard deviation over the
-    training points, but for constant ones. What was done is added to meta["reading"], sentences for a report, and
+    X (n, d), y (n,) or (n, K) : training points; X_test, y_test : test points, moved and scaled as those of training
+    are. center=False leaves the mean where it is; standardize=True divides each feature by its standard deviation over
+    the training points, but for constant ones. What was done is added to meta["reading"], sentences for a report, and
     meta["as_they_came"] holds the size of mean, trace and largest feature before, by its name where ``features`` names
     them.
     X 2^k gives the same points as X, bit by bit. Raises ValueError where every feature is constant, a number is beyond

@@ -54,8 +54,9 @@ def load(
     points, test_points, test_label : str, optional
         Names of arrays ("X", "train/X"), or files of one array. Default: found by the usual names (X and y, x_train
         and y_train, images and labels, data and target, ...).
-    classes : two labels, optional
-        The labels that become +1 and -1, in that order; points of other classes are left out. Default: two classes
+    classes : two labels or more, or "all", optional
+        The labels that become +1 and -1, in that order; K > 2 of them become K columns in that order, +1 for a class's
+        own points and -1/(K - 1) for others. Points of other classes are left out. Default: two classes
         that are alone there become -1 and +1, the larger number or the later word +1 (of + and -, the +); other numbers
         stay as they are, with a warning where they may be class numbers.
     keep_constant : bool, default False

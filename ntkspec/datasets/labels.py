@@ -8,6 +8,7 @@ from numbers import Real
 import numpy as np
 
 from ntkspec import checks
+from ntkspec.datasets.classes import asks_for_all, class_columns, meaning_of_columns
 from ntkspec.datasets.numbers import as_numbers
 from ntkspec.engines.arrays import ArrayLike
 
@@ -36,7 +37,8 @@ class Labels:
 
 @dataclass(frozen=True)
 class Coding:
-    """How labels become numbers: two classes -1 and +1 in that order, or numbers as they are where ``classes`` is ().
+    """How labels become numbers: two classes -1 and +1 in that order, more a column each in their order, or numbers as
+    they are where ``classes`` is ().
 
     ``chosen``: points of other classes are left out; else they are refused.
     """
@@ -47,7 +49,10 @@ class Coding:
     @property
     def meaning(self) -> str:
         """For a report."""
-        return "+1 = {1}, -1 = {0}".format(*map(_brief, self.classes)) if self.classes else "numbers"
+        names = list(map(_brief, self.classes))
+        if len(names) > 2:
+            return meaning_of_columns(names)
+        return "+1 = {1}, -1 = {0}".format(*names) if names else "numbers"
 
     def counted(self, y: np.ndarray, y_test: np.ndarray) -> list[str]:
         """A sentence on how many points of each class, or which numbers, training and testing have."""
@@ -56,8 +61,9 @@ class Coding:
 
     def _shares(self, y) -> str:
         if self.classes:
-            minus, plus = map(_brief, self.classes)
-            return f"{int((y > 0).sum())} of {plus}, {int((y < 0).sum())} of {minus}"
+            counts = (y > 0).sum(axis=0) if y.ndim == 2 else [(y > 0).sum(), (y < 0).sum()]
+            names = self.classes if y.ndim == 2 else self.classes[::-1]
+            return ", ".join(f"{int(count)} of {_brief(name)}" for count, name in zip(counts, names, strict=True))
         return f"labels from {y.min():.4g} to {y.max():.4g}, mean {y.mean():.4g}"
 
     def applied(self, column: Labels, reading: list[str], what: str = "") -> tuple[np.ndarray | slice, np.ndarray]:
@@ -67,15 +73,18 @@ class Coding:
             return slice(None), values.astype(np.float64)
         other = ~np.isin(values, self.classes)
         if other.any() and not self.chosen:
-            low, high = self.classes
+            names = ", ".join(map(str, self.classes))
             raise ValueError(
-                f"{what}label {_listed(values[other][:1])} of {column.name} is neither of the classes {low}, {high}"
+                f"{what}label {_listed(values[other][:1])} of {column.name} is neither of the classes {names}"
             )
         if other.any():
             left_out = f"{other.sum()} of {len(values)} {what}points, of other classes ({_listed(values[other])})"
             reading.append(f"set aside: {left_out}")
         rows = np.flatnonzero(~other) if other.any() else slice(None)
-        return rows, np.where(values[rows] == self.classes[1], 1.0, -1.0)
+        if len(self.classes) == 2:
+            return rows, np.where(values[rows] == self.classes[1], 1.0, -1.0)
+        own = values[rows][:, None] == np.array(self.classes, dtype=values.dtype)
+        return rows, class_columns(own.argmax(axis=1), len(self.classes))
 
 
 # ---------------------------------------------------------------------------------------------------- one label a point
@@ -181,7 +190,8 @@ def require_alike(train: Labels, test: Labels) -> None:
 
 # --------------------------------------------------------------------------------------------------- classes or numbers
 def coding(column: Labels, classes: Sequence | None, reading: list[str]) -> Coding:
-    """What labels mean: the two ``classes`` (+1, -1), else two that are alone there, else numbers.
+    """What labels mean: the ``classes``, two (+1, -1) or more (a column each), else two that are alone there, else
+    numbers.
 
     Of two words, booleans or whole numbers the larger becomes +1, and of the signs + and - the plus. Three or more
     whole numbers that repeat may be classes: they are taken as numbers with a warning. A sentence goes to ``reading``.
@@ -211,7 +221,7 @@ def _only_two(column: Labels, origin: str) -> tuple:
         _refuse_other_case(values.tolist(), column.name)
     if len(values) != 2:
         kind = {"words": "words", "one-hot": "one-hot classes"}.get(column.kind, column.kind)
-        advice = " name two of them with --classes (classes=)" if len(values) > 2 else " two classes are needed"
+        advice = " name two or more with --classes (classes=), or all" if len(values) > 2 else " two classes are needed"
         raise ValueError(
             f"labels of {column.name} are {len(values)} different {kind} ({_listed(values)});{advice}{origin}"
         )
@@ -244,8 +254,8 @@ def _of_numbers(column: Labels) -> Coding:
         return Coding(tuple(_short(value) for value in values))
     if whole and 2 < len(values) <= FEW and 2 * len(values) <= len(column.values):
         warnings.warn(
-            f"labels of {column.name} are {_described(values)}; name two classes with --classes "
-            f"(classes=) if they are classes",
+            f"labels of {column.name} are {_described(values)}; name two classes or more with --classes "
+            f"(classes=), or all, if they are classes",
             stacklevel=5,
         )
     return Coding()
@@ -259,14 +269,20 @@ def _described(values) -> str:
 
 
 def _named(column: Labels, given) -> tuple:
-    """The two named classes as they stand among the values, the second one first."""
+    """The named classes as they stand among the values; of two the second one first."""
     classes = [given] if isinstance(given, str) else list(given)
-    if len(classes) != 2:
-        raise ValueError(f"classes={classes!r}, but two different classes are needed: +1 and -1")
-    plus, minus = (_as_it_stands(one, column) for one in classes)
-    if plus == minus:
-        raise ValueError(f"classes={classes!r}, but two different classes are needed: +1 and -1")
-    return minus, plus
+    if asks_for_all(given):
+        classes = np.unique(column.values).tolist()
+        if 2 * len(classes) > len(column.values):
+            values = f"{len(classes)} values at {len(column.values)} points"
+            raise ValueError(f"labels of {column.name} take {values}: no classes; name some with --classes (classes=)")
+        classes = classes[::-1] if len(classes) == 2 else classes
+    if len(classes) < 2:
+        raise ValueError(f"classes={classes!r}, but two different classes or more are needed")
+    named = [_as_it_stands(one, column) for one in classes]
+    if len(set(named)) < len(named):
+        raise ValueError(f"classes={classes!r}, but two different classes or more are needed; one came twice")
+    return tuple(named[::-1]) if len(named) == 2 else tuple(named)
 
 
 def _as_it_stands(given, column: Labels):

@@ -128,7 +128,8 @@ def _require_variety(y, n_test: int, origin: str) -> None:
     if len(y) == 0:
         raise ValueError(f"{origin} leaves no training points after {n_test} test points; ask for a smaller n_test")
     if (y == y[0]).all() and len(y) > 1:
-        raise ValueError(f"{origin} holds one label only ({y[0]:g}); two classes or different numbers are needed")
+        only = f"{y[0]:g}" if y.ndim == 1 else f"class {y[0].argmax()}"
+        raise ValueError(f"{origin} holds one label only ({only}); two classes or different numbers are needed")
 
 
 def _constant(X, keep: bool, axes: Layout, features: Sequence[str], origin: str, reading: list[str]) -> None:

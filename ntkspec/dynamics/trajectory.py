@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ntkspec.engines.arrays import Array
-from ntkspec.networks import DeepNetwork, TwoLayer
+from ntkspec.networks.protocol import Network
 from ntkspec.spectra.showing import few
 
 
@@ -60,8 +60,9 @@ class Trajectory:
         A bound on \|u - train\| / sqrt(n), the root mean square truncation error of the training outputs at each step
         (of K outputs the root of the mean over points of the sum over outputs); 0 where nothing was truncated. Rounding
         comes on top.
-    network : TwoLayer, FullyConnected, Convolutional or None
-        The trained network of real training.
+    network : network or None
+        The trained network of real training; of K copies, each trained on a column of labels, one network of K outputs,
+        which has them as ``networks``.
     error_test : ndarray, shape (steps,), or None
         A bound on the largest truncation error of a test output at each step. :func:`ntkspec.predict_gd` says what the
         bounds assume.
@@ -84,7 +85,7 @@ class Trajectory:
     test: Array | None
     method: str
     error: np.ndarray
-    network: TwoLayer | DeepNetwork | None = None
+    network: Network | None = None
     error_test: np.ndarray | None = None
     stability: Stability | None = None
     watched: dict[str, np.ndarray] = field(default_factory=dict)

@@ -40,7 +40,7 @@ def agreement(steps: ArrayLike, relative: ArrayLike, threshold: float) -> Agreem
 
 
 def loss(outputs: ArrayLike, y: ArrayLike) -> np.ndarray:
-    """(1/2n) sum (f - y)² at each step, in float64; outputs (steps, n)."""
+    """(1/2n) sum (f - y)² at each step, in float64; outputs (steps, n) or (steps, n, K)."""
     return mean_squared_difference(outputs, y) / 2
 
 
@@ -50,8 +50,9 @@ _UNSTABLE = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 @_UNSTABLE
 def mean_squared_difference(outputs: ArrayLike, others: ArrayLike) -> np.ndarray:
-    """(1/n) sum (f - f')² at each step, in float64; outputs (steps, n)."""
-    return np.array([np.mean(np.square(row)) for row in np.subtract(outputs, others, dtype=np.float64)])
+    """(1/n) sum (f - f')² at each step, over points and outputs, in float64; outputs (steps, n) or (steps, n, K)."""
+    squares = (np.square(row) for row in np.subtract(outputs, others, dtype=np.float64))
+    return np.array([np.mean(row.reshape(len(row), -1).sum(axis=1)) for row in squares])
 
 
 @_UNSTABLE
@@ -74,7 +75,13 @@ def why_not_finite(steps: ArrayLike, outputs: ArrayLike, reference: ArrayLike, r
     """In words why relative differences are not finite, and from which recorded step; nothing where all are finite."""
     if np.isfinite(relative).all():
         return ""
-    grown = ~(np.isfinite(outputs).all(axis=1) & np.isfinite(reference).all(axis=1))
+    grown = ~(_finite(outputs) & _finite(reference))
     reasons = {"outputs overflow": grown, "the reference is zero": ~np.isfinite(relative) & ~grown}
     listed = [f"{why} (first at step {np.asarray(steps)[at][0]})" for why, at in reasons.items() if at.any()]
     return f"not finite: {'; '.join(listed)}"
+
+
+def _finite(outputs: ArrayLike) -> np.ndarray:
+    """At which steps all outputs are."""
+    finite = np.isfinite(outputs)
+    return finite.reshape(len(finite), -1).all(axis=1)

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy.linalg import eigvalsh, lstsq
@@ -22,6 +23,7 @@ from ntkspec.dynamics import (
     warn_if_unstable,
 )
 from ntkspec.engines import engine_of
+from ntkspec.engines.arrays import Array
 from ntkspec.experiments.agreement import (
     Agreement,
     agreement,
@@ -31,8 +33,10 @@ from ntkspec.experiments.agreement import (
     why_not_finite,
 )
 from ntkspec.experiments.devices import on_host
-from ntkspec.experiments.forecast import Forecast, forecast
-from ntkspec.experiments.models import Model, NetworkTask, completed_task, model_of, storable_task
+from ntkspec.experiments.forecast import NORMS, PREDICTION, Forecast, forecast
+from ntkspec.experiments.linear_models import LinearModel
+from ntkspec.experiments.models import Model, NetworkTask, completed_task, labelled, model_of, storable_task
+from ntkspec.experiments.own_networks import NetworkRecord
 from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
@@ -59,6 +63,8 @@ class AnalyzeTask(NetworkTask):
 
     eta1 = eta2 = None chooses the learning rate (equation (4)) from the kernel; deep networks have one rate, eta1 =
     eta2. steps = 0 takes 3000 steps, or as many (at least 100) as 3.3e13 flops train, some minutes on two cores.
+    outputs, of a network of the user's own: "full" (None) trains all of K outputs and predicts them by the kernel of
+    all; "mean" predicts each output by the mean of their kernels; a number, weights (K,) or "sum" train one function.
     """
 
     eta1: float | None = None
@@ -79,7 +85,8 @@ class KernelGap:
     """Norms of Theta, Theta^lin and their difference at initialization, and the leading eigenvalues of both.
 
     Unequal learning rates weight the layers: Theta = (eta1 Theta_1 + eta2 Theta_2) / max(eta1, eta2), and Theta^lin
-    likewise.
+    likewise. Of a network of the user's own Theta^lin is the linear kernel that is nearest to Theta. full : the norm of
+    the kernel of all outputs, where it predicts the training and Theta is their mean.
     """
 
     theta: Estimate
@@ -90,6 +97,12 @@ class KernelGap:
     largest_stable_rate: float
     eigenvalues: np.ndarray
     eigenvalues_lin: np.ndarray
+    full: Estimate | None = None
+
+    @property
+    def predicting(self) -> Estimate:
+        """The norm of the kernel that predicts the training."""
+        return self.theta if self.full is None else self.full
 
 
 @dataclass(frozen=True)
@@ -112,13 +125,14 @@ class Analysis:
     """Everything that one analysis measured. Dictionaries are keyed by model ("network", "linear", "ntk"), by pair
     ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points). rates : (eta1,
     eta2), of a deep network (eta,). weights : W and v at the start and after training, of a deep network lists. modes :
-    of the linear model; None where it or the labels are zero.
+    of the linear model; None where it or the labels are zero. accuracies : as ``losses``, where labels are columns of
+    classes; otherwise empty. own : a network of the user's own, which has no activation, constants and nu.
     """
 
     task: AnalyzeTask
     dataset: dict
     data: DataSummary
-    constants: Constants
+    constants: Constants | None
     assumption: str
     nu: float
     kernel: KernelGap
@@ -133,11 +147,13 @@ class Analysis:
     timings: dict = field(default_factory=dict)
     forecast: Forecast | None = None
     modes: Modes | None = None
+    accuracies: dict = field(default_factory=dict)
+    own: NetworkRecord | None = None
 
 
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
-    *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast),
+    *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast, NetworkRecord),
     *(Estimate, Diagnostics, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
 )
 
@@ -153,8 +169,10 @@ def check_analysis(task: AnalyzeTask) -> AnalyzeTask:
     checks.whole_number(task.steps, "steps", 0)
     if task.deep and task.eta1 != task.eta2:
         raise ValueError(
-            f"eta1={task.eta1}, eta2={task.eta2}, but {task.network} trains all layers at one rate; use eta alone"
+            f"eta1={task.eta1}, eta2={task.eta2}, but {task.name} trains all layers at one rate; use eta alone"
         )
+    if task.own:
+        return _checked_own(task)
     for name, rate, weight in zip(("eta1", "eta2"), (task.eta1, task.eta2), LAYER_WEIGHTS[task.layer], strict=True):
         if rate is None:
             continue
@@ -167,6 +185,24 @@ def check_analysis(task: AnalyzeTask) -> AnalyzeTask:
     return task
 
 
+def _checked_own(task: AnalyzeTask) -> AnalyzeTask:
+    """The same for a network of the user's own."""
+    if task.layer != "all" and not isinstance(task.network, str):
+        raise ValueError(
+            f"layer={task.layer!r}, but training trains all parameters of a network; freeze the others: "
+            f"ntkspec.from_torch(module, parameters={task.layer!r})"
+        )
+    outputs = "full" if task.outputs is None else task.outputs
+    if isinstance(outputs, str) and outputs == "trace":
+        raise ValueError(
+            "outputs='trace' is the sum of K kernels, which predicts training K times too fast; take 'full' (exact) or "
+            "'mean' (each output by the mean of the kernels)"
+        )
+    if task.eta1 == 0:
+        raise ValueError("the learning rate is 0; pass one above 0, or none")
+    return replace(task, outputs=outputs)
+
+
 def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None] = lambda text: None) -> Analysis:
     """Compare network, NTK and linear model on a data set, on its device; ``report`` is told what comes next.
 
@@ -176,21 +212,25 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     """
     task = check_analysis(task)
     _check_dataset(dataset)
+    dataset = labelled(task, dataset)
     model, stages = model_of(task, dataset), Stages(report)
     task = _with_steps(task, model)
     held = engine_of(dataset.X).used_memory() + _check_memory(task, model)
     checks.duration(task.steps, len(dataset.X) * model.step_flops, f"training for {task.steps} steps", "take fewer")
-    linear = model.linear_kernel(dataset.X)
+    known = model.theory
     data = stages("data", summarize, dataset.X)
     theta = stages("features", model.ntk, dataset.X)
-    trial = partial(train_gd, model.net, dataset.X, dataset.y, **model.rates(1e-6))
-    expected = stages("forecast", forecast, theta, linear, trial, steps=task.steps, held=held, method=task.method)
+    trial = partial(train_gd, model.net, model.inputs.train, dataset.y, **model.training(1e-6))
+    compared = None if known is None else known.compared
+    expected = stages("forecast", forecast, theta, compared, trial, steps=task.steps, held=held, method=task.method)
     report(f"forecast: {expected}")
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
-    gap = stages("norms", _gap, theta, linear, task)
-    models = _fixed_kernels(model, theta, linear)
-    rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, model.data_coefficient, gap, data)
-    warn_if_unstable(rate, float(gap.theta), len(dataset.y))
+    full = stages("kernel of all outputs", _full_kernel, model, task) if model.predicts_all else None
+    linear = stages("nearest linear kernel", model.nearest, theta) if known is None else known
+    gap = stages("norms", _gap, theta, linear, full, task=task)
+    models = _fixed_kernels(model, linear, theta if full is None else full)
+    rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, linear.data_coefficient, gap, data)
+    warn_if_unstable(rate, float(gap.predicting), len(dataset.y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRateWarning)
         found = train_beside(
@@ -198,42 +238,61 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
             dataset,
             models,
             eta=rate,
-            rates=model.rates(rate),
+            rates=model.training(rate),
             steps=logarithmic_steps(task.steps),
             stages=stages,
             stage=f"training ({task.steps} steps)",
+            start=model.start,
+            inputs=model.inputs,
         ).on_host
+    residual = dataset.y if model.start is None else dataset.y - model.start.train
+    modes = learning_modes(linear.kernel, residual, eta=rate) if residual.any() and float(gap.theta_lin) else None
     return Analysis(
         task=storable_task(task),
         dataset={"name": dataset.name, "trace_ratio": dataset.trace_ratio, "meta": dataset.meta},
         data=data,
-        constants=task.act.constants,
-        assumption=task.act.assumption,
-        nu=task.act.constants.nu(dataset.trace_ratio),
+        **_theory(task, dataset),
         kernel=gap,
         rates=tuple(model.rates(rate).values()),
         steps=found.trajectories["network"].steps,
         labels=found.labels,
         trajectories=found.trajectories,
         losses=found.losses(),
-        final_linear_loss=_least_linear_loss(models["linear"], found.labels),
+        final_linear_loss=_least_linear_loss(models["linear"], found),
         comparisons=_compare(found),
         weights=on_host(model.stored(found.network)),
         timings=stages.seconds,
         forecast=expected,
-        modes=learning_modes(linear, dataset.y, eta=rate) if dataset.y.any() and float(gap.theta_lin) else None,
+        modes=modes,
+        accuracies=found.accuracies(),
+        own=model.record(linear.fit),
     )
+
+
+def _theory(task: AnalyzeTask, dataset: Dataset) -> dict[str, Any]:
+    """What the activation enters the linear model with; a network of the user's own has no one activation."""
+    if task.own:
+        return {"constants": None, "assumption": "", "nu": 0.0}
+    constants = task.act.constants
+    return {"constants": constants, "assumption": task.act.assumption, "nu": constants.nu(dataset.trace_ratio)}
 
 
 def _check_dataset(dataset: Dataset) -> None:
     X = checks.as_matrix(dataset.X)
-    y = checks.as_vector(dataset.y, "y", len(X))
+    y = _checked_labels(dataset.y, "y", len(X))
     if len(dataset.X_test):
         checks.as_matrix(dataset.X_test, "X_test", columns=X.shape[1])
-        checks.as_vector(dataset.y_test, "y_test", len(dataset.X_test))
+        _checked_labels(dataset.y_test, "y_test", len(dataset.X_test))
     largest = float(abs(y).max())
     if largest > 1:
         warnings.warn(f"labels reach |y| = {largest:.4g}, but the paper's theorems assume |y| <= 1", stacklevel=3)
+
+
+def _checked_labels(y: Array, name: str, n: int) -> Array:
+    """(n,), or a column for each output."""
+    if y.ndim != 2 or len(y) != n:
+        return checks.as_vector(y, name, n)
+    return checks.as_matrix(y, name, needed="(n, K) is needed: a row for each data point")
 
 
 def _with_steps(task: AnalyzeTask, model: Model) -> AnalyzeTask:
@@ -246,27 +305,37 @@ def _check_memory(task: AnalyzeTask, model: Model) -> float:
     """Bytes, refused where they are not there: what the kernels hold, three trajectories and as much again to form
     them, about 500 Krylov vectors in float64, and copies of the inputs in it."""
     X, points = model.dataset.X, len(model.dataset.X) + len(model.dataset.X_test)
-    entries = model.entries + 6 * len(logarithmic_steps(task.steps)) * points
+    outputs = model.dataset.y[0].size  # one number for a point, or K
+    entries = model.entries + 6 * len(logarithmic_steps(task.steps)) * points * outputs
     needed = entries * X.dtype.itemsize + 8 * 500 * len(X) + 16 * X.size
     checks.memory(needed, engine_of(X), "the analysis", "take fewer points, a smaller network or float32")
     return needed
 
 
 # --------------------------------------------------------------------------------------------------- kernels and rates
-def _gap(theta: KernelOperator, linear: KernelOperator, task: AnalyzeTask) -> KernelGap:
+def _full_kernel(model: Model, task: AnalyzeTask) -> KernelOperator:
+    """That of all outputs, ready for products."""
+    return planning.prepare(model.full_ntk(model.dataset.X), NORMS + PREDICTION, method=task.method)[0]
+
+
+def _gap(
+    theta: KernelOperator, linear: LinearModel, full: KernelOperator | None = None, *, task: AnalyzeTask
+) -> KernelGap:
     seed = task.seed
-    n, psi = theta.shape[0], linear.low_rank_factors()[0].astype(np.float64, copy=False)
-    norm, gap, d = spectral_norm(theta, seed=seed), theta - linear, psi.shape[1]
+    n, psi = theta.shape[0], linear.kernel.low_rank_factors()[0].astype(np.float64, copy=False)
+    norm, gap, d = spectral_norm(theta, seed=seed), theta - linear.compared, psi.shape[1]
+    of_all = None if full is None else spectral_norm(full, seed=seed)
     eigenvalues_lin = eigvalsh(on_host(psi.T @ psi if psi.shape[1] < n else psi @ psi.T))[::-1]
     return KernelGap(
         theta=norm,
-        theta_lin=spectral_norm(linear, seed=seed),
+        theta_lin=spectral_norm(linear.compared, seed=seed),
         gap=spectral_norm(gap, seed=seed, method=task.method),
         gap_frobenius=frobenius_norm(gap),
-        theta_lin_frobenius=frobenius_norm(linear),
-        largest_stable_rate=stable_rate(float(norm), n),
+        theta_lin_frobenius=frobenius_norm(linear.compared),
+        largest_stable_rate=stable_rate(float(norm if of_all is None else of_all), n),
         eigenvalues=eigsh(theta, min(n, max(20, min(d + 10, 80))), which="LA", rtol=1e-3, seed=seed).values,
-        eigenvalues_lin=eigenvalues_lin,
+        eigenvalues_lin=eigenvalues_lin + linear.identity,
+        full=of_all,
     )
 
 
@@ -277,19 +346,21 @@ def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSu
 
 
 # ------------------------------------------------------------------------------------------------------- trajectories
-def _fixed_kernels(model: Model, theta: KernelOperator, linear: KernelOperator) -> dict[str, FixedKernel]:
+def _fixed_kernels(model: Model, linear: LinearModel, theta: KernelOperator) -> dict[str, FixedKernel]:
     """The linear model and the NTK at initialization, with their kernels of the test points."""
     X, X_test = model.dataset.X, model.dataset.X_test
-    tests = len(X_test) > 0
-    linear_test, theta_test = (model.linear_kernel(X_test, X), model.ntk(X_test, X)) if tests else (None, None)
+    theta_test = None
+    if len(X_test):
+        theta_test = model.full_ntk(X_test, X) if model.predicts_all else model.ntk(X_test, X)
     return {
-        "linear": FixedKernel(linear, linear_test, "linear prediction"),
+        "linear": FixedKernel(linear.kernel, linear.kernel_test, "linear prediction"),
         "ntk": FixedKernel(theta, theta_test, "NTK prediction"),
     }
 
 
-def _least_linear_loss(linear: FixedKernel, labels: dict[str, np.ndarray]) -> dict[str, float]:
-    """Losses where gradient descent on the linear model ends: the least-squares solution of least norm, in float64.
+def _least_linear_loss(linear: FixedKernel, found: SideBySide) -> dict[str, float]:
+    """Losses where gradient descent on the linear model ends: at the start, plus the least-squares solution of least
+    norm of what is left there, in float64.
 
     Singular values below 10 eps of the data's dtype, relative to the largest, count as zero.
     """
@@ -297,12 +368,12 @@ def _least_linear_loss(linear: FixedKernel, labels: dict[str, np.ndarray]) -> di
     features = {"train": linear.kernel.low_rank_factors()[0]}
     if linear.kernel_test is not None:
         features["test"] = linear.kernel_test.low_rank_factors()[0]
-    features, labels = (
-        {part: array.astype(np.float64, copy=False) for part, array in on_host(arrays).items()}
-        for arrays in (features, labels)
-    )
-    coefficients = lstsq(features["train"], labels["train"], cutoff, lapack_driver="gelsy")[0]
-    return {part: float(loss([F @ coefficients], labels[part])[0]) for part, F in features.items()}
+    features = {part: array.astype(np.float64, copy=False) for part, array in on_host(features).items()}
+    begins = {part: found.outputs("linear", part)[0] for part in features}  # the first recorded step is 0
+    labels = {part: y.astype(np.float64, copy=False) for part, y in found.labels.items()}
+    left = labels["train"] - begins["train"]
+    coefficients = lstsq(features["train"], left, cutoff, lapack_driver="gelsy")[0]
+    return {part: float(loss([begins[part] + F @ coefficients], labels[part])[0]) for part, F in features.items()}
 
 
 def _compare(found: SideBySide) -> dict[str, dict[str, Comparison]]:
@@ -319,7 +390,7 @@ def _compare(found: SideBySide) -> dict[str, dict[str, Comparison]]:
 def _comparison(outputs, reference, y, steps) -> Comparison:
     difference = mean_squared_difference(outputs, reference)
     relative = relative_difference(outputs, reference)
-    size = float(np.mean(np.square(y, dtype=np.float64)))
+    size = float(mean_squared_difference([y], np.zeros_like(y))[0])
     to_labels = difference / size if size else difference
     return Comparison(
         difference,

@@ -82,6 +82,8 @@ class DeepRun:
 def check_deep_setting(setting: DeepSetting) -> None:
     """Refuse a setting that cannot run, before anything is computed."""
     checks.one_of(setting.data, "data", tuple(SIZES))
+    if len(setting.classes) != 2:
+        raise ValueError(f"classes={list(setting.classes)}, but two different classes are needed here: +1 and -1")
     checks.one_of(setting.dtype, "dtype", ("float32", "float64"))
     named(setting.engine)
     for name, least in (("pool", 1), ("n", 2), ("n_test", POINTS), ("steps", 1), ("batch", 0), ("seed", 0)):

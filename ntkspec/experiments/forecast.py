@@ -35,20 +35,21 @@ class Forecast:
 
 def forecast(
     theta: KernelOperator,
-    linear: KernelOperator,
+    linear: KernelOperator | None,
     train: Callable[..., object],
     *,
     steps: int,
     held: float,
     method: str | None = None,
 ) -> Forecast:
-    """The forecast for Theta and Theta^lin, a function ``train(steps=...)``, and ``held`` bytes beside the triangles of
-    Theta and its difference from Theta^lin: what the process took before, and what it keeps.
+    """The forecast for Theta and Theta^lin (None: its products take no time), a function ``train(steps=...)``, and
+    ``held`` bytes beside the triangles of Theta and its difference from Theta^lin: what the process took before, and
+    what it keeps.
 
     Products at the rates of this machine (:func:`ntkspec.plan`) by ``method``, the Frobenius norm at the cost of its
     tiles, training from a trial of a few steps. Measuring those rates can be the peak: what was taken so far counts.
     """
-    gap = theta - linear
+    gap = theta if linear is None else theta - linear
     chosen = planning.plan(theta, NORMS + GAP + PREDICTION, method=method)
     of_gap = planning.plan(gap, GAP, method=method)
     tiles, side, _ = Triangle.layout(theta.shape[0], theta.engine.TILE)

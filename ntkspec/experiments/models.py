@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from ntkspec import checks
@@ -10,10 +10,15 @@ from ntkspec.activations import Activation, activation
 from ntkspec.datasets import Dataset
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
-from ntkspec.kernels import linear_expansion, linear_kernel, ntk, weighted_linear_kernel
+from ntkspec.experiments.linear_models import LinearModel
+from ntkspec.experiments.own_networks import INPUTS, NetworkRecord, OwnModel, own_network, with_labels
+from ntkspec.experiments.side_by_side import Start, TrainedInputs
+from ntkspec.kernels import LinearFit, linear_expansion, linear_kernel, ntk, weighted_linear_kernel
 from ntkspec.kernels.expansion import expand
 from ntkspec.kernels.linear import LAYER_WEIGHTS
-from ntkspec.networks import Convolutional, DeepNetwork, TwoLayer
+from ntkspec.networks import DeepNetwork, TwoLayer
+from ntkspec.networks.outputs import KINDS, OutputsLike
+from ntkspec.networks.protocol import Network, is_network
 from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.objects.lazy import cached_property
@@ -25,18 +30,28 @@ class NetworkTask:
     """The network of an experiment, and how its kernel is multiplied.
 
     network : "two-layer" for equation (3), or the name of a deep one, all of whose weights are trained
-    (:class:`ntkspec.networks.specification.NetworkSpec`). width, layer, second : of two layers; None is 256 neurons and
-    "rademacher". method : "dense", "factored", "streamed" or None, how kernels are multiplied (:func:`ntkspec.plan`).
+    (:class:`ntkspec.networks.specification.NetworkSpec`); or a network of the user's own, with the protocol of
+    :class:`ntkspec.networks.protocol.Network` (:func:`ntkspec.from_torch`, :func:`ntkspec.from_jax`). width, layer,
+    second : of two layers; None is 256 neurons and "rademacher". method : "dense", "factored", "streamed" or None, how
+    kernels are multiplied (:func:`ntkspec.plan`).
+
+    Of a network of the user's own alone: layer : "all", or a glob on its parameters. outputs : which of its outputs
+    (:func:`ntkspec.ntk`); None is what the experiment takes by itself. inputs : "flat" points (n, d), or images as
+    "nchw" or "nhwc". own : whether it is one; set by :func:`completed_task`.
     """
 
     activation: str | Activation = "erf"
     negative_slope: float | None = None
-    network: str = TWO_LAYER
+    network: Any = TWO_LAYER
     width: int | None = None
     layer: str = "both"
     second: str | None = None
     seed: int = 0
     method: str | None = None
+    # Without them, tasks of built-in networks read as they did before there were others.
+    outputs: OutputsLike | None = field(default=None, repr=False)
+    inputs: str = field(default="flat", repr=False)
+    own: bool = field(default=False, repr=False)
 
     @cached_property
     def act(self) -> Activation:
@@ -53,7 +68,7 @@ class NetworkTask:
     @property
     def deep(self) -> bool:
         """Whether the network is another than that of equation (3)."""
-        return self.spec.deep
+        return self.own or self.spec.deep
 
     @property
     def layer_weights(self) -> Sequence[float]:
@@ -63,11 +78,20 @@ class NetworkTask:
     @property
     def trained(self) -> str:
         """The layers that are trained, as words."""
+        if self.own:
+            return "all parameters" if self.layer == "all" else f"parameters: {self.layer}"
         return "all layers" if self.deep else f"layer: {self.layer}"
+
+    @property
+    def name(self) -> str:
+        """What the network is called."""
+        return self.network if isinstance(self.network, str) else own_network(self.network).name
 
     @property
     def label(self) -> str:
         """The network, for the title of a figure."""
+        if self.own:
+            return self.name
         return f"{self.network}, paired, {self.activation}" if self.deep else f"{self.activation}, width {self.width}"
 
     def __str__(self) -> str:
@@ -80,15 +104,42 @@ Task = TypeVar("Task", bound=NetworkTask)
 
 def completed_task(task: Task) -> Task:
     """The task with what it leaves open; refuses a network that cannot be, before anything is computed."""
-    task.act.constants  # noqa: B018
     checks.whole_number(task.seed, "seed", 0)
     if task.method is not None:
         checks.one_of(task.method, "method", planning.METHODS)
+    if task.own or not isinstance(task.network, str):
+        return _completed_own(task)
+    for name, value, default in (("outputs", task.outputs, None), ("inputs", task.inputs, "flat")):
+        if value != default:
+            raise ValueError(
+                f"{name}={value!r} is for a network of your own, but network={task.network!r} came; leave it out, or "
+                f"pass a network (--network FILE.py:FUNCTION)"
+            )
+    task.act.constants  # noqa: B018
     if task.deep:
         return _completed_deep(task)
     checks.one_of(task.layer, "layer", checks.LAYERS)
     second = "rademacher" if task.second is None else checks.one_of(task.second, "second", SECOND_LAYERS)
     return replace(task, width=even_width(256 if task.width is None else task.width), second=second)
+
+
+def _completed_own(task: Task) -> Task:
+    if not isinstance(task.network, str) and not is_network(own_network(task.network).net):
+        raise TypeError(
+            f"network is a {type(task.network).__name__}, but a name, such as fc:4x512, or a network is needed; a "
+            f"PyTorch module becomes one by ntkspec.from_torch(module), a JAX function by "
+            f"ntkspec.from_jax(function, params)"
+        )
+    checks.one_of(task.inputs, "inputs", INPUTS)
+    if isinstance(task.outputs, str):
+        checks.one_of(task.outputs, "outputs", KINDS)
+    defaults = {"activation": "erf", "negative_slope": None, "width": None, "second": None}
+    for name, value in defaults.items():
+        if getattr(task, name) != value:
+            raise ValueError(
+                f"{name}={getattr(task, name)!r} is for built-in networks, but {task.name} came; leave it out"
+            )
+    return replace(task, own=True, layer="all" if task.layer == "both" else task.layer)
 
 
 def _completed_deep(task: Task) -> Task:
@@ -104,32 +155,59 @@ def _completed_deep(task: Task) -> Task:
 
 
 def storable_task(task: Task) -> Task:
-    """The task as files keep it: an activation of one's own by its name."""
-    return task if isinstance(task.activation, str) else replace(task, activation=task.activation.name)
+    """The task as files keep it: an activation and a network of one's own by their names, outputs as plain numbers."""
+    outputs = task.outputs if task.outputs is None or isinstance(task.outputs, str | int) else _numbers(task.outputs)
+    act = task.activation if isinstance(task.activation, str) else task.activation.name
+    return replace(task, activation=act, network=task.name, outputs=outputs)
+
+
+def _numbers(values: Any) -> list[float]:
+    return [float(value) for value in values]
 
 
 class Model(Protocol):
-    """A network on a data set, with its kernel, its linear model, and what training costs."""
+    """A network on a data set, with its kernel, its linear model, and what training costs.
+
+    dataset : with labels of the shape of what is trained.
+    """
 
     task: NetworkTask
     dataset: Dataset
 
     @property
-    def net(self) -> TwoLayer | DeepNetwork:
+    def net(self) -> Network:
         """The network at the start, drawn when it is first asked for."""
 
-    def ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
-        """Its NTK at the start."""
-
-    def linear_kernel(self, X: Array, X2: Array | None = None) -> KernelOperator:
-        """That of its linear model."""
+    @property
+    def inputs(self) -> TrainedInputs:
+        """The points of the data set, as the network takes them."""
 
     @property
-    def data_coefficient(self) -> float:
-        """That of X Xᵀ/d in the linear kernel."""
+    def start(self) -> Start | None:
+        """Its outputs at the start; None where they are zero."""
 
-    def rates(self, eta: float) -> dict[str, Any]:
-        """The arguments of :func:`ntkspec.train_gd` for a rate ``eta`` of the kernel."""
+    def ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """Its NTK at the start, with a row for each point."""
+
+    @property
+    def predicts_all(self) -> bool:
+        """Whether :meth:`full_ntk` predicts the training, and not :meth:`ntk`."""
+
+    def full_ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """That of all outputs, a row for each point and output."""
+
+    @property
+    def theory(self) -> LinearModel | None:
+        """Its linear model, where theory says it."""
+
+    def nearest(self, theta: KernelOperator) -> LinearModel:
+        """The linear model whose kernel is nearest to its NTK."""
+
+    def rates(self, eta: float) -> dict[str, float]:
+        """The learning rates for a rate ``eta`` of the kernel, by the names of :func:`ntkspec.train_gd`."""
+
+    def training(self, eta: float) -> dict[str, Any]:
+        """The same, with the other arguments that the training needs."""
 
     @property
     def step_flops(self) -> float:
@@ -142,12 +220,74 @@ class Model(Protocol):
     def stored(self, trained: Any) -> dict[str, Any]:
         """The weights at the start and after training, as files keep them."""
 
+    def record(self, fit: LinearFit | None = None) -> NetworkRecord | None:
+        """What a record keeps of a network of the user's own; None of built-in ones, which the task says."""
 
-class TwoLayerModel:
-    """The network of equation (3), its layers weighted as the task says (:class:`Model`)."""
+
+class BuiltInModel:
+    """What built-in networks have in common: one output, zero at the start, and a linear model of theory."""
+
+    start: Start | None = None
+    predicts_all = False
 
     def __init__(self, task: NetworkTask, dataset: Dataset):
         self.task, self.dataset = task, dataset
+
+    @property
+    def inputs(self) -> TrainedInputs:
+        """The points of the data set."""
+        return TrainedInputs(self.dataset.X, self.dataset.X_test if len(self.dataset.X_test) else None)
+
+    def full_ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """That of the one output; columns of labels are trained each on its own."""
+        return self.ntk(X, X2)
+
+    def ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """Its NTK at the start."""
+        raise NotImplementedError
+
+    def nearest(self, theta: KernelOperator) -> LinearModel:
+        """That of theory."""
+        return self.theory
+
+    @cached_property
+    def theory(self) -> LinearModel:
+        """By :func:`ntkspec.linear_kernel`."""
+        X, X_test = self.dataset.X, self.dataset.X_test
+        kernel = self.linear_kernel(X)
+        test = self.linear_kernel(X_test, X) if len(X_test) else None
+        return LinearModel(kernel, test, kernel, self.data_coefficient)
+
+    def linear_kernel(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """That of its linear model."""
+        raise NotImplementedError
+
+    @property
+    def data_coefficient(self) -> float:
+        """That of X Xᵀ/d in the linear kernel."""
+        raise NotImplementedError
+
+    def rates(self, eta: float) -> dict[str, float]:
+        """One for all layers."""
+        return {"eta": eta}
+
+    def training(self, eta: float) -> dict[str, Any]:
+        """The rates alone."""
+        return self.rates(eta)
+
+    def record(self, fit: LinearFit | None = None) -> None:
+        """The task says it all."""
+
+    def copies(self, trained: Any) -> list[Any]:
+        """The trained network, or that of each column of labels."""
+        return [trained] if self.dataset.y.ndim == 1 else trained.networks
+
+
+class TwoLayerModel(BuiltInModel):
+    """The network of equation (3), its layers weighted as the task says (:class:`Model`)."""
+
+    def __init__(self, task: NetworkTask, dataset: Dataset):
+        super().__init__(task, dataset)
         self.weights, self.width = task.layer_weights, even_width(task.width)
 
     @cached_property
@@ -173,7 +313,7 @@ class TwoLayerModel:
         """zeta² of each layer, times its weight."""
         return expand(self.task.act, self.weights).data
 
-    def rates(self, eta: float) -> dict[str, Any]:
+    def rates(self, eta: float) -> dict[str, float]:
         """One for each layer."""
         return {"eta1": eta * self.weights[0], "eta2": eta * self.weights[1]}
 
@@ -187,16 +327,17 @@ class TwoLayerModel:
         """phi and phi' on half the neurons."""
         return sum(LAYER_WEIGHTS[self.task.layer]) * self.width / 2 * _points(self.dataset)
 
-    def stored(self, trained: TwoLayer) -> dict[str, Array]:
-        """W and v."""
-        return {"W_initial": self.net.W, "v_initial": self.net.v, "W": trained.W, "v": trained.v}
+    def stored(self, trained: Any) -> dict[str, Any]:
+        """W and v; after training on several columns of labels a list of each."""
+        W, v = ([getattr(own, name) for own in self.copies(trained)] for name in ("W", "v"))
+        several = len(W) > 1
+        return {"W_initial": self.net.W, "v_initial": self.net.v} | (
+            {"W": W, "v": v} if several else {"W": W[0], "v": v[0]}
+        )
 
 
-class DeepModel:
+class DeepModel(BuiltInModel):
     """An antisymmetric network of more layers (:class:`Model`)."""
-
-    def __init__(self, task: NetworkTask, dataset: Dataset):
-        self.task, self.dataset = task, dataset
 
     @cached_property
     def net(self) -> DeepNetwork:
@@ -219,10 +360,6 @@ class DeepModel:
         """That of :func:`ntkspec.linear_expansion`."""
         return linear_expansion(self.task.act, hidden_layers=self.net.n_weights - 1).data
 
-    def rates(self, eta: float) -> dict[str, Any]:
-        """One for all layers."""
-        return {"eta": eta}
-
     @property
     def step_flops(self) -> float:
         """Three passes forward."""
@@ -232,19 +369,26 @@ class DeepModel:
     def entries(self) -> float:
         """Of the activations of all points, or where none are kept, of three times the points of each worker's tile."""
         points = _points(self.dataset)
-        if isinstance(self.net, Convolutional):
+        if self.net.architecture.convolutional:
             engine = engine_of(self.dataset.X)
             points = min(points, 3 * engine.TILE * len(engine.shares(len(self.dataset.X))))
         return float(self.net.activations_per_point * points) + 6 * sum(math.prod(W.shape) for W in self.net.parameters)
 
-    def stored(self, trained: DeepNetwork) -> dict[str, list[Array]]:
-        """All weight matrices."""
-        return {"initial": self.net.parameters, "trained": trained.parameters}
+    def stored(self, trained: Any) -> dict[str, list[Array]]:
+        """All weight matrices; after training on several columns of labels those of each network in turn."""
+        return {"initial": self.net.parameters, "trained": [W for own in self.copies(trained) for W in own.parameters]}
 
 
 def model_of(task: NetworkTask, dataset: Dataset) -> Model:
     """What a completed task names, for the inputs and in the dtype of a data set."""
+    if task.own:
+        return OwnModel(task, dataset)
     return DeepModel(task, dataset) if task.deep else TwoLayerModel(task, dataset)
+
+
+def labelled(task: NetworkTask, dataset: Dataset) -> Dataset:
+    """The data set with labels of the shape of what is trained; ValueError where they do not fit."""
+    return with_labels(dataset, task) if task.own else dataset
 
 
 def _points(dataset: Dataset) -> int:

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from ntkspec.datasets import Dataset
+from ntkspec.datasets.classes import classes_of
 from ntkspec.dynamics import Trajectory, predict_gd
 from ntkspec.engines.arrays import Array
 from ntkspec.experiments.agreement import loss, mean_squared_difference
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.stages import Stages
-from ntkspec.networks import DeepNetwork, TwoLayer
+from ntkspec.networks.protocol import Network, Points
 from ntkspec.operators import KernelOperator
-from ntkspec.training import train_gd
+from ntkspec.training import accuracy, train_gd
 
 NETWORK = "network"
 
@@ -32,6 +33,22 @@ class FixedKernel:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Outputs of the network at step 0, where they are not zero: on the training points and on the test points."""
+
+    train: Array
+    test: Array | None
+
+
+@dataclass(frozen=True)
+class TrainedInputs:
+    """The points of a data set as a network of the user's own takes them; test is None where there are none."""
+
+    train: Points
+    test: Points | None
+
+
+@dataclass(frozen=True)
 class SideBySide:
     """Trajectories by model, that of the "network" first, all at the same steps.
 
@@ -40,7 +57,7 @@ class SideBySide:
 
     trajectories: dict[str, Trajectory]
     labels: dict[str, Array]
-    network: TwoLayer | DeepNetwork
+    network: Network
 
     @property
     def on_host(self) -> "SideBySide":
@@ -48,17 +65,27 @@ class SideBySide:
         return replace(self, trajectories=on_host(self.trajectories), labels=on_host(self.labels))
 
     def outputs(self, model: str, part: str) -> Array:
-        """(steps, n) of a model on the points of a part."""
+        """(steps, n), or (steps, n, K) of several outputs, of a model on the points of a part."""
         return getattr(self.trajectories[model], part)
 
     def residuals(self, model: str, part: str) -> Array:
-        """(steps, n), outputs less labels."""
+        """Outputs less labels."""
         return self.outputs(model, part) - self.labels[part]
 
     def losses(self) -> dict[str, dict[str, np.ndarray]]:
         """(1/2n) sum (f - y)² at each step, by model and part."""
         return {
             name: {part: loss(self.outputs(name, part), y) for part, y in self.labels.items()}
+            for name in self.trajectories
+        }
+
+    def accuracies(self) -> dict[str, dict[str, np.ndarray]]:
+        """The part of the points that a model classifies rightly at each step, by model and part; nothing where labels
+        are no columns of classes."""
+        if classes_of(self.labels["train"]) is None:
+            return {}
+        return {
+            name: {part: accuracy(self.outputs(name, part), y) for part, y in self.labels.items()}
             for name in self.trajectories
         }
 
@@ -70,30 +97,36 @@ class SideBySide:
 
 
 def train_beside(
-    net: TwoLayer | DeepNetwork,
+    net: Network,
     dataset: Dataset,
     models: Mapping[str, FixedKernel],
     *,
     eta: float,
-    rates: Mapping[str, float],
+    rates: Mapping[str, Any],
     steps: np.ndarray,
     stages: Stages,
     stage: str,
     batch: int | None = None,
     seed: int = 0,
+    start: Start | None = None,
+    inputs: TrainedInputs | None = None,
 ) -> SideBySide:
     """Predict gradient descent of each model at the rate ``eta``, train the network, and put both side by side.
 
-    rates : of the network (``eta``, or ``eta1`` and ``eta2`` of :func:`ntkspec.train_gd`). stage : what its training is
-    called. batch, seed : those of the training. Cost: that of the predictions and of training.
+    rates : of the network (``eta``, or ``eta1`` and ``eta2`` of :func:`ntkspec.train_gd`, and ``outputs``). stage :
+    what its training is called. batch, seed : those of the training. start : where the predictions begin; None is at
+    zero. inputs : the points as the network takes them; None are those of the data set. Cost: that of the predictions
+    and of training.
     """
-    X, y, tests = dataset.X, dataset.y, len(dataset.X_test) > 0
+    y, tests = dataset.y, len(dataset.X_test) > 0
+    inputs = inputs or TrainedInputs(dataset.X, dataset.X_test if tests else None)
+    fixed: dict[str, Any] = {"steps": steps, "start": None if start is None else (start.train, start.test)}
     trajectories = {
-        name: stages(model.stage, predict_gd, model.kernel, y, eta=eta, steps=steps, kernel_test=model.kernel_test)
+        name: stages(model.stage, predict_gd, model.kernel, y, eta=eta, kernel_test=model.kernel_test, **fixed)
         for name, model in models.items()
     }
-    how: dict[str, Any] = {"X_test": dataset.X_test if tests else None, "batch": batch, "seed": seed, **rates}
-    trained = stages(stage, train_gd, net, X, y, steps=steps, **how)
+    how: dict[str, Any] = {"X_test": inputs.test, "batch": batch, "seed": seed, **rates}
+    trained = stages(stage, train_gd, net, inputs.train, y, steps=steps, **how)
     assert trained.network is not None
     return SideBySide(
         {NETWORK: replace(trained, network=None)} | trajectories,

@@ -1,15 +1,19 @@
 """The spectrum of one kernel of a setting: its ends, its density, its dimensions, and where the labels lie in it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.datasets import Dataset
+from ntkspec.engines.arrays import Array
 from ntkspec.experiments.devices import on_host
-from ntkspec.experiments.models import NetworkTask, completed_task, model_of, storable_task
+from ntkspec.experiments.linear_models import LinearModel
+from ntkspec.experiments.models import Model, NetworkTask, completed_task, labelled, model_of, storable_task
+from ntkspec.experiments.own_networks import NetworkRecord
 from ntkspec.experiments.stages import Stages
+from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import KernelOperator, planning
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.alignments import Angles, kernel_target_alignment, label_energy, subspace_angles
@@ -33,7 +37,8 @@ class SpectrumTask(NetworkTask):
 
     kernel : "theta" (the NTK at initialization), "linear" (Theta^lin) or "gap" (their difference). pairs : leading
     eigenpairs, at most the number of points; None is 20, or all where there are fewer. probes, steps : of the density
-    (:func:`ntkspec.spectral_density`).
+    (:func:`ntkspec.spectral_density`). outputs, of a network of the user's own: None is "mean"; its linear kernel is
+    the nearest one.
     """
 
     kernel: str = "theta"
@@ -45,7 +50,8 @@ class SpectrumTask(NetworkTask):
 @dataclass(frozen=True)
 class KernelSpectrum:
     """What was measured. trace, effective_rank and participation_ratio are None for the difference of kernels, which is
-    not semidefinite; angles (to the leading eigenspace of the other of Theta and Theta^lin of the same dimension) too.
+    not semidefinite; angles (to the leading eigenspace of the other of Theta and Theta^lin of the same dimension) too,
+    and for the kernel of all outputs. own : a network of the user's own.
 
     energies : (pairs,), the part of the labels' square in each eigenvector. plan : how products are done.
     """
@@ -64,10 +70,11 @@ class KernelSpectrum:
     angles: Angles | None
     density: Density
     timings: dict = field(default_factory=dict)
+    own: NetworkRecord | None = None
 
 
 # What storage.read needs to know to read one back.
-SPECTRUM_TYPES = (KernelSpectrum, SpectrumTask, Estimate, Diagnostics, Plan, Spectrum, Angles, Density)
+SPECTRUM_TYPES = (KernelSpectrum, SpectrumTask, NetworkRecord, Estimate, Diagnostics, Plan, Spectrum, Angles, Density)
 
 
 def check_spectrum(task: SpectrumTask) -> SpectrumTask:
@@ -77,7 +84,15 @@ def check_spectrum(task: SpectrumTask) -> SpectrumTask:
     for name in ("probes", "steps") if task.pairs is None else ("pairs", "probes", "steps"):
         checks.whole_number(getattr(task, name), name, 1)
     checks.duration(task.probes * task.steps, 1, f"{task.probes} probes of {task.steps} steps", "take fewer")
-    return task
+    if not task.own:
+        return task
+    outputs = "mean" if task.outputs is None else task.outputs
+    if isinstance(outputs, str) and outputs == "full" and task.kernel != "theta":
+        raise ValueError(
+            f"kernel={task.kernel!r} of all outputs at once is not measured: its linear kernel is that of "
+            f"outputs='mean' for each output; take outputs='mean' (--outputs mean)"
+        )
+    return replace(task, outputs=outputs)
 
 
 def measure_spectrum(
@@ -89,18 +104,29 @@ def measure_spectrum(
     its factors once for all (:func:`ntkspec.plan`). Cost: some (probes steps + 30 pairs + 100) products.
     """
     task, stages = check_spectrum(task), Stages(report)
-    X, y, seed = checks.as_matrix(dataset.X), checks.as_vector(dataset.y, "y", len(dataset.X)), task.seed
-    pairs = min(PAIRS, len(X)) if task.pairs is None else checks.whole_number(task.pairs, "pairs", 1, len(X))
-    kernels = _kernels(task, dataset)
+    X, y, seed = checks.as_matrix(dataset.X), _checked_labels(dataset), task.seed
+    model = model_of(task, dataset)
+    if model.predicts_all:
+        dataset = labelled(task, dataset)
+        y = dataset.y
+    theta = stages("features", model.full_ntk if model.predicts_all else model.ntk, X)
+    rows = theta.shape[0]
+    pairs = min(PAIRS, rows) if task.pairs is None else checks.whole_number(task.pairs, "pairs", 1, rows)
     expected = task.probes * task.steps + 30 * pairs + 100
-    operator, plan = stages("kernel", planning.prepare, kernels[task.kernel], expected, method=task.method)
+    plan = None
+    if model.theory is None:  # the nearest linear kernel takes products with Theta as well
+        theta, plan = stages("kernel", planning.prepare, theta, expected, method=task.method)
+    kernels = _Kernels(model, theta, stages)
+    operator = kernels.named(task.kernel)
+    if plan is None or task.kernel != "theta":
+        operator, plan = stages("kernel", planning.prepare, operator, expected, method=task.method)
     norm = stages("spectral norm", spectral_norm, operator, seed=seed)
     frobenius = stages("Frobenius norm", frobenius_norm, operator, rtol=FROBENIUS_RTOL, seed=seed)
     leading = stages("eigenpairs", eigsh, operator, pairs, seed=seed)
     total = None if task.kernel == "gap" else stages("trace", trace, operator)
     angles = None
-    if task.kernel != "gap":
-        other = kernels["linear" if task.kernel == "theta" else "theta"]
+    if task.kernel != "gap" and not model.predicts_all:
+        other = kernels.named("linear" if task.kernel == "theta" else "theta")
         opposite = stages("eigenpairs of the other kernel", eigsh, other, pairs, seed=seed)
         angles = subspace_angles(leading, opposite)
     found = KernelSpectrum(
@@ -119,11 +145,32 @@ def measure_spectrum(
         angles=angles,
         density=stages("density", spectral_density, operator, probes=task.probes, steps=task.steps, seed=seed),
         timings=stages.seconds,
+        own=model.record(None if model.predicts_all else kernels.linear.fit),
     )
     return on_host(found)
 
 
-def _kernels(task: SpectrumTask, dataset: Dataset) -> dict[str, KernelOperator]:
-    model = model_of(task, dataset)
-    linear, theta = model.linear_kernel(dataset.X), model.ntk(dataset.X)
-    return {"theta": theta, "linear": linear, "gap": theta - linear}
+def _checked_labels(dataset: Dataset) -> Array:
+    """(n,), or a column for each output."""
+    if dataset.y.ndim == 2:
+        return checks.as_matrix(dataset.y, "y")
+    return checks.as_vector(dataset.y, "y", len(dataset.X))
+
+
+class _Kernels:
+    """Theta, Theta^lin and their difference; the nearest linear kernel is looked for when it is first asked for."""
+
+    def __init__(self, model: Model, theta: KernelOperator, stages: Stages):
+        self.model, self.theta, self.stages = model, theta, stages
+
+    @cached_property
+    def linear(self) -> LinearModel:
+        """The linear model, of theory where there is one."""
+        known = self.model.theory
+        return self.stages("nearest linear kernel", self.model.nearest, self.theta) if known is None else known
+
+    def named(self, kernel: str) -> KernelOperator:
+        """One of KERNELS."""
+        if kernel == "theta":
+            return self.theta
+        return self.linear.compared if kernel == "linear" else self.theta - self.linear.compared

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ntkspec.activations import Constants
 from ntkspec.datasets.labels import FEW
 from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
@@ -19,6 +20,7 @@ def verdict(analysis: Analysis) -> list[str]:
         _kernel(analysis),
         *_training(analysis),
         _frozen_kernel(analysis),
+        *_accuracy(analysis),
         _linear_part(analysis),
         *_assumptions(analysis),
         *_intervals(analysis),
@@ -38,15 +40,18 @@ def describe(agreement: Agreement) -> str:
 def _kernel(analysis: Analysis) -> str:
     kernel = analysis.kernel
     size = float(kernel.theta_lin)
+    own = analysis.own is not None
     if size == 0:
-        return "The linear model is zero for this activation and layer: there is no linear kernel to be close to."
+        where = "network" if own else "activation and layer"
+        return f"The linear model is zero for this {where}: there is no linear kernel to be close to."
     spectral = float(kernel.gap) / size
     frobenius = float(kernel.gap_frobenius) / float(kernel.theta_lin_frobenius)
     if spectral < 100 * float(np.finfo(analysis.labels["train"].dtype).eps):
-        return "At initialization the NTK is the linear kernel, up to rounding."
+        return f"At initialization the NTK is {'a' if own else 'the'} linear kernel, up to rounding."
     word = "close to linear" if spectral < 0.1 else "roughly linear" if spectral < 0.5 else "not close to linear"
+    which = "the nearest linear kernel" if own else "the linear kernel"
     return (
-        f"At initialization the NTK is {word}: its distance from the linear kernel is {spectral:.1%} of that kernel in "
+        f"At initialization the NTK is {word}: its distance from {which} is {spectral:.1%} of that kernel in "
         f"spectral norm and {frobenius:.1%} in Frobenius norm."
     )
 
@@ -73,7 +78,12 @@ def _training(analysis: Analysis) -> list[str]:
 def _parting(analysis: Analysis, *loosest: Agreement) -> str:
     """Where the network leaves the linear model: what it does on the training loss that no linear model can."""
     losses, final = analysis.losses["network"]["train"], analysis.final_linear_loss["train"]
-    short = np.flatnonzero(~(losses < 0.99 * final))  # never empty: step 0 is no better than the linear model
+    short = np.flatnonzero(~(losses < 0.99 * final))
+    if not len(short):  # a network that was trained before; any other is no better than the linear model at step 0
+        return (
+            f"The network's training loss is more than 1 % below {final:.4g} from the start, the least that the linear "
+            f"model can reach from there."
+        )
     if short[-1] + 1 < len(losses):
         return (
             f"From step {analysis.steps[short[-1] + 1]} on the network's training loss is more than 1 % below "
@@ -93,7 +103,7 @@ def _diverges(analysis: Analysis, norm) -> bool:
 
 
 def _frozen_kernel(analysis: Analysis) -> str:
-    if _diverges(analysis, analysis.kernel.theta):
+    if _diverges(analysis, analysis.kernel.predicting):
         return "The NTK at initialization, kept fixed, diverges at this learning rate."
     part = "test" if "test" in analysis.labels else "train"
     comparison = analysis.comparisons["network-ntk"][part]
@@ -102,6 +112,19 @@ def _frozen_kernel(analysis: Analysis) -> str:
         f"The NTK at initialization, kept fixed, predicts the network up to {finite.max():.2g} of the labels' mean "
         f"square over the recorded steps."
     )
+
+
+def _accuracy(analysis: Analysis) -> list[str]:
+    """What is classified rightly at the last step, where labels are columns of classes."""
+    if not analysis.accuracies:
+        return []
+    part = "test" if "test" in analysis.labels else "train"
+    last = {name: parts[part][-1] for name, parts in analysis.accuracies.items()}
+    chance = 1 / analysis.labels["train"].shape[1]
+    return [
+        f"Of the {part} points the network classifies {last['network']:.1%} rightly at the last step, its NTK at "
+        f"initialization {last['ntk']:.1%} and the linear model {last['linear']:.1%} (chance: {chance:.1%})."
+    ]
 
 
 def _linear_part(analysis: Analysis) -> str:
@@ -122,14 +145,16 @@ def _linear_part(analysis: Analysis) -> str:
 def _little_to_learn(share: float, y) -> str:
     """What agreement is worth where the linear model can take away a small share of the loss only."""
     y = y.astype(np.float64)
-    constant = y.mean() ** 2 / np.mean(y * y)
+    constant = np.mean(y.mean(axis=0) ** 2) / np.mean(y * y)
     why = f"; {constant:.0%} of the labels' mean square is their mean, so centre the labels" if constant > 0.5 else ""
     return f" That is {share:.1%} of the loss: models that learn so little agree whatever they are{why}."
 
 
 def _theorem(analysis: Analysis) -> list[str]:
     """Where the setting leaves what the theorem about its layer assumes."""
-    data, task = analysis.data, analysis.task
+    data, task, constants = analysis.data, analysis.task, analysis.constants
+    if constants is None:
+        return ["The paper's theorems are about networks of its own form; what is said of this one is measured."]
     if task.deep:
         return [
             f"The paper's theorems about training are for two layers; it has experiments with networks such as "
@@ -138,7 +163,7 @@ def _theorem(analysis: Analysis) -> list[str]:
     n_power, m_power = (
         math.log(size) / math.log(data.d) if data.d > 1 else math.inf for size in (data.n, task.spec.fixed_width())
     )
-    wide = 2.0 if task.layer != "first" and abs(analysis.constants.vartheta0) > 1e-12 else 1.0
+    wide = 2.0 if task.layer != "first" and abs(constants.vartheta0) > 1e-12 else 1.0
     name = {"first": "Theorem 3.2", "second": "Theorem 3.5", "both": "the both-layers theorem (a reconstruction)"}[
         task.layer
     ]
@@ -146,7 +171,7 @@ def _theorem(analysis: Analysis) -> list[str]:
         f"Outside {name}: n = d^{n_power:.2f} and width = d^{m_power:.2f}, but it assumes n >~ d^(1+alpha) and "
         f"width >~ d^({wide:.0f}+alpha) for an alpha > 0."
     )
-    return ([outside] if n_power <= 1 or m_power <= wide else []) + _rates(analysis, name)
+    return ([outside] if n_power <= 1 or m_power <= wide else []) + _rates(analysis, name, constants)
 
 
 def _assumptions(analysis: Analysis) -> list[str]:
@@ -163,10 +188,10 @@ def _assumptions(analysis: Analysis) -> list[str]:
     if largest > 1:
         lines.append(f"Labels reach |y| = {largest:.3g}, but the theorems assume |y| <= 1.")
     values = len(np.unique(analysis.labels["train"]))
-    if 2 < values <= FEW and 2 * values <= data.n:
+    if 2 < values <= FEW and 2 * values <= data.n and not analysis.accuracies:
         lines.append(
             f"Labels take {values} values only and are regressed as numbers; if they are classes, choose two of them "
-            f"(--classes)."
+            f"or more (--classes)."
         )
     return lines
 
@@ -204,12 +229,12 @@ def _leading(data: DataSummary, meta: dict) -> str:
     return f"one direction carries {data.leading_share:.3g} of Tr[Sigma]"
 
 
-def _rates(analysis: Analysis, name: str) -> list[str]:
+def _rates(analysis: Analysis, name: str, constants: Constants) -> list[str]:
     """Learning rates that the theorems exclude; "much smaller" is taken as a tenth."""
     (eta1, eta2), data, off = analysis.rates, analysis.data, []
     if eta1 > 0.1 * data.d:
         off.append(f"eta1 = {eta1:.3g} is not << d")
-    if abs(analysis.constants.vartheta0) > 1e-12 and eta2 > 0.1:
+    if abs(constants.vartheta0) > 1e-12 and eta2 > 0.1:
         off.append(f"eta2 = {eta2:.3g} is not << 1, as E[phi(g)] != 0 asks for")
     elif eta2 > 0.1 * data.d / max(1.0, math.log(data.n)):
         off.append(f"eta2 = {eta2:.3g} is not << d / log n")

@@ -76,5 +76,6 @@ def ntk(
     True
     """
     net = as_network(net, "ntk")
-    chosen, points = choice_of(outputs, net.n_outputs), net.as_points(X)
-    return net.kernel(points, None if X2 is None else net.as_points(X2, "X2"), layer=layer, outputs=chosen)
+    points = net.as_points(X)  # the first points tell some networks how many outputs they have
+    points2 = None if X2 is None else net.as_points(X2, "X2")
+    return net.kernel(points, points2, layer=layer, outputs=choice_of(outputs, net.n_outputs))

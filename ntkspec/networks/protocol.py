@@ -46,6 +46,9 @@ class Network(Protocol):
     def value_and_vjp(self, points: Points, cotangent: Callable[[slice, Array], Array], /) -> tuple[Array, Weights]:
         """(outputs, gradient of the sum of cotangent times outputs), for a function of (rows, outputs there)."""
 
+    def jvp(self, points: Points, tangents: Weights, /) -> Array:
+        """How the outputs move when the weights move by ``tangents``: J v, of their shape."""
+
     def with_weights(self, weights: Weights) -> Self:
         """The same network with other weights, which are kept; this one stays as it is."""
 
@@ -66,3 +69,9 @@ def as_network(given: Any, what: str) -> Network:
             f"a network of your own through ntkspec.from_torch(module) or ntkspec.from_jax(function, params)"
         )
     return given
+
+
+def names_of(net: Network) -> list[str]:
+    """Names of the weights: those of ``parameters``, {name: array}, where a network has them, else numbers from 0."""
+    named = getattr(net, "parameters", None)
+    return list(named) if isinstance(named, dict) else [str(k) for k in range(len(net.weights))]

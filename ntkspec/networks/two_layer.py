@@ -15,7 +15,7 @@ from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.protocol import Layer
 from ntkspec.networks.saving import Savable
 from ntkspec.networks.two_layer_kernel import two_layer_ntk
-from ntkspec.networks.two_layer_passes import Forward, scaled_weights, value_and_vjp
+from ntkspec.networks.two_layer_passes import Forward, jvp, scaled_weights, value_and_vjp
 from ntkspec.operators import KernelOperator
 
 SECOND_LAYERS = ("rademacher", "normal")
@@ -350,6 +350,43 @@ class TwoLayer(Savable):
         The gradient of a loss: ``cotangent`` gives its derivatives in the outputs.
         """
         return value_and_vjp(self.activation, self.W, self.v, self.as_points(points), cotangent)
+
+    def jvp(self, points: ArrayLike, tangents: Sequence[ArrayLike]) -> Array:
+        """How the outputs move when the weights move: J v, for the Jacobian J of the outputs.
+
+        Parameters
+        ----------
+        points : (n, d) array
+            Points, float32 or float64.
+        tangents : (dW, dv)
+            The vector v, of the shapes of W and v.
+
+        Returns
+        -------
+        (n,) array
+            The inner product of the gradient of each output with the tangents.
+
+        Raises
+        ------
+        ValueError
+            Where the tangents do not have the shapes of the weights, or the points not d columns.
+
+        Notes
+        -----
+        Cost: 4 n m d flops; a block of rows of m numbers is kept at a time.
+
+        Examples
+        --------
+        >>> import numpy as np, ntkspec as ns
+        >>> net, X = ns.TwoLayer.random(3, 8, "erf"), np.ones((4, 3))
+        >>> bool(np.allclose(net.jvp(X, [0 * net.W, net.v]), net(X)))
+        True
+        """
+        W_tangent = checks.as_matrix(tangents[0], "the tangent of W")
+        v_tangent = checks.as_vector(tangents[1], "the tangent of v", self.width, each="neuron")
+        if W_tangent.shape != self.W.shape:
+            raise ValueError(f"the tangent of W has shape {W_tangent.shape}, but {self.W.shape} is needed")
+        return jvp(self.activation, self.W, self.v, self.as_points(points), W_tangent, v_tangent)
 
     def kernel(
         self, points: Array, points2: Array | None = None, *, layer: Layer, outputs: OutputChoice

@@ -54,3 +54,16 @@ def value_and_vjp(
         of_v += own @ value
     of_W *= readout[:, None] * scaled(d**-0.5)
     return engine.xp.concatenate(outputs), [of_W, of_v * scaled(m**-0.5)]
+
+
+def jvp(activation: Activation, W: Array, v: Array, X: Array, W_tangent: Array, v_tangent: Array) -> Array:
+    r"""phi'(u) (x dW / sqrt d) · v / sqrt m + phi(u) · dv / sqrt m, for :meth:`TwoLayer.jvp`."""
+    engine = engine_of(X, W)
+    weights, readout = scaled_weights(W, v, X.dtype)
+    turned, moved_readout = scaled_weights(W_tangent, v_tangent, X.dtype)
+    forward, moved = Forward(activation, weights), []
+    for rows in engine.blocks(slice(0, len(X)), len(v)):
+        value, slope = forward(X[rows])
+        slope *= X[rows] @ turned
+        moved.append(slope @ readout + value @ moved_readout)
+    return engine.xp.concatenate(moved)

@@ -9,6 +9,7 @@ from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.rounding import Rounding
+from ntkspec.operators.sampling import forming_error
 from ntkspec.operators.tiles import Rows, Tile
 from ntkspec.operators.work import Cost, Work
 
@@ -156,6 +157,11 @@ class JacobianGram(KernelOperator):
     @cached_property
     def _rounding(self) -> Rounding:
         return self.left.rounding(self.right, self)
+
+    @cached_property
+    def _forming_error(self) -> float:
+        """A side that rounds to float32 whatever it is asked for hides that from the sample."""
+        return max(forming_error(self), self.rounding.forming_error_bound)
 
     @property
     def T(self) -> "JacobianGram":

@@ -7,7 +7,7 @@ import numpy as np
 from ntkspec.dynamics import stable_rate
 from ntkspec.experiments.analyze import Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
-from ntkspec.reporting.rows import WIDTH, interval, prepared, rows, titled
+from ntkspec.reporting.rows import WIDTH, interval, linear_row, own_rows, prepared, rows, titled
 from ntkspec.spectra.results import Estimate
 
 _SHOWN_STEPS = 12
@@ -21,10 +21,11 @@ def report(analysis: Analysis) -> str:
         _title(analysis): _setting(analysis),
         **prepared(analysis.dataset["meta"]),
         "Data against Assumption 3.1 and Claim 3.1": _data(analysis),
-        f"Activation {analysis.task.activation}": _activation(analysis),
+        **_activation(analysis),
         f"Kernel at initialization ({_combination(analysis)})": _kernel(analysis),
         "Linear model, mode by mode": _modes(analysis),
         "Losses (1/2n) sum (f - y)^2": _losses(analysis),
+        **_accuracies(analysis),
         "Network against linear model": _agreement(analysis, "network-linear"),
         "Network against its NTK at initialization": _agreement(analysis, "network-ntk"),
         "Verdict": [f"- {sentence}" for sentence in verdict(analysis)],
@@ -50,7 +51,11 @@ def _setting(analysis) -> list[str]:
     chosen = "" if task.eta1 is not None or task.eta2 is not None else " (automatic)"
     rates = ", ".join(f"{name} = {rate:.4g}" for name, rate in zip(names, analysis.rates, strict=True))
     tests = len(analysis.labels.get("test", ()))
-    pairs = [("network", str(task)), ("training", f"{analysis.steps[-1]} steps, {rates}{chosen}")]
+    pairs = [
+        ("network", str(task)),
+        *own_rows(analysis.own),
+        ("training", f"{analysis.steps[-1]} steps, {rates}{chosen}"),
+    ]
     if not task.deep:
         horizon = analysis.data.d * math.log(analysis.data.d) / max(analysis.rates)
         pairs += [("the theorems cover", f"t <= c * {horizon:.0f}, that is c d log d / eta for a constant c")]
@@ -93,10 +98,13 @@ def _largest_share(data, came) -> str:
     return f"{data.largest_share:.4g} of Tr[Sigma]   (feature {data.largest_feature} from 0{before})"
 
 
-def _activation(analysis) -> list[str]:
+def _activation(analysis) -> dict[str, list[str]]:
+    """The section on the activation; none for a network of the user's own."""
     constants = analysis.constants
+    if constants is None:
+        return {}
     case = {"smooth": "case (i), smooth", "piecewise linear": "case (ii), piecewise linear"}
-    return rows(
+    lines = rows(
         [
             ("Assumption 3.2", case.get(analysis.assumption, analysis.assumption)),
             ("zeta, nu", f"{constants.zeta:.12g}, {analysis.nu:.12g}"),
@@ -107,6 +115,7 @@ def _activation(analysis) -> list[str]:
             ("computed by", f"{constants.method}, absolute error below {constants.error:.0e}"),
         ]
     )
+    return {f"Activation {analysis.task.activation}": lines}
 
 
 def _kernel(analysis) -> list[str]:
@@ -116,9 +125,12 @@ def _kernel(analysis) -> list[str]:
     def relative(value, whole):
         return f"   = {value / whole:.4g} of Theta^lin" if whole else ""
 
+    of_all = [] if kernel.full is None else [("|| kernel of all outputs ||", interval(kernel.full))]
     return rows(
         [
+            *linear_row(analysis.own),
             ("||Theta||", interval(kernel.theta)),
+            *of_all,
             ("||Theta^lin||", interval(kernel.theta_lin)),
             ("||Theta - Theta^lin||", interval(kernel.gap) + relative(float(kernel.gap), size)),
             (
@@ -132,9 +144,10 @@ def _kernel(analysis) -> list[str]:
 
 
 def _stable_rate(analysis) -> str:
-    norm, n = analysis.kernel.theta, analysis.data.n
+    norm, n = analysis.kernel.predicting, analysis.data.n
     low, high = (stable_rate(end, n) for end in (norm.upper, norm.lower))
-    return f"{analysis.kernel.largest_stable_rate:.5g} in [{low:.5g}, {high:.5g}]   (2 n / ||Theta||)"
+    what = "||Theta||" if analysis.kernel.full is None else "|| kernel of all outputs ||"
+    return f"{analysis.kernel.largest_stable_rate:.5g} in [{low:.5g}, {high:.5g}]   (2 n / {what})"
 
 
 def _modes(analysis) -> list[str]:
@@ -151,7 +164,7 @@ def _modes(analysis) -> list[str]:
         [
             ("modes", f"{len(modes.values)}; {times}"),
             (
-                "part of |y|^2 that it can learn",
+                f"part of {'|y|^2' if analysis.own is None else '|y - f_0|^2'} that it can learn",
                 f"{modes.energies.sum():.4g}; half of that in {half} mode{'s' * (half != 1)}",
             ),
             ("99 % of it is learned after", f"{last:.0f} steps" if math.isfinite(last) else "never"),
@@ -164,21 +177,29 @@ def _products(estimate: Estimate) -> str:
     return f"{estimate.products}" + (f", {plan.method} ({plan.reason})" if plan else "")
 
 
-def _losses(analysis) -> list[str]:
-    parts = list(analysis.labels)
-    names = ("network", "ntk", "linear")
+def _over_steps(analysis, values: dict, shown: str) -> list[str]:
+    """A table of numbers of each model, by part; ``shown`` is their format."""
+    parts, names = list(analysis.labels), ("network", "ntk", "linear")
     head = "  " + f"{'step':>8}" + "".join(f"{f'{name} {part}':>16}" for part in parts for name in names)
     count = len(analysis.steps)
-    shown = sorted({round(k * (count - 1) / (_SHOWN_STEPS - 1)) for k in range(_SHOWN_STEPS)})
+    places = sorted({round(k * (count - 1) / (_SHOWN_STEPS - 1)) for k in range(_SHOWN_STEPS)})
     lines = [
-        f"  {analysis.steps[k]:>8}"
-        + "".join(f"{analysis.losses[name][part][k]:>16.6g}" for part in parts for name in names)
-        for k in shown
+        f"  {analysis.steps[k]:>8}" + "".join(f"{values[name][part][k]:>16{shown}}" for part in parts for name in names)
+        for k in places
     ]
+    return [head, *lines]
+
+
+def _accuracies(analysis) -> dict[str, list[str]]:
+    """The section on what is classified rightly; none where labels are no columns of classes."""
+    title = "Accuracy (part of the points whose class has the largest output)"
+    return {title: _over_steps(analysis, analysis.accuracies, ".4f")} if analysis.accuracies else {}
+
+
+def _losses(analysis) -> list[str]:
     limit = ", ".join(f"{part} {value:.6g}" for part, value in analysis.final_linear_loss.items())
     return [
-        head,
-        *lines,
+        *_over_steps(analysis, analysis.losses, ".6g"),
         f"  least loss of the linear model (least squares): {limit}",
     ]
 

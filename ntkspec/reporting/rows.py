@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from ntkspec.experiments.own_networks import NetworkRecord
 from ntkspec.spectra.results import Estimate
 
 WIDTH = 34
@@ -27,3 +28,25 @@ def interval(estimate: Estimate) -> str:
     """A number, its interval, and whether that has closed."""
     state = "" if estimate.converged else ", not closed"
     return f"{estimate.value:.6g} in [{estimate.lower:.6g}, {estimate.upper:.6g}]{state}"
+
+
+def own_rows(own: NetworkRecord | None) -> list[tuple[str, str]]:
+    """What a network of the user's own is, and which kernels of its outputs are meant; nothing for built-in ones."""
+    if own is None:
+        return []
+    named = f"{own.size:,} numbers in {len(own.parameters)} arrays"
+    file = [("file", f"{own.path}, sha256 {own.digest[:12]}")] if own.path else []
+    pairs = [*file, ("trained parameters", named), ("kernel", own.compared)]
+    if own.asked != own.compared:
+        pairs.append(("kernel that predicts the training", own.asked))
+    return pairs
+
+
+def linear_row(own: NetworkRecord | None) -> list[tuple[str, str]]:
+    """The linear kernel that is nearest to that of a user's network."""
+    if own is None or own.linear is None:
+        return []
+    found = own.linear
+    terms = f"{found['data']:.4g} X X^T/d + {found['constant']:.4g} 1 1^T + {found['identity']:.4g} I"
+    norms = f", with {len(found['norms']) - 1} norm features" if len(found["norms"]) > 1 else ""
+    return [("Theta^lin (the nearest linear one)", terms + norms)]

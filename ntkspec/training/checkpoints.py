@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -12,10 +13,15 @@ from types import CodeType
 import numpy as np
 
 from ntkspec import storage
-from ntkspec.training.descent import Trainer
+from ntkspec.engines import as_array, engine_of
+from ntkspec.networks import points
 from ntkspec.training.records import Records
+from ntkspec.training.task import Task
+from ntkspec.training.trainer import DIVERGING, Trainer
 
 KIND, SECONDS = "training", 60.0
+# Points on which networks are told apart.
+PROBED = 8
 
 
 class Checkpoint:
@@ -38,6 +44,7 @@ class Checkpoint:
         with contextlib.ExitStack() as until_the_end:
             until_the_end.enter_context(storage.locked(self.path))
             self._run = _fingerprint(self.trainer, self.records, self._batches)
+            self._behaviour = _behaviour(self.trainer.task)
             if self.path.exists():
                 self._read(self.path)
             self._file, self._held = storage.Keeper(self.path, KIND), until_the_end.pop_all()
@@ -56,9 +63,11 @@ class Checkpoint:
     def _read(self, path: Path) -> None:
         tree = storage.read(path, kind=KIND)
         with storage.blamed_on(path):
-            if tree["run"] == self._run:
+            allowed = float(np.finfo(self.trainer.y.dtype).eps) ** (2 / 3)
+            own = tree["run"] == self._run and _alike(tree["behaviour"], self._behaviour, allowed)
+            if own:
                 self._require_fitting(tree)
-        if tree["run"] != self._run:
+        if not own:
             raise ValueError(
                 f"{self.path} is the checkpoint of another run (data, network, learning rates, batches or what is "
                 f"watched differ); remove it or choose another"
@@ -88,24 +97,47 @@ class Checkpoint:
     def _write(self) -> None:
         step, weights = self.trainer.seen  # what follows is repeated: its outputs are not known to be finite
         weights = [self.trainer.engine.to_host(W) for W in weights]
-        tree = {"run": self._run, "workers": self.trainer.engine.workers(), "step": step, "weights": weights}
-        tree["records"] = self.records.tree()
+        tree = {"run": self._run, "behaviour": self._behaviour, "step": step, "weights": weights}
+        tree |= {"workers": self.trainer.engine.workers(), "records": self.records.tree()}
         self._file.write(tree)
         self._written = time.monotonic()
 
 
 def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, int]) -> str:
-    """A digest of everything that a run depends on."""
-    probes = trainer.activation.value_and_derivative(np.linspace(-40, 40, 1601))
-    arrays = [trainer.X, trainer.y, *trainer.state[1], *([] if records.X_test is None else [records.X_test])]
-    arrays = [*(trainer.engine.to_host(array) for array in arrays), *probes]
+    """A digest of everything that a run depends on, but for what the network makes of its weights."""
+    task, weights = trainer.task, trainer.state[1]
+    tests = [] if records.X_test is None else points.parts(records.X_test)
+    given = [*points.parts(task.X), task.y, *weights, *tests]
+    arrays = [engine_of(array).to_host(array) for array in map(as_array, given)]
+    reading = None if task.reading.weights is None else task.reading.weights.tolist()
+    # Objects that are not described in words are shown by where they lie.
+    network = re.sub(r" at 0x[0-9a-f]+", "", repr(task.net))
     metrics = [_described(function) for function in records.metrics]
-    settings = repr(records.net), trainer.rates, trainer.offset is None, metrics, batches
-    found = hashlib.sha256(repr(settings).encode())
+    names = list(task.X) if isinstance(task.X, dict) else None
+    settings = repr((network, names, task.rates, task.offset is None, reading, metrics, batches))
+    found = hashlib.sha256(settings.encode())
     for array in arrays:
         found.update(repr((array.shape, str(array.dtype))).encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
+
+
+@DIVERGING
+def _behaviour(task: Task) -> np.ndarray:
+    """The outputs of a network at its start on a few points, and the length of their gradient in each of the weights.
+
+    The latter are not zero where a difference of two chains is.
+    """
+    few, engine = points.rows(task.X, slice(0, PROBED)), engine_of(task.y)
+    outputs, gradient = task.net.value_and_vjp(few, lambda rows, f: engine.xp.ones(f.shape, f.dtype))
+    lengths = [float(engine.xp.linalg.norm(own.astype(np.float64))) for own in gradient]
+    return np.array([*engine.to_host(outputs).ravel(), *lengths], np.float64)
+
+
+def _alike(one: np.ndarray, other: np.ndarray, allowed: float) -> bool:
+    """Equal up to a part of the largest number: other machines round differently."""
+    largest = float(np.abs(other[np.isfinite(other)]).max(initial=0.0))
+    return one.shape == other.shape and np.allclose(one, other, rtol=0, atol=allowed * largest, equal_nan=True)
 
 
 def _described(function: Callable) -> tuple:

@@ -1,97 +1,18 @@
 """The weights of a two-layer network during training: one pass over blocks of rows that stay in cache for each step."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
-from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.networks.two_layer_passes import Forward, scaled_weights
+from ntkspec.training.task import Task
+from ntkspec.training.trainer import DIVERGING, Trainer
 
-# (steps that were taken, weights).
-State: TypeAlias = tuple[int, list[Array]]
 # Numbers of phi of a block of rows: small enough for a core's caches, large enough for fast matrix products.
 BLOCK = 2**17
 # What phi and phi' of a number cost, in flops of a matrix product.
 FLOPS_OF_PHI = 50.0
-# A diverging run is reported once, by its outputs.
-DIVERGING = np.errstate(over="ignore", invalid="ignore")
-
-
-class Trainer(ABC):
-    """Data, targets y + offset, and the state (step, weights) of a network in training; ``seen`` was finite last.
-
-    rates : of the first and of all other layers. offset : (n,), subtracted from outputs, or None. ``together`` : steps
-    that are taken in one go, where none of them is recorded.
-    """
-
-    together = 1
-
-    def __init__(
-        self,
-        net: TwoLayer | DeepNetwork,
-        X: Array,
-        y: Array,
-        *,
-        rates: tuple[float, float],
-        offset: Array | None = None,
-    ):
-        self._net, self.X, self.y = net, X, y
-        self.engine, self.activation = engine_of(self.X), net.activation
-        self.rates, self.offset = rates, offset
-        self.targets = self.y if offset is None else self.y + offset
-        self._gradients: list[Array] = []
-
-    def start(self, weights: Sequence[Array]) -> None:
-        """Begin with copies of these weights, in the dtype of the data."""
-        self.resume(0, [W.astype(self.X.dtype) for W in weights])
-
-    def resume(self, step: int, weights: Sequence[Array]) -> None:
-        """Go on from these weights, which are kept, at a step whose outputs were finite."""
-        self.state: State = (step, list(weights))
-        self.seen = self.state
-
-    def network(self) -> TwoLayer | DeepNetwork:
-        """The network whose outputs were finite last, with copies of its weights."""
-        return self._net.with_parameters([W.copy() for W in self.seen[1]])
-
-    @abstractmethod
-    def outputs(self, *, gradients: bool, rows: np.ndarray | None = None) -> Array | None:
-        """Outputs on the training points now, (n,); None where one is not finite, and the state goes back to before.
-
-        gradients : whether those are computed in the same pass, for :meth:`step`. rows : numbers of the points of a
-        batch; None is all of them.
-        """
-
-    @abstractmethod
-    def step(self) -> None:
-        """All weights one step of gradient descent further, with the gradients of the last `outputs`."""
-
-    def advance(self, count: int) -> int:
-        """``count`` steps further; how many were taken, fewer where outputs are no longer finite then."""
-        for taken in range(count):
-            if self.outputs(gradients=True) is None:
-                return taken
-            self.step()
-        return count
-
-    def chosen(self, rows: np.ndarray | None) -> tuple[Array, Array, Array | None]:
-        """(X, targets, offset) of the points with these numbers; None is all of them."""
-        if rows is None:
-            return self.X, self.targets, self.offset
-        rows = self.engine.xp.asarray(rows)
-        return self.X[rows], self.targets[rows], None if self.offset is None else self.offset[rows]
-
-    def finite_outputs(self, out: Array, offset: Array | None) -> Array | None:
-        """The outputs less their offset; None where one is not finite, and the state goes back to the last that was."""
-        if not bool(self.engine.xp.isfinite(out).all()):
-            self.state = self.seen
-            return None
-        self.seen = self.state
-        return out if offset is None else out - offset
 
 
 class Descent(Trainer):
@@ -102,10 +23,10 @@ class Descent(Trainer):
     ``seen`` the last one whose outputs were finite.
     """
 
-    def __init__(self, net: TwoLayer, X: Array, y: Array, *, rates: tuple[float, float], offset: Array | None = None):
-        super().__init__(net, X, y, rates=rates, offset=offset)
+    def __init__(self, task: Task):
+        super().__init__(task)
+        net: Any = task.net
         self._width = net.width
-        self.start([net.W, net.v])
         W, v = self.state[1]
         weights, _ = scaled_weights(W, v, self.y.dtype)
         m, d = W.shape

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ntkspec.engines.arrays import Array
-from ntkspec.networks import TwoLayer
-from ntkspec.training.descent import Trainer
+from ntkspec.training.task import Task
+from ntkspec.training.trainer import Trainer
 
 
 class FusedDescent(Trainer):
@@ -15,12 +15,9 @@ class FusedDescent(Trainer):
 
     together = 256
 
-    def __init__(
-        self, net: TwoLayer, X: Array, y: Array, *, rates: tuple[float, float], offset: Array | None, steps: Any
-    ):
-        super().__init__(net, X, y, rates=rates, offset=offset)
+    def __init__(self, task: Task, steps: Any):
         self._steps = steps
-        self.start([net.W, net.v])
+        super().__init__(task)
         if self.offset is not None:  # in the arithmetic of the steps, so that recorded outputs start at 0
             self.offset = steps.outputs().copy()
             self.targets = steps.targets[...] = self.y + self.offset

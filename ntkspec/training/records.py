@@ -8,7 +8,9 @@ import numpy as np
 
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
-from ntkspec.networks import DeepNetwork, TwoLayer
+from ntkspec.networks import points
+from ntkspec.networks.protocol import Network, Points
+from ntkspec.training.task import Task
 
 # Of (the network at the start, the network now, X): numbers by name.
 Metric: TypeAlias = Callable[..., dict[str, float]]
@@ -17,28 +19,29 @@ Metric: TypeAlias = Callable[..., dict[str, float]]
 class Records:
     """Outputs on training and test points at the ascending ``steps``, and metrics; NaN until recorded.
 
-    offset_test : (n',), subtracted from outputs on X_test, or None.
+    X_test : checked, or None. offset_test : subtracted from outputs on X_test, or None.
     """
 
     def __init__(
         self,
-        net: TwoLayer | DeepNetwork,
-        X: Array,
-        X_test: Array | None = None,
+        task: Task,
+        X_test: Points | None = None,
         *,
         steps: np.ndarray,
         metrics: Sequence[Metric] = (),
         offset_test: Array | None = None,
     ):
-        self.net, self.X, self.X_test, self.steps, self.metrics = net, X, X_test, steps, metrics
+        self.task, self.X_test, self.steps, self.metrics = task, X_test, steps, metrics
         self.offset_test = offset_test
-        self.engine = engine_of(self.X)
-        xp = self.engine.xp
-        self.train = xp.full((len(steps), len(self.X)), xp.nan, self.X.dtype)
-        self.test = None if self.X_test is None else xp.full((len(steps), len(self.X_test)), xp.nan, self.X.dtype)
+        self.engine, y = engine_of(task.y), task.y
+        self.train = self._nothing((len(steps), *y.shape))
+        self.test = None if X_test is None else self._nothing((len(steps), points.count(X_test), *y.shape[1:]))
         self.measured: dict[str, np.ndarray] = {}
         self._ascending = steps.tolist()
         self._index = {step: k for k, step in enumerate(self._ascending)}
+
+    def _nothing(self, shape: tuple[int, ...]) -> Array:
+        return self.engine.xp.full(shape, self.engine.xp.nan, self.task.y.dtype)
 
     @property
     def last(self) -> int:
@@ -53,20 +56,20 @@ class Records:
         """Steps from this one to the next that is recorded, for a step that is not behind the last."""
         return self._ascending[bisect_left(self._ascending, step)] - step
 
-    def write(self, step: int, outputs: Array, network: TwoLayer | DeepNetwork) -> None:
+    def write(self, step: int, outputs: Array, network: Network) -> None:
         """Record a step that is due."""
         k = self._index[step]
         self.train[k] = outputs
         if self.test is not None and self.X_test is not None:
-            test = network(self.X_test)
+            test = self.task.reading.of(network(self.X_test))
             self.test[k] = test if self.offset_test is None else test - self.offset_test
         for name, value in self._metrics_of(network).items():
             self.measured.setdefault(name, np.full(len(self.steps), np.nan))[k] = value
 
-    def _metrics_of(self, network: TwoLayer | DeepNetwork) -> dict[str, float]:
+    def _metrics_of(self, network: Network) -> dict[str, float]:
         found: dict[str, float] = {}
         for function in self.metrics:
-            numbers = function(self.net, network, self.X)
+            numbers = function(self.task.net, network, self.task.X)
             if not isinstance(numbers, dict) or any(np.ndim(value) for value in numbers.values()):
                 raise TypeError(f"a watch function returned {numbers!r}, but {{name: number}} is needed")
             if found.keys() & numbers.keys():

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,53 +11,63 @@ from ntkspec import checks, progress
 from ntkspec.dynamics import Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
-from ntkspec.networks import DeepNetwork, TwoLayer
+from ntkspec.networks.outputs import OutputsLike
+from ntkspec.networks.points import count, rows
+from ntkspec.networks.protocol import Network, Points, as_network
 from ntkspec.training.batches import Batches
 from ntkspec.training.checkpoints import Checkpoint
-from ntkspec.training.descent import Descent, Trainer
-from ntkspec.training.descent_deep import DeepDescent
-from ntkspec.training.descent_fused import FusedDescent
 from ntkspec.training.records import Metric, Records
+from ntkspec.training.targets import Targets, targets_of
+from ntkspec.training.task import Task
+from ntkspec.training.trainer import DIVERGING, Trainer
+from ntkspec.training.trainers import rates_of, trainer_of
 
 
 def train_gd(
-    net: TwoLayer | DeepNetwork,
-    X: ArrayLike,
+    net: Network,
+    X: Points,
     y: ArrayLike,
     *,
     steps: int | ArrayLike,
     eta1: float | None = None,
     eta2: float | None = None,
     eta: float | None = None,
-    X_test: ArrayLike | None = None,
+    X_test: Points | None = None,
+    outputs: OutputsLike = "full",
     subtract_start: bool = False,
     batch: int | None = None,
     seed: int = 0,
     watch: Metric | Sequence[Metric] = (),
     checkpoint: str | Path | None = None,
 ) -> Trajectory:
-    r"""Train a network on :math:`L = \frac{1}{2n} \sum (f(x_i) - y_i)^2`; two layers by equation (4).
+    r"""Train a network on :math:`L = \frac{1}{2n} \sum (f_k(x_i) - y_{ik})^2`; two layers by equation (4).
 
     .. math:: \nabla_{w_r} L = \tfrac1n \sum_i (f_i - y_i) \tfrac{v_r \phi'(u_{ir}) x_i}{\sqrt{md}}, \quad
               \partial_{v_r} L = \tfrac1n \sum_i (f_i - y_i) \tfrac{\phi(u_{ir})}{\sqrt m}
 
     Parameters
     ----------
-    net : TwoLayer, FullyConnected or Convolutional
-        The network at the start. It is not changed.
-    X : array, shape (n, d)
-        Training points, float32 or float64, of NumPy or CuPy.
-    y : array, shape (n,)
-        Labels.
+    net : TwoLayer, FullyConnected, Convolutional, or a network of your own
+        The network at the start, with whatever outputs it has there. It is not changed. One of your own comes from
+        ``ntkspec.from_torch`` or ``ntkspec.from_jax`` and computes in its framework.
+    X : (n, d) array, or n points as the network takes them
+        Training points, float32 or float64, of NumPy or CuPy; a network of your own takes arrays of any rank, tuples,
+        lists or dicts of arrays with one first axis.
+    y : array, shape (n,) or (n, K)
+        Labels, (n, K) for a network of K outputs. A network of one output is trained K times, once on each column: one
+        class against the rest.
     steps : int or sequence of int
         The steps to record, numbers >= 0 in any order; 0 is the start. Training runs to the largest.
     eta1, eta2 : float, optional
         Learning rates of the first and of the second layer of :class:`ntkspec.TwoLayer`, without unit; 0 leaves a layer
         as it is.
     eta : float, optional
-        One rate for all layers, in the place of eta1 and eta2; the one that deep networks take.
-    X_test : array, shape (n', d), optional
-        Points whose outputs are recorded as well. Default None: no test outputs.
+        One rate for all layers, in the place of eta1 and eta2; the one that all other networks take.
+    X_test : points, optional
+        n' points whose outputs are recorded as well. Default None: no test outputs.
+    outputs : "full", int or array (K,)
+        What is trained of K outputs: all of them, that with a number, or their sum with weights; the latter two on y
+        of shape (n,), and recorded so. Default "full".
     subtract_start : bool
         Train f(x) - f_0(x), with f_0 the network at the start. Outputs then start at 0 without the pairs of equation
         (3); recorded outputs are less f_0, ``network`` is f itself. Default False.
@@ -76,24 +87,28 @@ def train_gd(
     Returns
     -------
     Trajectory
-        ``steps`` as asked for, outputs ``train`` (steps, n) and ``test`` (steps, n') or None, in the dtype of X and the
-        network together; ``network``, the trained one; ``watched``, {name: (steps,)} of the metrics; ``error``, zeros:
+        ``steps`` as asked for, outputs ``train`` (steps, n) and ``test`` (steps, n') or None, with a last axis K where
+        y has it, in the dtype of X and the network together; ``network``, the trained one (K copies are one network of
+        K outputs, which has them as ``networks``); ``watched``, {name: (steps,)} of the metrics; ``error``, zeros:
         nothing is truncated.
 
     Raises
     ------
     TypeError
-        Where ``net`` is no network of this package, or a metric is no function or does not return {name: number}.
+        Where ``net`` is no network, or a metric is no function or does not return {name: number}.
     ValueError
-        Where shapes, rates, steps or batches do not fit, and where ``checkpoint`` is the file of another run.
+        Where shapes, rates, steps, outputs or batches do not fit, and where ``checkpoint`` is the file of another run.
     MemoryError
         Where the recorded outputs do not fit into memory.
 
     Notes
     -----
     Cost: 4 n m d flops a step for two layers (2 n m d where only the second is trained) and no (n, m) array; three
-    passes forward for deep networks. Each step is one pass over blocks of rows that stay in cache. On a GPU, where the
-    weights of two layers fit into registers, the host does not wait for single steps.
+    passes forward for any other network. Each step is one pass over blocks of rows that stay in cache. On a GPU, where
+    the weights of two layers fit into registers, the host does not wait for single steps.
+
+    Training of all outputs is predicted by ``predict_gd(ntk(net, X, outputs="full"), y, start=net(X), ...)``, that of K
+    copies by ``predict_gd(ntk(net, X), y, ...)``, that of one output by its own kernel.
 
     Rounding: sums over points are taken in the dtype, block by block; runs on another number of cores differ by it.
 
@@ -117,27 +132,33 @@ def train_gd(
     >>> bool(np.allclose(run.network(X), run.train[-1]))
     True
     """
-    if not isinstance(net, TwoLayer | DeepNetwork):
-        raise TypeError(f"net is a {type(net).__name__}, but an ntkspec network is needed, such as ntkspec.TwoLayer")
-    X = checks.as_inputs(X, net.dim)
-    y = checks.as_vector(y, "y", X.shape[0])
-    rates, recorded = _rates(net, eta1, eta2, eta), checks.as_steps(steps)
-    if X_test is not None:
-        X_test = checks.as_inputs(X_test, net.dim, "X_test")
-    engine_of(X, y, *([] if X_test is None else [X_test]))
-    last = int(recorded.max())
-    checks.duration(last, len(X) if batch is None else 1, f"training for {last} steps", "take fewer")
-    metrics = _checked_metrics(watch)
-    batches = None if batch is None else Batches(len(X), checks.whole_number(batch, "batch", 1), seed)
-    dtype = np.result_type(X.dtype, net.dtype)
-    X, y = X.astype(dtype, copy=False), y.astype(dtype, copy=False)
-    with checks.memory_for("training", engine_of(X), "take fewer points, fewer recorded steps or float32"):
-        offsets = [net(points) if subtract_start else None for points in (X, X_test) if points is not None]
-        trainer = _trainer(net, X, y, rates=rates, offset=offsets[0], on_all=batches is None)
-        records = Records(net, X, X_test, steps=np.unique(recorded), metrics=metrics, offset_test=offsets[-1])
+    net = as_network(net, "training")
+    points, tests = net.as_points(X), None if X_test is None else net.as_points(X_test, "X_test")
+    n, recorded, metrics = count(points), checks.as_steps(steps), _checked_metrics(watch)
+    targets = targets_of(net, y, n, outputs)
+    rates, last = rates_of(targets.net, eta1, eta2, eta), int(recorded.max())
+    checks.duration(last, n if batch is None else 1, f"training for {last} steps", "take fewer")
+    batches = None if batch is None else Batches(n, checks.whole_number(batch, "batch", 1), seed)
+    labels = _like_outputs(targets, points, tests)
+    with checks.memory_for("training", engine_of(labels), "take fewer points, fewer recorded steps or float32"):
+        offset, offset_test = (
+            targets.reading.of(targets.net(given)) if subtract_start and given is not None else None
+            for given in (points, tests)
+        )
+        task = Task(targets.net, points, labels, rates, offset, targets.reading, batched=batches is not None)
+        trainer = trainer_of(task)
+        records = Records(task, tests, steps=np.unique(recorded), metrics=metrics, offset_test=offset_test)
         with Checkpoint(checkpoint, trainer, records, batch=batch, seed=seed) as saved:
             _run(trainer, records, batches, saved)
         return _in_order(records, recorded, trainer.network())
+
+
+@DIVERGING
+def _like_outputs(targets: Targets, points: Points, tests: Points | None) -> Array:
+    """The labels in the dtype of the outputs; two points of each set show that, and that all lie on one device."""
+    found = [targets.net(rows(given, slice(0, 2))) for given in (points, tests) if given is not None]
+    engine_of(targets.y, *found)
+    return targets.y.astype(found[0].dtype, copy=False)
 
 
 def _checked_metrics(watch: Metric | Sequence[Metric]) -> list[Metric]:
@@ -149,48 +170,13 @@ def _checked_metrics(watch: Metric | Sequence[Metric]) -> list[Metric]:
     return metrics
 
 
-def _rates(
-    net: TwoLayer | DeepNetwork, eta1: float | None, eta2: float | None, eta: float | None
-) -> tuple[float, float]:
-    """The rates of the first and of all other layers."""
-    if eta is not None:
-        if (eta1, eta2) != (None, None):
-            raise ValueError("eta is the rate of all layers; pass it alone, or eta1 and eta2 without it")
-        eta1 = eta2 = checks.learning_rate(eta, "eta")
-    if eta1 is None or eta2 is None:
-        raise ValueError("a learning rate is missing: pass eta1 (first layer) and eta2 (second), or eta for all layers")
-    if isinstance(net, DeepNetwork) and eta1 != eta2:
-        raise ValueError(f"eta1={eta1}, eta2={eta2}, but a deep network trains with one rate; pass eta")
-    return checks.learning_rate(eta1, "eta1"), checks.learning_rate(eta2, "eta2")
-
-
-def _trainer(
-    net: TwoLayer | DeepNetwork,
-    X: Array,
-    y: Array,
-    *,
-    rates: tuple[float, float],
-    offset: Array | None,
-    on_all: bool,
-) -> Trainer:
-    """By the engine's own steps where it has them, for training on all points."""
-    if not isinstance(net, TwoLayer):
-        return DeepDescent(net, X, y, rates=rates, offset=offset)
-    steps = (
-        engine_of(X, y).training.fused_steps(net.activation.compiled, X, y, rates=rates, width=net.width)
-        if on_all
-        else None
-    )
-    if steps is None:
-        return Descent(net, X, y, rates=rates, offset=offset)
-    return FusedDescent(net, X, y, rates=rates, offset=offset, steps=steps)
-
-
 def _run(trainer: Trainer, records: Records, batches: Batches | None, saved: Checkpoint) -> None:
     """From the state of the trainer to the last recorded step."""
     step, last = trainer.state[0], records.last
     bar = progress.bar(total=last, text="gradient descent (steps)", initial=step)
-    with trainer.engine.one_blas_thread(), bar:
+    # A network of the user's own has its framework's threads.
+    threads = trainer.engine.one_blas_thread() if trainer.on_workers else nullcontext()
+    with threads, bar:
         while step <= last:
             alone = batches is not None or records.due(step)
             count = 1 if alone else min(records.until(step), trainer.together)
@@ -224,7 +210,7 @@ def _one(trainer: Trainer, records: Records, batches: Batches | None, step: int)
     return True
 
 
-def _in_order(records: Records, steps: np.ndarray, network: TwoLayer | DeepNetwork) -> Trajectory:
+def _in_order(records: Records, steps: np.ndarray, network: Network) -> Trajectory:
     """The records in the order that was asked for."""
     place = np.searchsorted(records.steps, steps)
     measured = {name: values[place] for name, values in records.measured.items()}

@@ -1,4 +1,4 @@
-"""From images with class numbers to a data set: two classes or all, subsets, pooling, and what is said of it."""
+"""From images with class numbers to a data set: classes, subsets, pooling, and what is said of it."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ntkspec import checks
+from ntkspec.datasets.classes import asks_for_all, class_columns, meaning_of_columns
 from ntkspec.datasets.dataset import Dataset, constant_features, standardized, subset
 from ntkspec.engines.arrays import ArrayLike, DTypeLike
 
@@ -32,9 +33,10 @@ class Images:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is taken of them: two classes or (None) all, n and n_test random ones, averages over pool x pool pixels."""
+    """What is taken of them: some classes, or with None all as numbers; n and n_test random ones, averages over
+    pool x pool pixels."""
 
-    wanted: tuple[int, int] | None
+    wanted: tuple[int, ...] | None
     n: int | None
     n_test: int | None
     pool: int
@@ -54,8 +56,8 @@ def image_dataset(
     """The images chosen as a data set; ``names`` are those of the ten classes, the rest goes to ``standardized``.
 
     meta["reading"] says how many images of which class are there, meta["labels"] what the labels mean, meta["shape"]
-    (height, width, channels) after pooling. Where all classes are asked for and two are there, they are +1 and -1; more
-    are regressed as numbers, with a warning.
+    (height, width, channels) after pooling. Where no classes are named and two are there, they are +1 and -1; more are
+    regressed as numbers, with a warning.
     Raises ValueError for a class without training images, a pool that does not divide, too many images asked for.
     """
     there = np.unique(source.train.classes).tolist()
@@ -77,13 +79,12 @@ def image_dataset(
     meta |= {"labels": labels, "reading": reading}
     if choice.wanted is None:
         _warn_of_numbers(labels, names)
-    title = " " + " vs ".join(names[one] for one in choice.wanted) if choice.wanted else ""
     return standardized(
         X=X,
         y=y,
         X_test=X_test,
         y_test=y_test,
-        name=source.name + title,
+        name=source.name + _title(choice.wanted, names),
         meta=meta,
         dtype=dtype,
         center=center,
@@ -91,7 +92,16 @@ def image_dataset(
     )
 
 
-def _labels(there: list[int], wanted: tuple[int, int] | None, names: Sequence[str]) -> str:
+def _title(wanted: tuple[int, ...] | None, names: Sequence[str]) -> str:
+    """What follows the name of the images."""
+    if wanted is None:
+        return ""
+    if len(wanted) == len(names):
+        return f", {len(names)} classes"
+    return " " + (" vs " if len(wanted) == 2 else ", ").join(names[one] for one in wanted)
+
+
+def _labels(there: list[int], wanted: tuple[int, ...] | None, names: Sequence[str]) -> str:
     """What the labels mean, in words. Raises ValueError where a class has no images, or only one has any."""
     found = ", ".join(names[one] for one in there) or "none"
     if wanted is None:
@@ -101,47 +111,54 @@ def _labels(there: list[int], wanted: tuple[int, int] | None, names: Sequence[st
     for one in wanted:
         if one not in there:
             raise ValueError(f"no training image is of class {names[one]}; the classes that are there: {found}")
+    if len(wanted) > 2:
+        return meaning_of_columns([names[one] for one in wanted])
     return f"+1 = {names[wanted[0]]}, -1 = {names[wanted[1]]}"
 
 
 def _warn_of_numbers(labels: str, names: Sequence[str]) -> None:
     """Classes have no order; that they are taken for numbers is never left unsaid."""
     two = (names[4], names[9]) if names[0] == "0" else (names[3], names[7])
-    advice = f"name two with classes={two} (--classes {' '.join(two)})"
+    advice = f"name two with classes={two} (--classes {' '.join(two)}) or take classes='all' (--classes all)"
     warnings.warn(f"{labels}; {advice}", UserWarning, stacklevel=4)
 
 
 def _taken(split: Split, choice: Choice, what: str, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, str]:
     """(X, y, how many of which class) of one split."""
-    rows, y = signs(split.classes, choice.wanted)
+    rows, y = coded(split.classes, choice.wanted)
     rows, y = subset(rows, y, getattr(choice, what), what, [choice.seed, 1 if what == "n" else 2])
     numbers, counts = np.unique(split.classes[rows], return_counts=True)
     each = ", ".join(f"{count} of {names[one]}" for one, count in zip(numbers, counts, strict=True))
     return pooled(split.images[rows], choice.pool), y, f"{len(rows)} images" + (f" ({each})" if each else "")
 
 
-def signs(classes: np.ndarray, wanted: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, y) of the wanted classes: two become +1 and -1 in that order, all of them numbers spread on [-1, 1]."""
+def coded(classes: np.ndarray, wanted: tuple[int, ...] | None) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, y) of the wanted classes: two become +1 and -1 in that order, more a column each; where none are named,
+    all of them numbers spread on [-1, 1]."""
     if wanted is None:
         return np.arange(len(classes)), 2.0 * classes / 9 - 1.0
     rows = np.flatnonzero(np.isin(classes, wanted))
-    return rows, np.where(classes[rows] == wanted[0], 1.0, -1.0)
+    own = classes[rows][:, None] == np.array(wanted)
+    return rows, np.where(own[:, 0], 1.0, -1.0) if len(wanted) == 2 else class_columns(own.argmax(axis=1), len(wanted))
 
 
-def two_classes(classes: Iterable[int | str] | int | None, names: dict[str, int]) -> tuple[int, int] | None:
-    """Two different class numbers from numbers or names; None stays None."""
+def chosen_classes(classes: Iterable[int | str] | int | str | None, names: dict[str, int]) -> tuple[int, ...] | None:
+    """Two different class numbers or more from numbers or names; "all" is every one, None stays None."""
     if classes is None:
         return None
+    if asks_for_all(classes):
+        return tuple(sorted(set(names.values())))
     given = list(classes) if isinstance(classes, Iterable) and not isinstance(classes, str) else [classes]
     numbers = []
     for one in given:
         key = str(one).lower()
         if key not in names:
-            raise ValueError(f"class {one!r} is unknown; use two of {', '.join(names)}, separated by a space")
+            known = ", ".join(names)
+            raise ValueError(f"class {one!r} is unknown; use two or more of {known}, separated by a space, or all")
         numbers.append(names[key])
-    if len(numbers) != 2 or numbers[0] == numbers[1]:
-        raise ValueError(f"classes={given!r}, but two different classes are needed, such as {list(names)[:2]}")
-    return numbers[0], numbers[1]
+    if len(numbers) < 2 or len(set(numbers)) < len(numbers):
+        raise ValueError(f"classes={given!r}, but two different classes or more are needed, such as {list(names)[:2]}")
+    return tuple(numbers)
 
 
 def class_numbers(labels: ArrayLike, what: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from ntkspec.datasets import packed
 from ntkspec.datasets.dataset import Dataset
 from ntkspec.datasets.images import public
 from ntkspec.datasets.images.batches import BATCH, read_batches
-from ntkspec.datasets.images.choice import Choice, Images, Split, class_numbers, image_dataset, two_classes
+from ntkspec.datasets.images.choice import Choice, Images, Split, chosen_classes, class_numbers, image_dataset
 from ntkspec.datasets.npz import read_npz
 from ntkspec.engines.arrays import DTypeLike
 
@@ -25,7 +25,7 @@ NPZ = re.compile(_SET + r".*\.npz", re.IGNORECASE)
 
 
 def cifar10(
-    classes: Iterable[int | str] | None = None,
+    classes: Iterable[int | str] | str | None = None,
     n: int | None = None,
     n_test: int | None = None,
     pool: int = 1,
@@ -40,9 +40,10 @@ def cifar10(
 
     Parameters
     ----------
-    classes : two names or numbers, optional
+    classes : two names or numbers or more, or "all", optional
         Two of airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck (or 0 to 9), labelled +1 and -1 in
-        that order. Default: all ten, regressed as the numbers 2 class/9 - 1, with a warning. Where the files hold two
+        that order; or K > 2 of them, which become K columns in that order, +1 for a class's own images and -1/(K - 1)
+        for others. Default: all ten, regressed as the numbers 2 class/9 - 1, with a warning. Where the files hold two
         classes only, the larger number is +1.
     n : int, optional
         Number of training images, drawn at random with ``seed``. Default: all.
@@ -115,7 +116,7 @@ def cifar10(
     FileNotFoundError: ... download https://...
     """
     checks.float_dtype(dtype)
-    choice = Choice(two_classes(classes, _NUMBERS), n, n_test, pool, seed)
+    choice = Choice(chosen_classes(classes, _NUMBERS), n, n_test, pool, seed)
     source = _read(public.data_directory(data_dir, "cifar10"), choice.wanted)
     return image_dataset(source, choice, CLASSES, dtype=dtype, center=center, standardize=standardize)
 

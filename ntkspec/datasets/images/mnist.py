@@ -13,7 +13,7 @@ from ntkspec import checks
 from ntkspec.datasets import packed
 from ntkspec.datasets.dataset import Dataset
 from ntkspec.datasets.images import public
-from ntkspec.datasets.images.choice import Choice, Images, Split, class_numbers, image_dataset, two_classes
+from ntkspec.datasets.images.choice import Choice, Images, Split, chosen_classes, class_numbers, image_dataset
 from ntkspec.datasets.npz import read_npz
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import DTypeLike
@@ -31,7 +31,7 @@ DIGITS = tuple(map(str, range(10)))
 
 
 def mnist(
-    classes: Iterable[int | str] | None = None,
+    classes: Iterable[int | str] | str | None = None,
     n: int | None = None,
     n_test: int | None = None,
     pool: int = 1,
@@ -46,9 +46,11 @@ def mnist(
 
     Parameters
     ----------
-    classes : two of 0 to 9, optional
-        Two digits, labelled +1 and -1 in that order. Default: all ten, regressed as the numbers 2 digit/9 - 1, with a
-        warning. Where the files hold two digits only, the larger one is +1.
+    classes : two of 0 to 9 or more, or "all", optional
+        Two digits, labelled +1 and -1 in that order; or K > 2 of them, which become K columns in that order, +1 for a
+        digit's own images and -1/(K - 1) for others, so that columns of equally frequent digits have mean 0. Default:
+        all ten, regressed as the numbers 2 digit/9 - 1, with a warning. Where the files hold two digits only, the
+        larger one is +1.
     n : int, optional
         Number of training images, drawn at random with ``seed``. Default: all (60,000 before the choice of classes).
     n_test : int, optional
@@ -117,7 +119,7 @@ def mnist(
     FileNotFoundError: ... download https://...
     """
     checks.float_dtype(dtype)
-    choice = Choice(two_classes(classes, {digit: int(digit) for digit in DIGITS}), n, n_test, pool, seed)
+    choice = Choice(chosen_classes(classes, {digit: int(digit) for digit in DIGITS}), n, n_test, pool, seed)
     source = _read(public.data_directory(data_dir, "mnist"))
     return image_dataset(source, choice, DIGITS, dtype=dtype, center=center, standardize=standardize)
 

@@ -1,0 +1,36 @@
+"""How many points, or gradients, are computed at once."""
+
+import time
+from functools import lru_cache
+
+import torch
+
+from ntkspec.engines import engine_of
+from ntkspec.networks.torch.facts import Facts
+
+# Bytes of what the passes through a block of points keep, and of a block of gradients; the share of the free memory
+# that they take at most.
+BLOCK_BYTES, GRADIENT_BYTES, MEMORY_SHARE = 2**28, 2**31, 0.2
+# What fits without a look at the memory, which takes milliseconds.
+SMALL_BYTES = 2**24
+
+
+def points_at_once(facts: Facts, points: int, device: torch.device) -> int:
+    """Points of one pass forward and back, with derivatives of second order."""
+    each = 4 * facts.bytes
+    return points if points * each <= SMALL_BYTES else fitting(BLOCK_BYTES, each, device)
+
+
+def fitting(most: float, each: float, device: torch.device) -> int:
+    """How many of ``each`` bytes fit into ``most`` bytes and the memory that is free; one at least."""
+    return max(1, int(min(most, MEMORY_SHARE * free_memory(device)) / max(each, 1.0)))
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that tensors can take on a device; looked up once a second, as it takes longer than a small pass."""
+    return _free_memory(device, int(time.monotonic()))
+
+
+@lru_cache(maxsize=4)
+def _free_memory(device: torch.device, second: int) -> float:
+    return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else float(engine_of().free_memory())

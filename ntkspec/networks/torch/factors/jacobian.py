@@ -1,0 +1,304 @@
+"""The gradients of a module's outputs at fixed points through layer factors, and by autograd where there are none."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ntkspec.engines.arrays import Array
+from ntkspec.networks.points import rows
+from ntkspec.networks.torch.blocks import fitting, free_memory
+from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
+from ntkspec.networks.torch.factors.grams import GRADIENTS, add_gram, flops
+from ntkspec.networks.torch.factors.layouts import PROBES, Rearranged
+from ntkspec.networks.torch.factors.probing import Probed
+from ntkspec.networks.torch.factors.sides import Side, pull, push
+from ntkspec.networks.torch.facts import Facts
+from ntkspec.networks.torch.function import ModuleFunction
+from ntkspec.networks.torch.jacobian import AutogradJacobian, Pulled
+from ntkspec.networks.torch.tensors import array_of, tensor_of
+from ntkspec.objects.lazy import cached_property
+from ntkspec.operators.tiles import Rows, slices
+from ntkspec.operators.work import Work
+
+# Bytes of a block of points on its way; of the factors of a tile that are not stored; the share of the free memory
+# that stored factors take.
+BLOCK_BYTES, TILE_BYTES, STORED_SHARE = 2**28, 2**30, 0.4
+
+Found = TypeVar("Found")
+
+
+class FactoredJacobian(AutogradJacobian):
+    """J of R functions of a module: :class:`ntkspec.operators.jacobian.JacobianAt` through the factors of its layers.
+
+    The factors of the first blocks of points are stored where they fit, those of the others are computed again for
+    each product and tile. Parameters that have none go through autograd, as a further term of each sum.
+    """
+
+    def __init__(
+        self,
+        function: ModuleFunction,
+        facts: Facts,
+        at: Any,
+        names: Sequence[str],
+        directions: Tensor | None,
+        probed: Probed | None = None,
+    ):
+        super().__init__(function, facts, at, names, directions)
+        self.probed = Probed(at, names, facts) if probed is None else probed
+        self._kept: dict[int, Factors] = {}
+
+    @property
+    def recipe(self) -> Recipe:
+        """Which parameters have factors, and how they are read."""
+        return self.probed.recipe(self.function)
+
+    @property
+    def factored(self) -> list[str]:
+        """The parameters that have factors."""
+        return [name for name in self.names if name not in self.recipe.reasons]
+
+    @property
+    def rest(self) -> AutogradJacobian | None:
+        """The same functions' gradients in the other parameters."""
+        others = [name for name in self.names if name in self.recipe.reasons]
+        if not others:
+            return None
+        return AutogradJacobian(self.function, self.facts, self.at, others, self.directions)
+
+    def describe(self) -> str:
+        """Which way each parameter goes."""
+        others = ", ".join(f"{name} ({self.recipe.reasons[name]})" for name in self.names if name not in self.factored)
+        told = f"layer factors of {len(self.factored)} of {len(self.names)} parameters"
+        return f"{told}; by autograd: {others}" if others else told
+
+    # ------------------------------------------------------------------------------------------------------ forecasts
+    @property
+    def pull_work(self) -> Work:
+        """Matrix products with the factors, for all functions together; two passes where they are not stored."""
+        own = Work(flops=self.points * sum(one.flops for uses in self._sample.values() for one in uses))
+        again = (self.points - self._points_stored) * Work(flops=(1.0 + self.functions) * self.facts.flops)
+        rest = self.rest
+        return own + again + (Work() if rest is None else rest.pull_work)
+
+    @property
+    def push_work(self) -> Work:
+        """As that of a pull, but for parameters without factors."""
+        rest = self.rest
+        return self.pull_work if rest is None else self.pull_work + rest.push_work + -1 * rest.pull_work
+
+    def entry_work(self, other: AutogradJacobian) -> Work:
+        """Inner products of gradients or of positions, whichever take less; gradients are formed once for a tile."""
+        own = 0.0
+        for uses in self._sample.values():
+            if len(uses) == 1:
+                own += min(flops(uses[0], uses[0], False))
+            own += 2.0 * sum(one.view.size for one in uses) if len(uses) > 1 else 0.0
+            own += 2.0 * sum(one.flops for one in uses) / self.engine.TILE
+        rest = self.rest
+        return Work(flops=own) + (Work() if rest is None else rest.entry_work(rest))
+
+    @property
+    def _sample(self) -> Factors:
+        self.recipe  # noqa: B018 (finds it)
+        return {name: own for name, own in self.probed.sample.items() if name not in self.recipe.reasons}
+
+    @cached_property
+    def bytes_per_point(self) -> float:
+        """Of the factors: inputs, which several layers may share, and output gradients of each function."""
+        shared: dict[int, int] = {}
+        for one in (one for uses in self._sample.values() for one in uses):
+            *inputs, g = one.tensors
+            shared[g.data_ptr()] = self.functions * g.nbytes
+            shared |= {t.data_ptr(): t.nbytes for t in inputs}
+        return sum(shared.values()) / PROBES
+
+    @cached_property
+    def _points_stored(self) -> int:
+        most = STORED_SHARE * free_memory(self.function.device)
+        at_once = self._points_at_once
+        return min(self.points, int(most / max(1.0, self.bytes_per_point)) // at_once * at_once)
+
+    @property
+    def _points_at_once(self) -> int:
+        return min(self.points, fitting(BLOCK_BYTES, self.facts.bytes + self.bytes_per_point, self.function.device))
+
+    # ----------------------------------------------------------------------------------------------------- products
+    def pull(self, U: Array, functions: slice) -> Pulled:
+        """Block by block of points, all vectors at once."""
+        return self._tried(lambda: self._pulled(U, functions))
+
+    def _pulled(self, U: Array, functions: slice) -> Pulled:
+        given = tensor_of(U).to(self.function.device)
+        scales = given.abs().amax(dim=(0, 1)).clamp_min(torch.finfo(given.dtype).tiny)
+        given = (given / scales).to(self.function.dtype)
+        state, k = self.function.state, given.shape[2]
+        sums = {name: given.new_zeros(k, state[name].numel()) for name in self.factored}
+        with self.function.undisturbed(), torch.no_grad():
+            for number, block in enumerate(self._point_blocks) if sums else ():
+                for name, own in self._factors(number, functions).items():
+                    pull(own, given[block], sums[name])
+        vectors = [{name: sums[name][j].reshape(state[name].shape) for name in sums} for j in range(k)]
+        rest = self.rest
+        if rest is not None:
+            others = rest.pull(array_of(given, self.engine), functions)
+            for vector, more, scale in zip(vectors, others.vectors, others.scales, strict=True):
+                vector |= {name: float(scale) * t for name, t in more.items()}
+        return Pulled(vectors, scales.double().cpu().numpy())
+
+    def push(self, tangents: Pulled, functions: slice) -> Array:
+        """Block by block of points, all vectors at once."""
+        return self._tried(lambda: self._pushed(tangents, functions))
+
+    def _pushed(self, tangents: Pulled, functions: slice) -> Array:
+        vectors, R = tangents.vectors, functions.stop - functions.start
+        sums = {name: torch.stack([vector[name].flatten() for vector in vectors]) for name in self.factored}
+        out = torch.zeros(self.points, R, len(vectors), dtype=self.function.dtype, device=self.function.device)
+        with self.function.undisturbed(), torch.no_grad():
+            for number, block in enumerate(self._point_blocks) if sums else ():
+                for name, own in self._factors(number, functions).items():
+                    push(own, sums[name], out[block])
+        total = out.double() * torch.from_numpy(tangents.scales).to(out.device)
+        found, rest = array_of(total, self.engine), self.rest
+        if rest is not None:
+            others = [{name: vector[name] for name in rest.names} for vector in vectors]
+            found = found + rest.push(Pulled(others, tangents.scales), functions)
+        return found
+
+    # ------------------------------------------------------------------------------------------------------- entries
+    def gram(self, other: AutogradJacobian, rows: Rows, cols: slice, *, dtype: np.dtype, stacked: bool) -> Array:
+        """Parameter by parameter, of a symmetric tile one triangle; one tile at a time, on all threads of torch."""
+        assert isinstance(other, FactoredJacobian)
+        left, right = self._in(dtype), other._in(dtype)
+        same = other is self and isinstance(rows, slice) and rows == cols
+        return left._tried(lambda: left._tile(right, rows, cols, stacked, same)).astype(dtype, copy=False)
+
+    def _tile(self, other: Self, rows: Rows, cols: slice, stacked: bool, same: bool) -> Array:
+        each = self.functions if stacked else 1
+        heights, widths = self._parts(rows), other._parts(cols)
+        n, m = (sum(part.points for part in parts) for parts in (heights, widths))
+        out = torch.zeros(n * each, m * each, dtype=self.function.dtype, device=self.function.device)
+        with self.function.undisturbed(), torch.no_grad():
+            top = 0
+            for height in heights if self.factored else []:
+                left, first = height.sides(), 0
+                for width in widths:
+                    if not same or first <= top:
+                        right = left if same and first == top else width.sides()
+                        place = out[
+                            top * each : (top + height.points) * each, first * each : (first + width.points) * each
+                        ]
+                        for name, own in left.items():
+                            add_gram(place, own, right[name], stacked=stacked)
+                    first += width.points
+                top += height.points
+            if same:
+                out = out.tril() + out.tril(-1).T
+        found, rest = array_of(out, self.engine), self.rest
+        if rest is not None:
+            found = found + rest.gram(other.rest, rows, cols, dtype=self.dtype, stacked=stacked)
+        return found
+
+    def squares(self, dtype: np.dtype) -> Array:
+        """Parameter by parameter, in blocks of points."""
+        side = self._in(dtype)
+        return side._tried(side._squares).astype(dtype, copy=False)
+
+    def _squares(self) -> Array:
+        out = torch.zeros(self.points, self.functions, dtype=self.function.dtype, device=self.function.device)
+        every = slice(0, self.functions)
+        with self.function.undisturbed(), torch.no_grad():
+            for number, block in enumerate(self._point_blocks) if self.factored else ():
+                for name, own in self._factors(number, every).items():
+                    if own:
+                        out[block] += Side([own], self.function.state[name].numel()).squares(every, GRADIENTS)
+        found, rest = array_of(out, self.engine), self.rest
+        return found if rest is None else found + rest.squares(self.dtype)
+
+    # ------------------------------------------------------------------------------------------------------- factors
+    def _factors(self, number: int, functions: slice) -> Factors:
+        """Of a block of points: stored ones, or new ones."""
+        every = slice(0, self.functions)
+        stored = (number + 1) * self._points_at_once <= self._points_stored or self._points_stored == self.points
+        if not stored:
+            return self._captured(number, functions)
+        if number not in self._kept:
+            self._kept[number] = self._captured(number, every)
+        kept = self._kept[number]
+        if functions == every:
+            return kept
+        return {name: [one.of(functions) for one in own] for name, own in kept.items()}
+
+    def _captured(self, number: int, functions: slice) -> Factors:
+        at = rows(self.at, self._point_blocks[number])
+        with self.function.recorded(at, self.names) as (outputs, leaves):
+            return captured(self.recipe, outputs, leaves, self._of_functions(functions))
+
+    @cached_property
+    def _point_blocks(self) -> list[slice]:
+        return slices(self.points, self._points_at_once)
+
+    def _parts(self, which: Rows) -> list["_Part"]:
+        """Rows of a tile in pieces whose factors have room together."""
+        found: list[_Part] = []
+        room = 0.0
+        for number, block in enumerate(self._point_blocks):
+            if isinstance(which, slice):
+                local: Any = slice(max(which.start - block.start, 0), min(which.stop, block.stop) - block.start)
+                points = local.stop - local.start
+            else:
+                own = tensor_of(which)
+                local = own[(own >= block.start) & (own < block.stop)] - block.start
+                points = len(local)
+            if points <= 0:
+                continue
+            stored = block.stop <= self._points_stored
+            room -= 0.0 if stored else (block.stop - block.start) * self.bytes_per_point
+            if room < 0 or not found:
+                found.append(_Part(self, []))
+                room = TILE_BYTES if stored else TILE_BYTES - (block.stop - block.start) * self.bytes_per_point
+            found[-1].pieces.append((number, local, points))
+        return found
+
+    def _tried(self, way: Callable[[], Found]) -> Found:
+        """Where a block of points computes something else than the first points did, all goes through autograd."""
+        try:
+            return way()
+        except Rearranged as error:
+            self.probed.give_up(self.function, str(error))
+            self._kept.clear()
+            return way()
+
+    def elsewhere(self, points: Any) -> Self:
+        """At other points."""
+        return self._like(at=points)
+
+    def _like(self, **changes: Any) -> Self:
+        own = {"function": self.function, "at": self.at, "directions": self.directions} | changes
+        return type(self)(own["function"], self.facts, own["at"], self.names, own["directions"], self.probed)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some points of a side. pieces : (number of the block, which of its points, how many)."""
+
+    jacobian: FactoredJacobian
+    pieces: list[tuple[int, Any, int]]
+
+    @property
+    def points(self) -> int:
+        return sum(points for _, _, points in self.pieces)
+
+    def sides(self) -> dict[str, Side]:
+        """Of each parameter that outputs depend on."""
+        jacobian, every = self.jacobian, slice(0, self.jacobian.functions)
+        found = [(jacobian._factors(number, every), local) for number, local, _ in self.pieces]
+        sizes = {name: tensor.numel() for name, tensor in jacobian.function.state.items()}
+        return {
+            name: Side([[one[local] for one in block[name]] for block, local in found], sizes[name])
+            for name, own in found[0][0].items()
+            if own
+        }

@@ -1,0 +1,75 @@
+"""What a few points tell of a module's layer factors."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ntkspec.networks.points import count, rows
+from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured, recipe_of
+from ntkspec.networks.torch.factors.layouts import FEWER, Rearranged
+from ntkspec.networks.torch.factors.verifying import disagreements
+from ntkspec.networks.torch.facts import Facts
+from ntkspec.networks.torch.function import ModuleFunction
+
+
+class Probed:
+    """The recipes of a module for its parameters ``names``, one for each dtype that it is computed in.
+
+    sample : factors of PROBES points and one function, in the dtype that came first.
+    """
+
+    def __init__(self, at: Any, names: Sequence[str], facts: Facts):
+        n = count(at)
+        self._at, self._names, self._facts = rows(at, torch.tensor([0, n // 2, n - 1])), list(names), facts
+        self._recipes: dict[torch.dtype, Recipe] = {}
+        self.sample: Factors = {}
+
+    def recipe(self, function: ModuleFunction) -> Recipe:
+        """For a function of the module, found when it is first asked for."""
+        if function.dtype not in self._recipes:
+            self._recipes[function.dtype] = self._found(function)
+        return self._recipes[function.dtype]
+
+    def give_up(self, function: ModuleFunction, reason: str) -> None:
+        """No factors from now on, in the dtype of a function."""
+        self.recipe(function).reasons.update(dict.fromkeys(self._names, reason))
+
+    def _found(self, function: ModuleFunction) -> Recipe:
+        recipe = self._read(function, function.state)
+        if recipe.unclear:  # where gradients are zero, as at the start behind layers that are zero
+            recipe = self._read(function, self._shaken(function))
+        if not self.sample:
+            with function.recorded(function.points(self._at), self._names) as (outputs, leaves):
+                self.sample = captured(recipe, outputs, leaves, _random_weights(outputs, 1))
+        precise = function if self._facts.float64 else function.in_dtype(torch.float64)
+        try:
+            recipe.reasons.update(self._wrong(recipe, precise))
+        except Rearranged:  # in float64 it computes something else
+            recipe.reasons.update(self._wrong(recipe, function))
+        return recipe
+
+    def _read(self, function: ModuleFunction, state: Mapping[str, Tensor]) -> Recipe:
+        points = function.points(self._at)
+        with function.undisturbed():
+            leaves = {name: state[name].detach().requires_grad_() for name in self._names}
+            few = rows(points, slice(0, FEWER))
+            return recipe_of(function.outputs(points, leaves), function.outputs(few, leaves), leaves)
+
+    def _shaken(self, function: ModuleFunction) -> dict[str, Tensor]:
+        """Parameters of which none is zero."""
+        generator = torch.Generator().manual_seed(3)
+        noise = {name: torch.randn(function.state[name].shape, generator=generator) for name in self._names}
+        return {name: function.state[name] + 0.05 * own.to(function.state[name]) for name, own in noise.items()}
+
+    def _wrong(self, recipe: Recipe, function: ModuleFunction) -> dict[str, str]:
+        """Parameters whose factors disagree with autograd."""
+        with function.recorded(function.points(self._at), self._names) as (outputs, leaves):
+            weights = _random_weights(outputs, 2)
+            return disagreements(captured(recipe, outputs, leaves, weights), outputs, leaves, weights)
+
+
+def _random_weights(outputs: Tensor, R: int) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(R, outputs.shape[1], generator=generator, dtype=torch.float64).to(outputs)

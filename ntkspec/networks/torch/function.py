@@ -1,0 +1,77 @@
+"""A module as a function of its parameters and of points, at numbers that stay."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ntkspec.networks.points import count
+from ntkspec.networks.torch.points import copied, in_dtype
+from ntkspec.networks.torch.program import Program
+from ntkspec.networks.torch.surroundings import Widened, undisturbed
+from ntkspec.objects.lazy import cached_property
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleFunction:
+    """f(weights, points) -> outputs (n, K), with the numbers in ``state`` wherever no others are given.
+
+    program : the code. state : all parameters and buffers by name, tensors without gradients that nobody changes.
+    dtype : of the parameters that can be trained. recurrent : whether there are recurrent layers.
+    widened : casts to fewer bits in the module's code are left out.
+    """
+
+    program: Program
+    state: Mapping[str, torch.Tensor]
+    dtype: torch.dtype
+    device: torch.device
+    recurrent: bool
+    widened: bool = False
+
+    def undisturbed(self) -> contextlib.AbstractContextManager[None]:
+        """Where passes happen, which leaves every setting as it was; one thread at a time."""
+        return undisturbed(self.device, self.dtype, recurrent=self.recurrent)
+
+    def raw(self, points: Any, weights: Mapping[str, torch.Tensor] | None = None) -> Any:
+        """What the module returns for points: it gets copies of them and of its buffers, which it may change."""
+        buffers = {name: self.state[name].clone() for name in self.buffers}
+        with Widened() if self.widened else contextlib.nullcontext():
+            return self.program.run({**self.state, **buffers, **(weights or {})}, copied(points, slice(None)))
+
+    @cached_property
+    def buffers(self) -> list[str]:
+        """Names of what is no parameter."""
+        return [name for name, _ in self.program.module.named_buffers()]
+
+    def outputs(self, points: Any, weights: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
+        """The outputs (b, K) of points in the dtype of the network; K = 1 where the module returns (b,)."""
+        return self.raw(points, weights).reshape(count(points), -1).to(self.dtype)
+
+    @contextlib.contextmanager
+    def recorded(self, points: Any, names: Sequence[str]) -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
+        """(outputs (b, K) of a block of points with their graph, its leaves by name).
+
+        The parameters of these names require gradients, and nothing else does.
+        """
+        with self.undisturbed():
+            leaves = {name: _leaf(self.state[name]) for name in names}
+            yield self.outputs(points, leaves), leaves
+
+    def in_dtype(self, dtype: torch.dtype) -> "ModuleFunction":
+        """The same function with all floats in float32 or float64."""
+        if dtype == self.dtype:
+            return self
+        state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in self.state.items()}
+        widened = dtype == torch.float64
+        return replace(self, program=self.program.in_dtype(dtype), state=state, dtype=dtype, widened=widened)
+
+    def points(self, points: Any) -> Any:
+        """Points in the dtype of this function."""
+        return in_dtype(points, self.dtype)
+
+
+def _leaf(tensor: torch.Tensor) -> torch.Tensor:
+    """Tensors that were made in inference mode take no gradient."""
+    return (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()

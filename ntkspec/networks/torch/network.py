@@ -1,0 +1,365 @@
+"""A PyTorch module as a network of the package: outputs, derivatives and kernels at its present parameters."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from ntkspec import checks
+from ntkspec.engines import Engine
+from ntkspec.engines.arrays import Array, ArrayLike
+from ntkspec.networks.outputs import OutputChoice
+from ntkspec.networks.points import count, rows
+from ntkspec.networks.protocol import Layer, Points, Weights
+from ntkspec.networks.torch.blocks import points_at_once
+from ntkspec.networks.torch.checking import examined
+from ntkspec.networks.torch.differentiating import pulled
+from ntkspec.networks.torch.facts import Facts
+from ntkspec.networks.torch.function import ModuleFunction
+from ntkspec.networks.torch.points import as_tensors
+from ntkspec.networks.torch.program import Forward, Program, fingerprint, state_of, unwrapped
+from ntkspec.networks.torch.selection import ParametersLike, aliases, matching, trained
+from ntkspec.networks.torch.sides import jacobian_at
+from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
+from ntkspec.networks.torch.ways import push_of
+from ntkspec.objects.pickling import Foreign
+from ntkspec.operators import JacobianGram, KernelOperator
+from ntkspec.operators.tiles import slices
+
+
+@dataclass
+class _Seen:
+    """What was made of a module and holds until it changes."""
+
+    structure: tuple[Any, ...] = ()
+    program: Program | None = None
+    facts: Facts | None = None
+    fixed: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+class TorchNetwork:
+    """A module, which stays as it is, with some of its parameters; :func:`ntkspec.from_torch` makes it.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network, kept and never changed; what the object gives is at the module's present parameters.
+    forward : callable, optional
+        forward(module, points) -> outputs.
+    parameters : str, list of str, callable, optional
+        The trained ones; those with requires_grad where it is None.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the trained parameters, a shared one once.
+    tied : dict of str to list of str
+        The other names of shared ones.
+    """
+
+    def __init__(self, module: torch.nn.Module, *, forward: Forward | None = None, parameters: ParametersLike = None):
+        self.module = unwrapped(module)
+        self.forward = None if forward is None else Foreign(forward, "forward of the network")
+        _check_parameters(self.module)
+        self.names = trained(self.module, parameters)
+        self._weights: dict[str, torch.Tensor] | None = None
+        self._seen = _Seen()
+        self.device, self._dtype = _place(self.module, self.names)
+
+    # ------------------------------------------------------------------------------------------------ what it is
+    @property
+    def tied(self) -> dict[str, list[str]]:
+        """The other names of parameters that are shared."""
+        return {name: own[1:] for name, own in aliases(self.module).items() if len(own) > 1 and name in self.names}
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the trained parameters, float32 or float64."""
+        return numpy_dtype(self._dtype)
+
+    @property
+    def engine(self) -> Engine:
+        """Where outputs and vectors lie: the CPU, or the GPU where the module lies there and CuPy is installed."""
+        return engine_for(self.device)
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """The trained parameters by name, in the module's memory where they lie on the CPU."""
+        state = self._state()
+        return {name: array_of(state[name], self.engine) for name in self.names}
+
+    @property
+    def weights(self) -> Weights:
+        """The same in the order of ``names``."""
+        return list(self.parameters.values())
+
+    @property
+    def facts(self) -> Facts:
+        """What the first points told. Raises ValueError before there were any."""
+        if self._program_now() and self._seen.facts is None:
+            raise ValueError("how many outputs a module has is known after its first points; call net(points) before")
+        assert self._seen.facts is not None
+        return self._seen.facts
+
+    @property
+    def n_outputs(self) -> int | None:
+        """K, or None where the module returns (n,); known after the first points."""
+        return self.facts.n_outputs
+
+    @property
+    def flops(self) -> float:
+        """Of one pass forward for a point: matrix products, convolutions and attention, as torch counts them."""
+        return self.facts.flops
+
+    @property
+    def unreached(self) -> list[str]:
+        """Trained parameters that no output depends on, whose gradient is zero; known after the first points."""
+        return list(self.facts.unreached)
+
+    def __repr__(self) -> str:
+        size = sum(weight.size for weight in self.weights)
+        kind = type(self.module).__name__
+        shared = f", tied={self.tied}" if self.tied else ""
+        return f"TorchNetwork({kind}, {len(self.names)} parameters of {size} numbers in {self.dtype}{shared})"
+
+    # ----------------------------------------------------------------------------------------------------- points
+    def as_points(self, points: Any, name: str = "X") -> Points:
+        """Tensors on the module's device, floats in its dtype, integers as they are; the first ones are tried.
+
+        Parameters
+        ----------
+        points : array, tuple or dict of arrays
+            With one first axis.
+        name : str, default "X"
+            For messages.
+
+        Returns
+        -------
+        tensor, tuple or dict of tensors
+            Shared with ``points`` where nothing had to be converted.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what is no points, and where the module fails a check; each message says what to do.
+        """
+        found = as_tensors(points, name, self._dtype, self.device)
+        program = self._program_now()
+        if self._seen.facts is None:
+            self._seen.facts = examined(self._function(program, self._fixed()), found, self.names)
+        return found
+
+    def __call__(self, points: Any) -> Array:
+        """The outputs, (n,) or (n, K) as the module gives them, as an array.
+
+        Parameters
+        ----------
+        points : array, tuple or dict of arrays
+            As the module takes them: module(points), module(*points) for a tuple, module(**points) for a dict.
+
+        Returns
+        -------
+        array
+            In the dtype of the parameters.
+        """
+        at = self.as_points(points)
+        function = self._function(self._program_now(), self._state())
+        with function.undisturbed(), torch.no_grad():
+            found = [function.outputs(rows(at, block)) for block in self._blocks(at)]
+        return self._shaped(array_of(torch.cat(found), self.engine))
+
+    # -------------------------------------------------------------------------------------------------- derivatives
+    def vjp(self, points: Any, cotangent: ArrayLike) -> Weights:
+        """Jᵀ u: the gradient of the sum of cotangent times outputs.
+
+        Parameters
+        ----------
+        points : array, tuple or dict of arrays
+            n points.
+        cotangent : array
+            Of the shape of the outputs.
+
+        Returns
+        -------
+        list of arrays
+            One for each of ``names``, of its shape.
+        """
+        at = self.as_points(points)
+        given = checks.as_floats(cotangent, "cotangent")
+        shape = self._shape(count(at))
+        if given.shape != shape:
+            raise ValueError(f"cotangent has shape {given.shape}, but {shape} is needed, that of the outputs")
+        return self.value_and_vjp(at, lambda block, _: given[block])[1]
+
+    def value_and_vjp(self, points: Points, cotangent: Callable[[slice, Array], Array]) -> tuple[Array, Weights]:
+        """(outputs, gradient of the sum of cotangent times outputs), for a function of (rows, outputs there)."""
+        function = self._function(self._program_now(), self._state())
+        outputs, total = [], None
+        for block in self._blocks(points):
+            with function.recorded(rows(points, block), self.names) as (found, leaves):
+                outputs.append(self._shaped(array_of(found, self.engine)))
+                given = tensor_of(cotangent(block, outputs[-1])).to(found).reshape(found.shape)
+                more = pulled(found, leaves, given)
+            total = more if total is None else {name: total[name].add_(more[name]) for name in self.names}
+        assert total is not None
+        return self.engine.xp.concatenate(outputs), [array_of(total[name], self.engine) for name in self.names]
+
+    def jvp(self, points: Any, tangents: Sequence[ArrayLike]) -> Array:
+        """J v: how the outputs move with the parameters.
+
+        Parameters
+        ----------
+        points : array, tuple or dict of arrays
+            n points.
+        tangents : list of arrays
+            v, one for each of ``names``, of its shape.
+
+        Returns
+        -------
+        array
+            Of the shape of the outputs.
+        """
+        at = self.as_points(points)
+        function = self._function(self._program_now(), self._state())
+        vector = self._tensors(tangents, "tangents")
+        way = push_of(function, at, self.names)
+        found = [way(function, rows(at, block), [vector], None)[:, :, 0] for block in self._blocks(at)]
+        return self._shaped(array_of(torch.cat(found), self.engine))
+
+    # ---------------------------------------------------------------------------------------- other weights, kernels
+    def with_weights(self, weights: Weights) -> Self:
+        """The same network with other weights, which are kept; the module and this object stay as they are.
+
+        Parameters
+        ----------
+        weights : list of arrays
+            In the order and with the shapes of ``weights``.
+
+        Returns
+        -------
+        TorchNetwork
+        """
+        other = self._copy()
+        other._weights = self._tensors(weights, "weights")
+        return other
+
+    def kernel(
+        self, points: Points, points2: Points | None = None, *, layer: Layer = "all", outputs: OutputChoice
+    ) -> KernelOperator:
+        """Its NTK at its present weights, of which it keeps copies.
+
+        Parameters
+        ----------
+        points, points2 : as :meth:`as_points` returns them
+            Of the rows, and of the columns where they are others.
+        layer : str or list of str, default "all"
+            Globs on parameter names.
+        outputs : OutputChoice
+            Which outputs.
+
+        Returns
+        -------
+        JacobianGram
+        """
+        names = self.names if layer == "all" else matching(layer, "layer", self._layers())
+        function = self._function(self._program_now(), self._fixed())
+        sides = [jacobian_at(function, self.facts, points, names, outputs.weights)]
+        if points2 is not None:
+            sides.append(sides[0].elsewhere(points2))
+        return JacobianGram(*sides, stacked=outputs.stacked, scale=outputs.scale)
+
+    def _layers(self) -> dict[str, list[str]]:
+        return {name: own for name, own in aliases(self.module).items() if name in self.names}
+
+    # ------------------------------------------------------------------------------------------------------- inside
+    def _program_now(self) -> Program:
+        """The module's code as it is now; what was found before is forgotten where that has changed."""
+        structure = fingerprint(self.module)
+        if self._seen.program is None or structure != self._seen.structure:
+            self._seen = _Seen(structure, Program.of(self.module, self.forward))
+        assert self._seen.program is not None
+        return self._seen.program
+
+    def _function(self, program: Program, state: Mapping[str, torch.Tensor]) -> ModuleFunction:
+        recurrent = any(isinstance(part, torch.nn.RNNBase) for part in program.module.modules())
+        return ModuleFunction(program, state, self._dtype, self.device, recurrent)
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        """All numbers as they are now, shared with the module."""
+        return state_of(self.module) | (self._weights or {})
+
+    def _fixed(self) -> dict[str, torch.Tensor]:
+        """Copies of all numbers; the same copies as long as nothing has changed."""
+        now, before = self._state(), self._seen.fixed
+        if list(now) != list(before) or not all(_same(now[name], before[name]) for name in now):
+            bad = [name for name, t in now.items() if t.is_floating_point() and not torch.isfinite(t).all()]
+            if bad:
+                raise ValueError(
+                    f"the module holds NaN or infinity in {', '.join(bad[:4])}; load or train other parameters"
+                )
+            with torch.inference_mode(False):
+                self._seen.fixed = {name: tensor.clone() for name, tensor in now.items()}
+        return self._seen.fixed
+
+    def _blocks(self, points: Points) -> list[slice]:
+        return slices(count(points), points_at_once(self.facts, count(points), self.device))
+
+    def _shape(self, n: int) -> tuple[int, ...]:
+        return (n,) if self.n_outputs is None else (n, self.n_outputs)
+
+    def _shaped(self, outputs: Array) -> Array:
+        return outputs.reshape(self._shape(len(outputs)))
+
+    def _tensors(self, given: Sequence[ArrayLike], what: str) -> dict[str, torch.Tensor]:
+        """Arrays for the trained parameters, by name."""
+        state = self._state()
+        found = [tensor_of(one, what) for one in given]
+        shapes, needed = [tuple(one.shape) for one in found], [tuple(state[name].shape) for name in self.names]
+        if shapes != needed:
+            raise ValueError(f"{what} of shapes {shapes} came, but {needed} are needed: {', '.join(self.names)}")
+        return {name: one.to(self.device, self._dtype) for name, one in zip(self.names, found, strict=True)}
+
+    def _copy(self) -> Self:
+        import copy
+
+        other = copy.copy(self)
+        other._seen = _Seen(self._seen.structure, self._seen.program, self._seen.facts)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_seen": _Seen()}
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+
+
+def _check_parameters(module: torch.nn.Module) -> None:
+    """Refuse what no pass could be computed with."""
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
+            raise ValueError(f"parameter {name} of a lazy layer has no shape yet; run the module once on some points")
+        if "DTensor" in type(parameter).__name__ or "DTensor" in type(parameter.data).__name__:
+            raise TypeError(f"parameter {name} is sharded over processes; pass the module before it was distributed")
+        if parameter.is_floating_point() and parameter.dtype not in (torch.float32, torch.float64):
+            raise TypeError(
+                f"parameter {name} is {str(parameter.dtype).removeprefix('torch.')}, whose rounding hides the kernel; "
+                f"pass module.float()"
+            )
+
+
+def _place(module: torch.nn.Module, names: Sequence[str]) -> tuple[torch.device, torch.dtype]:
+    """The device of all parameters and buffers, and the dtype of the trained ones."""
+    own = dict(module.named_parameters())
+    dtypes = {own[name].dtype for name in names}
+    if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
+        found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        raise TypeError(f"the trained parameters are {found}, but one dtype is needed; pass module.double()")
+    devices = {str(tensor.device) for tensor in [*own.values(), *module.buffers()]}
+    if len(devices) > 1:
+        raise TypeError(f"the module lies on {', '.join(sorted(devices))}, but one is needed; pass module.to(...)")
+    if devices == {"meta"}:
+        raise ValueError("the module lies on the meta device, without numbers; load its parameters")
+    return torch.device(devices.pop()), dtypes.pop()

@@ -1,0 +1,24 @@
+"""What a network is to learn."""
+
+from dataclasses import dataclass
+
+from ntkspec.engines.arrays import Array
+from ntkspec.networks.protocol import Network, Points
+from ntkspec.training.targets import ALL, Reading
+
+
+@dataclass(frozen=True)
+class Task:
+    """Gradient descent from a network's weights on (1/2n) sum (f - offset - y)², f the ``reading`` of its outputs.
+
+    y : of the shape and dtype of f at the points X. rates : of the first and of all other weights. offset : like y, or
+    None for zero. batched : whether a step takes some of the points.
+    """
+
+    net: Network
+    X: Points
+    y: Array
+    rates: tuple[float, float]
+    offset: Array | None = None
+    reading: Reading = ALL
+    batched: bool = False

@@ -1,0 +1,77 @@
+"""Which rates a network takes, and what trains it: the general way, or a faster one, registered for its class."""
+
+from functools import singledispatch
+from typing import Any
+
+from ntkspec import checks
+from ntkspec.engines import engine_of
+from ntkspec.networks import DeepNetwork, IndependentOutputs, TwoLayer
+from ntkspec.training.descent import Descent
+from ntkspec.training.descent_fused import FusedDescent
+from ntkspec.training.descent_independent import IndependentDescent
+from ntkspec.training.descent_network import DeepDescent, NetworkDescent
+from ntkspec.training.targets import ALL
+from ntkspec.training.task import Task
+from ntkspec.training.trainer import Trainer
+
+
+def trainer_of(task: Task) -> Trainer:
+    """What trains the network of a task."""
+    return _by_class(task.net, task)
+
+
+@singledispatch
+def _by_class(net: Any, task: Task) -> Trainer:
+    return NetworkDescent(task)
+
+
+@_by_class.register
+def _(net: DeepNetwork, task: Task) -> Trainer:
+    return DeepDescent(task)
+
+
+@_by_class.register
+def _(net: IndependentOutputs, task: Task) -> Trainer:
+    return NetworkDescent(task) if task.reading is not ALL else IndependentDescent(task, trainer_of)
+
+
+@_by_class.register
+def _(net: TwoLayer, task: Task) -> Trainer:
+    """By the engine's own steps where it has them, for training on all points."""
+    if task.reading is not ALL:
+        return NetworkDescent(task)
+    if task.batched:
+        return Descent(task)
+    fused = engine_of(task.X, task.y).training.fused_steps
+    steps = fused(net.activation.compiled, task.X, task.y, rates=task.rates, width=net.width)
+    return Descent(task) if steps is None else FusedDescent(task, steps)
+
+
+@singledispatch
+def rates_of(net: Any, eta1: float | None, eta2: float | None, eta: float | None) -> tuple[float, float]:
+    """The checked rates of the first and of all other weights; by the class of the network, equal or not."""
+    if eta is None and (eta1 is None or eta1 != eta2):
+        raise ValueError(
+            f"eta1={eta1}, eta2={eta2}, but a {type(net).__name__} trains with one rate for all its weights; pass eta"
+        )
+    return _of_layers(eta1, eta2, eta)
+
+
+@rates_of.register
+def _(net: TwoLayer, eta1: float | None, eta2: float | None, eta: float | None) -> tuple[float, float]:
+    if eta is None and (eta1 is None or eta2 is None):
+        raise ValueError("a learning rate is missing: pass eta1 (first layer) and eta2 (second), or eta for all layers")
+    return _of_layers(eta1, eta2, eta)
+
+
+@rates_of.register
+def _(net: IndependentOutputs, eta1: float | None, eta2: float | None, eta: float | None) -> tuple[float, float]:
+    return rates_of(net.networks[0], eta1, eta2, eta)
+
+
+def _of_layers(eta1: float | None, eta2: float | None, eta: float | None) -> tuple[float, float]:
+    if eta is None:
+        return checks.learning_rate(eta1, "eta1"), checks.learning_rate(eta2, "eta2")
+    if (eta1, eta2) != (None, None):
+        raise ValueError("eta is the rate of all layers; pass it alone, or eta1 and eta2 without it")
+    return (checks.learning_rate(eta, "eta"),) * 2
