@@ -1,15 +1,18 @@
 """Convolutions in any number of dimensions."""
 
+import itertools
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ntkspec.networks.torch.factors.outer import Outer, inner
 from ntkspec.networks.torch.factors.views import View
+from ntkspec.operators.tiles import slices
 
-# Numbers of patches that are copied at a time.
-PATCHES = 2**22
+# Numbers of patches that are copied at a time; points whose gradients are formed together.
+PATCHES, POINTS = 2**20, 16
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class Geometry:
         A copy, larger than x by the size of the kernel.
         """
         b, channels = x.shape[:2]
-        if any(self.padding):
-            x = torch.nn.functional.pad(x, [size for p in reversed(self.padding) for size in (p, p)])
+        if len(self.kernel) == 2 and self.groups == 1:
+            return F.unfold(x, self.kernel, self.dilation, self.padding, self.stride).mT[:, None]
+        x = self.padded(x)
         settings = zip(x.shape[2:], self.kernel, self.stride, self.dilation, strict=True)
         space = [(size - d * (k - 1) - 1) // s + 1 for size, k, s, d in settings]
         steps = x.stride()[2:]
@@ -62,6 +66,27 @@ class Geometry:
             (x.stride(0), x.stride(1) * (channels // self.groups), *strides, x.stride(1), *taps),
         )
         return seen.reshape(b, self.groups, torch.Size(space).numel(), -1)
+
+    def padded(self, x: Tensor) -> Tensor:
+        """With zeros around each axis of space."""
+        return F.pad(x, [size for p in reversed(self.padding) for size in (p, p)]) if any(self.padding) else x
+
+    def shifts(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(g, for each tap of the kernel the inputs that g meets there), for stride 1 and one group.
+
+        Gradients g (b, outputs, *space) on the grid of the padded x, whose rows are longer, with zeros at their ends:
+        g (b, outputs, L), and inputs (b, channels, L) that are consecutive numbers of x, so nothing is copied.
+        """
+        x = self.padded(x)
+        longer = [full - size for full, size in zip(x.shape[2:], g.shape[2:], strict=True)]
+        steps = [int(torch.Size(x.shape[3 + axis :]).numel()) for axis in range(len(longer))]
+        length = 1 + sum((size - 1) * step for size, step in zip(g.shape[2:], steps, strict=True))
+        g = F.pad(g, [size for rest in reversed(longer[1:]) for size in (0, rest)]).flatten(2)[..., :length]
+        places = itertools.product(*(range(size) for size in self.kernel))
+        steps = [step * d for step, d in zip(steps, self.dilation, strict=True)]
+        starts = [sum(k * step for k, step in zip(place, steps, strict=True)) for place in places]
+        flat = x.flatten(2)
+        return g, [flat[..., start : start + length] for start in starts]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +157,7 @@ class Convolution:
         some = slice(rows.start // each, -(-rows.stop // each))
         own = slice(rows.start - some.start * each, rows.stop - some.start * each)
         out = self.g.new_empty(n, R, rows.stop - rows.start, width)
-        step = max(1, PATCHES // (m * self.positions * groups * width))
-        for start in range(0, n, step):
-            few = slice(start, min(start + step, n))
+        for few in slices(n, max(1, PATCHES // (m * self.positions * groups * width))):
             count = few.stop - few.start
             seen = self.geometry.patches(self.x[few].flatten(0, 1))[:, some].unflatten(0, (count, m))
             g = self.g[few].reshape(count, R, m, groups, each, -1)[:, :, :, some]
@@ -142,6 +165,21 @@ class Convolution:
             found = left @ seen.transpose(1, 2).flatten(2, 3)
             out[few] = found.unflatten(2, (R, each)).transpose(1, 2).flatten(2, 3)[:, :, own]
         return out
+
+    def fill(self, out: Tensor, rows: slice) -> None:
+        """Make ``out`` (n, R, numbers) the gradients of some outputs, in an order that only depends on the shapes."""
+        R, m = self.g.shape[1:3]
+        if m > 1 or self.geometry.groups > 1 or set(self.geometry.stride) != {1}:
+            out.copy_(self.gradients(rows).flatten(2))
+            return
+        for few in slices(len(out), POINTS):
+            g, x = self.g[few, :, 0, rows], self.x[few, 0]
+            g, shifted = self.geometry.shifts(x, g.flatten(1, 2))
+            g = g.unflatten(1, (R, -1))
+            own = out[few].view(len(g), R, len(shifted), g.shape[2], x.shape[1])
+            for r in range(R):
+                for tap, inputs in enumerate(shifted):
+                    torch.bmm(g[:, r], inputs.mT, out=own[:, r, tap])
 
     def as_outer(self) -> Outer:
         """The same gradients as outer products with patches, where there is one group."""

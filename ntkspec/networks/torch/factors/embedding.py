@@ -68,3 +68,7 @@ class Embedding:
         out = self.g.new_zeros(n * count, R, d)
         out.index_add_(0, i * count + self.index[i, t] - rows.start, self.g[i, :, t])
         return out.reshape(n, count, R, d).transpose(1, 2)
+
+    def fill(self, out: Tensor, rows: slice) -> None:
+        """Make ``out`` (n, R, numbers) the gradients of some rows of W."""
+        out.copy_(self.gradients(rows).flatten(2))

@@ -1,8 +1,5 @@
 """Inner products of the gradients of one parameter at two sets of points."""
 
-from collections.abc import Iterator
-
-import torch
 from torch import Tensor
 
 from ntkspec.networks.torch.factors.convolution import Convolution
@@ -10,6 +7,7 @@ from ntkspec.networks.torch.factors.embedding import Embedding
 from ntkspec.networks.torch.factors.outer import Outer
 from ntkspec.networks.torch.factors.readings import Factor
 from ntkspec.networks.torch.factors.sides import Side
+from ntkspec.operators.tiles import slices
 
 # Numbers of gradients, and of Gram matrices of positions, that are formed at a time.
 GRADIENTS, POSITIONS = 2**26, 2**23
@@ -72,10 +70,9 @@ def _add_by_gradients(out: Tensor, left: Side, right: Side, stacked: bool) -> No
                 continue
             part = out[i * each : (i + some.points) * each, j * each : (j + others.points) * each]
             for chosen in functions:
-                for start in range(0, rows, step):
-                    piece = slice(start, min(start + step, rows))
-                    G = some.gradients(chosen, piece, out.dtype)
-                    add_product(part, G, G if same else others.gradients(chosen, piece, out.dtype))
+                for piece in slices(rows, step):
+                    G = some.gradients(chosen, piece)
+                    add_product(part, G, G if same else others.gradients(chosen, piece))
 
 
 def add_product(out: Tensor, G: Tensor, H: Tensor) -> None:
@@ -93,24 +90,19 @@ def _add_by_positions(out: Tensor, one: Outer, other: Outer | None, stacked: boo
     n2, T2 = two.a.shape[:2]
     R, T = one.g.shape[1:3]
     each = R if stacked else 1
-    for some in _strips(len(one.a), T * T2 * each * each * n2):
+    for some in _strips(len(one.a), T * T2 * each * each * n2, halved=other is None):
         own, cols = one[some], two[: some.stop] if other is None else two
         n, m = len(own.a), len(cols.a)
-        A = _gram(own.a.flatten(0, 1), cols.a.flatten(0, 1), out.dtype).reshape(n, 1, T, m, 1, T2)
+        A = (own.a.flatten(0, 1) @ cols.a.flatten(0, 1).T).reshape(n, 1, T, m, 1, T2)
         g, g2 = (part.g if stacked else part.g.transpose(1, 2).flatten(2)[:, None] for part in (own, cols))
-        G = _gram(g.flatten(0, 2), g2.flatten(0, 2), out.dtype).reshape(n, each, T, m, each, T2)
+        G = (g.flatten(0, 2) @ g2.flatten(0, 2).T).reshape(n, each, T, m, each, T2)
         out[some.start * each : some.stop * each, : m * each] += (A * G).sum(dim=(2, 5)).reshape(n * each, -1)
 
 
-def _gram(A: Tensor, B: Tensor, dtype: torch.dtype) -> Tensor:
-    return A.to(dtype) @ B.to(dtype).T
-
-
-def _strips(n: int, width: int) -> Iterator[slice]:
-    """``range(n)`` in pieces whose Gram matrices of positions have room."""
-    step = max(1, min(n, POSITIONS // width))
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
+def _strips(n: int, width: int, *, halved: bool) -> list[slice]:
+    """``range(n)`` in pieces whose Gram matrices of positions have room; some, where each meets those before it."""
+    step = POSITIONS // width
+    return slices(n, max(1, min(step, STRIP, -(-n // 4)) if halved else step))
 
 
 def _add_by_rows_of_table(out: Tensor, left: Side, right: Side, stacked: bool) -> None:
@@ -118,9 +110,9 @@ def _add_by_rows_of_table(out: Tensor, left: Side, right: Side, stacked: bool) -
     (index, g), (index2, g2) = left.tensors(), right.tensors()
     R, T, T2, n2 = *g.shape[1:3], index2.shape[1], len(index2)
     each = R if stacked else 1
-    for some in _strips(len(index), T * T2 * each * each * n2):
+    for some in _strips(len(index), T * T2 * each * each * n2, halved=False):
         n = some.stop - some.start
         same = (index[some].reshape(n, 1, T, 1, 1, 1) == index2[None, None, None, :, None]).reshape(n, 1, T, n2, 1, T2)
         h, h2 = (part if stacked else part.transpose(1, 2).flatten(2)[:, None] for part in (g[some], g2))
-        G = _gram(h.flatten(0, 2), h2.flatten(0, 2), out.dtype).reshape(n, each, T, n2, each, T2)
+        G = (h.flatten(0, 2) @ h2.flatten(0, 2).T).reshape(n, each, T, n2, each, T2)
         out[some.start * each : some.stop * each] += (same * G).sum(dim=(2, 5)).reshape(n * each, -1)

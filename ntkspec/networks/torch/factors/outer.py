@@ -73,6 +73,12 @@ class Outer:
         flat = g.transpose(2, 3).reshape(n, -1, T) @ self.a
         return flat.reshape(n, R, g.shape[3], -1)
 
+    def fill(self, out: Tensor, rows: slice) -> None:
+        """Make ``out`` (n, R, numbers) the gradients of some rows of W."""
+        for r in range(self.g.shape[1]):
+            g = self.g[:, r, :, rows]
+            torch.bmm(g.mT, self.a, out=out[:, r].unflatten(1, (g.shape[2], -1)))
+
 
 def inner(g: Tensor, z: Tensor) -> Tensor:
     """<g[i, r], z[i, k]>, (n, R, k)."""

@@ -53,10 +53,14 @@ class PerPoint:
         """(n, R, rows, 1)."""
         return self.G[..., rows, None]
 
+    def fill(self, out: Tensor, rows: slice) -> None:
+        """Make ``out`` (n, R, numbers) the gradients of some entries."""
+        out.copy_(self.G[..., rows])
+
 
 def summed(e: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Gradients in a tensor that was broadcast: sums of e (n, m, *axes) over m and the axes that the tensor repeats."""
     axes = e.shape[2:]
     own = (1,) * (len(axes) - len(shape)) + tuple(shape)
     over = [1] + [2 + k for k, (size, full) in enumerate(zip(own, axes, strict=True)) if size != full]
-    return e.sum(dim=over).flatten(1)
+    return e.sum(dim=over).reshape(len(e), -1)

@@ -1,6 +1,7 @@
 """The gradients of one parameter at the points of a tile, through the factors of its uses."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class Side:
 
     def outer(self) -> Outer:
         """The outer products of all points, of a parameter with one use of that kind."""
-        found = [own[0].as_outer() if isinstance(own[0], Convolution) else own[0] for own in self.blocks]
+        found: list[Any] = [own[0].as_outer() if isinstance(own[0], Convolution) else own[0] for own in self.blocks]
         if len(found) == 1:
             return found[0]
         return Outer(torch.cat([one.a for one in found]), torch.cat([one.g for one in found]), found[0].view)
@@ -62,21 +63,20 @@ class Side:
             return self.size // width, width
         return 1, self.size
 
-    def gradients(self, functions: slice, rows: slice, dtype: torch.dtype) -> Tensor:
-        """(n R, numbers of some rows), point-major, for R chosen functions."""
-        found: Tensor | None = None
+    def gradients(self, functions: slice, rows: slice) -> Tensor:
+        """(n R, numbers of some rows), point-major, for R chosen functions; an order of numbers that sides share."""
+        one, R = self.blocks[0][0].tensors[-1], functions.stop - functions.start
+        out = one.new_empty(self.points, R, (rows.stop - rows.start) * self.rows[1])
         first = 0
         for own in self.blocks:
-            chosen = [one.of(functions) for one in own]
-            G = self._of_block(chosen, rows)
-            if len(self.blocks) == 1:
-                return G.to(dtype)
-            if found is None:
-                found = G.new_empty(self.points * (functions.stop - functions.start), G.shape[1], dtype=dtype)
-            found[first : first + len(G)] = G
-            first += len(G)
-        assert found is not None
-        return found
+            chosen = [factor.of(functions) for factor in own]
+            block = out[first : first + len(own[0].tensors[0])]
+            if self.alone is not None:
+                chosen[0].fill(block, rows)
+            else:
+                self._add_uses(block.zero_(), chosen, rows)
+            first += len(block)
+        return out.flatten(0, 1)
 
     def squares(self, functions: slice, numbers: int) -> Tensor:
         """The squared norms (n, R), from about so many numbers of gradients at a time."""
@@ -89,26 +89,22 @@ class Side:
         step = max(1, numbers // (n * R * width))
         total = self.blocks[0][0].tensors[-1].new_zeros(n, R)
         for start in range(0, rows, step):
-            G = self.gradients(functions, slice(start, min(start + step, rows)), total.dtype)
+            G = self.gradients(functions, slice(start, min(start + step, rows)))
             total += G.square().sum(dim=1).reshape(n, R)
         return total
 
-    def _of_block(self, factors: list[Factor], rows: slice) -> Tensor:
-        if self.alone is not None:
-            return factors[0].gradients(rows).flatten(2).flatten(0, 1)
-        n, R = factors[0].tensors[-1].shape[:2]
+    def _add_uses(self, out: Tensor, uses: list[Factor], rows: slice) -> None:
+        """Add the gradients of all uses, in the order of the parameter."""
         count, width = self.rows
-        out = factors[0].tensors[-1].new_zeros(n, R, (rows.stop - rows.start) * width)
-        for one in factors:
+        for one in uses:
             if count == 1:
-                one.view.add(out, one.gradients(slice(0, one.rows)).reshape(n, R, *one.view.shape))
+                one.view.add(out, one.gradients(slice(0, one.rows)).reshape(*out.shape[:2], *one.view.shape))
                 continue
             before = one.view.start // width
             start, stop = max(rows.start, before), min(rows.stop, before + one.rows)
             if start < stop:
                 own = one.gradients(slice(start - before, stop - before)).flatten(2)
                 out[..., (start - rows.start) * width : (stop - rows.start) * width] += own
-        return out.flatten(0, 1)
 
 
 def pull(factors: list[Factor], U: Tensor, out: Tensor) -> None:
