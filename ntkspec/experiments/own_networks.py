@@ -19,7 +19,7 @@ from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import KernelOperator
 
 if TYPE_CHECKING:
-    from ntkspec.experiments.models import NetworkTask
+    from ntkspec.experiments.network_tasks import NetworkTask
 
 # How a network takes the points of a data set: rows of d numbers, or images with their channels first or last.
 INPUTS = ("flat", "nchw", "nhwc")

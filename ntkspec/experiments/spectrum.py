@@ -10,7 +10,8 @@ from ntkspec.datasets import Dataset
 from ntkspec.engines.arrays import Array
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.linear_models import LinearModel, NearestLinear
-from ntkspec.experiments.models import Model, NetworkTask, completed_task, labelled, model_of, storable_task
+from ntkspec.experiments.models import Model, labelled, model_of
+from ntkspec.experiments.network_tasks import NetworkTask, completed_task, storable_task
 from ntkspec.experiments.own_networks import NetworkRecord
 from ntkspec.experiments.stages import Stages
 from ntkspec.objects.lazy import cached_property
