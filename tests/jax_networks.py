@@ -13,19 +13,22 @@ from ntkspec.networks.jax.modes import computing  # noqa: E402  (after the skip)
 DOUBLE = np.dtype(np.float64)
 
 
+def is_float(leaf):
+    """Whether it is an array of floats, or a number."""
+    return isinstance(leaf, float) or getattr(leaf, "dtype", np.dtype(int)).kind == "f"
+
+
 def doubled(tree):
-    """Float arrays of a pytree as float64, the rest as it is."""
+    """Floats of a pytree as float64, the rest as it is."""
     with computing(DOUBLE):
-        return jax.tree_util.tree_map(
-            lambda leaf: jnp.asarray(leaf, float) if getattr(leaf, "dtype", np.dtype(int)).kind == "f" else leaf, tree
-        )
+        return jax.tree_util.tree_map(lambda leaf: jnp.asarray(leaf, float) if is_float(leaf) else leaf, tree)
 
 
 def jacobian(function, params, points):
     """The gradients of all outputs in the float leaves, (n, K, P) in float64, one array a leaf."""
     with computing(DOUBLE):
         leaves, structure = jax.tree_util.tree_flatten(doubled(params))
-        floats = [k for k, leaf in enumerate(leaves) if getattr(leaf, "dtype", np.dtype(int)).kind == "f"]
+        floats = [k for k, leaf in enumerate(leaves) if is_float(leaf)]
 
         def of(moving):
             whole = list(leaves)
@@ -34,8 +37,14 @@ def jacobian(function, params, points):
             found = function(jax.tree_util.tree_unflatten(structure, whole), doubled(points))
             return found.reshape(len(found), -1)
 
-        parts = jax.jacobian(of)([leaves[k] for k in floats])
+        parts = jax.jit(jax.jacobian(of))([leaves[k] for k in floats])
         return [np.asarray(part).reshape(*part.shape[:2], -1) for part in parts]
+
+
+def outputs(function, params, points):
+    """The function's own, in float64."""
+    with computing(DOUBLE):
+        return np.asarray(jax.jit(function)(doubled(params), doubled(points)))
 
 
 def mlp(rng, sizes=(3, 8, 5, 2), points=6):

@@ -21,9 +21,11 @@ TESTS = {
     "spectra": "intervals certificates lanczos traces norms dimensions alignments densities honesty products_only "
     "randomness spectra checkpoints",
     "kernels": "deep_networks kernels assumptions expected expected_cnn deep_expected expansion statements adapters",
-    "networks": "deep_networks kernels networks",
-    "dynamics": "laws modes dynamics training products_only honesty",
-    "storage": "places sealed storage files kernel_files checkpoints finished_work faults damage open_arrays sweeps",
+    "networks": "protocol deep_networks kernels networks",
+    "operators": "rows_per_point several_outputs operators",
+    "dynamics": "several_outputs laws modes dynamics training products_only honesty",
+    "storage": "rows_per_point places sealed storage files kernel_files checkpoints finished_work faults damage "
+    "open_arrays sweeps",
     "engines": "host engines functions parts streaming stand_in forks operators expected_cnn fused_training "
     "devices spectra cuda",
 }
@@ -190,6 +192,18 @@ MUTANTS = [
         ("float(v[0]) ** 2 if constant", "float(v[0]) if constant"),
         ("slope if weights is None else slope * weights", "slope"),
     ),
+    *_of(
+        "networks/two_layer_passes.py",
+        ("of_v * scaled(m**-0.5)", "of_v"),
+        ("of_W *= readout[:, None] * scaled(d**-0.5)", "of_W *= readout[:, None]"),
+    ),
+    *_of("networks/outputs.py", ("float(self.weights[0, 0]) ** 2", "float(self.weights[0, 0])")),
+    *_of(
+        "operators/layout.py",
+        ("if self.stacked or self.outputs is None:", "if self.outputs is None:"),
+        ("y.shape != (n, rows_per_point)", "y.size != rows"),
+    ),
+    *_of("operators/combination.py", ("return counts[0] if counts else 1", "return 1")),
     *_of("networks/deep_kernel.py", ("if k % net.n_weights not in chosen:", "if False:")),
     *_of(
         "kernels/linear_cnn.py",
@@ -224,15 +238,25 @@ MUTANTS = [
     ),
     *_of(
         "dynamics/prediction.py",
-        ("np.sqrt(2 * problem.rate * steps", "np.sqrt(0.002 * problem.rate * steps"),
-        ("target**2 / values)", "target**2)"),
-        ("residual = y if start_train is None else y - start_train", "residual = y"),
+        ("y if start_train is None else y - start_train", "y"),
+        ("eta / layout.points", "eta / kernel.shape[0]"),
     ),
+    *_of(
+        "dynamics/methods.py",
+        ("np.sqrt(2 * problem.rate * steps", "np.sqrt(0.002 * problem.rate * steps"),
+        ("(targets**2 / values)", "(targets**2)"),
+        ("reduce(np.hypot,", "reduce(np.minimum,"),
+    ),
+    *_of("dynamics/arguments.py", ("// layout.rows_per_point", "")),
     *_of(
         "dynamics/stability.py",
         ("values < -rounding", "values < 0"),
+        ("n = points_of(operator)", "n = operator.shape[0]"),
+        ("largest, problem.points,", "largest, problem.kernel.shape[0],"),
+        ("unstable=max(part.unstable", "unstable=sum(part.unstable"),
         ("(top.upper, top.lower)", "(top.lower, top.upper)"),
     ),
+    *_of("storage/tiles.py", ('each = int(attributes.get("rows_per_point", 1))', "each = 1")),
     *_of("storage/sealed.py", ("if not _holds(file, found, _ranges(match)):", "if False:")),
     *_of(
         "storage/tiles.py",

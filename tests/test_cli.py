@@ -230,7 +230,7 @@ BAD = {
     "negative seed": (SMALL | {"--seed": "-1"}, "seed.*-1"),
     "unknown option": (SMALL | {"--widht": "3"}, "--widht.*See ntkspec analyze --help"),
     "bad integer": (SMALL | {"--n": "many"}, '--n.*"many".*See ntkspec analyze --help'),
-    "unknown layer": (SMALL | {"--layer": "third"}, '"third".*"first", "second", "both".*See ntkspec analyze --help'),
+    "unknown layer": (SMALL | {"--layer": "third"}, "layer='third', but one of 'first', 'second', 'both' is needed"),
     "mnist without a folder": (FROM_FILE | {"--data": "mnist"}, "https://.*sha256.*--data-dir.*NTKSPEC_DATA"),
     "mnist of an absent folder": (
         FROM_FILE | {"--data": "mnist", "--data-dir": "none"},

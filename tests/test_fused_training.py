@@ -208,3 +208,25 @@ def test_a_diverged_run_goes_on_to_the_same_end(gpu, tmp_path):
         said, found = diverged(given, how | {"checkpoint": tmp_path / "run"})
         assert said == whole[0]
         assert (found.network.v == whole[1].network.v).all()
+
+
+# ------------------------------------------------------------------------------------------ one network for each class
+@pytest.mark.parametrize("rates", [(0.5, 0.2), (0.0, 1e10)])
+def test_copies_of_a_network_take_their_steps_in_goes(rates, gpu, monkeypatch):
+    """Each as it would alone; where one diverges, all stop at the step where it does on the CPU."""
+    net, X, y = setting(11, 5, 16, "relu", "d")
+    labels = np.stack([0.01 * y, y, np.zeros_like(y)], axis=1)
+    how, there = {"eta1": rates[0], "eta2": rates[1], "steps": [0, 9, 45]}, on(gpu, net, X, labels)
+    assert own_steps(gpu, there[0], there[1], there[2][:, 0].copy()) is not None
+    monkeypatch.setattr(FusedDescent, "together", 7)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        here, found = (ns.train_gd(*given, **how) for given in ((net, X, labels), there))
+    told = [str(one.message) for one in said if "diverged" in str(one.message)]
+    assert told == 2 * told[:1]
+    assert bool(told) == (rates[1] > 1)
+    fused = gpu.to_host(found.train)
+    assert np.array_equal(np.isfinite(here.train), np.isfinite(fused))
+    assert np.nanmax(np.abs(here.train - fused)) <= 1e-10 * np.nanmax(np.abs(here.train))
+    for mine, other in zip(here.network.weights, found.network.weights, strict=True):
+        assert np.abs(mine - gpu.to_host(other)).max() <= 1e-9 * np.abs(mine).max()

@@ -219,12 +219,8 @@ def test_what_has_no_nearest_linear_kernel_is_refused():
         ns.nearest_linear_kernel(theta, 1e160 * POINTS)
     with pytest.raises(ValueError, match="trace_ratio=-1"):
         ns.nearest_linear_kernel(theta, POINTS, trace_ratio=-1.0)
-
-    class Stacked(ns.operators.Dense):
-        points = N // 2
-
-    with pytest.raises(ValueError, match="outputs='mean'"):
-        ns.nearest_linear_kernel(Stacked(theta), POINTS[: N // 2])
+    with pytest.raises(ValueError, match=r"40 rows for 20 points.*outputs='mean'"):
+        ns.nearest_linear_kernel(wrap(theta, rows_per_point=2), POINTS[: N // 2])
 
 
 def test_it_shows_what_it_found():

@@ -189,6 +189,11 @@ def test_the_sign_of_a_spectrum_is_judged_against_rounding():
     assert verdict(-1 * Gram(np.ones((5, 1)))) == "no"
 
 
+def test_a_sign_that_cannot_be_told_has_its_reason():
+    undecided = ns.spectral_norm(operator_with(np.r_[np.zeros(3), np.linspace(2, 5, 97)]), rtol=0.5).evidence
+    assert "was neither found nor excluded; a smaller rtol" in str(undecided)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_frobenius_norm_is_exact_on_rectangles_and_duplicates(dtype):
     F, G = (np.random.default_rng(seed).standard_normal((n, 4)).astype(dtype) for seed, n in ((0, 700), (1, 530)))

@@ -49,7 +49,8 @@ def density(K):
 
 
 def alignment(K):
-    found = ns.kernel_target_alignment(K, y, rtol=0.1)
+    found = ns.kernel_target_alignment(K, y)
+    assert found.upper - found.lower <= 0.06 * found.upper
     assert found.lower <= float(y @ A @ y) / N / FROBENIUS <= found.upper
 
 
@@ -57,6 +58,17 @@ def frobenius(K):
     found = ns.frobenius_norm(K, rtol=0.1)
     assert found.lower <= FROBENIUS <= found.upper
     assert found.plan.method == "stochastic"
+
+
+def rank(K):
+    found = ns.effective_rank(K, rtol=0.1)
+    assert found.lower <= VALUES.sum() <= found.upper
+    assert found.failure_probability == 1e-6
+
+
+def ratio(K):
+    found = ns.participation_ratio(K, rtol=0.1)
+    assert found.lower <= VALUES.sum() ** 2 / FROBENIUS**2 <= found.upper
 
 
 def prediction(K):
@@ -91,6 +103,8 @@ def rate(K):
         (density, 2 * 30),
         (alignment, N / 2),
         (frobenius, N / 2),
+        (rank, N / 2),
+        (ratio, N / 2),
         (prediction, 100),
         (pairs, 200),
         (norm, 120),
@@ -114,6 +128,15 @@ def test_probes_that_are_given_up_cost_less_than_half_of_the_exact_way_and_are_c
     assert N < found.products <= counted.products <= found.products + LOOKING <= 1.5 * N
 
 
+@pytest.mark.parametrize("values", [np.linspace(1, 2, N), np.cos(np.pi * np.linspace(0, 1, N))])
+def test_no_pairs_are_looked_for_in_a_flat_spectrum(values):
+    counted = Counted(np.diag(values))
+    found = ns.frobenius_norm(counted.operator, rtol=0.1)
+    assert found.lower <= np.linalg.norm(values) <= found.upper
+    assert found.upper - found.lower <= 0.1 * found.upper
+    assert found.products <= counted.products <= found.products + LOOKING <= 110
+
+
 def trace(K):
     return ns.trace(K), VALUES.sum()
 
@@ -123,7 +146,7 @@ def exact_frobenius(K):
 
 
 def exact_alignment(K):
-    return ns.kernel_target_alignment(K, y), float(y @ A @ y) / N / FROBENIUS
+    return ns.kernel_target_alignment(K, y, rtol=0.0), float(y @ A @ y) / N / FROBENIUS
 
 
 def effective_rank(K):
@@ -282,3 +305,29 @@ def test_a_file_takes_each_column_once(tmp_path):
     slow = Slow(1e-4, matrix)
     assert np.abs(stored(slow, tmp_path) - matrix).max() <= 1e-12
     assert n <= slow.products <= n + LOOKING
+
+
+def test_a_function_of_blocks_is_called_with_blocks():
+    widths = []
+
+    def blocks(V):
+        widths.append(V.shape[1])
+        return A @ V
+
+    found = ns.frobenius_norm(wrap(blocks, N, batched=True))
+    assert float(found) == pytest.approx(FROBENIUS, rel=1e-12)
+    assert max(widths) == 64
+    assert len(widths) <= N / 64 + LOOKING
+    K = wrap(blocks, N, batched=True)
+    assert K @ y == pytest.approx(A @ y)
+    assert (K @ np.stack([y, 2 * y], axis=1)).shape == (N, 2)
+
+
+def test_a_function_of_vectors_that_is_said_to_take_blocks_is_refused():
+    def vectors(v):
+        return A @ v.sum(axis=1, keepdims=True) + np.zeros_like(v)  # right for one column only
+
+    with pytest.raises(ValueError, match="the operator is not linear"):
+        ns.spectral_norm(wrap(vectors, N, batched=True))
+    with pytest.raises(ValueError, match=r"returned shape \(800,\) .* for a block \(800, 2\)"):
+        ns.spectral_norm(wrap(lambda V: A @ V[:, 0], N, batched=True))

@@ -14,6 +14,7 @@ from ntkspec.experiments.sweep_cells import Cell, measure_cell
 from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.experiments.sweep_run import run_sweep
 from ntkspec.plotting import scaling as plots
+from ntkspec.reporting.check import check_report
 
 D = (32, 48, 72, 108, 162)
 
@@ -163,6 +164,9 @@ def test_a_statement_that_says_nothing_is_not_refuted():
     check = verdict("prop-3.4", settings, invented(settings, 0.2))
     assert check.verdict == OPEN
     assert "n is too small" in check.findings[0].evidence
+    (line,) = (line for line in check_report([check]).splitlines() if line.startswith("  prop-3.4, "))
+    assert "cannot tell, since " in line
+    assert "n is too small" in line
 
 
 # ---------------------------------------------------------------------------------------------------------- commands

@@ -8,6 +8,8 @@ import pytest
 
 import ntkspec as ns
 from conftest import Interrupt
+from ntkspec import storage
+from ntkspec.experiments.results import Copies
 from ntkspec.networks import IndependentOutputs
 from ntkspec.training import accuracy
 from ntkspec.training.batches import Batches
@@ -155,6 +157,23 @@ def test_an_expansion_is_the_tangent(kind):
     assert all(np.array_equal(*pair) for pair in zip(ones[0][1], ones[1][1], strict=True))
 
 
+@pytest.mark.parametrize("kind", ["two layers", "fully connected"])
+def test_expansions_and_functions_of_outputs_train_on_a_card(kind, gpu):
+    net, (_, X, y) = NETWORKS[kind](), setting()
+    there, how = net.to("gpu"), {"eta": 0.3, "steps": STEPS, "watch": ns.weight_movement}
+    for make, more in ((ns.linearize, {}), (lambda one: one, {"outputs": [2.0]}), (ns.linearize, {"batch": 5})):
+        here, found = (
+            ns.train_gd(make(one), points, labels, X_test=points[:2], **how, **more)
+            for one, points, labels in ((net, X, y[:, 0]), (there, gpu.xp.asarray(X), gpu.xp.asarray(y[:, 0])))
+        )
+        assert type(found.train) is gpu.xp.ndarray
+        assert np.abs(gpu.to_host(found.train) - here.train).max() <= 1e-11
+        assert np.abs(gpu.to_host(found.test) - here.test).max() <= 1e-11
+        assert set(found.watched) == set(here.watched)
+        signs = np.sign(y[:, 0])
+        assert np.array_equal(accuracy(found.train, gpu.xp.asarray(signs)), accuracy(here.train, signs))
+
+
 def test_an_expansion_stays_where_the_network_was():
     """Weights that a user's own loop changes in place."""
     net, X, _ = setting()
@@ -181,6 +200,17 @@ def test_labels_of_several_columns_train_a_copy_for_each(how):
     assert whole.watched["kernel drift"][-1] > 0
 
 
+def test_copies_are_predicted_together_and_one_by_one():
+    """At the start by one kernel of points; later, when they differ, by their kernel of all outputs."""
+    net, (_, X, y) = ns.TwoLayer.random(3, 6, "erf", second="normal"), setting()
+    half = ns.train_gd(net, X, y, eta=1.0, steps=[30]).network
+    start, linear = half(X), ns.train_gd(ns.linearize(half), X, y, eta=0.3, steps=STEPS).train
+    together = ns.predict_gd(ns.ntk(half, X, outputs="full"), y, eta=0.3, steps=STEPS, start=start).train
+    assert np.abs(together - linear).max() <= 1e-10
+    alone = ns.predict_gd(ns.ntk(half, X, outputs=2), y[:, 2], eta=0.3, steps=STEPS, start=start[:, 2]).train
+    assert np.abs(together[:, :, 2] - alone).max() <= 1e-10
+
+
 def test_copies_go_on_from_where_they_are():
     net, (_, X, y) = ns.FullyConnected.random(3, [5, 4], "erf"), setting()
     whole = ns.train_gd(net, X, y, eta=0.5, steps=[9])
@@ -203,10 +233,26 @@ def test_independent_outputs_are_a_network_of_several():
     assert ns.ntk(net, X, outputs="trace").to_dense() == pytest.approx(sum(kernels), abs=1e-14)
     assert ns.ntk(net, X, outputs=2).to_dense() == pytest.approx(kernels[2], abs=1e-14)
     assert ns.ntk(net, X, outputs=[0, 2.0, 0, 1.0]).to_dense() == pytest.approx(4 * kernels[1] + kernels[3], abs=1e-14)
-    with pytest.raises(ValueError, match="one kernel for each output; ask for them one by one"):
-        ns.ntk(net, X, outputs="full")
+    full = np.zeros((12, 4, 12, 4))
+    full[:, range(4), :, range(4)] = kernels
+    assert ns.ntk(net, X, outputs="full").to_dense() == pytest.approx(full.reshape(48, 48), abs=1e-14)
     with pytest.raises(ValueError, match="of one output each are needed"):
         IndependentOutputs([setting()[0]])
+
+
+def test_trajectories_keep_their_copies_in_files(tmp_path):
+    (net, X, y), path = setting(), tmp_path / "run.h5"
+    run = ns.train_gd(ns.Convolutional.random((3, 1), 2, "relu", filter_size=2), X, y, eta=0.1, steps=[0, 3])
+    ns.save_result(run, path)
+    found = ns.load_result(path)
+    assert np.array_equal(found.train, run.train)
+    assert np.array_equal(found.network(X), run.network(X))
+    for networks in (3, [], [2.0]):
+        storage.write(path, Copies(networks), kind="result")
+        with pytest.raises(ValueError, match=r"run.h5 holds no network$"):
+            ns.load_result(path)
+    with pytest.raises(TypeError, match=r"a Perceptron is code, .*; save dataclasses.replace\(result, network=None\)"):
+        ns.save_result(ns.train_gd(net, X, y, eta=0.1, steps=[1]), path)
 
 
 # ---------------------------------------------------------------------------------------------- points of any form
@@ -327,7 +373,7 @@ def test_rates_outputs_and_labels_that_do_not_fit_are_told():
         for one, labels in ((net, y), (deep, y), (deep, y[:, 0])):
             with pytest.raises(ValueError, match=rf"a {type(one).__name__} trains with one rate .*; pass eta$"):
                 train(one, y=labels, **wrong)
-    with pytest.raises(ValueError, match=r"y has shape \(12,\), but \(12, 4\) is needed, .*; outputs=, a number or w"):
+    with pytest.raises(ValueError, match=r"y has shape \(12,\), but \(12, 4\) is needed, .*eye\(4\).*; outputs=, a n"):
         train(net, y=y[:, 0], eta=1.0)
     with pytest.raises(ValueError, match="y has 3 columns, but 4 are needed to fit the outputs of the network"):
         train(net, y=y[:, :3], eta=1.0)
@@ -415,94 +461,108 @@ def test_accuracy_counts_signs_and_largest_outputs():
 
 
 # ------------------------------------------------------------------------------------------------- PyTorch modules
-@pytest.fixture(scope="module")
-def modules():
-    """{name: (module, points, y)} in float64: images through in-place activations, tokens through tied weights."""
+KINDS = ["MLP", "ResNet", "transformer", "transformer with a head", "LSTM", "GRU"]
+
+
+def module_of(kind):
+    """(module, points, y) in float64, and PyTorch."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; other networks are trained above")
-    nn = torch.nn
+    from networks import EXAMPLES
 
-    class Tokens(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embedding, self.cell = nn.Embedding(6, 5), nn.LSTM(5, 5, batch_first=True)
-
-        def forward(self, tokens, scale):
-            hidden, _ = self.cell(self.embedding(tokens) * scale[:, None, None])
-            return hidden[:, -1] @ self.embedding.weight.T
-
-    torch.manual_seed(0)
-    images = nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(36, 3)
-    )
-    rng = np.random.default_rng(0)
-    tokens = {"tokens": rng.integers(0, 6, (9, 4)), "scale": rng.uniform(0.5, 2, 9)}
-    return {
-        "images": (images.double(), rng.standard_normal((9, 2, 3, 3)), rng.uniform(-1, 1, (9, 3))),
-        "tokens": (Tokens().double(), tokens, rng.uniform(-1, 1, (9, 6))),
-    }
-
-
-def module_descent(module, points, y, eta, steps, order=None):
-    """The outputs after so many steps of torch.optim.SGD on a copy, and its parameters."""
-    import torch
-
-    module = copy.deepcopy(module)
-    optimizer = torch.optim.SGD(module.parameters(), lr=eta)
-
-    def outputs(rows):
-        if isinstance(points, dict):
-            return module(**{name: torch.tensor(part[rows]) for name, part in points.items()})
-        return module(torch.tensor(points[rows]))
-
-    for step in range(steps):
-        rows = slice(None) if order is None else order.rows(step)
-        optimizer.zero_grad()
-        (((outputs(rows) - torch.tensor(y[rows])) ** 2).sum() / (2 * len(y[rows]))).backward()
-        optimizer.step()
-    return outputs(slice(None)).detach().numpy(), [W.detach().numpy() for W in module.parameters()]
+    module, points = EXAMPLES[kind].module(), torch.as_tensor(EXAMPLES[kind].points())
+    y = torch.as_tensor(np.random.default_rng(0).uniform(-1, 1, tuple(module(points).shape)))
+    return module, points, y, torch
 
 
 @pytest.mark.parametrize("batch", [None, 4])
-@pytest.mark.parametrize("kind", ["images", "tokens"])
-def test_modules_train_as_by_sgd(kind, batch, modules):
-    module, points, y = modules[kind]
-    before = copy.deepcopy(module.state_dict())
-    outputs, weights = module_descent(module, points, y, 0.3, 20, batch and Batches(9, batch, 1))
-    found = ns.train_gd(ns.from_torch(module), points, y, eta=0.3, steps=[0, 20], batch=batch, seed=1)
-    assert np.abs(found.train[1] - outputs).max() <= 1e-10
-    assert all(np.abs(mine - own).max() <= 1e-10 for mine, own in zip(found.network.weights, weights, strict=True))
+@pytest.mark.parametrize("kind", KINDS)
+def test_modules_train_as_by_sgd(kind, batch):
+    module, points, y, torch = module_of(kind)
+    before, n = copy.deepcopy(module.state_dict()), len(y)
+    found = ns.train_gd(ns.from_torch(module), points, y, eta=0.05, steps=[0, 20], batch=batch, seed=1)
     assert all(bool((part == before[name]).all()) for name, part in module.state_dict().items())
+    optimizer, order = torch.optim.SGD(module.parameters(), lr=0.05), batch and Batches(n, batch, 1)
+    for step in range(20):
+        rows = order.rows(step) if order else slice(None)
+        optimizer.zero_grad()
+        (((module(points[rows]) - y[rows]) ** 2).sum() / (2 * len(y[rows]))).backward()
+        optimizer.step()
+    assert np.abs(found.train[1] - module(points).detach().numpy()).max() <= 1e-10
+    for mine, own in zip(found.network.weights, module.parameters(), strict=True):
+        assert np.abs(mine - own.detach().numpy()).max() <= 1e-10
+    again = module_of(kind)[0]
+    trained = {name: torch.tensor(W) for name, W in found.network.parameters.items()}
+    assert not again.load_state_dict(trained, strict=False).unexpected_keys
+    assert np.abs(ns.from_torch(again)(points) - found.train[1]).max() <= 1e-12
 
 
-@pytest.mark.parametrize("kind", ["images", "tokens"])
-def test_modules_are_linearized(kind, modules):
-    module, points, y = modules[kind]
-    net = ns.from_torch(module)
-    linear, etas, errors = ns.linearize(net), [0.1, 0.05], []
-    for eta in etas:
-        start = net(points)
+@pytest.mark.parametrize("kind", KINDS)
+def test_modules_are_linearized(kind):
+    module, points, y, _ = module_of(kind)
+    net, errors = ns.from_torch(module), []
+    linear, start, theta = ns.linearize(net), net(points), ns.ntk(net, points, outputs="full")
+    largest = 0.01 * float(ns.largest_stable_rate(theta))
+    for eta in (largest, largest / 2):
         real, tangent = (ns.train_gd(one, points, y, eta=eta, steps=[1, 15]).train for one in (net, linear))
-        predicted = ns.predict_gd(ns.ntk(net, points, outputs="full"), y, eta=eta, steps=[1, 15], start=start)
+        predicted = ns.predict_gd(theta, y, eta=eta, steps=[1, 15], start=start)
         assert np.abs(tangent - predicted.train).max() <= 1e-10
         errors.append(np.abs(real[0] - predicted.train[0]).max())
-    assert 3.5 < errors[0] / errors[1] < 4.5
+    assert 3.4 < errors[0] / errors[1] < 4.6
+
+
+def test_modules_of_single_precision_train_in_it():
+    module, points, y, _ = module_of("MLP")
+    how = {"eta": 0.1, "steps": [0, 10], "outputs": 1}
+    exact = ns.train_gd(ns.from_torch(module), points, y[:, 1], **how)
+    found = ns.train_gd(ns.from_torch(copy.deepcopy(module).float()), points.numpy(), y[:, 1].numpy(), **how)
+    assert found.train.dtype == found.network.weights[0].dtype == np.float32
+    assert exact.train.dtype == np.float64
+    assert np.abs(found.train - exact.train).max() <= 1e-4
+
+
+def test_a_module_of_one_output_is_trained_for_each_column():
+    _, points, y, torch = module_of("MLP")
+    torch.manual_seed(0)
+    net, how = ns.from_torch(torch.nn.Linear(points.shape[1], 1).double()), {"eta": 0.1, "steps": [0, 10]}
+    found = ns.train_gd(net, points, y, **how)
+    predicted = ns.predict_gd(ns.ntk(net, points), y, start=np.repeat(net(points), 3, axis=1), **how)
+    assert np.abs(found.train - predicted.train).max() <= 1e-10, "a linear network follows its kernel"
+    assert found.network(points) == pytest.approx(found.train[1], abs=1e-13)
 
 
 @pytest.mark.parametrize("batch", [None, 4])
-def test_an_interrupted_module_ends_with_the_same_bits(batch, modules, tmp_path):
-    module, points, y = modules["tokens"]
-    how = {"eta": 0.3, "steps": [0, 3, 8], "batch": batch}
+@pytest.mark.parametrize("kind", ["transformer", "LSTM"])
+def test_an_interrupted_module_ends_with_the_same_bits(kind, batch, tmp_path):
+    module, points, y, _ = module_of(kind)
+    how, path = {"eta": 0.05, "steps": [0, 3, 8], "batch": batch}, tmp_path / "run.h5"
     whole = ns.train_gd(ns.from_torch(module), points, y, watch=Interrupt(0, value=lambda now: 0.0), **how)
-    for call in (2, 0):
-        watch, again = Interrupt(call, value=lambda now: 0.0), partial(ns.train_gd, ns.from_torch(module), points, y)
-        if call:
-            with pytest.raises(KeyboardInterrupt):
-                again(watch=watch, checkpoint=tmp_path / "run.h5", **how)
-    found = again(watch=watch, checkpoint=tmp_path / "run.h5", **how)
-    assert watch.calls == 2
+    watch = Interrupt(2, value=lambda now: 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        ns.train_gd(ns.from_torch(module), points, y, watch=watch, checkpoint=path, **how)
+    found = ns.train_gd(ns.from_torch(module), points, y, watch=watch, checkpoint=path, **how)
+    assert watch.calls == 4
     assert np.array_equal(found.train, whole.train)
     assert all(np.array_equal(*pair) for pair in zip(found.network.weights, whole.network.weights, strict=True))
-    other = copy.deepcopy(module)
-    other.cell.bias_hh_l0.data[0] += 1e-9
+    next(module.parameters()).data[0] += 1e-9
     with pytest.raises(ValueError, match="checkpoint of another run"):
-        ns.train_gd(ns.from_torch(other), points, y, checkpoint=tmp_path / "run.h5", **how)
+        ns.train_gd(ns.from_torch(module), points, y, watch=watch, checkpoint=path, **how)
+
+
+# --------------------------------------------------------------------------------------------------- functions of JAX
+def test_functions_of_jax_train_and_are_linearized(tmp_path):
+    jnp = pytest.importorskip("jax.numpy", reason="JAX is not installed; other networks are trained above")
+    net, X, y = setting()
+    same = ns.from_jax(lambda p, x: jnp.tanh(x @ p["A"].T) @ p["B"].T, {"A": net.A, "B": net.B})
+    how = {"eta": 0.3, "steps": STEPS, "X_test": X[:6], "batch": 6}
+    watch = Interrupt(3, value=lambda now: 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        ns.train_gd(same, X, y, watch=watch, checkpoint=tmp_path / "run.h5", **how)
+    found = ns.train_gd(same, X, y, watch=watch, checkpoint=tmp_path / "run.h5", **how)
+    whole, own = (ns.train_gd(one, X, y, **how) for one in (same, net))
+    assert watch.calls == 5, "the first two steps that are recorded were not repeated"
+    assert np.array_equal(found.train, whole.train)
+    assert np.abs(whole.train - own.train).max() <= 1e-10
+    assert np.abs(whole.test - own.test).max() <= 1e-10
+    linear, own_linear = (ns.train_gd(ns.linearize(one), X, y, **how).train for one in (same, net))
+    assert np.abs(linear - own_linear).max() <= 1e-10
+    assert sorted(ns.weight_movement(same, found.network)) == ["weight movement A", "weight movement B"]

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ import ntkspec
 from ntkspec.cli import signals, sweeps
 from ntkspec.cli.figures import figure
 from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
+from ntkspec.cli.own_network import NetworkFile, is_own, network_file
 from ntkspec.cli.results import Record, drawn, ended, held
 from ntkspec.cli.streams import ENDS, Exit, one_line, say, spoken
 from ntkspec.progress import written
@@ -26,7 +27,7 @@ from ntkspec.progress import written
 if TYPE_CHECKING:
     from ntkspec.datasets import Dataset
     from ntkspec.experiments.analyze import AnalyzeTask
-    from ntkspec.experiments.models import NetworkTask
+    from ntkspec.experiments.network_tasks import NetworkTask
 
 IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
@@ -62,7 +63,7 @@ class DataOptions:
     target: Literal["teacher", "norm", "random"] | None = None
     "labels of synthetic data: sign of a width-5 erf network, ||x||/sqrt d + ReLU(a.x), or random signs"
     classes: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
-    "two classes of mnist, cifar10 or a file, labelled +1 and -1; points of others are left out"
+    "two classes of mnist, cifar10 or a file, labelled +1 and -1; more, or all: a column for each, as K outputs"
     pool: MaybeWhole = None
     "average the images of mnist or cifar10 over POOL x POOL patches"
     data_dir: Path | None = None
@@ -99,15 +100,20 @@ class KernelOptions:
     negative_slope: float | None = None
     "slope of leaky_relu below 0 (0.01)"
     network: str = "two-layer"
-    "two-layer (equation (3)), or a deep one: fc:LAYERSxWIDTH, cnn:LAYERSxCHANNELS:kSIZE, such as fc:4x512, cnn:4x64:k3"
+    """two-layer (equation (3)), a deep one: fc:LAYERSxWIDTH, cnn:LAYERSxCHANNELS:kSIZE, such as fc:4x512, cnn:4x64:k3,
+    or one of your own, FILE.py:FUNCTION: a function that returns a PyTorch module, or a JAX function with parameters"""
     width: MaybeWhole = None
     "number of neurons m of two layers, even (256)"
-    layer: Literal["first", "second", "both"] = "both"
-    "which of two layers is trained; deep networks train all"
+    layer: str = "both"
+    "which of two layers is trained: first, second or both; of your own network a glob on its parameters ('blocks.*')"
     second: Literal["rademacher", "normal"] | None = None
     "initial second layer of two: signs or N(0, 1) (rademacher)"
     method: Literal["dense", "factored", "streamed"] | None = None
     "products by stored kernels, their factors, or on a GPU kernels in host memory (default: the fastest that fits)"
+    outputs: str | None = None
+    "outputs of your own network: full, mean, trace, sum or a number from 0 (default: analyze full, spectrum mean)"
+    inputs: Literal["flat", "nchw", "nhwc"] = "flat"
+    "how your own network takes images: as rows of numbers, or with channels first or last"
 
 
 @Parameter(name="*")
@@ -154,11 +160,12 @@ def analyze(
     from ntkspec.reporting.analysis import report
 
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
+    own = _own(network)
     task = check_analysis(_task(network, training, seed))
     folder = output or Path("ntkspec-analyze") / _folder_name(data, task, engine)
     figures = ("losses", "outputs", "discrepancy", "eigenvalues")
     job = Job("analysis", run, report, RECORD_TYPES, "ntkspec.plotting.analysis", figures)
-    return _run(job, task, folder, data=data, seed=seed, engine=engine)
+    return _run(job, task, folder, data=data, seed=seed, engine=engine, own=own)
 
 
 @app.command
@@ -199,12 +206,13 @@ def spectrum(
     from ntkspec.reporting.spectrum import spectrum_report
 
     data, network = data or DataOptions(), network or KernelOptions()
-    options = vars(network) | {"kernel": kernel, "pairs": pairs, "probes": probes, "steps": steps}
+    own = _own(network)
+    options = _of_network(network) | {"kernel": kernel, "pairs": pairs, "probes": probes, "steps": steps}
     task = check_spectrum(SpectrumTask(seed=seed, **options))
     folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name(data, task, engine)}"
     figures = ("density", "eigenpairs")
     job = Job("spectrum", measure_spectrum, spectrum_report, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
-    return _run(job, task, folder, data=data, seed=seed, engine=engine)
+    return _run(job, task, folder, data=data, seed=seed, engine=engine, own=own)
 
 
 @dataclass(frozen=True)
@@ -223,7 +231,14 @@ class Job:
 
 
 def _run(
-    job: Job, task: "NetworkTask", folder: Path, *, data: DataOptions, seed: int, engine: Literal["cpu", "gpu"]
+    job: Job,
+    task: "NetworkTask",
+    folder: Path,
+    *,
+    data: DataOptions,
+    seed: int,
+    engine: Literal["cpu", "gpu"],
+    own: NetworkFile | None = None,
 ) -> int:
     """Measure on the data and leave the record, the report and the figures, in this order.
 
@@ -239,7 +254,13 @@ def _run(
     with held(folder, [path.name for path in (kept.path, *kept.drawings)]):
         dataset = _dataset(data, seed)
         arrays = {name: getattr(dataset, name) for name in ("X", "y", "X_test", "y_test")}
-        same = fingerprint((job.name, task, data, seed, engine), arrays.values())
+        setting: tuple = (job.name, task, data, seed, engine)
+        if own is not None:
+            made = own.network(dataset, seed)
+            setting += (task.outputs, task.inputs, made.digest)
+            task = replace(task, network=made)
+            arrays |= {str(k): engines.engine_of(W).to_host(W) for k, W in enumerate(made.net.weights)}
+        same = fingerprint(setting, arrays.values())
         if (record := kept.undrawn(same)) is not None:
             say(f"{kept.path} holds this setting; only its figures are drawn")
             return _show(job, record, kept, start)
@@ -313,7 +334,20 @@ def _task(network: KernelOptions, training: TrainingOptions, seed: int) -> "Anal
         eta1 = training.eta if eta1 is None and network.layer != "second" else eta1
         eta2 = training.eta if eta2 is None and network.layer != "first" else eta2
     steps = 0 if training.steps is None else checks.whole_number(training.steps, "steps", 1)
-    return AnalyzeTask(eta1=eta1, eta2=eta2, steps=steps, seed=seed, **vars(network))
+    return AnalyzeTask(eta1=eta1, eta2=eta2, steps=steps, seed=seed, **_of_network(network))
+
+
+def _own(network: KernelOptions) -> NetworkFile | None:
+    """The file of a network of the user's own, which is run here; None for a built-in one."""
+    return network_file(network.network, network.layer) if is_own(network.network) else None
+
+
+def _of_network(network: KernelOptions) -> dict[str, Any]:
+    """The arguments of a task."""
+    options = vars(network) | {"own": is_own(network.network)}
+    if (outputs := network.outputs) is not None:
+        options["outputs"] = int(outputs) if outputs.isdecimal() else outputs
+    return options
 
 
 def _dataset(options: DataOptions, seed: int) -> "Dataset":
@@ -353,7 +387,10 @@ def _refuse(options: DataOptions, *names: str) -> None:
 # ------------------------------------------------------------------------------------------------------------ output
 def _folder_name(data: DataOptions, task: "NetworkTask", engine: str) -> str:
     """Readable, and different for different settings: the same command, the same folder."""
-    key = hashlib.sha256(repr((data, task)).encode()).hexdigest()[:8]
+    setting = (data, task, task.outputs, task.inputs) if task.own else (data, task)
+    key = hashlib.sha256(repr(setting).encode()).hexdigest()[:8]
+    if task.own:
+        return located(f"{Path(data.data).stem}-{Path(task.name).name.replace('.py:', '-')}-{key}", engine)
     network = task.network.replace(":", "-") if task.deep else f"m{task.width}-{task.layer}"
     return located(f"{Path(data.data).stem}-{task.activation}-{network}-{key}", engine)
 

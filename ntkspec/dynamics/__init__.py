@@ -2,8 +2,9 @@
 
 from ntkspec.dynamics.laws import GradientDescent, GradientFlow, HeavyBall, Law
 from ntkspec.dynamics.modes import Modes, learning_modes
-from ntkspec.dynamics.prediction import UnstableRateWarning, predict_gd, warn_if_unstable
+from ntkspec.dynamics.prediction import predict_gd
 from ntkspec.dynamics.stability import largest_stable_rate, stable_rate
+from ntkspec.dynamics.telling import UnstableRateWarning, warn_if_unstable
 from ntkspec.dynamics.trajectory import Stability, Trajectory
 
 __all__ = [

@@ -23,7 +23,8 @@ from scipy.signal import lfilter
 from ntkspec import progress
 from ntkspec.dynamics.laws import Law
 from ntkspec.dynamics.problem import Problem
-from ntkspec.operators import planning
+from ntkspec.engines.arrays import Array
+from ntkspec.operators import Dense, KernelOperator, planning
 from ntkspec.spectra.lanczos import Lanczos, extend_together
 
 # A basis grows until its error bound is this small against |r| and |u_t|, until it fills this part of the free
@@ -38,11 +39,41 @@ SUMMED, CHUNK, RATIO = 5000, 1000, 1.02
 _LOOKED_AT = np.arange(8)
 
 
-def grow(problem: Problem) -> list[tuple[Lanczos, np.ndarray]]:
-    """From each residual r a basis, and for each step a bound on the error of the outputs relative to |r|.
+class Basis:
+    """What a Krylov basis says of one vector: Ritz values, what they carry of it, and a bound on |u - u^Krylov|."""
 
-    Products of all bases are computed together.
-    """
+    def __init__(self, problem: Problem, lanczos: Lanczos, error: np.ndarray):
+        self.problem, self.lanczos = problem, lanczos
+        self.theta, self._S = lanczos.ritz()
+        size = float(lanczos.start_factor[0, 0])
+        self.weights, self.bound = size * self._S[0], abs(size) * error
+
+    def outputs(self) -> Array:
+        """On the training points, (steps, n)."""
+        law, x, xp = self.problem.law, self.problem.rate * self.theta, self.lanczos.engine.xp
+        learned = xp.asarray((self.weights * law.learned(x, self.problem.steps)) @ self._S.T)
+        return (learned @ self.lanczos.vectors).astype(self.problem.kernel.dtype)
+
+    def outputs_of(self, kernel_test: KernelOperator) -> Array:
+        """On test points, (steps, n')."""
+        law, rate, xp = self.problem.law, self.problem.rate, self.lanczos.engine.xp
+        vectors = self.lanczos.vectors.T.astype(self.problem.kernel.dtype)
+        basis_test = Dense(kernel_test @ vectors, symmetric=False)
+        gains = (self.weights * rate * law.gain(rate * self.theta, self.problem.steps)) @ self._S.T
+        return outputs_on_test(basis_test, xp.asarray(gains))
+
+
+def outputs_on_test(kernel_test: KernelOperator, dual: Array) -> Array:
+    """K_* alpha for each row alpha of ``dual``; NaN where alpha is past the square root of the largest number."""
+    outputs = kernel_test.engine.xp.full((len(dual), kernel_test.shape[0]), np.nan, kernel_test.dtype)
+    followed = (abs(dual) < np.finfo(kernel_test.dtype).max ** 0.5).all(axis=1)
+    if followed.any():
+        outputs[followed] = (kernel_test @ dual[followed].astype(kernel_test.dtype).T).T
+    return outputs
+
+
+def grow(problem: Problem) -> list[Basis]:
+    """A basis from each residual. Products of all bases are computed together."""
     count = len(problem.residual)
     kernel, _ = planning.prepare(problem.kernel, count * EXPECTED, block=count)
     bases = [Lanczos(kernel) for _ in problem.residual]
@@ -69,11 +100,11 @@ def grow(problem: Problem) -> list[tuple[Lanczos, np.ndarray]]:
             RuntimeWarning,
             stacklevel=5,
         )
-    return found
+    return [Basis(problem, lanczos, error) for lanczos, error in found]
 
 
 def _settled(problem: Problem, lanczos: Lanczos, most: int) -> np.ndarray | None:
-    """The bound for each step, once it is small enough or the basis cannot grow; None before."""
+    """The bound for each step relative to |r|, once it is small enough or the basis cannot grow; None before."""
     last = lanczos.exhausted or lanczos.products >= most
     # The closed form of the sum is quick, and no more than the bound.
     if not last and _open(problem, lanczos, _closed(lanczos, problem)).any():

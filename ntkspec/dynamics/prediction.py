@@ -1,28 +1,20 @@
 """Training of a kernel model in closed form: three methods behind one name."""
 
-import math
-import warnings
+from collections.abc import Callable
 from dataclasses import replace
-from functools import reduce
-from typing import Any
-
-import numpy as np
-from scipy.sparse import issparse
-from scipy.sparse.linalg import LinearOperator
+from functools import partial
 
 from ntkspec import checks
-from ntkspec.dynamics.features import feature_modes
-from ntkspec.dynamics.krylov import EXPECTED, grow
+from ntkspec.dynamics.arguments import StartLike, checked_starts, checked_test
+from ntkspec.dynamics.krylov import EXPECTED
 from ntkspec.dynamics.laws import Law, law_of
+from ntkspec.dynamics.methods import by_eigenpairs, by_features, by_krylov
 from ntkspec.dynamics.problem import Problem
-from ntkspec.dynamics.stability import of_all, stability_of, stable_rate
-from ntkspec.dynamics.trajectory import Stability, Trajectory
-from ntkspec.engines import as_array
+from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines.arrays import ArrayLike
-from ntkspec.operators import Dense, KernelOperator, as_symmetric, planning, wrap
+from ntkspec.operators import as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.layout import Layout, labels_of
-from ntkspec.spectra.lanczos import Lanczos
 
 # Up to this size the dense eigenproblem is solved, in about a second.
 DENSE_SIZE = 1500
@@ -36,7 +28,7 @@ def predict_gd(
     steps: ArrayLike,
     kernel_test: MatrixLike | None = None,
     law: str | Law = "gd",
-    start: ArrayLike | tuple[ArrayLike, ArrayLike | None] | None = None,
+    start: StartLike = None,
 ) -> Trajectory:
     r"""Full-batch training of the kernel model u <- u - (eta/n) K (u - y), in closed form.
 
@@ -133,46 +125,11 @@ def predict_gd(
     y, layout = labels_of(y, kernel)
     y = y.astype(kernel.dtype, copy=False)
     eta, steps = checks.learning_rate(eta, "eta"), law.times(steps)
-    test = _checked_test(kernel_test, kernel)
-    start_train, start_test = _starts(start, kernel, test, layout)
+    test = checked_test(kernel_test, kernel)
+    start_train, start_test = checked_starts(start, kernel, test, layout)
     residual = layout.vectors(y if start_train is None else y - start_train)
     problem = Problem(kernel, test, residual, eta / layout.points, law, steps)
     return _moved(_method(problem)(problem), layout, start_train, start_test)
-
-
-def _checked_test(kernel_test, kernel: KernelOperator) -> KernelOperator | None:
-    """The test kernel as an operator of shape (n', n), or (n' K, n K) of a kernel with a row for each output."""
-    if kernel_test is None:
-        return None
-    if not (isinstance(kernel_test, KernelOperator | LinearOperator) or issparse(kernel_test)):
-        kernel_test = as_array(kernel_test, "kernel_test")
-    rows, each = kernel.shape[0], kernel.rows_per_point
-    shape, count = kernel_test.shape, getattr(kernel_test, "rows_per_point", 1)
-    if len(shape) != 2 or shape[1] != rows or shape[0] % each or count not in (1, each):
-        needed = f"(n', {rows})" if each == 1 else f"({each} n', {rows}), {each} rows for each point,"
-        found = "" if count == 1 else f" with {count} rows for each point"
-        raise ValueError(f"kernel_test has shape {shape}{found}, but {needed} is needed: test against training")
-    return wrap(kernel_test, symmetric=None if isinstance(kernel_test, KernelOperator) else False)
-
-
-def _starts(start, kernel, kernel_test, layout: Layout):
-    """Checked outputs at step 0 on the training and on the test points; None where they are zero."""
-    if start is None:
-        return None, None
-    dimensions = len(layout.shape(1))
-    paired = isinstance(start, list) and len(start) == 2 and as_array(start[0], "start").ndim == dimensions
-    pair: tuple[Any, ...] = start if isinstance(start, tuple) or paired else (start, None)
-    if len(pair) != 2 or (pair[1] is None) != (kernel_test is None):
-        raise ValueError(
-            "start needs the outputs at step 0 on the training points and, with kernel_test, those on the test points: "
-            "start=(net(X), net(X_test))"
-        )
-    train = layout.checked(pair[0], "start", layout.points).astype(kernel.dtype, copy=False)
-    checks.on_engine(train, kernel.engine, "start")
-    if kernel_test is None:
-        return train, None
-    test = layout.checked(pair[1], "start of the test points", kernel_test.shape[0] // layout.rows_per_point)
-    return train, test.astype(kernel_test.dtype, copy=False)
 
 
 def _moved(found: Trajectory, layout: Layout, start, start_test) -> Trajectory:
@@ -183,11 +140,12 @@ def _moved(found: Trajectory, layout: Layout, start, start_test) -> Trajectory:
     return replace(found, train=train + start, test=None if test is None else test + start_test)
 
 
-def _method(problem: Problem):
-    if _shared_factors(problem.kernel, problem.kernel_test) is not None:
-        return _predict_thin
+def _method(problem: Problem) -> Callable[[Problem], Trajectory]:
+    factors = _shared_factors(problem.kernel, problem.kernel_test)
+    if factors is not None:
+        return partial(by_features, F=factors[0], F_test=factors[1])
     products = EXPECTED * len(problem.residual)
-    return _predict_dense if planning.whole(problem.kernel, DENSE_SIZE, products) else _predict_krylov
+    return by_eigenpairs if planning.whole(problem.kernel, DENSE_SIZE, products) else by_krylov
 
 
 def _shared_factors(kernel, kernel_test):
@@ -201,165 +159,3 @@ def _shared_factors(kernel, kernel_test):
     if test_factors is None or not kernel.engine.xp.array_equal(test_factors[1], factors[1]):
         return None
     return factors[0], test_factors[0]
-
-
-# -------------------------------------------------------------------------------------------------- the three methods
-# Each takes residuals as rows (b, n) and gives outputs (b, steps, n).
-# Past the largest stable rate outputs grow to infinity; that is followed, and was warned of.
-_UNSTABLE = np.errstate(over="ignore", invalid="ignore")
-
-
-@_UNSTABLE
-def _predict_thin(problem: Problem) -> Trajectory:
-    F, F_test = _shared_factors(problem.kernel, problem.kernel_test)
-    engine, dtype = problem.kernel.engine, problem.kernel.dtype
-    values, V, targets = feature_modes(F, problem.residual, engine)
-    stability = _reported(problem, [(values, (targets**2 / values).sum(axis=0))])
-    gains = problem.rate * problem.law.gain(problem.rate * values, problem.steps)
-    coefficients = engine.xp.asarray(np.vstack([gains * target for target in targets]) @ V.T)
-
-    def outputs(features):
-        rows = engine.shares(len(features))
-        found = engine.run(_UNSTABLE(lambda share: (coefficients @ features[share].T).astype(dtype)), rows)
-        return _by_vector(problem, engine.xp.hstack(found))
-
-    test = None if F_test is None else outputs(F_test)
-    return _exact(problem, outputs(F), test, f"features ({F.shape[1]})", stability)
-
-
-@_UNSTABLE
-def _predict_dense(problem: Problem) -> Trajectory:
-    engine, kernel = problem.kernel.engine, problem.kernel
-    values, V = engine.linalg.eigh(_float64_matrix(kernel))
-    values, targets = engine.to_host(values), [engine.to_host(V.T @ residual) for residual in problem.residual]
-    stability = _reported(problem, [(values, sum(target**2 for target in targets))])
-    x, law = problem.rate * values, problem.law
-
-    def in_space(parts):
-        return engine.xp.asarray(np.vstack([parts * target for target in targets])) @ V.T
-
-    train, test = in_space(law.learned(x, problem.steps)).astype(kernel.dtype), None
-    if problem.kernel_test is not None:
-        dual = in_space(problem.rate * law.gain(x, problem.steps))
-        test = _by_vector(problem, _test_outputs(problem.kernel_test, dual))
-    return _exact(problem, _by_vector(problem, train), test, "dense eigenproblem", stability)
-
-
-def _by_vector(problem: Problem, outputs):
-    """Outputs of all steps of one vector after the other, (b steps, n), as (b, steps, n)."""
-    return outputs.reshape(len(problem.residual), len(problem.steps), -1)
-
-
-def _exact(problem: Problem, train, test, method: str, stability: Stability) -> Trajectory:
-    """A trajectory that no truncation separates from the truth."""
-    nothing = np.zeros(len(problem.steps))
-    error_test = None if test is None else nothing
-    return Trajectory(problem.steps, train, test, method, nothing, error_test=error_test, stability=stability)
-
-
-def _test_outputs(kernel_test, dual):
-    """K_* alpha for each row alpha of ``dual``; NaN where alpha is past the square root of the largest number."""
-    outputs = kernel_test.engine.xp.full((len(dual), kernel_test.shape[0]), np.nan, kernel_test.dtype)
-    followed = (abs(dual) < np.finfo(kernel_test.dtype).max ** 0.5).all(axis=1)
-    if followed.any():
-        outputs[followed] = (kernel_test @ dual[followed].astype(kernel_test.dtype).T).T
-    return outputs
-
-
-def _float64_matrix(kernel):
-    """The matrix in float64, from the features where there are some: then its null space is one to 1e-16."""
-    factors = kernel.low_rank_factors()
-    if factors is None:
-        return kernel.to_dense(np.float64)
-    F = factors[0].astype(np.float64, copy=False)
-    return F @ F.T
-
-
-@_UNSTABLE
-def _predict_krylov(problem: Problem) -> Trajectory:
-    kernel, kernel_test, steps, xp = problem.kernel, problem.kernel_test, problem.steps, problem.kernel.engine.xp
-    live = [k for k, residual in enumerate(problem.residual) if residual.any()]
-    train = xp.zeros((len(problem.residual), len(steps), kernel.shape[0]), kernel.dtype)
-    dtype = kernel.dtype if kernel_test is None else np.result_type(kernel.dtype, kernel_test.dtype)
-    test = None if kernel_test is None else xp.zeros((*train.shape[:2], kernel_test.shape[0]), dtype)
-    if not live:
-        nothing = stability_of(problem, np.zeros(0), np.zeros(0), complete=False)
-        return _exact(problem, train, test, "nothing to learn", nothing)
-    bases = [_Basis(problem, *found) for found in grow(replace(problem, residual=problem.residual[live]))]
-    modes = [(basis.theta, basis.weights**2) for basis in bases]
-    stability = _reported(problem, modes, complete=all(basis.lanczos.exhausted for basis in bases))
-    for k, basis in zip(live, bases, strict=True):
-        train[k] = basis.outputs()
-    error = reduce(np.hypot, [basis.bound for basis in bases]) / math.sqrt(problem.points)
-    method, error_test = f"Krylov ({sum(basis.lanczos.products for basis in bases)})", None
-    if test is not None:
-        for k, basis in zip(live, bases, strict=True):
-            test[k] = basis.outputs_of(kernel_test)
-        # Where only products are known the diagonal would take n of them: the largest Ritz value stands for it.
-        largest = float(
-            kernel.diagonal(np.float64).max() if kernel.entrywise else max(basis.theta.max() for basis in bases)
-        )
-        growth = np.sqrt(2 * problem.rate * steps * problem.law.amplification * largest)
-        error_test = np.max([basis.bound for basis in bases], axis=0) * growth
-    return Trajectory(steps, train, test, method, error, error_test=error_test, stability=stability)
-
-
-class _Basis:
-    """What a Krylov basis says of one vector: Ritz values, what they carry of it, and a bound on |u - u^Krylov|."""
-
-    def __init__(self, problem: Problem, lanczos: Lanczos, error: np.ndarray):
-        self.problem, self.lanczos = problem, lanczos
-        self.theta, self._S = lanczos.ritz()
-        size = float(lanczos.start_factor[0, 0])
-        self.weights, self.bound = size * self._S[0], abs(size) * error
-
-    def outputs(self):
-        """On the training points, (steps, n)."""
-        law, x, xp = self.problem.law, self.problem.rate * self.theta, self.lanczos.engine.xp
-        learned = xp.asarray((self.weights * law.learned(x, self.problem.steps)) @ self._S.T)
-        return (learned @ self.lanczos.vectors).astype(self.problem.kernel.dtype)
-
-    def outputs_of(self, kernel_test: KernelOperator):
-        """On test points, (steps, n')."""
-        law, rate, xp = self.problem.law, self.problem.rate, self.lanczos.engine.xp
-        vectors = self.lanczos.vectors.T.astype(self.problem.kernel.dtype)
-        basis_test = Dense(kernel_test @ vectors, symmetric=False)
-        gains = (self.weights * rate * law.gain(rate * self.theta, self.problem.steps)) @ self._S.T
-        return _test_outputs(basis_test, xp.asarray(gains))
-
-
-# --------------------------------------------------------------------------------------------------------- what is told
-class UnstableRateWarning(RuntimeWarning):
-    """The learning rate is past the largest stable one."""
-
-
-def warn_if_unstable(eta: float, norm: float, n: int, law: str | Law = "gd", *, stacklevel: int = 3) -> None:
-    """Warn where training with rate eta and a kernel of that norm diverges; the threshold is named."""
-    largest = stable_rate(norm, n, law)
-    if eta > largest:
-        warnings.warn(
-            f"learning rate {eta:.6g} is past the largest stable one, {law_of(law).limit:.4g} n / lambda_max = "
-            f"{largest:.6g}: training of the kernel model diverges",
-            UnstableRateWarning,
-            stacklevel=stacklevel,
-        )
-
-
-def _reported(problem: Problem, modes: list, *, complete: bool = True):
-    """Which modes (values, masses) grow and what they carry, each part as seen from other vectors; warned of where that
-    shows."""
-    n, stability = problem.points, of_all([stability_of(problem, *part, complete=complete) for part in modes])
-    values = np.concatenate([values for values, _ in modes])
-    if not len(values):
-        return stability
-    warn_if_unstable(problem.rate * n, float(values.max()), n, problem.law, stacklevel=6)
-    smallest = min(0.0, float(values.min()))
-    growth = float(np.max(problem.steps) * max(0.0, -problem.law.decay(problem.rate * smallest)))
-    if growth > 0.01:
-        warnings.warn(
-            f"the kernel has the eigenvalue {smallest:.3g} < 0, whose part of y grows by exp({growth:.3g}) over "
-            f"the steps; where it comes from rounding, use float64 or fewer steps",
-            RuntimeWarning,
-            stacklevel=5,
-        )
-    return stability

@@ -10,8 +10,10 @@ from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, St
 from ntkspec.engines import engine_of
 from ntkspec.engines.containers import library
 from ntkspec.kernels.expansion import Expansion
-from ntkspec.networks import DeepNetwork, TwoLayer
+from ntkspec.networks import IndependentOutputs
+from ntkspec.networks.protocol import is_network
 from ntkspec.networks.saved import Parts, Unfitting, network_of, parts_of
+from ntkspec.networks.saving import Savable
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.alignments import Angles
@@ -25,7 +27,6 @@ RESULTS: tuple[type, ...] = (
     *(Angles, Budget, Constants, Density, Estimate, Expansion, Histogram, Modes, Plan, Smoothed, Spectrum, Trajectory),
     *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, Part, Stability),
 )
-_NETWORKS = TwoLayer, DeepNetwork
 _RECORD = "it is a record of `ntkspec {0}`; ntkspec.storage.read(path, kind={0!r}, types=ntkspec.experiments.{0}.{1})"
 # What files of other kinds are, and what reads them.
 _OTHERS = {
@@ -34,6 +35,13 @@ _OTHERS = {
     "network": "it is a network; ntkspec.load_network reads it",
     "kernel": "it is a kernel; ntkspec.load_kernel reads it",
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Copies:
+    """The parts of networks that are trained side by side, as files hold them."""
+
+    networks: list
 
 
 def save_result(result: Any, path: str | Path) -> None:
@@ -74,7 +82,7 @@ def save_result(result: Any, path: str | Path) -> None:
     >>> round(found["norm"], 3), found["run"].train.shape
     (4.0, (2, 3))
     """
-    if isinstance(result, (*_NETWORKS, KernelOperator)):
+    if isinstance(result, Savable | KernelOperator):
         raise TypeError(f"a {type(result).__name__} is kept by net.save or ntkspec.save_kernel, not as a result")
     write(path, _mapped(result, _stored), kind=KIND)
 
@@ -119,11 +127,11 @@ def load_result(path: str | Path, *, activation: str | Activation | None = None)
     (3, 2)
     """
     try:
-        found = read(path, kind=KIND, types=[*RESULTS, Parts])
+        found = read(path, kind=KIND, types=[*RESULTS, Parts, Copies])
     except OtherKind as error:
         raise ValueError(f"{error}{f': {_OTHERS[error.found]}' if error.found in _OTHERS else ''}") from None
     try:
-        return _mapped(found, lambda leaf: network_of(leaf, activation) if isinstance(leaf, Parts) else leaf)
+        return _mapped(found, lambda leaf: _restored(leaf, activation))
     except Unfitting as error:
         raise ValueError(f"{path} {error}") from None
 
@@ -142,8 +150,15 @@ def _mapped(value, turn: Callable):
 
 def _stored(leaf):
     """A leaf as files hold it."""
-    if isinstance(leaf, _NETWORKS):
+    if isinstance(leaf, IndependentOutputs):
+        return Copies([_stored(net) for net in leaf.networks])
+    if isinstance(leaf, Savable):
         return parts_of(leaf)
+    if is_network(leaf):
+        raise TypeError(
+            f"a {type(leaf).__name__} is code, which no file keeps; save dataclasses.replace(result, network=None) and "
+            f"its numbers, save_result(network.parameters, path)"
+        )
     if dataclasses.is_dataclass(leaf):
         known = ", ".join(cls.__name__ for cls in RESULTS)
         record = type(leaf).__module__.startswith("ntkspec.experiments.")
@@ -151,3 +166,12 @@ def _stored(leaf):
         what = f"{type(leaf).__name__} objects cannot be saved as a result or in one"
         raise TypeError(f"{what}; known are {known}{advice}")
     return engine_of(leaf).to_host(leaf) if library(leaf) == "cupy" else leaf
+
+
+def _restored(leaf, activation: str | Activation | None):
+    """What :func:`_stored` was given."""
+    if isinstance(leaf, Copies):
+        if not isinstance(leaf.networks, list) or not leaf.networks:
+            raise Unfitting("holds no network")
+        return IndependentOutputs([network_of(parts, activation) for parts in leaf.networks])
+    return network_of(leaf, activation) if isinstance(leaf, Parts) else leaf

@@ -19,6 +19,7 @@ from ntkspec.networks.protocol import is_network
 from ntkspec.networks.trained_layers import layer_weights, trained_layers
 from ntkspec.operators import Gram, KernelOperator
 
+_ADVICE = "pass an activation, or take ntkspec.nearest_linear_kernel(theta, X), the linear kernel nearest to its NTK"
 # The weights (eta1, eta2) of the two layers in the features that serve all three models.
 LAYER_WEIGHTS = {"first": (1.0, 0.0), "second": (0.0, 1.0), "both": (1.0, 1.0)}
 
@@ -114,7 +115,7 @@ def linear_kernel(
     Raises
     ------
     TypeError
-        For a network whose linear model is not known.
+        For a network whose linear model is not known; :func:`ntkspec.nearest_linear_kernel` takes the NTK of any.
     ValueError
         For a ``layer`` that there is not, a ``trace_ratio`` that is not a finite number >= 0, and features whose
         products the dtype does not hold.
@@ -141,7 +142,7 @@ def linear_kernel(
     """
     given: Any = activation
     if is_network(given):
-        architecture = architecture_of(given, "the linear kernel", "pass an activation")
+        architecture = architecture_of(given, "the linear kernel", _ADVICE)
         X, X2 = given.as_points(X), None if X2 is None else given.as_points(X2, "X2")
         if architecture.convolutional:
             return _of_convolutions(architecture, X, X2, layer)

@@ -246,9 +246,9 @@ def nearest_linear_kernel(theta: MatrixLike, X: ArrayLike | None, *, trace_ratio
     True
     """
     theta = as_symmetric(theta)
-    if (count := points_of(theta)) != theta.shape[0]:
+    if theta.rows_per_point > 1:
         raise ValueError(
-            f"the kernel has {theta.shape[0]} rows for {count} points (outputs='full'); take that of "
+            f"the kernel has {theta.shape[0]} rows for {points_of(theta)} points (outputs='full'); take that of "
             f"outputs='mean': its nearest linear kernel L gives L ⊗ I, which is nearest to this one among K ⊗ I"
         )
     if trace_ratio is not None and not 0 < trace_ratio < math.inf:

@@ -15,6 +15,7 @@ from ntkspec.networks.architecture import Architecture
 from ntkspec.networks.deep_kernel import jacobian_kernel
 from ntkspec.networks.layers import Layer
 from ntkspec.networks.outputs import OutputChoice
+from ntkspec.networks.protocol import Layer as Trained
 from ntkspec.networks.saving import Savable
 from ntkspec.networks.trained_layers import trained_layers
 from ntkspec.operators import KernelOperator
@@ -164,7 +165,7 @@ class DeepNetwork(Savable):
         return X.astype(np.result_type(X.dtype, self.dtype), copy=False)
 
     def kernel(
-        self, points: Array, points2: Array | None = None, *, layer: str | int, outputs: OutputChoice
+        self, points: Array, points2: Array | None = None, *, layer: Trained, outputs: OutputChoice
     ) -> KernelOperator:
         """The NTK at the present weights, between checked points (:func:`ntkspec.ntk`).
 

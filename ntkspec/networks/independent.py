@@ -10,6 +10,7 @@ from ntkspec.engines.arrays import Array
 from ntkspec.networks.outputs import OutputChoice, choice_of
 from ntkspec.networks.protocol import Layer, Network, Points, Weights
 from ntkspec.operators import KernelOperator
+from ntkspec.operators.interleaved import Interleaved
 
 
 class IndependentOutputs:
@@ -30,9 +31,9 @@ class IndependentOutputs:
 
     Notes
     -----
-    ``weights`` are those of all networks, one after the other. The kernel of several outputs is the sum of K kernels,
-    since gradients of different outputs have no parameter in common. Cost: a gradient takes one pass forward more than
-    those of the networks.
+    ``weights`` are those of all networks, one after the other. Gradients of different outputs have no parameter in
+    common: "trace" is the sum of K kernels, and "full" has them beside each other. Cost: a gradient takes one pass
+    forward more than those of the networks.
     """
 
     def __init__(self, networks: Sequence[Network]):
@@ -95,20 +96,17 @@ class IndependentOutputs:
         return found
 
     def kernel(self, points: Points, points2: Points | None, *, layer: Layer, outputs: OutputChoice) -> KernelOperator:
-        """A sum of the kernels of the networks. Raises ValueError for all outputs in one matrix."""
-        if outputs.stacked and self.n_outputs > 1:
-            raise ValueError(
-                "outputs='full' of networks without common weights is one kernel for each output; ask for them one by "
-                "one, outputs=0 and so on, and pass predict_gd one with a column of y"
-            )
-        shares = np.ones(self.n_outputs) if outputs.weights is None else (outputs.weights**2).sum(axis=0)
+        """Those of the networks, weighted and added up, or beside each other for all outputs."""
         alone = choice_of("mean", 1)
-        kernels = [
-            outputs.scale * float(share) * net.kernel(points, points2, layer=layer, outputs=alone)
-            for net, share in zip(self.networks, shares, strict=True)
-            if share
-        ]
-        return sum(kernels[1:], start=kernels[0])
+        # Copies that have not been trained yet are one network.
+        different = {id(net): net for net in self.networks}
+        kernels = {key: net.kernel(points, points2, layer=layer, outputs=alone) for key, net in different.items()}
+        each = [kernels[id(net)] for net in self.networks]
+        if outputs.stacked and len(each) > 1:
+            return Interleaved(each)
+        shares = np.ones(len(each)) if outputs.weights is None else (outputs.weights**2).sum(axis=0)
+        terms = [float(outputs.scale * share) * kernel for share, kernel in zip(shares, each, strict=True) if share]
+        return sum(terms[1:], start=terms[0])
 
     def __repr__(self) -> str:
         return f"IndependentOutputs({self.n_outputs} of {self.networks[0]!r})"

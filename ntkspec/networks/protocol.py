@@ -40,13 +40,13 @@ class Network(Protocol):
     def as_points(self, points: Any, name: str = "X") -> Points:
         """Checked points, in the form and dtype that the other methods take."""
 
-    def __call__(self, points: Any) -> Array:
+    def __call__(self, points: Any, /) -> Array:
         """The outputs, (n,) or (n, K)."""
 
-    def value_and_vjp(self, points: Points, cotangent: Callable[[slice, Array], Array]) -> tuple[Array, Weights]:
+    def value_and_vjp(self, points: Points, cotangent: Callable[[slice, Array], Array], /) -> tuple[Array, Weights]:
         """(outputs, gradient of the sum of cotangent times outputs), for a function of (rows, outputs there)."""
 
-    def jvp(self, points: Points, tangents: Weights) -> Array:
+    def jvp(self, points: Points, tangents: Weights, /) -> Array:
         """How the outputs move when the weights move by ``tangents``: J v, of their shape."""
 
     def with_weights(self, weights: Weights) -> Self:

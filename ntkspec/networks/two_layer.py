@@ -12,6 +12,7 @@ from ntkspec.engines import engine_of, moved, named
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.networks.architecture import Architecture
 from ntkspec.networks.outputs import OutputChoice
+from ntkspec.networks.protocol import Layer
 from ntkspec.networks.saving import Savable
 from ntkspec.networks.two_layer_kernel import two_layer_ntk
 from ntkspec.networks.two_layer_passes import Forward, jvp, scaled_weights, value_and_vjp
@@ -388,7 +389,7 @@ class TwoLayer(Savable):
         return jvp(self.activation, self.W, self.v, self.as_points(points), W_tangent, v_tangent)
 
     def kernel(
-        self, points: Array, points2: Array | None = None, *, layer: str | int, outputs: OutputChoice
+        self, points: Array, points2: Array | None = None, *, layer: Layer, outputs: OutputChoice
     ) -> KernelOperator:
         """The NTK at the present weights, between checked points (:func:`ntkspec.ntk`)."""
         W, v = self.kernel_neurons()

@@ -5,13 +5,14 @@ from typing import Any
 from ntkspec.activations import Activation
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
+from ntkspec.networks.protocol import Layer
 from ntkspec.networks.trained_layers import layers_of_two
 from ntkspec.networks.two_layer_passes import Forward, scaled_weights
 from ntkspec.operators import Bits, Gram, HadamardGram, KernelOperator
 
 
 def two_layer_ntk(
-    activation: Activation, W: Array, v: Array, X: Array, X2: Array | None, *, layer: str | int
+    activation: Activation, W: Array, v: Array, X: Array, X2: Array | None, *, layer: Layer
 ) -> KernelOperator:
     """Theta_1, Theta_2 or their sum (:func:`ntkspec.ntk`), of neurons W (m, d) and |v| (m,)."""
     layer = layers_of_two(layer)

@@ -13,7 +13,6 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from ntkspec import checks
 from ntkspec.engines import as_array, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
-from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.pickling import Foreign
 from ntkspec.operators.base import KernelOperator, whole_points
 from ntkspec.operators.dense import Dense
@@ -35,6 +34,7 @@ def wrap(
     symmetric: bool | None = None,
     error: float | None = None,
     rows_per_point: int = 1,
+    batched: bool = False,
 ) -> KernelOperator:
     r"""Anything that multiplies as an operator, so that norms, eigenpairs and densities serve it.
 
@@ -42,7 +42,7 @@ def wrap(
     ----------
     matrix : array, sparse matrix, scipy.sparse.linalg.LinearOperator, function or KernelOperator
         An operator is returned as it is, or with ``rows_per_point`` as a copy; an array becomes a :class:`Dense`; a
-        function takes vectors (n,) to vectors (n,).
+        function takes vectors (n,) to vectors (n,), or with ``batched`` blocks of them.
     n : int, optional
         The size of a function; not needed for anything else.
     dtype : float32 or float64, optional
@@ -54,10 +54,18 @@ def wrap(
         A bound on \|computed K q - K q\| / \|K\| for \|q\| = 1; 8 eps of the dtype where it is None.
     rows_per_point : int, default 1
         K where the matrix is the kernel of all K outputs of a network, point-major: row i K + k is output k of point i.
+    batched : bool, default False
+        Whether a function takes blocks (n, k) of vectors as columns to blocks (n, k), for 1 <= k <= 512: then many
+        vectors are multiplied in one call.
 
     Returns
     -------
     KernelOperator
+
+    Notes
+    -----
+    Of a function, and of a LinearOperator, only products are known: the methods that need few of them are taken, and
+    what needs one for each column warns, with a forecast, where that takes more than 10 s.
 
     Raises
     ------
@@ -80,7 +88,7 @@ def wrap(
     if error is not None and not 0 <= error < 1:
         raise ValueError(f"{error=}, but the relative error of a product is a number from 0 to 1, such as 1e-7")
     if callable(matrix) and not isinstance(matrix, LinearOperator):
-        matrix = _linear(matrix, n, dtype)
+        matrix = _linear(matrix, n, dtype, batched)
     operator = _of_matrix(matrix, dtype, symmetric, error, rows_per_point)
     if n not in (None, operator.shape[0]):
         raise ValueError(f"{n=}, but the matrix has shape {operator.shape}; n is for functions")
@@ -113,29 +121,33 @@ def _with_rows(operator: KernelOperator, rows_per_point: int) -> KernelOperator:
     return told
 
 
-def _linear(function: Callable, n, dtype) -> LinearOperator:
-    """A function of vectors (n,) for SciPy, which passes single columns (n, 1); it may write into them, or into what it
-    returned before."""
+def _linear(function: Callable, n, dtype, batched: bool) -> LinearOperator:
+    """A function of vectors (n,), or of blocks (n, k), for SciPy, which passes single columns (n, 1); it may write into
+    them, or into what it returned before."""
     if n is None:
         raise ValueError("a function came without its size; pass ntkspec.operators.wrap(function, n)")
-    size = checks.whole_number(n, "n", 1)
-    return LinearOperator((size, size), _Product(function, size), dtype=np.dtype(dtype or np.float64))
+    size, product = checks.whole_number(n, "n", 1), _Product(function, batched)
+    matmat = product if batched else None
+    return LinearOperator((size, size), product, matmat=matmat, dtype=np.dtype(dtype or np.float64))
 
 
 class _Product:
-    """The function of a vector, checked."""
+    """The function of a vector, or of a block, checked."""
 
-    def __init__(self, function: Callable, size: int):
-        self.function, self.size = function, size
+    def __init__(self, function: Callable, batched: bool):
+        self.function, self.batched = function, batched
 
-    def __call__(self, v: np.ndarray) -> np.ndarray:
-        result = np.array(as_array(self.function(v.reshape(-1).copy()), "what the function returned"))
-        if result.size != self.size or result.dtype.kind not in "fiub":
+    def __call__(self, V: np.ndarray) -> np.ndarray:
+        given = V.reshape(len(V), -1) if self.batched else V.reshape(-1)
+        result = np.array(as_array(self.function(given.copy()), "what the function returned"))
+        fits = result.shape == given.shape if self.batched else result.size == given.size
+        if not fits or result.dtype.kind not in "fiub":
             raise ValueError(
-                f"the function returned shape {result.shape} and dtype {result.dtype} for a vector ({self.size},), but "
-                f"real numbers of the same shape are needed"
+                f"the function returned shape {result.shape} and dtype {result.dtype} for "
+                f"{'a block' if self.batched else 'a vector'} {given.shape}, but real numbers of the same shape are "
+                f"needed"
             )
-        return result.reshape(-1)
+        return result.reshape(V.shape)
 
 
 def as_symmetric(matrix: Any) -> KernelOperator:
@@ -309,7 +321,7 @@ class Products(KernelOperator):
             raise TypeError(f"products have dtype {self.dtype}, but float32 or float64 is needed; pass dtype=")
         self.engine = engine_of()
         self.rows_per_point = whole_points(self.shape, rows_per_point)
-        self._largest, self._looked, self.products = 0.0, False, 0
+        self._largest, self._looked, self.products, self._quickest = 0.0, False, 0, math.inf
         square = self.shape[0] == self.shape[1]
         if symmetric and not square:
             raise ValueError(f"an operator of shape {self.shape} cannot be symmetric")
@@ -321,16 +333,18 @@ class Products(KernelOperator):
         """What multiplies."""
         return self._given.value
 
-    @cached_property
+    @property
     def cost(self) -> Cost:
-        """As many bytes as are read in the time of one product, which is measured; a tile takes one for each column."""
-        start = time.perf_counter()
-        self._matmat(np.ones((self.shape[1], 1), self.dtype))
-        product = Work.lasting(time.perf_counter() - start)
+        """As many bytes as are read in the time of the quickest product so far; a tile takes one for each column."""
+        if self._quickest == math.inf:
+            self._matmat(np.ones((self.shape[1], 1), self.dtype))
+        product = Work.lasting(self._quickest)
         return Cost(product, own=(1 / self.engine.TILE) * product)
 
     def _matmat(self, V: Array) -> Array:
+        start = time.perf_counter()
         product = as_array(self.linear.matmat(V), "a product with the kernel")
+        self._quickest = min(self._quickest, (time.perf_counter() - start) / max(1, V.shape[1]))
         self._refuse(product)
         self.products += V.shape[1]
         sizes, given = (np.linalg.norm(part.astype(np.float64, copy=False), axis=0) for part in (product, V))
@@ -356,7 +370,7 @@ class Products(KernelOperator):
         if self._looked:
             return
         p, q = np.random.default_rng(0).standard_normal((2, self.shape[0])).astype(self.dtype)
-        Kp, Kq, mixed = (self._matmat(v[:, None])[:, 0].astype(np.float64) for v in (p, q, p - 2 * q))
+        (Kp, Kq), (mixed,) = (self._matmat(V.T).T.astype(np.float64) for V in (np.stack([p, q]), (p - 2 * q)[None]))
         size = float(np.linalg.norm(Kp) + np.linalg.norm(Kq)) * float(np.linalg.norm(p) + np.linalg.norm(q))
         defects = {
             "linear: K (p - 2 q) and K p - 2 K q": np.linalg.norm(mixed - Kp + 2 * Kq) * np.linalg.norm(p),

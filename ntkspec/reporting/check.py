@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ntkspec.experiments.statements import HOLDS, Check
+from ntkspec.experiments.statements import HOLDS, OPEN, Check
 from ntkspec.networks.size_laws import INFINITE, INFINITE_LAW
 from ntkspec.reporting.rows import titled
 
@@ -18,9 +18,17 @@ def _one(check: Check) -> str:
         "Assumptions": [_line(finding) for finding in check.assumptions],
         "Findings": [_line(finding) for finding in check.findings],
         "Against d": _table(check),
-        "Verdict": [f"  {check.statement}, {check.setting}: {check.verdict}{_reservation(check)}"],
+        "Verdict": [f"  {check.statement}, {check.setting}: {check.verdict}{_reason(check)}{_reservation(check)}"],
     }
     return titled(sections)
+
+
+def _reason(check: Check) -> str:
+    """What a verdict that is open waits for."""
+    if check.verdict != OPEN:
+        return ""
+    waiting = [f"{finding.what}: {finding.evidence}" for finding in check.findings if finding.verdict == OPEN]
+    return f", since {'; '.join(waiting)}"
 
 
 def _reservation(check: Check) -> str:

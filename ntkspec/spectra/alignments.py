@@ -17,13 +17,16 @@ from ntkspec.operators.rounding import HALF_ULP
 from ntkspec.spectra.norms import frobenius_norm
 from ntkspec.spectra.results import Estimate, Spectrum
 
+# Width of the interval of the Frobenius norm where only products are known and nothing else is asked for.
+PROBED = 0.05
+
 
 def kernel_target_alignment(
     operator: MatrixLike,
     y: ArrayLike,
     *,
     centered: bool = False,
-    rtol: float = 0.0,
+    rtol: float | None = None,
     failure_probability: float = 1e-6,
     seed: int = 0,
 ) -> Estimate:
@@ -44,9 +47,10 @@ def kernel_target_alignment(
     centered : bool, default False
         Take H K H and H y with H = I - 1 1ᵀ / n, so that a constant in kernel or labels does not count; of K outputs
         a constant of each.
-    rtol : float, default 0.0
+    rtol : float or None, default None
         0 asks for the exact Frobenius norm; a positive number allows an interval of that relative width from random
-        probes (:func:`ntkspec.frobenius_norm`), where that is forecast to be faster.
+        probes (:func:`ntkspec.frobenius_norm`), where that is forecast to be faster. None is 0, and 0.05 where only
+        products are known.
     failure_probability : float, default 1e-6
         An interval from probes may miss the true value with at most this probability, over the random numbers drawn
         from ``seed``, whatever the kernel is. Without probes it never fails.
@@ -70,7 +74,7 @@ def kernel_target_alignment(
     -----
     The interval is that of the Frobenius norm, with the rounding of the product and of what centring subtracts from
     labels and kernel. Cost: one product (two if centered) and the Frobenius norm; where only products are known that
-    takes n of them, or fewer with rtol > 0.
+    takes n of them for rtol = 0, or where n is small.
 
     References
     ----------
@@ -86,8 +90,9 @@ def kernel_target_alignment(
     >>> round(float(ns.kernel_target_alignment(np.outer(y, y), y)), 6)
     1.0
     """
-    checks.accuracy(rtol, failure_probability, seed, exact=True)
     operator = as_symmetric(operator)
+    rtol = (0.0 if operator.entrywise else PROBED) if rtol is None else rtol
+    checks.accuracy(rtol, failure_probability, seed, exact=True)
     y, layout = labels_of(y, operator)
     n, y = operator.shape[0], _in_range(y)
     moved = centring = 0.0
@@ -159,7 +164,7 @@ def _centred(operator):
 def _centred_outputs(operator):
     """The same for K outputs: H = I - U Uᵀ / n with U = 1 ⊗ I_K, and r of K columns, r Uᵀ in the place of r 1ᵀ."""
     n, K, dtype, xp = points_of(operator), operator.rows_per_point, operator.dtype, operator.engine.xp
-    U = xp.tile(xp.eye(K), (n, 1))
+    U = (xp.ones((n, 1, 1)) * xp.eye(K)).reshape(n * K, K)
     means = operator @ (U / n)
     r = means - U @ (U.T @ means) / (2 * n)
     scale = float(xp.linalg.norm(r)) / math.sqrt(n * K)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ntkspec import checks, progress
-from ntkspec.operators import KernelOperator, as_symmetric, planning, with_entries
+from ntkspec.operators import KernelOperator, Work, as_symmetric, planning, with_entries
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.planning import Plan
 from ntkspec.randomness import stream
@@ -22,12 +22,14 @@ from ntkspec.spectra.gauss_rules import jacobi_matrices, radau_rule, rule
 from ntkspec.spectra.lanczos import Lanczos, random_start
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum, collect
-from ntkspec.spectra.traces import quadratic_interval, trace
+from ntkspec.spectra.traces import quadratic_interval, stochastic_is_sooner, trace
 
 # What the forecast of a condition number assumes.
 EXPECTED_PRODUCTS = 400
 # Nats below which an entropy is zero.
 NEGLIGIBLE = 1e-9
+# Where only products are known: the trace is taken from probes for a relative width of this or more.
+PROBED = 0.01
 # Pairs that the entropy takes out, steps of Lanczos with each probe of the rest, and probes of the first attempt and at
 # most.
 PAIRS, STEPS, FIRST_PROBES, MOST_PROBES = 64, 30, 4, 128
@@ -67,7 +69,8 @@ def effective_rank(
     -----
     The interval is that of the spectral norm and of the trace. Cost: that of :func:`ntkspec.spectral_norm` and
     :func:`ntkspec.trace`; where only products are known, the n products of the trace form a small matrix (n up to
-    1500), with which all else is computed.
+    1500), with which all else is computed. For rtol >= 0.01 the trace is then taken from random probes, to that
+    accuracy, where these are sooner.
 
     References
     ----------
@@ -81,15 +84,30 @@ def effective_rank(
     5.0
     """
     checks.accuracy(rtol, failure_probability, seed)
-    operator, plan = _with_diagonal(as_symmetric(operator))
-    norm = spectral_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
-    return _counted(effective_rank_of(trace(operator), norm), plan)
+    operator, plan = _with_diagonal(as_symmetric(operator), rtol)
+    total = _trace(operator, rtol, failure_probability / 2, seed)
+    left = failure_probability - total.failure_probability
+    norm = spectral_norm(operator, rtol=rtol, failure_probability=left, seed=seed)
+    return _counted(effective_rank_of(total, norm), plan)
 
 
-def _with_diagonal(operator):
-    """The operator and None; a small one of which only products are known is formed by the n that its trace takes."""
+def _with_diagonal(operator: KernelOperator, rtol: float) -> tuple[KernelOperator, Plan | None]:
+    """The operator and None; a small one of which only products are known is formed by the n that its trace takes,
+    where probes do not give that as accurately as is asked for."""
     plan = planning.columns(operator)
-    return (operator, None) if plan is None or operator.shape[0] > DENSE_SIZE else (with_entries(operator), plan)
+    if plan is None or operator.shape[0] > DENSE_SIZE or _probed(operator, rtol):
+        return operator, None
+    return with_entries(operator), plan
+
+
+def _trace(operator: KernelOperator, rtol: float, failure_probability: float, seed: int) -> Estimate:
+    """The exact trace, or where only products are known one that is as accurate as is asked for."""
+    allowed = rtol if _probed(operator, rtol) else 0.0
+    return trace(operator, rtol=allowed, failure_probability=failure_probability, seed=seed)
+
+
+def _probed(operator: KernelOperator, rtol: float) -> bool:
+    return not operator.entrywise and rtol >= PROBED and stochastic_is_sooner(operator, Work())[0]
 
 
 def _counted(estimate: Estimate, plan: Plan | None) -> Estimate:
@@ -100,9 +118,7 @@ def _counted(estimate: Estimate, plan: Plan | None) -> Estimate:
 def effective_rank_of(total: Estimate, norm: Estimate) -> Estimate:
     """The effective rank from a trace and a spectral norm that are known."""
     _require_semidefinite(norm.evidence, "the effective rank")
-    value, lower, upper = _ratios(total, norm, 1)
-    rest = norm.failure_probability, norm.products + total.products, norm.converged, norm.plan, norm.evidence
-    return Estimate(value, lower, upper, *rest)
+    return _ratio(total, norm, 1)
 
 
 def participation_ratio(
@@ -116,7 +132,7 @@ def participation_ratio(
         The kernel, (n, n), symmetric and positive semidefinite. Anything that :func:`ntkspec.operators.wrap` takes.
     rtol : float, default 0.0
         0 asks for the exact Frobenius norm; a positive number allows an interval of that relative width from random
-        probes.
+        probes, and where only products are known, from 0.01 on, one of the trace.
     failure_probability : float, default 1e-6
         An interval from probes may miss the true value with at most this probability, over the random numbers drawn
         from ``seed``, whatever the kernel is. It also holds for the check that the kernel is semidefinite.
@@ -150,29 +166,32 @@ def participation_ratio(
     5.0
     """
     checks.accuracy(rtol, failure_probability, seed, exact=True)
-    operator, plan = _with_diagonal(as_symmetric(operator))
+    operator, plan = _with_diagonal(as_symmetric(operator), rtol)
     if not operator.semidefinite:
         rough = spectral_norm(operator, rtol=0.1, failure_probability=failure_probability, seed=seed)
         _require_semidefinite(rough.evidence, "a participation ratio")
-    norm = frobenius_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
-    return _counted(participation_ratio_of(trace(operator), norm), plan)
+    total = _trace(operator, rtol, failure_probability / 2, seed)
+    left = failure_probability - total.failure_probability
+    norm = frobenius_norm(operator, rtol=rtol, failure_probability=left, seed=seed)
+    return _counted(participation_ratio_of(total, norm), plan)
 
 
 def participation_ratio_of(total: Estimate, norm: Estimate) -> Estimate:
     """The participation ratio from a trace and a Frobenius norm that are known."""
     if total.value < 0:
         raise ValueError(f"a participation ratio needs a positive semidefinite kernel; its trace is {total.value:.4g}")
-    value, lower, upper = _ratios(total, norm, 2)
-    rest = norm.failure_probability, total.products + norm.products, norm.converged, norm.plan, norm.evidence
-    return Estimate(value, lower, upper, *rest)
+    return _ratio(total, norm, 2)
 
 
-def _ratios(total: Estimate, size: Estimate, power: int):
-    """(value, lower, upper) of (total / size)^power; 0 for the zero kernel."""
-    if not total.value > 0:
-        return 0.0, 0.0, 0.0
-    parts = (total.value, size.value), (max(0.0, total.lower), size.upper), (total.upper, size.lower)
-    return tuple((one / other) ** power if other > 0 else math.inf for one, other in parts)
+def _ratio(total: Estimate, size: Estimate, power: int) -> Estimate:
+    """(total / size)^power; 0 for the zero kernel."""
+    value = lower = upper = 0.0
+    if total.value > 0:
+        parts = (total.value, size.value), (max(0.0, total.lower), size.upper), (total.upper, size.lower)
+        value, lower, upper = ((one / other) ** power if other > 0 else math.inf for one, other in parts)
+    failure, products = total.failure_probability + size.failure_probability, total.products + size.products
+    closed = total.converged and size.converged
+    return Estimate(value, lower, upper, failure, products, closed, size.plan, size.evidence)
 
 
 def condition_number(
@@ -332,8 +351,10 @@ def spectral_entropy(
     5.0
     """
     checks.accuracy(rtol, failure_probability, seed)
-    operator, columns = _with_diagonal(as_symmetric(operator))
-    total, n = trace(operator), operator.shape[0]
+    operator, columns = _with_diagonal(as_symmetric(operator), 0.0)
+    n = operator.shape[0]
+    # A relative error of the trace changes the entropy S by S + 1 times as much.
+    total = _trace(operator, rtol / 8, failure_probability / 4, seed)
     if n <= DENSE_SIZE:
         spectrum = dense_spectrum(operator, n, "LA")
         _require_semidefinite(spectrum.evidence, "the spectral entropy")
@@ -341,7 +362,8 @@ def spectral_entropy(
         ends = _widened((value, value), n, total, spectrum.evidence.rounding + spectrum.evidence.stored)
         return _counted(Estimate(value, *ends, 0.0, spectrum.products, True, None, spectrum.evidence), columns)
     operator, plan = planning.prepare(operator, 600, method=method)
-    pairs = eigsh(operator, PAIRS, which="LA", failure_probability=failure_probability / 2, seed=seed)
+    left = failure_probability / 2 - total.failure_probability
+    pairs = eigsh(operator, PAIRS, which="LA", failure_probability=left, seed=seed)
     _require_semidefinite(pairs.evidence, "the spectral entropy")
     known = float(_entropy(pairs.values, total.value).sum())
     budget, rest = FailureBudget(failure_probability / 2, seed), _EntropyProbes(operator, pairs, total.value)
@@ -355,7 +377,7 @@ def spectral_entropy(
             closed = high - low <= rtol * high + NEGLIGIBLE
             if closed or rest.count >= MOST_PROBES:
                 break
-    products = pairs.products + rest.lanczos.products
+    products = total.products + pairs.products + rest.lanczos.products
     value = float(np.clip(known + (rest.below + rest.above) / (2 * rest.count), low, high))
     return Estimate(value, low, high, failure_probability, products, closed, plan, pairs.evidence)
 

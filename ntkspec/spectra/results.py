@@ -66,6 +66,11 @@ class Diagnostics:
 
     def __str__(self) -> str:
         verdict = f"{self.semidefinite}; smallest Ritz value {self.smallest:.6g}, no eigenvalue below {self.lowest:.6g}"
+        if self.semidefinite == "cannot tell":
+            verdict += (
+                f": an eigenvalue between {self.lowest:.3g} and 0 was neither found nor excluded; a smaller rtol takes "
+                f"more products and narrows that"
+            )
         return "\n".join(
             [
                 f"products: {self.products} in blocks of {self.block}; basis of {self.basis} vectors",

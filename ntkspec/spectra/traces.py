@@ -1,8 +1,9 @@
 r"""Traces and sums of squares: exact, or from random probes with intervals that hold for every spectrum.
 
-The leading eigenpairs are taken out exactly, as in Hutch++ (Meyer, Musco, Musco, Woodruff, SOSA 2021), and Gaussian
-probes g measure what is left, P K P with the projector P. For a positive semidefinite M with tr M = S and eigenvalues
-up to A, the mean X of gᵀ M g over r probes satisfies (Chernoff; equal eigenvalues A are the extreme case)
+The leading eigenpairs are taken out exactly, as in Hutch++ (Meyer, Musco, Musco, Woodruff, SOSA 2021), unless none of
+them leads, and Gaussian probes g measure what is left, P K P with the projector P. For a positive semidefinite M with
+tr M = S and eigenvalues up to A, the mean X of gᵀ M g over r probes satisfies (Chernoff; equal eigenvalues A are the
+extreme case)
 
 .. math:: P(X \le c S) \;\text{or}\; P(X \ge c S) \;\le\; \exp\big(\tfrac{r S}{2 A} (1 - c + \log c)\big)
 
@@ -11,7 +12,7 @@ for c < 1 and c > 1: the tails of a chi-square law with r S / A degrees of freed
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
@@ -21,15 +22,18 @@ from ntkspec.operators import KernelOperator, Work, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.planning import Plan
 from ntkspec.randomness import stream
-from ntkspec.spectra.certificates import FailureBudget
+from ntkspec.spectra.certificates import FailureBudget, spectrum_bounds
 from ntkspec.spectra.eigenpairs import eigsh
-from ntkspec.spectra.lanczos import Lanczos
-from ntkspec.spectra.results import Estimate, Spectrum
+from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.results import Estimate, Spectrum, collect
 
 # Eigenpairs that are taken out before probes measure the rest, at most a tenth of all.
 PAIRS = 16
 # Probes of the first attempt; each further one takes as many again as there are. Probes that are multiplied together.
 FIRST_PROBES, MOST_PROBES, TOGETHER = 16, 2**20, 8
+# A spectrum of which no pair leads: |K|_F² over |K|², as so many steps of blocks of two show it; and further ones after
+# which its eigenvalues are bounded.
+FLAT, LOOKED_AT, BOUND_STEPS = 50, 4, 8
 # Products that a search for the leading pairs takes, for the forecast.
 PAIR_PRODUCTS = 150
 
@@ -108,12 +112,37 @@ class ProbedRest:
 
 
 def without_leading_pairs(operator: KernelOperator, failure_probability: float, seed: int) -> ProbedRest:
-    """The operator without at most PAIRS leading eigenpairs, which are found and proved to be the leading ones."""
+    """The operator without at most PAIRS leading eigenpairs, which are found and proved to be the leading ones; as it
+    is where these would carry little and lie too close to be found soon."""
+    rng, look = np.random.default_rng(stream(seed, "probes")), Lanczos(operator)
+    look.begin(random_start(operator, stream(seed, "flat"), 2))
+    look.extend(LOOKED_AT)
+    if _flat(look):
+        look.extend(BOUND_STEPS)
+        return ProbedRest(Lanczos(operator), _no_pairs(look, failure_probability / 2), rng)
     k = max(1, min(PAIRS, operator.shape[0] // 10))
     pairs = eigsh(operator, k, rtol=1e-3, failure_probability=failure_probability / 2, seed=seed, method="factored")
     basis = Lanczos(operator)
     basis.lock_pairs(pairs.values, pairs.vectors, pairs.residuals)
-    return ProbedRest(basis, pairs, np.random.default_rng(stream(seed, "probes")))
+    return ProbedRest(basis, replace(pairs, products=pairs.products + look.products), rng)
+
+
+def _flat(lanczos: Lanczos) -> bool:
+    """Whether |K|_F² is about FLAT times |K|² or more: the mean of n |K q|² over the start vectors, and the Ritz
+    values, say so."""
+    starts = lanczos.start.shape[1]
+    squares = lanczos.operator.shape[0] * float(np.square(lanczos.T[:, :starts]).sum()) / starts
+    return not lanczos.exhausted and squares > FLAT * float(np.square(np.linalg.eigvalsh(lanczos.T)).max())
+
+
+def _no_pairs(lanczos: Lanczos, failure_probability: float) -> Spectrum:
+    """No eigenpairs, and bounds on all of them."""
+    evidence = collect(lanczos, spectrum_bounds(lanczos, failure_probability), failure_probability)
+    operator, none = lanczos.operator, np.zeros(0)
+    vectors = operator.engine.xp.zeros((operator.shape[0], 0))
+    others, counts = (evidence.lowest, evidence.highest), np.zeros(0, np.int64)
+    rest = others, failure_probability, lanczos.products, True, "Lanczos", evidence, operator.rows_per_point
+    return Spectrum(none, vectors, none, counts, *rest)
 
 
 def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, float]:
@@ -177,7 +206,8 @@ def trace(operator: MatrixLike, *, rtol: float = 0.0, failure_probability: float
     P`. With :math:`\|P K P\|_F \le f` and :math:`\|P K P\| \le a`, the mean of gᵀ P K P g over r Gaussian probes is
     within
     :math:`2 f (x / r)^{1/2} + 2 a x / r` of the last term, except with probability 2 exp(-x). Probes double until the
-    interval is narrow enough, or n products are reached. Cost: some 150 products for the pairs, and one for each probe.
+    interval is narrow enough, or n products are reached. Cost: some 150 products for the pairs (24 where the spectrum
+    is so flat that none is taken out), and one for each probe.
 
     References
     ----------

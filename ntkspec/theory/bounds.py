@@ -317,7 +317,7 @@ def trajectory_bound(gap: float, labels: float, eta: float, steps: float, n: int
     gap : float
         \|Theta - Theta'\|, the spectral norm of the kernels' difference.
     labels : float
-        Root mean square of y.
+        Root mean square of y; of several outputs the root of the mean over points of the sum over outputs.
     eta : float
         Learning rate.
     steps : float

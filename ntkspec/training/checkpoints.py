@@ -17,11 +17,11 @@ from ntkspec.engines import as_array, engine_of
 from ntkspec.networks import points
 from ntkspec.training.records import Records
 from ntkspec.training.task import Task
-from ntkspec.training.trainer import Trainer
+from ntkspec.training.trainer import DIVERGING, Trainer
 
 KIND, SECONDS = "training", 60.0
-# Points on which networks are told apart, and to which part of their outputs: machines round differently.
-PROBED, ALIKE = 8, 1e-4
+# Points on which networks are told apart.
+PROBED = 8
 
 
 class Checkpoint:
@@ -63,7 +63,8 @@ class Checkpoint:
     def _read(self, path: Path) -> None:
         tree = storage.read(path, kind=KIND)
         with storage.blamed_on(path):
-            own = tree["run"] == self._run and _alike(tree["behaviour"], self._behaviour)
+            allowed = float(np.finfo(self.trainer.y.dtype).eps) ** (2 / 3)
+            own = tree["run"] == self._run and _alike(tree["behaviour"], self._behaviour, allowed)
             if own:
                 self._require_fitting(tree)
         if not own:
@@ -121,22 +122,22 @@ def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, 
     return found.hexdigest()
 
 
+@DIVERGING
 def _behaviour(task: Task) -> np.ndarray:
     """The outputs of a network at its start on a few points, and the length of their gradient in each of the weights.
 
     The latter are not zero where a difference of two chains is.
     """
-    few = points.rows(task.X, slice(0, PROBED))
-    outputs, gradient = task.net.value_and_vjp(few, lambda rows, outputs: np.ones_like(outputs))
-    engine = engine_of(outputs)
+    few, engine = points.rows(task.X, slice(0, PROBED)), engine_of(task.y)
+    outputs, gradient = task.net.value_and_vjp(few, lambda rows, f: engine.xp.ones(f.shape, f.dtype))
     lengths = [float(engine.xp.linalg.norm(own.astype(np.float64))) for own in gradient]
     return np.array([*engine.to_host(outputs).ravel(), *lengths], np.float64)
 
 
-def _alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Equal up to the rounding of another machine."""
-    allowed = ALIKE * float(np.abs(other[np.isfinite(other)]).max(initial=0.0))
-    return one.shape == other.shape and np.allclose(one, other, rtol=ALIKE, atol=allowed, equal_nan=True)
+def _alike(one: np.ndarray, other: np.ndarray, allowed: float) -> bool:
+    """Equal up to a part of the largest number: other machines round differently."""
+    largest = float(np.abs(other[np.isfinite(other)]).max(initial=0.0))
+    return one.shape == other.shape and np.allclose(one, other, rtol=0, atol=allowed * largest, equal_nan=True)
 
 
 def _described(function: Callable) -> tuple:

@@ -34,6 +34,7 @@ class IndependentDescent(Trainer):
         ]
         super().__init__(task)
         self.on_workers = any(column.on_workers for column in self._columns)
+        self.together = min(column.together for column in self._columns)
 
     def resume(self, step: int, weights: Sequence[Array]) -> None:
         """Go on from these weights, which are kept, at a step whose outputs were finite."""
@@ -57,6 +58,18 @@ class IndependentDescent(Trainer):
         for column in self._columns:
             column.step()
         self.state = self._now(self.state[0] + 1)
+
+    def advance(self, count: int) -> int:
+        """``count`` steps further, of each network in one go; where one diverges, again from before, step by step."""
+        if self.together == 1:
+            return super().advance(count)
+        first, before = self.state[0], (self.seen[0], [W.copy() for W in self.seen[1]])
+        if min([column.advance(count) for column in self._columns]) == count:
+            self.state = self._now(first + count)
+            self.seen = first + count - 1, [W for column in self._columns for W in column.seen[1]]
+            return count
+        self.resume(*before)
+        return super().advance(first + count - before[0]) - (first - before[0])
 
     def _now(self, step: int) -> tuple[int, list[Array]]:
         return step, [W for column in self._columns for W in column.state[1]]

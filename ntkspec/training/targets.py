@@ -59,8 +59,8 @@ def targets_of(net: Network, y: ArrayLike, n: int, outputs: OutputsLike = "full"
     if labels.ndim != 2 or len(labels) != n:
         if K is not None and K > 1:
             raise ValueError(
-                f"y has shape {labels.shape}, but ({n}, {K}) is needed, a number for each point and output; outputs=, "
-                f"a number or weights, trains one function of them on y ({n},)"
+                f"y has shape {labels.shape}, but ({n}, {K}) is needed, a number for each point and output, such as "
+                f"numpy.eye({K})[classes]; outputs=, a number or weights, trains one function of them on y ({n},)"
             )
         return Targets(net, ALL if K is None else FIRST, checks.as_vector(labels, "y", n))
     labels = checks.as_matrix(labels, "y", columns=K if K != 1 else None, fits="the outputs of the network")

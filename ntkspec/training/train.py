@@ -19,7 +19,7 @@ from ntkspec.training.checkpoints import Checkpoint
 from ntkspec.training.records import Metric, Records
 from ntkspec.training.targets import Targets, targets_of
 from ntkspec.training.task import Task
-from ntkspec.training.trainer import Trainer
+from ntkspec.training.trainer import DIVERGING, Trainer
 from ntkspec.training.trainers import rates_of, trainer_of
 
 
@@ -153,6 +153,7 @@ def train_gd(
         return _in_order(records, recorded, trainer.network())
 
 
+@DIVERGING
 def _like_outputs(targets: Targets, points: Points, tests: Points | None) -> Array:
     """The labels in the dtype of the outputs; two points of each set show that, and that all lie on one device."""
     found = [targets.net(rows(given, slice(0, 2))) for given in (points, tests) if given is not None]

@@ -13,6 +13,7 @@ from ntkspec.networks.jax.examining import examine
 from ntkspec.networks.jax.jacobian import JaxJacobian
 from ntkspec.networks.jax.modes import computing
 from ntkspec.networks.jax.program import Program
+from ntkspec.networks.jax.tracing import Trace
 from ntkspec.networks.jax.tree import ParametersLike, taken_apart
 from ntkspec.networks.naming import matching
 from ntkspec.networks.outputs import OutputChoice
@@ -82,8 +83,12 @@ class JaxNetwork:
         """NumPy arrays in the form that came, floats in the network's dtype. Errors for what the function refuses."""
         points = jax.tree_util.tree_map(lambda part: np.asarray(part) if isinstance(part, jax.Array) else part, points)
         found = as_arrays(points, name, self.dtype)
-        self.program.trace(self.trained, self.constants, found)
+        self.trace(found)
         return found
+
+    def trace(self, points: Points) -> Trace:
+        """What the function computes at points of this form."""
+        return self.program.trace(self.trained, self.constants, points)
 
     def __call__(self, points: Any) -> Array:
         """The outputs, (n,) or (n, K)."""
@@ -108,14 +113,17 @@ class JaxNetwork:
 
     def vjp(self, points: Any, cotangent: Array) -> Weights:
         """Jᵀ cotangent, for one of the outputs' shape."""
-        return self.value_and_vjp(self.as_points(points), lambda rows, _: cotangent[rows])[1]
+        jacobian = self._jacobian(points)
+        given = np.reshape(cotangent, (jacobian.points, jacobian.functions, 1))
+        return [pulled[0] for pulled in jacobian.pull(given, slice(0, jacobian.functions))]
 
     def jvp(self, points: Any, tangents: Weights) -> Array:
         """How the outputs move when the weights move by ``tangents``: J v, of their shape."""
-        points, everything = self.as_points(points), tuple(range(len(self.trained)))
-        given = [np.asarray(tangent, self.dtype)[None] for tangent in tangents]
-        jacobian = JaxJacobian(self, points, everything, None)
+        given, jacobian = [np.asarray(tangent, self.dtype)[None] for tangent in tangents], self._jacobian(points)
         return self._shaped(jacobian.push(given, slice(0, jacobian.functions))[:, :, 0])
+
+    def _jacobian(self, points: Any) -> JaxJacobian:
+        return JaxJacobian(self, self.as_points(points), tuple(range(len(self.trained))), None)
 
     def with_weights(self, weights: Weights) -> "JaxNetwork":
         """The same network with other weights, which are copied; this one stays as it is."""
@@ -172,8 +180,7 @@ class JaxNetwork:
 
     def block_rows(self, points: Points, vectors: int = 1) -> int:
         """How many points are taken together for so many vectors."""
-        trace = self.program.trace(self.trained, self.constants, points)
-        return block_rows(count(points), trace.bytes * (1 + vectors))
+        return block_rows(count(points), self.trace(points).bytes * (1 + vectors))
 
     @property
     def _passes(self) -> tuple[Any, tuple[list[Any], list[Any]]]:

@@ -60,7 +60,7 @@ def taken_apart(params: Any, parameters: ParametersLike) -> tuple[Tree, list[Any
     trained = [k for k in floats if names[k] in chosen]
     constant = [k for k in arrays if k not in set(trained)]
     with computing(dtype):
-        own = {k: jnp.array(leaves[k], dtype if k in floats else None, copy=True) for k in arrays}
+        own = {k: _copied(leaves[k], dtype if k in floats else None) for k in arrays}
     tree = Tree(
         structure=structure,
         names=[names[k] for k in trained],
@@ -112,6 +112,13 @@ def _is_array(leaf: Any, name: str) -> bool:
     if isinstance(leaf, jax.Array) and not isinstance(leaf, np.ndarray) and leaf.is_deleted():
         raise ValueError(f"the buffer of parameter {name} was given away (donate_argnums); pass the present parameters")
     return isinstance(leaf, jax.Array | np.ndarray | np.floating | np.integer | float)
+
+
+def _copied(leaf: Any, dtype: np.dtype | None) -> Any:
+    """By way of the host, where there is nothing to compile; keys of random numbers are no numbers there."""
+    if dtype is None and not isinstance(_dtype(leaf), np.dtype):
+        return jnp.array(leaf, copy=True)
+    return jnp.asarray(np.array(leaf, dtype))
 
 
 def _is_float(leaf: Any, name: str) -> bool:

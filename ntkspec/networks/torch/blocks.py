@@ -1,5 +1,8 @@
 """How many points, or gradients, are computed at once."""
 
+import time
+from functools import lru_cache
+
 import torch
 
 from ntkspec.engines import engine_of
@@ -24,5 +27,10 @@ def fitting(most: float, each: float, device: torch.device) -> int:
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes that tensors can take on a device."""
+    """Bytes that tensors can take on a device; looked up once a second, as it takes longer than a small pass."""
+    return _free_memory(device, int(time.monotonic()))
+
+
+@lru_cache(maxsize=4)
+def _free_memory(device: torch.device, second: int) -> float:
     return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else float(engine_of().free_memory())

@@ -1,0 +1,54 @@
+"""Checks of what a prediction is asked for: the test kernel, and outputs at step 0."""
+
+from typing import Any, TypeAlias
+
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
+
+from ntkspec import checks
+from ntkspec.engines import as_array
+from ntkspec.engines.arrays import Array, ArrayLike
+from ntkspec.operators import KernelOperator, wrap
+from ntkspec.operators.adapters import MatrixLike
+from ntkspec.operators.layout import Layout
+
+# Outputs at step 0 on the training points, or on these and on the test points; None is zero.
+StartLike: TypeAlias = ArrayLike | tuple[ArrayLike, ArrayLike | None] | None
+
+
+def checked_test(kernel_test: MatrixLike | None, kernel: KernelOperator) -> KernelOperator | None:
+    """The test kernel as an operator of shape (n', n), or (n' K, n K) of a kernel with a row for each output."""
+    if kernel_test is None:
+        return None
+    known = isinstance(kernel_test, KernelOperator | LinearOperator) or issparse(kernel_test)
+    given: Any = kernel_test if known else as_array(kernel_test, "kernel_test")
+    rows, each = kernel.shape[0], kernel.rows_per_point
+    shape, count = given.shape, getattr(given, "rows_per_point", 1)
+    if len(shape) != 2 or shape[1] != rows or shape[0] % each or count not in (1, each):
+        needed = f"(n', {rows})" if each == 1 else f"({each} n', {rows}), {each} rows for each point,"
+        found = "" if count == 1 else f" with {count} rows for each point"
+        raise ValueError(f"kernel_test has shape {shape}{found}, but {needed} is needed: test against training")
+    return wrap(given, symmetric=None if isinstance(given, KernelOperator) else False)
+
+
+def checked_starts(
+    start: StartLike, kernel: KernelOperator, kernel_test: KernelOperator | None, layout: Layout
+) -> tuple[Array | None, Array | None]:
+    """Checked outputs at step 0 on the training and on the test points; None where they are zero."""
+    if start is None:
+        return None, None
+    given: Any = start
+    dimensions = len(layout.shape(1))
+    paired = isinstance(given, list) and len(given) == 2 and as_array(given[0], "start").ndim == dimensions
+    pair: tuple[Any, ...] = given if isinstance(given, tuple) or paired else (given, None)
+    if len(pair) != 2 or (pair[1] is None) != (kernel_test is None):
+        raise ValueError(
+            "start needs the outputs at step 0 on the training points and, with kernel_test, those on the test points: "
+            "start=(net(X), net(X_test))"
+        )
+    train = layout.checked(pair[0], "start", layout.points).astype(kernel.dtype, copy=False)
+    checks.on_engine(train, kernel.engine, "start")
+    if kernel_test is None:
+        return train, None
+    test = layout.checked(pair[1], "start of the test points", kernel_test.shape[0] // layout.rows_per_point)
+    return train, test.astype(kernel_test.dtype, copy=False)

@@ -1,0 +1,46 @@
+"""What is said of modes that grow: in the report of a prediction, and in warnings."""
+
+import warnings
+
+import numpy as np
+
+from ntkspec.dynamics.laws import Law, law_of
+from ntkspec.dynamics.problem import Problem
+from ntkspec.dynamics.stability import of_all, stability_of, stable_rate
+from ntkspec.dynamics.trajectory import Stability
+
+
+class UnstableRateWarning(RuntimeWarning):
+    """The learning rate is past the largest stable one."""
+
+
+def warn_if_unstable(eta: float, norm: float, n: int, law: str | Law = "gd", *, stacklevel: int = 3) -> None:
+    """Warn where training with rate eta and a kernel of that norm diverges; the threshold is named."""
+    largest = stable_rate(norm, n, law)
+    if eta > largest:
+        warnings.warn(
+            f"learning rate {eta:.6g} is past the largest stable one, {law_of(law).limit:.4g} n / lambda_max = "
+            f"{largest:.6g}: training of the kernel model diverges",
+            UnstableRateWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def reported(problem: Problem, modes: list[tuple[np.ndarray, np.ndarray]], *, complete: bool = True) -> Stability:
+    """Which modes (values, masses) grow and what they carry, each part as seen from other vectors; warned of where that
+    shows."""
+    n, stability = problem.points, of_all([stability_of(problem, *part, complete=complete) for part in modes])
+    values = np.concatenate([values for values, _ in modes])
+    if not len(values):
+        return stability
+    warn_if_unstable(problem.rate * n, float(values.max()), n, problem.law, stacklevel=6)
+    smallest = min(0.0, float(values.min()))
+    growth = float(np.max(problem.steps) * max(0.0, -problem.law.decay(problem.rate * smallest)))
+    if growth > 0.01:
+        warnings.warn(
+            f"the kernel has the eigenvalue {smallest:.3g} < 0, whose part of y grows by exp({growth:.3g}) over "
+            f"the steps; where it comes from rounding, use float64 or fewer steps",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+    return stability
