@@ -83,5 +83,4 @@ def why_not_finite(steps: ArrayLike, outputs: ArrayLike, reference: ArrayLike, r
 
 def _finite(outputs: ArrayLike) -> np.ndarray:
     """At which steps all outputs are."""
-    finite = np.isfinite(outputs)
-    return finite.reshape(len(finite), -1).all(axis=1)
+    return np.array([np.isfinite(row).all() for row in np.asarray(outputs)])

@@ -7,7 +7,7 @@ import numpy as np
 from ntkspec.dynamics import stable_rate
 from ntkspec.experiments.analyze import Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
-from ntkspec.reporting.rows import WIDTH, interval, linear_row, own_rows, prepared, rows, titled
+from ntkspec.reporting.rows import WIDTH, interval, own_rows, prepared, rows, terms, titled
 from ntkspec.spectra.results import Estimate
 
 _SHOWN_STEPS = 12
@@ -128,7 +128,7 @@ def _kernel(analysis) -> list[str]:
     of_all = [] if kernel.full is None else [("|| kernel of all outputs ||", interval(kernel.full))]
     return rows(
         [
-            *linear_row(analysis.own),
+            *_definition(analysis),
             ("||Theta||", interval(kernel.theta)),
             *of_all,
             ("||Theta^lin||", interval(kernel.theta_lin)),
@@ -137,10 +137,31 @@ def _kernel(analysis) -> list[str]:
                 "||Theta - Theta^lin||_F",
                 f"{float(kernel.gap_frobenius):.6g} (exact)" + relative(float(kernel.gap_frobenius), frobenius),
             ),
+            *_nearest(analysis),
             ("products with the difference", _products(kernel.gap)),
             ("largest stable learning rate", _stable_rate(analysis)),
         ]
     )
+
+
+def _definition(analysis) -> list[tuple[str, str]]:
+    """What Theta^lin is, where no theory says it."""
+    known = analysis.own is None or analysis.nearest is None
+    return [] if known else [("Theta^lin (the nearest linear one)", terms(analysis.nearest))]
+
+
+def _nearest(analysis) -> list[tuple[str, str]]:
+    """The linear kernel L that is nearest to Theta beside that of theory; no rows where they are one, or in a record
+    that is older than them."""
+    nearest = analysis.nearest
+    if analysis.own is not None or nearest is None:
+        return []
+    gap, whole = nearest.gap_frobenius, float(analysis.kernel.gap_frobenius)
+    part = f"   = {float(gap) / whole:.4g} of the row above" if whole else ""
+    return [
+        ("||Theta - L||_F, L the nearest", f"{interval(gap)}{part}"),
+        ("L, the nearest linear kernel", terms(nearest)),
+    ]
 
 
 def _stable_rate(analysis) -> str:
@@ -164,7 +185,7 @@ def _modes(analysis) -> list[str]:
         [
             ("modes", f"{len(modes.values)}; {times}"),
             (
-                f"part of {'|y|^2' if analysis.own is None else '|y - f_0|^2'} that it can learn",
+                "part of |y|^2 that it can learn" if analysis.own is None else "part of |y - f_0|^2 it can learn",
                 f"{modes.energies.sum():.4g}; half of that in {half} mode{'s' * (half != 1)}",
             ),
             ("99 % of it is learned after", f"{last:.0f} steps" if math.isfinite(last) else "never"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from ntkspec.experiments.linear_models import NearestLinear
 from ntkspec.experiments.own_networks import NetworkRecord
 from ntkspec.spectra.results import Estimate
 
@@ -42,11 +43,7 @@ def own_rows(own: NetworkRecord | None) -> list[tuple[str, str]]:
     return pairs
 
 
-def linear_row(own: NetworkRecord | None) -> list[tuple[str, str]]:
-    """The linear kernel that is nearest to that of a user's network."""
-    if own is None or own.linear is None:
-        return []
-    found = own.linear
-    terms = f"{found['data']:.4g} X X^T/d + {found['constant']:.4g} 1 1^T + {found['identity']:.4g} I"
-    norms = f", with {len(found['norms']) - 1} norm features" if len(found["norms"]) > 1 else ""
-    return [("Theta^lin (the nearest linear one)", terms + norms)]
+def terms(nearest: NearestLinear) -> str:
+    """The linear kernel that is nearest to that of a network."""
+    norms = f", {len(nearest.norms) - 1} norm features" if len(nearest.norms) > 1 else ""
+    return f"{nearest.data:.4g} X X^T/d + {nearest.constant:.4g} 1 1^T + {nearest.identity:.4g} I{norms}"

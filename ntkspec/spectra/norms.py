@@ -247,7 +247,7 @@ def frobenius_norm(
     Where :func:`ntkspec.spectral_norm` formed the matrix of this operator before, the sum is known. The interval is the
     rounding of the entries, for a float32 kernel an estimate from a sample of rows. Cost: the entries of n n' tiles,
     half of them where K is symmetric, one tile of memory for each worker; n products where only products are known.
-    Stochastic: 45 to 170 products (:mod:`ntkspec.spectra.traces`); the exact way is taken after all where
+    Stochastic: 40 to 170 products (:mod:`ntkspec.spectra.traces`); the exact way is taken after all where
     probes turn out to be slower, and ``products`` then counts both.
 
     References

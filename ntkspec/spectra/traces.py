@@ -31,10 +31,9 @@ from ntkspec.spectra.results import Estimate, Spectrum, collect
 PAIRS = 16
 # Probes of the first attempt; each further one takes as many again as there are. Probes that are multiplied together.
 FIRST_PROBES, MOST_PROBES, TOGETHER = 16, 2**20, 8
-# A spectrum of which no pair leads: |K|_F² over |K|², seen with so many probes.
-FLAT, FLAT_PROBES = 50, 2
-# Steps of blocks of two after which its eigenvalues are bounded.
-BOUND_STEPS = 12
+# A spectrum of which no pair leads: |K|_F² over |K|², as so many steps of blocks of two show it; and further ones after
+# which its eigenvalues are bounded.
+FLAT, LOOKED_AT, BOUND_STEPS = 50, 4, 8
 # Products that a search for the leading pairs takes, for the forecast.
 PAIR_PRODUCTS = 150
 
@@ -115,37 +114,35 @@ class ProbedRest:
 def without_leading_pairs(operator: KernelOperator, failure_probability: float, seed: int) -> ProbedRest:
     """The operator without at most PAIRS leading eigenpairs, which are found and proved to be the leading ones; as it
     is where these would carry little and lie too close to be found soon."""
-    rng = np.random.default_rng(stream(seed, "probes"))
-    if _flat(operator, seed):
-        return ProbedRest(Lanczos(operator), _no_pairs(operator, failure_probability / 2, seed), rng)
+    rng, look = np.random.default_rng(stream(seed, "probes")), Lanczos(operator)
+    look.begin(random_start(operator, stream(seed, "flat"), 2))
+    look.extend(LOOKED_AT)
+    if _flat(look):
+        look.extend(BOUND_STEPS)
+        return ProbedRest(Lanczos(operator), _no_pairs(look, failure_probability / 2), rng)
     k = max(1, min(PAIRS, operator.shape[0] // 10))
     pairs = eigsh(operator, k, rtol=1e-3, failure_probability=failure_probability / 2, seed=seed, method="factored")
     basis = Lanczos(operator)
     basis.lock_pairs(pairs.values, pairs.vectors, pairs.residuals)
-    return ProbedRest(basis, replace(pairs, products=pairs.products + 2 * FLAT_PROBES), rng)
+    return ProbedRest(basis, replace(pairs, products=pairs.products + look.products), rng)
 
 
-def _flat(operator: KernelOperator, seed: int) -> bool:
-    """Whether |K|_F² is FLAT times |K|² or more, as far as v = K g, scaled to norm 1, and K v show it."""
-    xp = operator.engine.xp
-    G = np.random.default_rng(stream(seed, "flat", 0)).standard_normal((operator.shape[0], FLAT_PROBES))
-    V = operator @ xp.asarray(G)
-    sizes = xp.linalg.norm(V, axis=0)
-    if not (sizes > 0).all():
-        return False
-    return float(sizes.mean()) > FLAT**0.5 * float(xp.linalg.norm(operator @ (V / sizes), axis=0).max())
+def _flat(lanczos: Lanczos) -> bool:
+    """Whether |K|_F² is about FLAT times |K|² or more: the mean of n |K q|² over the start vectors, and the Ritz
+    values, say so."""
+    starts = lanczos.start.shape[1]
+    squares = lanczos.operator.shape[0] * float(np.square(lanczos.T[:, :starts]).sum()) / starts
+    return not lanczos.exhausted and squares > FLAT * float(np.square(np.linalg.eigvalsh(lanczos.T)).max())
 
 
-def _no_pairs(operator: KernelOperator, failure_probability: float, seed: int) -> Spectrum:
+def _no_pairs(lanczos: Lanczos, failure_probability: float) -> Spectrum:
     """No eigenpairs, and bounds on all of them."""
-    lanczos = Lanczos(operator)
-    lanczos.begin(random_start(operator, stream(seed, "flat", 1), 2))
-    lanczos.extend(BOUND_STEPS)
     evidence = collect(lanczos, spectrum_bounds(lanczos, failure_probability), failure_probability)
-    none, vectors = np.zeros(0), operator.engine.xp.zeros((operator.shape[0], 0))
-    products, others = lanczos.products + 2 * FLAT_PROBES, (evidence.lowest, evidence.highest)
-    rest = others, failure_probability, products, True, "Lanczos", evidence, operator.rows_per_point
-    return Spectrum(none, vectors, none, np.zeros(0, np.int64), *rest)
+    operator, none = lanczos.operator, np.zeros(0)
+    vectors = operator.engine.xp.zeros((operator.shape[0], 0))
+    others, counts = (evidence.lowest, evidence.highest), np.zeros(0, np.int64)
+    rest = others, failure_probability, lanczos.products, True, "Lanczos", evidence, operator.rows_per_point
+    return Spectrum(none, vectors, none, counts, *rest)
 
 
 def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, float]:
@@ -209,7 +206,7 @@ def trace(operator: MatrixLike, *, rtol: float = 0.0, failure_probability: float
     P`. With :math:`\|P K P\|_F \le f` and :math:`\|P K P\| \le a`, the mean of gᵀ P K P g over r Gaussian probes is
     within
     :math:`2 f (x / r)^{1/2} + 2 a x / r` of the last term, except with probability 2 exp(-x). Probes double until the
-    interval is narrow enough, or n products are reached. Cost: some 150 products for the pairs (28 where the spectrum
+    interval is narrow enough, or n products are reached. Cost: some 150 products for the pairs (24 where the spectrum
     is so flat that none is taken out), and one for each probe.
 
     References
