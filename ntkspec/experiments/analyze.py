@@ -36,9 +36,11 @@ from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.forecast import NORMS, PREDICTION, Forecast, forecast
 from ntkspec.experiments.linear_models import LinearModel
 from ntkspec.experiments.models import Model, NetworkTask, completed_task, labelled, model_of, storable_task
+from ntkspec.experiments.nearest_gap import NearestGap, nearest_gap
 from ntkspec.experiments.own_networks import NetworkRecord
 from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
 from ntkspec.experiments.stages import Stages
+from ntkspec.kernels import LinearCoefficients
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.operators import KernelOperator, planning
 from ntkspec.operators.planning import Plan
@@ -86,7 +88,8 @@ class KernelGap:
 
     Unequal learning rates weight the layers: Theta = (eta1 Theta_1 + eta2 Theta_2) / max(eta1, eta2), and Theta^lin
     likewise. Of a network of the user's own Theta^lin is the linear kernel that is nearest to Theta. full : the norm of
-    the kernel of all outputs, where it predicts the training and Theta is their mean.
+    the kernel of all outputs, where it predicts the training and Theta is their mean. nearest : the linear kernel that
+    is nearest to Theta, beside Theta^lin of theory.
     """
 
     theta: Estimate
@@ -98,6 +101,7 @@ class KernelGap:
     eigenvalues: np.ndarray
     eigenvalues_lin: np.ndarray
     full: Estimate | None = None
+    nearest: NearestGap | None = None
 
     @property
     def predicting(self) -> Estimate:
@@ -153,7 +157,7 @@ class Analysis:
 
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
-    *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast, NetworkRecord),
+    *(Analysis, AnalyzeTask, KernelGap, NearestGap, LinearCoefficients, Comparison, Agreement, Forecast, NetworkRecord),
     *(Estimate, Diagnostics, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
 )
 
@@ -228,6 +232,9 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     full = stages("kernel of all outputs", _full_kernel, model, task) if model.predicts_all else None
     linear = stages("nearest linear kernel", model.nearest, theta) if known is None else known
     gap = stages("norms", _gap, theta, linear, full, task=task)
+    if known is not None:
+        beside = partial(nearest_gap, seed=task.seed, method=task.method)
+        gap = replace(gap, nearest=stages("nearest linear kernel", beside, theta, known.compared, dataset.X))
     models = _fixed_kernels(model, linear, theta if full is None else full)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, linear.data_coefficient, gap, data)
     warn_if_unstable(rate, float(gap.predicting), len(dataset.y))

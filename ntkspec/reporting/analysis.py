@@ -1,13 +1,14 @@
 """An analysis as lines of text for a terminal."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from ntkspec.dynamics import stable_rate
-from ntkspec.experiments.analyze import Analysis, Comparison
+from ntkspec.experiments.analyze import Analysis, Comparison, KernelGap
 from ntkspec.experiments.verdict import describe, verdict
-from ntkspec.reporting.rows import WIDTH, interval, linear_row, own_rows, prepared, rows, titled
+from ntkspec.reporting.rows import WIDTH, interval, linear_row, linear_terms, own_rows, prepared, rows, titled
 from ntkspec.spectra.results import Estimate
 
 _SHOWN_STEPS = 12
@@ -137,10 +138,26 @@ def _kernel(analysis) -> list[str]:
                 "||Theta - Theta^lin||_F",
                 f"{float(kernel.gap_frobenius):.6g} (exact)" + relative(float(kernel.gap_frobenius), frobenius),
             ),
+            *_nearest(kernel, relative),
             ("products with the difference", _products(kernel.gap)),
             ("largest stable learning rate", _stable_rate(analysis)),
         ]
     )
+
+
+def _nearest(kernel: KernelGap, relative: Callable[[float, float], str]) -> list[tuple[str, str]]:
+    """The nearest linear kernel L beside that of theory; nothing in records that are older."""
+    found = kernel.nearest
+    if found is None:
+        return []
+    whole = float(kernel.theta_lin_frobenius)
+    rest, moved = float(found.gap_frobenius), float(found.moved_frobenius)
+    return [
+        ("nearest linear kernel L", linear_terms(found.coefficients)),
+        ("||Theta - L||", interval(found.gap) + relative(float(found.gap), float(kernel.theta_lin))),
+        ("||Theta - L||_F", f"{rest:.6g}{relative(rest, whole)}: not linear at all"),
+        ("||L - Theta^lin||_F", f"{moved:.6g}{relative(moved, whole)}: constants of theory, and the identity"),
+    ]
 
 
 def _stable_rate(analysis) -> str:

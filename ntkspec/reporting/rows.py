@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from ntkspec.experiments.own_networks import NetworkRecord
+from ntkspec.kernels import LinearCoefficients
 from ntkspec.spectra.results import Estimate
 
 WIDTH = 34
@@ -46,7 +47,10 @@ def linear_row(own: NetworkRecord | None) -> list[tuple[str, str]]:
     """The linear kernel that is nearest to that of a user's network."""
     if own is None or own.linear is None:
         return []
-    found = own.linear
-    terms = f"{found['data']:.4g} X X^T/d + {found['constant']:.4g} 1 1^T + {found['identity']:.4g} I"
-    norms = f", with {len(found['norms']) - 1} norm features" if len(found["norms"]) > 1 else ""
-    return [("Theta^lin (the nearest linear one)", terms + norms)]
+    return [("Theta^lin (the nearest linear one)", linear_terms(LinearCoefficients(**own.linear)))]
+
+
+def linear_terms(found: LinearCoefficients) -> str:
+    """A linear kernel as a sum."""
+    terms = f"{found.data:.4g} X X^T/d + {found.constant:.4g} 1 1^T + {found.identity:.4g} I"
+    return terms + (f", with {len(found.norms) - 1} norm features" if len(found.norms) > 1 else "")
