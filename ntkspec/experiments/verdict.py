@@ -64,9 +64,10 @@ def _nearest(analysis: Analysis) -> list[str]:
     if kernel.nearest is None or not size or whole < 1e-4 * size or float(kernel.nearest.gap_frobenius) > whole:
         return []
     rest = float(kernel.nearest.gap_frobenius)
+    constants = 1 - (rest / whole) ** 2
     return [
-        f"The nearest linear kernel is {rest / size:.1%} of it away in Frobenius norm: {1 - (rest / whole) ** 2:.0%} of "
-        f"the squared distance are the constants of theory and the identity, and the rest no linear kernel explains."
+        f"The nearest linear kernel is {rest / size:.1%} of it away in Frobenius norm: {constants:.0%} of the squared "
+        f"distance are the constants of theory and the identity, and the rest no linear kernel explains."
     ]
 
 
