@@ -55,20 +55,16 @@ def test_the_record_holds_what_the_public_functions_give(layer, name):
 def test_the_nearest_linear_kernel_splits_the_gap_of_theory():
     dataset = data()
     found = analyze(dataclasses.replace(SMALL, activation="relu"), dataset)
-    net = ns.TwoLayer.symmetric(8, 32, "relu", seed=SMALL.seed)
-    fit, nearest, size = ns.nearest_linear_kernel(ns.ntk(net, dataset.X), dataset.X), found.kernel.nearest, {}
-    assert nearest.coefficients.data == pytest.approx(fit.coefficients.data, rel=1e-6)
-    theta, linear = ns.ntk(net, dataset.X), ns.linear_kernel("relu", dataset.X, trace_ratio=dataset.trace_ratio)
-    size = {
-        "rest": np.linalg.norm((theta - fit.operator).to_dense()),
-        "moved": np.linalg.norm((fit.operator - linear).to_dense()),
-    }
-    assert float(nearest.gap_frobenius) == pytest.approx(size["rest"], rel=1e-6)
-    assert float(nearest.moved_frobenius) == pytest.approx(size["moved"], rel=1e-6)
-    assert nearest.gap.lower <= np.linalg.norm((theta - fit.operator).to_dense(), 2) * (1 + 1e-6)
-    assert size["rest"] ** 2 + size["moved"] ** 2 <= float(found.kernel.gap_frobenius) ** 2 * (1 + 1e-9)
-    assert "||L - Theta^lin||_F" in report(found)
-    assert "the rest no linear kernel explains" in report(found)
+    theta = ns.ntk(ns.TwoLayer.symmetric(8, 32, "relu", seed=SMALL.seed), dataset.X)
+    linear = ns.linear_kernel("relu", dataset.X, trace_ratio=dataset.trace_ratio)
+    fit = ns.nearest_linear_kernel(theta, dataset.X)
+    assert found.nearest.data == pytest.approx(fit.coefficients.data, rel=1e-6)
+    rest, moved, whole = (
+        np.linalg.norm(one.to_dense()) for one in (theta - fit.operator, fit.operator - linear, theta - linear)
+    )
+    assert float(found.nearest.gap_frobenius) == pytest.approx(rest, rel=0.02)
+    assert rest**2 + moved**2 <= whole**2 * (1 + 1e-9)
+    assert f"{1 - (rest / whole) ** 2:.0%} of the squared distance are the constants of theory" in report(found)
 
 
 def test_unequal_rates_weight_the_layers():

@@ -85,7 +85,23 @@ def test_the_kernel_is_compared_with_the_nearest_linear_one():
     assert found.kernel.largest_stable_rate == pytest.approx(2 * N / np.linalg.norm(full, 2), rel=1e-3)
     values = np.linalg.eigvalsh(fit.operator.to_dense())[::-1]
     assert found.kernel.eigenvalues_lin[:D] == pytest.approx(values[:D], rel=1e-6)
-    assert found.own.linear["data"] == pytest.approx(fit.coefficients.data, rel=1e-6)
+    assert found.nearest.data == pytest.approx(fit.coefficients.data, rel=1e-6)
+    assert found.nearest.gap_frobenius == found.kernel.gap_frobenius
+
+
+@pytest.mark.parametrize("name", ["fc:2x8", "two-layer"])
+def test_the_nearest_linear_kernel_stands_beside_that_of_theory(name):
+    found = analyze(AnalyzeTask(network=name, width=None if ":" in name else 8, steps=1), data(1))
+    net = ns.FullyConnected.paired(D, [8, 8], "erf") if ":" in name else ns.TwoLayer.symmetric(D, 8, "erf")
+    theta = ns.ntk(net, X).to_dense()
+    fit = ns.nearest_linear_kernel(theta, X)
+    assert found.nearest.identity == pytest.approx(fit.coefficients.identity, rel=1e-6)
+    gap = np.linalg.norm(theta - fit.operator.to_dense())
+    assert found.nearest.gap_frobenius.lower <= gap * (1 + 1e-9)
+    assert gap <= found.nearest.gap_frobenius.upper * (1 + 1e-9)
+    assert gap <= float(found.kernel.gap_frobenius)
+    assert "||Theta - L||_F, L the nearest" in report(found)
+    assert "nearest" not in report(dataclasses.replace(found, nearest=None))
 
 
 def test_the_kernel_predicts_the_first_step_and_all_outputs_better_than_their_mean():

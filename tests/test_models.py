@@ -12,7 +12,8 @@ import ntkspec as ns
 from ntkspec import storage
 from ntkspec.cli import commands as cli
 from ntkspec.experiments.analyze import E_FOLDS, PART_OF_STEPS, RECORD_TYPES, AnalyzeTask, analyze, logarithmic_steps
-from ntkspec.experiments.models import completed_task, model_of
+from ntkspec.experiments.models import model_of
+from ntkspec.experiments.network_tasks import completed_task
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure_spectrum
 from ntkspec.experiments.verdict import verdict
 from ntkspec.plotting.analysis import losses

@@ -27,7 +27,7 @@ from ntkspec.progress import written
 if TYPE_CHECKING:
     from ntkspec.datasets import Dataset
     from ntkspec.experiments.analyze import AnalyzeTask
-    from ntkspec.experiments.models import NetworkTask
+    from ntkspec.experiments.network_tasks import NetworkTask
 
 IMAGES = ("mnist", "cifar10")
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.linalg import eigvalsh, lstsq
+from scipy.linalg import lstsq
 
 from ntkspec import checks
 from ntkspec.activations import Constants
@@ -33,19 +33,19 @@ from ntkspec.experiments.agreement import (
     why_not_finite,
 )
 from ntkspec.experiments.devices import on_host
-from ntkspec.experiments.forecast import NORMS, PREDICTION, Forecast, forecast
-from ntkspec.experiments.linear_models import LinearModel
-from ntkspec.experiments.models import Model, NetworkTask, completed_task, labelled, model_of, storable_task
-from ntkspec.experiments.nearest_gap import NearestGap, nearest_gap
-from ntkspec.experiments.own_networks import NetworkRecord
+from ntkspec.experiments.forecast import Forecast, forecast
+from ntkspec.experiments.kernel_gap import KernelGap, MeasuredKernels, measured_kernels
+from ntkspec.experiments.linear_models import NearestLinear
+from ntkspec.experiments.models import Model, labelled, model_of
+from ntkspec.experiments.network_tasks import NetworkTask, completed_task, storable_task
+from ntkspec.experiments.own_networks import NetworkRecord, own_network
 from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
 from ntkspec.experiments.stages import Stages
-from ntkspec.kernels import LinearCoefficients
 from ntkspec.kernels.linear import LAYER_WEIGHTS
-from ntkspec.operators import KernelOperator, planning
+from ntkspec.networks.naming import matching
+from ntkspec.networks.protocol import names_of
+from ntkspec.operators import planning
 from ntkspec.operators.planning import Plan
-from ntkspec.spectra.eigenpairs import eigsh
-from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Diagnostics, Estimate
 from ntkspec.theory.assumptions import DataSummary, summarize
 from ntkspec.training import train_gd
@@ -83,33 +83,6 @@ class AnalyzeTask(NetworkTask):
 
 
 @dataclass(frozen=True)
-class KernelGap:
-    """Norms of Theta, Theta^lin and their difference at initialization, and the leading eigenvalues of both.
-
-    Unequal learning rates weight the layers: Theta = (eta1 Theta_1 + eta2 Theta_2) / max(eta1, eta2), and Theta^lin
-    likewise. Of a network of the user's own Theta^lin is the linear kernel that is nearest to Theta. full : the norm of
-    the kernel of all outputs, where it predicts the training and Theta is their mean. nearest : the linear kernel that
-    is nearest to Theta, beside Theta^lin of theory.
-    """
-
-    theta: Estimate
-    theta_lin: Estimate
-    gap: Estimate
-    gap_frobenius: Estimate
-    theta_lin_frobenius: Estimate
-    largest_stable_rate: float
-    eigenvalues: np.ndarray
-    eigenvalues_lin: np.ndarray
-    full: Estimate | None = None
-    nearest: NearestGap | None = None
-
-    @property
-    def predicting(self) -> Estimate:
-        """The norm of the kernel that predicts the training."""
-        return self.theta if self.full is None else self.full
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Two trajectories on one set of points: mean squared difference, relative to the second's outputs and to y.
 
@@ -130,7 +103,8 @@ class Analysis:
     ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points). rates : (eta1,
     eta2), of a deep network (eta,). weights : W and v at the start and after training, of a deep network lists. modes :
     of the linear model; None where it or the labels are zero. accuracies : as ``losses``, where labels are columns of
-    classes; otherwise empty. own : a network of the user's own, which has no activation, constants and nu.
+    classes; otherwise empty. own : a network of the user's own, which has no activation, constants and nu. nearest :
+    the linear kernel that is nearest to Theta, whatever theory says; None in older result files.
     """
 
     task: AnalyzeTask
@@ -153,11 +127,12 @@ class Analysis:
     modes: Modes | None = None
     accuracies: dict = field(default_factory=dict)
     own: NetworkRecord | None = None
+    nearest: NearestLinear | None = None
 
 
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
-    *(Analysis, AnalyzeTask, KernelGap, NearestGap, LinearCoefficients, Comparison, Agreement, Forecast, NetworkRecord),
+    *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast, NetworkRecord, NearestLinear),
     *(Estimate, Diagnostics, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
 )
 
@@ -192,10 +167,14 @@ def check_analysis(task: AnalyzeTask) -> AnalyzeTask:
 def _checked_own(task: AnalyzeTask) -> AnalyzeTask:
     """The same for a network of the user's own."""
     if task.layer != "all" and not isinstance(task.network, str):
-        raise ValueError(
-            f"layer={task.layer!r}, but training trains all parameters of a network; freeze the others: "
-            f"ntkspec.from_torch(module, parameters={task.layer!r})"
-        )
+        net = own_network(task.network).net
+        shared = getattr(net, "tied", {})
+        names = {name: [name, *shared.get(name, [])] for name in names_of(net)}
+        if len(matching(task.layer, "layer", names)) < len(names):
+            raise ValueError(
+                f"layer={task.layer!r}, but training trains all parameters of a network; freeze the others: "
+                f"ntkspec.from_torch(module, parameters={task.layer!r})"
+            )
     outputs = "full" if task.outputs is None else task.outputs
     if isinstance(outputs, str) and outputs == "trace":
         raise ValueError(
@@ -221,21 +200,15 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     task = _with_steps(task, model)
     held = engine_of(dataset.X).used_memory() + _check_memory(task, model)
     checks.duration(task.steps, len(dataset.X) * model.step_flops, f"training for {task.steps} steps", "take fewer")
-    known = model.theory
+    compared = None if model.theory is None else model.theory.compared
     data = stages("data", summarize, dataset.X)
     theta = stages("features", model.ntk, dataset.X)
     trial = partial(train_gd, model.net, model.inputs.train, dataset.y, **model.training(1e-6))
-    compared = None if known is None else known.compared
     expected = stages("forecast", forecast, theta, compared, trial, steps=task.steps, held=held, method=task.method)
     report(f"forecast: {expected}")
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
-    full = stages("kernel of all outputs", _full_kernel, model, task) if model.predicts_all else None
-    linear = stages("nearest linear kernel", model.nearest, theta) if known is None else known
-    gap = stages("norms", _gap, theta, linear, full, task=task)
-    if known is not None:
-        beside = partial(nearest_gap, seed=task.seed, method=task.method)
-        gap = replace(gap, nearest=stages("nearest linear kernel", beside, theta, known.compared, dataset.X))
-    models = _fixed_kernels(model, linear, theta if full is None else full)
+    kernels = measured_kernels(model, theta, stages)
+    linear, gap, models = kernels.linear, kernels.gap, _fixed_kernels(model, kernels)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, linear.data_coefficient, gap, data)
     warn_if_unstable(rate, float(gap.predicting), len(dataset.y))
     with warnings.catch_warnings():
@@ -272,7 +245,8 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         forecast=expected,
         modes=modes,
         accuracies=found.accuracies(),
-        own=model.record(linear.fit),
+        own=model.record,
+        nearest=kernels.nearest,
     )
 
 
@@ -320,32 +294,6 @@ def _check_memory(task: AnalyzeTask, model: Model) -> float:
 
 
 # --------------------------------------------------------------------------------------------------- kernels and rates
-def _full_kernel(model: Model, task: AnalyzeTask) -> KernelOperator:
-    """That of all outputs, ready for products."""
-    return planning.prepare(model.full_ntk(model.dataset.X), NORMS + PREDICTION, method=task.method)[0]
-
-
-def _gap(
-    theta: KernelOperator, linear: LinearModel, full: KernelOperator | None = None, *, task: AnalyzeTask
-) -> KernelGap:
-    seed = task.seed
-    n, psi = theta.shape[0], linear.kernel.low_rank_factors()[0].astype(np.float64, copy=False)
-    norm, gap, d = spectral_norm(theta, seed=seed), theta - linear.compared, psi.shape[1]
-    of_all = None if full is None else spectral_norm(full, seed=seed)
-    eigenvalues_lin = eigvalsh(on_host(psi.T @ psi if psi.shape[1] < n else psi @ psi.T))[::-1]
-    return KernelGap(
-        theta=norm,
-        theta_lin=spectral_norm(linear.compared, seed=seed),
-        gap=spectral_norm(gap, seed=seed, method=task.method),
-        gap_frobenius=frobenius_norm(gap),
-        theta_lin_frobenius=frobenius_norm(linear.compared),
-        largest_stable_rate=stable_rate(float(norm if of_all is None else of_all), n),
-        eigenvalues=eigsh(theta, min(n, max(20, min(d + 10, 80))), which="LA", rtol=1e-3, seed=seed).values,
-        eigenvalues_lin=eigenvalues_lin + linear.identity,
-        full=of_all,
-    )
-
-
 def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSummary) -> float:
     mode = coefficient * data.trace_over_d / data.d
     stable = PART_OF_STABLE * min(gap.largest_stable_rate, stable_rate(float(gap.theta_lin), data.n))
@@ -353,15 +301,15 @@ def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSu
 
 
 # ------------------------------------------------------------------------------------------------------- trajectories
-def _fixed_kernels(model: Model, linear: LinearModel, theta: KernelOperator) -> dict[str, FixedKernel]:
+def _fixed_kernels(model: Model, kernels: MeasuredKernels) -> dict[str, FixedKernel]:
     """The linear model and the NTK at initialization, with their kernels of the test points."""
     X, X_test = model.dataset.X, model.dataset.X_test
     theta_test = None
     if len(X_test):
         theta_test = model.full_ntk(X_test, X) if model.predicts_all else model.ntk(X_test, X)
     return {
-        "linear": FixedKernel(linear.kernel, linear.kernel_test, "linear prediction"),
-        "ntk": FixedKernel(theta, theta_test, "NTK prediction"),
+        "linear": FixedKernel(kernels.linear.kernel, kernels.linear.kernel_test, "linear prediction"),
+        "ntk": FixedKernel(kernels.predicting, theta_test, "NTK prediction"),
     }
 
 

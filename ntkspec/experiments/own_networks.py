@@ -12,14 +12,14 @@ from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.experiments.linear_models import LinearModel
 from ntkspec.experiments.side_by_side import Start, TrainedInputs
-from ntkspec.kernels import LinearFit, nearest_linear_kernel
+from ntkspec.kernels import nearest_linear_kernel
 from ntkspec.networks.outputs import OutputChoice, choice_of
 from ntkspec.networks.protocol import Network, Points, names_of
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import KernelOperator
 
 if TYPE_CHECKING:
-    from ntkspec.experiments.models import NetworkTask
+    from ntkspec.experiments.network_tasks import NetworkTask
 
 # How a network takes the points of a data set: rows of d numbers, or images with their channels first or last.
 INPUTS = ("flat", "nchw", "nhwc")
@@ -44,7 +44,7 @@ class NetworkRecord:
 
     parameters : shapes of the trained ones, by name. size : how many numbers they hold. asked, compared : definitions
     of the kernel that was asked for with ``outputs``, and of the one with a row for each point that is compared with
-    the linear one. linear : the coefficients of the nearest linear kernel, where it was needed.
+    the linear one.
     """
 
     name: str
@@ -55,7 +55,6 @@ class NetworkRecord:
     inputs: str
     asked: str
     compared: str
-    linear: dict[str, Any] | None = None
 
 
 def own_network(given: "OwnNetwork | Network") -> OwnNetwork:
@@ -201,8 +200,9 @@ class OwnModel:
         return {"initial": list(self.net.weights), "trained": list(trained.weights)}
 
     # ---------------------------------------------------------------------------------------------------------- record
-    def record(self, fit: LinearFit | None = None) -> NetworkRecord:
-        """What is kept of the network, and of the linear kernel that is nearest to its own."""
+    @property
+    def record(self) -> NetworkRecord:
+        """What is kept of the network."""
         pairs = zip(names_of(self.net), self.net.weights, strict=True)
         shapes = {name: [int(size) for size in W.shape] for name, W in pairs}
         return NetworkRecord(
@@ -214,14 +214,7 @@ class OwnModel:
             inputs=self.task.inputs,
             compared=self.compared.definition,
             asked=self.choice.definition,
-            linear=None if fit is None else _coefficients(fit),
         )
-
-
-def _coefficients(fit: LinearFit) -> dict[str, Any]:
-    """Of the nearest linear kernel, for a file."""
-    own = fit.coefficients
-    return {"data": own.data, "constant": own.constant, "norms": own.norms, "identity": own.identity}
 
 
 def _choice(task: "NetworkTask", net: Network) -> OutputChoice:

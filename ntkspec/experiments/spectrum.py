@@ -9,8 +9,9 @@ from ntkspec import checks
 from ntkspec.datasets import Dataset
 from ntkspec.engines.arrays import Array
 from ntkspec.experiments.devices import on_host
-from ntkspec.experiments.linear_models import LinearModel
-from ntkspec.experiments.models import Model, NetworkTask, completed_task, labelled, model_of, storable_task
+from ntkspec.experiments.linear_models import LinearModel, NearestLinear
+from ntkspec.experiments.models import Model, labelled, model_of
+from ntkspec.experiments.network_tasks import NetworkTask, completed_task, storable_task
 from ntkspec.experiments.own_networks import NetworkRecord
 from ntkspec.experiments.stages import Stages
 from ntkspec.objects.lazy import cached_property
@@ -51,7 +52,8 @@ class SpectrumTask(NetworkTask):
 class KernelSpectrum:
     """What was measured. trace, effective_rank and participation_ratio are None for the difference of kernels, which is
     not semidefinite; angles (to the leading eigenspace of the other of Theta and Theta^lin of the same dimension) too,
-    and for the kernel of all outputs. own : a network of the user's own.
+    and for the kernel of all outputs. own : a network of the user's own. nearest : the linear kernel that is nearest to
+    its own, where it has a row for each point.
 
     energies : (pairs,), the part of the labels' square in each eigenvector. plan : how products are done.
     """
@@ -71,10 +73,22 @@ class KernelSpectrum:
     density: Density
     timings: dict = field(default_factory=dict)
     own: NetworkRecord | None = None
+    nearest: NearestLinear | None = None
 
 
 # What storage.read needs to know to read one back.
-SPECTRUM_TYPES = (KernelSpectrum, SpectrumTask, NetworkRecord, Estimate, Diagnostics, Plan, Spectrum, Angles, Density)
+SPECTRUM_TYPES = (
+    KernelSpectrum,
+    SpectrumTask,
+    NetworkRecord,
+    NearestLinear,
+    Estimate,
+    Diagnostics,
+    Plan,
+    Spectrum,
+    Angles,
+    Density,
+)
 
 
 def check_spectrum(task: SpectrumTask) -> SpectrumTask:
@@ -129,6 +143,7 @@ def measure_spectrum(
         other = kernels.named("linear" if task.kernel == "theta" else "theta")
         opposite = stages("eigenpairs of the other kernel", eigsh, other, pairs, seed=seed)
         angles = subspace_angles(leading, opposite)
+    fit = None if model.predicts_all else kernels.linear.fit
     found = KernelSpectrum(
         task=storable_task(task),
         dataset={"name": dataset.name, "n": X.shape[0], "d": X.shape[1], "trace_ratio": dataset.trace_ratio}
@@ -145,7 +160,8 @@ def measure_spectrum(
         angles=angles,
         density=stages("density", spectral_density, operator, probes=task.probes, steps=task.steps, seed=seed),
         timings=stages.seconds,
-        own=model.record(None if model.predicts_all else kernels.linear.fit),
+        own=model.record,
+        nearest=NearestLinear.of(fit) if fit is not None else None,
     )
     return on_host(found)
 

@@ -59,11 +59,13 @@ def _kernel(analysis: Analysis) -> str:
 
 def _nearest(analysis: Analysis) -> list[str]:
     """What the nearest linear kernel leaves of the distance from that of theory, where it is nearer."""
-    kernel = analysis.kernel
-    whole, size = float(kernel.gap_frobenius), float(kernel.theta_lin_frobenius)
-    if kernel.nearest is None or not size or whole < 1e-4 * size or float(kernel.nearest.gap_frobenius) > whole:
+    nearest, whole = analysis.nearest, float(analysis.kernel.gap_frobenius)
+    size = float(analysis.kernel.theta_lin_frobenius)
+    if nearest is None or analysis.own is not None or not size or whole < 1e-4 * size:
         return []
-    rest = float(kernel.nearest.gap_frobenius)
+    rest = float(nearest.gap_frobenius)
+    if rest > whole:
+        return []
     constants = 1 - (rest / whole) ** 2
     return [
         f"The nearest linear kernel is {rest / size:.1%} of it away in Frobenius norm: {constants:.0%} of the squared "

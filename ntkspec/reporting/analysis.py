@@ -1,14 +1,13 @@
 """An analysis as lines of text for a terminal."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from ntkspec.dynamics import stable_rate
-from ntkspec.experiments.analyze import Analysis, Comparison, KernelGap
+from ntkspec.experiments.analyze import Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
-from ntkspec.reporting.rows import WIDTH, interval, linear_row, linear_terms, own_rows, prepared, rows, titled
+from ntkspec.reporting.rows import WIDTH, interval, own_rows, prepared, rows, terms, titled
 from ntkspec.spectra.results import Estimate
 
 _SHOWN_STEPS = 12
@@ -129,7 +128,7 @@ def _kernel(analysis) -> list[str]:
     of_all = [] if kernel.full is None else [("|| kernel of all outputs ||", interval(kernel.full))]
     return rows(
         [
-            *linear_row(analysis.own),
+            *_definition(analysis),
             ("||Theta||", interval(kernel.theta)),
             *of_all,
             ("||Theta^lin||", interval(kernel.theta_lin)),
@@ -138,25 +137,30 @@ def _kernel(analysis) -> list[str]:
                 "||Theta - Theta^lin||_F",
                 f"{float(kernel.gap_frobenius):.6g} (exact)" + relative(float(kernel.gap_frobenius), frobenius),
             ),
-            *_nearest(kernel, relative),
+            *_nearest(analysis),
             ("products with the difference", _products(kernel.gap)),
             ("largest stable learning rate", _stable_rate(analysis)),
         ]
     )
 
 
-def _nearest(kernel: KernelGap, relative: Callable[[float, float], str]) -> list[tuple[str, str]]:
-    """The nearest linear kernel L beside that of theory; nothing in records that are older."""
-    found = kernel.nearest
-    if found is None:
+def _definition(analysis) -> list[tuple[str, str]]:
+    """What Theta^lin is, where no theory says it."""
+    known = analysis.own is None or analysis.nearest is None
+    return [] if known else [("Theta^lin (the nearest linear one)", terms(analysis.nearest))]
+
+
+def _nearest(analysis) -> list[tuple[str, str]]:
+    """The linear kernel L that is nearest to Theta beside that of theory; no rows where they are one, or in a record
+    that is older than them."""
+    nearest = analysis.nearest
+    if analysis.own is not None or nearest is None:
         return []
-    whole = float(kernel.theta_lin_frobenius)
-    rest, moved = float(found.gap_frobenius), float(found.moved_frobenius)
+    gap, whole = nearest.gap_frobenius, float(analysis.kernel.gap_frobenius)
+    part = f"   = {float(gap) / whole:.4g} of the row above" if whole else ""
     return [
-        ("nearest linear kernel L", linear_terms(found.coefficients)),
-        ("||Theta - L||", interval(found.gap) + relative(float(found.gap), float(kernel.theta_lin))),
-        ("||Theta - L||_F", f"{rest:.6g}{relative(rest, whole)}: not linear at all"),
-        ("||L - Theta^lin||_F", f"{moved:.6g}{relative(moved, whole)}: constants of theory, and the identity"),
+        ("||Theta - L||_F, L the nearest", f"{interval(gap)}{part}"),
+        ("L, the nearest linear kernel", terms(nearest)),
     ]
 
 

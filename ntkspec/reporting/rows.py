@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from ntkspec.experiments.linear_models import NearestLinear
 from ntkspec.experiments.own_networks import NetworkRecord
-from ntkspec.kernels import LinearCoefficients
 from ntkspec.spectra.results import Estimate
 
 WIDTH = 34
@@ -43,14 +43,7 @@ def own_rows(own: NetworkRecord | None) -> list[tuple[str, str]]:
     return pairs
 
 
-def linear_row(own: NetworkRecord | None) -> list[tuple[str, str]]:
-    """The linear kernel that is nearest to that of a user's network."""
-    if own is None or own.linear is None:
-        return []
-    return [("Theta^lin (the nearest linear one)", linear_terms(LinearCoefficients(**own.linear)))]
-
-
-def linear_terms(found: LinearCoefficients) -> str:
-    """A linear kernel as a sum."""
-    terms = f"{found.data:.4g} X X^T/d + {found.constant:.4g} 1 1^T + {found.identity:.4g} I"
-    return terms + (f", with {len(found.norms) - 1} norm features" if len(found.norms) > 1 else "")
+def terms(nearest: NearestLinear) -> str:
+    """The linear kernel that is nearest to that of a network."""
+    norms = f", {len(nearest.norms) - 1} norm features" if len(nearest.norms) > 1 else ""
+    return f"{nearest.data:.4g} X X^T/d + {nearest.constant:.4g} 1 1^T + {nearest.identity:.4g} I{norms}"

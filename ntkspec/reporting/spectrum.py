@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ntkspec.experiments.spectrum import KernelSpectrum
-from ntkspec.reporting.rows import interval, linear_row, own_rows, prepared, rows, titled
+from ntkspec.reporting.rows import interval, own_rows, prepared, rows, terms, titled
 
 NAMES = {"theta": "Theta", "linear": "Theta^lin", "gap": "Theta - Theta^lin"}
 _SHOWN_PAIRS, _SHOWN_SHARES = 12, (0.5, 0.9, 0.99)
@@ -31,7 +31,9 @@ def spectrum_report(record: KernelSpectrum) -> str:
 
 def _setting(record) -> list[str]:
     task = record.task
-    own = [*own_rows(record.own), *linear_row(record.own)]
+    own = own_rows(record.own)
+    if record.nearest is not None:
+        own.append(("Theta^lin (the nearest linear one)", terms(record.nearest)))
     return rows([("network", str(task)), *own, ("trained", task.trained), ("products", str(record.plan))])
 
 
