@@ -1,6 +1,7 @@
 """Run the benchmarks, print the table, and record it where asked."""
 
 import argparse
+import itertools
 import json
 import sys
 from dataclasses import asdict
@@ -42,7 +43,7 @@ def main() -> None:
         ))  # fmt: skip
     if options.large:
         found["large"] = []
-        for result in large.all_settings():
+        for result in itertools.chain(large.all_settings(), any_network.all_large()):
             found["large"].append(result)
             print(_large_line(result), flush=True)
     if options.record:

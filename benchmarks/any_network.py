@@ -5,6 +5,7 @@ import importlib.util
 import sys
 
 from benchmarks.common import Case, Timed, exchange
+from benchmarks.large import apart
 from ntkspec.operators import Work
 
 WAYS = [sys.executable, "-m", "benchmarks.any_network_ways"]
@@ -95,3 +96,12 @@ def _timed(found) -> Timed:
     return Timed(
         (found["rows"], found["means"]), *(found[name].item() for name in ("seconds", "cpu", "first", "extra"))
     )
+
+
+def all_large():
+    """Each setting of :mod:`benchmarks.any_network_large`; the small one is for a quick check."""
+    if importlib.util.find_spec("torch"):
+        from benchmarks.any_network_large import SETTINGS
+
+        for name in SETTINGS:
+            yield apart("benchmarks.any_network_large", name)

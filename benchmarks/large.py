@@ -58,7 +58,7 @@ def measure(name: str) -> Large:
     gap = ns.ntk(net, X, layer="first") - ns.linear_kernel(act, X, layer="first", trace_ratio=trace_ratio)
     norm = ns.spectral_norm(gap, method=method)
     frobenius = float(ns.frobenius_norm(gap)) if method == "dense" else None
-    seconds, peak = time.perf_counter() - start, _peak()
+    seconds, peak = time.perf_counter() - start, peak_bytes()
     if method == "dense":
         work, allowed = n * n / 2 * Work(flops=2.0 * d, words=m / 128), 18.0 * 2**30
         work += (norm.products + 1) * Work(bytes=size)
@@ -77,7 +77,7 @@ def _data(name, n, d):
     return np.random.default_rng(0).standard_normal((n, d), dtype=np.float32), 1.0
 
 
-def _peak() -> int:
+def peak_bytes() -> int:
     """Most bytes that this process has held in memory; getrusage would count the process that started it."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
@@ -93,10 +93,14 @@ def _first_touch(size: int) -> float:
 def all_settings():
     """Each setting in a fresh process; MNIST only where its images are."""
     for name in SETTINGS:
-        if name.startswith("MNIST") and not os.environ.get("NTKSPEC_DATA"):
-            continue
-        run = subprocess.run([sys.executable, "-m", "benchmarks.large", name], check=True, stdout=subprocess.PIPE)
-        yield Large(**json.loads(run.stdout))
+        if not name.startswith("MNIST") or os.environ.get("NTKSPEC_DATA"):
+            yield apart("benchmarks.large", name)
+
+
+def apart(module: str, name: str) -> Large:
+    """One setting, in a process of its own."""
+    run = subprocess.run([sys.executable, "-m", module, name], check=True, stdout=subprocess.PIPE)
+    return Large(**json.loads(run.stdout))
 
 
 if __name__ == "__main__":

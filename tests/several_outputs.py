@@ -21,22 +21,22 @@ class WrittenJacobian(OnEngine):
         return Work(flops=2.0 * self.size)
 
     def pull(self, U, functions):
-        return np.einsum("irk,irp->kp", U, self.J[:, functions])
+        return self.engine.xp.einsum("irk,irp->kp", U, self.J[:, functions])
 
     def push(self, tangents, functions):
-        return np.einsum("kp,irp->irk", tangents, self.J[:, functions])
+        return self.engine.xp.einsum("kp,irp->irk", tangents, self.J[:, functions])
 
     def gram(self, other, rows, cols, *, dtype, stacked):
-        left, right = self.J[rows].astype(dtype), other.J[cols].astype(dtype)
-        if stacked:
-            return left.reshape(-1, self.size) @ right.reshape(-1, self.size).T
-        return np.einsum("irp,jrp->ij", left, right)
+        length = self.size if stacked else self.functions * self.size
+        left = self.J[rows].astype(dtype).reshape(-1, length)
+        same = other is self and isinstance(rows, slice) and rows == cols  # whose product is symmetric to the last bit
+        return left @ (left if same else other.J[cols].astype(dtype).reshape(-1, length)).T
 
     def squares(self, dtype):
-        return np.square(self.J.astype(dtype)).sum(axis=2)
+        return (self.J.astype(dtype) ** 2).sum(axis=2)
 
     def rounding(self, other, kernel):
-        norms = [float(np.linalg.norm(side.J)) for side in (self, other)]
+        norms = [float((side.J**2).sum()) ** 0.5 for side in (self, other)]
         return Rounding.of_path(self.size + sum(kernel.shape), norms[0] * norms[1])
 
 

@@ -10,7 +10,7 @@ import pytest
 import ntkspec as ns
 from ntkspec.dynamics import prediction
 from ntkspec.engines import cpu, named
-from ntkspec.operators import Dense, Diagonal
+from ntkspec.operators import Dense, Diagonal, wrap
 from ntkspec.spectra import densities
 from ntkspec.theory.assumptions import summarize
 
@@ -75,6 +75,21 @@ def predicted_thin(device):
     kernel_test = ns.linear_kernel(device.act, test, points, trace_ratio=1.0)
     how = {"eta": 1.0, "steps": STEPS, "kernel_test": kernel_test, "law": "flow"}
     return trajectory(ns.predict_gd(kernel, device.on(Y[:N]), **how))
+
+
+def predicted_outputs(device):
+    """Of two outputs, column by column and through a kernel of both."""
+    X_of, test, y = device.on(X[:N]), device.on(X_TEST), device.on(np.stack([Y[:N], X[:N, 1]], axis=1))
+    how = {"eta": 0.5, "steps": STEPS}
+    kernels = ns.ntk(device.net(), X_of), ns.ntk(device.net(), test, X_of)
+    columns = ns.predict_gd(kernels[0], y, kernel_test=kernels[1], start=(y / 2, device.on(X_TEST[:, :2])), **how)
+    rows = wrap(device.on(np.kron(X[:40] @ X[:40].T / D, [[2.0, 1.0], [1.0, 2.0]])), rows_per_point=2)
+    together = ns.predict_gd(rows, y[:40], **how)
+    aligned = (
+        float(ns.kernel_target_alignment(kernel, y[: kernel.points], centered=True)) for kernel in (kernels[0], rows)
+    )
+    energies = ns.learning_modes(kernels[0], y, eta=0.5, k=3).energies
+    return [*trajectory(columns), together.train, energies, *aligned]
 
 
 def trained(device, **how):
@@ -190,6 +205,7 @@ EVERYTHING = {
     "linear, deep": linear_deep,
     "prediction, thin": predicted_thin,
     "prediction, dense": predicted,
+    "prediction, several outputs": predicted_outputs,
     "training": trained,
     "training, second layer": lambda device: trained(device, eta1=0.0),
     "training in batches": trained_in_batches,

@@ -31,6 +31,7 @@ from ntkspec.operators.interleaved import Interleaved
 from ntkspec.operators.rescaled import Rescaled
 from ntkspec.operators.transposed import Transposed
 from ntkspec.operators.windows import WindowGram, Windows
+from several_outputs import WrittenJacobian, full_kernel
 
 SIZES = [
     (1, 1, 1),
@@ -236,6 +237,23 @@ def jacobian_gram_of(X, X2, dtype):
     return JacobianGram(*(GradientsAt(jacobian, side) for side in given)), sides[0] @ sides[1].T
 
 
+def jacobian_of_all_outputs(n, d, m, dtype):
+    J = draw(n, 3, d * m, dtype=dtype)
+    flat = J.reshape(3 * n, -1)
+    return full_kernel(on(J)), flat @ flat.T
+
+
+def jacobian_between_all_outputs(n, d, m, dtype):
+    J, J2 = draw(n, 3, d * m, dtype=dtype), draw(n + 2, 3, d * m, dtype=dtype, seed=1)
+    return full_kernel(on(J), on(J2)), J.reshape(3 * n, -1) @ J2.reshape(3 * n + 6, -1).T
+
+
+def jacobian_summed_over_outputs(n, d, m, dtype):
+    J = draw(n, 3, d * m, dtype=dtype)
+    flat = J.reshape(n, -1)
+    return JacobianGram(WrittenJacobian(on(J)), scale=0.5), flat @ flat.T / 2
+
+
 def interleaved(n, d, m, dtype):
     return interleaved_of([build(max(1, n // 2), d, m, dtype) for build in (gram, hadamard)])
 
@@ -349,11 +367,11 @@ def on_disk(n, d, m, dtype):
 
 SYMMETRIC = [gram, hadamard, hadamard_wide_data, bits, bits_of_leaky_slopes, dense, difference, triangle, sharing]
 SYMMETRIC += [triangle_minus_gram, gram_function, function_minus_gram, rescaled, diagonal, jacobian_gram, window_gram]
-SYMMETRIC += [of_entries, on_disk, interleaved]
+SYMMETRIC += [of_entries, on_disk, jacobian_of_all_outputs, jacobian_summed_over_outputs, interleaved]
 # Entries cost whole products.
 PRODUCTS = [products_only, products_between, checkpointed]
 BETWEEN = [gram_between, hadamard_between, bits_between, sum_between, gram_function_between, jacobian_gram_between]
-BETWEEN += [window_gram_between, of_entries_transposed, interleaved_between]
+BETWEEN += [window_gram_between, of_entries_transposed, jacobian_between_all_outputs, interleaved_between]
 REGISTRY = [*SYMMETRIC, *BETWEEN, *PRODUCTS]
 everything = [
     pytest.mark.parametrize("build", REGISTRY),

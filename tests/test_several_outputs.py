@@ -219,6 +219,15 @@ def test_stable_rates_are_those_of_points():
         assert wild.stability.unstable == count
 
 
+def test_a_mode_that_several_columns_see_is_one(method):
+    kernel, _ = points_kernel()
+    exact = 2 * N / np.linalg.norm(kernel, 2)
+    with pytest.warns(UnstableRateWarning):
+        wild = ns.predict_gd(kernel, labels(), eta=1.01 * exact, steps=[1])
+    assert wild.stability.unstable == 1
+    assert 0 < wild.stability.unstable_mass < 1
+
+
 def test_modes_of_columns_and_of_the_kernel_times_the_identity_are_the_same():
     kernel, _ = points_kernel()
     y = labels()

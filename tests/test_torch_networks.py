@@ -140,6 +140,24 @@ def test_operations_that_know_a_backward_pass_alone(autograd_alone):
     assert ways.push_of(theta.left.function, X, theta.left.names) is differentiating.push_by_points
 
 
+class Checkpointed(nn.Module):
+    """Whose hidden layer runs again in every pass backward."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.two(torch.utils.checkpoint.checkpoint(lambda z: self.one(z).tanh(), x, use_reentrant=False))
+
+
+def test_checkpoints_run_again_with_the_same_numbers(autograd_alone):
+    module = made(Checkpointed)
+    theta, expected = ns.ntk(ns.from_torch(module), X, outputs="full"), kernel_of(module, X, "full")
+    close(theta._matmat(np.eye(14)), expected)
+    close(theta.to_dense(), expected)
+
+
 # -------------------------------------------------------------------------------------------------- the object itself
 def test_derivatives_and_other_weights():
     module = mlp(4)
@@ -288,6 +306,26 @@ def test_parts_of_points_are_arguments():
         close(ns.ntk(ns.from_torch(module), points).to_dense(), expected)
     with pytest.raises(ValueError, match=r"the arrays of X have \[5, 4\] points"):
         ns.ntk(ns.from_torch(module), (x, y[:4]))
+
+
+def test_parameters_outside_of_the_module_are_refused():
+    """Each would be a constant, or follow the module while it trains on."""
+    module = mlp(4)
+
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.others = nn.Linear(4, 2), [nn.Linear(2, 2).double()]
+
+        def forward(self, x):
+            return self.others[0](self.one(x))
+
+    partial = made(nn.Sequential, nn.Linear(4, 4), mlp(4))
+    inner, forward = partial[0], partial[0].forward
+    inner.forward = lambda x: forward(x)
+    for wrong, how in ((module, {"forward": lambda _, x: module(x)}), (made(Listed), {}), (partial, {})):
+        with pytest.raises(ValueError, match=r"gradients and is not among the module's parameters"):
+            ns.from_torch(wrong, **how)(X)
 
 
 # ------------------------------------------------------------------------------------------------------------ precision

@@ -16,7 +16,7 @@ from ntkspec.experiments.agreement import mean_squared_difference
 from ntkspec.experiments.devices import on_host, placed
 from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, expected_ntk, linear_expansion, linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
-from ntkspec.networks import Convolutional, DeepNetwork, FullyConnected, TwoLayer
+from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.networks.size_laws import INFINITE, INFINITE_LAW
 from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
@@ -135,7 +135,7 @@ def _numbers_of_deep(cell: Cell) -> float:
         spec.refuse_swapped()
     net = _narrow(spec.with_width(2), cell.d, cell.activation)
     inner = sum(W.size for W in net.parameters[1 : net.n_weights - 1]) * (_finite_width(cell) / 2) ** 2
-    if isinstance(net, Convolutional):  # gradients of the points of a tile; that of a GPU is as large as most n
+    if net.recomputes:  # gradients of the points of a tile; that of a GPU is as large as most n
         points = cell.n if cell.engine == "gpu" else named("cpu").TILE
         return cell.n * 2.0 * cell.d + points * inner
     return cell.n * (spec.hidden_layers * cell.width + 2.0 * cell.d) + inner
@@ -188,11 +188,11 @@ def _gap(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
 
 def _expected(net, X, layer: str):
     """The kernel of infinite width of networks of that kind."""
-    if isinstance(net, Convolutional):
-        how = {"filter_size": net.filter_size, "shape": net.shape}
-        return expected_cnn_ntk(net.activation, X, hidden_layers=len(net.channels), **how)
-    layers = len(net.widths) if isinstance(net, FullyConnected) else 1
-    return expected_ntk(net.activation, X, layer=layer, hidden_layers=layers)
+    form = net.architecture
+    if form.convolutional:
+        how = {"filter_size": form.filter_size, "shape": form.shape, "hidden_layers": form.hidden_layers}
+        return expected_cnn_ntk(form.activation, X, **how)
+    return expected_ntk(form.activation, X, layer=layer, hidden_layers=form.hidden_layers)
 
 
 def _gap_cnn(cell: Cell, data: Dataset) -> dict[str, float]:

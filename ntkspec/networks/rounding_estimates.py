@@ -29,9 +29,12 @@ def estimated_rounding(
     Compared are random unit vectors, and the directions in which they leave, near the largest singular vectors, where
     errors are largest. A sum over n / m times as many points has errors sqrt(n / m) times as large, relative to it. In
     float64 errors are 2^-29 times those in float32, except where the function is ``rough`` and rounds to float32 on
-    its own. norm_of_absolute : of the kernel, an estimate too.
+    its own, the same in both: there they are ASSUMED_EPS eps at least.
+
+    norm_of_absolute : of the kernel, an estimate too.
     """
-    relative = _relative_error(single, double)
+    least = ASSUMED_EPS * float(np.finfo(np.float32).eps) if rough else 0.0
+    relative = max(least, _relative_error(single, double))
     if not math.isfinite(relative):
         return assumed_rounding(kernel, norm_of_absolute)
     in_single = relative * math.sqrt(kernel.shape[1] / double.shape[1])

@@ -164,7 +164,7 @@ def _centred(operator):
 def _centred_outputs(operator):
     """The same for K outputs: H = I - U Uᵀ / n with U = 1 ⊗ I_K, and r of K columns, r Uᵀ in the place of r 1ᵀ."""
     n, K, dtype, xp = points_of(operator), operator.rows_per_point, operator.dtype, operator.engine.xp
-    U = xp.tile(xp.eye(K), (n, 1))
+    U = (xp.ones((n, 1, 1)) * xp.eye(K)).reshape(n * K, K)
     means = operator @ (U / n)
     r = means - U @ (U.T @ means) / (2 * n)
     scale = float(xp.linalg.norm(r)) / math.sqrt(n * K)

@@ -20,8 +20,8 @@ from ntkspec.training.task import Task
 from ntkspec.training.trainer import DIVERGING, Trainer
 
 KIND, SECONDS = "training", 60.0
-# Points on which networks are told apart, and to which part of their outputs: machines round differently.
-PROBED, ALIKE = 8, 1e-4
+# Points on which networks are told apart.
+PROBED = 8
 
 
 class Checkpoint:
@@ -63,7 +63,8 @@ class Checkpoint:
     def _read(self, path: Path) -> None:
         tree = storage.read(path, kind=KIND)
         with storage.blamed_on(path):
-            own = tree["run"] == self._run and _alike(tree["behaviour"], self._behaviour)
+            allowed = float(np.finfo(self.trainer.y.dtype).eps) ** (2 / 3)
+            own = tree["run"] == self._run and _alike(tree["behaviour"], self._behaviour, allowed)
             if own:
                 self._require_fitting(tree)
         if not own:
@@ -133,10 +134,10 @@ def _behaviour(task: Task) -> np.ndarray:
     return np.array([*engine.to_host(outputs).ravel(), *lengths], np.float64)
 
 
-def _alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Equal up to the rounding of another machine."""
-    allowed = ALIKE * float(np.abs(other[np.isfinite(other)]).max(initial=0.0))
-    return one.shape == other.shape and np.allclose(one, other, rtol=ALIKE, atol=allowed, equal_nan=True)
+def _alike(one: np.ndarray, other: np.ndarray, allowed: float) -> bool:
+    """Equal up to a part of the largest number: other machines round differently."""
+    largest = float(np.abs(other[np.isfinite(other)]).max(initial=0.0))
+    return one.shape == other.shape and np.allclose(one, other, rtol=0, atol=allowed * largest, equal_nan=True)
 
 
 def _described(function: Callable) -> tuple:

@@ -40,11 +40,10 @@ class JaxJacobian:
     def __init__(self, net: "JaxNetwork", points: Points, which: tuple[int, ...], weights: Array | None):
         self.net, self.given, self.which = net, points, which
         self.dtype: np.dtype = net.dtype
-        self.points, self.outputs = count(points), net.n_outputs or 1
+        self.points, self.outputs = count(points), net.trace(points).outputs or 1
         self.directions = np.eye(self.outputs) if weights is None else np.asarray(weights, np.float64)
         self.mixed, self.functions = weights is not None, len(self.directions)
-        self.moving, self.resting = net.split(which)
-        self.size = sum(array.size for array in self.moving)
+        self.size = sum(array.size for array in self._weights[0])
         free = self.engine.free_memory()
         needed = float(self.points) * self.functions * self.size * self.dtype.itemsize
         self._kept: Array | None = None
@@ -79,12 +78,12 @@ class JaxJacobian:
         """Lists of arrays with the vectors along their first axis."""
         cotangents = self._onto_outputs(U, functions)
         k, pass_back = U.shape[2], self._passes.pull
-        total = [np.zeros((k, *array.shape), self.dtype) for array in self.moving]
+        total = [np.zeros((k, *array.shape), self.dtype) for array in self._weights[0]]
         for vectors, wide in vector_blocks(k):
             for here, size, block in self._blocks(wide):
                 given = np.zeros((size, self.outputs, wide), self.dtype)
                 given[: here.stop - here.start, :, : vectors.stop - vectors.start] = cotangents[here, :, vectors]
-                parts = pass_back(self.moving, self.resting, block, given)
+                parts = pass_back(*self._weights, block, given)
                 for one, part in zip(total, parts, strict=True):
                     one[vectors] += np.asarray(part)[: vectors.stop - vectors.start]
         return total
@@ -96,7 +95,7 @@ class JaxJacobian:
         for vectors, wide in vector_blocks(k):
             given = [_padded(tangent[vectors], wide) for tangent in tangents]
             for here, _, block in self._blocks(wide):
-                part = np.asarray(pass_along(self.moving, self.resting, block, given))
+                part = np.asarray(pass_along(*self._weights, block, given))
                 found[here, :, vectors] = part[: here.stop - here.start, :, : vectors.stop - vectors.start]
         if not self.mixed:
             return found[:, functions]
@@ -164,12 +163,15 @@ class JaxJacobian:
     def _gradients(self, numbers: Array, mine: slice) -> Iterator[tuple[slice, list[Any]]]:
         """(part of the numbers, gradients of some sums of outputs there), the last part filled up to the others'."""
         directions = self.directions[mine].astype(self.dtype)
-        trace = self.net.program.trace(self.net.trained, self.net.constants, self.given)
-        each = len(directions) * (self.size * self.dtype.itemsize + trace.bytes)
+        each = len(directions) * (self.size * self.dtype.itemsize + self.net.trace(self.given).bytes)
         size = block_rows(self.points, each, GRADIENT_BYTES)
         for part in slices(len(numbers), size):
             block = filled(self.given, numbers[part], size)
-            yield part, self._passes.gradients(self.moving, self.resting, block, directions)
+            yield part, self._passes.gradients(*self._weights, block, directions)
+
+    @property
+    def _weights(self) -> tuple[list[Any], list[Any]]:
+        return self.net.split(self.which)
 
     @property
     def _passes(self) -> Passes:
@@ -179,6 +181,9 @@ class JaxJacobian:
     def _function_blocks(self) -> list[slice]:
         """Sums of outputs whose gradients at a point fit into a block."""
         return slices(self.functions, max(1, int(GRADIENT_BYTES / (self.size * self.dtype.itemsize))))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JaxJacobian, (self.net, self.given, self.which, self.directions if self.mixed else None)
 
     # ------------------------------------------------------------------------------------------------------- rounding
     def rounding(self, other: Any, kernel: KernelOperator) -> Rounding:

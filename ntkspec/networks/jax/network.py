@@ -13,6 +13,7 @@ from ntkspec.networks.jax.examining import examine
 from ntkspec.networks.jax.jacobian import JaxJacobian
 from ntkspec.networks.jax.modes import computing
 from ntkspec.networks.jax.program import Program
+from ntkspec.networks.jax.tracing import Trace
 from ntkspec.networks.jax.tree import ParametersLike, taken_apart
 from ntkspec.networks.naming import matching
 from ntkspec.networks.outputs import OutputChoice
@@ -82,8 +83,12 @@ class JaxNetwork:
         """NumPy arrays in the form that came, floats in the network's dtype. Errors for what the function refuses."""
         points = jax.tree_util.tree_map(lambda part: np.asarray(part) if isinstance(part, jax.Array) else part, points)
         found = as_arrays(points, name, self.dtype)
-        self.program.trace(self.trained, self.constants, found)
+        self.trace(found)
         return found
+
+    def trace(self, points: Points) -> Trace:
+        """What the function computes at points of this form."""
+        return self.program.trace(self.trained, self.constants, points)
 
     def __call__(self, points: Any) -> Array:
         """The outputs, (n,) or (n, K)."""
@@ -175,8 +180,7 @@ class JaxNetwork:
 
     def block_rows(self, points: Points, vectors: int = 1) -> int:
         """How many points are taken together for so many vectors."""
-        trace = self.program.trace(self.trained, self.constants, points)
-        return block_rows(count(points), trace.bytes * (1 + vectors))
+        return block_rows(count(points), self.trace(points).bytes * (1 + vectors))
 
     @property
     def _passes(self) -> tuple[Any, tuple[list[Any], list[Any]]]:

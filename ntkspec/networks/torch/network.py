@@ -13,13 +13,14 @@ from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.points import count, rows
 from ntkspec.networks.protocol import Layer, Points, Weights
+from ntkspec.networks.torch.acceptance import check_parameters, place_of, unwrapped
 from ntkspec.networks.torch.blocks import points_at_once
 from ntkspec.networks.torch.checking import examined
 from ntkspec.networks.torch.differentiating import pulled
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import as_tensors
-from ntkspec.networks.torch.program import Forward, Program, fingerprint, state_of, unwrapped
+from ntkspec.networks.torch.program import Forward, Program, fingerprint, state_of
 from ntkspec.networks.torch.selection import ParametersLike, aliases, matching, trained
 from ntkspec.networks.torch.sides import jacobian_at
 from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
@@ -62,11 +63,11 @@ class TorchNetwork:
     def __init__(self, module: torch.nn.Module, *, forward: Forward | None = None, parameters: ParametersLike = None):
         self.module = unwrapped(module)
         self.forward = None if forward is None else Foreign(forward, "forward of the network")
-        _check_parameters(self.module)
+        check_parameters(self.module)
         self.names = trained(self.module, parameters)
         self._weights: dict[str, torch.Tensor] | None = None
         self._seen = _Seen()
-        self.device, self._dtype = _place(self.module, self.names)
+        self.device, self._dtype = place_of(self.module, self.names)
 
     # ------------------------------------------------------------------------------------------------ what it is
     @property
@@ -98,10 +99,10 @@ class TorchNetwork:
     @property
     def facts(self) -> Facts:
         """What the first points told. Raises ValueError before there were any."""
-        if self._program_now() and self._seen.facts is None:
+        facts = self._look().facts
+        if facts is None:
             raise ValueError("how many outputs a module has is known after its first points; call net(points) before")
-        assert self._seen.facts is not None
-        return self._seen.facts
+        return facts
 
     @property
     def n_outputs(self) -> int | None:
@@ -146,9 +147,7 @@ class TorchNetwork:
             For what is no points, and where the module fails a check; each message says what to do.
         """
         found = as_tensors(points, name, self._dtype, self.device)
-        program = self._program_now()
-        if self._seen.facts is None:
-            self._seen.facts = examined(self._function(program, self._fixed()), found, self.names)
+        self._facts_at(found)
         return found
 
     def __call__(self, points: Any) -> Array:
@@ -165,10 +164,11 @@ class TorchNetwork:
             In the dtype of the parameters.
         """
         at = self.as_points(points)
-        function = self._function(self._program_now(), self._state())
+        facts = self._facts_at(at)
+        function = self._function(self._state())
         with function.undisturbed(), torch.no_grad():
-            found = [function.outputs(rows(at, block)) for block in self._blocks(at)]
-        return self._shaped(array_of(torch.cat(found), self.engine))
+            found = [function.outputs(rows(at, block)) for block in self._blocks(at, facts)]
+        return _shaped(array_of(torch.cat(found), self.engine), facts)
 
     # -------------------------------------------------------------------------------------------------- derivatives
     def vjp(self, points: Any, cotangent: ArrayLike) -> Weights:
@@ -188,18 +188,18 @@ class TorchNetwork:
         """
         at = self.as_points(points)
         given = checks.as_floats(cotangent, "cotangent")
-        shape = self._shape(count(at))
+        shape = (count(at),) if self.n_outputs is None else (count(at), self.n_outputs)
         if given.shape != shape:
             raise ValueError(f"cotangent has shape {given.shape}, but {shape} is needed, that of the outputs")
         return self.value_and_vjp(at, lambda block, _: given[block])[1]
 
     def value_and_vjp(self, points: Points, cotangent: Callable[[slice, Array], Array]) -> tuple[Array, Weights]:
         """(outputs, gradient of the sum of cotangent times outputs), for a function of (rows, outputs there)."""
-        function = self._function(self._program_now(), self._state())
-        outputs, total = [], None
-        for block in self._blocks(points):
+        facts = self._facts_at(points)
+        function, outputs, total = self._function(self._state()), [], None
+        for block in self._blocks(points, facts):
             with function.recorded(rows(points, block), self.names) as (found, leaves):
-                outputs.append(self._shaped(array_of(found, self.engine)))
+                outputs.append(_shaped(array_of(found, self.engine), facts))
                 given = tensor_of(cotangent(block, outputs[-1])).to(found).reshape(found.shape)
                 more = pulled(found, leaves, given)
             total = more if total is None else {name: total[name].add_(more[name]) for name in self.names}
@@ -222,11 +222,12 @@ class TorchNetwork:
             Of the shape of the outputs.
         """
         at = self.as_points(points)
-        function = self._function(self._program_now(), self._state())
+        facts = self._facts_at(at)
+        function = self._function(self._state())
         vector = self._tensors(tangents, "tangents")
         way = push_of(function, at, self.names)
-        found = [way(function, rows(at, block), [vector], None)[:, :, 0] for block in self._blocks(at)]
-        return self._shaped(array_of(torch.cat(found), self.engine))
+        found = [way(function, rows(at, block), [vector], None)[:, :, 0] for block in self._blocks(at, facts)]
+        return _shaped(array_of(torch.cat(found), self.engine), facts)
 
     # ---------------------------------------------------------------------------------------- other weights, kernels
     def with_weights(self, weights: Weights) -> Self:
@@ -264,8 +265,9 @@ class TorchNetwork:
         JacobianGram
         """
         names = self.names if layer == "all" else matching(layer, "layer", self._layers())
-        function = self._function(self._program_now(), self._fixed())
-        sides = [jacobian_at(function, self.facts, points, names, outputs.weights)]
+        facts = self._facts_at(points)
+        function = self._function(self._fixed())
+        sides = [jacobian_at(function, facts, points, names, outputs.weights)]
         if points2 is not None:
             sides.append(sides[0].elsewhere(points2))
         return JacobianGram(*sides, stacked=outputs.stacked, scale=outputs.scale)
@@ -274,15 +276,23 @@ class TorchNetwork:
         return {name: own for name, own in aliases(self.module).items() if name in self.names}
 
     # ------------------------------------------------------------------------------------------------------- inside
-    def _program_now(self) -> Program:
-        """The module's code as it is now; what was found before is forgotten where that has changed."""
+    def _look(self) -> _Seen:
+        """What is known of the module; nothing where its structure, modes or settings have changed."""
         structure = fingerprint(self.module)
-        if self._seen.program is None or structure != self._seen.structure:
+        if structure != self._seen.structure:
             self._seen = _Seen(structure, Program.of(self.module, self.forward))
-        assert self._seen.program is not None
-        return self._seen.program
+        return self._seen
 
-    def _function(self, program: Program, state: Mapping[str, torch.Tensor]) -> ModuleFunction:
+    def _facts_at(self, points: Points) -> Facts:
+        """What the first points told, which these are where nothing is known."""
+        seen = self._look()
+        if seen.facts is None:
+            seen.facts = examined(self._function(self._fixed()), points, self.names)
+        return seen.facts
+
+    def _function(self, state: Mapping[str, torch.Tensor]) -> ModuleFunction:
+        program = self._seen.program
+        assert program is not None
         recurrent = any(isinstance(part, torch.nn.RNNBase) for part in program.module.modules())
         return ModuleFunction(program, state, self._dtype, self.device, recurrent)
 
@@ -303,14 +313,8 @@ class TorchNetwork:
                 self._seen.fixed = {name: tensor.clone() for name, tensor in now.items()}
         return self._seen.fixed
 
-    def _blocks(self, points: Points) -> list[slice]:
-        return slices(count(points), points_at_once(self.facts, count(points), self.device))
-
-    def _shape(self, n: int) -> tuple[int, ...]:
-        return (n,) if self.n_outputs is None else (n, self.n_outputs)
-
-    def _shaped(self, outputs: Array) -> Array:
-        return outputs.reshape(self._shape(len(outputs)))
+    def _blocks(self, points: Points, facts: Facts) -> list[slice]:
+        return slices(count(points), points_at_once(facts, count(points), self.device))
 
     def _tensors(self, given: Sequence[ArrayLike], what: str) -> dict[str, torch.Tensor]:
         """Arrays for the trained parameters, by name."""
@@ -332,34 +336,10 @@ class TorchNetwork:
         return self.__dict__ | {"_seen": _Seen()}
 
 
+def _shaped(outputs: Array, facts: Facts) -> Array:
+    """(n, K) as the module gives them."""
+    return outputs[:, 0] if facts.n_outputs is None else outputs
+
+
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
-
-
-def _check_parameters(module: torch.nn.Module) -> None:
-    """Refuse what no pass could be computed with."""
-    for name, parameter in module.named_parameters():
-        if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
-            raise ValueError(f"parameter {name} of a lazy layer has no shape yet; run the module once on some points")
-        if "DTensor" in type(parameter).__name__ or "DTensor" in type(parameter.data).__name__:
-            raise TypeError(f"parameter {name} is sharded over processes; pass the module before it was distributed")
-        if parameter.is_floating_point() and parameter.dtype not in (torch.float32, torch.float64):
-            raise TypeError(
-                f"parameter {name} is {str(parameter.dtype).removeprefix('torch.')}, whose rounding hides the kernel; "
-                f"pass module.float()"
-            )
-
-
-def _place(module: torch.nn.Module, names: Sequence[str]) -> tuple[torch.device, torch.dtype]:
-    """The device of all parameters and buffers, and the dtype of the trained ones."""
-    own = dict(module.named_parameters())
-    dtypes = {own[name].dtype for name in names}
-    if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
-        found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
-        raise TypeError(f"the trained parameters are {found}, but one dtype is needed; pass module.double()")
-    devices = {str(tensor.device) for tensor in [*own.values(), *module.buffers()]}
-    if len(devices) > 1:
-        raise TypeError(f"the module lies on {', '.join(sorted(devices))}, but one is needed; pass module.to(...)")
-    if devices == {"meta"}:
-        raise ValueError("the module lies on the meta device, without numbers; load its parameters")
-    return torch.device(devices.pop()), dtypes.pop()

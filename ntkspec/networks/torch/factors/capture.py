@@ -110,7 +110,7 @@ def captured(recipe: Recipe, outputs: Tensor, parameters: dict[str, Tensor], wei
         for use, place in zip(graph.uses(recipe.fixed), recipe.places, strict=True)
         if place is not None and use.name not in recipe.reasons
     ]
-    readings = [reading_of(use.node, use.slot, view) for use, (_, view) in chosen]
+    readings: list[Any] = [reading_of(use.node, use.slot, view) for use, (_, view) in chosen]
     nodes = list(dict.fromkeys(use.node for use, _ in chosen))
     parts: list[list[Tensor]] = [[] for _ in chosen]
     for cotangent in cotangents(outputs, weights):
@@ -141,7 +141,7 @@ def _scaled(G: Tensor, view: View, layout: Layout) -> tuple[Tensor, Layout, View
 
 def _joined(factors: list[Factor]) -> list[Factor]:
     """Outer products in one view are put side by side: a matrix that is used again and again has one factor."""
-    groups: dict[Any, list[Factor]] = {}
+    groups: dict[Any, list[Any]] = {}
     for k, factor in enumerate(factors):
         view = factor.view
         plain = isinstance(factor, Outer) and view.index is None and view.scale is None

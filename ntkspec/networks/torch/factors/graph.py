@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ntkspec.networks.torch.factors.nodes import LEAF, kind, shapes
+from ntkspec.networks.torch.factors.nodes import kind, shapes
 from ntkspec.networks.torch.factors.views import STEPS, WHERE_FIXED
 
 
@@ -34,16 +34,18 @@ class Graph:
     def __init__(self, outputs: Tensor, parameters: dict[str, Tensor]):
         self.nodes: list[Any] = []
         self._leaves: dict[str, Any] = {}
-        names, places = {id(tensor): name for name, tensor in parameters.items()}, {None: -1}
-        waiting = [outputs.grad_fn]
+        names = {id(tensor): name for name, tensor in parameters.items()}
+        places: dict[Any, int] = {None: -1}
+        waiting: list[Any] = [outputs.grad_fn]
         while waiting:
             node = waiting.pop()
             if node is None or node in places:
                 continue
             places[node] = len(self.nodes)
             self.nodes.append(node)
-            if node.name() == LEAF and id(node.variable) in names:
-                self._leaves[names[id(node.variable)]] = node
+            name = names.get(id(getattr(node, "variable", None)))
+            if name is not None:
+                self._leaves[name] = node
             waiting.extend(child for child, _ in node.next_functions)
         self._places = places
         self.structure = [

@@ -197,9 +197,9 @@ class FactoredJacobian(AutogradJacobian):
                 top += height.points
             if same:
                 out = out.tril() + out.tril(-1).T
-        found, rest = array_of(out, self.engine), self.rest
-        if rest is not None:
-            found = found + rest.gram(other.rest, rows, cols, dtype=self.dtype, stacked=stacked)
+        found, rest, others = array_of(out, self.engine), self.rest, other.rest
+        if rest is not None and others is not None:
+            found = found + rest.gram(others, rows, cols, dtype=self.dtype, stacked=stacked)
         return found
 
     def squares(self, dtype: np.dtype) -> Array:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-LEAF = "torch::autograd::AccumulateGrad"
-
 
 def kind(node: Any) -> str:
     """The operation of a node: "Addmm" of an AddmmBackward0."""

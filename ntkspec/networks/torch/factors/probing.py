@@ -13,6 +13,9 @@ from ntkspec.networks.torch.factors.verifying import disagreements
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 
+# Other parameters that are tried where it is not clear which rows belong to which point.
+ATTEMPTS = 4
+
 
 class Probed:
     """The recipes of a module for its parameters ``names``, one for each dtype that it is computed in.
@@ -38,8 +41,9 @@ class Probed:
 
     def _found(self, function: ModuleFunction) -> Recipe:
         recipe = self._read(function, function.state)
-        if recipe.unclear:  # where gradients are zero, as at the start behind layers that are zero
-            recipe = self._read(function, self._shaken(function))
+        for seed in range(ATTEMPTS):  # gradients may be zero, as behind layers that start at zero
+            if recipe.unclear:
+                recipe = self._read(function, self._shaken(function, seed))
         if not self.sample:
             with function.recorded(function.points(self._at), self._names) as (outputs, leaves):
                 self.sample = captured(recipe, outputs, leaves, _random_weights(outputs, 1))
@@ -57,11 +61,14 @@ class Probed:
             few = rows(points, slice(0, FEWER))
             return recipe_of(function.outputs(points, leaves), function.outputs(few, leaves), leaves)
 
-    def _shaken(self, function: ModuleFunction) -> dict[str, Tensor]:
-        """Parameters of which none is zero."""
-        generator = torch.Generator().manual_seed(3)
-        noise = {name: torch.randn(function.state[name].shape, generator=generator) for name in self._names}
-        return {name: function.state[name] + 0.05 * own.to(function.state[name]) for name, own in noise.items()}
+    def _shaken(self, function: ModuleFunction, seed: int) -> dict[str, Tensor]:
+        """Other parameters of about the same size, none of them zero."""
+        generator, found = torch.Generator().manual_seed(seed), {}
+        for name in self._names:
+            own = function.state[name]
+            noise = torch.randn(own.shape, generator=generator).to(own)
+            found[name] = own + noise * own.square().mean().sqrt().clamp_min(0.05)
+        return found
 
     def _wrong(self, recipe: Recipe, function: ModuleFunction) -> dict[str, str]:
         """Parameters whose factors disagree with autograd."""

@@ -20,14 +20,10 @@ PointsFirst: TypeAlias = Callable[[Tensor, Layout], Tensor]
 
 
 class Reading(Protocol):
-    """One use of a parameter in one pass.
+    """One use of a parameter in one pass. axes : those of an oriented gradient that points can lie along."""
 
-    axes : those of an oriented gradient that points can lie along. inputs : what it is multiplied with, points along
-    the same axis; None where that says nothing of points.
-    """
-
-    axes: tuple[int, ...]
-    inputs: Tensor | None
+    @property
+    def axes(self) -> tuple[int, ...]: ...
 
     def orient(self, g: Tensor) -> Tensor:
         """The gradient of one function in the node's output, in the form that ``axes`` counts."""
@@ -99,8 +95,6 @@ class _Convolution:
 class _Embedding:
     """A matrix whose rows are looked up."""
 
-    inputs = None
-
     def __init__(self, numbers: Tensor, unused: int):
         self.numbers, self.unused = numbers, unused
         self.axes = tuple(range(numbers.ndim))
@@ -117,8 +111,6 @@ class _Embedding:
 
 class _Entries:
     """A tensor that is broadcast to entries of the output; ``times`` makes an output gradient that of the entries."""
-
-    inputs = None
 
     def __init__(self, shape: tuple[int, ...], ndim: int, times: Callable[[Tensor], Tensor]):
         self.times, self.shape = times, (1,) * (ndim - len(shape)) + tuple(shape)

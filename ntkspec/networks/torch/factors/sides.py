@@ -1,6 +1,7 @@
 """The gradients of one parameter at the points of a tile, through the factors of its uses."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class Side:
 
     def outer(self) -> Outer:
         """The outer products of all points, of a parameter with one use of that kind."""
-        found = [own[0].as_outer() if isinstance(own[0], Convolution) else own[0] for own in self.blocks]
+        found: list[Any] = [own[0].as_outer() if isinstance(own[0], Convolution) else own[0] for own in self.blocks]
         if len(found) == 1:
             return found[0]
         return Outer(torch.cat([one.a for one in found]), torch.cat([one.g for one in found]), found[0].view)

@@ -161,7 +161,7 @@ def view_of(parameter: Tensor, steps: tuple[tuple[Any, int], ...]) -> View:
     index = index if scale is None else index.expand(scale.shape)
     if scale is not None and bool((scale == scale.flatten()[0]).all()):
         scale = scale.flatten()[0]
-    return _simplified(View(tuple(index.shape), index=index.flatten(), scale=scale))
+    return _simplified(index, scale)
 
 
 def _through(t: Tensor, steps: Any) -> Tensor:
@@ -172,14 +172,14 @@ def _through(t: Tensor, steps: Any) -> Tensor:
     return t
 
 
-def _simplified(view: View) -> View:
+def _simplified(index: Tensor, scale: Tensor | None) -> View:
     """Without numbers, where they are consecutive, or are those of a transposed matrix."""
-    index = view.index
-    if _consecutive(index):
-        return replace(view, start=int(index[0]), index=None)
-    if len(view.shape) == 2 and _consecutive(index.reshape(view.shape).T.flatten()):
-        return replace(view, start=int(index[0]), swapped=True, index=None)
-    return view
+    shape, flat = tuple(index.shape), index.flatten()
+    if _consecutive(flat):
+        return View(shape, int(flat[0]), scale=scale)
+    if len(shape) == 2 and _consecutive(index.T.flatten()):
+        return View(shape, int(flat[0]), swapped=True, scale=scale)
+    return View(shape, index=flat, scale=scale)
 
 
 def _consecutive(numbers: Tensor) -> bool:
