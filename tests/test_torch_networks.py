@@ -404,6 +404,23 @@ def test_settings_are_full_precision_inside_and_as_before_outside():
     assert {*seen} == {(False, "ieee")}
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_modes_of_the_caller_change_nothing(autograd_alone, mode):
+    with mode():
+        module, points = mlp(4), X.clone()
+        net = ns.from_torch(module)
+        outputs, theta = net(points), ns.ntk(net, points, outputs=[1.0, 2.0, 0.0])
+        product, gradient = theta._matmat(np.eye(7)), net.vjp(points, torch.ones(7, 3))
+        found = theta.to_dense(), theta.diagonal(), net.jvp(points, net.weights)
+    close(outputs, mlp(4)(X).detach().numpy())
+    expected, J = kernel_of(mlp(4), X, [1.0, 2.0, 0.0]), gradients(mlp(4), X)
+    close(product, expected)
+    close(found[0], expected)
+    close(found[1], expected.diagonal())
+    close(found[2], J @ _flat(net.weights))
+    close(_flat(gradient), J.sum(axis=(0, 1)))
+
+
 # ------------------------------------------------------------------------------------------------ processes, threads
 def test_networks_and_kernels_pickle():
     module = mlp(4)

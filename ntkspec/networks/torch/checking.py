@@ -170,10 +170,10 @@ class _Watched(TorchDispatchMode):
 def _check_leaves(outputs: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> None:
     """What the outputs depend on and takes gradients: the parameters given to the module, and nothing else."""
     own = {id(leaf) for leaf in leaves.values()}
-    waiting, seen = [outputs.grad_fn], {None}
+    waiting, seen = [outputs.grad_fn], set()
     while waiting:
         node = waiting.pop()
-        if node in seen:
+        if node is None or node in seen:
             continue
         seen.add(node)
         tensor = getattr(node, "variable", None)
