@@ -140,6 +140,24 @@ def test_operations_that_know_a_backward_pass_alone(autograd_alone):
     assert ways.push_of(theta.left.function, X, theta.left.names) is differentiating.push_by_points
 
 
+class Checkpointed(nn.Module):
+    """Whose hidden layer runs again in every pass backward."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.two(torch.utils.checkpoint.checkpoint(lambda z: self.one(z).tanh(), x, use_reentrant=False))
+
+
+def test_checkpoints_run_again_with_the_same_numbers(autograd_alone):
+    module = made(Checkpointed)
+    theta, expected = ns.ntk(ns.from_torch(module), X, outputs="full"), kernel_of(module, X, "full")
+    close(theta._matmat(np.eye(14)), expected)
+    close(theta.to_dense(), expected)
+
+
 # -------------------------------------------------------------------------------------------------- the object itself
 def test_derivatives_and_other_weights():
     module = mlp(4)
@@ -290,6 +308,26 @@ def test_parts_of_points_are_arguments():
         ns.ntk(ns.from_torch(module), (x, y[:4]))
 
 
+def test_parameters_outside_of_the_module_are_refused():
+    """Each would be a constant, or follow the module while it trains on."""
+    module = mlp(4)
+
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.others = nn.Linear(4, 2), [nn.Linear(2, 2).double()]
+
+        def forward(self, x):
+            return self.others[0](self.one(x))
+
+    partial = made(nn.Sequential, nn.Linear(4, 4), mlp(4))
+    inner, forward = partial[0], partial[0].forward
+    inner.forward = lambda x: forward(x)
+    for wrong, how in ((module, {"forward": lambda _, x: module(x)}), (made(Listed), {}), (partial, {})):
+        with pytest.raises(ValueError, match=r"gradients and is not among the module's parameters"):
+            ns.from_torch(wrong, **how)(X)
+
+
 # ------------------------------------------------------------------------------------------------------------ precision
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_estimate_of_rounding_holds(autograd_alone, name):
@@ -364,6 +402,23 @@ def test_settings_are_full_precision_inside_and_as_before_outside():
     finally:
         torch.set_float32_matmul_precision(before)
     assert {*seen} == {(False, "ieee")}
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_modes_of_the_caller_change_nothing(autograd_alone, mode):
+    with mode():
+        module, points = mlp(4), X.clone()
+        net = ns.from_torch(module)
+        outputs, theta = net(points), ns.ntk(net, points, outputs=[1.0, 2.0, 0.0])
+        product, gradient = theta._matmat(np.eye(7)), net.vjp(points, torch.ones(7, 3))
+        found = theta.to_dense(), theta.diagonal(), net.jvp(points, net.weights)
+    close(outputs, mlp(4)(X).detach().numpy())
+    expected, J = kernel_of(mlp(4), X, [1.0, 2.0, 0.0]), gradients(mlp(4), X)
+    close(product, expected)
+    close(found[0], expected)
+    close(found[1], expected.diagonal())
+    close(found[2], J @ _flat(net.weights))
+    close(_flat(gradient), J.sum(axis=(0, 1)))
 
 
 # ------------------------------------------------------------------------------------------------ processes, threads

@@ -1,6 +1,6 @@
 """What a module has to fulfil, tried on a few points at the first look: each failure names its cure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,7 +32,14 @@ def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Fac
         precise, reason, rough = _in_float64(function, some)
         exact = function if reason else precise
         _check_independent(exact, exact.points(some))
-        unreached, kept = _graph(exact, exact.points(some), names)
+        try:
+            unreached, kept = _graph(exact, exact.points(some), names)
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"a pass backward through the module raised {type(error).__name__} ({reason}); mend the module until "
+                f"torch.autograd.grad of its outputs works"
+            ) from error
         flops = _flops(function, some)
         reached = [name for name in names if name not in unreached]
         _check_quotient(exact, exact.points(some), reached, rough=rough or bool(reason))
@@ -160,6 +167,25 @@ class _Watched(TorchDispatchMode):
         return found
 
 
+def _check_leaves(outputs: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> None:
+    """What the outputs depend on and takes gradients: the parameters given to the module, and nothing else."""
+    own = {id(leaf) for leaf in leaves.values()}
+    waiting, seen = [outputs.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        tensor = getattr(node, "variable", None)
+        if tensor is not None and id(tensor) not in own:
+            raise ValueError(
+                f"the outputs depend on a tensor of shape {tuple(tensor.shape)} that requires gradients and is not "
+                f"among the module's parameters; keep layers in nn.ModuleList, tensors as nn.Parameter, and let a "
+                f"forward of your own call the module that it is given"
+            )
+        waiting += [following for following, _ in node.next_functions]
+
+
 def _flops(function: ModuleFunction, points: Any) -> float:
     with _Watched() as watched, torch.no_grad():
         function.raw(points)
@@ -191,6 +217,7 @@ def _graph(function: ModuleFunction, points: Any, names: Sequence[str]) -> tuple
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with hooks, function.recorded(points, names) as (outputs, leaves):
         found: Sequence[Any] = [None] * len(leaves)
+        _check_leaves(outputs, leaves)
         if outputs.requires_grad:
             found = torch.autograd.grad(outputs.sum(), list(leaves.values()), allow_unused=True)
     unreached = [name for name, gradient in zip(names, found, strict=True) if gradient is None]

@@ -34,11 +34,18 @@ class ModuleFunction:
         """Where passes happen, which leaves every setting as it was; one thread at a time."""
         return undisturbed(self.device, self.dtype, recurrent=self.recurrent)
 
-    def raw(self, points: Any, weights: Mapping[str, torch.Tensor] | None = None) -> Any:
-        """What the module returns for points: it gets copies of them and of its buffers, which it may change."""
+    @contextlib.contextmanager
+    def running(self, weights: Mapping[str, torch.Tensor] | None = None) -> Iterator[Program]:
+        """The program with the numbers of this function; ``weights`` are others. It gets copies of its buffers."""
         buffers = {name: self.state[name].clone() for name in self.buffers}
-        with Widened() if self.widened else contextlib.nullcontext():
-            return self.program.run({**self.state, **buffers, **(weights or {})}, copied(points, slice(None)))
+        mode = Widened() if self.widened else contextlib.nullcontext()
+        with mode, self.program.holding({**self.state, **buffers, **(weights or {})}):
+            yield self.program
+
+    def raw(self, points: Any, weights: Mapping[str, torch.Tensor] | None = None) -> Any:
+        """What the module returns for points, of which it gets copies, since it may change them."""
+        with self.running(weights) as program:
+            return program(copied(points, slice(None)))
 
     @cached_property
     def buffers(self) -> list[str]:
@@ -47,7 +54,11 @@ class ModuleFunction:
 
     def outputs(self, points: Any, weights: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
         """The outputs (b, K) of points in the dtype of the network; K = 1 where the module returns (b,)."""
-        return self.raw(points, weights).reshape(count(points), -1).to(self.dtype)
+        with self.running(weights) as program:
+            return self._shaped(program, points)
+
+    def _shaped(self, program: Program, points: Any) -> torch.Tensor:
+        return program(copied(points, slice(None))).reshape(count(points), -1).to(self.dtype)
 
     @contextlib.contextmanager
     def recorded(self, points: Any, names: Sequence[str]) -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
@@ -57,7 +68,8 @@ class ModuleFunction:
         """
         with self.undisturbed():
             leaves = {name: _leaf(self.state[name]) for name in names}
-            yield self.outputs(points, leaves), leaves
+            with self.running(leaves) as program:
+                yield self._shaped(program, points), leaves
 
     def in_dtype(self, dtype: torch.dtype) -> "ModuleFunction":
         """The same function with all floats in float32 or float64."""

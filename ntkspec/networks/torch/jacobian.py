@@ -75,6 +75,7 @@ class AutogradJacobian(OnEngine):
         return Work(flops=2.0 * self.size + again)
 
     # ----------------------------------------------------------------------------------------------------- products
+    @torch.inference_mode(False)
     def pull(self, U: Array, functions: slice) -> Pulled:
         """Block by block, one pass forward for all vectors."""
         given = tensor_of(U).to(self.function.device)
@@ -102,6 +103,7 @@ class AutogradJacobian(OnEngine):
         every[:, functions] = u
         return every
 
+    @torch.inference_mode(False)
     def push(self, tangents: Pulled, functions: slice) -> Array:
         """Block by block."""
         turned = self._of_functions(functions)
@@ -120,6 +122,7 @@ class AutogradJacobian(OnEngine):
         return torch.eye(self.functions, dtype=self.function.dtype, device=self.function.device)[functions]
 
     # ------------------------------------------------------------------------------------------------------ entries
+    @torch.inference_mode(False)
     def gram(self, other: "AutogradJacobian", rows: Rows, cols: slice, *, dtype: np.dtype, stacked: bool) -> Array:
         """Large blocks of rows, whose gradients stay, against small blocks of columns."""
         left, right = self._in(dtype).part(rows), other._in(dtype).part(cols)
@@ -138,6 +141,7 @@ class AutogradJacobian(OnEngine):
         matrix = found.reshape(left.points * R, right.points * R)
         return array_of(matrix, self.engine).astype(dtype, copy=False)
 
+    @torch.inference_mode(False)
     def squares(self, dtype: np.dtype) -> Array:
         """In blocks of points and functions."""
         side = self._in(dtype)
@@ -165,11 +169,13 @@ class AutogradJacobian(OnEngine):
         """At other points."""
         return self._like(at=points)
 
+    @torch.inference_mode(False)
     def along(self, weights: np.ndarray) -> Self:
         """Of weighted sums of the functions, weights (R', R)."""
         given = tensor_of(weights).to(self.function.device, self.function.dtype)
         return self._like(directions=given if self.directions is None else given @ self.directions)
 
+    @torch.inference_mode(False)
     def in_dtype(self, dtype: torch.dtype) -> Self:
         """The same with all numbers in float32 or float64."""
         directions = None if self.directions is None else self.directions.to(dtype)

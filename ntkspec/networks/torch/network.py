@@ -126,6 +126,7 @@ class TorchNetwork:
         return f"TorchNetwork({kind}, {len(self.names)} parameters of {size} numbers in {self.dtype}{shared})"
 
     # ----------------------------------------------------------------------------------------------------- points
+    @torch.inference_mode(False)
     def as_points(self, points: Any, name: str = "X") -> Points:
         """Tensors on the module's device, floats in its dtype, integers as they are; the first ones are tried.
 
@@ -193,6 +194,7 @@ class TorchNetwork:
             raise ValueError(f"cotangent has shape {given.shape}, but {shape} is needed, that of the outputs")
         return self.value_and_vjp(at, lambda block, _: given[block])[1]
 
+    @torch.inference_mode(False)
     def value_and_vjp(self, points: Points, cotangent: Callable[[slice, Array], Array]) -> tuple[Array, Weights]:
         """(outputs, gradient of the sum of cotangent times outputs), for a function of (rows, outputs there)."""
         facts = self._facts_at(points)
@@ -206,6 +208,7 @@ class TorchNetwork:
         assert total is not None
         return self.engine.xp.concatenate(outputs), [array_of(total[name], self.engine) for name in self.names]
 
+    @torch.inference_mode(False)
     def jvp(self, points: Any, tangents: Sequence[ArrayLike]) -> Array:
         """J v: how the outputs move with the parameters.
 
@@ -246,6 +249,7 @@ class TorchNetwork:
         other._weights = self._tensors(weights, "weights")
         return other
 
+    @torch.inference_mode(False)
     def kernel(
         self, points: Points, points2: Points | None = None, *, layer: Layer = "all", outputs: OutputChoice
     ) -> KernelOperator:
@@ -309,8 +313,7 @@ class TorchNetwork:
                 raise ValueError(
                     f"the module holds NaN or infinity in {', '.join(bad[:4])}; load or train other parameters"
                 )
-            with torch.inference_mode(False):
-                self._seen.fixed = {name: tensor.clone() for name, tensor in now.items()}
+            self._seen.fixed = {name: tensor.clone() for name, tensor in now.items()}
         return self._seen.fixed
 
     def _blocks(self, points: Points, facts: Facts) -> list[slice]:

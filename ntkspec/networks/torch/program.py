@@ -1,24 +1,25 @@
 """A module's code without its numbers: a copy that no later change of the module reaches, called with any numbers."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
+from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.pickling import Foreign
 
 Forward = Callable[[Any, Any], Any]
 
 
-class Program(torch.nn.Module):
+class Program:
     """The structure of a module at a moment: its layers, modes and settings, and empty tensors for its numbers.
 
-    Called with points by :func:`torch.func.functional_call`, all parameters and buffers given.
+    Called with points while it is :meth:`holding` all of them.
     """
 
     def __init__(self, module: torch.nn.Module, forward: Foreign | None):
-        super().__init__()
         self.module, self.own = module, forward
 
     @classmethod
@@ -30,7 +31,7 @@ class Program(torch.nn.Module):
         """With floats that are no parameters or buffers, constants of the code, in another dtype."""
         return Program(_copied(self.module, lambda t: t.to(dtype) if t.is_floating_point() else t), self.own)
 
-    def forward(self, points: Any) -> Any:
+    def __call__(self, points: Any) -> Any:
         """What the module returns: for a tuple of points module(*points), for a dict module(**points)."""
         if self.own is not None:
             return self.own(self.module, points)
@@ -38,15 +39,42 @@ class Program(torch.nn.Module):
             return self.module(**points)
         return self.module(*points) if isinstance(points, tuple) else self.module(points)
 
-    def run(self, state: Mapping[str, torch.Tensor], points: Any) -> Any:
-        """The same with these numbers."""
-        return torch.func.functional_call(self, {f"module.{name}": t for name, t in state.items()}, (points,))
+    @contextlib.contextmanager
+    def holding(self, state: Mapping[str, torch.Tensor]) -> Iterator[None]:
+        """With these numbers, in passes backward as well, where checkpoints run parts of the module again."""
+        before = [(table, key, table[key]) for places in self._places.values() for table, key in places]
+        try:
+            for name, tensor in state.items():
+                for table, key in self._places[name]:
+                    table[key] = tensor
+            yield
+        finally:
+            for table, key, tensor in before:
+                table[key] = tensor
+
+    @cached_property
+    def _places(self) -> dict[str, list[tuple[dict[str, Any], str]]]:
+        """Where each tensor stands, under all of its names."""
+        first = {id(tensor): name for name, tensor in _named(self.module)}
+        found: dict[str, list[tuple[dict[str, Any], str]]] = {name: [] for name in first.values()}
+        for part in self.module.modules():
+            for table in (part._parameters, part._buffers):
+                for key, tensor in table.items():
+                    if tensor is not None:
+                        found[first[id(tensor)]].append((table, key))
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"module": self.module, "own": self.own}
 
 
 def state_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     """All parameters and buffers as they are now, shared with the module, by their first names."""
-    own = [*module.named_parameters(), *module.named_buffers()]
-    return {name: tensor.detach() for name, tensor in own}
+    return {name: tensor.detach() for name, tensor in _named(module)}
+
+
+def _named(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    return [*module.named_parameters(), *module.named_buffers()]
 
 
 def _copied(module: torch.nn.Module, constant: Callable[[torch.Tensor], torch.Tensor]) -> torch.nn.Module:

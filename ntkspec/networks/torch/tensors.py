@@ -28,7 +28,8 @@ def engine_for(device: torch.device) -> Engine:
 def tensor_of(given: Any, name: str = "the array") -> torch.Tensor:
     """A tensor of the numbers in any array, without a gradient, on the device where they lie. Raises TypeError."""
     if isinstance(given, torch.Tensor):
-        return given.detach()
+        with torch.inference_mode(False):
+            return given.clone() if given.is_inference() else given.detach()
     array = as_array(given, name)
     if not isinstance(array, np.ndarray):
         return torch.from_dlpack(array)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.points import rows
+from ntkspec.networks.torch import differentiating
 from ntkspec.networks.torch.blocks import fitting, free_memory
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
 from ntkspec.networks.torch.factors.grams import GRADIENTS, add_gram, flops
@@ -20,6 +21,7 @@ from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.jacobian import AutogradJacobian, Pulled
 from ntkspec.networks.torch.tensors import array_of, tensor_of
+from ntkspec.networks.torch.ways import PASSES
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.tiles import Rows, slices
 from ntkspec.operators.work import Work
@@ -78,26 +80,29 @@ class FactoredJacobian(AutogradJacobian):
     # ------------------------------------------------------------------------------------------------------ forecasts
     @property
     def pull_work(self) -> Work:
-        """Matrix products with the factors, for all functions together; two passes where they are not stored."""
-        own = Work(flops=self.points * sum(one.flops for uses in self._sample.values() for one in uses))
-        again = (self.points - self._points_stored) * Work(flops=(1.0 + self.functions) * self.facts.flops)
+        """Matrix products with the factors; two passes more where these are not stored."""
+        own = sum(one.flops for uses in self._sample.values() for one in uses)
+        again = (self.points - self._points_stored) * 2.0 * self.facts.flops
         rest = self.rest
-        return own + again + (Work() if rest is None else rest.pull_work)
+        return Work(flops=self.points * own + again) + (Work() if rest is None else rest.pull_work)
 
     @property
     def push_work(self) -> Work:
         """As that of a pull, but for parameters without factors."""
         rest = self.rest
-        return self.pull_work if rest is None else self.pull_work + rest.push_work + -1 * rest.pull_work
+        return self.pull_work if rest is None else self.pull_work + rest.push_work + -1.0 * rest.pull_work
 
     def entry_work(self, other: AutogradJacobian) -> Work:
-        """Inner products of gradients or of positions, whichever take less; gradients are formed once for a tile."""
+        """Inner products of gradients or of positions, whichever take less; gradients are formed once for a tile, at
+        some two thirds of the speed of large matrix products."""
+        side = min(self.engine.TILE, self.points, other.points)
+        tile_sides = 1 if side == self.points else 2
         own = 0.0
         for uses in self._sample.values():
-            if len(uses) == 1:
-                own += min(flops(uses[0], uses[0], False))
-            own += 2.0 * sum(one.view.size for one in uses) if len(uses) > 1 else 0.0
-            own += 2.0 * sum(one.flops for one in uses) / self.engine.TILE
+            own += min(flops(uses[0], uses[0], False)) if len(uses) == 1 else 2.0 * sum(one.view.size for one in uses)
+            own += 1.5 * tile_sides * sum(one.flops for one in uses) / side
+        if self._points_stored < self.points:
+            own += 2.0 * (1 + self.functions) / self.functions * tile_sides * self.facts.flops / side
         rest = self.rest
         return Work(flops=own) + (Work() if rest is None else rest.entry_work(rest))
 
@@ -139,6 +144,13 @@ class FactoredJacobian(AutogradJacobian):
         sums = {name: given.new_zeros(k, state[name].numel()) for name in self.factored}
         with self.function.undisturbed(), torch.no_grad():
             for number, block in enumerate(self._point_blocks) if sums else ():
+                if self._by_passes(number, functions, k, 1 + 2.0 * k):
+                    u = self._of_outputs(given[block], functions).unbind(2)
+                    found = differentiating.pull(self.function, rows(self.at, block), list(sums), u)
+                    for j, vector in enumerate(found):
+                        for name in sums:
+                            sums[name][j] += vector[name].flatten()
+                    continue
                 for name, own in self._factors(number, functions).items():
                     pull(own, given[block], sums[name])
         vectors = [{name: sums[name][j].reshape(state[name].shape) for name in sums} for j in range(k)]
@@ -159,8 +171,12 @@ class FactoredJacobian(AutogradJacobian):
         out = torch.zeros(self.points, R, len(vectors), dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
             for number, block in enumerate(self._point_blocks) if sums else ():
-                for name, own in self._factors(number, functions).items():
-                    push(own, sums[name], out[block])
+                if self._by_passes(number, functions, len(vectors), PASSES[self._push] * len(vectors)):
+                    own = [{name: vector[name] for name in sums} for vector in vectors]
+                    out[block] = self._push(self.function, rows(self.at, block), own, self._of_functions(functions))
+                    continue
+                for name, uses in self._factors(number, functions).items():
+                    push(uses, sums[name], out[block])
         total = out.double() * torch.from_numpy(tangents.scales).to(out.device)
         found, rest = array_of(total, self.engine), self.rest
         if rest is not None:
@@ -222,8 +238,7 @@ class FactoredJacobian(AutogradJacobian):
     def _factors(self, number: int, functions: slice) -> Factors:
         """Of a block of points: stored ones, or new ones."""
         every = slice(0, self.functions)
-        stored = (number + 1) * self._points_at_once <= self._points_stored or self._points_stored == self.points
-        if not stored:
+        if not self._stored(number):
             return self._captured(number, functions)
         if number not in self._kept:
             self._kept[number] = self._captured(number, every)
@@ -231,6 +246,13 @@ class FactoredJacobian(AutogradJacobian):
         if functions == every:
             return kept
         return {name: [one.of(functions) for one in own] for name, own in kept.items()}
+
+    def _stored(self, number: int) -> bool:
+        return self._point_blocks[number].stop <= self._points_stored
+
+    def _by_passes(self, number: int, functions: slice, k: int, passes: float) -> bool:
+        """Whether so many passes forward are less than the factors of a block, made for one product with k vectors."""
+        return not self._stored(number) and passes < 1 + functions.stop - functions.start + k
 
     def _captured(self, number: int, functions: slice) -> Factors:
         at = rows(self.at, self._point_blocks[number])
@@ -255,7 +277,7 @@ class FactoredJacobian(AutogradJacobian):
                 points = len(local)
             if points <= 0:
                 continue
-            stored = block.stop <= self._points_stored
+            stored = self._stored(number)
             room -= 0.0 if stored else (block.stop - block.start) * self.bytes_per_point
             if room < 0 or not found:
                 found.append(_Part(self, []))
@@ -275,6 +297,9 @@ class FactoredJacobian(AutogradJacobian):
     def elsewhere(self, points: Any) -> Self:
         """At other points."""
         return self._like(at=points)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_kept": {}}
 
     def _like(self, **changes: Any) -> Self:
         own = {"function": self.function, "at": self.at, "directions": self.directions} | changes
