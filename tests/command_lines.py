@@ -46,6 +46,7 @@ DIMENSIONS += ["", "8:16", f"2:{NINES}:x1.5", f"8:16:x{NINES}", NINES, str(10**1
 DIMENSIONS += ["2:9223372036854775807:x1.1"]
 NETWORKS = listed("two-layer fc:2x8 cnn:1x4:k2 fc:512x4 fc:4x1e9 fc:4x1000000000 cnn:1000x64:k99 fc:0x4 fc:3x7 fc:2x")
 NETWORKS += listed("cnn:2x4:k0 mlp fc:1000x1000000 fc:٣x4 linear fc:2xd^1.5 fc:2xinf fc:2xd^400 fc:900x2 fc:70x100")
+NETWORKS += ["absent.py:make", "a_file.py", "model.py:make", "model.py:", "model.py:é", ".py:x", "folder.py:x"]
 NETWORKS += ["", f"fc:{NINES}x4", f"fc:2x{NINES}", f"cnn:1x4:k{NINES}"]
 ACTIVATIONS = listed("erf relu tanh leaky_relu gelu elu rleu ERF __class__", "", "é" * 50, "\n")
 WORDS = ["", "x", "ü", "\n", "a\nb", "--", "-", "*", "../..", "0", "first", "identity", "cpu", "\udcff", "é" * 300]
@@ -64,7 +65,7 @@ DATA_OPTIONS = {
     "--d": WHOLE,
     "--n-test": WHOLE,
     "--target": ["teacher", "norm", "random", *WORDS],
-    "--classes": [*WORDS, "4 9", "cat horse", MANY],
+    "--classes": [*WORDS, "4 9", "cat horse", "all", "1 2 3", "all all", MANY],
     "--pool": WHOLE,
     "--data-dir": PATHS,
     "--keep-constant": [None, "yes", "0"],
@@ -75,7 +76,9 @@ KERNEL_OPTIONS = {
     "--negative-slope": FLOATS,
     "--network": NETWORKS,
     "--width": WHOLE,
-    "--layer": ["first", "second", "both", *WORDS],
+    "--layer": ["first", "second", "both", "[", "blocks.*", *WORDS],
+    "--outputs": ["full", "mean", "0", "trace", "sum", "-1", NINES, *WORDS],
+    "--inputs": ["flat", "nchw", "nhwc", *WORDS],
     "--second": ["rademacher", "normal", *WORDS],
     "--method": ["dense", "factored", "streamed", *WORDS],
 }
@@ -261,6 +264,7 @@ def place(folder: Path) -> Path:
     for name in ("folder", "folder.npz", "locked"):
         (here / name).mkdir(parents=True, exist_ok=True)
     (here / "a_file").write_text("in the way")
+    (here / "model.py").write_text("import ntkspec\ndef make(d):\n    return ntkspec.TwoLayer.random(d, 8, 'erf')\n")
     (here / "locked").chmod(0o500)
     return folder
 
