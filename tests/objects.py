@@ -14,6 +14,7 @@ from ntkspec import operators
 from ntkspec.activations.functions import NAMES
 from ntkspec.networks import DeepNetwork
 from ntkspec.objects.lazy import cached_property
+from ntkspec.operators.interleaved import Interleaved
 from ntkspec.operators.transposed import Transposed
 
 rng = np.random.default_rng(0)
@@ -99,6 +100,7 @@ def kernels() -> dict:
         "sparse": operators.wrap(sparse),
         "SciPy's": operators.wrap(aslinearoperator(HALF)),
         "function": operators.wrap(doubled, N),
+        "of two outputs": Interleaved([theta, theta]),
         "of entries": Laplace(y),
         "transposed": Transposed(Laplace(y)),
         "for SciPy": operators.to_scipy(theta),

@@ -23,8 +23,7 @@ def factors(module, X, outputs="mean"):
     net = ns.from_torch(module)
     at = net.as_points(X)
     choice = choice_of(outputs, net.n_outputs)
-    function = net._function(net._program_now(), net._fixed())
-    return jacobian_at(function, net.facts, at, net.names, choice.weights), choice
+    return jacobian_at(net._function(net._fixed()), net.facts, at, net.names, choice.weights), choice
 
 
 def of(side, choice):
