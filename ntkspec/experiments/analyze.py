@@ -203,11 +203,13 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     compared = None if model.theory is None else model.theory.compared
     data = stages("data", summarize, dataset.X)
     theta = stages("features", model.ntk, dataset.X)
+    full = stages("features of all outputs", model.full_ntk, dataset.X) if model.predicts_all else None
     trial = partial(train_gd, model.net, model.inputs.train, dataset.y, **model.training(1e-6))
-    expected = stages("forecast", forecast, theta, compared, trial, steps=task.steps, held=held, method=task.method)
+    sizes: dict[str, Any] = {"steps": task.steps, "held": held, "method": task.method, "full": full}
+    expected = stages("forecast", forecast, theta, compared, trial, **sizes)
     report(f"forecast: {expected}")
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
-    kernels = measured_kernels(model, theta, stages)
+    kernels = measured_kernels(model, theta, full, stages)
     linear, gap, models = kernels.linear, kernels.gap, _fixed_kernels(model, kernels)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, linear.data_coefficient, gap, data)
     warn_if_unstable(rate, float(gap.predicting), len(dataset.y))
@@ -288,7 +290,7 @@ def _check_memory(task: AnalyzeTask, model: Model) -> float:
     X, points = model.dataset.X, len(model.dataset.X) + len(model.dataset.X_test)
     outputs = model.dataset.y[0].size  # one number for a point, or K
     entries = model.entries + 6 * len(logarithmic_steps(task.steps)) * points * outputs
-    needed = entries * X.dtype.itemsize + 8 * 500 * len(X) + 16 * X.size
+    needed = entries * X.dtype.itemsize + 8 * 500 * len(X) * outputs + 16 * X.size
     checks.memory(needed, engine_of(X), "the analysis", "take fewer points, a smaller network or float32")
     return needed
 

@@ -41,10 +41,11 @@ def forecast(
     steps: int,
     held: float,
     method: str | None = None,
+    full: KernelOperator | None = None,
 ) -> Forecast:
     """The forecast for Theta and Theta^lin (None: its products take no time), a function ``train(steps=...)``, and
     ``held`` bytes beside the triangles of Theta and its difference from Theta^lin: what the process took before, and
-    what it keeps.
+    what it keeps. full : the kernel of all outputs, where it is the one that predicts the training.
 
     Products at the rates of this machine (:func:`ntkspec.plan`) by ``method``, the Frobenius norm at the cost of its
     tiles, training from a trial of a few steps. Measuring those rates can be the peak: what was taken so far counts.
@@ -60,7 +61,15 @@ def forecast(
         "NTK prediction": PREDICTION * chosen.each,
         "training": steps * _seconds_of_a_step(train),
     }
-    return Forecast(seconds, max(held + chosen.bytes + of_gap.bytes, theta.engine.most_memory()), chosen)
+    stored = held + chosen.bytes + of_gap.bytes
+    if full is not None:
+        of_all = planning.plan(full, NORMS + PREDICTION, method=method)
+        stored += of_all.bytes
+        seconds |= {
+            "kernel of all outputs": of_all.build + NORMS * of_all.each,
+            "NTK prediction": PREDICTION * of_all.each,
+        }
+    return Forecast(seconds, max(stored, theta.engine.most_memory()), chosen)
 
 
 def _seconds_of_a_step(train: Callable[..., object]) -> float:

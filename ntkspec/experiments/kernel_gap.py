@@ -62,19 +62,17 @@ class MeasuredKernels:
         return self.theta if self.full is None else self.full
 
 
-def measured_kernels(model: Model, theta: KernelOperator, stages: Stages) -> MeasuredKernels:
-    """Those of a model whose NTK is ready for products."""
+def measured_kernels(
+    model: Model, theta: KernelOperator, full: KernelOperator | None, stages: Stages
+) -> MeasuredKernels:
+    """Those of a model whose NTK is ready for products; the kernel of all outputs becomes so here."""
     method, known = model.task.method, model.theory
-    full = stages("kernel of all outputs", _full_kernel, model, method) if model.predicts_all else None
+    if full is not None:
+        full, _ = stages("kernel of all outputs", planning.prepare, full, NORMS + PREDICTION, method=method)
     linear = stages("linear model", model.nearest, theta) if known is None else known
     gap = stages("norms", _gap, theta, linear, full, seed=model.task.seed, method=method)
     nearest = stages("nearest linear kernel", _nearest, model, theta, linear, gap)
     return MeasuredKernels(theta, full, linear, gap, nearest)
-
-
-def _full_kernel(model: Model, method: str | None) -> KernelOperator:
-    """That of all outputs, ready for products."""
-    return planning.prepare(model.full_ntk(model.dataset.X), NORMS + PREDICTION, method=method)[0]
 
 
 def _gap(
