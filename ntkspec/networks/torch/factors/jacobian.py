@@ -121,7 +121,8 @@ class FactoredJacobian(AutogradJacobian):
 
     @property
     def _points_at_once(self) -> int:
-        return min(self.points, fitting(BLOCK_BYTES, self.facts.bytes + self.bytes_per_point, self.function.device))
+        passes = fitting(BLOCK_BYTES, self.facts.bytes + bytes_of_point(self._sample, 1), self.function.device)
+        return min(self.points, passes, fitting(4 * BLOCK_BYTES, self.bytes_per_point, self.function.device))
 
     # ----------------------------------------------------------------------------------------------------- products
     def pull(self, U: Array, functions: slice) -> Pulled:
