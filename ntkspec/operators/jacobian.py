@@ -20,8 +20,8 @@ Tangents: TypeAlias = Any
 class JacobianAt(Protocol):
     """J, the gradients of R scalar functions g_r in P parameters at n fixed points: (n, R, P), never formed whole.
 
-    points : n. functions : R. size : P. dtype : of its numbers. ``pull_work`` and ``push_work`` are for one vector and
-    one function.
+    points : n. functions : R. size : P. dtype : of its numbers. ``pull_work`` and ``push_work`` are for one vector,
+    whether of one function or of all R together.
     """
 
     points: int
@@ -32,11 +32,11 @@ class JacobianAt(Protocol):
 
     @property
     def pull_work(self) -> Work:
-        """Of :meth:`pull` for one vector and one function."""
+        """Of :meth:`pull` for one vector, of one function or of all together."""
 
     @property
     def push_work(self) -> Work:
-        """Of :meth:`push` for one vector and one function."""
+        """Of :meth:`push` for one vector, of one function or of all together."""
 
     def entry_work(self, other: Any) -> Work:
         """Of one entry of J_r J'_rᵀ in a tile."""
@@ -107,8 +107,8 @@ class JacobianGram(KernelOperator):
 
     @cached_property
     def cost(self) -> Cost:
-        """A pull and a push for each function; a tile takes the inner products of gradients."""
-        passes = self.functions * (self.right.pull_work + self.left.push_work)
+        """A pull and a push, for each function where they are summed; a tile takes the inner products of gradients."""
+        passes = (1.0 if self.stacked else self.functions) * (self.right.pull_work + self.left.push_work)
         return Cost(passes, own=(1.0 if self.stacked else self.functions) * self.left.entry_work(self.right))
 
     def _matmat(self, V: Array) -> Array:

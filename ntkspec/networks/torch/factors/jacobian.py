@@ -1,7 +1,6 @@
 """The gradients of a module's outputs at fixed points through layer factors, and by autograd where there are none."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -10,23 +9,26 @@ from torch import Tensor
 
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.points import rows
+from ntkspec.networks.torch import differentiating
 from ntkspec.networks.torch.blocks import fitting, free_memory
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
-from ntkspec.networks.torch.factors.grams import GRADIENTS, add_gram, flops
-from ntkspec.networks.torch.factors.layouts import PROBES, Rearranged
+from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, product_flops
+from ntkspec.networks.torch.factors.grams import GRADIENTS, add_gram
+from ntkspec.networks.torch.factors.layouts import Rearranged
+from ntkspec.networks.torch.factors.parts import parts_of
 from ntkspec.networks.torch.factors.probing import Probed
 from ntkspec.networks.torch.factors.sides import Side, pull, push
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.jacobian import AutogradJacobian, Pulled
 from ntkspec.networks.torch.tensors import array_of, tensor_of
+from ntkspec.networks.torch.ways import PASSES
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.tiles import Rows, slices
 from ntkspec.operators.work import Work
 
-# Bytes of a block of points on its way; of the factors of a tile that are not stored; the share of the free memory
-# that stored factors take.
-BLOCK_BYTES, TILE_BYTES, STORED_SHARE = 2**28, 2**30, 0.4
+# Bytes of a block of points on its way, and the share of the free memory that stored factors take.
+BLOCK_BYTES, STORED_SHARE = 2**28, 0.4
 
 Found = TypeVar("Found")
 
@@ -78,26 +80,26 @@ class FactoredJacobian(AutogradJacobian):
     # ------------------------------------------------------------------------------------------------------ forecasts
     @property
     def pull_work(self) -> Work:
-        """Matrix products with the factors, for all functions together; two passes where they are not stored."""
-        own = Work(flops=self.points * sum(one.flops for uses in self._sample.values() for one in uses))
-        again = (self.points - self._points_stored) * Work(flops=(1.0 + self.functions) * self.facts.flops)
+        """Matrix products with the factors; two passes more where these are not stored."""
+        again = (self.points - self._points_stored) * 2.0 * self.facts.flops
         rest = self.rest
-        return own + again + (Work() if rest is None else rest.pull_work)
+        return Work(flops=self.points * product_flops(self._sample) + again) + (
+            Work() if rest is None else rest.pull_work
+        )
 
     @property
     def push_work(self) -> Work:
         """As that of a pull, but for parameters without factors."""
         rest = self.rest
-        return self.pull_work if rest is None else self.pull_work + rest.push_work + -1 * rest.pull_work
+        return self.pull_work if rest is None else self.pull_work + rest.push_work + -1.0 * rest.pull_work
 
     def entry_work(self, other: AutogradJacobian) -> Work:
-        """Inner products of gradients or of positions, whichever take less; gradients are formed once for a tile."""
-        own = 0.0
-        for uses in self._sample.values():
-            if len(uses) == 1:
-                own += min(flops(uses[0], uses[0], False))
-            own += 2.0 * sum(one.view.size for one in uses) if len(uses) > 1 else 0.0
-            own += 2.0 * sum(one.flops for one in uses) / self.engine.TILE
+        """Inner products of gradients or of positions; what both need of each point comes once for a tile."""
+        side = min(self.engine.TILE, self.points, other.points)
+        formed = (1 if side == self.points else 2) / side
+        own = entry_flops(self._sample, formed)
+        if self._points_stored < self.points:
+            own += formed * 2.0 * (1 + 1 / self.functions) * self.facts.flops
         rest = self.rest
         return Work(flops=own) + (Work() if rest is None else rest.entry_work(rest))
 
@@ -108,13 +110,8 @@ class FactoredJacobian(AutogradJacobian):
 
     @cached_property
     def bytes_per_point(self) -> float:
-        """Of the factors: inputs, which several layers may share, and output gradients of each function."""
-        shared: dict[int, int] = {}
-        for one in (one for uses in self._sample.values() for one in uses):
-            *inputs, g = one.tensors
-            shared[g.data_ptr()] = self.functions * g.nbytes
-            shared |= {t.data_ptr(): t.nbytes for t in inputs}
-        return sum(shared.values()) / PROBES
+        """Of the factors of all functions."""
+        return bytes_of_point(self._sample, self.functions)
 
     @cached_property
     def _points_stored(self) -> int:
@@ -138,8 +135,15 @@ class FactoredJacobian(AutogradJacobian):
         state, k = self.function.state, given.shape[2]
         sums = {name: given.new_zeros(k, state[name].numel()) for name in self.factored}
         with self.function.undisturbed(), torch.no_grad():
-            for number, block in enumerate(self._point_blocks) if sums else ():
-                for name, own in self._factors(number, functions).items():
+            for number, block in enumerate(self.point_blocks) if sums else ():
+                if self._by_passes(number, functions, k, 1 + 2.0 * k):
+                    u = self._of_outputs(given[block], functions).unbind(2)
+                    found = differentiating.pull(self.function, rows(self.at, block), list(sums), u)
+                    for j, vector in enumerate(found):
+                        for name in sums:
+                            sums[name][j] += vector[name].flatten()
+                    continue
+                for name, own in self.factors(number, functions).items():
                     pull(own, given[block], sums[name])
         vectors = [{name: sums[name][j].reshape(state[name].shape) for name in sums} for j in range(k)]
         rest = self.rest
@@ -158,9 +162,13 @@ class FactoredJacobian(AutogradJacobian):
         sums = {name: torch.stack([vector[name].flatten() for vector in vectors]) for name in self.factored}
         out = torch.zeros(self.points, R, len(vectors), dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
-            for number, block in enumerate(self._point_blocks) if sums else ():
-                for name, own in self._factors(number, functions).items():
-                    push(own, sums[name], out[block])
+            for number, block in enumerate(self.point_blocks) if sums else ():
+                if self._by_passes(number, functions, len(vectors), PASSES[self._push] * len(vectors)):
+                    own = [{name: vector[name] for name in sums} for vector in vectors]
+                    out[block] = self._push(self.function, rows(self.at, block), own, self._of_functions(functions))
+                    continue
+                for name, uses in self.factors(number, functions).items():
+                    push(uses, sums[name], out[block])
         total = out.double() * torch.from_numpy(tangents.scales).to(out.device)
         found, rest = array_of(total, self.engine), self.rest
         if rest is not None:
@@ -178,7 +186,7 @@ class FactoredJacobian(AutogradJacobian):
 
     def _tile(self, other: Self, rows: Rows, cols: slice, stacked: bool, same: bool) -> Array:
         each = self.functions if stacked else 1
-        heights, widths = self._parts(rows), other._parts(cols)
+        heights, widths = parts_of(self, rows), parts_of(other, cols)
         n, m = (sum(part.points for part in parts) for parts in (heights, widths))
         out = torch.zeros(n * each, m * each, dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
@@ -211,19 +219,18 @@ class FactoredJacobian(AutogradJacobian):
         out = torch.zeros(self.points, self.functions, dtype=self.function.dtype, device=self.function.device)
         every = slice(0, self.functions)
         with self.function.undisturbed(), torch.no_grad():
-            for number, block in enumerate(self._point_blocks) if self.factored else ():
-                for name, own in self._factors(number, every).items():
+            for number, block in enumerate(self.point_blocks) if self.factored else ():
+                for name, own in self.factors(number, every).items():
                     if own:
                         out[block] += Side([own], self.function.state[name].numel()).squares(every, GRADIENTS)
         found, rest = array_of(out, self.engine), self.rest
         return found if rest is None else found + rest.squares(self.dtype)
 
     # ------------------------------------------------------------------------------------------------------- factors
-    def _factors(self, number: int, functions: slice) -> Factors:
-        """Of a block of points: stored ones, or new ones."""
+    def factors(self, number: int, functions: slice) -> Factors:
+        """Of some functions, for a block of points: stored ones, or new ones."""
         every = slice(0, self.functions)
-        stored = (number + 1) * self._points_at_once <= self._points_stored or self._points_stored == self.points
-        if not stored:
+        if not self.stores(number):
             return self._captured(number, functions)
         if number not in self._kept:
             self._kept[number] = self._captured(number, every)
@@ -232,36 +239,23 @@ class FactoredJacobian(AutogradJacobian):
             return kept
         return {name: [one.of(functions) for one in own] for name, own in kept.items()}
 
+    def stores(self, number: int) -> bool:
+        """Whether the factors of a block are stored once they are there."""
+        return self.point_blocks[number].stop <= self._points_stored
+
+    def _by_passes(self, number: int, functions: slice, k: int, passes: float) -> bool:
+        """Whether so many passes forward are less than the factors of a block, made for one product with k vectors."""
+        return not self.stores(number) and passes < 1 + functions.stop - functions.start + k
+
     def _captured(self, number: int, functions: slice) -> Factors:
-        at = rows(self.at, self._point_blocks[number])
+        at = rows(self.at, self.point_blocks[number])
         with self.function.recorded(at, self.names) as (outputs, leaves):
             return captured(self.recipe, outputs, leaves, self._of_functions(functions))
 
     @cached_property
-    def _point_blocks(self) -> list[slice]:
+    def point_blocks(self) -> list[slice]:
+        """The points whose factors are made together."""
         return slices(self.points, self._points_at_once)
-
-    def _parts(self, which: Rows) -> list["_Part"]:
-        """Rows of a tile in pieces whose factors have room together."""
-        found: list[_Part] = []
-        room = 0.0
-        for number, block in enumerate(self._point_blocks):
-            if isinstance(which, slice):
-                local: Any = slice(max(which.start - block.start, 0), min(which.stop, block.stop) - block.start)
-                points = local.stop - local.start
-            else:
-                own = tensor_of(which)
-                local = own[(own >= block.start) & (own < block.stop)] - block.start
-                points = len(local)
-            if points <= 0:
-                continue
-            stored = block.stop <= self._points_stored
-            room -= 0.0 if stored else (block.stop - block.start) * self.bytes_per_point
-            if room < 0 or not found:
-                found.append(_Part(self, []))
-                room = TILE_BYTES if stored else TILE_BYTES - (block.stop - block.start) * self.bytes_per_point
-            found[-1].pieces.append((number, local, points))
-        return found
 
     def _tried(self, way: Callable[[], Found]) -> Found:
         """Where a block of points computes something else than the first points did, all goes through autograd."""
@@ -276,29 +270,9 @@ class FactoredJacobian(AutogradJacobian):
         """At other points."""
         return self._like(at=points)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_kept": {}}
+
     def _like(self, **changes: Any) -> Self:
         own = {"function": self.function, "at": self.at, "directions": self.directions} | changes
         return type(self)(own["function"], self.facts, own["at"], self.names, own["directions"], self.probed)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some points of a side. pieces : (number of the block, which of its points, how many)."""
-
-    jacobian: FactoredJacobian
-    pieces: list[tuple[int, Any, int]]
-
-    @property
-    def points(self) -> int:
-        return sum(points for _, _, points in self.pieces)
-
-    def sides(self) -> dict[str, Side]:
-        """Of each parameter that outputs depend on."""
-        jacobian, every = self.jacobian, slice(0, self.jacobian.functions)
-        found = [(jacobian._factors(number, every), local) for number, local, _ in self.pieces]
-        sizes = {name: tensor.numel() for name, tensor in jacobian.function.state.items()}
-        return {
-            name: Side([[one[local] for one in block[name]] for block, local in found], sizes[name])
-            for name, own in found[0][0].items()
-            if own
-        }

@@ -1,0 +1,81 @@
+"""The points of a tile, as many together as their factors have room."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ntkspec.networks.torch.factors.capture import Factors
+from ntkspec.networks.torch.factors.sides import Side
+from ntkspec.networks.torch.function import ModuleFunction
+from ntkspec.networks.torch.tensors import tensor_of
+from ntkspec.operators.tiles import Rows
+
+# Bytes of factors that are not stored.
+TILE_BYTES = 2**30
+
+
+class Blocks(Protocol):
+    """Factors of points, block by block; see :class:`ntkspec.networks.torch.factors.jacobian.FactoredJacobian`."""
+
+    function: ModuleFunction
+    functions: int
+
+    @property
+    def point_blocks(self) -> list[slice]: ...
+
+    @property
+    def bytes_per_point(self) -> float: ...
+
+    def stores(self, number: int) -> bool: ...
+
+    def factors(self, number: int, functions: slice) -> Factors: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some points. pieces : (number of the block, which of its points, how many)."""
+
+    blocks: Blocks
+    pieces: list[tuple[int, Any, int]]
+
+    @property
+    def points(self) -> int:
+        """How many."""
+        return sum(points for _, _, points in self.pieces)
+
+    def sides(self) -> dict[str, Side]:
+        """The gradients in each parameter that has factors and that outputs depend on."""
+        every = slice(0, self.blocks.functions)
+        found = [(self.blocks.factors(number, every), local) for number, local, _ in self.pieces]
+        sizes = {name: tensor.numel() for name, tensor in self.blocks.function.state.items()}
+        return {
+            name: Side([[one[local] for one in block[name]] for block, local in found], sizes[name])
+            for name, own in found[0][0].items()
+            if own
+        }
+
+
+def parts_of(blocks: Blocks, which: Rows) -> list[Part]:
+    """Consecutive points, or points with ascending numbers."""
+    found: list[Part] = []
+    room = 0.0
+    for number, block in enumerate(blocks.point_blocks):
+        local, points = _inside(which, block)
+        if points <= 0:
+            continue
+        needed = 0.0 if blocks.stores(number) else (block.stop - block.start) * blocks.bytes_per_point
+        if not found or needed > room:
+            found.append(Part(blocks, []))
+            room = TILE_BYTES
+        room -= needed
+        found[-1].pieces.append((number, local, points))
+    return found
+
+
+def _inside(which: Rows, block: slice) -> tuple[Any, int]:
+    """Which points of a block these are, and how many."""
+    if isinstance(which, slice):
+        local = slice(max(which.start - block.start, 0), min(which.stop, block.stop) - block.start)
+        return local, local.stop - local.start
+    numbers = tensor_of(which)
+    inside = numbers[(numbers >= block.start) & (numbers < block.stop)] - block.start
+    return inside, len(inside)
