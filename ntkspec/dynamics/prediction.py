@@ -84,9 +84,10 @@ def predict_gd(
     Notes
     -----
     Method and cost: the k x k problem of the features, O(n k²) flops, where K = F Fᵀ has low rank (the linear models:
-    k = d + 2); else the dense eigenproblem, O(n³) flops, up to n = 1500 (300 where only products are known); else one
-    Krylov basis from y - u_0 for all steps, p products, 4 n p² flops and 8 n p bytes. Where columns of y are trained on
-    their own they share the eigenproblem; each has a Krylov basis, whose products are computed together.
+    k = d + 2); else the dense eigenproblem, O(n³) flops, up to n = 1500 where the entries are soon
+    formed (300 where only products are known); else one Krylov basis from y - u_0 for all steps, p products, 4 n p²
+    flops and 8 n p bytes. Where columns of y are trained on their own they share the eigenproblem; each has a Krylov
+    basis, whose products are computed together.
 
     The basis grows until the bound on the truncation error of every step, returned as ``error``, is below 1e-10
     (float32 kernels: 1e-5) of \|y - u_0\|, or warns. For gradient flow and for eta lambda_max <= n the bound is a

@@ -416,12 +416,12 @@ def spectral_density(
 
     Notes
     -----
-    Up to n = 1500 all eigenvalues are computed, 9 n³ flops; where only products are known, up to n = probes times
-    steps, so that no more are made. Cost beyond: probes times steps products in blocks of four (two where the matrix is
-    not stored), and a basis of 8 n steps bytes for each vector of a block. Two errors are kept apart. Truncation: k
-    steps give a lower and an upper bound on the measure of a probe below x, which no spectrum can leave. Chance: the
-    share of r pooled probes follows the Beta(r m / 2, r (n - m) / 2) law where m of n eigenvalues lie below x, whatever
-    they are.
+    Up to n = 1500 all eigenvalues are computed, 9 n³ flops, where forming the entries takes two seconds at most or no
+    longer than the products; where only products are known, up to n = probes times steps. Cost beyond: probes
+    times steps products in blocks of four (two where the matrix is not stored), and a basis of 8 n steps bytes for each
+    vector of a block. Two errors are kept apart. Truncation: k steps give a lower and an upper bound on the measure of
+    a probe below x, which no spectrum can leave. Chance: the share of r pooled probes follows the Beta(r m / 2, r (n -
+    m) / 2) law where m of n eigenvalues lie below x, whatever they are.
 
     References
     ----------
