@@ -15,7 +15,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ign
 
 from ntkspec.networks.torch.factors import parts  # noqa: E402
 from ntkspec.networks.torch.jacobian import AutogradJacobian  # noqa: E402
-from ntkspec.networks.torch.sides import jacobian_at  # noqa: E402
 
 
 def factors(module, X, outputs="mean"):
@@ -23,8 +22,7 @@ def factors(module, X, outputs="mean"):
     net = ns.from_torch(module)
     at = net.as_points(X)
     choice = choice_of(outputs, net.n_outputs)
-    function = net._function(net._program_now(), net._fixed())
-    return jacobian_at(function, net.facts, at, net.names, choice.weights), choice
+    return net.kernel(at, outputs=choice).left, choice
 
 
 def of(side, choice):

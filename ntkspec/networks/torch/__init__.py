@@ -51,7 +51,9 @@ def from_torch(
     Points are arrays of any rank, of floats or integers, or tuples, lists or dicts of them with one first axis; floats
     are taken in the dtype of the parameters. The first points are tried: the module has to give the same outputs twice,
     each point's own whatever else is in the batch, and derivatives that agree with a difference quotient; else a
-    ValueError says what to do. Kernels keep the parameters and buffers as they were when they were made.
+    ValueError says what to do. Kernels keep the parameters and buffers as they were when they were made: all kernels of
+    one state share one copy, and one in float64. Derivatives are those of autograd: what is detached altogether is a
+    constant.
 
     Passes are computed without TF32, autocast and compiled graphs, one at a time, by the threads of PyTorch. The
     rounding of kernels is an estimate, from products in float32 and in float64 at a few points.

@@ -10,14 +10,14 @@ from ntkspec.networks.torch.facts import Facts
 
 # Bytes of what the passes through a block of points keep, and of a block of gradients; the share of the free memory
 # that they take at most.
-BLOCK_BYTES, GRADIENT_BYTES, MEMORY_SHARE = 2**28, 2**31, 0.2
+BLOCK_BYTES, GRADIENT_BYTES, MEMORY_SHARE = 2**29, 2**31, 0.2
 # What fits without a look at the memory, which takes milliseconds.
 SMALL_BYTES = 2**24
 
 
 def points_at_once(facts: Facts, points: int, device: torch.device) -> int:
     """Points of one pass forward and back, with derivatives of second order."""
-    each = 4 * facts.bytes
+    each = 2 * facts.bytes
     return points if points * each <= SMALL_BYTES else fitting(BLOCK_BYTES, each, device)
 
 

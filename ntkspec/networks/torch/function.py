@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -72,12 +72,21 @@ class ModuleFunction:
                 yield self._shaped(program, points), leaves
 
     def in_dtype(self, dtype: torch.dtype) -> "ModuleFunction":
-        """The same function with all floats in float32 or float64."""
+        """The same function with all floats in float32 or float64, which is kept."""
         if dtype == self.dtype:
             return self
-        state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in self.state.items()}
-        widened = dtype == torch.float64
-        return replace(self, program=self.program.in_dtype(dtype), state=state, dtype=dtype, widened=widened)
+        if dtype not in self._others:
+            state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in self.state.items()}
+            widened, program = dtype == torch.float64, self.program.in_dtype(dtype)
+            self._others[dtype] = replace(self, program=program, state=state, dtype=dtype, widened=widened)
+        return self._others[dtype]
+
+    @cached_property
+    def _others(self) -> dict[torch.dtype, "ModuleFunction"]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def points(self, points: Any) -> Any:
         """Points in the dtype of this function."""

@@ -1,14 +1,14 @@
 """A PyTorch module as a network of the package: outputs, derivatives and kernels at its present parameters."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
 
 from ntkspec import checks
-from ntkspec.engines import Engine
+from ntkspec.engines import Engine, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.points import count, rows
@@ -37,7 +37,7 @@ class _Seen:
     structure: tuple[Any, ...] = ()
     program: Program | None = None
     facts: Facts | None = None
-    fixed: dict[str, torch.Tensor] = field(default_factory=dict)
+    fixed: ModuleFunction | None = None
 
 
 class TorchNetwork:
@@ -121,9 +121,13 @@ class TorchNetwork:
 
     def __repr__(self) -> str:
         size = sum(weight.size for weight in self.weights)
-        kind = type(self.module).__name__
         shared = f", tied={self.tied}" if self.tied else ""
-        return f"TorchNetwork({kind}, {len(self.names)} parameters of {size} numbers in {self.dtype}{shared})"
+        apart = self.device.type != "cpu" and self.engine is engine_of()
+        place = f" on {self.device}, vectors on the host: CuPy is not installed" if apart else ""
+        return (
+            f"TorchNetwork({type(self.module).__name__}, {len(self.names)} parameters of {size} numbers in "
+            f"{self.dtype}{shared}{place})"
+        )
 
     # ----------------------------------------------------------------------------------------------------- points
     @torch.inference_mode(False)
@@ -270,8 +274,7 @@ class TorchNetwork:
         """
         names = self.names if layer == "all" else matching(layer, "layer", self._layers())
         facts = self._facts_at(points)
-        function = self._function(self._fixed())
-        sides = [jacobian_at(function, facts, points, names, outputs.weights)]
+        sides = [jacobian_at(self._fixed(), facts, points, names, outputs.weights)]
         if points2 is not None:
             sides.append(sides[0].elsewhere(points2))
         return JacobianGram(*sides, stacked=outputs.stacked, scale=outputs.scale)
@@ -291,7 +294,7 @@ class TorchNetwork:
         """What the first points told, which these are where nothing is known."""
         seen = self._look()
         if seen.facts is None:
-            seen.facts = examined(self._function(self._fixed()), points, self.names)
+            seen.facts = examined(self._fixed(), points, self.names)
         return seen.facts
 
     def _function(self, state: Mapping[str, torch.Tensor]) -> ModuleFunction:
@@ -304,17 +307,17 @@ class TorchNetwork:
         """All numbers as they are now, shared with the module."""
         return state_of(self.module) | (self._weights or {})
 
-    def _fixed(self) -> dict[str, torch.Tensor]:
-        """Copies of all numbers; the same copies as long as nothing has changed."""
-        now, before = self._state(), self._seen.fixed
-        if list(now) != list(before) or not all(_same(now[name], before[name]) for name in now):
+    def _fixed(self) -> ModuleFunction:
+        """At copies of all numbers; the same copies as long as nothing has changed."""
+        now, known = self._state(), self._seen.fixed
+        if known is None or not _same(now, known.state):
             bad = [name for name, t in now.items() if t.is_floating_point() and not torch.isfinite(t).all()]
             if bad:
                 raise ValueError(
                     f"the module holds NaN or infinity in {', '.join(bad[:4])}; load or train other parameters"
                 )
-            self._seen.fixed = {name: tensor.clone() for name, tensor in now.items()}
-        return self._seen.fixed
+            self._seen.fixed = known = self._function({name: tensor.clone() for name, tensor in now.items()})
+        return known
 
     def _blocks(self, points: Points, facts: Facts) -> list[slice]:
         return slices(count(points), points_at_once(facts, count(points), self.device))
@@ -344,5 +347,7 @@ def _shaped(outputs: Array, facts: Facts) -> Array:
     return outputs[:, 0] if facts.n_outputs is None else outputs
 
 
-def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+def _same(now: Mapping[str, torch.Tensor], before: Mapping[str, torch.Tensor]) -> bool:
+    return list(now) == list(before) and all(
+        own.dtype == before[name].dtype and torch.equal(own, before[name]) for name, own in now.items()
+    )

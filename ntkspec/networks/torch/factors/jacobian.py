@@ -136,7 +136,7 @@ class FactoredJacobian(AutogradJacobian):
         sums = {name: given.new_zeros(k, state[name].numel()) for name in self.factored}
         with self.function.undisturbed(), torch.no_grad():
             for number, block in enumerate(self.point_blocks) if sums else ():
-                if self._by_passes(number, functions, k, 1 + 2.0 * k):
+                if not self.stores(number) and 1 + 2 * k < self._passes(functions, k):
                     u = self._of_outputs(given[block], functions).unbind(2)
                     found = differentiating.pull(self.function, rows(self.at, block), list(sums), u)
                     for j, vector in enumerate(found):
@@ -163,7 +163,9 @@ class FactoredJacobian(AutogradJacobian):
         out = torch.zeros(self.points, R, len(vectors), dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
             for number, block in enumerate(self.point_blocks) if sums else ():
-                if self._by_passes(number, functions, len(vectors), PASSES[self._push] * len(vectors)):
+                if not self.stores(number) and PASSES[self._push] * len(vectors) < self._passes(
+                    functions, len(vectors)
+                ):
                     own = [{name: vector[name] for name in sums} for vector in vectors]
                     out[block] = self._push(self.function, rows(self.at, block), own, self._of_functions(functions))
                     continue
@@ -243,9 +245,9 @@ class FactoredJacobian(AutogradJacobian):
         """Whether the factors of a block are stored once they are there."""
         return self.point_blocks[number].stop <= self._points_stored
 
-    def _by_passes(self, number: int, functions: slice, k: int, passes: float) -> bool:
-        """Whether so many passes forward are less than the factors of a block, made for one product with k vectors."""
-        return not self.stores(number) and passes < 1 + functions.stop - functions.start + k
+    def _passes(self, functions: slice, k: int) -> int:
+        """What factors of so many functions, made for one product with k vectors, take in passes forward."""
+        return 1 + functions.stop - functions.start + k
 
     def _captured(self, number: int, functions: slice) -> Factors:
         at = rows(self.at, self.point_blocks[number])
