@@ -99,7 +99,7 @@ def _timed(found) -> Timed:
 
 
 def all_large():
-    """Each setting of :mod:`benchmarks.any_network_large`; the small one is for a quick check."""
+    """Each setting of :mod:`benchmarks.any_network_large`."""
     if importlib.util.find_spec("torch"):
         from benchmarks.any_network_large import SETTINGS
 

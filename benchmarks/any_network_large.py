@@ -18,7 +18,6 @@ from ntkspec.operators import Work
 TIMES = 50
 # name: network, bytes.
 SETTINGS = {
-    "small ResNet-18 in 2 MB": ("small_resnet18", 2e6),
     "ResNet-18 in 1 GB": ("resnet18", 1e9),
     "transformer in 0.2 GB": ("transformer", 2e8),
 }

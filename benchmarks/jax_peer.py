@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-# Others use the card's memory too.
+# Others use the GPU's memory too.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax

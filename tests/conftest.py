@@ -29,7 +29,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     threadpool_limits(1, user_api="blas")
 
 
-def _no_card() -> str:
+def _no_gpu() -> str:
     """Why there is no GPU; empty where there is one."""
     if not importlib.util.find_spec("cupy"):
         return "CuPy is not installed"
@@ -38,8 +38,8 @@ def _no_card() -> str:
     return run.stderr.strip().splitlines()[-1] if run.returncode else ""
 
 
-NO_CARD = _no_card()
-# The GPU engine is tested on a card where there is one, elsewhere on a stand-in that runs its kernels on the CPU;
+NO_CARD = _no_gpu()
+# The GPU engine is tested on a GPU where there is one, elsewhere on a stand-in that runs its kernels on the CPU;
 # NTKSPEC_TEST_DEVICE=stand-in takes that on any machine.
 STAND_IN = bool(NO_CARD) or os.environ.get("NTKSPEC_TEST_DEVICE") == "stand-in"
 if STAND_IN:
@@ -67,7 +67,7 @@ def pytest_xdist_auto_num_workers(config):
 def pytest_collection_modifyitems(items):
     """Cases of a test that go beyond its marker ``covering`` are slow.
 
-    Tests of a card are skipped, with the reason, where there is none; so are pages where their framework is missing.
+    Tests of a GPU are skipped, with the reason, where there is none; so are pages where their framework is missing.
     """
     thin_out(items)
     reason = NO_CARD or ("NTKSPEC_TEST_DEVICE asks for the stand-in" if STAND_IN else "")

@@ -57,7 +57,7 @@ FIRST = {
     "hdf5": "storage sealed",
     "kernels": "kernel_files",
     "on_disk": "kernel_files",
-    "products": "checkpoints",
+    "checkpointed": "checkpoints",
     "proofs": "kernel_files",
     "tiles": "kernel_files",
     "trees": "storage",
@@ -68,7 +68,6 @@ FIRST = {
     "streaming": "streaming",
     "symmetric": "engines",
     "training": "fused_training",
-    "windows": "expected_cnn engines",
     "patches": "expected_cnn engines",
     "terms": "parts",
 }
@@ -265,7 +264,7 @@ MUTANTS = [
         ("0 <= distance < math.inf", "True"),
     ),
     *_of(
-        "storage/products.py",
+        "storage/checkpointed.py",
         ("record[: 2 * _DIGEST] != digest + _digest(content)", "record[:_DIGEST] != digest"),
         ("if self.position == 0:", "if False:"),
         ("if self.last is not None:", "if False:"),
@@ -309,7 +308,7 @@ MUTANTS = [
         ("min(64, matrix.shape[1] - 64 * k)", "min(63, matrix.shape[1] - 64 * k)"),
     ),
     *_of(
-        "engines/cpu/windows.py",
+        "engines/cpu/patches.py",
         ("(lost is None or sign > 0)", "True"),
         ("(k + size - 1) % positions", "(k + size) % positions"),
     ),
@@ -343,11 +342,11 @@ MUTANTS = [
             "left[r][v] = AT(vectors, v, row * side + (i < height ? i : height - 1));",
         ),
     ),
-    *_of("engines/cuda/parts.cu", ("for (int b = 0; b <= a; b++)", "for (int b = 0; b < a; b++)")),
+    *_of("engines/cuda/terms.cu", ("for (int b = 0; b <= a; b++)", "for (int b = 0; b < a; b++)")),
     *_of("engines/cuda/pairs.cu", ("double sign = value < 0 ? -1.0 : 1.0;", "double sign = 1.0;")),
     *_of("engines/cuda/bits.cu", ("b < 64 && 64 * k + b < columns", "b < 63 && 64 * k + b < columns")),
     *_of("engines/cuda/rows.cu", ("AT(right, p / each, k)", "AT(right, p % each, k)")),
-    *_of("engines/cuda/windows.cu", ("(k + size - 1) % P", "(k + size) % P")),
+    *_of("engines/cuda/patches.cu", ("(k + size - 1) % P", "(k + size) % P")),
     *_of("engines/cuda/training.cu", ("now[m * d + weight / d]", "now[m * d + weight % m]")),
     *_of(
         "engines/cuda/functions.cuh",

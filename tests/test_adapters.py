@@ -126,6 +126,7 @@ def test_a_matrix_is_looked_at():
         Dense(np.diag([1e-200, 0.0]))
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 63, 64, 65, 130, 520])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_products_read_one_triangle_for_any_number_of_vectors(n, dtype, monkeypatch):

@@ -21,7 +21,7 @@ def test_numpy_takes_a_kernel_for_its_matrix():
     assert not np.shares_memory(np.array(own), dense)
 
 
-def test_a_kernel_on_a_card_is_no_matrix_of_numpys(gpu):
+def test_a_kernel_on_a_gpu_is_no_matrix_of_numpys(gpu):
     with pytest.raises(TypeError, match="this kernel is on the GPU; take"):
         np.asarray(Gram(gpu.xp.ones((3, 2))))
 

@@ -198,7 +198,7 @@ SCRIPT = """
 import sys, time
 import numpy as np, ntkspec as ns
 from ntkspec.operators import wrap
-values = np.linspace(-1, 1, 20_000) ** 3
+values = np.linspace(-1, 1, 4_000) ** 3
 def product(v):
     time.sleep(float(sys.argv[2]))
     return values * v
@@ -210,7 +210,7 @@ print(vars(ns.spectral_norm(wrap(product, len(values)), checkpoint=sys.argv[1]))
 def test_a_killed_process_loses_nothing_but_the_product_it_was_at(kill, tmp_path):
     path = tmp_path / "products"
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, path, "0.02"], stderr=subprocess.DEVNULL)
-    while not path.exists() or path.stat().st_size < 10 * 160_000:
+    while not path.exists() or path.stat().st_size < 10 * 32_000:
         time.sleep(0.02)
     os.kill(process.pid, kill)
     process.wait()
@@ -219,6 +219,6 @@ def test_a_killed_process_loses_nothing_but_the_product_it_was_at(kill, tmp_path
     fresh = subprocess.run(
         [sys.executable, "-c", SCRIPT, tmp_path / "other", "0"], capture_output=True, text=True, check=True
     )
-    assert before > 10 * 160_000
+    assert before > 10 * 32_000
     assert run.stdout.split("Plan(")[0] == fresh.stdout.split("Plan(")[0]
     assert run.stdout.split("'evidence': ")[1] == fresh.stdout.split("'evidence': ")[1]

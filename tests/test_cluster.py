@@ -101,7 +101,7 @@ def test_vectors_stay_where_the_parts_compute(engine):
         assert all(type(array) is np.ndarray and not {100, N - 100, N} & {*array.shape} for array in crossed)
 
 
-def test_parts_on_a_card_and_on_the_processor_are_one_kernel(gpu):
+def test_parts_on_a_gpu_and_on_the_processor_are_one_kernel(gpu):
     def either(rows):
         return kernel(rows, engine="gpu" if rows[0] else "cpu")
 
@@ -177,7 +177,7 @@ def test_a_cluster_certifies_the_norm(cluster):
 
 
 def test_a_cluster_of_cards_certifies_the_same_interval(cluster, gpu):
-    """Two workers that each have a card, or share one."""
+    """Two workers that each have a GPU, or share one."""
     parts = [(0, 130), (130, N)]
     norms = [spectral_norm(partial(kernel, engine=name), parts, scheduler=cluster) for name in ("cpu", "gpu")]
     one, other = ((norm.value, norm.lower, norm.upper) for norm in norms)

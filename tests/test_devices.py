@@ -218,6 +218,12 @@ EVERYTHING = {
 }
 
 
+# What a default run compares; the rest is nightly, as its engine functions have tests of their own on both engines.
+CONTRACT = [
+    *("spectral norm, factored", "Frobenius norm", "stored matrices", "expected, convolutional", "prediction, dense"),
+    *("training", "training in batches", "deep kernel, convolutional", "data"),
+]
+
 # The outer end of a norm is where a steep function crosses a level: rounding moves it further than the values.
 LOOSER = dict.fromkeys(["spectral norm, dense", "spectral norm, factored", "stored matrices", "kernel drift"], 1e-8)
 
@@ -236,7 +242,9 @@ def compared(one, other, gpu, tolerance):
 
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("what", EVERYTHING)
+@pytest.mark.parametrize(
+    "what", [what if what in CONTRACT else pytest.param(what, marks=pytest.mark.slow) for what in EVERYTHING]
+)
 def test_both_engines_agree(what, kind, gpu):
     here, there = (Device(engine, *kind) for engine in (cpu, gpu))
     tolerance = max(2000 * float(np.finfo(kind[1]).eps), LOOSER.get(what, 0.0))
@@ -266,7 +274,7 @@ def test_results_do_not_depend_on_tiles(side, gpu, monkeypatch):
 
 def test_a_run_goes_on_from_its_files(gpu, monkeypatch, tmp_path):
     """Checkpoints of training and of products, written by one device and read by the other."""
-    monkeypatch.setattr(cpu, "workers", lambda: 2)  # a card has one
+    monkeypatch.setattr(cpu, "workers", lambda: 2)  # a GPU has one
     here, there = (Device(engine, "erf", "d") for engine in (cpu, gpu))
     trained(there, checkpoint=tmp_path / "train", steps=STEPS[:3])
     with pytest.warns(RuntimeWarning, match="goes on with"):
@@ -324,7 +332,7 @@ def test_what_is_not_finite_is_refused_with_its_place(bad, gpu):
         ns.ntk(ns.TwoLayer.random(D, 8, "erf").to("gpu"), gpu.xp.asarray(wrong))
 
 
-# ------------------------------------------------------------------------------------------------------- on a card only
+# ------------------------------------------------------------------------------------------------------- on a GPU only
 @pytest.mark.gpu
 def test_bits_are_counted_exactly_by_the_tensor_cores(gpu):
     """All ones, where float16 sums would end at 2048, and random ones against the CPU's popcount."""

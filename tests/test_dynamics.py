@@ -454,7 +454,7 @@ def test_late_terms_that_cancel_in_every_other_step_are_seen():
     assert found[-1] <= 2.2 * terms.sum()
 
 
-@pytest.mark.parametrize("momentum", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("momentum", [0.9, *(pytest.param(part, marks=pytest.mark.slow) for part in (0.5, 0.99))])
 def test_test_errors_of_the_overdamped_heavy_ball_are_bounded(momentum, monkeypatch):
     """A fast block of ten and one slow direction behind it: what is missed early arrives late."""
     monkeypatch.setattr(prediction, "DENSE_SIZE", 0)

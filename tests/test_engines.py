@@ -216,7 +216,7 @@ def test_tiles_of_a_triangle_are_multiplied_on_both_sides(entries, vectors, coun
     assert np.abs(engine.to_host(out) - exact).max() <= 40 * side * np.finfo(vectors).eps
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(("entries", "vectors"), [("f", "f"), ("f", "d"), ("d", "d")])
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("n", [1, 24, 72, 200, 2100])
@@ -318,14 +318,14 @@ def test_activations_have_the_same_bits_on_both_engines(name, dtype, gpu):
             assert same.all()
 
 
-def test_the_card_has_no_float32_numbers_below_the_smallest_normal_one(gpu):
+def test_the_gpu_has_no_float32_numbers_below_the_smallest_normal_one(gpu):
     z = gpu.xp.asarray(np.array([1e-40, -1e-40, 2e-38], np.float32))
     value, _ = ns.activation("erf").value_and_derivative(z)
     assert (gpu.to_host(value) != 0).tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("dtype", ["f", "d"])
-def test_pairs_series_and_windows_agree(dtype, engine, on):
+def test_pairs_series_and_patches_agree(dtype, engine, on):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((13, 6)).astype(dtype)
     X[5] = X[3]
@@ -349,7 +349,7 @@ def test_pairs_series_and_windows_agree(dtype, engine, on):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 6])
-def test_circular_windows_agree(size, engine, on):
+def test_circular_patches_agree(size, engine, on):
     rng = np.random.default_rng(size)
     values = rng.standard_normal((2, 6, 5))
     sums = engine.to_host(engine.patches.circular_sums(on(values), size))

@@ -294,14 +294,14 @@ def test_one_window_is_the_fully_connected_network(name):
     assert found == pytest.approx(ns.linear_kernel(name, X, Z).to_dense(), abs=1e-13)
 
 
-def means(windows, field):
-    """The mean over the window at each position, for a field (..., P)."""
-    return field[..., windows.places].mean(axis=-1)
+def means(patches, field):
+    """The mean over the patch at each position, for a field (..., P)."""
+    return field[..., patches.places].mean(axis=-1)
 
 
-def fields(windows, X):
+def fields(patches, X):
     """t_i of every position, (n, P)."""
-    images = X.reshape(len(X), windows.positions, windows.channels)[:, windows.places]
+    images = X.reshape(len(X), patches.positions, patches.channels)[:, patches.places]
     return np.sqrt(np.square(images).mean(axis=(2, 3))) - 1
 
 
@@ -311,18 +311,18 @@ def test_the_expansion_in_fields_misses_what_is_of_the_third_order(name, depth):
     """Two images of two channels that are orthogonal at every pixel but for a small angle."""
     rng, shape = np.random.default_rng(5), (3, 5, 2)
     alpha, beta, gamma = rng.standard_normal((3, 15))
-    windows = patches_of(np.ones((1, 30)), 2, shape)
+    patches = patches_of(np.ones((1, 30)), 2, shape)
     jet, _, _ = taylor(ns.activation(name), [1.0] * (depth + 1), averaged=_next_layer)
     errors = []
     for step in (2e-2, 1e-2):
         angle, sizes = step * gamma, 2**0.5 * (1 + step * np.array([alpha, beta]))
         x = np.stack([sizes[0], 0 * angle], axis=1)
         z = sizes[1][:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-        t, u = fields(windows, np.array([x.ravel(), z.ravel()]))
-        variables, c = [], means(windows, (x * z).mean(axis=1))
+        t, u = fields(patches, np.array([x.ravel(), z.ravel()]))
+        variables, c = [], means(patches, (x * z).mean(axis=1))
         for _ in range(depth):
             variables += [t, u, c]
-            t, u, c = (means(windows, field) for field in (t, u, c))
+            t, u, c = (means(patches, field) for field in (t, u, c))
         v = np.array(variables)
         model = (jet.value + jet.linear @ v + np.einsum("vp,vw,wp->p", v, jet.quadratic, v)).mean()
         pair = ns.expected_cnn_ntk(
@@ -335,14 +335,14 @@ def test_the_expansion_in_fields_misses_what_is_of_the_third_order(name, depth):
 
 @pytest.mark.parametrize("name", ["relu", "gelu", "cos"])
 @pytest.mark.parametrize("depth", [1, 2, 4])
-def test_features_of_windows_by_loops(name, depth):
+def test_features_of_patches_by_loops(name, depth):
     X, shape = np.random.default_rng(3).standard_normal((5, 24)), (3, 4, 2)
-    windows, n = patches_of(X, (2, 3), shape), 5
+    patches, n = patches_of(X, (2, 3), shape), 5
     jet, _, _ = taylor(ns.activation(name), [1.0] * (depth + 1), averaged=_next_layer)
-    layers, overlaps = [fields(windows, X)], [means(windows, (X[:, None] * X).reshape(n, n, 12, 2).mean(axis=3))]
+    layers, overlaps = [fields(patches, X)], [means(patches, (X[:, None] * X).reshape(n, n, 12, 2).mean(axis=3))]
     for _ in range(depth - 1):
-        layers.append(means(windows, layers[-1]))
-        overlaps.append(means(windows, overlaps[-1]))
+        layers.append(means(patches, layers[-1]))
+        overlaps.append(means(patches, overlaps[-1]))
     t, h0, h_t = layers[0].mean(axis=1), jet.value, jet.linear[0::3].sum()
     m, rest = h0 + h_t * t, -np.outer(t, t) * h_t**2 / h0
     off, bias = ~np.eye(n, dtype=bool), 0.0
@@ -363,9 +363,9 @@ def test_deep_patches_of_all_pixels_are_the_fully_connected_network():
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-def test_relu_windows_are_close_to_their_linear_model(depth):
-    X, windows = ns.datasets.gaussian(300, 64, seed=0).X, {"filter_size": 32, "hidden_layers": depth}
-    kernel, linear = (f("relu", X, **windows) for f in (ns.expected_cnn_ntk, ns.cnn_linear_kernel))
+def test_relu_patches_are_close_to_their_linear_model(depth):
+    X, patches = ns.datasets.gaussian(300, 64, seed=0).X, {"filter_size": 32, "hidden_layers": depth}
+    kernel, linear = (f("relu", X, **patches) for f in (ns.expected_cnn_ntk, ns.cnn_linear_kernel))
     assert ns.spectral_norm(kernel - linear).upper < 0.1 * ns.spectral_norm(kernel).lower
 
 

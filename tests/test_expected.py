@@ -240,7 +240,7 @@ def dense(name, X):
 
 
 def convolutional(name, X):
-    """Windows as long as the input: each holds all of it, and the mean over positions is the dense kernel."""
+    """Patches as long as the input: each holds all of it, and the mean over positions is the dense kernel."""
     return ns.expected_cnn_ntk(name, X, filter_size=X.shape[1])
 
 

@@ -18,29 +18,29 @@ CLOSED = ["identity", "relu", "leaky_relu", "abs", "erf", "gelu", "sin", "cos"]
 SHAPES = [((6, 1), (1,)), ((7, 1), (3,)), ((5, 2), (5,)), ((3, 4, 2), (2, 3)), ((4, 3, 1), (1, 2)), ((1, 1, 5), (1, 1))]
 
 
-def patches(x, shape, size):
-    """The numbers of the window from each position on, (positions, q c)."""
+def patches_at(x, shape, size):
+    """The numbers of the patch from each position on, (positions, q c)."""
     image, space = np.reshape(x, shape), shape[:-1]
-    windows = []
+    patches = []
     for start in np.ndindex(*space):
         places = [
             tuple((p + o) % s for p, o, s in zip(start, offset, space, strict=True)) for offset in np.ndindex(*size)
         ]
-        windows.append(np.concatenate([image[place] for place in places]))
-    return np.array(windows)
+        patches.append(np.concatenate([image[place] for place in places]))
+    return np.array(patches)
 
 
 def reference(name, X, shape, size):
-    """Equation (12) with infinitely many channels: the mean over positions of the fully-connected kernel of windows."""
-    stacked = np.stack([patches(x, shape, size) for x in X])
+    """Equation (12) with infinitely many channels: the mean over positions of the fully-connected kernel of patches."""
+    stacked = np.stack([patches_at(x, shape, size) for x in X])
     kernels = []
-    for windows in stacked.swapaxes(0, 1):
+    for patches in stacked.swapaxes(0, 1):
         if name in ("relu", "leaky_relu", "abs"):
             slope = {"relu": 0.0, "leaky_relu": 0.01, "abs": -1.0}[name]
-            kernels.append(naive.expected_piecewise_linear(slope, windows, "both"))
+            kernels.append(naive.expected_piecewise_linear(slope, patches, "both"))
         else:
             act = ns.activation(name)
-            kernels.append(naive.expected_kernel(act, act.derivative, windows, "both"))
+            kernels.append(naive.expected_kernel(act, act.derivative, patches, "both"))
     return np.mean(kernels, axis=0)
 
 
@@ -67,7 +67,7 @@ def relative(found, expected):
     + [pytest.param(name, *SHAPES[2], marks=pytest.mark.slow) for name in ("gelu", "sin", "cos")]
     + [(name, *SHAPES[5]) for name in ("identity", "erf", "gelu", "sin", "cos")],
 )
-def test_entries_are_means_over_windows_of_dense_kernels(name, shape, size):
+def test_entries_are_means_over_patches_of_dense_kernels(name, shape, size):
     X = hard_inputs(math.prod(shape))
     found, expected = ns.expected_cnn_ntk(name, X, filter_size=size, shape=shape), reference(name, X, shape, size)
     matrix = found.to_dense()
@@ -84,7 +84,7 @@ def test_entries_are_means_over_windows_of_dense_kernels(name, shape, size):
 def test_activations_without_closed_form_are_series(name, size):
     X = hard_inputs(6)[[0, 1, 2, 4, 5, 6]]
     if size == 1:
-        X = np.sign(X)  # windows of one number are all parallel, and a series serves norms about 1
+        X = np.sign(X)  # patches of one number are all parallel, and a series serves norms about 1
     expected = reference(name, X, (6, 1), (size,))
     found = ns.expected_cnn_ntk(name, X, filter_size=size)
     assert relative(found.to_dense(), expected) < 1e-13
@@ -95,8 +95,8 @@ def test_activations_without_closed_form_are_series(name, size):
 
 def test_kinks_without_closed_form_are_integrated():
     X = np.array([[1.0, 0.2, -0.4], [0.9, 0.25, 0.3]])
-    windows = [patches(x, (3, 1), (2,)) for x in X]
-    expected = np.mean([sum(naive.expected_elu(*pair)) for pair in zip(*windows, strict=True)])
+    patches = [patches_at(x, (3, 1), (2,)) for x in X]
+    expected = np.mean([sum(naive.expected_elu(*pair)) for pair in zip(*patches, strict=True)])
     assert ns.expected_cnn_ntk("elu", X, filter_size=2).to_dense()[0, 1] == pytest.approx(expected, rel=1e-11)
 
 
@@ -105,7 +105,7 @@ def test_erf_on_the_cube_is_the_printed_sum():
     found = ns.expected_cnn_ntk("erf", X, filter_size=5)
     for i, j in itertools.product(range(0, 30, 7), range(0, 30, 5)):
         total = mp.mpf(0)
-        for c in (mp.fdot(x, z) / 5 for x, z in zip(*(patches(X[k], (24, 1), (5,)) for k in (i, j)), strict=True)):
+        for c in (mp.fdot(x, z) / 5 for x, z in zip(*(patches_at(X[k], (24, 1), (5,)) for k in (i, j)), strict=True)):
             total += 2 / mp.pi * mp.asin(2 * c / 3) + 4 / mp.pi * c / mp.sqrt(9 - 4 * c * c)
         assert found.to_dense()[i, j] == pytest.approx(float(total / 24), abs=1e-15)
     assert found.diagonal() == pytest.approx(np.full(30, 1.03396908913128), abs=1e-13)
@@ -113,7 +113,7 @@ def test_erf_on_the_cube_is_the_printed_sum():
 
 @pytest.mark.parametrize("name", ["relu", "erf", "gelu"])
 def test_filters_as_long_as_the_input_are_a_dense_network(name):
-    """Every window is a rotation, and <x, x'> does not see it."""
+    """Every patch is a rotation, and <x, x'> does not see it."""
     X = hard_inputs(12)
     expected = ns.expected_ntk(name, X).to_dense()
     assert relative(ns.expected_cnn_ntk(name, X, filter_size=12).to_dense(), expected) < 1e-14
@@ -136,8 +136,8 @@ def test_networks_converge_at_the_root_of_their_channels(name, shape, size):
 
 def deep_reference(name, X, shape, size, layers):
     """The recursion over layers position by position in 60 digits, for two points."""
-    digits = [[[mp.mpf(float(v)) for v in row] for row in patches(x, shape, size)] for x in X]
-    neighbours = patches(np.arange(math.prod(shape[:-1])), (*shape[:-1], 1), size).astype(int)
+    digits = [[[mp.mpf(float(v)) for v in row] for row in patches_at(x, shape, size)] for x in X]
+    neighbours = patches_at(np.arange(math.prod(shape[:-1])), (*shape[:-1], 1), size).astype(int)
     total = {}
     pairs = ((0, 0), (1, 1), (0, 1))
     for i, j in pairs:
@@ -263,7 +263,7 @@ def test_shifted_images_have_the_same_kernel_and_all_are_semidefinite(height, wi
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 3), st.data())
 def test_running_sums_are_sums(count, positions, width, data):
-    """Bit for bit where all numbers are whole, and equal windows give equal sums whatever lies around them."""
+    """Bit for bit where all numbers are whole, and equal patches give equal sums whatever lies around them."""
     from ntkspec.engines import cpu
 
     size = data.draw(st.integers(1, positions))

@@ -31,6 +31,7 @@ def test_what_was_measured_is_reported_on_a_full_disk_and_written_on_a_larger_on
         assert faults.filled(reference, tmp_path, run) == []
 
 
+@pytest.mark.slow
 def test_two_that_go_on_with_a_killed_ones_kernel_are_told_apart(tmp_path):
     """One of them finishes it, the other says that it is in use or finds it finished."""
     reference = Reference.of(COMMANDS["save_kernel"])

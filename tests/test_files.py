@@ -271,12 +271,13 @@ def test_a_truncated_file_is_refused(tmp_path, ending, part):
         datasets.load(path)
 
 
+@pytest.mark.parametrize("every", [7, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_one_damaged_byte_of_an_npz_is_refused_or_harmless(tmp_path, save):
+def test_one_damaged_byte_of_an_npz_is_refused_or_harmless(tmp_path, save, every):
     path, found = tmp_path / "points.npz", set()
     save(path, X=np.arange(60).reshape(20, 3) % 7, y=np.arange(20))
     content = path.read_bytes()
-    for k in range(0, len(content), 2):
+    for k in range(0, len(content), every):
         path.write_bytes(content[:k] + bytes([content[k] ^ 0x55]) + content[k + 1 :])
         try:
             datasets.load(path)
@@ -361,6 +362,7 @@ def test_test_points_without_labels_or_labels_without_points_are_not_ignored(tmp
         datasets.load(write(tmp_path / "points.npz", **arrays))
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("ending", ["npz", "h5", "hdf5"])
 def test_the_first_row_with_NaN_or_infinity_is_named(tmp_path, ending, value):

@@ -119,7 +119,7 @@ def test_a_second_call_draws_from_the_record(first, measured, tmp_path):
     "options",
     [
         ["--seed", "1"],
-        ["--eta", "0.5"],
+        pytest.param(["--eta", "0.5"], marks=pytest.mark.slow),
         pytest.param(["--dtype", "float64"], marks=pytest.mark.slow),
         pytest.param(["--target", "random"], marks=pytest.mark.slow),
     ],

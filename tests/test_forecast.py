@@ -66,7 +66,7 @@ print(found.forecast.plan.method, found.forecast.bytes, 1024 * resource.getrusag
 """
 
 
-@pytest.mark.parametrize(("method", "n"), [("dense", 3000), ("factored", 1000)])
+@pytest.mark.parametrize(("method", "n"), [("factored", 1000), pytest.param("dense", 3000, marks=pytest.mark.slow)])
 def test_the_forecast_of_memory_is_that_of_the_process(method, n):
     """In a process of its own, whose peak the system counts; of kernels as they were asked for."""
     run = subprocess.run(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu.card import Row, Way
+from benchmarks.gpu.device import Row, Way
 from benchmarks.gpu.record import keep, lines
 from conftest import NO_CARD, STAND_IN
 
@@ -27,7 +27,7 @@ training step, erf
 training step, relu
 """
 # Reasons for which a peer takes no part.
-MISSING = r"No module named '(cupyx|jax)|sees no card|is not installed"
+MISSING = r"No module named '(cupyx|jax)|sees no GPU|is not installed"
 
 
 def run(*options, path=()):
@@ -37,9 +37,9 @@ def run(*options, path=()):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
 
 
-def test_it_refuses_to_run_without_a_card():
+def test_it_refuses_to_run_without_a_gpu():
     if not NO_CARD:
-        pytest.skip("there is a card")
+        pytest.skip("there is a GPU")
     found = run()
     assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
     assert found.stderr.startswith("benchmarks.gpu: the GPU engine needs ")
@@ -48,7 +48,7 @@ def test_it_refuses_to_run_without_a_card():
 @pytest.mark.slow
 def test_all_its_answers_are_right(gpu):
     if not STAND_IN:
-        pytest.skip("on a card the benchmark itself checks this, and compiles its peers for minutes")
+        pytest.skip("on a GPU the benchmark itself checks this, and compiles its peers for minutes")
     found = run("--quick", path=[str(ROOT / "tests" / "device_stand_in")])
     assert (found.returncode, found.stderr) == (0, ""), found.stderr
     for row in ROWS.strip().splitlines():
@@ -69,14 +69,14 @@ def test_a_row_says_what_it_takes(seconds, verdict):
     row = Row("case", Way(seconds, 10_000_000_000, None), seconds / 2, peers, target=1.0, note="seen")
     first, ours, plain, again, other = lines(row)
     assert first == "case: seen"
-    assert ours.endswith(f"{seconds:.6f} s    10.00 GB   50% of the card's limit; target 1 s: {verdict}")
+    assert ours.endswith(f"{seconds:.6f} s    10.00 GB   50% of the GPU's limit; target 1 s: {verdict}")
     assert plain.endswith("30.00 GB   1.0 x the time, 3.0 x the memory; aim 2 x one of them: met")
     assert again.endswith("15.00 GB   1.5 x the time, 1.5 x the memory; aim 2 x one of them: missed")
     assert other.endswith("4.0 x the time")
 
 
 def test_runs_of_one_day_share_a_file(tmp_path):
-    sections = [{"made_with": {"card": "NVIDIA X"}, "rows": [k]} for k in range(3)]
+    sections = [{"made_with": {"GPU": "NVIDIA X"}, "rows": [k]} for k in range(3)]
     paths = {keep(*case, tmp_path) for case in (("gap", sections[0]), ("smooth", sections[1]), ("gap", sections[2]))}
     (path,) = paths
     assert path.name.endswith("-NVIDIA-X.json")

@@ -42,6 +42,9 @@ found["largest"] = np.array([cpu.tiles.largest_entry(matrix, 0), cpu.tiles.sum_o
 """
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """(in Python, compiled)."""

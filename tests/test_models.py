@@ -36,7 +36,7 @@ def data(n=120, **options):
 
 
 def linear_kernel(net, *points, trace_ratio):
-    """That of convolutions takes the moments of windows from the points."""
+    """That of convolutions takes the moments of patches from the points."""
     ratio = {} if isinstance(net, ns.Convolutional) else {"trace_ratio": trace_ratio}
     return ns.linear_kernel(net, *points, **ratio)
 

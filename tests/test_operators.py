@@ -28,9 +28,9 @@ from ntkspec.operators import (
     wrap,
 )
 from ntkspec.operators.interleaved import Interleaved
+from ntkspec.operators.patches import Patches, PatchGram
 from ntkspec.operators.rescaled import Rescaled
 from ntkspec.operators.transposed import Transposed
-from ntkspec.operators.windows import WindowGram, Windows
 from several_outputs import WrittenJacobian, full_kernel
 
 SIZES = [
@@ -290,22 +290,22 @@ def patches_of(X, size):
     return np.stack([np.roll(X, -k, axis=1) for k in range(size)], axis=2).astype(float)
 
 
-def window_gram(n, d, m, dtype):
-    return window_gram_of(draw(n, d, dtype=dtype), None)
+def patch_gram(n, d, m, dtype):
+    return patch_gram_of(draw(n, d, dtype=dtype), None)
 
 
-def window_gram_between(n, d, m, dtype):
-    return window_gram_of(draw(n, d, dtype=dtype), draw(n + 4, d, dtype=dtype, seed=1))
+def patch_gram_between(n, d, m, dtype):
+    return patch_gram_of(draw(n, d, dtype=dtype), draw(n + 4, d, dtype=dtype, seed=1))
 
 
-def window_gram_of(X, X2):
+def patch_gram_of(X, X2):
     size = min(2, X.shape[1])
     left, right = (patches_of(side, size) for side in (X, X if X2 is None else X2))
     c = np.einsum("ipq,jpq->ijp", left, right) / size
     a, b = ((side**2).sum(axis=2) / size for side in (left, right))
     matrix = (c**2 - (a[:, None] * b[None] - c**2) / 2).mean(axis=2)
-    windows = Windows((X.shape[1], 1), (size,))
-    return WindowGram(MeanOfSquares(), windows, on(X), None if X2 is None else on(X2)), matrix.astype(X.dtype)
+    patches = Patches((X.shape[1], 1), (size,))
+    return PatchGram(MeanOfSquares(), patches, on(X), None if X2 is None else on(X2)), matrix.astype(X.dtype)
 
 
 def of_the_host(matrix, **how):
@@ -366,12 +366,12 @@ def on_disk(n, d, m, dtype):
 
 
 SYMMETRIC = [gram, hadamard, hadamard_wide_data, bits, bits_of_leaky_slopes, dense, difference, triangle, sharing]
-SYMMETRIC += [triangle_minus_gram, gram_function, function_minus_gram, rescaled, diagonal, jacobian_gram, window_gram]
+SYMMETRIC += [triangle_minus_gram, gram_function, function_minus_gram, rescaled, diagonal, jacobian_gram, patch_gram]
 SYMMETRIC += [of_entries, on_disk, jacobian_of_all_outputs, jacobian_summed_over_outputs, interleaved]
 # Entries cost whole products.
 PRODUCTS = [products_only, products_between, checkpointed]
 BETWEEN = [gram_between, hadamard_between, bits_between, sum_between, gram_function_between, jacobian_gram_between]
-BETWEEN += [window_gram_between, of_entries_transposed, jacobian_between_all_outputs, interleaved_between]
+BETWEEN += [patch_gram_between, of_entries_transposed, jacobian_between_all_outputs, interleaved_between]
 REGISTRY = [*SYMMETRIC, *BETWEEN, *PRODUCTS]
 everything = [
     pytest.mark.parametrize("build", REGISTRY),

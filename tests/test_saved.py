@@ -35,7 +35,7 @@ def test_a_network_comes_back_from_its_file(tmp_path, name):
     assert [place.name for place in tmp_path.iterdir()] == ["net.h5"]
 
 
-def test_a_network_of_a_card_lies_on_the_host_until_it_is_asked_for(tmp_path, engine):
+def test_a_network_of_a_gpu_lies_on_the_host_until_it_is_asked_for(tmp_path, engine):
     net = NETWORKS["deep, paired"]
     net.to(engine.name).save(tmp_path / "net.h5")
     assert same(ns.load_network(tmp_path / "net.h5"), net)

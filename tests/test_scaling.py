@@ -24,12 +24,13 @@ def test_an_exact_law_is_found():
     assert law.local == pytest.approx(np.full(5, -0.7))
 
 
-def test_intervals_hold_the_exponent_about_as_often_as_stated():
+@pytest.mark.parametrize(("count", "least"), [(60, 54), pytest.param(200, 185, marks=pytest.mark.slow)])
+def test_intervals_hold_the_exponent_about_as_often_as_stated(count, least):
     inside = 0
-    for seed in range(200):
+    for seed in range(count):
         law = fit_power_law(*noisy(-0.5, 0.1, seed))
         inside += law.lower <= -0.5 <= law.upper
-    assert inside >= 185
+    assert inside >= least
 
 
 def test_a_factor_of_a_whole_seed_does_not_narrow_the_interval():

@@ -131,6 +131,7 @@ def test_the_report_says_what_was_measured(way):
     assert "semidefinite: no" in gap
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("kernel", ["theta", "linear", "gap"])
 def test_the_density_is_drawn_with_its_intervals(kernel, way):
     record = measure_spectrum(dataclasses.replace(TASK, kernel=kernel), data())

@@ -1,4 +1,4 @@
-"""Kernels of a card in the host's memory or in a file: the same numbers, whatever is copied when."""
+"""Kernels of a GPU in the host's memory or in a file: the same numbers, whatever is copied when."""
 
 import gc
 
@@ -15,14 +15,14 @@ SIDE = 32
 
 
 @pytest.fixture
-def card(gpu, monkeypatch):
+def device(gpu, monkeypatch):
     """The GPU engine with small tiles: five rows of them, the last one not full."""
     monkeypatch.setattr(gpu, "TILE", SIDE)
     return gpu
 
 
 @pytest.fixture(params=[1, 3, 100])
-def at_once(request, card, monkeypatch):
+def at_once(request, device, monkeypatch):
     """So many tiles of float64 are copied at once: every one alone, groups with a rest, all of them."""
     from ntkspec.engines.gpu import streaming
 
@@ -44,63 +44,63 @@ def pinned(operator):
 
 
 @pytest.mark.parametrize(("act", "dtype"), [("relu", np.float32), ("erf", np.float64)])
-def test_a_kernel_in_the_hosts_memory_is_the_kernel(act, dtype, card, at_once):
-    here, there = form(gap(card, act, dtype)), form(gap(card, act, dtype), pinned(gap(card, act, dtype)))
+def test_a_kernel_in_the_hosts_memory_is_the_kernel(act, dtype, device, at_once):
+    here, there = form(gap(device, act, dtype)), form(gap(device, act, dtype), pinned(gap(device, act, dtype)))
     assert isinstance(there.blocks, np.ndarray)
-    assert there.engine is card
-    assert np.array_equal(card.to_host(here.blocks), there.blocks)
+    assert there.engine is device
+    assert np.array_equal(device.to_host(here.blocks), there.blocks)
     assert (there.frobenius_squared, there.storage_error) == (here.frobenius_squared, here.storage_error)
     assert (there.to_dense() == here.to_dense()).all()
     assert (there.diagonal() == here.diagonal()).all()
-    rows = card.xp.asarray(np.array([149, 3, 40]))
+    rows = device.xp.asarray(np.array([149, 3, 40]))
     assert (there.tile(rows, slice(20, 90)) == here.tile(rows, slice(20, 90))).all()
     for k in (1, 2, 7):
-        V = card.xp.asarray(np.random.default_rng(k).standard_normal((N, k)))
+        V = device.xp.asarray(np.random.default_rng(k).standard_normal((N, k)))
         product = there @ V
-        assert type(product) is card.xp.ndarray
+        assert type(product) is device.xp.ndarray
         assert float(abs(product - here @ V).max()) <= 1e-14 * float(abs(product).max())
 
 
-def test_norms_of_streamed_kernels_are_those_of_stored_ones(card, at_once):
-    one, other = (ns.spectral_norm(gap(card), method=method) for method in ("dense", "streamed"))
+def test_norms_of_streamed_kernels_are_those_of_stored_ones(device, at_once):
+    one, other = (ns.spectral_norm(gap(device), method=method) for method in ("dense", "streamed"))
     assert other.plan.method == "streamed"
     assert [other.value, other.lower] == pytest.approx([one.value, one.lower], rel=1e-12)
     assert other.upper == pytest.approx(one.upper, rel=1e-8)  # where a steep function crosses a level
-    values = ns.eigsh(gap(card), 4, method="streamed").values
-    assert values == pytest.approx(ns.eigsh(gap(card), 4, method="dense").values, rel=1e-12)
+    values = ns.eigsh(gap(device), 4, method="streamed").values
+    assert values == pytest.approx(ns.eigsh(gap(device), 4, method="dense").values, rel=1e-12)
 
 
-def test_a_kernel_file_is_multiplied_on_the_card(card, at_once, tmp_path):
-    exact = gap(card)
+def test_a_kernel_file_is_multiplied_on_the_gpu(device, at_once, tmp_path):
+    exact = gap(device)
     stored = ns.save_kernel(exact, tmp_path / "kernel.h5")
-    assert stored.engine is card
-    v = card.xp.asarray(X[:, 0])
+    assert stored.engine is device
+    v = device.xp.asarray(X[:, 0])
     for kernel in (stored, ns.load_kernel(tmp_path / "kernel.h5", engine="gpu")):
         assert float(abs(kernel @ v - exact @ v).max()) < 1e-13
         assert ns.plan(kernel).method == "streamed"
     host = ns.load_kernel(tmp_path / "kernel.h5")
-    assert np.abs(host @ X[:, 0] - card.to_host(stored @ v)).max() < 1e-13
+    assert np.abs(host @ X[:, 0] - device.to_host(stored @ v)).max() < 1e-13
 
 
-def test_files_of_the_cpu_are_multiplied_on_the_card(card, tmp_path, at_once):
+def test_files_of_the_cpu_are_multiplied_on_the_gpu(device, tmp_path, at_once):
     from ntkspec.engines import cpu
 
     saved = ns.save_kernel(gap(cpu), tmp_path / "kernel.h5")
     there = ns.load_kernel(tmp_path / "kernel.h5", engine="gpu")
-    product = there @ card.xp.asarray(X[:, 0])
-    assert np.abs(card.to_host(product) - saved @ X[:, 0]).max() < 1e-13
+    product = there @ device.xp.asarray(X[:, 0])
+    assert np.abs(device.to_host(product) - saved @ X[:, 0]).max() < 1e-13
 
 
-def test_a_damaged_tile_does_not_reach_the_card(card, tmp_path):
+def test_a_damaged_tile_does_not_reach_the_gpu(device, tmp_path):
     path = tmp_path / "kernel.h5"
-    ns.save_kernel(gap(card), path)
+    ns.save_kernel(gap(device), path)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1  # in the last tile, (4, 4)
     path.write_bytes(content)
     kernel = ns.load_kernel(path, engine="gpu")
     assert kernel.tile(slice(0, 40), slice(0, 40)).shape == (40, 40)
     for use in (
-        lambda: kernel @ card.xp.ones(N),
+        lambda: kernel @ device.xp.ones(N),
         kernel.diagonal,
         lambda: kernel.tile(slice(140, 150), slice(130, 140)),
     ):
@@ -109,9 +109,9 @@ def test_a_damaged_tile_does_not_reach_the_card(card, tmp_path):
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 2, 7])
-def test_a_tile_counts_as_formed_when_it_is_there(fails_at, card):
+def test_a_tile_counts_as_formed_when_it_is_there(fails_at, device):
     """After an interruption, what has a sum of squares is the tile; the same call does the others."""
-    operator, whole, done = gap(card), form(gap(card)), []
+    operator, whole, done = gap(device), form(gap(device)), []
     blocks, squares = pinned(operator), np.full(15, np.nan)
     real = type(operator).write
 
@@ -126,19 +126,19 @@ def test_a_tile_counts_as_formed_when_it_is_there(fails_at, card):
         form(Interrupted(operator.terms), blocks, squares)
     there = np.flatnonzero(~np.isnan(squares))
     assert fails_at - 2 <= len(there) <= fails_at
-    assert np.array_equal(blocks[there], card.to_host(whole.blocks)[there])
+    assert np.array_equal(blocks[there], device.to_host(whole.blocks)[there])
     form(operator, blocks, squares)
-    assert np.array_equal(blocks, card.to_host(whole.blocks))
+    assert np.array_equal(blocks, device.to_host(whole.blocks))
 
 
-def test_pinned_memory_is_given_back(card):
+def test_pinned_memory_is_given_back(device):
     if not STAND_IN:
         pytest.skip("the driver does not say what is pinned")
     from cupy import _modules
 
     gc.collect()
     before = dict(_modules._PINNED)
-    ns.spectral_norm(gap(card), method="streamed")
+    ns.spectral_norm(gap(device), method="streamed")
     gc.collect()
     assert before == _modules._PINNED
 
@@ -148,7 +148,7 @@ def wide(gpu, n=1000):
     return ns.operators.HadamardGram(D, X)
 
 
-def test_the_planner_streams_what_does_not_fit_the_card(gpu, monkeypatch):
+def test_the_planner_streams_what_does_not_fit_the_gpu(gpu, monkeypatch):
     """One triangle of 1000 points takes 4.06 MB here: one tile of 1000 rows."""
     monkeypatch.setattr(gpu, "free_memory", lambda: 4_000_000)
     plan = planning.plan(wide(gpu), 100)

@@ -1,1 +1,1 @@
-"""The GPU engine on a card: is it right, and how long does it take beside the card's limits and its peers?"""
+"""The GPU engine on a GPU: is it right, and how long does it take beside the GPU's limits and its peers?"""

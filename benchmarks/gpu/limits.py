@@ -1,4 +1,4 @@
-"""What a card does in a second, measured with NVIDIA's libraries alone: nothing of ntkspec's takes part."""
+"""What a GPU does in a second, measured with NVIDIA's libraries alone: nothing of ntkspec's takes part."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ _REPEATS = 5
 @dataclass(frozen=True)
 class Limits:
     """Per second: operations (two for each product and sum) of large matrix products in float32, in float64, and of
-    int8 with int32 sums on the tensor cores; bytes of memory, read or written, in a copy on the card; and bytes from
+    int8 with int32 sums on the tensor cores; bytes of memory, read or written, in a copy on the GPU; and bytes from
     pinned memory of the host."""
 
     float32: float
@@ -26,7 +26,7 @@ class Limits:
 def measured(xp, size: int, numbers: int) -> Limits:
     """From products of matrices of ``size`` rows and columns, and copies of so many float32 numbers.
 
-    The matrices are Gaussian, those of int8 zeros and ones: a card slows down for what draws more power.
+    The matrices are Gaussian, those of int8 zeros and ones: a GPU slows down for what draws more power.
     """
     normal = xp.random.default_rng(0).standard_normal
     products = {}
@@ -66,7 +66,7 @@ def _from_host(xp, numbers: int) -> float:
 
 
 def _fastest(xp, task) -> float:
-    """Seconds on the card; the first run, which compiles and allocates, is one of several."""
+    """Seconds on the GPU; the first run, which compiles and allocates, is one of several."""
     times = []
     for _ in range(_REPEATS):
         start, end = xp.cuda.Event(), xp.cuda.Event()

@@ -1,4 +1,4 @@
-"""What is printed and kept of a run: a table, and one file for each card and day."""
+"""What is printed and kept of a run: a table, and one file for each GPU and day."""
 
 import json
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.common import made_with
-from benchmarks.gpu.card import Card, Row, Way
+from benchmarks.gpu.device import Device, Row, Way
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -16,7 +16,7 @@ def lines(row: Row):
     yield row.name + (f": {row.note}" if row.note else "")
     ours, width = row.ntkspec, max(map(len, ("ntkspec", *row.peers)))
     aim = "" if row.target is None else f"; target {row.target:.3g} s: {_verdict(row)}"
-    yield f"    {'ntkspec':<{width}}{_cost(ours)}   {row.floor / ours.seconds:.0%} of the card's limit{aim}"
+    yield f"    {'ntkspec':<{width}}{_cost(ours)}   {row.floor / ours.seconds:.0%} of the GPU's limit{aim}"
     for name, way in row.peers.items():
         yield f"    {name:<{width}}{_cost(way)}   {_beside(name, way, ours)}"
 
@@ -41,13 +41,13 @@ def _verdict(row: Row) -> str:
     return "met" if row.target is not None and row.ntkspec.seconds <= row.target else "missed"
 
 
-def section(card: Card, command: str, rows: list[Row], failed: str) -> dict:
-    """What is kept of one case: with what, the card's limits, all ways, who took no part, and what went wrong."""
+def section(device: Device, command: str, rows: list[Row], failed: str) -> dict:
+    """What is kept of one case: with what, the GPU's limits, all ways, who took no part, and what went wrong."""
     return {
-        "made_with": made_with(command) | card.facts,
-        "limits, per second": asdict(card.limits),
+        "made_with": made_with(command) | device.facts,
+        "limits, per second": asdict(device.limits),
         "rows": [_kept(row) for row in rows],
-        "left out": card.left_out,
+        "left out": device.left_out,
         "failed": failed,
     }
 
@@ -65,9 +65,9 @@ def _kept(row: Row) -> dict:
 
 
 def keep(name: str, content: dict, folder: Path = RESULTS) -> Path:
-    """Put a case into the file of this card and day, in the place of an earlier run of it."""
-    day, card = datetime.now(UTC).date().isoformat(), content["made_with"]["card"].replace(" ", "-")
-    path = folder / f"{day}-{card}.json"
+    """Put a case into the file of this GPU and day, in the place of an earlier run of it."""
+    day, device = datetime.now(UTC).date().isoformat(), content["made_with"]["GPU"].replace(" ", "-")
+    path = folder / f"{day}-{device}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     path.write_text(json.dumps(found | {name: content}, indent=2) + "\n", encoding="utf-8")
     return path

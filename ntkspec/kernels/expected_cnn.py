@@ -14,7 +14,7 @@ from ntkspec.kernels import ranges
 from ntkspec.kernels.linear_cnn import patches_of
 from ntkspec.kernels.recursion import tangent_kernel
 from ntkspec.operators import KernelOperator
-from ntkspec.operators.windows import WindowGram, Windows
+from ntkspec.operators.patches import Patches, PatchGram
 
 # What phi' at a kink loses where a b - c² of a deeper layer is subtracted: the root of a few ulp.
 CANCELLED = 1e-7
@@ -93,7 +93,7 @@ def expected_cnn_ntk(
     act, sides = activation_of(activation), checks.as_sides(X, X2)
     patches = patches_of(sides[0], filter_size, shape)
     count = checks.whole_number(hidden_layers, "hidden_layers", 1)
-    return ranges.built(act, sides, lambda *sides: WindowGram(_Network(act, patches, sides, count), patches, *sides))
+    return ranges.built(act, sides, lambda *sides: PatchGram(_Network(act, patches, sides, count), patches, *sides))
 
 
 class _Closed:
@@ -151,7 +151,7 @@ class _Expanded:
 class _Network(OnEngine):
     """Entries from the moments K and K' of each layer's patches."""
 
-    def __init__(self, act: Activation, patches: Windows, sides: Sequence[Array], hidden_layers: int):
+    def __init__(self, act: Activation, patches: Patches, sides: Sequence[Array], hidden_layers: int):
         self.patches, self.levels, self.engine = patches, hidden_layers, engine_of(*sides)
         self.weights, self.layers = (1.0,) * (hidden_layers + 1), []
         squares = self.engine.xp.concatenate([patches.squares(self.engine, X) for X in sides])

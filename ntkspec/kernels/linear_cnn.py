@@ -14,15 +14,15 @@ from ntkspec.kernels.expansion import taylor
 from ntkspec.kernels.taylor_jets import Jet
 from ntkspec.networks.convolutional import filter_sizes, image_shape
 from ntkspec.operators import Gram, KernelOperator
-from ntkspec.operators.windows import Windows
+from ntkspec.operators.patches import Patches
 
 
-def patches_of(X: Array, filter_size: int | Sequence[int], shape: Sequence[int] | None) -> Windows:
+def patches_of(X: Array, filter_size: int | Sequence[int], shape: Sequence[int] | None) -> Patches:
     """The patches of points X (n, d); shape = None is (d, 1), a sequence with one channel. Raises ValueError."""
     shape = image_shape((X.shape[1], 1) if shape is None else shape)
     if math.prod(shape) != X.shape[1]:
         raise ValueError(f"{shape=} holds {math.prod(shape)} numbers, but X has {X.shape[1]} columns")
-    return Windows(shape, filter_sizes(filter_size, shape))
+    return Patches(shape, filter_sizes(filter_size, shape))
 
 
 def cnn_linear_kernel(
@@ -111,7 +111,7 @@ def _next_layer(jet: Jet) -> Jet:
 class _Fields:
     """The expansion in the fields t, t' and c of all positions. M is a circular convolution, multiplied by Fourier."""
 
-    def __init__(self, act: Activation, patches: Windows, hidden_layers: int):
+    def __init__(self, act: Activation, patches: Patches, hidden_layers: int):
         jet, _, self.error = taylor(act, (1.0,) * (hidden_layers + 1), averaged=_next_layer)
         self.patches, self.constant = patches, jet.value
         self.norm, self.data = float(jet.linear[0::3].sum()), float(jet.linear[2::3].sum())

@@ -259,6 +259,7 @@ class FactoredJacobian(AutogradJacobian):
         """The points whose factors are made together."""
         return slices(self.points, self._points_at_once)
 
+    @torch.inference_mode(False)
     def _tried(self, way: Callable[[], Found]) -> Found:
         """Where a block of points computes something else than the first points did, all goes through autograd."""
         try:

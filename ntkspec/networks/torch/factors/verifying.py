@@ -16,6 +16,8 @@ def disagreements(
     factors: Factors, outputs: Tensor, parameters: Mapping[str, Tensor], weights: Tensor
 ) -> dict[str, str]:
     """For parameters whose factors, of the functions ``weights`` (R, K), give other products than autograd: why not."""
+    if not factors:
+        return {}
     n, R = len(outputs), len(weights)
     generator = torch.Generator().manual_seed(1)
     U = torch.randn(n, R, 1, generator=generator, dtype=torch.float64).to(outputs)

@@ -1,4 +1,4 @@
-"""A card with its clock, and what is measured on it."""
+"""A GPU with its clock, and what is measured on it."""
 
 import gc
 import time
@@ -29,7 +29,7 @@ class Way:
 
 @dataclass
 class Row:
-    """Ours and the peers' ways to one answer. floor : seconds of work that no method can avoid, at the card's limits;
+    """Ours and the peers' ways to one answer. floor : seconds of work that no method can avoid, at the GPU's limits;
     target : the seconds that this project aims at; note : what else is worth knowing of our answer."""
 
     name: str
@@ -40,8 +40,8 @@ class Row:
     note: str = ""
 
 
-class Card:
-    """The engine, the card's limits, a clock that waits for the card, and who could not take part (``left_out``)."""
+class Device:
+    """The engine, the GPU's limits, a clock that waits for the GPU, and who could not take part (``left_out``)."""
 
     def __init__(self, engine, quick: bool):
         self.engine, self.xp, self.quick = engine, engine.xp, quick
@@ -51,10 +51,10 @@ class Card:
 
     @property
     def facts(self) -> dict:
-        """Name, memory, driver and CUDA of the card, and CuPy's version."""
+        """Name, memory, driver and CUDA of the GPU, and CuPy's version."""
         runtime = self.xp.cuda.runtime
         return {
-            "card": runtime.getDeviceProperties(0)["name"].decode(),
+            "GPU": runtime.getDeviceProperties(0)["name"].decode(),
             "memory": runtime.memGetInfo()[1],
             "driver": said_by("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"),
             "cuda of the driver": runtime.driverGetVersion(),
@@ -108,14 +108,14 @@ class Card:
         return time.perf_counter() - start, answer
 
     def normal(self, n: int, d: int, seed: int):
-        """Gaussian points (n, d) in float32, drawn on the card."""
+        """Gaussian points (n, d) in float32, drawn on the GPU."""
         draw, points = self.xp.random.default_rng(seed).standard_normal, self.xp.empty((n, d), np.float32)
         for k in range(0, n, _DRAWN):
             points[k : k + _DRAWN] = draw((min(_DRAWN, n - k), d), dtype=np.float32)
         return points
 
     def on(self, array):
-        """A NumPy array on the card."""
+        """A NumPy array on the GPU."""
         return self.xp.asarray(array)
 
     def agree(self, what: str, one, other, tolerance: float) -> None:
