@@ -121,7 +121,8 @@ class FactoredJacobian(AutogradJacobian):
 
     @property
     def _points_at_once(self) -> int:
-        return min(self.points, fitting(BLOCK_BYTES, self.facts.bytes + self.bytes_per_point, self.function.device))
+        passes = fitting(BLOCK_BYTES, self.facts.bytes + bytes_of_point(self._sample, 1), self.function.device)
+        return min(self.points, passes, fitting(4 * BLOCK_BYTES, self.bytes_per_point, self.function.device))
 
     # ----------------------------------------------------------------------------------------------------- products
     def pull(self, U: Array, functions: slice) -> Pulled:
@@ -136,7 +137,7 @@ class FactoredJacobian(AutogradJacobian):
         sums = {name: given.new_zeros(k, state[name].numel()) for name in self.factored}
         with self.function.undisturbed(), torch.no_grad():
             for number, block in enumerate(self.point_blocks) if sums else ():
-                if self._by_passes(number, functions, k, 1 + 2.0 * k):
+                if not self.stores(number) and 1 + 2 * k < self._passes(functions, k):
                     u = self._of_outputs(given[block], functions).unbind(2)
                     found = differentiating.pull(self.function, rows(self.at, block), list(sums), u)
                     for j, vector in enumerate(found):
@@ -163,7 +164,9 @@ class FactoredJacobian(AutogradJacobian):
         out = torch.zeros(self.points, R, len(vectors), dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
             for number, block in enumerate(self.point_blocks) if sums else ():
-                if self._by_passes(number, functions, len(vectors), PASSES[self._push] * len(vectors)):
+                if not self.stores(number) and PASSES[self._push] * len(vectors) < self._passes(
+                    functions, len(vectors)
+                ):
                     own = [{name: vector[name] for name in sums} for vector in vectors]
                     out[block] = self._push(self.function, rows(self.at, block), own, self._of_functions(functions))
                     continue
@@ -243,9 +246,9 @@ class FactoredJacobian(AutogradJacobian):
         """Whether the factors of a block are stored once they are there."""
         return self.point_blocks[number].stop <= self._points_stored
 
-    def _by_passes(self, number: int, functions: slice, k: int, passes: float) -> bool:
-        """Whether so many passes forward are less than the factors of a block, made for one product with k vectors."""
-        return not self.stores(number) and passes < 1 + functions.stop - functions.start + k
+    def _passes(self, functions: slice, k: int) -> int:
+        """What factors of so many functions, made for one product with k vectors, take in passes forward."""
+        return 1 + functions.stop - functions.start + k
 
     def _captured(self, number: int, functions: slice) -> Factors:
         at = rows(self.at, self.point_blocks[number])
