@@ -14,6 +14,7 @@ from ntkspec import operators
 from ntkspec.activations.functions import NAMES
 from ntkspec.networks import DeepNetwork
 from ntkspec.objects.lazy import cached_property
+from ntkspec.operators.interleaved import Interleaved
 from ntkspec.operators.transposed import Transposed
 
 rng = np.random.default_rng(0)
@@ -94,11 +95,13 @@ def kernels() -> dict:
         "Dense, along columns": operators.Dense(np.asfortranarray(X2)),
         "Diagonal": operators.Diagonal(y),
         "Gram": operators.Gram(X),
+        "interleaved": Interleaved([operators.Gram(X[:12]), operators.Gram(2 * X[:12])]),
         "Hadamard": operators.HadamardGram(X, X),
         "triangle": operators.form(theta),
         "sparse": operators.wrap(sparse),
         "SciPy's": operators.wrap(aslinearoperator(HALF)),
         "function": operators.wrap(doubled, N),
+        "of two outputs": Interleaved([theta, theta]),
         "of entries": Laplace(y),
         "transposed": Transposed(Laplace(y)),
         "for SciPy": operators.to_scipy(theta),
@@ -131,7 +134,8 @@ def results() -> dict:
         "angles": ns.subspace_angles(pairs, pairs),
         "budget": ns.gap_budget(NETWORKS["two layers"], X),
         "expansion": ns.linear_expansion("softplus", hidden_layers=2),
-        "nearest linear kernel": ns.nearest_linear_kernel(theta, X, trace_ratio=1.0),
+        "nearest linear kernel": (fit := ns.nearest_linear_kernel(theta, X, trace_ratio=1.0)),
+        "its coefficients": fit.coefficients,
         "constants": ns.activation("tanh").constants,
         "interval": norm.interval,
         "work": theta.cost.product,

@@ -400,6 +400,12 @@ def test_a_thousand_outputs():
     J = gradients(module, X[:3])
     theta = ns.ntk(ns.from_torch(module), X[:3])
     np.testing.assert_allclose(theta.to_dense(), np.einsum("ikp,jkp->ij", J, J) / 1000, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_the_kernel_of_a_thousand_outputs():
+    module = made(nn.Sequential, nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1000))
+    J = gradients(module, X[:3])
     full = ns.ntk(ns.from_torch(module), X[:3], outputs="full")
     assert (full.shape, full.points) == ((3000, 3000), 3)
     v = np.random.default_rng(0).standard_normal(3000)

@@ -14,7 +14,7 @@ TEN = np.arange(40) % 10
 def dataset(tmp_path, monkeypatch):
     """The data of a command line, without the experiment."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_run", lambda *given, data, seed, engine: made.append(cli._dataset(data, seed)))
+    monkeypatch.setattr(cli, "_run", lambda *given, data, seed, engine, own: made.append(cli._dataset(data, seed)))
     made: list = []
 
     def of(line: str):

@@ -40,7 +40,10 @@ def close(found, expected, eps=1e-10):
 # -------------------------------------------------------------------------------------------------------- by autograd
 @pytest.mark.parametrize(
     ("name", "outputs"),
-    [*((name, "full") for name in EXAMPLES), *(("MLP", kind) for kind in ("trace", "mean", "sum", 1, "weights"))],
+    [
+        *(("MLP", kind) for kind in ("full", "trace", "mean", "sum", 1, "weights")),
+        *(pytest.param(name, "full", marks=pytest.mark.slow) for name in EXAMPLES if name != "MLP"),
+    ],
 )
 def test_kernels_by_autograd_are_those_of_the_definition(autograd_alone, name, outputs):
     module, points = EXAMPLES[name].module(), EXAMPLES[name].points()

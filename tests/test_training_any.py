@@ -496,7 +496,7 @@ def test_modules_train_as_by_sgd(kind, batch):
     assert np.abs(ns.from_torch(again)(points) - found.train[1]).max() <= 1e-12
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS[:2], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[2:])])
 def test_modules_are_linearized(kind):
     module, points, y, _ = module_of(kind)
     net, errors = ns.from_torch(module), []

@@ -66,7 +66,7 @@ def relative_difference(outputs: ArrayLike, reference: ArrayLike) -> np.ndarray:
     difference, zero = mean_squared_difference(outputs, reference), np.zeros_like(reference)
     sizes = mean_squared_difference(outputs, zero), mean_squared_difference(reference, zero)
     largest = max(float(size[np.isfinite(size)].max(initial=0.0)) for size in sizes)
-    ulp = np.finfo(np.result_type(outputs, reference, np.float32)).eps
+    ulp = np.finfo(np.result_type(outputs.dtype, reference.dtype, np.float32)).eps
     none = (difference == 0) | ((sizes[1] == 0) & (difference <= (VANISHING * ulp) ** 2 * largest))
     return np.where(none, 0.0, difference / sizes[1])
 

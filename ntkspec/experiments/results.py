@@ -9,6 +9,7 @@ from ntkspec.activations import Activation, Constants
 from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Stability, Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.engines.containers import library
+from ntkspec.kernels import LinearCoefficients
 from ntkspec.kernels.expansion import Expansion
 from ntkspec.networks import IndependentOutputs
 from ntkspec.networks.protocol import is_network
@@ -25,7 +26,7 @@ from ntkspec.theory.budget import Budget, Part
 KIND = "result"
 RESULTS: tuple[type, ...] = (
     *(Angles, Budget, Constants, Density, Estimate, Expansion, Histogram, Modes, Plan, Smoothed, Spectrum, Trajectory),
-    *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, Part, Stability),
+    *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, LinearCoefficients, Part, Stability),
 )
 _RECORD = "it is a record of `ntkspec {0}`; ntkspec.storage.read(path, kind={0!r}, types=ntkspec.experiments.{0}.{1})"
 # What files of other kinds are, and what reads them.

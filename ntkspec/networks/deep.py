@@ -172,7 +172,7 @@ class DeepNetwork(Savable):
         Two chains with the same weights are used once.
         """
         chosen, net = trained_layers(layer, self.n_weights), self
-        dtype = points.dtype if points2 is None else np.result_type(points, points2)
+        dtype = points.dtype if points2 is None else np.result_type(points.dtype, points2.dtype)
         sides = [side.astype(dtype, copy=False) for side in (points, points2) if side is not None]
         same = engine_of(*self.parameters).xp.array_equal
         if self.antisymmetric and all(map(same, self.parameters[: self.n_weights], self.parameters[self.n_weights :])):

@@ -28,7 +28,10 @@ class JacobianAt(Protocol):
     functions: int
     size: int
     dtype: np.dtype
-    engine: Engine
+
+    @property
+    def engine(self) -> Engine:
+        """What computes."""
 
     @property
     def pull_work(self) -> Work:
@@ -53,7 +56,7 @@ class JacobianAt(Protocol):
     def squares(self, dtype: np.dtype) -> Array:
         """|J[i, r]|², (n, R)."""
 
-    def rounding(self, other: Any, kernel: KernelOperator) -> Rounding:
+    def rounding(self, other: Any, kernel: "JacobianGram") -> Rounding:
         """Of the kernel J J'ᵀ with these sides."""
 
 

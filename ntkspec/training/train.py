@@ -155,8 +155,8 @@ def train_gd(
 
 @DIVERGING
 def _like_outputs(targets: Targets, points: Points, tests: Points | None) -> Array:
-    """The labels in the dtype of the outputs; two points of each set show that, and that all lie on one device."""
-    found = [targets.net(rows(given, slice(0, 2))) for given in (points, tests) if given is not None]
+    """The labels in the dtype of the outputs; one point of each set shows that, and that all lie on one device."""
+    found = [targets.net(rows(given, slice(0, 1))) for given in (points, tests) if given is not None]
     engine_of(targets.y, *found)
     return targets.y.astype(found[0].dtype, copy=False)
 

@@ -16,7 +16,7 @@ from ntkspec.networks.points import rows as part_of
 from ntkspec.networks.protocol import Points
 from ntkspec.networks.reading_points import filled
 from ntkspec.networks.rounding_estimates import assumed_rounding, compared_points, estimated_rounding
-from ntkspec.operators import JacobianGram, KernelOperator
+from ntkspec.operators import JacobianGram
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.tiles import Rows, slices
 from ntkspec.operators.work import Work
@@ -195,7 +195,7 @@ class JaxJacobian:
         return JaxJacobian, (self.net, self.given, self.which, self.directions if self.mixed else None)
 
     # ------------------------------------------------------------------------------------------------------- rounding
-    def rounding(self, other: Any, kernel: KernelOperator) -> Rounding:
+    def rounding(self, other: Any, kernel: JacobianGram) -> Rounding:
         """An estimate, from a few points in float32 and float64; an assumption where it takes only one of them."""
         sides = [self] if other is self else [self, other]
         some = [side._some() for side in sides]

@@ -5,13 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.experimental
 import numpy as np
 
 # Versions of JAX have it in one place or the other.
-if hasattr(jax, "enable_x64"):
-    _enable_x64: Any = jax.enable_x64
-else:
-    from jax.experimental import enable_x64 as _enable_x64
+_enable_x64: Any = getattr(jax if hasattr(jax, "enable_x64") else jax.experimental, "enable_x64")  # noqa: B009
 
 
 @contextlib.contextmanager
