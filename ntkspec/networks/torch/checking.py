@@ -23,29 +23,21 @@ FORWARD = "give from_torch a forward=lambda module, points: ... that returns wha
 def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Facts:
     """What is known of the module after a few points. Raises TypeError and ValueError."""
     some = _sample(points)
-    before = {name: function.state[name].clone() for name in function.state if name not in function.buffers}
+    pair = rows(some, slice(0, 2))
+    before = {name: tensor.clone() for name, tensor in function.state.items() if name not in function.buffers}
     with same_random_numbers(), function.undisturbed():
         first = _outputs(function, some)
         n_outputs = None if first.ndim == 1 else first.shape[1]
         _check_state(function, before)
         _check_deterministic(function, some, first)
-        precise, reason, rough = _in_float64(function, some)
-        exact = function if reason else precise
-        _check_independent(exact, exact.points(some))
-        try:
-            unreached, kept = _graph(exact, exact.points(some), names)
-        except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
-            raise ValueError(
-                f"a pass backward through the module raised {type(error).__name__} ({reason}); mend the module until "
-                f"torch.autograd.grad of its outputs works"
-            ) from error
-        flops = _flops(function, some)
+        _check_independent(function, some)
+        unreached, kept = _graph(function, some, names)
+        flops = _flops(function, pair)
         reached = [name for name in names if name not in unreached]
-        _check_quotient(exact, exact.points(some), reached, rough=rough or bool(reason))
-    return Facts(
-        n_outputs, flops, kept * function.dtype.itemsize / exact.dtype.itemsize, tuple(unreached), reason, rough
-    )
+        precise, reason, rough = _in_float64(function, pair)
+        exact = function if reason else precise
+        _check_quotient(exact, exact.points(pair), reached, n_outputs or 1, rough=rough or bool(reason))
+    return Facts(n_outputs, flops, kept, tuple(unreached), reason, rough)
 
 
 def _sample(points: Any) -> Any:
@@ -169,25 +161,6 @@ class _Watched(TorchDispatchMode):
         return found
 
 
-def _check_leaves(outputs: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> None:
-    """What the outputs depend on and takes gradients: the parameters given to the module, and nothing else."""
-    own = {id(leaf) for leaf in leaves.values()}
-    waiting, seen = [outputs.grad_fn], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        tensor = getattr(node, "variable", None)
-        if tensor is not None and id(tensor) not in own:
-            raise ValueError(
-                f"the outputs depend on a tensor of shape {tuple(tensor.shape)} that requires gradients and is not "
-                f"among the module's parameters; keep layers in nn.ModuleList, tensors as nn.Parameter, and let a "
-                f"forward of your own call the module that it is given"
-            )
-        waiting += [following for following, _ in node.next_functions]
-
-
 def _flops(function: ModuleFunction, points: Any) -> float:
     with _Watched() as watched, torch.no_grad():
         function.raw(points)
@@ -218,10 +191,8 @@ def _graph(function: ModuleFunction, points: Any, names: Sequence[str]) -> tuple
 
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with hooks, function.recorded(points, names) as (outputs, leaves):
-        found: Sequence[Any] = [None] * len(leaves)
         _check_leaves(outputs, leaves)
-        if outputs.requires_grad:
-            found = torch.autograd.grad(outputs.sum(), list(leaves.values()), allow_unused=True)
+        found = _gradients(outputs, leaves)
     unreached = [name for name, gradient in zip(names, found, strict=True) if gradient is None]
     bad = [n for n, g in zip(names, found, strict=True) if g is not None and not torch.isfinite(g.to_dense()).all()]
     if bad:
@@ -238,10 +209,43 @@ def _graph(function: ModuleFunction, points: Any, names: Sequence[str]) -> tuple
     return unreached, kept / count(points) + sum(p.element_size() * p[0].numel() for p in parts(points))
 
 
+def _gradients(outputs: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> Sequence[torch.Tensor | None]:
+    """Of the sum of all outputs; None where they do not depend on a leaf."""
+    if not outputs.requires_grad:
+        return [None] * len(leaves)
+    try:
+        return torch.autograd.grad(outputs.sum(), list(leaves.values()), allow_unused=True)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"a pass backward through the module raised {type(error).__name__} ({reason}); mend the module until "
+            f"torch.autograd.grad of its outputs works"
+        ) from error
+
+
+def _check_leaves(outputs: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> None:
+    """What the outputs depend on and takes gradients: the parameters given to the module, and nothing else."""
+    own = {id(leaf) for leaf in leaves.values()}
+    waiting, seen = [outputs.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        tensor = getattr(node, "variable", None)
+        if tensor is not None and id(tensor) not in own:
+            raise ValueError(
+                f"the outputs depend on a tensor of shape {tuple(tensor.shape)} that requires gradients and is not "
+                f"among the module's parameters; keep layers in nn.ModuleList, tensors as nn.Parameter, and let a "
+                f"forward of your own call the module that it is given"
+            )
+        waiting += [following for following, _ in node.next_functions]
+
+
 # --------------------------------------------------------------------------------------------------------- derivatives
-def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str], *, rough: bool) -> None:
+def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str], outputs: int, *, rough: bool) -> None:
     """<Jᵀ u, v> against <u, f(w + h v) - f(w - h v)> / 2 h: at one step size they have to agree."""
-    v, u = random_vectors(function, points, names)
+    v, u = random_vectors(function, names, (count(points), outputs))
     (gradient,) = pull(function, points, names, [u])
     for name in names:  # what autograd takes for constant stays: padding of embeddings, detached uses
         v[name] *= gradient[name] != 0

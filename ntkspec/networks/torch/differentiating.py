@@ -34,7 +34,7 @@ def pulled(
     create_graph: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Jᵀ u from a recorded pass."""
-    if not outputs.requires_grad:
+    if not leaves or not outputs.requires_grad:
         return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
     inner = (outputs * cotangent).sum()  # grad_outputs would load seconds of symbolic algebra
     found = torch.autograd.grad(

@@ -39,7 +39,9 @@ def push_of(function: ModuleFunction, points: Any, names: Sequence[str]) -> Push
 
 
 def _found_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> Push:
-    v, u = random_vectors(function, points, names)
+    with function.undisturbed(), torch.no_grad():
+        shape = tuple(function.outputs(points).shape)
+    v, u = random_vectors(function, names, shape)
     (pulled,) = pull(function, points, names, [u])
     inner = sum(float((pulled[name] * v[name]).sum()) for name in names)
     for way in PASSES:
@@ -55,18 +57,18 @@ def _found_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> 
 
 
 def random_vectors(
-    function: ModuleFunction, points: Any, names: Sequence[str]
+    function: ModuleFunction, names: Sequence[str], shape: tuple[int, ...]
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Of parameters, at the scale of each, and of outputs."""
+    """Of parameters, at the scale of each, and of outputs of this shape."""
     generator = torch.Generator().manual_seed(0)
 
-    def normal(like):
-        return torch.randn(like.shape, generator=generator, dtype=torch.float64, device="cpu").to(like)
+    def normal(shape):
+        drawn = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
+        return drawn.to(function.device, function.dtype)
 
-    with function.undisturbed(), torch.no_grad():
-        state, outputs = function.state, function.outputs(points)
+    state = function.state
     scales = {name: float(state[name].square().mean().sqrt()) or 1.0 for name in names}
-    return {name: scales[name] * normal(state[name]) for name in names}, normal(outputs)
+    return {name: scales[name] * normal(state[name].shape) for name in names}, normal(shape)
 
 
 def gradients(
