@@ -134,20 +134,21 @@ def our_gap(problem: Problem):
 
 
 def contraction(problem: Problem):
-    """torch.func's Jacobian contraction, one output at a time: all gradients by vmap in chunks, contracted per
-    parameter; the Jacobian of both sides is the same and computed once."""
+    """torch.func's Jacobian contraction, one output at a time: the gradients of all points by vmap in chunks, into one
+    matrix, since a vmap with chunk_size holds them twice; the Jacobian of both sides is computed once."""
 
     def kernel():
-        total = 0
+        total, parameters = 0, problem.parameters
+        J = torch.empty(len(problem.points), sum(weight.numel() for weight in parameters.values()))
         for number in range(problem.outputs):
 
             def one(parameters, point, number=number):
                 return problem.output(parameters, point[None], number)[0]
 
-            jacobian = vmap(grad(one), (None, 0), chunk_size=problem.chunk)(problem.parameters, problem.points)
-            for gradients in jacobian.values():
-                flat = gradients.flatten(1)
-                total = total + flat @ flat.T
+            for points, rows in zip(problem.points.split(problem.chunk), J.split(problem.chunk), strict=True):
+                gradients = vmap(grad(one), (None, 0))(parameters, points)
+                torch.cat([part.flatten(1) for part in gradients.values()], 1, out=rows)
+            total = total + J @ J.T
         return (total / problem.outputs).numpy()
 
     return kernel
