@@ -7,6 +7,8 @@ import pytest
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 jnp = jax.numpy
+# Compiling takes most of the tests' time.
+jax.config.update("jax_disable_most_optimizations", True)
 
 from ntkspec.networks.jax.modes import computing  # noqa: E402  (after the skip)
 
@@ -175,3 +177,5 @@ def haiku(rng):
 
 PLAIN = [mlp, scalar, tied, recurrent, convolutional, of_dicts]
 LIBRARIES = [linen, nnx, equinox, equinox_parts, haiku]
+# Those beyond are run every night: each takes seconds to compile.
+DEFAULT = [mlp, tied, linen, nnx, equinox]

@@ -52,6 +52,21 @@ def test_the_record_holds_what_the_public_functions_give(layer, name):
     assert report(found).count("\n") > 40
 
 
+def test_the_nearest_linear_kernel_splits_the_gap_of_theory():
+    dataset = data()
+    found = analyze(dataclasses.replace(SMALL, activation="relu"), dataset)
+    theta = ns.ntk(ns.TwoLayer.symmetric(8, 32, "relu", seed=SMALL.seed), dataset.X)
+    linear = ns.linear_kernel("relu", dataset.X, trace_ratio=dataset.trace_ratio)
+    fit = ns.nearest_linear_kernel(theta, dataset.X)
+    assert found.nearest.data == pytest.approx(fit.coefficients.data, rel=1e-6)
+    rest, moved, whole = (
+        np.linalg.norm(one.to_dense()) for one in (theta - fit.operator, fit.operator - linear, theta - linear)
+    )
+    assert float(found.nearest.gap_frobenius) == pytest.approx(rest, rel=0.02)
+    assert rest**2 + moved**2 <= whole**2 * (1 + 1e-9)
+    assert f"{1 - (rest / whole) ** 2:.0%} of the squared distance are the constants of theory" in report(found)
+
+
 def test_unequal_rates_weight_the_layers():
     dataset = data()
     found = analyze(dataclasses.replace(SMALL, eta1=0.9, eta2=0.2, activation="relu"), dataset)

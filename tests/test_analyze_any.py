@@ -242,7 +242,7 @@ REFUSED = {
     "outputs='all', but one of 'full'": {"outputs": "all"},
     "outputs=3, but the network has 3": {"outputs": 3},
     "predicts training K times too fast; take 'full'": {"outputs": "trace"},
-    "training trains all parameters of a network; freeze the others": {"layer": "A"},
+    "training trains all parameters of a network; freeze the others": {"layer": "0"},
     "trains all layers at one rate": {"eta1": 1.0, "eta2": 0.5},
     "the learning rate is 0": {"eta1": 0.0, "eta2": 0.0},
 }

@@ -47,7 +47,13 @@ def as_float64(params):
     return jax.tree_util.tree_map(lambda leaf: np.asarray(leaf, float) if networks.is_float(leaf) else leaf, params)
 
 
-@pytest.mark.parametrize("make", [*networks.PLAIN, *networks.LIBRARIES])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(make, marks=[] if make in networks.DEFAULT else pytest.mark.slow)
+        for make in [*networks.PLAIN, *networks.LIBRARIES]
+    ],
+)
 def test_kernels_are_inner_products_of_gradients(make):
     function, params, X = make(np.random.default_rng(0))
     params = as_float64(params)
@@ -125,15 +131,15 @@ def test_random_networks(sizes, points, seed, outputs):
 
 
 # ------------------------------------------------------------------------------------------------ blocks and threads
-@pytest.mark.parametrize(("dtype", "outputs"), [(np.float32, "full"), (np.float64, "mean")])
-def test_blocks_do_not_change_results(dtype, outputs, monkeypatch):
+@pytest.mark.parametrize(("dtype", "outputs", "size"), [(np.float32, "full", 500.0), (np.float64, "mean", 4000.0)])
+def test_blocks_do_not_change_results(dtype, outputs, size, monkeypatch):
     function, params, X = networks.mlp(np.random.default_rng(0), points=11)
     net = ns.from_jax(function, jax.tree_util.tree_map(lambda a: a.astype(dtype), params))
     J = np.concatenate(jacobian(function, net.params, X.astype(dtype)), axis=2)
     right, eps = expected(J, J, outputs), 100 * np.finfo(dtype).eps
     V = np.random.default_rng(1).standard_normal((len(right), 19)).astype(dtype)
     monkeypatch.setattr(block_sizes.block_rows, "__defaults__", (5000.0,))
-    monkeypatch.setattr(sides, "GRADIENT_BYTES", 4000.0)
+    monkeypatch.setattr(sides, "GRADIENT_BYTES", size)
     for kept in (2.0**31, 0.0):
         monkeypatch.setattr(sides, "KEPT_BYTES", kept)
         op = ns.ntk(net, X, outputs=outputs)

@@ -479,9 +479,9 @@ def module_of(kind):
 def test_modules_train_as_by_sgd(kind, batch):
     module, points, y, torch = module_of(kind)
     before, n = copy.deepcopy(module.state_dict()), len(y)
-    found = ns.train_gd(ns.from_torch(module), points, y, eta=0.05, steps=[0, 20], batch=batch, seed=1)
+    found = ns.train_gd(ns.from_torch(module), points, y, eta=0.003, steps=[0, 20], batch=batch, seed=1)
     assert all(bool((part == before[name]).all()) for name, part in module.state_dict().items())
-    optimizer, order = torch.optim.SGD(module.parameters(), lr=0.05), batch and Batches(n, batch, 1)
+    optimizer, order = torch.optim.SGD(module.parameters(), lr=0.003), batch and Batches(n, batch, 1)
     for step in range(20):
         rows = order.rows(step) if order else slice(None)
         optimizer.zero_grad()
@@ -534,7 +534,7 @@ def test_a_module_of_one_output_is_trained_for_each_column():
 @pytest.mark.parametrize("kind", ["transformer", "LSTM"])
 def test_an_interrupted_module_ends_with_the_same_bits(kind, batch, tmp_path):
     module, points, y, _ = module_of(kind)
-    how, path = {"eta": 0.05, "steps": [0, 3, 8], "batch": batch}, tmp_path / "run.h5"
+    how, path = {"eta": 0.003, "steps": [0, 3, 8], "batch": batch}, tmp_path / "run.h5"
     whole = ns.train_gd(ns.from_torch(module), points, y, watch=Interrupt(0, value=lambda now: 0.0), **how)
     watch = Interrupt(2, value=lambda now: 0.0)
     with pytest.raises(KeyboardInterrupt):

@@ -42,7 +42,7 @@ from ntkspec.experiments.own_networks import NetworkRecord, own_network
 from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
-from ntkspec.networks.naming import layer_positions
+from ntkspec.networks.naming import matching
 from ntkspec.networks.protocol import names_of
 from ntkspec.operators import planning
 from ntkspec.operators.planning import Plan
@@ -167,8 +167,10 @@ def check_analysis(task: AnalyzeTask) -> AnalyzeTask:
 def _checked_own(task: AnalyzeTask) -> AnalyzeTask:
     """The same for a network of the user's own."""
     if task.layer != "all" and not isinstance(task.network, str):
-        names = names_of(own_network(task.network).net)
-        if len(layer_positions(names, task.layer)) < len(names):
+        net = own_network(task.network).net
+        shared = getattr(net, "tied", {})
+        names = {name: [name, *shared.get(name, [])] for name in names_of(net)}
+        if len(matching(task.layer, "layer", names)) < len(names):
             raise ValueError(
                 f"layer={task.layer!r}, but training trains all parameters of a network; freeze the others: "
                 f"ntkspec.from_torch(module, parameters={task.layer!r})"

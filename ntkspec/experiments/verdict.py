@@ -18,6 +18,7 @@ def verdict(analysis: Analysis) -> list[str]:
     """Sentences, most important first."""
     return [
         _kernel(analysis),
+        *_nearest(analysis),
         *_training(analysis),
         _frozen_kernel(analysis),
         *_accuracy(analysis),
@@ -54,6 +55,22 @@ def _kernel(analysis: Analysis) -> str:
         f"At initialization the NTK is {word}: its distance from {which} is {spectral:.1%} of that kernel in "
         f"spectral norm and {frobenius:.1%} in Frobenius norm."
     )
+
+
+def _nearest(analysis: Analysis) -> list[str]:
+    """What the nearest linear kernel leaves of the distance from that of theory, where it is nearer."""
+    nearest, whole = analysis.nearest, float(analysis.kernel.gap_frobenius)
+    size = float(analysis.kernel.theta_lin_frobenius)
+    if nearest is None or analysis.own is not None or not size or whole < 1e-4 * size:
+        return []
+    rest = float(nearest.gap_frobenius)
+    if rest > whole:
+        return []
+    constants = 1 - (rest / whole) ** 2
+    return [
+        f"The nearest linear kernel is {rest / size:.1%} of it away in Frobenius norm: {constants:.0%} of the squared "
+        f"distance are the constants of theory and the identity, and the rest no linear kernel explains."
+    ]
 
 
 def _training(analysis: Analysis) -> list[str]:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,25 +113,32 @@ class JaxJacobian:
 
     # -------------------------------------------------------------------------------------------------------- entries
     def gram(self, other: Any, rows: Rows, cols: slice, *, dtype: np.dtype, stacked: bool) -> Array:
-        """From gradients that are kept, else block by block, those of as many rows as fit held meanwhile."""
+        """From gradients that are kept, else block by block, those of as many rows as fit held meanwhile.
+
+        A tile on the diagonal takes each pair of blocks once.
+        """
         if self.keeps and other.keeps and dtype == self.dtype:
             A, B = (side.kept()[some] for side, some in ((self, rows), (other, cols)))
             shape = (-1, self.size) if stacked else (-1, self.functions * self.size)
             return A.reshape(shape) @ B.reshape(shape).T
         here, there = self._in(dtype), other._in(dtype)
-        numbers, R = _numbers(rows), self.functions if stacked else 1
-        found = np.zeros((len(numbers), R, cols.stop - cols.start, R), dtype)
+        mirrored = other is self and isinstance(rows, slice) and rows == cols
+        left, right, R = _numbers(rows), _numbers(cols), self.functions if stacked else 1
+        found = np.zeros((len(left), R, len(right), R), dtype)
         with _TURN:
             inner = here._passes.stacked if stacked else here._passes.summed
-            for some in slices(len(numbers), self.held):
+            for some in slices(len(left), self.held):
                 for mine in self._function_blocks:
-                    A = here._held(numbers[some], mine)
+                    A = here._held(left[some], mine)
                     for yours in self._function_blocks if stacked else [mine]:
-                        for part, B in there._gradients(_numbers(cols), yours):
-                            own = np.asarray(inner(A, B))[: some.stop - some.start, :, : part.stop - part.start]
-                            r, s = (mine, yours) if stacked else (slice(0, 1), slice(0, 1))
-                            found[some, r, part, s] += own
-        return found.reshape(len(numbers) * R, -1)
+                        r, s = (mine, yours) if stacked else (slice(0, 1), slice(0, 1))
+                        own = [(some, A)] if mirrored and yours == mine else []
+                        first = 0 if not mirrored else some.stop if own else some.start
+                        for part, B in chain(own, there._gradients(right, yours, first)):
+                            entries = np.asarray(inner(A, B))[: some.stop - some.start, :, : part.stop - part.start]
+                            found[some, r, part, s] += entries
+        matrix = found.reshape(len(left) * R, -1)
+        return np.triu(matrix) + np.triu(matrix, 1).T if mirrored else matrix
 
     def squares(self, dtype: np.dtype) -> Array:
         """(n, R), in blocks of points."""
@@ -160,12 +168,13 @@ class JaxJacobian:
         parts = [arrays for _, arrays in self._gradients(numbers, mine)]
         return parts[0] if len(parts) == 1 else self._passes.joined(parts)
 
-    def _gradients(self, numbers: Array, mine: slice) -> Iterator[tuple[slice, list[Any]]]:
-        """(part of the numbers, gradients of some sums of outputs there), the last part filled up to the others'."""
+    def _gradients(self, numbers: Array, mine: slice, first: int = 0) -> Iterator[tuple[slice, list[Any]]]:
+        """(part of the numbers, gradients there), from the ``first`` number on; the last part is filled up."""
         directions = self.directions[mine].astype(self.dtype)
         each = len(directions) * (self.size * self.dtype.itemsize + self.net.trace(self.given).bytes)
         size = block_rows(self.points, each, GRADIENT_BYTES)
-        for part in slices(len(numbers), size):
+        for start in range(first, len(numbers), size):
+            part = slice(start, min(start + size, len(numbers)))
             block = filled(self.given, numbers[part], size)
             yield part, self._passes.gradients(*self._weights, block, directions)
 
