@@ -149,6 +149,7 @@ def test_one_output_takes_each_column_of_classes_by_itself():
             )
             assert found.trajectories["ntk"].test[..., k] == pytest.approx(predicted.test, abs=1e-9)
         assert (found.own is not None) == own
+        assert "3 copies of the network, each trained on a column of labels" in report(found)
 
 
 def test_two_outputs_take_two_classes_as_a_column_each():
@@ -157,6 +158,7 @@ def test_two_outputs_take_two_classes_as_a_column_each():
     assert np.array_equal(found.labels["train"], np.stack([dataset.y, -dataset.y], axis=1))
     assert any("two columns" in line for line in found.dataset["meta"]["reading"])
     assert set(found.accuracies["network"]) == {"train", "test"}
+    assert "copies of the network" not in report(found)
 
 
 # ------------------------------------------------------------------------------------------------------------- accuracy

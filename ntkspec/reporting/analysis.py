@@ -54,6 +54,7 @@ def _setting(analysis) -> list[str]:
     pairs = [
         ("network", str(task)),
         *own_rows(analysis.own),
+        *_copies(analysis),
         ("training", f"{analysis.steps[-1]} steps, {rates}{chosen}"),
     ]
     if not task.deep:
@@ -64,6 +65,15 @@ def _setting(analysis) -> list[str]:
     pairs += [("NTK prediction", f"{prediction.method}, truncation error {prediction.error.max():.1e}")]
     pairs += [("time", f"{sum(analysis.timings.values()):.0f} s; forecast: {analysis.forecast}")]
     return rows(pairs)
+
+
+def _copies(analysis) -> list[tuple[str, str]]:
+    """What a network of one output makes of several columns of labels."""
+    y, weights = analysis.labels["train"], analysis.weights
+    trained = weights.get("trained", weights.get("W"))
+    if y.ndim == 1 or len(trained) != y.shape[1] * len(weights.get("initial", [None])):
+        return []
+    return [("outputs", f"{y.shape[1]} copies of the network, each trained on a column of labels")]
 
 
 def _data(analysis) -> list[str]:
