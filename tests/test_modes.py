@@ -119,3 +119,12 @@ def test_bad_input_is_refused():
         ns.learning_modes(kernel, np.ones(4), eta=1, k=0)
     with pytest.raises(ValueError, match=r"part=1\.5"):
         ns.learning_modes(kernel, np.ones(4), eta=1).steps_to_learn(1.5)
+
+
+def test_rounding_of_features_that_depend_on_each_other_makes_no_mode():
+    """Twelve columns of rank two; what learns has their two eigenvalues, however many steps are taken."""
+    rng = np.random.default_rng(4)
+    F, y = rng.standard_normal((30, 2)) @ rng.standard_normal((2, 12)), rng.standard_normal(30)
+    modes = ns.learning_modes(Gram(F), y, eta=0.1)
+    assert modes.values == pytest.approx(np.linalg.svd(F)[1][:2] ** 2, rel=1e-12)
+    assert modes.complete

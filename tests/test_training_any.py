@@ -475,7 +475,7 @@ def module_of(kind):
 
 
 @pytest.mark.parametrize("batch", [None, 4])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS[:2], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[2:])])
 def test_modules_train_as_by_sgd(kind, batch):
     module, points, y, torch = module_of(kind)
     before, n = copy.deepcopy(module.state_dict()), len(y)
