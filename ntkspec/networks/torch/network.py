@@ -10,6 +10,7 @@ import torch
 from ntkspec import checks
 from ntkspec.engines import Engine, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
+from ntkspec.networks.naming import matching
 from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.points import count, rows
 from ntkspec.networks.protocol import Layer, Points, Weights
@@ -21,7 +22,7 @@ from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import as_tensors
 from ntkspec.networks.torch.program import Forward, Program, fingerprint, state_of
-from ntkspec.networks.torch.selection import ParametersLike, aliases, matching, trained
+from ntkspec.networks.torch.selection import ParametersLike, aliases, trained
 from ntkspec.networks.torch.sides import jacobian_at
 from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
 from ntkspec.networks.torch.ways import push_of

@@ -57,50 +57,45 @@ class _Matrix:
         return [Outer(a[:, :, h], G[:, :, :, h], one) for h, one in enumerate(own)]
 
 
-@dataclass
-class _Vector:
-    """out = inputs w for inputs (rows, d)."""
-
-    inputs: Tensor
-    axes: tuple[int, ...] = (0,)
+class _Output:
+    """Of a gradient in a node's output that is kept as it is."""
 
     def orient(self, g: Tensor) -> Tensor:
         return g
 
     def part(self, g: Tensor, layout: Layout, n: int) -> Tensor:
         return layout.points_first(g, n)
+
+
+@dataclass
+class _Vector(_Output):
+    """out = inputs w for inputs (rows, d)."""
+
+    inputs: Tensor
+    axes: tuple[int, ...] = (0,)
 
     def factors(self, G: Tensor, layout: Layout, view: View, first: PointsFirst) -> list[Factor]:
         return [Outer(first(self.inputs, layout), G[..., None], view.shaped((1, view.size)))]
 
 
 @dataclass
-class _Convolution:
+class _Convolution(_Output):
     """A convolution's filters."""
 
     inputs: Tensor
     geometry: Geometry
     axes: tuple[int, ...] = (0,)
 
-    def orient(self, g: Tensor) -> Tensor:
-        return g
-
-    def part(self, g: Tensor, layout: Layout, n: int) -> Tensor:
-        return layout.points_first(g, n)
-
     def factors(self, G: Tensor, layout: Layout, view: View, first: PointsFirst) -> list[Factor]:
         return [Convolution(first(self.inputs, layout), G, self.geometry, view)]
 
 
-class _Embedding:
+class _Embedding(_Output):
     """A matrix whose rows are looked up."""
 
     def __init__(self, numbers: Tensor, unused: int):
         self.numbers, self.unused = numbers, unused
         self.axes = tuple(range(numbers.ndim))
-
-    def orient(self, g: Tensor) -> Tensor:
-        return g
 
     def part(self, g: Tensor, layout: Layout, n: int) -> Tensor:
         return layout.points_first(g.masked_fill((self.numbers == self.unused)[..., None], 0), n)
@@ -109,15 +104,12 @@ class _Embedding:
         return [Embedding(first(self.numbers, layout).flatten(1), G.flatten(2, -2), view)]
 
 
-class _Entries:
+class _Entries(_Output):
     """A tensor that is broadcast to entries of the output; ``times`` makes an output gradient that of the entries."""
 
     def __init__(self, shape: tuple[int, ...], ndim: int, times: Callable[[Tensor], Tensor]):
         self.times, self.shape = times, (1,) * (ndim - len(shape)) + tuple(shape)
         self.axes = tuple(axis for axis, size in enumerate(self.shape) if size == 1)
-
-    def orient(self, g: Tensor) -> Tensor:
-        return g
 
     def part(self, g: Tensor, layout: Layout, n: int) -> Tensor:
         own = self.shape[: layout.axis] + self.shape[layout.axis + 1 :]
