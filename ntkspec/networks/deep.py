@@ -12,11 +12,11 @@ from ntkspec.activations import Activation
 from ntkspec.engines import engine_of, moved, named
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.networks.architecture import Architecture
+from ntkspec.networks.built_in import BuiltIn
 from ntkspec.networks.deep_kernel import jacobian_kernel
 from ntkspec.networks.layers import Layer
 from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.protocol import Layer as Trained
-from ntkspec.networks.saving import Savable
 from ntkspec.networks.trained_layers import trained_layers
 from ntkspec.operators import KernelOperator
 
@@ -24,7 +24,7 @@ from ntkspec.operators import KernelOperator
 BLOCK = 2**22
 
 
-class DeepNetwork(Savable):
+class DeepNetwork(BuiltIn):
     r"""f(x) = g(x; theta), or (g(x; theta) - g(x; theta')) / sqrt 2 for antisymmetric initialization (ASI).
 
     At theta = theta' the output is zero and the NTK is that of g: for one hidden layer this is equation (3), neurons r
@@ -73,19 +73,9 @@ class DeepNetwork(Savable):
         return self.parameters[0].dtype
 
     @property
-    def dim(self) -> int:
-        """d, the number of entries of an input."""
-        raise NotImplementedError
-
-    @property
     def architecture(self) -> Architecture:
         """What its kernels of infinite width and its linear model depend on."""
         raise NotImplementedError
-
-    @property
-    def n_outputs(self) -> None:
-        """None: outputs have shape (n,)."""
-        return None
 
     @property
     def weights(self) -> list[Array]:
@@ -140,29 +130,6 @@ class DeepNetwork(Savable):
             Where there is no such engine.
         """
         return self.with_parameters([moved(W, named(engine)) for W in self.parameters])
-
-    def as_points(self, points: ArrayLike, name: str = "X") -> Array:
-        """Points as a finite (n, d) array, in the dtype of the outputs.
-
-        Parameters
-        ----------
-        points : (n, d) array
-            Points, float32 or float64.
-        name : str, default "X"
-            What a message calls them.
-
-        Returns
-        -------
-        (n, d) array
-            In the dtype of the points and the weights together.
-
-        Raises
-        ------
-        ValueError
-            Where they do not have d columns, or entries are not finite.
-        """
-        X = checks.as_inputs(points, self.dim, name)
-        return X.astype(np.result_type(X.dtype, self.dtype), copy=False)
 
     def kernel(
         self, points: Array, points2: Array | None = None, *, layer: Trained, outputs: OutputChoice

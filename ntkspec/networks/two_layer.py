@@ -11,9 +11,9 @@ from ntkspec.activations import activation as activation_of
 from ntkspec.engines import engine_of, moved, named
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.networks.architecture import Architecture
+from ntkspec.networks.built_in import BuiltIn
 from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.protocol import Layer
-from ntkspec.networks.saving import Savable
 from ntkspec.networks.two_layer_kernel import two_layer_ntk
 from ntkspec.networks.two_layer_passes import Forward, jvp, scaled_weights, value_and_vjp
 from ntkspec.operators import KernelOperator
@@ -22,7 +22,7 @@ SECOND_LAYERS = ("rademacher", "normal")
 _NEEDED = "(m, d) is needed: one row for each neuron; TwoLayer.symmetric(d, width, activation) draws random weights"
 
 
-class TwoLayer(Savable):
+class TwoLayer(BuiltIn):
     r"""The two-layer network f(x) = v · phi(W x / sqrt d) / sqrt m.
 
     Parameters
@@ -248,11 +248,6 @@ class TwoLayer(Savable):
         return self.W.dtype
 
     @property
-    def n_outputs(self) -> None:
-        """None: outputs have shape (n,)."""
-        return None
-
-    @property
     def weights(self) -> list[Array]:
         """[W, v]."""
         return [self.W, self.v]
@@ -320,29 +315,6 @@ class TwoLayer(Savable):
 
         engine.run(fill, engine.shares(X.shape[0]))
         return out
-
-    def as_points(self, points: ArrayLike, name: str = "X") -> Array:
-        """Points as a finite (n, d) array, in the dtype of the outputs.
-
-        Parameters
-        ----------
-        points : (n, d) array
-            Points, float32 or float64.
-        name : str, default "X"
-            What a message calls them.
-
-        Returns
-        -------
-        (n, d) array
-            In the dtype of the points and the weights together.
-
-        Raises
-        ------
-        ValueError
-            Where they do not have d columns, or entries are not finite.
-        """
-        X = checks.as_inputs(points, self.dim, name)
-        return X.astype(np.result_type(X.dtype, self.dtype), copy=False)
 
     def value_and_vjp(self, points: Array, cotangent: Callable[[slice, Array], Array]) -> tuple[Array, list[Array]]:
         """(outputs, vjp) in one pass, for a cotangent that depends on the outputs: a function of (rows, outputs there).
