@@ -14,11 +14,6 @@ def block_rows(n: int, bytes_per_point: float, budget: float = BLOCK_BYTES) -> i
     return n if n <= fitting else 1 << (fitting.bit_length() - 1)
 
 
-def blocks(n: int, size: int) -> list[slice]:
-    """The n points in blocks, the last one smaller where n is no multiple."""
-    return slices(n, size)
-
-
 def vector_blocks(k: int) -> list[tuple[slice, int]]:
     """(vectors, power of two that they are filled up to) for k vectors."""
     return [(some, 1 << (some.stop - some.start - 1).bit_length()) for some in slices(k, VECTORS)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ntkspec.engines import Engine, engine_of
 from ntkspec.engines.arrays import Array
-from ntkspec.networks.blocks import block_rows, blocks, vector_blocks
+from ntkspec.networks.blocks import block_rows, vector_blocks
 from ntkspec.networks.jax.passes import Passes
 from ntkspec.networks.points import count
 from ntkspec.networks.points import rows as part_of
@@ -108,7 +108,7 @@ class JaxJacobian:
 
     def _blocks(self, vectors: int) -> Iterator[tuple[slice, int, Points]]:
         size = self.net.block_rows(self.given, vectors)
-        for here in blocks(self.points, size):
+        for here in slices(self.points, size):
             yield here, size, filled(self.given, here, size)
 
     # -------------------------------------------------------------------------------------------------------- entries

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkspec.engines.arrays import Array
-from ntkspec.networks.blocks import block_rows, blocks
+from ntkspec.networks.blocks import block_rows
 from ntkspec.networks.jax.examining import examine
 from ntkspec.networks.jax.jacobian import JaxJacobian
 from ntkspec.networks.jax.modes import computing
@@ -23,6 +23,7 @@ from ntkspec.networks.protocol import Layer, Points, Weights
 from ntkspec.networks.reading_points import as_arrays, filled
 from ntkspec.objects.pickling import Foreign
 from ntkspec.operators import JacobianGram, KernelOperator
+from ntkspec.operators.tiles import slices
 
 
 class JaxNetwork:
@@ -189,7 +190,7 @@ class JaxNetwork:
 
     def _blocks(self, points: Points) -> Iterator[tuple[slice, Points]]:
         size = self.block_rows(points)
-        for rows in blocks(count(points), size):
+        for rows in slices(count(points), size):
             yield rows, filled(points, rows, size)
 
     def _shaped(self, outputs: Array) -> Array:
