@@ -300,7 +300,7 @@ MUTANTS = [
         ("out[:, columns] if row != column else ignored", "out[:, columns]"),
         ("weight = 1.0 if column + side <= row else 0.5", "weight = 1.0"),
         ("range(0 if i >= height else width, block.shape[1])", "range(width, block.shape[1])"),
-        ("if count - v >= 4:", "if count - v >= 5:"),
+        ("below[v, i] += block[i, j] * right[v, j]", "below[v, i] += block[i, j] * left[v, j]"),
     ),
     *_of(
         "engines/cpu/bits.py",

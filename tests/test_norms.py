@@ -9,7 +9,7 @@ from scipy.stats import binom
 import ntkspec as ns
 from adversarial import SPECTRA, every_spectrum, matrix_with, operator_with
 from ntkspec.operators import Dense, Gram, form, wrap
-from ntkspec.spectra import certificates
+from ntkspec.spectra import certificates, norms
 
 N = 130
 CASES = [(name, dtype) for dtype in (np.float64, np.float32) for name, _ in every_spectrum(N, dtype)]
@@ -122,6 +122,16 @@ def test_the_distance_of_a_stored_matrix_is_estimated_well():
     exact = np.linalg.norm(stored.to_dense() - precise)
     assert exact <= stored.storage_error <= 4 * exact
     assert form(gaps(np.float64)).storage_error < 1e-10 * np.linalg.norm(precise)
+
+
+@given(st.floats(1e-6, 0.5), st.floats(0, 0.44), st.floats(0.1, 10))
+def test_an_interval_leaves_room_for_the_distance_of_the_stored_matrix(rtol, part, size):
+    """A norm of ``size`` is proved so closely that the interval is as narrow as asked for with the distance on both
+    sides."""
+    distance = part * rtol / (1 - rtol) * size
+    low, high = norms.target_interval(distance, rtol)(np.array([-size / 2, size]))
+    assert -low == high > size
+    assert (high + distance) - (size - distance) <= rtol * (high + 2 * distance) * (1 + 1e-9)
 
 
 def test_a_matrix_that_is_too_inaccurate_for_the_interval_says_so():
