@@ -275,7 +275,11 @@ MUTANTS = [
         ("if not right.all():", "if False:"),
         ("operator.dtype or not agree", "operator.dtype and not agree"),
     ),
-    *_of("storage/proofs.py", ("if not self.holds(k):", "if False:"), ("if not math.isfinite(square):", "if False:")),
+    *_of(
+        "storage/proofs.py",
+        ("if not self.holds(k):", "if False:"),
+        ("checks.finite_sum([float(square)])", "float(square)"),
+    ),
     *_of("storage/on_disk.py", ("if found.mark != mark:", "if False:")),
     *_of(
         "storage/places.py",

@@ -243,7 +243,7 @@ class KernelOperator(OnEngine, ABC):
 
     def _squares_of_columns(self) -> float:
         sums = self.by_columns(lambda _, A: self.engine.tiles.sum_of_squares(A), "Frobenius norm (products)")
-        return math.fsum(self._on_host(sums))
+        return checks.finite_sum(self._on_host(sums))
 
     def _squares_of_tiles(self) -> float:
         def squares(k):
@@ -253,9 +253,8 @@ class KernelOperator(OnEngine, ABC):
 
         places = list(tiles(self))
         weights = np.array([2.0 if self.symmetric and rows != cols else 1.0 for rows, cols in places])
-        return math.fsum(
-            weights * self._on_host(self.engine.run(squares, range(len(places)), progress="Frobenius norm (tiles)"))
-        )
+        sums = self._on_host(self.engine.run(squares, range(len(places)), progress="Frobenius norm (tiles)"))
+        return checks.finite_sum(weights * sums)
 
     def _on_host(self, sums: list) -> Array:
         """Numbers of the engine, which waits for its device once."""

@@ -228,7 +228,7 @@ def trace(operator: MatrixLike, *, rtol: float = 0.0, failure_probability: float
     operator = as_symmetric(operator)
     n = operator.shape[0]
     if operator.entrywise or not rtol > 0 or n <= PAIR_PRODUCTS:
-        total = math.fsum(operator.engine.to_host(operator.diagonal(np.float64)))
+        total = checks.finite_sum(operator.engine.to_host(operator.diagonal(np.float64)))
         slack = (operator.rounding.forming_error_bound + operator.storage_error) * n**0.5
         products = 0 if operator.entrywise else n
         return Estimate(total, total - slack, total + slack, 0.0, products, True, planning.columns(operator))
