@@ -18,6 +18,7 @@ import jax_networks as networks  # noqa: E402  (after the skip)
 from jax_networks import jacobian  # noqa: E402
 from ntkspec.networks import blocks as block_sizes  # noqa: E402
 from ntkspec.networks.jax import jacobian as sides  # noqa: E402
+from ntkspec.networks.jax.tracing import _equations  # noqa: E402
 from ntkspec.networks.points import count  # noqa: E402
 
 KINDS = ["full", "trace", "mean", "sum"]
@@ -411,3 +412,21 @@ def test_without_jax_one_line_says_what_to_install(monkeypatch):
 def test_importing_ntkspec_does_not_load_jax():
     code = "import sys, ntkspec as ns; ns.from_jax; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_float64_gradients_of_points_are_no_convolution_in_groups():
+    """XLA on CPUs takes time and memory in the square of the groups."""
+    function, params, X = networks.convolutional(np.random.default_rng(0))
+    net = ns.from_jax(function, as_float64(params))
+    ns.ntk(net, X)
+    passes, weights = net._passes
+    with jax.experimental.enable_x64() if hasattr(jax.experimental, "enable_x64") else jax.enable_x64(True):
+        jaxpr = jax.make_jaxpr(passes.gradients)(*weights, net.as_points(X), np.eye(net.n_outputs)).jaxpr
+    groups = [
+        eqn.params[kind]
+        for eqn in _equations(jaxpr)
+        if eqn.primitive.name == "conv_general_dilated"
+        for kind in ("feature_group_count", "batch_group_count")
+    ]
+    assert groups
+    assert set(groups) == {1}

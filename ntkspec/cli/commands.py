@@ -87,7 +87,7 @@ class DataOptions:
     standardize: bool = False
     "divide each feature of mnist, cifar10 or a file by its standard deviation"
     dtype: Literal["float32", "float64"] = "float32"
-    "precision of data and network"
+    "precision of data and network (one of your own computes in its own)"
 
 
 @Parameter(name="*")
@@ -105,7 +105,8 @@ class KernelOptions:
     width: MaybeWhole = None
     "number of neurons m of two layers, even (256)"
     layer: str = "both"
-    "which of two layers is trained: first, second or both; of your own network a glob on its parameters ('blocks.*')"
+    """which of two layers is trained: first, second or both; of your own network a glob on its parameters ('blocks.*',
+    all of them without it)"""
     second: Literal["rademacher", "normal"] | None = None
     "initial second layer of two: signs or N(0, 1) (rademacher)"
     method: Literal["dense", "factored", "streamed"] | None = None
@@ -113,7 +114,7 @@ class KernelOptions:
     outputs: str | None = None
     "outputs of your own network: full, mean, trace, sum or a number from 0 (default: analyze full, spectrum mean)"
     inputs: Literal["flat", "nchw", "nhwc"] = "flat"
-    "how your own network takes images: as rows of numbers, or with channels first or last"
+    "how your own network takes images: flat rows of numbers, or with channels first (PyTorch) or last (Flax)"
 
 
 @Parameter(name="*")

@@ -139,7 +139,7 @@ def learning_modes(
     eta : float
         Learning rate of the loss (1/2n) \|f - y\|², a sum over points and outputs.
     k : int or None, default None
-        How many modes. None takes all of a low-rank kernel, 20 of any other.
+        How many modes. None takes all of a kernel F Fᵀ of features, 20 of any other.
     law : {"gd", "flow"} or HeavyBall, default "gd"
         Gradient descent, its continuous limit (gradient flow, time in steps), or ``ntkspec.HeavyBall(momentum)``.
 
@@ -157,7 +157,8 @@ def learning_modes(
     Notes
     -----
     A low-rank kernel F Fᵀ (the linear models: k = d + 2 columns) takes the problem of its features, O(n k²) flops; any
-    other :func:`ntkspec.eigsh`, whose pairs are certified to be the leading ones. A mode with eigenvalue lambda keeps
+    other :func:`ntkspec.eigsh`, whose pairs are certified to be the leading ones: all n of them where F has at least as
+    many columns as rows. A mode with eigenvalue lambda keeps
     the part (1 - eta lambda / n)^t of its residual after t steps of gradient descent.
 
     References
@@ -190,7 +191,7 @@ def learning_modes(
         energies, complete = (targets**2 / values).sum(axis=0) / size, k is None or k >= len(values)
         values, energies = values[:k], energies[:k]
     else:
-        found = eigsh(kernel, min(rows, k or 20), which="LA")
+        found = eigsh(kernel, min(rows, k or (20 if factors is None else rows)), which="LA")
         seen = abs(found.values) > rows * np.finfo(np.float64).eps * abs(found.values).max()
         values, energies, complete = found.values[seen], label_energy(found, y)[seen], len(found.values) == rows
     with np.errstate(divide="ignore"):

@@ -96,7 +96,9 @@ class Trajectory:
         )
         test = "" if test is None else f" and {test} test"
         watched = f"; watched: {', '.join(self.watched)}" if self.watched else ""
+        largest = max(self.error, default=0.0)
+        truncated = f", truncation error up to {largest:.2g}" if largest else ""
         return (
             f"Trajectory of {train} training{test} outputs at steps {few(self.steps)}\n"
-            f"by {self.method}, truncation error up to {max(self.error, default=0.0):.2g}{watched}"
+            f"by {self.method}{truncated}{watched}"
         )

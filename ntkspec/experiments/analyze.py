@@ -82,7 +82,7 @@ class AnalyzeTask(NetworkTask):
         return eta1 / max(eta1, eta2), eta2 / max(eta1, eta2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Two trajectories on one set of points: mean squared difference, relative to the second's outputs and to y.
 
@@ -96,8 +96,13 @@ class Comparison:
     agreement_to_labels: list[Agreement]
     note: str = ""
 
+    def __repr__(self) -> str:
+        largest, last = (self.mean_squared[place] for place in (self.mean_squared.argmax(), -1))
+        moved = f"mean squared difference up to {largest:.4g}, {last:.4g} at the end"
+        return f"Comparison at {len(self.relative)} steps: {moved}"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Analysis:
     """Everything that one analysis measured. Dictionaries are keyed by model ("network", "linear", "ntk"), by pair
     ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points). rates : (eta1,
@@ -128,6 +133,15 @@ class Analysis:
     accuracies: dict = field(default_factory=dict)
     own: NetworkRecord | None = None
     nearest: NearestLinear | None = None
+
+    def __repr__(self) -> str:
+        losses = ", ".join(f"{name} {parts['train'][-1]:.4g}" for name, parts in self.losses.items())
+        return (
+            f"Analysis of {self.task} on {self.dataset['name']!r}, {self.data.n} training points, "
+            f"{self.steps[-1]} steps\n"
+            f"{self.kernel!r}\n"
+            f"training losses at the last step: {losses}"
+        )
 
 
 # What storage.read needs to know to read an analysis back.

@@ -48,7 +48,7 @@ class SpectrumTask(NetworkTask):
     steps: int = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KernelSpectrum:
     """What was measured. trace, effective_rank and participation_ratio are None for the difference of kernels, which is
     not semidefinite; angles (to the leading eigenspace of the other of Theta and Theta^lin of the same dimension) too,
@@ -74,6 +74,14 @@ class KernelSpectrum:
     timings: dict = field(default_factory=dict)
     own: NetworkRecord | None = None
     nearest: NearestLinear | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"KernelSpectrum ({self.task.kernel}) of {self.task} on {self.dataset['name']!r}, "
+            f"{self.dataset['n']} points\n"
+            f"norm {self.norm}; alignment with the labels {self.alignment.value:.4g}\n"
+            f"{self.leading!r}"
+        )
 
 
 # What storage.read needs to know to read one back.

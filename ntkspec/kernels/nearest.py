@@ -168,10 +168,10 @@ class LinearFit:
         return _ratio(*(spectral_norm(one) for one in (self.theta - self.operator, self.theta)))
 
     def __repr__(self) -> str:
-        own = self.coefficients
+        own, count = self.coefficients, len(self.coefficients.norms)
         return (
             f"LinearFit of {self.theta.shape[0]} points: {own.data:.5g} X Xᵀ/d + {own.constant:.5g} 1 1ᵀ "
-            f"({len(own.norms)} norm features) + {own.identity:.5g} I"
+            f"({count} norm feature{'s' * (count != 1)}) + {own.identity:.5g} I"
         )
 
 

@@ -73,6 +73,8 @@ class JacobianGram(KernelOperator):
         A row for each point and function, point-major: (n R, n' R). Otherwise the sum over the functions, (n, n').
     scale : float, default 1
         A factor > 0.
+    definition : str, optional
+        Which kernel it is, in words that ``repr`` shows.
 
     Raises
     ------
@@ -96,7 +98,16 @@ class JacobianGram(KernelOperator):
 
     entrywise = True
 
-    def __init__(self, left: JacobianAt, right: JacobianAt | None = None, *, stacked: bool = False, scale: float = 1.0):
+    def __init__(
+        self,
+        left: JacobianAt,
+        right: JacobianAt | None = None,
+        *,
+        stacked: bool = False,
+        scale: float = 1.0,
+        definition: str = "",
+    ):
+        self.definition = definition
         self.left, self.right, self.scale = left, left if right is None else right, float(scale)
         found = [(side.functions, side.size) for side in (self.left, self.right)]
         if found[0] != found[1]:
@@ -170,4 +181,8 @@ class JacobianGram(KernelOperator):
     def T(self) -> "JacobianGram":
         if self.symmetric:
             return self
-        return JacobianGram(self.right, self.left, stacked=self.stacked, scale=self.scale)
+        how: dict[str, Any] = {"stacked": self.stacked, "scale": self.scale, "definition": self.definition}
+        return JacobianGram(self.right, self.left, **how)
+
+    def __repr__(self) -> str:
+        return super().__repr__() + (f": {self.definition}" if self.definition else "")

@@ -95,6 +95,7 @@ def discrepancy(analysis: Analysis) -> Figure:
     _over_steps(axes[1], analysis, f"‖f − g‖² / ‖g‖² of each f − g ({part})")
     for axis in axes:
         logarithmic(axis)
+        axis.set_xlim(left=0.9)  # nothing differs before the first step
     axes[0].legend(frameon=False)
     return figure
 

@@ -35,7 +35,7 @@ REMEDIES = {
 NOTHING = 1e-12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Part:
     """One part of the gap, measured and predicted.
 
@@ -53,8 +53,14 @@ class Part:
     predicted_spectral: float
     predicted_frobenius: float
 
+    def __repr__(self) -> str:
+        return (
+            f"spectral norm {self.spectral.value:.5g} (predicted {self.predicted_spectral:.2g}), "
+            f"Frobenius norm {self.frobenius.value:.5g} (predicted {self.predicted_frobenius:.2g})"
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Budget:
     """The norms of Theta - Theta^lin and of its parts F + D + R, for one choice of layers.
 
@@ -105,6 +111,10 @@ class Budget:
     def remedy(self) -> str:
         """What would shrink the dominant part."""
         return REMEDIES[self.dominant]
+
+    def __repr__(self) -> str:
+        parts = [f"  {name:<12} {getattr(self, name)!r}" for name in ("gap", *PARTS)]
+        return "\n".join([f"Budget, layer: {self.layer}", *parts, f"dominant: {self.dominant}; remedy: {self.remedy}"])
 
 
 def gap_parts(
