@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -235,6 +236,63 @@ def test_modes_and_settings_are_looked_at_again():
     module.train()
     with pytest.raises(ValueError, match="BatchNorm1d 1 is in training mode"):
         ns.ntk(net, X)
+
+
+class Settings(nn.Module):
+    """Its code takes numbers and functions from attributes of every kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.act, self.scale, self.shift = nn.Linear(4, 2), torch.tanh, torch.tensor(2.0), np.zeros(2)
+        self.sizes, self.named, self.config = [1.0], {"gain": 1.0}, types.SimpleNamespace(gain=1.0)
+
+    def forward(self, x):
+        gain = self.scale * self.sizes[0] * self.named["gain"] * self.config.gain
+        return self.act(self.layer(x)) * gain + torch.from_numpy(self.shift)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: setattr(module, "act", torch.sin),
+        lambda module: setattr(module, "scale", torch.tensor(3.0)),
+        lambda module: module.scale.fill_(3.0),
+        lambda module: module.shift.fill(3.0),
+        lambda module: module.sizes.append(module.sizes.pop() * 3.0),
+        lambda module: module.named.update(gain=3.0),
+        lambda module: vars(module.config).update(gain=3.0),
+        lambda module: module.layer.register_forward_hook(lambda part, given, found: 3.0 * found),
+        lambda module: setattr(module, "layer", nn.Linear(4, 2).double()),
+    ],
+)
+def test_whatever_changed_in_a_module_is_looked_at_again(change):
+    module = made(Settings)
+    net = ns.from_torch(module)
+    before = net(X)
+    change(module)
+    close(net(X), module(torch.as_tensor(X)).detach().numpy())
+    close(ns.ntk(net, X).to_dense(), kernel_of(module, X))
+    assert abs(net(X) - before).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.append(nn.Linear(2, 2).double()),
+        lambda module: setattr(module[0], "bias", None),
+        lambda module: nn.utils.parametrizations.weight_norm(module[0]),
+        lambda module: module.float(),
+        lambda module: module.to("meta"),
+    ],
+)
+def test_parameters_that_are_others_now_are_refused(change):
+    module = made(nn.Sequential, nn.Linear(4, 2), nn.Tanh())
+    net = ns.from_torch(module)
+    net(X)
+    change(module)
+    for use in (lambda: net(X), lambda: ns.ntk(net, X), lambda: net.parameters):
+        with pytest.raises(ValueError, match="call from_torch again"):
+            use()
 
 
 @pytest.mark.parametrize(

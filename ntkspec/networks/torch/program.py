@@ -112,12 +112,3 @@ def _constants(module: torch.nn.Module) -> Iterator[torch.Tensor]:
             waiting += held
         elif type(held) is dict:
             waiting += held.values()
-
-
-def fingerprint(module: torch.nn.Module) -> tuple[Any, ...]:
-    """What tells whether the structure has changed: the parts, their modes and their plain settings."""
-    plain = (bool, int, float, str, type(None))
-    return tuple(
-        (name, id(part), tuple((key, value) for key, value in vars(part).items() if isinstance(value, plain)))
-        for name, part in module.named_modules()
-    )
