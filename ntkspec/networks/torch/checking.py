@@ -12,11 +12,13 @@ from ntkspec.networks.torch.differentiating import pull
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import changed, shapes
-from ntkspec.networks.torch.surroundings import same_random_numbers
+from ntkspec.networks.torch.surroundings import random_numbers, same_random_numbers
 from ntkspec.networks.torch.ways import random_vectors
 
 # Points that are tried; steps of a difference quotient, and how far it may be from the derivative, relatively.
 TRIED, STEPS, QUOTIENT_ERROR = 3, (1e-6, 1e-4, 1e-3), 1e-3
+# Passes that have to give the same outputs: of any module, and of one that draws random numbers.
+FEW_PASSES, PASSES = 2, 100
 FORWARD = "give from_torch a forward=lambda module, points: ... that returns what is needed"
 
 
@@ -85,9 +87,16 @@ def _short(dtype: torch.dtype) -> str:
 
 
 def _check_deterministic(function: ModuleFunction, points: Any, first: torch.Tensor) -> None:
-    for seed in (1, 2):
+    """Two more passes; many, where they draw random numbers, which may seldom matter, as in stochastic depth."""
+    drawn = False
+    for seed in range(1, 1 + PASSES):
+        if seed > FEW_PASSES and not drawn:
+            return
         torch.manual_seed(seed)
-        if not torch.equal(function.raw(points).detach(), first):
+        before = random_numbers(function.device)
+        found = function.raw(points).detach()
+        drawn = drawn or random_numbers(function.device) != before
+        if not torch.equal(found, first):
             raise ValueError(
                 f"two passes through the module give different outputs: something in it is random"
                 f"{_in_training(function, 'Drop', 'Stochastic')}; call module.eval(), or leave out what draws random "
@@ -118,14 +127,14 @@ def _check_state(function: ModuleFunction, before: dict[str, torch.Tensor]) -> N
 
 
 def _check_independent(function: ModuleFunction, points: Any) -> None:
-    """The first point alone, and all in reverse order, have the same outputs up to rounding."""
+    """Each point alone, and all in reverse order, have the same outputs up to rounding."""
     together, backwards = function.outputs(points).detach(), torch.arange(count(points) - 1, -1, -1)
     allowed = torch.finfo(function.dtype).eps ** 0.5 * float(together.abs().max())
     try:
-        alone = function.outputs(rows(points, slice(0, 1))).detach()
+        alone = torch.cat([function.outputs(rows(points, slice(k, k + 1))).detach() for k in range(count(points))])
         turned = function.outputs(rows(points, backwards)).detach()[backwards]
-        same = alone.shape == together[:1].shape and all(
-            float((one - other).abs().max()) <= allowed for one, other in ((alone, together[:1]), (turned, together))
+        same = all(
+            one.shape == together.shape and float((one - together).abs().max()) <= allowed for one in (alone, turned)
         )
     except (ValueError, RuntimeError):  # batch normalization in training mode refuses a single point
         same = False

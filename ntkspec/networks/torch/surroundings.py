@@ -84,6 +84,13 @@ def same_random_numbers() -> Iterator[None]:
         np.random.set_state(numpy)  # noqa: NPY002
 
 
+def random_numbers(device: torch.device) -> tuple[Any, ...]:
+    """What tells whether a generator of Python, NumPy or torch was drawn from meanwhile."""
+    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
+    own = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+    return random.getstate(), kind, keys.tobytes(), rest, [one.numpy().tobytes() for one in own]
+
+
 @contextlib.contextmanager
 def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
     before = torch.get_default_dtype()
