@@ -174,8 +174,8 @@ class TorchNetwork:
         at = self.as_points(points)
         facts = self._facts_at(at)
         function = self._function(self._state())
-        with function.undisturbed(), torch.no_grad():
-            found = [function.outputs(rows(at, block)) for block in self._blocks(at, facts)]
+        with function.undisturbed():  # with gradients, as a module may take some itself
+            found = [function.outputs(rows(at, block)).detach() for block in self._blocks(at, facts)]
         return _shaped(array_of(torch.cat(found), self.engine), facts)
 
     # -------------------------------------------------------------------------------------------------- derivatives

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ntkspec.networks.torch.tensors import converted
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.pickling import Foreign
 
@@ -29,7 +30,7 @@ class Program:
 
     def in_dtype(self, dtype: torch.dtype) -> "Program":
         """With floats that are no parameters or buffers, constants of the code, in another dtype."""
-        return Program(_copied(self.module, lambda t: t.to(dtype) if t.is_floating_point() else t), self.own)
+        return Program(_copied(self.module, lambda t: converted(t, dtype)), self.own)
 
     def __call__(self, points: Any) -> Any:
         """What the module returns: for a tuple of points module(*points), for a dict module(**points)."""
