@@ -262,6 +262,16 @@ def test_gradients_that_are_not_finite():
     refused(function(lambda self, x: self.two(torch.sqrt(0 * self.one(x)))), X, "nan|NaN|finite|inf")
 
 
+@pytest.mark.parametrize("use", [lambda theta: theta.to_dense(), lambda theta: theta @ np.ones(9), ns.frobenius_norm])
+def test_one_point_whose_gradients_are_not_finite(use):
+    """Not among those that are tried first."""
+    points = signals(9, 4)
+    points[1] = 0.0
+    module = function(lambda self, x: self.two((x @ self.one.weight.T).norm(dim=1, keepdim=True).sqrt().expand(-1, 5)))
+    with pytest.raises(ValueError, match="gradients at points 1 "):
+        use(ns.ntk(ns.from_torch(module), points))
+
+
 # -------------------------------------------------------------------------------------------------------- right answers
 
 
@@ -468,6 +478,15 @@ class Scaled(torch.autograd.Function):
 RARE = {
     "an autograd.Function": lambda self, x: self.two(torch.tanh(Scaled.apply(self.one(x)))),
     "a checkpoint": lambda self, x: self.two(checkpoint(self.one, x, use_reentrant=False).tanh()),
+    "a product inside a checkpoint": lambda self, x: self.two(
+        checkpoint(lambda y: torch.tanh(self.one(y)), x, use_reentrant=False)
+    ),
+    "a checkpoint of the old kind": lambda self, x: self.two(
+        checkpoint(self.one, x.requires_grad_(), use_reentrant=True).tanh()
+    ),
+    "its own derivative": lambda self, x: torch.autograd.grad(
+        self.two(torch.tanh(self.one(x.requires_grad_()))).sum(), x, create_graph=True
+    )[0],
     "einsum": lambda self, x: torch.einsum("ni,oi->no", torch.tanh(self.one(x)), self.two.weight) + self.two.bias,
     "a loop over points": lambda self, x: torch.stack([self.two(torch.tanh(self.one(row))) for row in x]),
     "a matrix of positions": lambda self, x: self.two(torch.tanh(self.one(x[:, None, :].expand(-1, 3, 4)))).mean(1),

@@ -415,6 +415,7 @@ def test_vectors_of_any_scale_are_multiplied():
 
 
 CASTS = {
+    "to complex": (lambda z: torch.view_as_real(z.to(torch.complex64) * z.cfloat()).sum(-1), lambda z: z * z),
     "float()": (lambda z: z.float().tanh().to(z.dtype), torch.tanh),
     "to float32 and on": (lambda z: z.to(torch.float32).sin() * 1.0, torch.sin),
     "softmax in float32": (lambda z: F.softmax(z, dim=-1, dtype=torch.float32), lambda z: z.softmax(-1)),
@@ -440,6 +441,12 @@ def test_code_that_casts_is_computed_in_float64(autograd_alone, cast):
     theta = ns.ntk(net, points)
     close(theta.to_dense(np.float64), kernel_of(precise, points), 1e-12)
     assert not net.facts.rough
+
+
+def test_complex_numbers_of_single_precision_make_a_module_rough():
+    net = ns.from_torch(made(Between, CASTS["to complex"][0]))
+    net(X)
+    assert net.facts.rough
 
 
 def test_settings_are_full_precision_inside_and_as_before_outside():
