@@ -1,6 +1,7 @@
 """Modules made to go wrong: each gives the kernel of the definition, or a refusal that names the cure."""
 
 import copy
+import random
 import warnings
 
 import numpy as np
@@ -116,6 +117,15 @@ def test_random_operations():
     refused(function(lambda self, x: self.two(self.one(x + 0.1 * torch.randn_like(x)))), X, "random|twice|determin")
 
 
+@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand([]).item()])
+def test_random_numbers_that_seldom_matter(draw):
+    def left_out(self, x):
+        return self.two(x[:, :3] + (draw() > 0.1) * torch.tanh(self.one(x)))
+
+    refused(function(left_out, width=3), X, "random")
+    check(function(lambda self, x: self.two(self.one(x) + 0.0 * draw())), X)
+
+
 @pytest.mark.parametrize("kind", NORMS)
 def test_batch_statistics(kind):
     make, shape = NORMS[kind]
@@ -135,6 +145,9 @@ def test_batch_norm_in_evaluation_mode_is_fine():
         lambda z: z.softmax(0),
         lambda z: z.roll(1, 0),
         lambda z: z.flip(0),
+        lambda z: z * (z[:, :1] == z[:, 0].max()),
+        lambda z: z * (z[:, :1] == z[0, 0]),
+        lambda z: z / len(z),
     ],
 )
 def test_outputs_that_depend_on_the_batch(mixed):
@@ -170,6 +183,18 @@ def test_a_parameter_that_is_not_finite_is_named(bad):
     with torch.no_grad():
         module.hidden[1].weight[2, 3] = bad
     refused(module, X, r"hidden\.1\.weight")
+
+
+def test_a_mask_with_infinity_is_no_fault():
+    def attend(self, x):
+        one = self.one(x)
+        return self.two((one @ one.mT + self.mask).softmax(-1) @ one).mean(1)
+
+    module = function(attend, width=3)
+    module.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1).double())
+    check(module, signals(5, 4, 4))
+    module.mask[0, 0] = torch.nan
+    refused(module, signals(5, 4, 4), "NaN or infinity in mask")
 
 
 def test_points_that_are_not_finite_are_counted():
@@ -235,6 +260,16 @@ def test_outputs_that_are_not_there(outputs):
 def test_gradients_that_are_not_finite():
     """sqrt at 0: outputs are fine, derivatives are not."""
     refused(function(lambda self, x: self.two(torch.sqrt(0 * self.one(x)))), X, "nan|NaN|finite|inf")
+
+
+@pytest.mark.parametrize("use", [lambda theta: theta.to_dense(), lambda theta: theta @ np.ones(9), ns.frobenius_norm])
+def test_one_point_whose_gradients_are_not_finite(use):
+    """Not among those that are tried first."""
+    points = signals(9, 4)
+    points[1] = 0.0
+    module = function(lambda self, x: self.two((x @ self.one.weight.T).norm(dim=1, keepdim=True).sqrt().expand(-1, 5)))
+    with pytest.raises(ValueError, match="gradients at points 1 "):
+        use(ns.ntk(ns.from_torch(module), points))
 
 
 # -------------------------------------------------------------------------------------------------------- right answers
@@ -443,6 +478,15 @@ class Scaled(torch.autograd.Function):
 RARE = {
     "an autograd.Function": lambda self, x: self.two(torch.tanh(Scaled.apply(self.one(x)))),
     "a checkpoint": lambda self, x: self.two(checkpoint(self.one, x, use_reentrant=False).tanh()),
+    "a product inside a checkpoint": lambda self, x: self.two(
+        checkpoint(lambda y: torch.tanh(self.one(y)), x, use_reentrant=False)
+    ),
+    "a checkpoint of the old kind": lambda self, x: self.two(
+        checkpoint(self.one, x.requires_grad_(), use_reentrant=True).tanh()
+    ),
+    "its own derivative": lambda self, x: torch.autograd.grad(
+        self.two(torch.tanh(self.one(x.requires_grad_()))).sum(), x, create_graph=True
+    )[0],
     "einsum": lambda self, x: torch.einsum("ni,oi->no", torch.tanh(self.one(x)), self.two.weight) + self.two.bias,
     "a loop over points": lambda self, x: torch.stack([self.two(torch.tanh(self.one(row))) for row in x]),
     "a matrix of positions": lambda self, x: self.two(torch.tanh(self.one(x[:, None, :].expand(-1, 3, 4)))).mean(1),

@@ -343,6 +343,8 @@ def test_parameters_that_are_refused(function, params, error, said):
         (lambda p, x: (x @ p["w"]).astype(jnp.bfloat16).astype(float), TypeError, "computes in bfloat16"),
         (lambda p, x: jnp.log(x @ p["w"] * 0), ValueError, "returns NaN or infinity"),
         (lambda p, x: x @ p["w"] - (x @ p["w"]).mean(axis=0), ValueError, "change by"),
+        (lambda p, x: x @ p["w"] / len(x), ValueError, "change by"),
+        (lambda p, x: x / abs(x).max() @ p["w"], ValueError, "change by"),
         (
             lambda p, x: x @ p["w"] * jax.random.bernoulli(jax.random.key(0), 0.5, (len(x), 2)),
             ValueError,

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -237,6 +238,63 @@ def test_modes_and_settings_are_looked_at_again():
         ns.ntk(net, X)
 
 
+class Settings(nn.Module):
+    """Its code takes numbers and functions from attributes of every kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.act, self.scale, self.shift = nn.Linear(4, 2), torch.tanh, torch.tensor(2.0), np.zeros(2)
+        self.sizes, self.named, self.config = [1.0], {"gain": 1.0}, types.SimpleNamespace(gain=1.0)
+
+    def forward(self, x):
+        gain = self.scale * self.sizes[0] * self.named["gain"] * self.config.gain
+        return self.act(self.layer(x)) * gain + torch.from_numpy(self.shift)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: setattr(module, "act", torch.sin),
+        lambda module: setattr(module, "scale", torch.tensor(3.0)),
+        lambda module: module.scale.fill_(3.0),
+        lambda module: module.shift.fill(3.0),
+        lambda module: module.sizes.append(module.sizes.pop() * 3.0),
+        lambda module: module.named.update(gain=3.0),
+        lambda module: vars(module.config).update(gain=3.0),
+        lambda module: module.layer.register_forward_hook(lambda part, given, found: 3.0 * found),
+        lambda module: setattr(module, "layer", nn.Linear(4, 2).double()),
+    ],
+)
+def test_whatever_changed_in_a_module_is_looked_at_again(change):
+    module = made(Settings)
+    net = ns.from_torch(module)
+    before = net(X)
+    change(module)
+    close(net(X), module(torch.as_tensor(X)).detach().numpy())
+    close(ns.ntk(net, X).to_dense(), kernel_of(module, X))
+    assert abs(net(X) - before).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.append(nn.Linear(2, 2).double()),
+        lambda module: setattr(module[0], "bias", None),
+        lambda module: nn.utils.parametrizations.weight_norm(module[0]),
+        lambda module: module.float(),
+        lambda module: module.to("meta"),
+    ],
+)
+def test_parameters_that_are_others_now_are_refused(change):
+    module = made(nn.Sequential, nn.Linear(4, 2), nn.Tanh())
+    net = ns.from_torch(module)
+    net(X)
+    change(module)
+    for use in (lambda: net(X), lambda: ns.ntk(net, X), lambda: net.parameters):
+        with pytest.raises(ValueError, match="call from_torch again"):
+            use()
+
+
 @pytest.mark.parametrize(
     ("chosen", "names"),
     [
@@ -357,6 +415,7 @@ def test_vectors_of_any_scale_are_multiplied():
 
 
 CASTS = {
+    "to complex": (lambda z: torch.view_as_real(z.to(torch.complex64) * z.cfloat()).sum(-1), lambda z: z * z),
     "float()": (lambda z: z.float().tanh().to(z.dtype), torch.tanh),
     "to float32 and on": (lambda z: z.to(torch.float32).sin() * 1.0, torch.sin),
     "softmax in float32": (lambda z: F.softmax(z, dim=-1, dtype=torch.float32), lambda z: z.softmax(-1)),
@@ -382,6 +441,12 @@ def test_code_that_casts_is_computed_in_float64(autograd_alone, cast):
     theta = ns.ntk(net, points)
     close(theta.to_dense(np.float64), kernel_of(precise, points), 1e-12)
     assert not net.facts.rough
+
+
+def test_complex_numbers_of_single_precision_make_a_module_rough():
+    net = ns.from_torch(made(Between, CASTS["to complex"][0]))
+    net(X)
+    assert net.facts.rough
 
 
 def test_settings_are_full_precision_inside_and_as_before_outside():

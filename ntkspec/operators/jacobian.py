@@ -130,13 +130,13 @@ class JacobianGram(KernelOperator):
         if self.stacked:
             everything = slice(0, self.functions)
             U = V.reshape(self.right.points, self.functions, V.shape[1])
-            found = self.left.push(self.right.pull(U, everything), everything)
-            return scale * found.reshape(self.shape[0], V.shape[1])
+            found = scale * self.left.push(self.right.pull(U, everything), everything)
+            return self._finite(found.reshape(self.shape[0], V.shape[1]), V)
         total: Any = 0.0
         for r in range(self.functions):
             own = slice(r, r + 1)
             total = total + self.left.push(self.right.pull(V[:, None], own), own)[:, 0]
-        return scale * total
+        return self._finite(scale * total, V)
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         self.engine.terms.add_scaled(out, self._entries(tile), scale * self.scale)
@@ -154,14 +154,28 @@ class JacobianGram(KernelOperator):
             rows, place = np.unique(self.engine.to_host(tile.rows) // R, return_inverse=True)
             own_rows = self.engine.xp.asarray(place * R + self.engine.to_host(tile.rows) % R)
         found = self.left.gram(self.right, rows, cols, dtype=tile.dtype, stacked=self.stacked)
-        return found[own_rows, own_cols]
+        return self._finite(found)[own_rows, own_cols]
 
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         dtype = np.dtype(dtype or self.dtype)
         if not self.symmetric:
             return super().diagonal(dtype)
-        squares = (self.scale * self.left.squares(dtype)).astype(dtype, copy=False)
+        squares = self._finite((self.scale * self.left.squares(dtype)).astype(dtype, copy=False))
         return squares.ravel() if self.stacked else squares.sum(axis=1)
+
+    def _finite(self, found: Array, V: Array | None = None) -> Array:
+        """``found``, of vectors V. Raises ValueError where gradients of points are not finite, or too large."""
+        isfinite = self.engine.xp.isfinite
+        if isfinite(found).all() or (V is not None and not isfinite(V).all()):
+            return found
+        sides = [self.left] if self.right is self.left else [self.left, self.right]
+        bad = [np.flatnonzero(~np.isfinite(self.engine.to_host(one.squares(one.dtype))).all(axis=1)) for one in sides]
+        points = ", ".join(map(str, next((some for some in bad if len(some)), [])[:4]))
+        where = f"gradients at points {points} (counted from 0) are NaN or too large" if points else "it is too large"
+        raise ValueError(
+            f"the kernel of the network holds NaN or infinity in {found.dtype}: {where}; leave out these points, keep "
+            f"sqrt, norm and log away from zero, or scale the outputs down"
+        )
 
     @property
     def rounding(self) -> Rounding:

@@ -14,16 +14,17 @@ from ntkspec.networks.naming import matching
 from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.points import count, rows
 from ntkspec.networks.protocol import Layer, Points, Weights
-from ntkspec.networks.torch.acceptance import check_parameters, place_of, unwrapped
+from ntkspec.networks.torch.acceptance import check_parameters, forms_of, place_of, unwrapped
 from ntkspec.networks.torch.blocks import points_at_once
 from ntkspec.networks.torch.checking import examined
 from ntkspec.networks.torch.differentiating import pulled
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import as_tensors
-from ntkspec.networks.torch.program import Forward, Program, fingerprint, state_of
+from ntkspec.networks.torch.program import Forward, Program, state_of
 from ntkspec.networks.torch.selection import ParametersLike, aliases, trained
 from ntkspec.networks.torch.sides import jacobian_at
+from ntkspec.networks.torch.structure import structure_of
 from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
 from ntkspec.networks.torch.ways import push_of
 from ntkspec.objects.pickling import Foreign
@@ -69,6 +70,7 @@ class TorchNetwork:
         self._weights: dict[str, torch.Tensor] | None = None
         self._seen = _Seen()
         self.device, self._dtype = place_of(self.module, self.names)
+        self._forms = forms_of(self.module)
 
     # ------------------------------------------------------------------------------------------------ what it is
     @property
@@ -172,8 +174,8 @@ class TorchNetwork:
         at = self.as_points(points)
         facts = self._facts_at(at)
         function = self._function(self._state())
-        with function.undisturbed(), torch.no_grad():
-            found = [function.outputs(rows(at, block)) for block in self._blocks(at, facts)]
+        with function.undisturbed():  # with gradients, as a module may take some itself
+            found = [function.outputs(rows(at, block)).detach() for block in self._blocks(at, facts)]
         return _shaped(array_of(torch.cat(found), self.engine), facts)
 
     # -------------------------------------------------------------------------------------------------- derivatives
@@ -287,7 +289,7 @@ class TorchNetwork:
     # ------------------------------------------------------------------------------------------------------- inside
     def _look(self) -> _Seen:
         """What is known of the module; nothing where its structure, modes or settings have changed."""
-        structure = fingerprint(self.module)
+        structure = structure_of(self.module)
         if structure != self._seen.structure:
             self._seen = _Seen(structure, Program.of(self.module, self.forward))
         return self._seen
@@ -307,19 +309,30 @@ class TorchNetwork:
 
     def _state(self) -> dict[str, torch.Tensor]:
         """All numbers as they are now, shared with the module."""
+        if forms_of(self.module) != self._forms:
+            raise ValueError(
+                "parameters of the module were added, taken away, or moved to another dtype or device since from_torch "
+                "took it; call from_torch again"
+            )
         return state_of(self.module) | (self._weights or {})
 
     def _fixed(self) -> ModuleFunction:
         """At copies of all numbers; the same copies as long as nothing has changed."""
         now, known = self._state(), self._seen.fixed
         if known is None or not _same(now, known.state):
-            bad = [name for name, t in now.items() if t.is_floating_point() and not torch.isfinite(t).all()]
+            bad = self._not_finite(now)
             if bad:
                 raise ValueError(
                     f"the module holds NaN or infinity in {', '.join(bad[:4])}; load or train other parameters"
                 )
             self._seen.fixed = known = self._function({name: tensor.clone() for name, tensor in now.items()})
         return known
+
+    def _not_finite(self, state: Mapping[str, torch.Tensor]) -> list[str]:
+        """Names of parameters with NaN or infinity, and of buffers with NaN; -inf is what masks of attention hold."""
+        own = {name for name, _ in self.module.named_parameters()}
+        floats = {name: t for name, t in state.items() if t.is_floating_point()}
+        return [name for name, t in floats.items() if (~t.isfinite() if name in own else t.isnan()).any()]
 
     def _blocks(self, points: Points, facts: Facts) -> list[slice]:
         return slices(count(points), points_at_once(facts, count(points), self.device))

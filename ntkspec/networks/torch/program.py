@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ntkspec.networks.torch.tensors import converted
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.pickling import Foreign
 
@@ -29,7 +30,7 @@ class Program:
 
     def in_dtype(self, dtype: torch.dtype) -> "Program":
         """With floats that are no parameters or buffers, constants of the code, in another dtype."""
-        return Program(_copied(self.module, lambda t: t.to(dtype) if t.is_floating_point() else t), self.own)
+        return Program(_copied(self.module, lambda t: converted(t, dtype)), self.own)
 
     def __call__(self, points: Any) -> Any:
         """What the module returns: for a tuple of points module(*points), for a dict module(**points)."""
@@ -112,12 +113,3 @@ def _constants(module: torch.nn.Module) -> Iterator[torch.Tensor]:
             waiting += held
         elif type(held) is dict:
             waiting += held.values()
-
-
-def fingerprint(module: torch.nn.Module) -> tuple[Any, ...]:
-    """What tells whether the structure has changed: the parts, their modes and their plain settings."""
-    plain = (bool, int, float, str, type(None))
-    return tuple(
-        (name, id(part), tuple((key, value) for key, value in vars(part).items() if isinstance(value, plain)))
-        for name, part in module.named_modules()
-    )

@@ -49,3 +49,10 @@ def array_of(tensor: torch.Tensor, engine: Engine) -> Array:
     if engine is engine_of():
         return tensor.cpu().numpy()
     return engine.xp.from_dlpack(tensor.contiguous())
+
+
+def converted(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Floats in this dtype, complex numbers with parts in it, integers as they are."""
+    if tensor.is_complex():
+        return tensor.to(dtype.to_complex())
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor

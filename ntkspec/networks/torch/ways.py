@@ -39,7 +39,7 @@ def push_of(function: ModuleFunction, points: Any, names: Sequence[str]) -> Push
 
 
 def _found_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> Push:
-    with function.undisturbed(), torch.no_grad():
+    with function.undisturbed():
         shape = tuple(function.outputs(points).shape)
     v, u = random_vectors(function, names, shape)
     (pulled,) = pull(function, points, names, [u])

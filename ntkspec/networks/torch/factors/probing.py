@@ -56,8 +56,8 @@ class Probed:
 
     def _read(self, function: ModuleFunction, state: Mapping[str, Tensor]) -> Recipe:
         points = function.points(self._at)
-        with function.undisturbed():
-            leaves = {name: state[name].detach().requires_grad_() for name in self._names}
+        leaves = {name: state[name].detach().requires_grad_() for name in self._names}
+        with function.undisturbed(), function.running(leaves):  # checkpoints run again while the graph is read
             few = rows(points, slice(0, FEWER))
             return recipe_of(function.outputs(points, leaves), function.outputs(few, leaves), leaves)
 
