@@ -63,6 +63,8 @@ class KernelOperator(OnEngine, ABC):
         How far in Frobenius norm the matrix that is multiplied with is from the one that the operator stands for.
     frobenius_squared : float or None
         The sum of the squared entries, once all of them have been formed.
+    columns_are_dear : bool, default False
+        A column of a tile costs passes through a network, however few rows there are.
     rows_per_point : int, default 1
         K where each of K outputs of a network has a row, point-major: row i K + k is output k of point i. So have the
         columns. ``points`` counts the points of the rows.
@@ -98,6 +100,7 @@ class KernelOperator(OnEngine, ABC):
     stored: bool = False
     storage_error: float = 0.0
     frobenius_squared: float | None = None
+    columns_are_dear: bool = False
     rows_per_point: int = 1
 
     # -------------------------------------------------------------------------------------- what a subclass writes

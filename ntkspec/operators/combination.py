@@ -56,6 +56,7 @@ class LinearCombination(KernelOperator):
         self.engine = _one_engine(operators)
         self.symmetric = all(operator.symmetric for operator in operators)
         self.entrywise = all(operator.entrywise for operator in operators)
+        self.columns_are_dear = any(operator.columns_are_dear for operator in operators)
         self.semidefinite = all(c >= 0 and operator.semidefinite for c, operator in self.terms)
         self.storage_error = sum(abs(c) * operator.storage_error for c, operator in self.terms)
 

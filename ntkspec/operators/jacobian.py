@@ -94,7 +94,7 @@ class JacobianGram(KernelOperator):
     True
     """
 
-    entrywise = True
+    entrywise = columns_are_dear = True
 
     def __init__(self, left: JacobianAt, right: JacobianAt | None = None, *, stacked: bool = False, scale: float = 1.0):
         self.left, self.right, self.scale = left, left if right is None else right, float(scale)
@@ -142,13 +142,32 @@ class JacobianGram(KernelOperator):
         else:
             rows, place = np.unique(self.engine.to_host(tile.rows) // R, return_inverse=True)
             own_rows = self.engine.xp.asarray(place * R + self.engine.to_host(tile.rows) % R)
-        found = self.left.gram(self.right, rows, cols, dtype=tile.dtype, stacked=self.stacked)
-        return found[own_rows, own_cols]
+        found = self.left.gram(self.right, rows, cols, dtype=tile.dtype, stacked=self.stacked)[own_rows, own_cols]
+        if self.symmetric and isinstance(tile.rows, slice) and tile.rows == tile.cols and tile.dtype == self.dtype:
+            self._seen[tile.rows] = self.scale * found.diagonal()
+        return found
+
+    @cached_property
+    def _seen(self) -> Array:
+        """The diagonal, as far as tiles have been formed."""
+        return self.engine.xp.full(self.shape[0], np.nan, self.dtype)
+
+    @property
+    def known_diagonal(self) -> Array | None:
+        """The diagonal of a symmetric kernel, where tiles have been formed that hold all of it."""
+        return None if self.engine.xp.isnan(self._seen).any() else self._seen
+
+    def row_weights(self) -> Array:
+        """The diagonal in the kernel's own dtype, which takes passes through the network."""
+        return abs(self.diagonal()).astype(np.float64)
 
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         dtype = np.dtype(dtype or self.dtype)
         if not self.symmetric:
             return super().diagonal(dtype)
+        known = self.known_diagonal
+        if known is not None and dtype == self.dtype:
+            return known.copy()
         squares = (self.scale * self.left.squares(dtype)).astype(dtype, copy=False)
         return squares.ravel() if self.stacked else squares.sum(axis=1)
 

@@ -185,7 +185,18 @@ class FactoredJacobian(AutogradJacobian):
         assert isinstance(other, FactoredJacobian)
         left, right = self._in(dtype), other._in(dtype)
         same = other is self and isinstance(rows, slice) and rows == cols
+        if not same:
+            (left, rows), (right, cols) = left._alone(rows), right._alone(cols)
         return left._tried(lambda: left._tile(right, rows, cols, stacked, same)).astype(dtype, copy=False)
+
+    def _alone(self, which: Rows) -> tuple[Self, Any]:
+        """Some points and their numbers: as a side of their own, where others would be computed along with them."""
+        pieces = [piece for part in parts_of(self, which) for piece in part.pieces]
+        made = [self.point_blocks[number] for number, _, _ in pieces if number not in self._kept]
+        points = sum(points for _, _, points in pieces)
+        if 2 * points > sum(block.stop - block.start for block in made):
+            return self, which
+        return self.part(which), slice(0, points)
 
     def _tile(self, other: Self, rows: Rows, cols: slice, stacked: bool, same: bool) -> Array:
         each = self.functions if stacked else 1
