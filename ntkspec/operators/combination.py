@@ -10,7 +10,7 @@ from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.tiles import Tile
-from ntkspec.operators.work import Cost
+from ntkspec.operators.work import Cost, Work
 
 
 class LinearCombination(KernelOperator):
@@ -86,6 +86,10 @@ class LinearCombination(KernelOperator):
         for c, operator in self.terms:
             total = total + c * operator._multiplied(V)
         return total
+
+    @property
+    def product_in_float64(self) -> Work:
+        return sum((operator.product_in_float64 for _, operator in self.terms), Work())
 
     def row_weights(self) -> Array:
         return _summed([abs(c) * operator.row_weights() for c, operator in self.terms])

@@ -21,7 +21,8 @@ class JacobianAt(Protocol):
     """J, the gradients of R scalar functions g_r in P parameters at n fixed points: (n, R, P), never formed whole.
 
     points : n. functions : R. size : P. dtype : of its numbers. ``pull_work`` and ``push_work`` are for one vector,
-    whether of one function or of all R together.
+    whether of one function or of all R together. A side that multiplies float64 vectors in ``dtype`` has an attribute
+    ``widens``, which is False.
     """
 
     points: int
@@ -104,6 +105,7 @@ class JacobianGram(KernelOperator):
         # One function has the same matrix either way, and one pull for a product.
         self.functions, self.stacked = left.functions, stacked or left.functions == 1
         self.engine, self.dtype = left.engine, left.dtype
+        self.widens = all(getattr(side, "widens", True) for side in (self.left, self.right))
         self.symmetric = self.semidefinite = self.right is self.left
         self.rows_per_point = self.functions if self.stacked else 1
         self.shape = (self.left.points * self.rows_per_point, self.right.points * self.rows_per_point)

@@ -40,6 +40,8 @@ class AutogradJacobian(OnEngine):
     Vectors are multiplied in the dtype of the module, each scaled to entries of at most 1.
     """
 
+    widens = False
+
     def __init__(
         self,
         function: ModuleFunction,
