@@ -98,10 +98,10 @@ def _advice(error: str, d: int, inputs: str, shape: tuple[int, ...] | None) -> s
         )
     if inputs != "flat" or shape is None:
         return ""
-    height, width, channels = shape
+    nchw, nhwc = (", ".join(map(str, size)) for size in ((shape[2], *shape[:2]), shape))
     return (
-        f"the data are images, which inputs='nchw' (--inputs nchw) gives as (n, {channels}, {height}, {width}) "
-        f"and 'nhwc' as (n, {height}, {width}, {channels}) instead of (n, {d})"
+        f"the data are images, which inputs='nchw' (--inputs nchw) gives as (n, {nchw}) and 'nhwc' as (n, {nhwc}) "
+        f"instead of (n, {d})"
     )
 
 

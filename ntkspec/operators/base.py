@@ -63,6 +63,10 @@ class KernelOperator(OnEngine, ABC):
         How far in Frobenius norm the matrix that is multiplied with is from the one that the operator stands for.
     frobenius_squared : float or None
         The sum of the squared entries, once all of them have been formed.
+    columns_are_dear : bool, default False
+        A column of a tile costs passes through a network, however few rows there are.
+    widens : bool, default True
+        Products of a float32 kernel with float64 vectors are computed in float64; else in float32, as a network does.
     rows_per_point : int, default 1
         K where each of K outputs of a network has a row, point-major: row i K + k is output k of point i. So have the
         columns. ``points`` counts the points of the rows.
@@ -98,6 +102,8 @@ class KernelOperator(OnEngine, ABC):
     stored: bool = False
     storage_error: float = 0.0
     frobenius_squared: float | None = None
+    columns_are_dear: bool = False
+    widens: bool = True
     rows_per_point: int = 1
 
     # -------------------------------------------------------------------------------------- what a subclass writes
@@ -136,6 +142,12 @@ class KernelOperator(OnEngine, ABC):
         each of its columns."""
         product = Work.lasting(self._seconds(lambda: self._multiplied(self._units(slice(0, 1)))))
         return Cost(product, own=(1 / self.engine.TILE) * product)
+
+    @property
+    def product_in_float64(self) -> Work:
+        """Of a product with a float64 vector: twice that of one in float32, where the kernel widens."""
+        twice = self.dtype == np.float32 and self.widens and not self.stored
+        return 2 * self.cost.product if twice else self.cost.product
 
     @property
     def rounding(self) -> Rounding:
@@ -324,8 +336,8 @@ class KernelOperator(OnEngine, ABC):
         """``K @ V`` for a vector (n',) or a block (n', k).
 
         The dtype is that of K and V together, and the arithmetic is done in it: a float32 kernel times float64 vectors
-        is accumulated in float64. Many vectors at once are multiplied tile by tile where that needs less work than the
-        factored form.
+        is accumulated in float64, unless it does not widen. Many vectors at once are multiplied tile by tile where that
+        needs less work than the factored form.
         """
         V = checks.on_engine(checks.as_floats(V, "the factor of a product"), self.engine, "the factor of a product")
         if V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
@@ -382,11 +394,12 @@ class KernelOperator(OnEngine, ABC):
 
     def _tiled_product(self, V: Array) -> Array:
         product = self.engine.xp.empty((self.shape[0], V.shape[1]), dtype=V.dtype)
+        dtype = V.dtype if self.widens else self.dtype
 
         def fill(rows):
             total = 0.0
             for cols in slices(self.shape[1], self.engine.TILE):
-                total = total + self.tile(rows, cols, V.dtype) @ V[cols]
+                total = total + self.tile(rows, cols, dtype) @ V[cols]
             product[rows] = total
 
         self.engine.run(fill, slices(self.shape[0], self.engine.TILE), progress="products by tiles")

@@ -21,7 +21,8 @@ class JacobianAt(Protocol):
     """J, the gradients of R scalar functions g_r in P parameters at n fixed points: (n, R, P), never formed whole.
 
     points : n. functions : R. size : P. dtype : of its numbers. ``pull_work`` and ``push_work`` are for one vector,
-    whether of one function or of all R together.
+    whether of one function or of all R together. A side that multiplies float64 vectors in ``dtype`` has an attribute
+    ``widens``, which is False.
     """
 
     points: int
@@ -96,7 +97,7 @@ class JacobianGram(KernelOperator):
     True
     """
 
-    entrywise = True
+    entrywise = columns_are_dear = True
 
     def __init__(
         self,
@@ -115,6 +116,7 @@ class JacobianGram(KernelOperator):
         # One function has the same matrix either way, and one pull for a product.
         self.functions, self.stacked = left.functions, stacked or left.functions == 1
         self.engine, self.dtype = left.engine, left.dtype
+        self.widens = all(getattr(side, "widens", True) for side in (self.left, self.right))
         self.symmetric = self.semidefinite = self.right is self.left
         self.rows_per_point = self.functions if self.stacked else 1
         self.shape = (self.left.points * self.rows_per_point, self.right.points * self.rows_per_point)
@@ -154,12 +156,32 @@ class JacobianGram(KernelOperator):
             rows, place = np.unique(self.engine.to_host(tile.rows) // R, return_inverse=True)
             own_rows = self.engine.xp.asarray(place * R + self.engine.to_host(tile.rows) % R)
         found = self.left.gram(self.right, rows, cols, dtype=tile.dtype, stacked=self.stacked)
-        return self._finite(found)[own_rows, own_cols]
+        found = self._finite(found)[own_rows, own_cols]
+        if self.symmetric and isinstance(tile.rows, slice) and tile.rows == tile.cols and tile.dtype == self.dtype:
+            self._seen[tile.rows] = self.scale * found.diagonal()
+        return found
+
+    @cached_property
+    def _seen(self) -> Array:
+        """The diagonal, as far as tiles have been formed."""
+        return self.engine.xp.full(self.shape[0], np.nan, self.dtype)
+
+    @property
+    def known_diagonal(self) -> Array | None:
+        """The diagonal of a symmetric kernel, where tiles have been formed that hold all of it."""
+        return None if self.engine.xp.isnan(self._seen).any() else self._seen
+
+    def row_weights(self) -> Array:
+        """The diagonal in the kernel's own dtype, which takes passes through the network."""
+        return abs(self.diagonal()).astype(np.float64)
 
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         dtype = np.dtype(dtype or self.dtype)
         if not self.symmetric:
             return super().diagonal(dtype)
+        known = self.known_diagonal
+        if known is not None and dtype == self.dtype:
+            return known.copy()
         squares = self._finite((self.scale * self.left.squares(dtype)).astype(dtype, copy=False))
         return squares.ravel() if self.stacked else squares.sum(axis=1)
 

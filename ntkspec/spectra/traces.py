@@ -151,8 +151,7 @@ def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, f
     if not operator.entrywise:
         n = operator.shape[1]
         return n > 2 * (PAIR_PRODUCTS + FIRST_PROBES), n / 2
-    product = operator.cost.product
-    few = (PAIR_PRODUCTS + FIRST_PROBES) * Work(flops=2 * product.flops, bytes=product.bytes)
+    few = (PAIR_PRODUCTS + FIRST_PROBES) * operator.product_in_float64
     seconds = planning.clock(operator, exact, few)
     return seconds(few) < seconds(exact) / 2, seconds(exact)
 

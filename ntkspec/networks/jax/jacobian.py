@@ -38,6 +38,8 @@ class JaxJacobian:
     of points, several vectors in one; entries come from gradients of points, which are kept where they fit.
     """
 
+    widens = False
+
     def __init__(self, net: "JaxNetwork", points: Points, which: tuple[int, ...], weights: Array | None):
         self.net, self.given, self.which = net, points, which
         self.dtype: np.dtype = net.dtype

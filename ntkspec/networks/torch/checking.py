@@ -14,7 +14,7 @@ from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import changed, shapes
 from ntkspec.networks.torch.surroundings import NARROW, random_numbers, same_random_numbers
-from ntkspec.networks.torch.ways import random_vectors
+from ntkspec.networks.torch.ways import inner, random_vectors
 
 # Points that are tried; steps of a difference quotient, and how far it may be from the derivative, relatively.
 TRIED, STEPS, QUOTIENT_ERROR = 3, (1e-6, 1e-4, 1e-3), 1e-3
@@ -33,7 +33,7 @@ def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Fac
         n_outputs = None if first.ndim == 1 else first.shape[1]
         _check_state(function, before)
         _check_deterministic(function, some, first)
-        _check_independent(function, some)
+        _check_independent(function, some, first)
         unreached, kept = _graph(function, some, names)
         flops = _flops(function, one)
         reached = [name for name in names if name not in unreached]
@@ -127,9 +127,9 @@ def _check_state(function: ModuleFunction, before: dict[str, torch.Tensor]) -> N
         )
 
 
-def _check_independent(function: ModuleFunction, points: Any) -> None:
-    """Each point alone, and all in reverse order, have the same outputs up to rounding."""
-    together, backwards = function.outputs(points).detach(), torch.arange(count(points) - 1, -1, -1)
+def _check_independent(function: ModuleFunction, points: Any, first: torch.Tensor) -> None:
+    """Each point alone, and all in reverse order, have the outputs ``first`` up to rounding."""
+    together, backwards = first.reshape(len(first), -1), torch.arange(count(points) - 1, -1, -1)
     allowed = torch.finfo(function.dtype).eps ** 0.5 * float(together.abs().max())
     try:
         alone = torch.cat([function.outputs(rows(points, slice(k, k + 1))).detach() for k in range(count(points))])
@@ -281,11 +281,13 @@ def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str],
     (gradient,) = pull(function, points, names, [u])
     for name in names:  # what autograd takes for constant stays: padding of embeddings, detached uses
         v[name] *= gradient[name] != 0
-    derivative = sum(float((gradient[name] * v[name]).sum()) for name in names)
+    derivative = sum(inner(gradient[name], v[name]) for name in names)
     state, best = function.state, float("inf")
     for step in STEPS[1:] if rough else STEPS:
         ends = [
-            function.outputs(points, {name: state[name] + sign * step * v[name] for name in names}).detach()
+            function.outputs(
+                points, {name: torch.add(state[name], v[name], alpha=sign * step) for name in names}
+            ).detach()
             for sign in (1, -1)
         ]
         quotient = float(((ends[0] - ends[1]) * u).sum()) / (2 * step)

@@ -18,7 +18,7 @@ from ntkspec.networks.torch.rounding import estimated
 from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
 from ntkspec.networks.torch.ways import PASSES, Push, gradients, push_of
 from ntkspec.objects.lazy import cached_property
-from ntkspec.operators import KernelOperator
+from ntkspec.operators import JacobianGram
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.tiles import Rows, slices
 from ntkspec.operators.work import Work
@@ -39,6 +39,8 @@ class AutogradJacobian(OnEngine):
     all K outputs.
     Vectors are multiplied in the dtype of the module, each scaled to entries of at most 1.
     """
+
+    widens = False
 
     def __init__(
         self,
@@ -156,7 +158,7 @@ class AutogradJacobian(OnEngine):
         at, turned = rows(self.at, block), self._of_functions(functions)
         return gradients(self.function, at, self.names, turned)
 
-    def rounding(self, other: "AutogradJacobian", kernel: KernelOperator) -> Rounding:
+    def rounding(self, other: "AutogradJacobian", kernel: JacobianGram) -> Rounding:
         """An estimate from products at a few points, in this dtype and in another."""
         return estimated(self, other, kernel)
 

@@ -84,9 +84,11 @@ def _copied(module: torch.nn.Module, constant: Callable[[torch.Tensor], torch.Te
     for tensor in _constants(module):
         memo[id(tensor)] = constant(tensor)
     for parameter in module.parameters():
-        memo[id(parameter)] = torch.nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+        memo[id(parameter)] = (
+            parameter if parameter.is_meta else torch.nn.Parameter(_empty(parameter), parameter.requires_grad)
+        )
     for buffer in module.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+        memo[id(buffer)] = buffer if buffer.is_meta else _empty(buffer)
     try:
         return copy.deepcopy(module, memo)
     except Exception as error:
@@ -95,6 +97,11 @@ def _copied(module: torch.nn.Module, constant: Callable[[torch.Tensor], torch.Te
             f"the module cannot be copied ({type(error).__name__}: {reason}), which keeps kernels as they are while it "
             f"trains on; give its class a method __deepcopy__, or keep what cannot be copied outside of it"
         ) from error
+
+
+def _empty(tensor: torch.Tensor) -> torch.Tensor:
+    """Of its shape, without numbers."""
+    return torch.empty_like(tensor, device="meta")
 
 
 def _constants(module: torch.nn.Module) -> Iterator[torch.Tensor]:

@@ -17,7 +17,7 @@ from ntkspec.networks.torch.factors.grams import GRADIENTS, add_gram
 from ntkspec.networks.torch.factors.layouts import Rearranged
 from ntkspec.networks.torch.factors.parts import parts_of
 from ntkspec.networks.torch.factors.probing import Probed
-from ntkspec.networks.torch.factors.sides import Side, pull, push
+from ntkspec.networks.torch.factors.sides import Room, Side, pull, push
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.jacobian import AutogradJacobian, Pulled
@@ -185,7 +185,18 @@ class FactoredJacobian(AutogradJacobian):
         assert isinstance(other, FactoredJacobian)
         left, right = self._in(dtype), other._in(dtype)
         same = other is self and isinstance(rows, slice) and rows == cols
+        if not same:
+            (left, rows), (right, cols) = left._alone(rows), right._alone(cols)
         return left._tried(lambda: left._tile(right, rows, cols, stacked, same)).astype(dtype, copy=False)
+
+    def _alone(self, which: Rows) -> tuple[Self, Any]:
+        """Some points and their numbers: as a side of their own, where others would be computed along with them."""
+        pieces = [piece for part in parts_of(self, which) for piece in part.pieces]
+        made = [self.point_blocks[number] for number, _, _ in pieces if number not in self._kept]
+        points = sum(points for _, _, points in pieces)
+        if 2 * points > sum(block.stop - block.start for block in made):
+            return self, which
+        return self.part(which), slice(0, points)
 
     def _tile(self, other: Self, rows: Rows, cols: slice, stacked: bool, same: bool) -> Array:
         each = self.functions if stacked else 1
@@ -193,7 +204,7 @@ class FactoredJacobian(AutogradJacobian):
         n, m = (sum(part.points for part in parts) for parts in (heights, widths))
         out = torch.zeros(n * each, m * each, dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
-            top = 0
+            top, room = 0, Room()
             for height in heights if self.factored else []:
                 left, first = height.sides(), 0
                 for width in widths:
@@ -203,7 +214,7 @@ class FactoredJacobian(AutogradJacobian):
                             top * each : (top + height.points) * each, first * each : (first + width.points) * each
                         ]
                         for name, own in left.items():
-                            add_gram(place, own, right[name], stacked=stacked)
+                            add_gram(place, own, right[name], room, stacked=stacked)
                     first += width.points
                 top += height.points
             if same:
@@ -220,12 +231,12 @@ class FactoredJacobian(AutogradJacobian):
 
     def _squares(self) -> Array:
         out = torch.zeros(self.points, self.functions, dtype=self.function.dtype, device=self.function.device)
-        every = slice(0, self.functions)
+        every, room = slice(0, self.functions), Room()
         with self.function.undisturbed(), torch.no_grad():
             for number, block in enumerate(self.point_blocks) if self.factored else ():
                 for name, own in self.factors(number, every).items():
                     if own:
-                        out[block] += Side([own], self.function.state[name].numel()).squares(every, GRADIENTS)
+                        out[block] += Side([own], self.function.state[name].numel()).squares(every, GRADIENTS, room)
         found, rest = array_of(out, self.engine), self.rest
         return found if rest is None else found + rest.squares(self.dtype)
 

@@ -50,6 +50,7 @@ class Probed:
         precise = function if self._facts.float64 else function.in_dtype(torch.float64)
         try:
             recipe.reasons.update(self._wrong(recipe, precise))
+            self._recipes[precise.dtype] = recipe
         except Rearranged:  # in float64 it computes something else
             recipe.reasons.update(self._wrong(recipe, function))
         return recipe
