@@ -54,6 +54,12 @@ if STAND_IN:
 PAGES = {"any_network.md": ["torch"], "pitfalls.md": ["torch"], "any_network_jax.md": ["jax", "flax", "equinox"]}
 
 
+def pytest_runtest_setup():
+    """PyTorch's threads would spin on the cores of other processes, too."""
+    if "PYTEST_XDIST_WORKER" in os.environ and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
 def pytest_configure():
     """Ctrl-C and hang-ups are heard here and in the processes of tests, also where the run ignores them (nohup, &)."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
