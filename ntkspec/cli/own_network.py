@@ -82,7 +82,8 @@ class NetworkFile:
         if not is_network(made):
             raise ValueError(
                 f"{what} is a {type(made).__name__}, but a PyTorch module, a pair (function, parameters) of JAX, or a "
-                f"network of ntkspec.from_torch or ntkspec.from_jax is needed"
+                f"network of ntkspec.from_torch or ntkspec.from_jax is needed; a Flax or Equinox module comes in such "
+                f"a pair (docs/any_network_jax.md)"
             )
         if parameters is not None:
             raise ValueError(

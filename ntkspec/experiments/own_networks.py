@@ -98,10 +98,11 @@ def _advice(error: str, d: int, inputs: str, shape: tuple[int, ...] | None) -> s
         )
     if inputs != "flat" or shape is None:
         return ""
-    nchw, nhwc = (", ".join(map(str, size)) for size in ((shape[2], *shape[:2]), shape))
+    last = ", ".join(map(str, shape))
+    first = ", ".join(map(str, (shape[-1], *shape[:-1])))
     return (
-        f"the data are images, which inputs='nchw' (--inputs nchw) gives as (n, {nchw}) and 'nhwc' as (n, {nhwc}) "
-        f"instead of (n, {d})"
+        f"the data are images, which inputs='nchw' (--inputs nchw) gives as (n, {first}) "
+        f"and 'nhwc' as (n, {last}) instead of (n, {d})"
     )
 
 
