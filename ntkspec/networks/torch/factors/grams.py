@@ -45,6 +45,7 @@ def _add_by_gradients(out: Tensor, left: Side, right: Side, room: Room, stacked:
     rows, width = left.rows
     most = max(1, GRADIENTS // (each * width))  # points whose gradients have room, a row at least
     step = max(1, most // max(left.points, right.points))
+    step = -(-rows // -(-rows // step))  # pieces of about one size
     for i in range(0, left.points, most):
         some = left if most >= left.points else left.some(slice(i, min(i + most, left.points)))
         for j in range(0, right.points, most):
