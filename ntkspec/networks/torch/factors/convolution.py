@@ -12,7 +12,9 @@ from ntkspec.networks.torch.factors.views import View
 from ntkspec.operators.tiles import slices
 
 # Numbers of patches that are copied at a time; points whose gradients are formed together.
-PATCHES, POINTS = 2**20, 8
+PATCHES, POINTS = 2**20, 4
+# Channels whose products at one place of the kernel are too small to be worth a call.
+FEW = 16
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,12 @@ class Geometry:
 
         For stride 1 the inputs at each place of the kernel, d channels: with channels last these are consecutive
         numbers of the padded x, so that nothing is copied; g lies on the grid of the padded x, whose rows are longer,
-        with zeros at their ends. Otherwise a copy of the patches.
+        with zeros at their ends. Otherwise, and for few channels, a copy of the patches.
         """
         x = self.padded(x).movedim(1, -1).contiguous()
         channels, space, strides = x.shape[-1], g.shape[2:], x.stride()[1:-1]
         taps = tuple(step * d for step, d in zip(strides, self.dilation, strict=True))
-        if set(self.stride) != {1}:
+        if set(self.stride) != {1} or channels < FEW:
             steps = (step * s for step, s in zip(strides, self.stride, strict=True))
             seen = x.as_strided((len(x), *space, *self.kernel, channels), (x.stride(0), *steps, *taps, 1))
             return g.flatten(2), [seen.reshape(len(x), space.numel(), -1)]

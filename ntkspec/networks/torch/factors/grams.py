@@ -2,12 +2,13 @@
 
 from torch import Tensor
 
+from ntkspec.networks.torch.blocks import fitting
 from ntkspec.networks.torch.factors import positions
 from ntkspec.networks.torch.factors.readings import Factor
 from ntkspec.networks.torch.factors.sides import Room, Side
 from ntkspec.operators.tiles import slices
 
-# Numbers of gradients that are formed at a time.
+# Numbers of gradients that are formed at a time, where the memory has room for them.
 GRADIENTS = 2**26
 # Rows of a symmetric tile that are multiplied together.
 STRIP = 128
@@ -43,8 +44,9 @@ def _add_by_gradients(out: Tensor, left: Side, right: Side, room: Room, stacked:
     functions = [slice(0, R)] if stacked else [slice(r, r + 1) for r in range(R)]
     each = R if stacked else 1
     rows, width = left.rows
-    most = max(1, GRADIENTS // (each * width))  # points whose gradients have room, a row at least
+    most = max(1, numbers_together(out) // (each * width))  # points whose gradients have room, a row at least
     step = max(1, most // max(left.points, right.points))
+    step = -(-rows // -(-rows // step))  # pieces of about one size
     for i in range(0, left.points, most):
         some = left if most >= left.points else left.some(slice(i, min(i + most, left.points)))
         for j in range(0, right.points, most):
@@ -57,6 +59,11 @@ def _add_by_gradients(out: Tensor, left: Side, right: Side, room: Room, stacked:
                 for piece in slices(rows, step):
                     G = some.gradients(chosen, piece, room)
                     add_product(part, G, G if same else others.gradients(chosen, piece, room, place=1))
+
+
+def numbers_together(like: Tensor) -> int:
+    """Numbers of gradients that are formed at a time."""
+    return fitting(GRADIENTS * like.element_size(), like.element_size(), like.device)
 
 
 def add_product(out: Tensor, G: Tensor, H: Tensor) -> None:

@@ -13,9 +13,9 @@ from ntkspec.networks.torch import differentiating
 from ntkspec.networks.torch.blocks import fitting, free_memory
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
 from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, product_flops
-from ntkspec.networks.torch.factors.grams import GRADIENTS, add_gram
+from ntkspec.networks.torch.factors.grams import add_gram, numbers_together
 from ntkspec.networks.torch.factors.layouts import Rearranged
-from ntkspec.networks.torch.factors.parts import parts_of
+from ntkspec.networks.torch.factors.parts import parts_of, points_together
 from ntkspec.networks.torch.factors.probing import Probed
 from ntkspec.networks.torch.factors.sides import Room, Side, pull, push
 from ntkspec.networks.torch.facts import Facts
@@ -98,8 +98,9 @@ class FactoredJacobian(AutogradJacobian):
         side = min(self.engine.TILE, self.points, other.points)
         formed = (1 if side == self.points else 2) / side
         own = entry_flops(self._sample, formed)
-        if self._points_stored < self.points:
-            own += formed * 2.0 * (1 + 1 / self.functions) * self.facts.flops
+        if self._points_stored < self.points:  # those of the columns once for each part of the rows
+            made = 1.0 + -(-side // points_together(self))
+            own += made / side * 2.0 * (1 + 1 / self.functions) * self.facts.flops
         rest = self.rest
         return Work(flops=own) + (Work() if rest is None else rest.entry_work(rest))
 
@@ -236,7 +237,9 @@ class FactoredJacobian(AutogradJacobian):
             for number, block in enumerate(self.point_blocks) if self.factored else ():
                 for name, own in self.factors(number, every).items():
                     if own:
-                        out[block] += Side([own], self.function.state[name].numel()).squares(every, GRADIENTS, room)
+                        out[block] += Side([own], self.function.state[name].numel()).squares(
+                            every, numbers_together(out), room
+                        )
         found, rest = array_of(out, self.engine), self.rest
         return found if rest is None else found + rest.squares(self.dtype)
 

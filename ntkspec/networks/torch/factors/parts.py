@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ntkspec.networks.torch.blocks import fitting
 from ntkspec.networks.torch.factors.capture import Factors
 from ntkspec.networks.torch.factors.sides import Side
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.tensors import tensor_of
 from ntkspec.operators.tiles import Rows
 
-# Bytes of factors that are not stored.
+# Bytes of factors that are not stored, at most.
 TILE_BYTES = 2**30
 
 
@@ -65,10 +66,15 @@ def parts_of(blocks: Blocks, which: Rows) -> list[Part]:
         needed = 0.0 if blocks.stores(number) else (block.stop - block.start) * blocks.bytes_per_point
         if not found or needed > room:
             found.append(Part(blocks, []))
-            room = TILE_BYTES
+            room = float(fitting(TILE_BYTES, 1.0, blocks.function.device))
         room -= needed
         found[-1].pieces.append((number, local, points))
     return found
+
+
+def points_together(blocks: Blocks) -> int:
+    """Points of a part whose factors are not stored."""
+    return fitting(TILE_BYTES, blocks.bytes_per_point, blocks.function.device)
 
 
 def _inside(which: Rows, block: slice) -> tuple[Any, int]:
