@@ -699,3 +699,47 @@ def test_later_changes_of_the_module_do_not_reach_the_kernel():
     assert np.allclose(found, expected, rtol=1e-10) or np.allclose(found, kernel_of(module, X), rtol=1e-10)
     np.testing.assert_allclose(kernel_of(changed, X), expected)
     assert not np.allclose(kernel_of(module, X), expected)
+
+
+def _grouped(self, x):
+    """Points with large first coordinates come last, and go back to their places."""
+    order = (x[:, 0] > 5).long().argsort(stable=True)
+    return self.two(torch.tanh(self.one(x[order])))[order.argsort()]
+
+
+@pytest.mark.parametrize("large", [[0, 10, 19], [19], [1, 3, 4]])
+def test_points_that_a_module_puts_in_another_order(large):
+    """Among the points that are tried first, and not."""
+    points = signals(20, 4)
+    points[large, 0] = 10.0
+    check(function(_grouped), points)
+
+
+def test_points_that_a_module_sorts():
+    def sort(self, x):
+        order = x[:, 0].argsort()
+        return self.two(torch.tanh(self.one(x[order])))[order.argsort()]
+
+    for ends in ([-9.0, 0.0, 9.0], [9.0, 0.0, -9.0]):
+        points = signals(9, 4)
+        points[[0, 4, 8], 0] = torch.tensor(ends).to(points)
+        check(function(sort), points)
+
+
+def test_each_layer_has_a_way_of_its_own():
+    """Forward differentiation of the second layer is no sign that the first one has it."""
+
+    class Bag(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.look, self.mix = nn.EmbeddingBag(10, 3, mode="max"), nn.Bilinear(3, 3, 2)
+
+        def forward(self, x):
+            return self.mix(self.look(x), self.look(x))
+
+    module, points = made(Bag), np.arange(20).reshape(5, 4) % 9
+    net = ns.from_torch(module)
+    for layer in ("mix.*", "look.*"):
+        V = np.ones((5, 1))
+        expected = kernel_of(module, points, names=[name for name in net.names if name.startswith(layer[:-1])])
+        np.testing.assert_allclose(ns.ntk(net, points, layer=layer)._matmat(V), expected @ V, rtol=1e-10)

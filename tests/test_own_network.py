@@ -272,3 +272,36 @@ def test_tokens_come_as_one_hot_rows(tmp_path, undrawn):
     rows = torch.as_tensor(found.weights["initial"][0])[torch.as_tensor(tokens)].flatten(1)
     begin = (rows @ weight.T + bias)[:, 0]
     assert found.trajectories["network"].train[0] == pytest.approx(begin.numpy(), abs=1e-6)
+
+
+FAILING = """
+from several_outputs import Perceptron
+
+class Failing(Perceptron):
+    def __call__(self, points):
+        raise self.error
+
+def index(d):
+    return failing(d, IndexError("no such token"))
+
+def value(d):
+    return failing(d, ValueError("no such token"))
+
+def leaves(d):
+    return failing(d, SystemExit(0))
+
+def failing(d, error):
+    net = Failing.random(d, 6, 1, flat=True)
+    net.error = error
+    return net
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "error"), [("index", "IndexError"), ("value", "ValueError"), ("leaves", "SystemExit: 0")]
+)
+def test_a_network_that_fails_at_some_points_is_one_line(tmp_path, function, error):
+    (tmp_path / "failing.py").write_text(FAILING)
+    result = run(f"analyze --network failing.py:{function} {SMALL} --steps 2")
+    assert result.code == 2
+    assert re.search(rf"the network of failing.py raised {error}.*\(line 6\)", result.err[-1])

@@ -527,3 +527,14 @@ def test_rounding_of_a_rectangle_is_that_of_its_sides(autograd_alone):
     net, other = ns.from_torch(mlp(4).float()), signals(3, 4, seed=5)
     theta = ns.ntk(net, X, other)
     assert estimated(theta.left, theta.right, theta).norm_of_absolute >= np.linalg.norm(theta.to_dense(), 2)
+
+
+@pytest.mark.parametrize("size", [1e30, 1e-30])
+def test_kernels_in_float64_beyond_float32_have_intervals(size):
+    module = made(nn.Sequential, nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+    with torch.no_grad():
+        for weight in module[2].parameters():
+            weight.mul_(size)
+    true = np.linalg.norm(kernel_of(module, X))
+    found = ns.frobenius_norm(ns.ntk(ns.from_torch(module), X))
+    assert found.lower <= true <= found.upper <= found.lower * (1 + 1e-6)

@@ -1,5 +1,6 @@
 """The command line: every command calls one public function."""
 
+import contextlib
 import hashlib
 import importlib
 import os
@@ -265,7 +266,8 @@ def _run(
         if (record := kept.undrawn(same)) is not None:
             say(f"{kept.path} holds this setting; only its figures are drawn")
             return _show(job, record, kept, start)
-        record = job.measure(task, placed(dataset, device), report=lambda stage: say(f"{stage} ..."))
+        with contextlib.nullcontext() if own is None else own.computing():
+            record = job.measure(task, placed(dataset, device), report=lambda stage: say(f"{stage} ..."))
         made_with = provenance(_COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "fingerprint": same}
         made_with |= {"seconds": time.perf_counter() - start}
         inputs = {name: arrays[name] for name in ("X", "X_test")}

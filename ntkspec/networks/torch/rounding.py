@@ -59,4 +59,5 @@ def _relative(side: Any) -> float:
             raise
         return UNSEEN / RATIO
     errors = ((products[0] - products[1]) ** 2).sum(axis=(0, 1)) ** 0.5
-    return float(errors.max()) / max(_trace(single), np.finfo(float).tiny)
+    found = float(errors.max()) / max(_trace(single), np.finfo(float).tiny)
+    return found if np.isfinite(found) else UNSEEN / RATIO  # numbers that float32 does not hold

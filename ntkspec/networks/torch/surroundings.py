@@ -20,7 +20,7 @@ _BACKENDS = torch.backends
 NARROW = (torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex32)
 _CASTS: dict[Any, Any] = {
     **dict.fromkeys([torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16], torch.Tensor.double),
-    **dict.fromkeys([torch.Tensor.cfloat, torch.Tensor.chalf], torch.Tensor.cdouble),
+    **dict.fromkeys([torch.Tensor.cfloat, torch.Tensor.chalf], torch.Tensor.cdouble),  # type: ignore[attr-defined]
 }
 
 
@@ -92,7 +92,7 @@ def random_numbers(device: torch.device) -> tuple[Any, ...]:
     """What tells whether a generator of Python, NumPy or torch was drawn from meanwhile."""
     kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
     own = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-    return random.getstate(), kind, keys.tobytes(), rest, [one.numpy().tobytes() for one in own]
+    return random.getstate(), kind, np.asarray(keys).tobytes(), rest, [one.numpy().tobytes() for one in own]
 
 
 @contextlib.contextmanager

@@ -26,16 +26,17 @@ Gradients: TypeAlias = Callable[[ModuleFunction, Any, Sequence[str], torch.Tenso
 PASSES: dict[Push, float] = {push_forward: 3.0, push_twice_backward: 7.0, push_by_points: 20.0}
 # How far two ways may be apart, relatively: rounding of float32 in deep networks, not errors in a formula.
 AGREEING = 1e-3
-# What was found of programs.
-_PUSHES: WeakKeyDictionary[Program, Push] = WeakKeyDictionary()
-_GRADIENTS: WeakKeyDictionary[Program, Gradients] = WeakKeyDictionary()
+# What was found of programs, for derivatives in some of the parameters.
+_PUSHES: WeakKeyDictionary[Program, dict[tuple[str, ...], Push]] = WeakKeyDictionary()
+_GRADIENTS: WeakKeyDictionary[Program, dict[tuple[str, ...], Gradients]] = WeakKeyDictionary()
 
 
 def push_of(function: ModuleFunction, points: Any, names: Sequence[str]) -> Push:
     """How J v is computed: by the first way that runs, and is the adjoint of the backward pass at two points."""
-    if function.program not in _PUSHES:
-        _PUSHES[function.program] = _found_push(function, rows(points, slice(0, 2)), names)
-    return _PUSHES[function.program]
+    known, chosen = _PUSHES.setdefault(function.program, {}), tuple(names)
+    if chosen not in known:
+        known[chosen] = _found_push(function, rows(points, slice(0, 2)), names)
+    return known[chosen]
 
 
 def _found_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> Push:
@@ -83,9 +84,10 @@ def gradients(
 
     By torch.func.vmap where that gives what single passes give at two points.
     """
-    if function.program not in _GRADIENTS:
-        _GRADIENTS[function.program] = _found_gradients(function, rows(points, slice(0, 2)), names, directions)
-    found = _GRADIENTS[function.program](function, points, names, directions)
+    known, chosen = _GRADIENTS.setdefault(function.program, {}), tuple(names)
+    if chosen not in known:
+        known[chosen] = _found_gradients(function, rows(points, slice(0, 2)), names, directions)
+    found = known[chosen](function, points, names, directions)
     return [found[name].flatten(2) for name in names]
 
 

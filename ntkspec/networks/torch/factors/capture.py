@@ -24,14 +24,16 @@ class Recipe:
     """How the factors of a network are read off its graph.
 
     structure : of the graph. fixed : for each node, whether no point changes the shapes of its outputs. places : for
-    each use, its layout and view; None where it is not understood. unclear : whether some layout is not known. reasons
-    : why parameters have no factors, which may turn out later.
+    each use, its layout and view; None where it is not understood. unclear : whether some layout is not known. moves :
+    whether operations take rows by numbers that may depend on the points, so that each block has to be compared with
+    autograd. reasons : why parameters have no factors, which may turn out later.
     """
 
     structure: list[Any]
     fixed: list[bool]
     places: list[tuple[Layout, View] | None]
     unclear: bool = False
+    moves: bool = False
     reasons: dict[str, str] = field(default_factory=dict)
 
 
@@ -67,7 +69,7 @@ def recipe_of(outputs: Tensor, fewer: Tensor, parameters: dict[str, Tensor]) -> 
             reasons[use.name] = f"it is not known which rows of {kind(use.node)} belong to which point"
         places.append(None if layout is None else (layout, view))
     unclear = any(place is None for place, reading in zip(places, readings, strict=True) if reading is not None)
-    return Recipe(graph.structure, fixed, places, unclear, reasons)
+    return Recipe(graph.structure, fixed, places, unclear, graph.moves, reasons)
 
 
 def _layouts(reading: Reading, like: Tensor, many: Any, few: Any) -> list[Layout]:

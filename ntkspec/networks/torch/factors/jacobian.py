@@ -18,6 +18,7 @@ from ntkspec.networks.torch.factors.layouts import Rearranged
 from ntkspec.networks.torch.factors.parts import parts_of, points_together
 from ntkspec.networks.torch.factors.probing import Probed
 from ntkspec.networks.torch.factors.sides import Room, Side, pull, push
+from ntkspec.networks.torch.factors.verifying import disagreements
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.jacobian import AutogradJacobian, Pulled
@@ -267,7 +268,13 @@ class FactoredJacobian(AutogradJacobian):
     def _captured(self, number: int, functions: slice) -> Factors:
         at = rows(self.at, self.point_blocks[number])
         with self.function.recorded(at, self.names) as (outputs, leaves):
-            return captured(self.recipe, outputs, leaves, self._of_functions(functions))
+            weights = self._of_functions(functions)
+            found = captured(self.recipe, outputs, leaves, weights)
+            if self.recipe.moves:
+                every = torch.eye(self.functions).to(outputs) if weights is None else weights
+                if disagreements(found, outputs, leaves, every):
+                    raise Rearranged("the order of rows depends on the points")
+            return found
 
     @cached_property
     def point_blocks(self) -> list[slice]:
