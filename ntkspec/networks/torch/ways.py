@@ -1,6 +1,7 @@
 """Which way of differentiation a module knows: the first one that runs and gives the right numbers, found once."""
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -32,19 +33,27 @@ _GRADIENTS: WeakKeyDictionary[Program, dict[tuple[str, ...], Gradients]] = WeakK
 
 
 def push_of(function: ModuleFunction, points: Any, names: Sequence[str]) -> Push:
-    """How J v is computed: by the first way that runs, and is the adjoint of the backward pass at two points."""
+    """How J v is computed: by the first way that runs, and is the adjoint of the backward pass at two points.
+
+    Where gradients there are not finite, and nothing can be compared, the way that every module has, this time.
+    """
     known, chosen = _PUSHES.setdefault(function.program, {}), tuple(names)
     if chosen not in known:
-        known[chosen] = _found_push(function, rows(points, slice(0, 2)), names)
+        found = _found_push(function, rows(points, slice(0, 2)), names)
+        if found is None:
+            return push_by_points
+        known[chosen] = found
     return known[chosen]
 
 
-def _found_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> Push:
+def _found_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> Push | None:
     with function.undisturbed():
         shape = tuple(function.outputs(points).shape)
     v, u = random_vectors(function, names, shape)
     (pulled,) = pull(function, points, names, [u])
     expected = sum(inner(pulled[name], v[name]) for name in names)
+    if not math.isfinite(expected):
+        return None
     for way in PASSES:
         with contextlib.suppress(RuntimeError, NotImplementedError):
             pushed = way(function, points, [v], None)[:, :, 0]
