@@ -19,6 +19,7 @@ from cyclopts import App, CycloptsError, Parameter
 import ntkspec
 from ntkspec.cli import signals, sweeps
 from ntkspec.cli.figures import figure
+from ntkspec.cli.help import epilogue, meant
 from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.own_network import NetworkFile, is_own, network_file
 from ntkspec.cli.results import Record, drawn, ended, held
@@ -56,27 +57,29 @@ class DataOptions:
     data: str = "gaussian"
     "gaussian, rademacher, sphere, subgaussian, mnist, cifar10, or a file of points and labels: a table, .npz, .h5, ..."
     n: MaybeWhole = None
-    "training points (synthetic: 20000; real data: all, or a random subset)"
+    "training points, a random subset of real data (default: synthetic 20000, real data all)"
     d: MaybeWhole = None
-    "dimension of synthetic data (50)"
+    "dimension of synthetic data (default: 50)"
     n_test: MaybeWhole = None
-    "test points (synthetic: 2000; real data: all; a file without test points: a tenth is held out)"
+    "test points (default: synthetic 2000, real data all; of a file without test points a tenth is held out)"
     target: Literal["teacher", "norm", "random"] | None = None
-    "labels of synthetic data: sign of a width-5 erf network, ||x||/sqrt d + ReLU(a.x), or random signs"
+    """labels of synthetic data: sign of a width-5 erf network, ||x||/sqrt d + ReLU(a.x), or random signs
+    (default: teacher)"""
     classes: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
-    "two classes of mnist, cifar10 or a file, labelled +1 and -1; more, or all: a column for each, as K outputs"
+    """two classes of mnist, cifar10 or a file, labelled +1 and -1; more, or all: a column for each, as K outputs
+    (default: labels as they are, ten classes as numbers)"""
     pool: MaybeWhole = None
-    "average the images of mnist or cifar10 over POOL x POOL patches"
+    "average the images of mnist or cifar10 over POOL x POOL patches (default: 1)"
     data_dir: Path | None = None
     "folder of mnist or cifar10 (default: the environment variable NTKSPEC_DATA)"
     label: str | None = None
     "labels of a file: the name or number of a column, or the name of an array (default: found by the usual names)"
     points: str | None = None
-    "name of the array of points in a file (train/X in HDF5)"
+    "name of the array of points in a file, such as train/X in HDF5 (default: found by the usual names)"
     test_points: str | None = None
-    "name of the array of test points"
+    "name of the array of test points (default: found by the usual names)"
     test_label: str | None = None
-    "name of the array of test labels"
+    "name of the array of test labels (default: found by the usual names)"
     keep_ids: bool = False
     "keep indexes and ids of a table as features"
     keep_constant: bool = False
@@ -99,17 +102,17 @@ class KernelOptions:
     activation: str = "erf"
     "identity, relu, leaky_relu, abs, erf, tanh, sigmoid, softplus, gelu, silu, elu, sin or cos"
     negative_slope: float | None = None
-    "slope of leaky_relu below 0 (0.01)"
+    "slope of leaky_relu below 0 (default: 0.01)"
     network: str = "two-layer"
     """two-layer (equation (3)), a deep one: fc:LAYERSxWIDTH, cnn:LAYERSxCHANNELS:kSIZE, such as fc:4x512, cnn:4x64:k3,
     or one of your own, FILE.py:FUNCTION: a function that returns a PyTorch module, or a JAX function with parameters"""
     width: MaybeWhole = None
-    "number of neurons m of two layers, even (256)"
+    "number of neurons m of two layers, even (default: 256)"
     layer: str = "both"
     """which of two layers is trained: first, second or both; of your own network a glob on its parameters ('blocks.*',
     all of them without it)"""
     second: Literal["rademacher", "normal"] | None = None
-    "initial second layer of two: signs or N(0, 1) (rademacher)"
+    "initial second layer of two: signs or N(0, 1) (default: rademacher)"
     method: Literal["dense", "factored", "streamed"] | None = None
     "products by stored kernels, their factors, or on a GPU kernels in host memory (default: the fastest that fits)"
     outputs: str | None = None
@@ -126,14 +129,14 @@ class TrainingOptions:
     eta: float | None = None
     "learning rate of the trained layers (default: chosen from the kernel)"
     eta1: float | None = None
-    "learning rate of the first layer, where it differs"
+    "learning rate of the first layer, where it differs (default: eta)"
     eta2: float | None = None
-    "learning rate of the second layer, where it differs"
+    "learning rate of the second layer, where it differs (default: eta)"
     steps: MaybeWhole = None
     "steps of gradient descent (default: 3000, or fewer for large settings)"
 
 
-@app.command
+@app.command(help_epilogue=epilogue("analyze"))
 def analyze(
     *,
     data: DataOptions | None = None,
@@ -170,7 +173,7 @@ def analyze(
     return _run(job, task, folder, data=data, seed=seed, engine=engine, own=own)
 
 
-@app.command
+@app.command(help_epilogue=epilogue("spectrum"))
 def spectrum(
     *,
     data: DataOptions | None = None,
@@ -288,7 +291,7 @@ def _show(job: Job, record: Any, kept: Record, start: float, reason: str = "") -
     return ended(figures, kept.path)
 
 
-@app.command
+@app.command(help_epilogue=epilogue("constants"))
 def constants(name: str, /, *, negative_slope: float | None = None) -> None:
     """Print zeta, vartheta0, vartheta1, vartheta2 and the case of Assumption 3.2 of an activation.
 
@@ -297,7 +300,7 @@ def constants(name: str, /, *, negative_slope: float | None = None) -> None:
     name
         name of the activation
     negative_slope
-        slope of leaky_relu below 0
+        slope of leaky_relu below 0 (default: 0.01)
     """
     from ntkspec.activations import activation
 
@@ -309,7 +312,7 @@ def constants(name: str, /, *, negative_slope: float | None = None) -> None:
     print(f"{'assumption':<13}{act.assumption}")
 
 
-@app.command
+@app.command(help_epilogue=epilogue("doctor"))
 def doctor() -> None:
     """Print what this installation has: versions, threads, memory, BLAS speed, data sets found."""
     from ntkspec.cli.doctor import findings
@@ -318,8 +321,8 @@ def doctor() -> None:
         print(f"{label:<20}{value}")
 
 
-app.command(sweeps.sweep)
-app.command(sweeps.check)
+app.command(sweeps.sweep, help_epilogue=epilogue("sweep"))
+app.command(sweeps.check, help_epilogue=epilogue("check"))
 app.command(figure)
 
 
@@ -436,7 +439,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             return Exit.NOT_STORED if files.behind else outcome or Exit.DONE
         except CycloptsError as error:
-            reason = f"{one_line(error)} See {' '.join(['ntkspec', *(error.command_chain or ())])} --help."
+            see = " ".join(["ntkspec", *(error.command_chain or ()), "--help"])
+            reason = f"{meant(given) or one_line(error)} See {see}."
         except (ValueError, TypeError, OSError, MemoryError) as error:
             if os.environ.get("NTKSPEC_TRACEBACK"):
                 raise

@@ -7,6 +7,7 @@ from typing import Literal
 
 from cyclopts import App, Parameter
 
+from ntkspec.cli.help import epilogue
 from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.results import held
 from ntkspec.cli.streams import say
@@ -25,6 +26,7 @@ figure = App(
     name="figure",
     help="Draw a figure of the paper as PNG and PDF, beside the HDF5 file of its numbers. "
     "A second call redraws without computing.",
+    help_epilogue=epilogue("figure"),
     default_parameter=Parameter(negative=()),
 )
 
@@ -35,7 +37,7 @@ class RunOptions:
     """The setting of a figure of training."""
 
     activation: str | None = None
-    "activation by name (figure 1: erf; figure 2: relu)"
+    "activation by name (default: figure 1 erf, figure 2 relu)"
     d: Whole = 50
     "dimension"
     n: Whole = 20_000
@@ -43,9 +45,9 @@ class RunOptions:
     n_test: Whole = 2000
     "test points"
     width: MaybeWhole = None
-    "number of neurons m, even (figure 1: 256; figure 2: 4096)"
+    "number of neurons m, even (default: figure 1 256, figure 2 4096)"
     steps: MaybeWhole = None
-    "steps of gradient descent (figure 1: 3000; figure 2: 1000)"
+    "steps of gradient descent (default: figure 1 3000, figure 2 1000)"
     eta: float | None = None
     "learning rate of both layers (default: 5 d / (2 zeta^2 1000), so that linear learning ends near step 1,000)"
     seed: Whole = 0
@@ -56,7 +58,7 @@ class RunOptions:
     "where it is computed: on the CPU, or on an NVIDIA GPU (needs CuPy)"
 
 
-@figure.command(name="1")
+@figure.command(name="1", help_epilogue=epilogue("figure 1"))
 def figure_1(
     *,
     run: RunOptions | None = None,
@@ -89,7 +91,7 @@ def figure_1(
         return _draw(lambda plots: plots.figure_1(first, found), folder, "1")
 
 
-@figure.command(name="2")
+@figure.command(name="2", help_epilogue=epilogue("figure 2"))
 def figure_2(*, run: RunOptions | None = None, output: Path | None = None) -> int:
     """Figure 2: a ReLU network learns a function of the norm; its linear model follows, the naive one does not.
 
@@ -117,13 +119,13 @@ class DeepOptions:
     data: Literal["cifar10", "mnist"] = "cifar10"
     "which images; their folder is named by NTKSPEC_DATA"
     classes: MaybeSeveral = None
-    "two classes, labelled +1 and -1 (cifar10: cat horse; mnist: 4 9)"
+    "two classes, labelled +1 and -1 (default: cifar10 cat horse, mnist 4 9)"
     pool: MaybeWhole = None
-    "average the images over POOL x POOL patches (cifar10: 4; mnist: 1)"
+    "average the images over POOL x POOL patches (default: cifar10 4, mnist 1)"
     n: Whole = 10_000
     "training points"
     n_test: MaybeWhole = None
-    "test points (cifar10: 2000; mnist: 1900)"
+    "test points (default: cifar10 2000, mnist 1900)"
     activation: str = "erf"
     "activation by name, an odd one: the linear model is x . delta / sqrt d"
     eta: float = 0.3
@@ -140,7 +142,7 @@ class DeepOptions:
     "where it is computed: on the CPU, or on an NVIDIA GPU (needs CuPy)"
 
 
-@figure.command(name="3")
+@figure.command(name="3", help_epilogue=epilogue("figure 3"))
 def figure_3(
     *,
     run: DeepOptions | None = None,
@@ -180,7 +182,7 @@ def figure_3(
         return _draw(lambda plots: plots.figure_3(linear, networks), folder, "3")
 
 
-@figure.command(name="5")
+@figure.command(name="5", help_epilogue=epilogue("figure 5"))
 def figure_5(
     *,
     grid: GridOptions | None = None,
@@ -203,7 +205,7 @@ def figure_5(
         return draw_one(lambda: figure_of("gap-first", panels, plain), folder, "figure-5", "figure-5.h5")
 
 
-@figure.command(name="budget")
+@figure.command(name="budget", help_epilogue=epilogue("figure budget"))
 def figure_budget(
     *,
     grid: GridOptions | None = None,

@@ -24,21 +24,23 @@ class GridOptions:
     """Which settings; all combinations of what is listed."""
 
     d: MaybeSeveral = None
-    "dimensions: whole numbers, or first:last:xratio such as 32:512:x1.5"
+    "dimensions: whole numbers, or first:last:xratio (default: 32:256:x1.5; check prop-3.4-deep: 32:162:x1.5)"
     n: MaybeSeveral = None
-    "training points: whole numbers, or powers of d such as d^1.5"
+    "training points: whole numbers, or powers of d (default: d^1.5; check prop-4.1: d^1.25; figure 5: 2000 and d^1.5)"
     width: MaybeSeveral = None
-    "neurons of two-layer networks: whole numbers, powers of d such as 2*d^1.25, or inf"
+    """neurons of two-layer networks: whole numbers, powers of d such as 2*d^1.25, or inf (default: d^1.5;
+    check prop-4.1: d^0.9; figure 5: 2000 and d^1.5)"""
     network: MaybeSeveral = None
-    "two-layer, or deep ones, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, with sizes as for width: fc:3xd^1.5"
+    """two-layer, or deep ones, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, with sizes as for width: fc:3xd^1.5
+    (default: two-layer; check prop-3.4-deep: fc:3xd^1.75)"""
     activation: MaybeSeveral = None
-    "activations by name"
+    "activations by name (default: erf)"
     distribution: MaybeSeveral = None
-    "gaussian, cube (Rademacher entries, +1 or -1), sphere or uniform entries"
+    "gaussian, cube (entries +1 or -1), sphere or uniform entries (default: gaussian; check prop-4.1: cube)"
     covariance: MaybeSeveral = None
-    "identity, or graded (variances from 0.2 to 1.8)"
+    "identity, or graded, variances from 0.2 to 1.8 (default: identity)"
     seeds: MaybeWhole = None
-    "how many seeds: 0, 1, 2, ..."
+    "how many seeds: 0, 1, 2, ... (default: 5)"
     second: Literal["rademacher", "normal"] = "rademacher"
     "initial second layer: signs or N(0, 1)"
     dtype: Literal["float32", "float64"] = "float64"
@@ -55,7 +57,7 @@ class PlaceOptions:
     processes: Whole = 1
     "local processes, which share the cores evenly"
     scheduler: str | None = None
-    "address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed])"
+    "address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed]; default: none)"
 
 
 # What runs in minutes on two cores; the other defaults are those of Grid.
