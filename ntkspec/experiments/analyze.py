@@ -1,5 +1,6 @@
 """From a data set to a record: how close a network is to a linear model, in kernel and in training."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -313,7 +314,14 @@ def _check_memory(task: AnalyzeTask, model: Model) -> float:
 def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSummary) -> float:
     mode = coefficient * data.trace_over_d / data.d
     stable = PART_OF_STABLE * min(gap.largest_stable_rate, stable_rate(float(gap.theta_lin), data.n))
-    return min(stable, E_FOLDS / (PART_OF_STEPS * steps * mode)) if mode > 0 else stable
+    rate = min(stable, E_FOLDS / (PART_OF_STEPS * steps * mode)) if mode > 0 else stable
+    if math.isfinite(rate):
+        return rate
+    raise ValueError(
+        "the kernel of the network is zero at the training points, so that training does not move its outputs and no "
+        "learning rate follows from it; look for units that are dead at the start, and for outputs too small for "
+        "the dtype"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- trajectories
