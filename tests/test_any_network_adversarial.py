@@ -380,6 +380,17 @@ def test_tied_embeddings():
     check(transformer(), tokens(4), points2=tokens(3, seed=2))
 
 
+def test_a_derivative_that_is_zero_up_to_rounding():
+    """What normalizes over one feature forgets it; the mean of the positions has no factors."""
+    module = made(
+        nn.Sequential, nn.Linear(2, 1, bias=False), nn.LayerNorm(1), nn.AdaptiveAvgPool2d((3, 1)), nn.Flatten(),
+        nn.Linear(3, 1),
+    )  # fmt: skip
+    theta = ns.ntk(ns.from_torch(module), signals(3, 3, 2), outputs="full", layer="0.weight")
+    assert abs(theta @ np.ones(3)).max() <= 1e-20
+    check(module, signals(3, 3, 2))
+
+
 def test_a_module_under_two_names():
     shared = nn.Linear(4, 4)
     check(made(nn.Sequential, shared, nn.Tanh(), shared, nn.Tanh(), nn.Linear(4, 2)), X)
