@@ -52,6 +52,7 @@ class FactoredJacobian(AutogradJacobian):
         super().__init__(function, facts, at, names, directions)
         self.probed = Probed(at, names, facts) if probed is None else probed
         self._kept: dict[int, Factors] = {}
+        self._picked: tuple[bytes, Any] = b"", None
 
     @property
     def recipe(self) -> Recipe:
@@ -197,7 +198,12 @@ class FactoredJacobian(AutogradJacobian):
         points = sum(points for _, _, points in pieces)
         if 2 * points > sum(block.stop - block.start for block in made):
             return self, which
-        return self.part(which), slice(0, points)
+        if isinstance(which, slice):
+            return self.part(which), slice(0, points)
+        numbers = self.engine.to_host(which).tobytes()  # rows that meet several columns
+        if self._picked[0] != numbers:
+            self._picked = numbers, self.part(which)
+        return self._picked[1], slice(0, points)
 
     def _tile(self, other: Self, rows: Rows, cols: slice, stacked: bool, same: bool) -> Array:
         each = self.functions if stacked else 1
@@ -289,7 +295,7 @@ class FactoredJacobian(AutogradJacobian):
         return self._like(at=points)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_kept": {}}
+        return super().__getstate__() | {"_kept": {}, "_picked": (b"", None)}
 
     def _like(self, **changes: Any) -> Self:
         own = {"function": self.function, "at": self.at, "directions": self.directions} | changes
