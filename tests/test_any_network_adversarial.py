@@ -436,6 +436,27 @@ def check_against(wrapped, module):
     )
 
 
+def test_extended_precision_is_read_as_float64():
+    found = ns.ntk(ns.from_torch(mlp(4)), X.numpy().astype(np.longdouble), outputs="full").to_dense()
+    np.testing.assert_array_equal(found, ns.ntk(ns.from_torch(mlp(4)), X, outputs="full").to_dense())
+
+
+def test_another_default_device():
+    """As of a user whose script puts new tensors elsewhere."""
+    module = mlp(4)
+    with torch.device("meta"):
+        found = ns.ntk(ns.from_torch(module), X, outputs="full").to_dense()
+    np.testing.assert_allclose(found, kernel_of(module, X, "full"), rtol=1e-10, atol=1e-12)
+
+
+def test_spectral_norm_in_training_mode():
+    """Its singular vectors move with each pass."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        module = made(nn.Sequential, torch.nn.utils.spectral_norm(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 2))
+    refused(module.train(), X, r"eval\(\)")
+
+
 def test_one_point():
     check(mlp(4), X[:1])
     check(resnet(), signals(1, 3, 6, 6))
