@@ -538,3 +538,17 @@ def test_kernels_in_float64_beyond_float32_have_intervals(size):
     true = np.linalg.norm(kernel_of(module, X))
     found = ns.frobenius_norm(ns.ntk(ns.from_torch(module), X))
     assert found.lower <= true <= found.upper <= found.lower * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-16, 1e-21, 1e-25])
+def test_a_kernel_below_the_smallest_numbers_of_float32_is_not_said_to_be_zero(scale):
+    class Tiny(torch.nn.Linear):
+        def forward(self, x):
+            return scale * super().forward(x)
+
+    module, points = made(Tiny, 4, 2), signals(5, 4)
+    exact = np.linalg.norm(kernel_of(module, points, "full"), 2)
+    for theta in (ns.ntk(ns.from_torch(module.float()), points, outputs="full") for _ in range(2)):
+        norm = ns.spectral_norm(theta)
+        assert 0 <= norm.lower <= exact <= norm.upper
+        assert norm.converged == (scale > 1e-18)
