@@ -297,16 +297,16 @@ class FactoredJacobian(AutogradJacobian):
             self._kept.clear()
             return way()
 
-    def elsewhere(self, points: Any) -> Self:
-        """At other points."""
-        return self._like(at=points)
+    def elsewhere(self, points: Any, facts: Facts) -> Self:
+        """At other points, and what is known of those."""
+        return self._like(at=points, facts=facts)
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_kept": {}, "_picked": (b"", None)}
 
     def _like(self, **changes: Any) -> Self:
-        own = {"function": self.function, "at": self.at, "directions": self.directions} | changes
-        return type(self)(own["function"], self.facts, own["at"], self.names, own["directions"], self.probed)
+        own = {name: getattr(self, name) for name in ("function", "facts", "at", "directions")} | changes
+        return type(self)(own["function"], own["facts"], own["at"], self.names, own["directions"], self.probed)
 
 
 def _add(out: Tensor, left: dict[str, Side], right: dict[str, Side], room: Room, stacked: bool) -> None:
