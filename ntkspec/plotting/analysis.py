@@ -21,7 +21,6 @@ LABELS = {"network": "network", "linear": "linear model", "ntk": "NTK at initial
 LINES = {"network": "-", "linear": "--", "ntk": ":"}
 # Of the labels' mean square, as in the verdict; those between them would lie too close.
 LEVELS = (0.01, 0.1)
-FINISHED = 0.99
 # Pairs of models, and the colour and line of each.
 _PAIRS = {
     "ntk-linear": ("network", "NTK − linear"),
@@ -172,10 +171,11 @@ def _horizon(axis: Axes, analysis: Analysis) -> None:
     last = analysis.steps[-1]
     agreed = analysis.comparisons["network-linear"][_later_part(analysis)].agreement_to_labels[-1]
     if agreed.from_start and not agreed.to_end:
-        marks.step(axis, agreed.until, f"linear until step {agreed.until} ({agreed.threshold:.0%} of labels)", "-.")
-    finished = np.inf if analysis.modes is None else analysis.modes.steps_to_learn(FINISHED)
-    if finished <= last:
-        marks.step(axis, finished, f"{FINISHED:.0%} of the linear part, step {finished:.0f}")
+        marks.step(
+            axis, agreed.until, f"within {100 * agreed.threshold:.0f} % of the labels, step {agreed.until}", "-."
+        )
+    finished = np.inf if analysis.modes is None else analysis.modes.steps_to_learn(0.99)
+    marks.finished(axis, finished, last)
 
 
 def _figure(analysis: Analysis, names: list[str]) -> Figure:

@@ -14,8 +14,8 @@ _PLAIN = {r"\Theta": "Θ", r"\eta": "η", r"\propto": "∝", r"\sum": "Σ", r"\|
 
 
 def formulas(text: str) -> str:
-    """Powers of d such as 2*d^1.25 in mathematical letters, all else as it is."""
-    return _POWER.sub(_power, text)
+    """Powers of d such as 2*d^1.25, and n and m, in mathematical letters; all else as it is."""
+    return re.sub(r"\b([nm]) = ", r"$\1$ = ", _POWER.sub(_power, text))
 
 
 def _power(match: re.Match) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 
 _GREY = "#777777"
@@ -16,9 +15,14 @@ def bare(axis: Axes) -> None:
 
 
 def step(axis: Axes, at: float, text: str, line: str = ":") -> None:
-    """A vertical line at a step, named in the legend; none where that is never reached."""
-    if np.isfinite(at):
-        axis.axvline(at, color=_GREY, linewidth=1.0, linestyle=line, label=text, zorder=0.5, gid=MARK)
+    """A vertical line at a step, named in the legend."""
+    axis.axvline(at, color=_GREY, linewidth=1.0, linestyle=line, label=text, zorder=0.5, gid=MARK)
+
+
+def finished(axis: Axes, at: float, last: float) -> None:
+    """Where the linear model has learned 99 % of what it can, if that is within the steps."""
+    if at <= last:
+        step(axis, at, f"99 % of the linear part, step {at:.0f}")
 
 
 def thresholds(axis: Axes, levels: Sequence[float]) -> None:

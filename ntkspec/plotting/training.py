@@ -81,7 +81,7 @@ def figure_2(run: Run) -> Figure:
     distances.set_xlim(1, run.steps[-1])
     distances.set_ylim(0, 1.25 * distances.get_ylim()[1])  # room for the legend
     _labelled(distances, "mean squared difference (test)")
-    _finished(distances, run)
+    marks.finished(distances, run.finished, run.steps[-1])
     distances.set_title("b  distance from the network", fontsize=9, loc="left")
     figure.suptitle(_settings(run), fontsize=9)
     return figure
@@ -140,7 +140,7 @@ def _losses(axis: Axes, run: Run, parts) -> None:
             line = ":" if name == "naive" else "--" if part == "test" and len(parts) == 2 else "-"
             own = label if part == parts[0] else None
             axis.plot(run.steps, shown(found[part]), line, color=colour, linewidth=width, label=own)
-    _finished(axis, run)
+    marks.finished(axis, run.finished, run.steps[-1])
     _labelled(axis, f"loss {LOSS}")
 
 
@@ -151,7 +151,7 @@ def _outputs(axis: Axes, run: Run) -> None:
     axis.plot([], [], "-", color="black", label="network")
     axis.plot([], [], ":", color="black", label="linear model (11)")
     _labelled(axis, "output")
-    _finished(axis, run)
+    marks.finished(axis, run.finished, run.steps[-1])
     axis.set_title("b  outputs on five test points", fontsize=9, loc="left")
 
 
@@ -167,11 +167,6 @@ def _discrepancies(axis: Axes, runs: list[Run]) -> None:
     logarithmic(axis)
     axis.set_xscale("log")
     _labelled(axis, "mean squared difference (test)")
-
-
-def _finished(axis: Axes, run: Run) -> None:
-    if run.finished <= run.steps[-1]:
-        marks.step(axis, run.finished, f"99 % of the linear part, step {run.finished:.0f}")
 
 
 def _labelled(axis: Axes, quantity: str, *, named: bool = True) -> None:
