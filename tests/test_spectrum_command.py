@@ -139,7 +139,7 @@ def test_the_density_is_drawn_with_its_intervals(kernel, way):
     left, right = plotting.density(record).axes
     (container,) = left.containers
     points, _, (bars,) = container.lines
-    edges = plotting._geometric(record.density) if kernel != "gap" else 36
+    edges = plotting.geometric(record.density, 36) if kernel != "gap" else 36
     histogram = record.density.histogram(edges)
     shown = histogram.mass > 1e-9
     assert points.get_ydata() == pytest.approx(histogram.mass[shown])

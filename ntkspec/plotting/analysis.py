@@ -114,8 +114,8 @@ def _outputs(axis: Axes, analysis: Analysis) -> None:
     part = _later_part(analysis)
     own = own_outputs(analysis.labels[part])
     for name in ("network", "linear"):
-        found = getattr(analysis.trajectories[name], part)
-        values = shown(found if own is None else found[:, np.arange(len(own)), own])[:, : len(POINT_COLOURS)]
+        found = getattr(analysis.trajectories[name], part)[:, : len(POINT_COLOURS)]
+        values = shown(found if own is None else found[:, np.arange(found.shape[1]), own[: found.shape[1]]])
         for k, colour in zip(range(values.shape[1]), POINT_COLOURS, strict=False):
             axis.plot(analysis.steps, values[:, k], LINES[name], color=colour)
         axis.plot([], [], LINES[name], color="black", label=LABELS[name])

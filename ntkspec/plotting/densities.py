@@ -10,6 +10,7 @@ from ntkspec.spectra.densities import Density, Histogram, Smoothed
 from ntkspec.spectra.results import Spectrum
 
 COLOUR, _BAND = "#0072B2", "#0072B240"
+BINS = 36
 # Edges whose ratios are alike stand on a logarithmic axis.
 _ALIKE = 1.001
 
@@ -19,6 +20,12 @@ def geometric(density: Density, bins: int) -> np.ndarray:
     top = density.highest * _ALIKE
     positive = density.nodes[density.nodes > 1e-9 * top]
     return np.geomspace(0.5 * positive[0] if len(positive) else 1e-3 * top, top, bins + 1)
+
+
+def shares(axis: Axes, density: Density) -> None:
+    """Shares in bins that are even on a logarithmic axis where no eigenvalue is negative, beyond rounding."""
+    positive = density.highest > 0 and density.lowest > -1e-6 * density.highest
+    bars(axis, density.histogram(geometric(density, BINS) if positive else BINS), density.n)
 
 
 def bars(axis: Axes, histogram: Histogram, n: int | None = None) -> None:
@@ -33,7 +40,7 @@ def bars(axis: Axes, histogram: Histogram, n: int | None = None) -> None:
     axis.stairs(mass, edges, color=COLOUR, fill=True, alpha=0.25)
     axis.stairs(mass, edges, color=COLOUR, linewidth=0.8)
     errors = np.array([mass - histogram.lower, histogram.upper - mass])[:, seen]
-    label = f"{1 - histogram.failure_probability:.0%} intervals"
+    label = f"{100 * (1 - histogram.failure_probability):g} % intervals"
     dots = {"color": "black", "markersize": 3, "linewidth": 0.9, "capsize": 2, "label": label}
     axis.errorbar(middle[seen], mass[seen], yerr=errors, fmt=".", **dots)
     if even:

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from ntkspec.plotting.values import numbered
+
 _GREY = "#777777"
 # What names the lines that are marks, and not results.
 MARK = "mark"
 
 
 def bare(axis: Axes) -> None:
-    """Axes without a frame above and to the right."""
+    """Axes without a frame above and to the right, with numbers that can be read."""
     axis.spines[["top", "right"]].set_visible(False)
+    numbered(axis.xaxis)
+    numbered(axis.yaxis)
 
 
 def step(axis: Axes, at: float, text: str, line: str = ":") -> None:

@@ -24,7 +24,7 @@ Pictures = dict[str, Callable[[Axes], None]]
 @singledispatch
 def pictures_of(result: Any) -> Pictures:
     """The pictures of a result by name, the usual one first. TypeError for what has none."""
-    raise TypeError(f"a {type(result).__name__} has no picture")
+    raise TypeError(f"an object of {type(result).__name__} has no picture")
 
 
 pictures_of.register(Analysis, analysis.pictures)
@@ -39,7 +39,7 @@ def _(result: Spectrum) -> Pictures:
 
 @pictures_of.register
 def _(result: Density) -> Pictures:
-    drawn = {"histogram": lambda axis: densities.bars(axis, result.histogram()),
+    drawn = {"histogram": partial(densities.shares, density=result),
              "smoothed": lambda axis: densities.smoothed(axis, result.smoothed())}  # fmt: skip
     return drawn | ({"count": partial(densities.counting, density=result)} if result.highest > 0 else {})
 
@@ -100,7 +100,7 @@ def _restyle(artists: list, style: dict[str, Any]) -> None:
         if isinstance(artist, Line2D) and artist.get_gid() != marks.MARK:
             artist.set(**style)
         elif isinstance(artist, Collection | Patch) and "color" in style:
-            artist.set(color=style["color"])
+            artist.set(color=style["color"], alpha=0.25)
 
 
 def figures_of(record: Any) -> dict[str, Figure]:

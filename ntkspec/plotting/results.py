@@ -5,7 +5,6 @@ from matplotlib.axes import Axes
 
 from ntkspec.dynamics import Modes, Trajectory
 from ntkspec.plotting.colours import POINT_COLOURS
-from ntkspec.plotting.labels import GAP_NORM
 from ntkspec.plotting.values import logarithmic, shown
 from ntkspec.theory.budget import PARTS, Budget
 
@@ -46,5 +45,5 @@ def budget(axis: Axes, found: Budget) -> None:
     predicted = [part.predicted_spectral for part in parts]
     axis.plot(place, predicted, "_", color=_PREDICTED, markersize=22, markeredgewidth=2, label="predicted")
     axis.set_xticks(place, names)
-    axis.set_ylabel(f"spectral norm, part of {GAP_NORM}")
+    axis.set_ylabel("spectral norm")
     axis.set_ylim(bottom=0)

@@ -5,13 +5,13 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from ntkspec.experiments.power_laws import at_distinct, fit_power_law
 from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.plotting import marks
 from ntkspec.plotting.labels import formulas
-from ntkspec.plotting.values import logarithmic, shown
+from ntkspec.plotting.values import logarithmic, numbered, shown
 from ntkspec.theory.budget import PARTS
 
 # Colour, marker and line tell curves apart, each on its own.
@@ -63,8 +63,8 @@ def panel(
     ticks = sorted({cell.d for cell in results})
     axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
     axis.xaxis.set_minor_locator(NullLocator())
-    _numbered(axis)
     marks.bare(axis)
+    axis.tick_params(axis="y", which="both", labelsize=8)
 
 
 def below(axis: Axes) -> None:
@@ -75,25 +75,13 @@ def below(axis: Axes) -> None:
     axis.legend(fontsize=7, title=title, title_fontsize=7, **place)
 
 
-def _numbered(axis: Axes) -> None:
-    """Numbers on a logarithmic axis as people write them; between the powers of ten where these are few."""
-    low, high = axis.get_ylim()
-    numbers = FuncFormatter(lambda value, position: f"{value:g}")
-    if axis.get_yscale() == "log":
-        subs = range(1, 10) if high < 5 * low else (1, 2, 5) if high < 500 * low else (1,)
-        axis.yaxis.set_major_locator(LogLocator(subs=subs, numticks=30))
-        axis.yaxis.set_minor_formatter(NullFormatter())
-    axis.yaxis.set_major_formatter(numbers)
-    axis.tick_params(axis="y", which="both", labelsize=8)
-
-
 def _alike(axes: list[Axes]) -> None:
     """One range and one label for panels that show the same."""
     if axes:
         low, high = zip(*(axis.get_ylim() for axis in axes), strict=True)
         for axis in axes:
             axis.set_ylim(min(low), max(high))
-            _numbered(axis)
+            numbered(axis.yaxis)
         for axis in axes[1:]:
             axis.set_ylabel("")
 

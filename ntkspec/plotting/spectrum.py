@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 
 from ntkspec.experiments.spectrum import KernelSpectrum
 from ntkspec.plotting import marks
-from ntkspec.plotting.densities import COLOUR, bars, counting, geometric, leading, smoothed, whole_index
+from ntkspec.plotting.densities import BINS, COLOUR, bars, counting, geometric, leading, smoothed, whole_index
 from ntkspec.plotting.files import save
 from ntkspec.plotting.labels import GAP, LINEAR, THETA
 
 NAMES = {"theta": THETA, "linear": LINEAR, "gap": GAP}
-_BINS = 36
 
 
 def save_figures(record: KernelSpectrum, folder: str | Path) -> list[Path]:
@@ -45,7 +44,7 @@ def eigenpairs(record: KernelSpectrum) -> Figure:
 def pictures(record: KernelSpectrum) -> dict[str, Callable[[Axes], None]]:
     """What can be drawn on one pair of axes, by name."""
     gap = record.task.kernel == "gap"
-    edges = _BINS if gap else geometric(record.density, _BINS)
+    edges = BINS if gap else geometric(record.density, BINS)
     rest: dict[str, Callable[[Axes], None]] = {
         "histogram": partial(bars, histogram=record.density.histogram(edges), n=record.density.n),
         "eigenvalues": partial(leading, spectrum=record.leading),
