@@ -1,5 +1,6 @@
 """What results offer in a notebook: tables that are well-formed, columns that are the numbers, errors that help."""
 
+import io
 import sys
 import xml.etree.ElementTree as ElementTree
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from ntkspec import progress
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
 from ntkspec.experiments.spectrum import SpectrumTask, measure_spectrum
 from ntkspec.experiments.sweep_cells import Cell
@@ -57,6 +59,36 @@ def test_each_result_has_a_short_table(results):
         assert 3 <= len(rows) <= 12, name
         assert all(len(row) == 3 and "".join(row[0].itertext()) for row in rows), name
         assert "^" not in "".join(tree.itertext()), name
+
+
+@pytest.mark.parametrize("name", ["sweep", "kernel spectrum", "spectrum", "trajectory", "operator", "estimate"])
+def test_each_prints_in_a_few_lines(name, results):
+    lines = repr(results[name]).splitlines()
+    assert len(lines) <= 12
+    assert max(map(len, lines)) < 200
+
+
+class FromKernel(io.StringIO):
+    """What a Jupyter kernel has for standard error."""
+
+    def isatty(self):
+        return False
+
+
+FromKernel.__module__ = "ipykernel.iostream"
+
+
+def test_progress_is_seen_in_a_notebook_and_leaves_nothing(monkeypatch):
+    stream = FromKernel()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.bar(total=3, text="work") as bar:
+        bar.start_t -= 2.0  # it is silent for a second
+        bar.last_print_t -= 2.0
+        bar.update(2)
+    written = stream.getvalue()
+    assert "work:  67%" in written
+    assert written.rsplit("\r", 1)[1] == ""
+    assert not written.rsplit("\r", 2)[1].strip()
 
 
 def test_what_a_table_holds_is_text_and_no_markup():

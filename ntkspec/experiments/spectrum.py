@@ -50,7 +50,7 @@ class SpectrumTask(NetworkTask):
     steps: int = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KernelSpectrum(Shown, Columned, Drawn):
     """What was measured. trace, effective_rank and participation_ratio are None for the difference of kernels, which is
     not semidefinite; angles (to the leading eigenspace of the other of Theta and Theta^lin of the same dimension) too,
@@ -76,6 +76,9 @@ class KernelSpectrum(Shown, Columned, Drawn):
     timings: dict = field(default_factory=dict)
     own: NetworkRecord | None = None
     nearest: NearestLinear | None = None
+
+    def __repr__(self) -> str:
+        return str(self._shown())
 
     def _shown(self) -> Table:
         named = {

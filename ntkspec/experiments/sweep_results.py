@@ -34,6 +34,9 @@ class Sweep(Shown, Columned, Drawn, dict[Cell, dict[str, float]]):
         """The cells of one quantity."""
         return Sweep({cell: own for cell, own in self.items() if cell.quantity == quantity}, self.grids)
 
+    def __repr__(self) -> str:
+        return str(self._shown())
+
     def _shown(self) -> Table:
         d, n, seeds = (sorted({getattr(cell, name) for cell in self}) for name in ("d", "n", "seed"))
         names = sorted({name for numbers in self.values() for name in numbers})

@@ -27,6 +27,11 @@ class Table:
     title: str
     rows: list[Row]
 
+    def __str__(self) -> str:
+        """The title and a line for each row, without meanings."""
+        width = max((len(row.label) for row in self.rows), default=0)
+        return "\n".join([self.title, *(f"  {row.label:<{width}}  {row.value}" for row in self.rows)])
+
     def html(self) -> str:
         """As one HTML table, in the colours of the page; whatever the texts hold is shown as it is."""
         lines = [
