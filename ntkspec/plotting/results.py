@@ -45,5 +45,6 @@ def budget(axis: Axes, found: Budget) -> None:
     predicted = [part.predicted_spectral for part in parts]
     axis.plot(place, predicted, "_", color=_PREDICTED, markersize=22, markeredgewidth=2, label="predicted")
     axis.set_xticks(place, names)
+    axis.set_xlabel("part of the gap")
     axis.set_ylabel("spectral norm")
     axis.set_ylim(bottom=0)
