@@ -18,7 +18,6 @@ from ntkspec.operators import Work
 TIMES = 50
 # name: network, bytes.
 SETTINGS = {
-    "ResNet-18 in 0.5 GB": ("resnet18", 5e8),
     "MLP in 4 GB": ("mlp", 4e9),
 }
 

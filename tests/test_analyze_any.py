@@ -201,7 +201,7 @@ def test_records_read_back_and_draw_without_the_network(tmp_path):
     assert (again.own.path, again.own.digest, again.task.network) == ("model.py", "abc", "model.py:make")
     assert again.own.parameters == {"0": [20, D], "1": [K, 20]}
     assert again.own.size == 20 * (D + K)
-    assert len(save_figures(again, tmp_path)) == 4
+    assert len(save_figures(again, tmp_path)) == 8
     for part in ("model.py:make", "kernel of all 3 outputs", "mean of the kernels of 3 outputs", "nearest linear"):
         assert part in report(found)
     for part in ("Activation", "erf", "paired", "Theorem"):

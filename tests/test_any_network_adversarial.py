@@ -380,6 +380,17 @@ def test_tied_embeddings():
     check(transformer(), tokens(4), points2=tokens(3, seed=2))
 
 
+def test_a_derivative_that_is_zero_up_to_rounding():
+    """What normalizes over one feature forgets it; the mean of the positions has no factors."""
+    module = made(
+        nn.Sequential, nn.Linear(2, 1, bias=False), nn.LayerNorm(1), nn.AdaptiveAvgPool2d((3, 1)), nn.Flatten(),
+        nn.Linear(3, 1),
+    )  # fmt: skip
+    theta = ns.ntk(ns.from_torch(module), signals(3, 3, 2), outputs="full", layer="0.weight")
+    assert abs(theta @ np.ones(3)).max() <= 1e-20
+    check(module, signals(3, 3, 2))
+
+
 def test_a_module_under_two_names():
     shared = nn.Linear(4, 4)
     check(made(nn.Sequential, shared, nn.Tanh(), shared, nn.Tanh(), nn.Linear(4, 2)), X)
@@ -423,6 +434,27 @@ def check_against(wrapped, module):
         rtol=1e-10,
         atol=1e-12,
     )
+
+
+def test_extended_precision_is_read_as_float64():
+    found = ns.ntk(ns.from_torch(mlp(4)), X.numpy().astype(np.longdouble), outputs="full").to_dense()
+    np.testing.assert_array_equal(found, ns.ntk(ns.from_torch(mlp(4)), X, outputs="full").to_dense())
+
+
+def test_another_default_device():
+    """As of a user whose script puts new tensors elsewhere."""
+    module = mlp(4)
+    with torch.device("meta"):
+        found = ns.ntk(ns.from_torch(module), X, outputs="full").to_dense()
+    np.testing.assert_allclose(found, kernel_of(module, X, "full"), rtol=1e-10, atol=1e-12)
+
+
+def test_spectral_norm_in_training_mode():
+    """Its singular vectors move with each pass."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        module = made(nn.Sequential, torch.nn.utils.spectral_norm(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 2))
+    refused(module.train(), X, r"eval\(\)")
 
 
 def test_one_point():

@@ -393,6 +393,27 @@ def test_points_that_are_refused(points, error, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("others", [np.ones((3, 5)), np.ones((3, 2, 4)), {"x": np.ones((3, 3))}, (np.ones((3, 3)),)])
+def test_points_of_another_form_are_refused_before_any_product(others):
+    """Also where others have come before."""
+    net = ns.from_jax(linear, W)
+    net(X)
+    for pair in ([others], [X, others], [others, X]):
+        with pytest.raises((ValueError, TypeError), match=r"the function (failed on|returned)"):
+            ns.ntk(net, *pair)
+
+
+def test_points_of_several_lengths_have_kernels_with_each_other():
+    rng = np.random.default_rng(0)
+    short, long, params = rng.standard_normal((4, 2, 3)), rng.standard_normal((5, 7, 3)), {"w": np.ones((3, 2))}
+
+    def function(p, x):
+        return jnp.tanh(x @ p["w"]).mean(1)
+
+    net, ((J,), (J2,)) = ns.from_jax(function, params), (jacobian(function, params, one) for one in (short, long))
+    close(ns.ntk(net, short, long).to_dense(), expected(J, J2, "mean"))
+
+
 def test_names_that_match_nothing_are_refused_with_those_there_are():
     function, params, X = networks.mlp(np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"is the name of no parameter; there are 0\.b, 0\.w"):

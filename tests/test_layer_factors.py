@@ -240,7 +240,7 @@ def test_passes_that_differ_from_the_first_points_go_through_autograd():
     X, far = numbers(8, 2) / 10, np.full((3, 2), 3.0)
     side, choice = factors(module.double(), X)
     assert side.factored == ["linear.weight", "linear.bias"]
-    there = side.elsewhere(torch.as_tensor(far))
+    there = side.elsewhere(torch.as_tensor(far), side.facts)
     close(of(there, choice).to_dense(), dense(module, far, choice))
     assert there.factored == side.factored == []
     close(of(side, choice).to_dense(), dense(module, X, choice))

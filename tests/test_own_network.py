@@ -87,7 +87,7 @@ def test_the_network_of_a_file_is_analyzed_and_kept_by_name(tmp_path):
     net = Perceptron.random(5, 6, 1, seed=4, flat=True)
     assert all(map(np.array_equal, found.weights["initial"], net.weights))
     assert "model.py, sha256 " in result.out
-    assert {path.suffix for path in folder.iterdir()} == {".h5", ".png"}
+    assert {path.suffix for path in folder.iterdir()} == {".h5", ".png", ".pdf"}
 
 
 def test_random_numbers_of_the_file_start_from_the_seed(undrawn):
@@ -290,6 +290,10 @@ def value(d):
 def leaves(d):
     return failing(d, SystemExit(0))
 
+def dead(d):
+    net = Perceptron.random(d, 6, 1, flat=True)
+    return net.with_weights([0.0 * W for W in net.weights])
+
 def failing(d, error):
     net = Failing.random(d, 6, 1, flat=True)
     net.error = error
@@ -305,3 +309,10 @@ def test_a_network_that_fails_at_some_points_is_one_line(tmp_path, function, err
     result = run(f"analyze --network failing.py:{function} {SMALL} --steps 2")
     assert result.code == 2
     assert re.search(rf"the network of failing.py raised {error}.*\(line 6\)", result.err[-1])
+
+
+def test_a_network_whose_kernel_is_zero_is_one_line(tmp_path):
+    (tmp_path / "failing.py").write_text(FAILING)
+    result = run(f"analyze --network failing.py:dead {SMALL} --steps 2")
+    assert result.code == 2
+    assert "the kernel of the network is zero at the training points" in result.err[-1]

@@ -369,6 +369,62 @@ def test_parts_of_points_are_arguments():
         ns.ntk(ns.from_torch(module), (x, y[:4]))
 
 
+class Scaled(nn.Module):
+    """A number times the points, as many outputs as they have columns."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.scale * x
+
+
+class Reader(nn.Module):
+    """The last state of a recurrent layer, which takes an array of rank 2 for one signal."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.RNN(4, 3, batch_first=True)
+
+    def forward(self, x):
+        return self.cell(x)[0][..., -1, :] if x.ndim == 3 else self.cell(x)[0]
+
+
+PAIR = {"x": X, "y": signals(7, 3)}
+
+
+@pytest.mark.parametrize(
+    ("module", "points", "others", "said"),
+    [
+        (lambda: mlp(4), X, signals(3, 5), r"raised RuntimeError .* points of shape \(3, 5\) of float64"),
+        (lambda: mlp(4), X, signals(3, 2, 4), r"the outputs have shape \(3, 2, \d\) for 3 points"),
+        (lambda: mlp(4), X, np.ones((3, 4), int), r"raised RuntimeError .* of int64"),
+        (EXAMPLES["transformer"].module, tokens(4), tokens(4).double(), r"raised RuntimeError .* of float64"),
+        (Several, tuple(PAIR.values()), X, r"raised TypeError .* missing 1 required positional argument: 'y'"),
+        (Several, PAIR, {"x": X, "z": signals(7, 3)}, r"raised TypeError .* unexpected keyword argument 'z'"),
+        (Reader, signals(5, 2, 4), signals(5, 4), r"changes with the other points"),
+        (Scaled, X, signals(5, 3), r"the outputs have shape \(n, 3\) for .* but \(n, 4\) for earlier ones"),
+    ],
+    ids=["columns", "rank", "integers", "floats", "no tuple", "keys", "one signal", "outputs"],
+)
+def test_points_of_another_form_are_refused_before_any_product(module, points, others, said):
+    """Also where others have come before, whose checks say nothing of these."""
+    net = ns.from_torch(made(module))
+    net(points)
+    for pair in ([others], [points, others], [others, points]):
+        with pytest.raises((ValueError, TypeError), match=said):
+            ns.ntk(net, *pair)
+    assert ns.ntk(net, points).points == len(net(points))
+
+
+def test_points_of_several_lengths_have_kernels_with_each_other():
+    module = made(nn.Sequential, nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net, small, large = ns.from_torch(module), signals(4, 1, 5, 5), signals(3, 1, 9, 9)
+    close(ns.ntk(net, small, large).to_dense(), kernel_of(module, small, points2=large))
+    close(ns.ntk(net, large).to_dense(), kernel_of(module, large))
+
+
 def test_parameters_outside_of_the_module_are_refused():
     """Each would be a constant, or follow the module while it trains on."""
     module = mlp(4)
@@ -538,3 +594,17 @@ def test_kernels_in_float64_beyond_float32_have_intervals(size):
     true = np.linalg.norm(kernel_of(module, X))
     found = ns.frobenius_norm(ns.ntk(ns.from_torch(module), X))
     assert found.lower <= true <= found.upper <= found.lower * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-16, 1e-21, 1e-25])
+def test_a_kernel_below_the_smallest_numbers_of_float32_is_not_said_to_be_zero(scale):
+    class Tiny(torch.nn.Linear):
+        def forward(self, x):
+            return scale * super().forward(x)
+
+    module, points = made(Tiny, 4, 2), signals(5, 4)
+    exact = np.linalg.norm(kernel_of(module, points, "full"), 2)
+    for theta in (ns.ntk(ns.from_torch(module.float()), points, outputs="full") for _ in range(2)):
+        norm = ns.spectral_norm(theta)
+        assert 0 <= norm.lower <= exact <= norm.upper
+        assert norm.converged == (scale > 1e-18)

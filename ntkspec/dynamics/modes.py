@@ -8,6 +8,7 @@ from ntkspec import checks
 from ntkspec.dynamics.features import feature_modes
 from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.engines.arrays import ArrayLike
+from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.operators import as_symmetric
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.layout import labels_of
@@ -20,7 +21,7 @@ NOTHING = 1e-20
 
 
 @dataclass(frozen=True, repr=False)
-class Modes:
+class Modes(Shown, Columned, Drawn):
     r"""Eigenmodes of a kernel under training, largest eigenvalue first.
 
     Attributes
@@ -55,6 +56,21 @@ class Modes:
             f"Modes, {which} {len(self.values)} of {self.n} points at eta = {self.eta:.5g}: {few(self.values)}\n"
             f"parts of |y|^2 {few(self.energies)}, steps to shrink by e {few(self.e_folds)}"
         )
+
+    def _shown(self) -> Table:
+        which = "all modes with an eigenvalue" if self.complete else "the leading modes; the others are not looked at"
+        return Table(
+            f"{len(self.values)} learning modes of {self.n:,} points",
+            [
+                Row("eigenvalues", few(self.values), which),
+                Row("parts of |y|²", few(self.energies), f"{self.energies.sum():.3g} together"),
+                Row("steps to shrink by e", few(self.e_folds), f"at learning rate {self.eta:.5g}"),
+                Row("99 % learned", f"at step {self.steps_to_learn():.6g}", "of what these modes carry"),
+            ],
+        )
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        return {"value": self.values, "energy": self.energies, "e_folds": self.e_folds}
 
     def carrying(self, part: float) -> np.ndarray:
         r"""Indices of the fewest modes that together carry this part of \|y\|².

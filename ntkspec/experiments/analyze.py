@@ -1,5 +1,6 @@
 """From a data set to a record: how close a network is to a linear model, in kernel and in training."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks.naming import matching
 from ntkspec.networks.protocol import names_of
+from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.operators import planning
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.results import Diagnostics, Estimate
@@ -103,7 +105,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, repr=False)
-class Analysis:
+class Analysis(Shown, Columned, Drawn):
     """Everything that one analysis measured. Dictionaries are keyed by model ("network", "linear", "ntk"), by pair
     ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points). rates : (eta1,
     eta2), of a deep network (eta,). weights : W and v at the start and after training, of a deep network lists. modes :
@@ -142,6 +144,44 @@ class Analysis:
             f"{self.kernel!r}\n"
             f"training losses at the last step: {losses}"
         )
+
+    def _shown(self) -> Table:
+        from ntkspec.experiments.verdict import verdict  # which is built on this module
+
+        kernel, last = self.kernel, self.steps[-1]
+        last_losses = {
+            name: {part: values[-1] for part, values in parts.items()} for name, parts in self.losses.items()
+        }
+        return Table(
+            f"{self.dataset['name']}: {self.task.label}, d = {self.data.d}, n = {self.data.n:,}",
+            [
+                *(Row("verdict", line) for line in verdict(self)[:3]),
+                Row("‖Θ‖", f"{float(kernel.theta):.5g}", "spectral norm of the NTK at initialization"),
+                Row("‖Θˡⁱⁿ‖", f"{float(kernel.theta_lin):.5g}", "of the linear model's kernel"),
+                Row("‖Θ − Θˡⁱⁿ‖", f"{float(kernel.gap):.5g}", "of their difference"),
+                Row("learning rate", f"{max(self.rates):.4g}", f"below {kernel.largest_stable_rate:.4g} it is stable"),
+                *(
+                    Row(
+                        f"loss, {name}",
+                        ", ".join(f"{part} {value:.4g}" for part, value in parts.items()),
+                        f"at step {last}",
+                    )
+                    for name, parts in last_losses.items()
+                ),
+            ],
+        )
+
+    def _columns(self) -> dict[str, Any]:
+        """A row for each model, part and step."""
+        rows = [(name, part) for name, parts in self.losses.items() for part in parts]
+        columns = {
+            "model": np.repeat([name for name, _ in rows], len(self.steps)),
+            "part": np.repeat([part for _, part in rows], len(self.steps)),
+            "step": np.tile(self.steps, len(rows)),
+        }
+        over_steps = {"loss": self.losses} | ({"accuracy": self.accuracies} if self.accuracies else {})
+        values = {what: [found[name][part] for name, part in rows] for what, found in over_steps.items()}
+        return columns | {what: np.concatenate(found) for what, found in values.items()}
 
 
 # What storage.read needs to know to read an analysis back.
@@ -313,7 +353,14 @@ def _check_memory(task: AnalyzeTask, model: Model) -> float:
 def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSummary) -> float:
     mode = coefficient * data.trace_over_d / data.d
     stable = PART_OF_STABLE * min(gap.largest_stable_rate, stable_rate(float(gap.theta_lin), data.n))
-    return min(stable, E_FOLDS / (PART_OF_STEPS * steps * mode)) if mode > 0 else stable
+    rate = min(stable, E_FOLDS / (PART_OF_STEPS * steps * mode)) if mode > 0 else stable
+    if math.isfinite(rate):
+        return rate
+    raise ValueError(
+        "the kernel of the network is zero at the training points, so that training does not move its outputs and no "
+        "learning rate follows from it; look for units that are dead at the start, and for outputs too small for "
+        "the dtype"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- trajectories

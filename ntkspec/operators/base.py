@@ -16,6 +16,7 @@ from ntkspec.engines import Engine, OnEngine, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.engines.terms import HadamardTerm, LowRankTerm
 from ntkspec.objects.lazy import cached_property
+from ntkspec.objects.notebook import Row, Shown, Table, in_bytes
 from ntkspec.operators.rounding import ASSUMED_EPS, HALF_ULP, Rounding
 from ntkspec.operators.sampling import forming_error
 from ntkspec.operators.tiles import Rows, Tile, slices, tiles
@@ -35,7 +36,7 @@ class ManyProductsWarning(RuntimeWarning):
     """All columns of a matrix are about to be computed of which only products are known, and that takes long."""
 
 
-class KernelOperator(OnEngine, ABC):
+class KernelOperator(OnEngine, Shown, ABC):
     r"""A matrix-free real K of shape (n, n'): its entries are formed only where they are asked for.
 
     A subclass sets ``shape`` and ``dtype`` and writes :meth:`_matmat`; one that knows entries and no better product
@@ -463,6 +464,20 @@ class KernelOperator(OnEngine, ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
+
+    def _shown(self) -> Table:
+        size = in_bytes(self.shape[0] * self.shape[1] * self.dtype.itemsize)
+        symmetric = "positive semidefinite" if self.semidefinite else "symmetric" if self.symmetric else "any"
+        per_point = [Row("rows of a point", str(self.rows_per_point), "one for each output")]
+        return Table(
+            f"{type(self).__name__}, {self._size}",
+            [
+                Row("entries", str(self.dtype), f"{size} as an array{'' if self.stored else '; none is stored'}"),
+                *(per_point if self.rows_per_point > 1 else []),
+                Row("kind", symmetric, "by construction"),
+                Row("computed on", "GPU" if self.engine is not engine_of() else "CPU"),
+            ],
+        )
 
     # ----------------------------------------------------------------------------------------------------- algebra
     def __add__(self, other: Any) -> "KernelOperator":

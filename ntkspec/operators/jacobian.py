@@ -1,5 +1,7 @@
 """The Gram operator of gradients, J J'ᵀ, of R scalar functions at n points."""
 
+import math
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -206,7 +208,16 @@ class JacobianGram(KernelOperator):
 
     @cached_property
     def _rounding(self) -> Rounding:
-        return self.left.rounding(self.right, self)
+        """Also of what vanishes: products of two derivatives below the smallest number that float32 holds.
+
+        In float64 whoever multiplies refuses kernels that are so small.
+        """
+        found = self.left.rounding(self.right, self)
+        if self.dtype != np.float32:
+            return found
+        rows, cols = self.shape
+        lost = self.scale * self.left.size * math.sqrt(rows * cols) * float(np.finfo(self.dtype).tiny)
+        return replace(found, matvec_error_bound=found.matvec_error_bound + lost)
 
     @cached_property
     def _forming_error(self) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ntkspec import checks
+from ntkspec.objects.notebook import Row, Shown, Table, in_bytes
 from ntkspec.operators.adapters import with_entries, wrap
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.forming import form
@@ -22,7 +23,7 @@ SOON = 2.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Shown):
     """How products with a kernel will be computed, and the forecast; ``str(plan)`` says all of it.
 
     Attributes
@@ -65,6 +66,16 @@ class Plan:
         stored = f", {self.bytes / 1e9:.3g} GB, formed in {self.build:.2g} s" if self.bytes else ""
         time = f"about {self.seconds:.2g} s for {self.products} products of {self.each:.2g} s"
         return f"{self.method} ({self.reason}){stored}: {time}"
+
+    def _shown(self) -> Table:
+        return Table(
+            f"Plan: {self.method}",
+            [
+                Row("because", self.reason),
+                Row("stores", in_bytes(self.bytes), f"formed in {self.build:.2g} s" if self.bytes else ""),
+                Row("takes", f"about {self.seconds:.2g} s", f"{self.products} products of {self.each:.2g} s"),
+            ],
+        )
 
 
 def plan(operator: KernelOperator, products: int = 48, *, method: str | None = None, block: int = 2) -> Plan:

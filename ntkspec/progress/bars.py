@@ -1,4 +1,4 @@
-"""Progress bars: one door to tqdm, silent on what takes less than a second or is not watched by a terminal."""
+"""Progress bars: one door to tqdm, silent on what takes less than a second or is watched by nobody."""
 
 import contextlib
 import os
@@ -24,6 +24,10 @@ Bar.set_lock(_lock)
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
+# Where the standard error of a Jupyter kernel comes from. Its bars are lines of text, which need no widgets.
+_NOTEBOOK = "ipykernel.iostream"
+
+
 class _Screen:
     """Standard error, or nothing: where it is closed, full or gone, what is drawn is lost, and never the work."""
 
@@ -34,8 +38,8 @@ class _Screen:
         return getattr(self.stream, name)
 
     def isatty(self) -> bool:
-        """Whether anybody can watch."""
-        return self._tried("isatty") or False
+        """Whether anybody can watch: at a terminal, or in a notebook, whose stream calls itself none."""
+        return type(self.stream).__module__ == _NOTEBOOK or self._tried("isatty") or False
 
     def write(self, text: str) -> int:
         """As of any stream."""

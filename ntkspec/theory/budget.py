@@ -8,6 +8,7 @@ with the fluctuation F over the weights, the diagonal D, and the off-diagonal re
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ntkspec.kernels import expected_ntk, linear_kernel, ntk
 from ntkspec.kernels.moments import trace_ratio as estimate_trace_ratio
 from ntkspec.networks import TwoLayer
 from ntkspec.networks.trained_layers import layers_of_two
+from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.operators import Diagonal, Gram, KernelOperator
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Estimate
@@ -30,6 +32,13 @@ REMEDIES = {
     "diagonal": "more data: D does not grow with n, while Theta^lin does",
     "remainder": "a larger d, or inputs of equal norms: R falls as 1/sqrt(d) against n/d",
     "none": "nothing to shrink: the gap is zero to rounding",
+}
+# What stands in a table beside each.
+_MEANINGS = {
+    "gap": "Θ − Θˡⁱⁿ = F + D + R",
+    "fluctuation": "F, over the weights",
+    "diagonal": "D, of the expected kernel",
+    "remainder": "R, the rest of the expected kernel",
 }
 # A gap below this part of ‖Theta^lin‖'s scale, ‖X Xᵀ‖/d, is rounding.
 NOTHING = 1e-12
@@ -61,7 +70,7 @@ class Part:
 
 
 @dataclass(frozen=True, repr=False)
-class Budget:
+class Budget(Shown, Columned, Drawn):
     """The norms of Theta - Theta^lin and of its parts F + D + R, for one choice of layers.
 
     Attributes
@@ -115,6 +124,30 @@ class Budget:
     def __repr__(self) -> str:
         parts = [f"  {name:<12} {getattr(self, name)!r}" for name in ("gap", *PARTS)]
         return "\n".join([f"Budget, layer: {self.layer}", *parts, f"dominant: {self.dominant}; remedy: {self.remedy}"])
+
+    def _shown(self) -> Table:
+        columns = self._columns()
+        rows = [
+            Row(name, f"{norm:.5g} in [{lower:.5g}, {upper:.5g}]", f"predicted {predicted:.2g}; {_MEANINGS[name]}")
+            for name, norm, lower, upper, predicted in zip(
+                *(columns[name] for name in ("part", "spectral", "lower", "upper", "predicted")), strict=True
+            )
+        ]
+        return Table(
+            f"Spectral norm of Θ − Θˡⁱⁿ, layer: {self.layer}", [*rows, Row("largest", self.dominant, self.remedy)]
+        )
+
+    def _columns(self) -> dict[str, list[Any]]:
+        parts = {name: getattr(self, name) for name in _MEANINGS}
+        return {
+            "part": list(parts),
+            "spectral": [part.spectral.value for part in parts.values()],
+            "lower": [part.spectral.lower for part in parts.values()],
+            "upper": [part.spectral.upper for part in parts.values()],
+            "predicted": [part.predicted_spectral for part in parts.values()],
+            "frobenius": [part.frobenius.value for part in parts.values()],
+            "frobenius_predicted": [part.predicted_frobenius for part in parts.values()],
+        }
 
 
 def gap_parts(

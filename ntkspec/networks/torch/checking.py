@@ -299,5 +299,6 @@ def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str],
             return
     raise ValueError(
         f"the derivative that autograd gives is {100 * best:.2g} % from the difference quotient of the outputs: "
-        f"the module holds .detach(), rounding, or a backward that is not its derivative; leave that out"
+        f"the module holds .detach(), rounding, or a backward that is not its derivative; leave that out, or call "
+        f"module.eval() where it is in training mode"
     )

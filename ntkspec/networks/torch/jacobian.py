@@ -167,9 +167,9 @@ class AutogradJacobian(OnEngine):
         """At some of the points."""
         return self._like(at=rows(self.at, rows_ if isinstance(rows_, slice) else self.engine.to_host(rows_)))
 
-    def elsewhere(self, points: Any) -> Self:
-        """At other points."""
-        return self._like(at=points)
+    def elsewhere(self, points: Any, facts: Facts) -> Self:
+        """At other points, and what is known of those."""
+        return self._like(at=points, facts=facts)
 
     @torch.inference_mode(False)
     def along(self, weights: np.ndarray) -> Self:
@@ -197,8 +197,8 @@ class AutogradJacobian(OnEngine):
         return self.precise if dtype == np.float64 and self.dtype == np.float32 else self
 
     def _like(self, **changes: Any) -> Self:
-        own = {"function": self.function, "at": self.at, "directions": self.directions} | changes
-        return type(self)(own["function"], self.facts, own["at"], self.names, own["directions"])
+        own = {name: getattr(self, name) for name in ("function", "facts", "at", "directions")} | changes
+        return type(self)(own["function"], own["facts"], own["at"], self.names, own["directions"])
 
     # -------------------------------------------------------------------------------------------------------- blocks
     def _blocks(self, at_once: int) -> list[slice]:

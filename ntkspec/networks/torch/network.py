@@ -1,7 +1,7 @@
 """A PyTorch module as a network of the package: outputs, derivatives and kernels at its present parameters."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ from ntkspec.networks.torch.checking import examined
 from ntkspec.networks.torch.differentiating import pulled
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
-from ntkspec.networks.torch.points import as_tensors
+from ntkspec.networks.torch.points import as_tensors, form_of, shapes
 from ntkspec.networks.torch.program import Forward, Program, state_of
 from ntkspec.networks.torch.selection import ParametersLike, aliases, trained
 from ntkspec.networks.torch.sides import jacobian_at
@@ -34,11 +34,11 @@ from ntkspec.operators.tiles import slices
 
 @dataclass
 class _Seen:
-    """What was made of a module and holds until it changes."""
+    """What was made of a module and holds until it changes. facts : by the form of points, the first ones first."""
 
     structure: tuple[Any, ...] = ()
     program: Program | None = None
-    facts: Facts | None = None
+    facts: dict[Any, Facts] = field(default_factory=dict)
     fixed: ModuleFunction | None = None
 
 
@@ -102,10 +102,9 @@ class TorchNetwork:
     @property
     def facts(self) -> Facts:
         """What the first points told. Raises ValueError before there were any."""
-        facts = self._look().facts
-        if facts is None:
-            raise ValueError("how many outputs a module has is known after its first points; call net(points) before")
-        return facts
+        for facts in self._look().facts.values():
+            return facts
+        raise ValueError("how many outputs a module has is known after its first points; call net(points) before")
 
     @property
     def n_outputs(self) -> int | None:
@@ -135,7 +134,7 @@ class TorchNetwork:
     # ----------------------------------------------------------------------------------------------------- points
     @torch.inference_mode(False)
     def as_points(self, points: Any, name: str = "X") -> Points:
-        """Tensors on the module's device, floats in its dtype, integers as they are; the first ones are tried.
+        """Tensors on the module's device, floats in its dtype, integers as they are; the first of each form are tried.
 
         Parameters
         ----------
@@ -279,7 +278,7 @@ class TorchNetwork:
         facts = self._facts_at(points)
         sides = [jacobian_at(self._fixed(), facts, points, names, outputs.weights)]
         if points2 is not None:
-            sides.append(sides[0].elsewhere(points2))
+            sides.append(sides[0].elsewhere(points2, self._facts_at(points2)))
         how: dict[str, Any] = {"stacked": outputs.stacked, "scale": outputs.scale, "definition": outputs.definition}
         return JacobianGram(*sides, **how)
 
@@ -295,11 +294,22 @@ class TorchNetwork:
         return self._seen
 
     def _facts_at(self, points: Points) -> Facts:
-        """What the first points told, which these are where nothing is known."""
-        seen = self._look()
-        if seen.facts is None:
-            seen.facts = examined(self._fixed(), points, self.names)
-        return seen.facts
+        """What the first points of this form told, which these are where nothing is known.
+
+        Raises TypeError and ValueError where the module does not take them, or has another number of outputs.
+        """
+        seen, form = self._look(), form_of(points)
+        if form not in seen.facts:
+            found = examined(self._fixed(), points, self.names)
+            first = next(iter(seen.facts.values()), found)
+            if found.n_outputs != first.n_outputs:
+                now, before = ("(n,)" if K is None else f"(n, {K})" for K in (found.n_outputs, first.n_outputs))
+                raise ValueError(
+                    f"the outputs have shape {now} for points of shape {shapes(points)}, but {before} for earlier "
+                    f"ones; call from_torch again for points of another form"
+                )
+            seen.facts[form] = found
+        return seen.facts[form]
 
     def _function(self, state: Mapping[str, torch.Tensor]) -> ModuleFunction:
         program = self._seen.program
@@ -350,7 +360,7 @@ class TorchNetwork:
         import copy
 
         other = copy.copy(self)
-        other._seen = _Seen(self._seen.structure, self._seen.program, self._seen.facts)
+        other._seen = _Seen(self._seen.structure, self._seen.program, dict(self._seen.facts))
         return other
 
     def __getstate__(self) -> dict[str, Any]:

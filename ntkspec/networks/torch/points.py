@@ -79,6 +79,12 @@ def _each(points: Any, change: Any) -> Any:
     return tuple(change(part) for part in points) if isinstance(points, tuple) else change(points)
 
 
+def form_of(points: Any) -> tuple[Any, ...]:
+    """What points have in common that a module treats alike: their names or number of parts, shapes and dtypes."""
+    names = tuple(points) if isinstance(points, dict) else type(points)
+    return names, *((tuple(part.shape[1:]), part.dtype) for part in parts(points))
+
+
 def shapes(points: Any) -> str:
     """What a message says of them."""
     return ", ".join(f"{tuple(part.shape)} of {str(part.dtype).removeprefix('torch.')}" for part in parts(points))

@@ -26,8 +26,9 @@ _CASTS: dict[Any, Any] = {
 
 @contextlib.contextmanager
 def undisturbed(device: torch.device, dtype: torch.dtype, *, recurrent: bool) -> Iterator[None]:
-    """Full precision of ``dtype`` without autocast, TF32 and compiled graphs; cuDNN deterministic; as many threads as
-    the engine has workers; torch's generators of random numbers as they were, afterwards.
+    """Full precision of ``dtype`` without autocast, TF32 and compiled graphs; cuDNN deterministic; new tensors
+    on ``device``; as many threads as the engine has workers; torch's generators of random numbers as they were,
+    afterwards.
 
     recurrent : the module holds recurrent layers. Their fused passes know no second derivative, on a GPU no backward
     pass in eval mode; without them they are sums of matrix products.
@@ -42,6 +43,8 @@ def undisturbed(device: torch.device, dtype: torch.dtype, *, recurrent: bool) ->
             stack.enter_context(_set(place, name, value))
         if "torch._dynamo" in sys.modules:  # else nothing has been compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+        if torch.get_default_device() != device:
+            stack.enter_context(device)
         if dtype != torch.get_default_dtype():
             stack.enter_context(_default_dtype(dtype))
         stack.enter_context(_threads(min(torch.get_num_threads(), engine_of().workers())))

@@ -25,8 +25,9 @@ Push: TypeAlias = Callable[[ModuleFunction, Any, Sequence[Vector], torch.Tensor 
 Gradients: TypeAlias = Callable[[ModuleFunction, Any, Sequence[str], torch.Tensor | None], dict[str, torch.Tensor]]
 # Flops of each way for a point, in passes forward; in the order in which they are tried.
 PASSES: dict[Push, float] = {push_forward: 3.0, push_twice_backward: 7.0, push_by_points: 20.0}
-# How far two ways may be apart, relatively: rounding of float32 in deep networks, not errors in a formula.
-AGREEING = 1e-3
+# How far two ways may be apart, relatively: rounding of float32 in deep networks, not errors in a formula. And in eps
+# of the outputs, as vectors are of the size of the parameters.
+AGREEING, ROUNDED = 1e-3, 1e3
 # What was found of programs, for derivatives in some of the parameters.
 _PUSHES: WeakKeyDictionary[Program, dict[tuple[str, ...], Push]] = WeakKeyDictionary()
 _GRADIENTS: WeakKeyDictionary[Program, dict[tuple[str, ...], Gradients]] = WeakKeyDictionary()
@@ -48,8 +49,10 @@ def push_of(function: ModuleFunction, points: Any, names: Sequence[str]) -> Push
 
 def _found_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> Push | None:
     with function.undisturbed():
-        shape = tuple(function.outputs(points).shape)
-    v, u = random_vectors(function, names, shape)
+        outputs = function.outputs(points).detach()
+    v, u = random_vectors(function, names, tuple(outputs.shape))
+    # A derivative that is zero has rounding only, which both ways do in their own way.
+    rounding = ROUNDED * torch.finfo(function.dtype).eps * float(outputs.norm() * u.norm())
     (pulled,) = pull(function, points, names, [u])
     expected = sum(inner(pulled[name], v[name]) for name in names)
     if not math.isfinite(expected):
@@ -58,7 +61,7 @@ def _found_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> 
         with contextlib.suppress(RuntimeError, NotImplementedError):
             pushed = way(function, points, [v], None)[:, :, 0]
             size = float(pushed.norm() * u.norm())
-            if abs(float((pushed * u).sum()) - expected) <= AGREEING * size:
+            if abs(float((pushed * u).sum()) - expected) <= AGREEING * size + rounding:
                 return way
     raise ValueError(
         "two passes backward through the module differ, so that its gradients are not those of one function; look for "

@@ -53,6 +53,7 @@ class FactoredJacobian(AutogradJacobian):
         super().__init__(function, facts, at, names, directions)
         self.probed = Probed(at, names, facts) if probed is None else probed
         self._kept: dict[int, Factors] = {}
+        self._picked: tuple[bytes, Any] = b"", None
 
     @property
     def recipe(self) -> Recipe:
@@ -198,26 +199,31 @@ class FactoredJacobian(AutogradJacobian):
         points = sum(points for _, _, points in pieces)
         if 2 * points > sum(block.stop - block.start for block in made):
             return self, which
-        return self.part(which), slice(0, points)
+        if isinstance(which, slice):
+            return self.part(which), slice(0, points)
+        numbers = self.engine.to_host(which).tobytes()  # rows that meet several columns
+        if self._picked[0] != numbers:
+            self._picked = numbers, self.part(which)
+        return self._picked[1], slice(0, points)
 
     def _tile(self, other: Self, rows: Rows, cols: slice, stacked: bool, same: bool) -> Array:
         each = self.functions if stacked else 1
-        heights, widths = parts_of(self, rows), parts_of(other, cols)
+        heights, widths = parts_of(self, rows), parts_of(other, cols, one_by_one=True)
         n, m = (sum(part.points for part in parts) for parts in (heights, widths))
         out = torch.zeros(n * each, m * each, dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
             top, room = 0, Room()
             for height in heights if self.factored else []:
                 left, first = height.sides(), 0
+                place = out[top * each : (top + height.points) * each]
                 for width in widths:
-                    if not same or first <= top:
-                        right = left if same and first == top else width.sides()
-                        place = out[
-                            top * each : (top + height.points) * each, first * each : (first + width.points) * each
-                        ]
-                        for name, own in left.items():
-                            add_gram(place, own, right[name], room, stacked=stacked)
+                    if same and first == top:
+                        break
+                    part = place[:, first * each : (first + width.points) * each]
+                    _add(part, left, width.sides(), room, stacked)
                     first += width.points
+                if same:
+                    _add(place[:, top * each : (top + height.points) * each], left, left, room, stacked)
                 top += height.points
             if same:
                 out = out.tril() + out.tril(-1).T
@@ -291,13 +297,19 @@ class FactoredJacobian(AutogradJacobian):
             self._kept.clear()
             return way()
 
-    def elsewhere(self, points: Any) -> Self:
-        """At other points."""
-        return self._like(at=points)
+    def elsewhere(self, points: Any, facts: Facts) -> Self:
+        """At other points, and what is known of those."""
+        return self._like(at=points, facts=facts)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_kept": {}}
+        return super().__getstate__() | {"_kept": {}, "_picked": (b"", None)}
 
     def _like(self, **changes: Any) -> Self:
-        own = {"function": self.function, "at": self.at, "directions": self.directions} | changes
-        return type(self)(own["function"], self.facts, own["at"], self.names, own["directions"], self.probed)
+        own = {name: getattr(self, name) for name in ("function", "facts", "at", "directions")} | changes
+        return type(self)(own["function"], own["facts"], own["at"], self.names, own["directions"], self.probed)
+
+
+def _add(out: Tensor, left: dict[str, Side], right: dict[str, Side], room: Room, stacked: bool) -> None:
+    """Add the inner products of gradients in all parameters."""
+    for name, own in left.items():
+        add_gram(out, own, right[name], room, stacked=stacked)
