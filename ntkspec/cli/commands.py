@@ -24,6 +24,18 @@ from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.own_network import NetworkFile, is_own, network_file
 from ntkspec.cli.results import Record, drawn, ended, held
 from ntkspec.cli.streams import ENDS, Exit, one_line, say, spoken
+from ntkspec.cli.telling import (
+    Telling,
+    TellOptions,
+    coloured,
+    finished,
+    progress,
+    refuse_contradictions,
+    tell,
+    tell_files,
+    telling,
+    told,
+)
 from ntkspec.progress import written
 
 if TYPE_CHECKING:
@@ -145,6 +157,7 @@ def analyze(
     seed: Whole = 0,
     engine: Engine = "cpu",
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """How far a network is from its linear model: kernels, predictions, real training, and a verdict.
 
@@ -162,14 +175,18 @@ def analyze(
     """
     from ntkspec.experiments.analyze import RECORD_TYPES, check_analysis
     from ntkspec.experiments.analyze import analyze as run
+    from ntkspec.experiments.headline import headline
     from ntkspec.reporting.analysis import report
+    from ntkspec.reporting.documents import analysis_document
+    from ntkspec.reporting.summary import summary
 
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
     own = _own(network)
     task = check_analysis(_task(network, training, seed))
     folder = output or Path("ntkspec-analyze") / _folder_name(data, task, engine)
     figures = ("losses", "outputs", "discrepancy", "eigenvalues")
-    job = Job("analysis", run, report, RECORD_TYPES, "ntkspec.plotting.analysis", figures)
+    texts = Texts(summary, report, lambda found: str(headline(found)), analysis_document)
+    job = Job("analysis", run, texts, RECORD_TYPES, "ntkspec.plotting.analysis", figures)
     return _run(job, task, folder, data=data, seed=seed, engine=engine, own=own)
 
 
@@ -185,6 +202,7 @@ def spectrum(
     seed: Whole = 0,
     engine: Engine = "cpu",
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """The spectrum of a kernel: certified extreme eigenvalues, density with error bars, and where the labels lie.
 
@@ -208,7 +226,8 @@ def spectrum(
         folder for the results (default: ntkspec-spectrum/NAME, one folder for each setting)
     """
     from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, check_spectrum, measure_spectrum
-    from ntkspec.reporting.spectrum import spectrum_report
+    from ntkspec.reporting.documents import spectrum_document
+    from ntkspec.reporting.spectrum import spectrum_answer, spectrum_report
 
     data, network = data or DataOptions(), network or KernelOptions()
     own = _own(network)
@@ -216,20 +235,40 @@ def spectrum(
     task = check_spectrum(SpectrumTask(seed=seed, **options))
     folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name(data, task, engine)}"
     figures = ("density", "eigenpairs")
-    job = Job("spectrum", measure_spectrum, spectrum_report, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
+    texts = Texts(spectrum_report, spectrum_report, spectrum_answer, spectrum_document)
+    job = Job("spectrum", measure_spectrum, texts, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
     return _run(job, task, folder, data=data, seed=seed, engine=engine, own=own)
 
 
 @dataclass(frozen=True)
+class Texts:
+    """What is told of a record: on one screen, whole, the answer alone, and as the fields of a document."""
+
+    short: Callable[[Any], str]
+    whole: Callable[[Any], str]
+    answer: Callable[[Any], str]
+    document: Callable[[Any], dict[str, Any]]
+
+    def tell(self, record: Any) -> None:
+        """Tell of it, as the command asks."""
+        answer = self.answer(record)
+        fields = self.document(record) if told().how.json else {}
+        short = self.short(record)
+        if short.startswith(answer):
+            short = coloured(answer, "answer") + short.removeprefix(answer)
+        tell(short, answer=coloured(answer, "answer"), whole=self.whole(record), **fields)
+
+
+@dataclass(frozen=True)
 class Job:
-    """An experiment, its report and its figures; ``name`` is that of its record and of the record's file.
+    """An experiment, what is told of it and its figures; ``name`` is that of its record and of the record's file.
 
     types : the dataclasses in it. draw : the module that draws. figures : the names of what it draws.
     """
 
     name: str
     measure: Callable
-    report: Callable
+    texts: Texts
     types: tuple[type, ...]
     draw: str
     figures: tuple[str, ...]
@@ -270,7 +309,7 @@ def _run(
             say(f"{kept.path} holds this setting; only its figures are drawn")
             return _show(job, record, kept, start)
         with contextlib.nullcontext() if own is None else own.computing():
-            record = job.measure(task, placed(dataset, device), report=lambda stage: say(f"{stage} ..."))
+            record = job.measure(task, placed(dataset, device), report=lambda stage: progress(f"{stage} ..."))
         made_with = provenance(_COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "fingerprint": same}
         made_with |= {"seconds": time.perf_counter() - start}
         inputs = {name: arrays[name] for name in ("X", "X_test")}
@@ -280,19 +319,20 @@ def _run(
 
 def _show(job: Job, record: Any, kept: Record, start: float, reason: str = "") -> int:
     """Print the report, and draw where the record could be stored (there is no reason why not)."""
-    print(job.report(record), flush=True)
+    job.texts.tell(record)
     if reason:
         say(f"{kept.path} could not be written: {reason}; the report is all that is left")
         return Exit.NOT_STORED
     draw = lambda: importlib.import_module(job.draw).save_figures(record, kept.folder)  # noqa: E731
     figures = drawn(draw, kept.path)
-    names = ", ".join(path.name for path in (kept.path, *(figures or ())))
-    print(f"\nwritten to {kept.folder}: {names} ({time.perf_counter() - start:.0f} s)", flush=True)
+    names = [path.name for path in (kept.path, *(figures or ()))]
+    seconds = time.perf_counter() - start
+    tell_files(f"\nwritten to {kept.folder}: {', '.join(names)} ({seconds:.0f} s)", kept.folder, names)
     return ended(figures, kept.path)
 
 
 @app.command(help_epilogue=epilogue("constants"))
-def constants(name: str, /, *, negative_slope: float | None = None) -> None:
+def constants(name: str, /, *, negative_slope: float | None = None, tells: TellOptions | None = None) -> None:
     """Print zeta, vartheta0, vartheta1, vartheta2 and the case of Assumption 3.2 of an activation.
 
     Parameters
@@ -306,19 +346,26 @@ def constants(name: str, /, *, negative_slope: float | None = None) -> None:
 
     act = activation(name, **({} if negative_slope is None else {"negative_slope": negative_slope}))
     values = act.constants
-    for label in ("zeta", "vartheta0", "vartheta1", "vartheta2"):
-        print(f"{label:<12}{getattr(values, label): .16g}")
-    print(f"{'computed by':<13}{values.method}, absolute error below {values.error:.0e}")
-    print(f"{'assumption':<13}{act.assumption}")
+    labels = ("zeta", "vartheta0", "vartheta1", "vartheta2")
+    numbers = [f"{label:<12}{getattr(values, label): .16g}" for label in labels]
+    lines = [
+        *numbers,
+        f"{'computed by':<13}{values.method}, absolute error below {values.error:.0e}",
+        f"{'assumption':<13}{act.assumption}",
+    ]
+    fields = {"activation": act.name, "method": values.method, "error": values.error, "assumption": act.assumption}
+    found = {label: getattr(values, label) for label in labels}
+    tell("\n".join(lines), answer="\n".join(numbers), **found, **fields)
 
 
 @app.command(help_epilogue=epilogue("doctor"))
-def doctor() -> None:
+def doctor(*, tells: TellOptions | None = None) -> None:
     """Print what this installation has: versions, threads, memory, BLAS speed, data sets found."""
     from ntkspec.cli.doctor import findings
 
-    for label, value in findings():
-        print(f"{label:<20}{value}")
+    found = dict(findings())
+    lines = "\n".join(f"{label:<20}{value}" for label, value in found.items())
+    tell(lines, answer=lines, findings={label: str(value) for label, value in found.items()})
 
 
 app.command(sweeps.sweep, help_epilogue=epilogue("sweep"))
@@ -403,7 +450,7 @@ def _folder_name(data: DataOptions, task: "NetworkTask", engine: str) -> str:
 
 # -------------------------------------------------------------------------------------------------------------- main
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"ntkspec: warning: {one_line(message)}", file=sys.stderr)
+    print(f"ntkspec: {coloured('warning:', 'warning', sys.stderr)} {one_line(message)}", file=sys.stderr)
 
 
 def _short(path: Path) -> str:
@@ -429,24 +476,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     _COMMAND.set(shlex.join(["ntkspec", *given]))
-    with warnings.catch_warnings(), written.noted() as files:
+    with warnings.catch_warnings(), written.noted() as files, _telling(given) as now:
         warnings.showwarning = _show_warning
-        try:
-            if len(given) > MOST_WORDS:
-                raise ValueError(f"{len(given)} words came, but {MOST_WORDS} are read; take ranges such as 32:512:x1.5")
-            outcome = signals.stoppable(
-                app, given, exit_on_error=False, print_error=False, result_action="return_value"
-            )
-            return Exit.NOT_STORED if files.behind else outcome or Exit.DONE
-        except CycloptsError as error:
-            see = " ".join(["ntkspec", *(error.command_chain or ()), "--help"])
-            reason = f"{meant(given) or one_line(error)} See {see}."
-        except (ValueError, TypeError, OSError, MemoryError) as error:
-            if os.environ.get("NTKSPEC_TRACEBACK"):
-                raise
-            reason = one_line(error)
-        except KeyboardInterrupt as stop:
-            print(f"ntkspec: stopped; {one_line(_kept(files.names))}", file=sys.stderr)
-            return 128 + getattr(stop, "number", signals.ENDING[0])
-    print(f"ntkspec: error: {reason}", file=sys.stderr)
-    return 2
+        code, error = _ended(given, files, now.how)
+        finished(now, code, error)
+    return code
+
+
+def _telling(given: Sequence[str]) -> contextlib.AbstractContextManager[Telling]:
+    command, *_ = app.parse_commands(given)
+    return telling(command, given, ntkspec.__version__)
+
+
+def _ended(given: Sequence[str], files: written.Files, how: TellOptions) -> tuple[int, str]:
+    """Run the command; its exit code, and the error that ended it, which is printed."""
+    try:
+        refuse_contradictions(how)
+        if len(given) > MOST_WORDS:
+            raise ValueError(f"{len(given)} words came, but {MOST_WORDS} are read; take ranges such as 32:512:x1.5")
+        outcome = signals.stoppable(app, given, exit_on_error=False, print_error=False, result_action="return_value")
+        return int(Exit.NOT_STORED if files.behind else outcome or Exit.DONE), ""
+    except CycloptsError as error:
+        see = " ".join(["ntkspec", *(error.command_chain or ()), "--help"])
+        reason = f"{meant(given) or one_line(error)} See {see}."
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        if os.environ.get("NTKSPEC_TRACEBACK"):
+            raise
+        reason = one_line(error)
+    except KeyboardInterrupt as stop:
+        reason = f"stopped; {one_line(_kept(files.names))}"
+        print(f"ntkspec: {reason}", file=sys.stderr)
+        return 128 + getattr(stop, "number", signals.ENDING[0]), reason
+    print(f"ntkspec: {coloured('error:', 'error', sys.stderr)} {reason}", file=sys.stderr)
+    return int(Exit.REFUSED), reason

@@ -10,7 +10,6 @@ from cyclopts import App, Parameter
 from ntkspec.cli.help import epilogue
 from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.results import held
-from ntkspec.cli.streams import say
 from ntkspec.cli.sweeps import (
     GridOptions,
     PlaceOptions,
@@ -18,8 +17,10 @@ from ntkspec.cli.sweeps import (
     figure_of,
     files_of,
     grid_of,
+    tell_sweep,
     together,
 )
+from ntkspec.cli.telling import TellOptions, progress, tell
 
 figure = App(
     name="figure",
@@ -64,6 +65,7 @@ def figure_1(
     dimensions: MaybeSeveral = None,
     panel_steps: Whole = 1000,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """Figure 1: losses, outputs on five test points, and the discrepancy over d at fixed and at growing width.
 
@@ -91,7 +93,7 @@ def figure_1(
 
 
 @figure.command(name="2", help_epilogue=epilogue("figure 2"))
-def figure_2(*, run: RunOptions | None = None, output: Path | None = None) -> int:
+def figure_2(*, run: RunOptions | None = None, output: Path | None = None, tells: TellOptions | None = None) -> int:
     """Figure 2: a ReLU network learns a function of the norm; its linear model follows, the naive one does not.
 
     The width is beyond d^2, as Theorem 3.5 asks where E[phi(g)] is not 0.
@@ -147,6 +149,7 @@ def figure_3(
     run: DeepOptions | None = None,
     network: MaybeSeveral = None,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """Figure 3: deep dense and convolutional networks on images learn the linear part first.
 
@@ -159,7 +162,7 @@ def figure_3(
     """
     from ntkspec.experiments.deep_runs import DEEP_COMPARISON, DeepSetting
     from ntkspec.plotting.colours import DEEP_COLOURS
-    from ntkspec.reporting.deep import deep_table
+    from ntkspec.reporting.deep import deep_document, deep_table
 
     if network and "linear" in network:
         raise ValueError("the linear model is always there; pass networks such as fc:4x1024")
@@ -177,7 +180,8 @@ def figure_3(
     folder = _folder(output, "3", given["engine"])
     with held(folder, _files("3")):
         linear, *networks = _kept(settings, folder, "3", DEEP_COMPARISON)
-        print(deep_table(linear, networks), flush=True)
+        table = deep_table(linear, networks)
+        tell(table, answer=table, networks=deep_document(linear, networks))
         return _draw(lambda plots: plots.figure_3(linear, networks), folder, "3")
 
 
@@ -187,6 +191,7 @@ def figure_5(
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """Figure 5: spectral and Frobenius norm over d, at fixed n and width, and times d/n along n = d^1.5.
 
@@ -200,6 +205,7 @@ def figure_5(
     folder = _folder(output, "5", fixed.engine)
     with held(folder, _files("5")):
         results = together([fixed, along], folder / "figure-5.h5", place)
+        tell_sweep(results)
         return draw_one(lambda: figure_of(results), folder, "figure-5", "figure-5.h5")
 
 
@@ -209,6 +215,7 @@ def figure_budget(
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """The budget of the gap: fluctuation, diagonal and remainder over d, measured and predicted.
 
@@ -221,6 +228,7 @@ def figure_budget(
     folder = _folder(output, "budget", layers[0].engine)
     with held(folder, _files("budget")):
         results = together(layers, folder / "figure-budget.h5", place)
+        tell_sweep(results)
         return draw_one(lambda: figure_of(results), folder, "figure-budget", "figure-budget.h5")
 
 
@@ -245,7 +253,7 @@ def _files(which: str) -> list[str]:
 def _kept(settings, folder: Path, which: str, how):
     from ntkspec.experiments.run_cache import kept
 
-    return kept(settings, folder / f"figure-{which}.h5", how, report=lambda text: say(f"{text} ..."))
+    return kept(settings, folder / f"figure-{which}.h5", how, report=lambda text: progress(f"{text} ..."))
 
 
 def _draw(make: Callable, folder: Path, which: str) -> int:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
 from ntkspec.cli.results import drawn, ended, held
-from ntkspec.cli.streams import say
+from ntkspec.cli.telling import TellOptions, progress, tell, tell_files, told
 
 if TYPE_CHECKING:
     from ntkspec.experiments.sweep_grid import Grid
@@ -90,7 +90,7 @@ def measured(grid: "Grid", path: Path, options: PlaceOptions | None) -> "Sweep":
     from ntkspec.experiments.sweep_run import run_sweep
 
     place = Place(**vars(options or PlaceOptions()))
-    return run_sweep(grid, path, place=place, report=say)
+    return run_sweep(grid, path, place=place, report=progress)
 
 
 def together(grids: Sequence["Grid"], path: Path, options: PlaceOptions | None) -> "Sweep":
@@ -107,6 +107,7 @@ def sweep(
     quantity: Several,
     place: PlaceOptions | None = None,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """Measure a grid of settings into one HDF5 file, which a later call completes.
 
@@ -129,10 +130,11 @@ def sweep(
     names = [f"{output.stem}-{name}" for name in dict.fromkeys(quantity)]
     with held(output.parent, files_of(*names, record=output.name)):
         results = measured(settings, output, place)
-        print(sweep_report(results), flush=True)
+        tell_sweep(results, sweep_report(results))
         written = drawn(lambda: _draw_each(results, output), output)
+    tell_files("", output.parent, [output.name])
     for png, pdf in zip((written or [])[::2], (written or [])[1::2], strict=True):
-        print(f"drawn: {png}, {pdf}")
+        tell_files(f"drawn: {png}, {pdf}", output.parent, [png.name, pdf.name])
     return ended(written, output)
 
 
@@ -154,6 +156,7 @@ def check(
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """Whether a statement of the paper holds on a setting: measured over d and seeds, fitted, and judged.
 
@@ -168,15 +171,29 @@ def check(
         folder for the file of measurements and the figure (default: ntkspec-check/STATEMENT)
     """
     from ntkspec.experiments.statements import STATEMENTS, check_grid, check_statement
-    from ntkspec.reporting.check import check_report
+    from ntkspec.reporting.check import check_answer, check_report
+    from ntkspec.reporting.documents import checks_document
 
     settings = grid_of(grid, (STATEMENTS[statement].quantity,), **_USUAL.get(statement, {}))
     folder = output or Path("ntkspec-check") / located(statement, settings.engine)
     check_grid(statement, settings)
     with held(folder, files_of(statement, record="sweep.h5")):
         results = measured(settings, folder / "sweep.h5", place)
-        print(check_report(check_statement(statement, settings, results)) + "\n", flush=True)
+        checks = check_statement(statement, settings, results)
+        tell(check_report(checks) + "\n", answer=check_answer(checks), **checks_document(checks))
         return draw_one(lambda: figure_of(results), folder, statement, "sweep.h5")
+
+
+def tell_sweep(results: "Sweep", table: str = "") -> None:
+    """Tell the table of the cells, and the exponents that the figures show."""
+    from ntkspec.plotting.sweeps import laws
+    from ntkspec.reporting.check import laws_report
+    from ntkspec.reporting.documents import sweep_document
+
+    found = laws(results)
+    exponents = laws_report(found)
+    text = "\n\n".join(part for part in (table, exponents) if part)
+    tell(text, answer=exponents, **(sweep_document(results, found) if told().how.json else {}))
 
 
 def files_of(*names: str, record: str) -> list[str]:
@@ -193,7 +210,8 @@ def draw_one(make: Callable, folder: Path, name: str, record: str) -> int:
         return save(make(), folder, name)
 
     figures = drawn(draw, folder / record)
-    print(f"written to {folder}: {', '.join([record, *(path.name for path in figures or ())])}")
+    names = [record, *(path.name for path in figures or ())]
+    tell_files(f"written to {folder}: {', '.join(names)}", folder, names)
     return ended(figures, folder / record)
 
 

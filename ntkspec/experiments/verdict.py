@@ -16,10 +16,17 @@ LITTLE = 0.02
 
 def verdict(analysis: Analysis) -> list[str]:
     """Sentences, most important first."""
+    return [_kernel(analysis), *_nearest(analysis), *_training(analysis), *_besides(analysis)]
+
+
+def beside_headline(analysis: Analysis) -> list[str]:
+    """The sentences that say something else than the headline (:mod:`ntkspec.experiments.headline`) and no other answer
+    to its question."""
+    return [*_nearest(analysis), *_besides(analysis)]
+
+
+def _besides(analysis: Analysis) -> list[str]:
     return [
-        _kernel(analysis),
-        *_nearest(analysis),
-        *_training(analysis),
         _frozen_kernel(analysis),
         *_accuracy(analysis),
         _linear_part(analysis),

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from ntkspec.experiments.power_laws import at_distinct, fit_power_law
+from ntkspec.experiments.power_laws import PowerLaw, at_distinct, fit_power_law
 from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.plotting import marks
 from ntkspec.plotting.labels import formulas
@@ -86,16 +86,27 @@ def _alike(axes: list[Axes]) -> None:
             axis.set_ylabel("")
 
 
+def law_of(results: dict[Cell, dict[str, float]], name: str, *, scaled: bool) -> PowerLaw | None:
+    """The power of d that a number of the cells follows, times d/n where ``scaled``; None for too few of them."""
+    d = np.array([cell.d for cell in results], dtype=float)
+    y, seeds = _sizes(results, name, scaled), np.array([cell.seed for cell in results])
+    if len(np.unique(d)) < 3 or len(np.unique(seeds)) < 2 or not (y > 0).all():
+        return None
+    return fit_power_law(d, y, seeds)
+
+
+def _sizes(results: dict[Cell, dict[str, float]], name: str, scaled: bool) -> np.ndarray:
+    d, n = (np.array([getattr(cell, size) for cell in results], dtype=float) for size in ("d", "n"))
+    return shown([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
+
+
 def _curve(axis, results: dict, name: str, scaled: bool) -> None:
     colour, marker, line, label = STYLES[name]
-    d = np.array([cell.d for cell in results], dtype=float)
-    n = np.array([cell.n for cell in results], dtype=float)
-    seeds = np.array([cell.seed for cell in results])
-    y = shown([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
+    d, y = np.array([cell.d for cell in results], dtype=float), _sizes(results, name, scaled)
     places = np.unique(d)
     least, medians, most = (at_distinct(summary, d, y) for summary in (np.min, np.median, np.max))
-    if len(places) >= 3 and len(np.unique(seeds)) >= 2 and (y > 0).all():
-        law = fit_power_law(d, y, seeds)
+    law = law_of(results, name, scaled=scaled)
+    if law is not None:
         label += f": {law.exponent:+.2f} [{law.lower:+.2f}, {law.upper:+.2f}]"
     axis.fill_between(places, least, most, color=colour, alpha=0.15, linewidth=0)
     filled = {"markerfacecolor": colour if line == "-" else "white"}

@@ -242,7 +242,7 @@ def _agreement(analysis, pair: str) -> list[str]:
     for part, comparison in comparisons.items():
         for own, to_labels in zip(comparison.agreement, comparison.agreement_to_labels, strict=True):
             ranges = f"{describe(to_labels):<32} {describe(own)}"
-            lines += rows([(f"{part}: relative difference < {own.threshold:.0%}", ranges)])
+            lines += rows([(f"{part}: squared difference < {own.threshold:.0%}", ranges)])
     other = f"f_{_SHORT[pair.split('-')[1]]}"
     head = f"  {'':<{WIDTH}} {f'||f - {other}||^2 / ||y||^2':<32} ||f - {other}||^2 / ||{other}||^2"
     return [*rows(largest), head, *lines]

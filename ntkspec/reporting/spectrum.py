@@ -29,6 +29,14 @@ def spectrum_report(record: KernelSpectrum) -> str:
     )
 
 
+def spectrum_answer(record: KernelSpectrum) -> str:
+    """The norm and how the labels lie, in one sentence."""
+    return (
+        f"||{NAMES[record.task.kernel]}|| = {interval(record.norm)}; {record.energies.sum():.3g} of |y|^2 lies in the "
+        f"{len(record.energies)} leading eigenvectors."
+    )
+
+
 def _setting(record) -> list[str]:
     task = record.task
     own = own_rows(record.own)
