@@ -3,6 +3,8 @@
 import dataclasses
 import re
 import shlex
+import shutil
+import subprocess
 
 import pytest
 from cyclopts import App
@@ -53,7 +55,7 @@ def test_a_command_tells_its_defaults_an_example_and_how_it_ends(words, capsys):
 
 @pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
 def test_examples_are_lines_that_the_parser_takes(line):
-    cli.app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+    cli.app.parse_args(shlex.split(line.split(" > ")[0])[1:], exit_on_error=False, print_error=False)
 
 
 def test_there_are_examples_of_every_command_and_of_no_other():
@@ -78,3 +80,16 @@ def test_options_of_other_programs_lead_to_those_of_this_one(name, capsys):
     assert capsys.readouterr().err == (
         f"ntkspec: error: --{name} is --{OTHER_NAMES[name]} here. See ntkspec analyze --help.\n"
     )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_command_and_option(shell, capsys, tmp_path):
+    assert cli.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for words in programs():
+        assert words[-1] in script
+    for option in ("--quantity", "--activation", "--json", "theorem-3.5"):
+        assert option.removeprefix("--") in script
+    if program := shutil.which(shell):
+        (tmp_path / "script").write_text(script)
+        subprocess.run([program, "-n", tmp_path / "script"], check=True)

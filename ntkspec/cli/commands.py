@@ -18,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import ntkspec
 from ntkspec.cli import signals, sweeps
+from ntkspec.cli.completion import add_completion
 from ntkspec.cli.figures import figure
 from ntkspec.cli.help import epilogue, meant
 from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
@@ -371,6 +372,7 @@ def doctor(*, tells: TellOptions | None = None) -> None:
 app.command(sweeps.sweep, help_epilogue=epilogue("sweep"))
 app.command(sweeps.check, help_epilogue=epilogue("check"))
 app.command(figure)
+add_completion(app)
 
 
 # ------------------------------------------------------------------------------------------------ options to arguments

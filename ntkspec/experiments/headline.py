@@ -38,14 +38,13 @@ class Headline:
     @property
     def meaning(self) -> str:
         """What "linear" and "away" say, in one sentence each."""
-        other = "the recorded steps do not say more" if self.next is None else f"the next recorded step is {self.next}"
-        reached = "" if self.agreement.until is None or self.agreement.to_end else f"; {other}"
+        reached = "" if self.next is None else f", which ends before step {self.next}"
         lines = [
-            f"Linear: the mean squared difference of network and linear model ({self.part} points) is below "
+            f"Linear: mean squared difference of network and linear model ({self.part} points) below "
             f"{self.agreement.threshold:.0%} of the labels' mean square{reached}."
         ]
         if self.distance is not None:
-            lines.append("Away: ||Theta - Theta^lin|| / ||Theta^lin||, in spectral norm.")
+            lines.append("Away: ||Theta - Theta^lin|| / ||Theta^lin||.")
         return " ".join(lines)
 
     def _until(self) -> str:

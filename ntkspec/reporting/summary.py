@@ -18,9 +18,9 @@ def summary(analysis: Analysis) -> str:
     blocks = [
         [*_wrapped(str(found)), *_wrapped(found.meaning)],
         _setting(analysis),
-        ["Kernel at initialization", *_kernel(analysis)],
+        _kernel(analysis),
         _losses(analysis, found),
-        ["Besides", *(line for sentence in beside_headline(analysis) for line in _wrapped(sentence, "- "))],
+        [line for sentence in beside_headline(analysis) for line in _wrapped(sentence, "- ")],
     ]
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
@@ -49,11 +49,10 @@ def _kernel(analysis: Analysis) -> list[str]:
     return rows(
         [
             *known,
-            ("||Theta||", interval(kernel.theta)),
+            ("||Theta|| at initialization", interval(kernel.theta)),
             ("||Theta^lin||", interval(kernel.theta_lin)),
             ("||Theta - Theta^lin||", interval(kernel.gap)),
             ("||Theta - Theta^lin||_F", f"{frobenius:.6g}{relative}"),
-            ("largest stable learning rate", f"{kernel.largest_stable_rate:.5g}"),
         ]
     )
 
