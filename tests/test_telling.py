@@ -1,15 +1,16 @@
 """What a command prints: an answer on one screen, all of it, or a document for programs."""
 
+import dataclasses
 import io
 import json
 
 import numpy as np
 import pytest
 
-from ntkspec import datasets
+from ntkspec import datasets, storage
 from ntkspec.cli import commands as cli
 from ntkspec.cli.telling import coloured
-from ntkspec.experiments.analyze import AnalyzeTask, analyze
+from ntkspec.experiments.analyze import RECORD_TYPES, AnalyzeTask, analyze
 from ntkspec.experiments.headline import headline
 from ntkspec.experiments.verdict import beside_headline, verdict
 from ntkspec.reporting.summary import COLUMNS, summary
@@ -162,3 +163,58 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch):
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("TERM", "dumb")
     assert coloured("text", "answer", Terminal()) == "text"
+
+
+# --------------------------------------------------------------------------------------------------- settings, reruns
+def test_settings_of_a_file_are_options_and_words_come_first(tmp_path, capsys):
+    (tmp_path / "own.toml").write_text('n = 50\nd = 5\nn_test = 0\nactivation = "ReLU"\nwidth = 8\npairs = 3\n')
+    out, _ = printed(["spectrum", "--config", "own.toml", "--d", "6", "--json"], capsys)
+    found = json.loads(out)
+    assert (found["data"]["n"], found["data"]["d"], found["task"]["activation"]) == (50, 6, "relu")
+    assert len(found["eigenpairs"]) == 3
+    assert "--config" not in found["arguments"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("n_tset = 3", "'n_tset' is no option of ntkspec analyze; did you mean 'n-test'?"),
+        ("[table]\nn = 3", "'table' is no option of ntkspec analyze"),
+        ("n = [[1]]", "n = [[1]], but a number, a text, true, false or a list is needed"),
+        ("n = ", "is no TOML file of settings"),
+        ("n = 2.5", "is not a whole number"),
+        ('config = "other.toml"', "'config' is no option"),
+    ],
+)
+def test_settings_that_cannot_be_are_one_line(text, said, tmp_path, capsys):
+    (tmp_path / "own.toml").write_text(text)
+    err = printed(["analyze", "--config", "own.toml"], capsys, code=2).err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_file_of_settings_has_to_be_there(capsys):
+    assert "nowhere.toml" in printed(["analyze", "--config", "nowhere.toml"], capsys, code=2).err
+    assert "needs a file" in printed(["analyze", "--config"], capsys, code=2).err
+
+
+def test_a_run_is_repeated_with_the_same_numbers(document, capsys):
+    found = json.loads(printed(["rerun", str(document[1] / "analysis.h5"), "--json"], capsys).out)
+    assert found["same_points"]
+    assert len(found["numbers"]) == 12
+    assert all(number["agree"] for number in found["numbers"])
+
+
+def test_numbers_that_have_changed_end_with_1(document, capsys, tmp_path):
+    record = storage.read(document[1] / "analysis.h5", kind="analyze", types=RECORD_TYPES)
+    gap = dataclasses.replace(record["analysis"].kernel, gap=2 * record["analysis"].kernel.gap)
+    record["analysis"] = dataclasses.replace(record["analysis"], kernel=gap)
+    storage.write(tmp_path / "changed.h5", record, kind="analyze")
+    out, _ = printed(["rerun", "changed.h5"], capsys, code=1)
+    assert [line.split("  ")[0] for line in out.splitlines() if "DIFFER" in line] == ["||Theta - Theta^lin||"]
+    assert "11 of 12 numbers agree within their intervals." in out
+
+
+def test_files_that_are_no_runs_are_not_repeated(tmp_path, capsys):
+    storage.write(tmp_path / "other.h5", {"a": 1.0}, kind="result")
+    assert "rerun repeats what analyze and spectrum wrote" in printed(["rerun", "other.h5"], capsys, code=2).err

@@ -24,6 +24,7 @@ from ntkspec.cli.help import epilogue, meant
 from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.own_network import NetworkFile, is_own, network_file
 from ntkspec.cli.results import Record, drawn, ended, held
+from ntkspec.cli.settings import expanded
 from ntkspec.cli.streams import ENDS, Exit, one_line, say, spoken
 from ntkspec.cli.telling import (
     Telling,
@@ -372,6 +373,28 @@ def doctor(*, tells: TellOptions | None = None) -> None:
 app.command(sweeps.sweep, help_epilogue=epilogue("sweep"))
 app.command(sweeps.check, help_epilogue=epilogue("check"))
 app.command(figure)
+
+
+@app.command(help_epilogue=epilogue("rerun"))
+def rerun(file: Path, /, *, tells: TellOptions | None = None) -> int:
+    """Repeat a stored run and compare its numbers: which agree within their intervals.
+
+    Ends with 1 where one does not. Nothing is written. Numbers without an interval agree to 1e-3 of their size in
+    float32 and 1e-6 in float64; data and networks that the command names are read again where it names them.
+
+    Parameters
+    ----------
+    file
+        analysis.h5 or spectrum.h5
+    """
+    from ntkspec.cli.rerun import rerun as repeat
+
+    def run(words: Sequence[str]) -> int:
+        return app(words, exit_on_error=False, print_error=False, result_action="return_value")
+
+    return repeat(file, run=run)
+
+
 add_completion(app)
 
 
@@ -476,11 +499,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     SIGTERM and SIGHUP stop it as Ctrl-C does, with 143 and 129; the handlers from before come back at the end. In a
     thread that is not the main one signals are left alone.
     """
-    given = sys.argv[1:] if arguments is None else arguments
+    given, reason = list(sys.argv[1:] if arguments is None else arguments), ""
+    try:
+        given = expanded(app, given)
+    except (ValueError, OSError) as error:
+        reason = one_line(error)
     _COMMAND.set(shlex.join(["ntkspec", *given]))
     with warnings.catch_warnings(), written.noted() as files, _telling(given) as now:
         warnings.showwarning = _show_warning
-        code, error = _ended(given, files, now.how)
+        code, error = _refused(reason) if reason else _ended(given, files, now.how)
         finished(now, code, error)
     return code
 
@@ -509,5 +536,9 @@ def _ended(given: Sequence[str], files: written.Files, how: TellOptions) -> tupl
         reason = f"stopped; {one_line(_kept(files.names))}"
         print(f"ntkspec: {reason}", file=sys.stderr)
         return 128 + getattr(stop, "number", signals.ENDING[0]), reason
+    return _refused(reason)
+
+
+def _refused(reason: str) -> tuple[int, str]:
     print(f"ntkspec: {coloured('error:', 'error', sys.stderr)} {reason}", file=sys.stderr)
     return int(Exit.REFUSED), reason

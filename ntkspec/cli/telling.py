@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,6 +26,8 @@ class TellOptions:
     "print the answer alone, and no progress"
     json: bool = False
     "print one JSON document on standard output, and all else on standard error"
+    config: Path | None = None
+    "a TOML file of options, such as n = 2000; those of the command come first (default: none)"
 
 
 @dataclass
@@ -51,7 +53,7 @@ def told() -> Telling:
 @contextmanager
 def telling(command: Sequence[str], words: Sequence[str], version: str) -> Iterator[Telling]:
     """While a command runs with these words; its document is begun with what it is."""
-    how = TellOptions(*(f"--{field.name}" in words for field in fields(TellOptions)))
+    how = TellOptions(*(f"--{name}" in words for name in ("verbose", "quiet", "json")))
     found = Telling(how, {"command": " ".join(command), "arguments": list(words), "version": version})
     token = _TELLING.set(found)
     try:
