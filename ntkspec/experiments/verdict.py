@@ -75,7 +75,7 @@ def _nearest(analysis: Analysis) -> list[str]:
         return []
     constants = 1 - (rest / whole) ** 2
     return [
-        f"The nearest linear kernel is {rest / size:.1%} of it away in Frobenius norm: {constants:.0%} of the squared "
+        f"The nearest linear kernel is {rest / size:.1%} of it away in Frobenius norm: {constants:.1%} of the squared "
         f"distance are the constants of theory and the identity, and the rest no linear kernel explains."
     ]
 
