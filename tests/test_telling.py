@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -218,3 +219,22 @@ def test_numbers_that_have_changed_end_with_1(document, capsys, tmp_path):
 def test_files_that_are_no_runs_are_not_repeated(tmp_path, capsys):
     storage.write(tmp_path / "other.h5", {"a": 1.0}, kind="result")
     assert "rerun repeats what analyze and spectrum wrote" in printed(["rerun", "other.h5"], capsys, code=2).err
+
+
+# ----------------------------------------------------------------------------------------------------------- plurals
+@pytest.mark.parametrize(
+    "words",
+    [
+        "spectrum --n 40 --d 5 --n-test 0 --width 8 --pairs 1 --probes 1 --steps 1",
+        "analyze --n 40 --d 1 --n-test 1 --width 2 --steps 1 --verbose",
+        "sweep --quantity gap-first --d 4 --seeds 1 --n 20 --width 8",
+    ],
+)
+def test_one_of_a_thing_is_no_plural(words, capsys):
+    found = printed(words.split(), capsys)
+    assert re.findall(r"(?<![-.,\d])\b1 (?!of)[a-z]+s\b", found.out + found.err) == []
+
+
+def test_one_bad_number_is_one_entry():
+    with pytest.raises(ValueError, match="holds 1 entry that is NaN or infinite"):
+        datasets.from_arrays(np.array([[1.0, np.inf], [0.0, 2.0], [3.0, 1.0]]), [1, -1, 1])

@@ -40,7 +40,7 @@ def describe(agreement: Agreement) -> str:
     if agreement.since is None:
         return "at no recorded step"
     if agreement.from_start and agreement.to_end:
-        return f"at all {agreement.until} steps"
+        return "at the only step" if agreement.until == 1 else f"at all {agreement.until} steps"
     start = "from the start" if agreement.from_start else f"from step {agreement.since}"
     return f"{start} to step {agreement.until}" + (" (the end)" if agreement.to_end else "")
 
@@ -237,7 +237,8 @@ def departures(data: DataSummary, meta: dict, *, fitted: bool = False) -> list[s
     if data.n > 1 and data.norm_spread > 3 * math.sqrt(2 * data.trace_ratio / data.d) + 0.01:
         off.append(f"||x||^2/d spreads by {data.norm_spread:.3g}")
     if data.duplicates:
-        off.append(f"{data.duplicates} of {data.n} points equal an earlier one")
+        equal = "equals" if data.duplicates == 1 else "equal"
+        off.append(f"{data.duplicates} of {data.n} points {equal} an earlier one")
     return off
 
 

@@ -5,6 +5,7 @@ import textwrap
 from ntkspec.experiments.analyze import Analysis
 from ntkspec.experiments.headline import Headline, headline
 from ntkspec.experiments.verdict import beside_headline
+from ntkspec.objects.words import counted
 from ntkspec.reporting.rows import interval, rows, terms
 
 # Of a terminal's 80 columns.
@@ -34,9 +35,10 @@ def _setting(analysis: Analysis) -> list[str]:
     names = ("eta1", "eta2") if len(analysis.rates) == 2 else ("eta",)
     rates = ", ".join(f"{name} = {rate:.4g}" for name, rate in zip(names, analysis.rates, strict=True))
     tests = len(analysis.labels.get("test", ()))
+    points = counted(tests, "test point") if tests else "no test points"
     return _wrapped(
-        f"{analysis.dataset['name']}: n = {analysis.data.n}, d = {analysis.data.d}, {tests or 'no'} test points; "
-        f"{analysis.task}; {analysis.task.trained}; {analysis.steps[-1]} steps, {rates}"
+        f"{analysis.dataset['name']}: n = {analysis.data.n}, d = {analysis.data.d}, {points}; "
+        f"{analysis.task}; {analysis.task.trained}; {counted(analysis.steps[-1], 'step')}, {rates}"
     )
 
 
