@@ -24,6 +24,5 @@ plt.show()
 # %%
 # All modes together, and the step at which 99 % of that is learned:
 
-print(
-    f"{modes.energies.sum():.1%} of the labels is linear; 99 % of it is learned by step {modes.steps_to_learn(0.99):.0f}"
-)
+learned = modes.steps_to_learn(0.99)
+print(f"{modes.energies.sum():.1%} of the labels is linear; 99 % of it is learned by step {learned:.0f}")

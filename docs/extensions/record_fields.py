@@ -13,15 +13,14 @@ from tables import inline, table
 
 
 class RecordFields(Directive):
-    """For each class named in the argument, `module:Class`, its first sentence and a table of its fields."""
+    """For each class, `module:Class` on a line of its own, its first sentence and a table of its fields."""
 
-    required_arguments = 1
-    final_argument_whitespace = True
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
         """A definition list would hide the types: a table for each class."""
         found: list[nodes.Node] = []
-        for name in self.arguments[0].split():
+        for name in self.content:
             module, _, cls = name.partition(":")
             found += fields_of(getattr(importlib.import_module(module), cls))
         return found

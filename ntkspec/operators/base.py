@@ -210,7 +210,7 @@ class KernelOperator(OnEngine, ABC):
         return None
 
     def row_weights(self) -> Array:
-        """Sizes of the rows' rounding errors, (n,), up to a common factor: abs(diagonal), of a sum that of its terms."""
+        """Sizes of the rows' rounding errors, (n,), up to a factor: abs(diagonal), of a sum that of its terms."""
         return abs(self.diagonal(np.float64))
 
     # ------------------------------------------------------------------------------------------- what has been found
