@@ -41,6 +41,7 @@ trim_doctest_flags = True
 # Reference: a page for each public name, whose sections are numpydoc's.
 autosummary_generate = True
 autodoc_typehints = "none"
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True
@@ -57,7 +58,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_signature": False,
-    "min_reported_time": 600,
+    "write_computation_times": False,
     "abort_on_example_error": True,
 }
 

@@ -1,4 +1,4 @@
-"""The directive `recorded-times`: the table of one record of the benchmarks, with the machine and the versions."""
+"""The directive `recorded-times`: the tables of one record of the benchmarks, with the machine and the versions."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,17 @@ class RecordedTimes(Directive):
             floor = f"{_seconds(case['floor'])}" if case.get("floor") else ""
             peers = sorted(case["peers"].items(), key=lambda peer: peer[1])
             rows.append([case["name"], _seconds(case["ours"]), floor, "; ".join(_peer(*peer) for peer in peers)])
-        return [nodes.paragraph("", source), table(["case", "ntkspec", "floor", "others"], rows)]
+        found: list[nodes.Node] = [nodes.paragraph("", source), table(["case", "ntkspec", "floor", "others"], rows)]
+        if large := record.get("large"):
+            head = ["large kernel", "spectral norm", "products", "ntkspec", "forecast", "floor", "peak memory"]
+            found.append(table(head, [_large(case) for case in large]))
+        return found
+
+
+def _large(case: dict) -> list[str]:
+    norm = f"{case['spectral']:.6g} to {case['upper']:.6g}"
+    seconds = [_seconds(case[name]) for name in ("seconds", "forecast", "floor")]
+    return [case["name"], norm, str(case["products"]), *seconds, f"{case['peak_bytes'] / 1e9:.1f} GB"]
 
 
 def _peer(name: str, seconds: float) -> str:
