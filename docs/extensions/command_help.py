@@ -15,9 +15,9 @@ class CommandHelp(Directive):
     optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Run the command in a terminal of 100 columns, without colours."""
+        """Run the command in a terminal of 84 columns, without colours."""
         command = [sys.executable, "-m", "ntkspec", *self.arguments, "--help"]
-        plain = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
+        plain = {**os.environ, "COLUMNS": "84", "NO_COLOR": "1"}
         text = subprocess.run(command, capture_output=True, text=True, check=True, env=plain).stdout
         return [nodes.literal_block(text, text, language="none")]
 

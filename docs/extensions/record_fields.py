@@ -11,6 +11,9 @@ from numpydoc.docscrape import NumpyDocString
 from sphinx.application import Sphinx
 from tables import inline, table
 
+SECTION = re.compile(r"\n\w+\n-{3,}")  # of numpydoc
+NAMED = re.compile(r"(?:^|(?<=\. ))(\w+(?:, \w+)*) : ")
+
 
 class RecordFields(Directive):
     """For each class, `module:Class` on a line of its own, its first sentence and a table of its fields."""
@@ -29,25 +32,25 @@ class RecordFields(Directive):
 def fields_of(cls: type) -> list[nodes.Node]:
     """The name of a class, what it is, and its fields."""
     doc = inspect.getdoc(cls) or ""
-    described = NumpyDocString(doc)
-    said = {
-        name.strip(): " ".join(entry.desc)
-        for section in ("Attributes", "Parameters")
-        for entry in described[section]
-        for name in entry.name.split(",")
-    }
-    head = nodes.paragraph("", "", nodes.strong("", cls.__name__), nodes.Text(". "), *inline(_summary(doc)))
-    rows = [
-        [f"`{field.name}`", _type(field.type), _plain(said.get(field.name, ""))] for field in dataclasses.fields(cls)
-    ]
+    own = {field.name: field for field in dataclasses.fields(cls)}
+    summary, said = _described(_plain(" ".join(SECTION.split(doc)[0].split())), set(own))
+    for section in ("Attributes", "Parameters"):
+        for entry in NumpyDocString(doc)[section]:
+            said |= dict.fromkeys(re.split(r", ", entry.name), _plain(" ".join(entry.desc)))
+    head = nodes.paragraph("", "", nodes.strong("", cls.__name__), nodes.Text(". "), *inline(summary))
+    rows = [[f"`{name}`", _type(field.type), said.get(name, "")] for name, field in own.items()]
     if not any(row[2] for row in rows):
         return [head, table(["field", "type"], [row[:2] for row in rows])]
     return [head, table(["field", "type", "meaning"], rows)]
 
 
-def _summary(doc: str) -> str:
-    """All that stands before the first section."""
-    return _plain(" ".join(re.split(r"\n\w+\n-{3,}", doc)[0].split()))
+def _described(text: str, own: set[str]) -> tuple[str, dict[str, str]]:
+    """What a text says of the whole, and of fields: `name, name : meaning.`"""
+    said, marks = {}, [mark for mark in NAMED.finditer(text) if set(mark[1].split(", ")) <= own]
+    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+        meaning = text[mark.end() : following.start() if following else None].strip()
+        said |= dict.fromkeys(mark[1].split(", "), meaning)
+    return text[: marks[0].start()].strip() if marks else text, said
 
 
 def _plain(text: str) -> str:

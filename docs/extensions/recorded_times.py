@@ -49,7 +49,7 @@ def _peer(name: str, seconds: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
+    return f"{1000 * value:.3g}\N{NO-BREAK SPACE}ms" if value < 1 else f"{value:.3g}\N{NO-BREAK SPACE}s"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
