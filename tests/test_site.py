@@ -29,9 +29,8 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_every_public_name_has_a_page():
-    blocks = re.findall(
-        r":toctree: reference\n +:nosignatures:\n\n(.*?)```", (DOCS / "reference.md").read_text(), re.DOTALL
-    )
+    text = (DOCS / "reference.md").read_text(encoding="utf-8")
+    blocks = re.findall(r":toctree: reference\n +:nosignatures:\n\n(.*?)```", text, re.DOTALL)
     listed = [name for block in blocks for name in block.split()]
     assert len(listed) == len(set(listed))
     assert set(listed) <= PUBLIC.keys()
