@@ -47,10 +47,10 @@ def fields_of(cls: type) -> list[nodes.Node]:
 def _described(text: str, own: set[str]) -> tuple[str, dict[str, str]]:
     """What a text says of the whole, and of fields: `name, name : meaning.`"""
     said, marks = {}, [mark for mark in NAMED.finditer(text) if set(mark[1].split(", ")) <= own]
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
-        meaning = text[mark.end() : following.start() if following else None].strip()
-        said |= dict.fromkeys(mark[1].split(", "), meaning)
-    return text[: marks[0].start()].strip() if marks else text, said
+    starts = [*(mark.start() for mark in marks), len(text)]
+    for mark, end in zip(marks, starts[1:], strict=True):
+        said |= dict.fromkeys(mark[1].split(", "), text[mark.end() : end].strip())
+    return text[: starts[0]].strip(), said
 
 
 def _plain(text: str) -> str:
