@@ -1,4 +1,7 @@
-"""The directive `record-fields`: the fields of the dataclasses of a result file, as the code has them."""
+"""The directive `record-fields`: the fields of the dataclasses of a result file, as the code has them.
+
+A line `module:Class` names a class. What its docstring leaves out stands below, indented: `name, name: meaning`.
+"""
 
 import dataclasses
 import importlib
@@ -16,24 +19,33 @@ NAMED = re.compile(r"(?:^|(?<=\. ))(\w+(?:, \w+)*) : ")
 
 
 class RecordFields(Directive):
-    """For each class, `module:Class` on a line of its own, its first sentence and a table of its fields."""
+    """For each class what it is, and a table of its fields."""
 
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """A definition list would hide the types: a table for each class."""
-        found: list[nodes.Node] = []
-        for name in self.content:
-            module, _, cls = name.partition(":")
-            found += fields_of(getattr(importlib.import_module(module), cls))
-        return found
+        """Read the lines; a field that the class does not have is an error."""
+        classes: list[tuple[type, dict[str, str]]] = []
+        for line in self.content:
+            names, _, text = line.strip().partition(":")
+            if line.startswith(" "):
+                classes[-1][1].update(dict.fromkeys(names.split(", "), text.strip()))
+            elif line:
+                classes.append((getattr(importlib.import_module(names), text), {}))
+        for cls, said in classes:
+            if unknown := said.keys() - {field.name for field in dataclasses.fields(cls)}:
+                raise self.error(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
+        return [node for cls, said in classes for node in fields_of(cls, said)]
 
 
-def fields_of(cls: type) -> list[nodes.Node]:
-    """The name of a class, what it is, and its fields."""
-    doc = inspect.getdoc(cls) or ""
-    own = {field.name: field for field in dataclasses.fields(cls)}
-    summary, said = _described(_plain(" ".join(SECTION.split(doc)[0].split())), set(own))
+def fields_of(cls: type, further: dict[str, str]) -> list[nodes.Node]:
+    """The name of a class, what it is, and its fields, by its docstring, those of its bases, and what else is said."""
+    own, said = {field.name: field for field in dataclasses.fields(cls)}, {}
+    for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
+        doc = inspect.getdoc(base) or ""
+        summary, found = _described(_plain(" ".join(SECTION.split(doc)[0].split())), set(own))
+        said |= found
+    said |= further
     for section in ("Attributes", "Parameters"):
         for entry in NumpyDocString(doc)[section]:
             said |= dict.fromkeys(re.split(r", ", entry.name), _plain(" ".join(entry.desc)))
@@ -59,6 +71,8 @@ def _plain(text: str) -> str:
 
 def _type(annotation: object) -> str:
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    if "_SupportsArray" in text:
+        return "word, number or array"
     return re.sub(r"\b(\w+\.)+(?=\w)", "", text)
 
 
