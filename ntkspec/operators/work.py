@@ -79,12 +79,12 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """What an operator costs, which it hands over as :attr:`KernelOperator.cost`.
+    """What an operator costs, which it hands over as :attr:`ntkspec.KernelOperator.cost`.
 
     Attributes
     ----------
     product : Work
-        Of the product with one vector, as :meth:`KernelOperator._matmat` computes it.
+        Of the product with one vector, as ``KernelOperator._matmat`` computes it.
     own : Work
         Of one entry of a tile, beside the Gram matrices.
     grams : tuple of pairs of arrays
