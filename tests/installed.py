@@ -33,11 +33,11 @@ sys.exit(main())
 
 
 def source_files() -> set[str]:
-    """Every file of the package, as a wheel names it."""
+    """Every file of the package, as a wheel names it; recorded results stay in the repository."""
     package = ROOT / "ntkspec"
     folders = [package, *(path for path in package.iterdir() if path.is_symlink())]
     files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
-    return {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
+    return {path.relative_to(ROOT).as_posix() for path in files if not {"__pycache__", "figures"} & set(path.parts)}
 
 
 def run(*words: str | Path, folder: Path) -> str:
