@@ -23,7 +23,7 @@ from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.own_network import NetworkFile, is_own, network_file
 from ntkspec.cli.results import Record, drawn, ended, held
 from ntkspec.cli.streams import ENDS, Exit, one_line, say, spoken
-from ntkspec.progress import written
+from ntkspec.progress import lines, written
 
 if TYPE_CHECKING:
     from ntkspec.datasets import Dataset
@@ -426,7 +426,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     _COMMAND.set(shlex.join(["ntkspec", *given]))
-    with warnings.catch_warnings(), written.noted() as files:
+    with warnings.catch_warnings(), lines("ntkspec: "), written.noted() as files:
         warnings.showwarning = _show_warning
         try:
             if len(given) > MOST_WORDS:
