@@ -7,6 +7,7 @@ import json
 import math
 import re
 import tomllib
+from configparser import ConfigParser
 
 import pytest
 from cyclopts import CycloptsError, MissingArgumentError
@@ -23,6 +24,9 @@ from ntkspec.experiments.analyze import AnalyzeTask, check_analysis
 RESULTS = house.ROOT / "benchmarks" / "results"
 SUBCOMMANDS = tuple(name for name in commands.app if not name.startswith("-"))
 EXTRAS = tomllib.loads((house.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+SETUP = ConfigParser()
+SETUP.read(house.ROOT / "setup.cfg")
+MARKERS = set(re.findall(r"^(\w+)[:(]", SETUP["tool:pytest"]["markers"], re.MULTILINE))
 README = claims.README.read_text(encoding="utf-8")
 ROWS = claims.rows(README)
 WORDS = [
@@ -99,9 +103,8 @@ def test_commands_are_taken_as_they_stand(page):
                 chosen = words[words.index("--only") + 1 :]
                 assert all(f'"{name}"' in source for name in chosen if not name.startswith("-")), words
         elif "pytest" in words:
-            marked = set(re.findall(r"^    (\w+)[:(]", (house.ROOT / "setup.cfg").read_text(), re.MULTILINE))
             after = [after for word, after in itertools.pairwise(words[3:]) if word == "-m"]
-            assert {name for one in after for name in re.findall(r"\w+", one)} - {"or", "not", "and"} <= marked, words
+            assert {name for one in after for name in re.findall(r"\w+", one)} - {"or", "not", "and"} <= MARKERS, words
             assert all((house.ROOT / word).exists() for word in words if word.startswith("tests/")), words
         elif words[0] == "python" and words[1].endswith(".py"):
             assert (house.ROOT / words[1]).is_file() or "/" not in words[1], words
