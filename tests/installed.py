@@ -23,10 +23,6 @@ from ntkspec.__main__ import main
 home = Path(ns.__file__).parent
 assert home.is_relative_to(sys.prefix), home
 assert importlib.metadata.version("ntkspec") == ns.__version__
-data = ns.datasets.gaussian(200, 8, seed=1)
-net = ns.TwoLayer.symmetric(8, 32, "relu", seed=1)
-norm = ns.spectral_norm(ns.ntk(net, data.X))
-assert norm.lower <= norm.value <= norm.upper
 sys.argv[1:] = ["analyze", "--n", "200", "--d", "8", "--n-test", "50", "--width", "32", "--steps", "20"]
 sys.exit(main())
 """

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import tomllib
+from configparser import ConfigParser
 
 import pytest
 from cyclopts import CycloptsError, MissingArgumentError
@@ -23,6 +24,9 @@ from ntkspec.experiments.analyze import AnalyzeTask, check_analysis
 RESULTS = house.ROOT / "benchmarks" / "results"
 SUBCOMMANDS = tuple(name for name in commands.app if not name.startswith("-"))
 EXTRAS = tomllib.loads((house.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+SETUP = ConfigParser()
+SETUP.read(house.ROOT / "setup.cfg")
+MARKERS = set(re.findall(r"^(\w+)[:(]", SETUP["tool:pytest"]["markers"], re.MULTILINE))
 README = claims.README.read_text(encoding="utf-8")
 ROWS = claims.rows(README)
 WORDS = [
@@ -99,9 +103,8 @@ def test_commands_are_taken_as_they_stand(page):
                 chosen = words[words.index("--only") + 1 :]
                 assert all(f'"{name}"' in source for name in chosen if not name.startswith("-")), words
         elif "pytest" in words:
-            marked = set(re.findall(r"^    (\w+)[:(]", (house.ROOT / "setup.cfg").read_text(), re.MULTILINE))
             after = [after for word, after in itertools.pairwise(words[3:]) if word == "-m"]
-            assert {name for one in after for name in re.findall(r"\w+", one)} - {"or", "not", "and"} <= marked, words
+            assert {name for one in after for name in re.findall(r"\w+", one)} - {"or", "not", "and"} <= MARKERS, words
             assert all((house.ROOT / word).exists() for word in words if word.startswith("tests/")), words
         elif words[0] == "python" and words[1].endswith(".py"):
             assert (house.ROOT / words[1]).is_file() or "/" not in words[1], words
@@ -303,9 +306,21 @@ def test_times_of_deep_kernels_are_recorded():
             assert agree(*numbers(cell, " MB"), kept["extra_bytes"][who] / 1e6)
 
 
-def test_every_table_of_times_names_its_machine_and_its_record():
-    for name in ("two-cores-epyc", "training"):
-        assert f"benchmarks/results/2026-11-24-{name}.json" in README
-    assert "two cores of an AMD EPYC (Zen 4) server" in README
-    for kept in (MAIN, TRAINING, DEEP, COVERAGE):
-        assert (kept["made_with"]["processor"], kept["made_with"]["cores"]) == ("AMD EPYC", 2)
+@pytest.mark.parametrize("page", [claims.README, house.ROOT / "docs" / "deep.md"], ids=lambda page: page.name)
+def test_tables_of_times_name_the_machine_of_their_record(page):
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    names = re.findall(r"benchmarks/results/([\w.-]+\.json)", text)
+    assert names
+    for name in names:
+        made = record(name)["made_with"]
+        assert f"{WORDS[made['cores'] - 1]} cores" in text
+        assert ("AMD EPYC" if made["processor"] == "AMD EPYC" else "Sapphire Rapids") in text
+
+
+def test_rates_behind_the_estimate_of_a_cluster_are_recorded():
+    text = " ".join(" ".join(page.read_text(encoding="utf-8") for page in claims.PAGES).split())
+    peak, whole = re.search(r"R = (\d+) · 10⁹ .* and (\d+) · 10⁹ in a whole spectral norm", text).groups()
+    (kept,) = [one for one in MAIN["large"] if one["name"] == "n = 200,000, factored, erf"]
+    flops = 4 * 200_000 * 512 * 256 * kept["products"]
+    assert agree(peak, MAIN["rates, per second"]["float64"]["flops"] / 1e9)
+    assert float(whole) == pytest.approx(flops / kept["seconds"] / 1e9, rel=0.01)
