@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec import datasets, storage
+from ntkspec.datasets.classes import class_columns
 from ntkspec.dynamics import Trajectory
 from ntkspec.experiments.analyze import Analysis, AnalyzeTask, analyze
 from ntkspec.experiments.deep_runs import DEEP_COMPARISON, DeepSetting
@@ -39,8 +40,8 @@ def two_classes(path: Path) -> None:
 def several_classes(path: Path) -> None:
     """`ntkspec analyze` on three classes of points, a column of labels for each."""
     data = datasets.gaussian(600, 20, n_test=300, seed=0, dtype=np.float32)
-    one_hot = {name: np.eye(3, dtype=np.float32)[_classes(getattr(data, name))] for name in ("X", "X_test")}
-    data = replace(data, y=one_hot["X"], y_test=one_hot["X_test"], name="three classes")
+    y, y_test = (class_columns(_classes(X), 3).astype(np.float32) for X in (data.X, data.X_test))
+    data = replace(data, y=y, y_test=y_test, name="three classes")
     _write(path, "analysis", small(analyze(AnalyzeTask(width=128, steps=1500), data)), kind="analyze")
 
 

@@ -33,7 +33,7 @@ def _alone(monkeypatch, tmp_path):
 def command(options, output=None):
     given = dict(options) | ({} if output is None else {"--output": str(output)})
     words = (word for name, value in given.items() for word in (name, *str(value).split()))
-    return ["analyze", "--verbose", *words]
+    return ["analyze", *words, "--verbose"]
 
 
 def run(arguments):

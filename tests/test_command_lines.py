@@ -38,8 +38,8 @@ def test_random_command_lines_end_well():
     assert [line for line in lines if line.startswith("FAULT")] == []
     counts = ast.literal_eval(last)
     assert sum(counts.values()) == 30
-    assert counts["refused"] > 20
-    assert counts.get("done", 0) + counts.get("began to measure", 0) > 10
+    assert counts["refused"] > 10
+    assert counts.get("done", 0) + counts.get("began to measure", 0) > 5
 
 
 def told(arguments, capsys) -> str:

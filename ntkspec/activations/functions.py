@@ -69,7 +69,7 @@ class Activation:
     slopes : (float, float) or None
         The two values of phi', below 0 and from 0 on, of a named piecewise-linear activation.
     dual : callable or None
-        The closed form of its expected products (:mod:`ntkspec.activations.duals`) where there is one.
+        The closed form of its expected products (``ntkspec.activations.duals``) where there is one.
     compiled : (str, tuple) or None
         The engines' function of a named activation, and its parameters.
 

@@ -38,7 +38,7 @@ from ntkspec.cli.telling import (
     telling,
     told,
 )
-from ntkspec.progress import written
+from ntkspec.progress import lines, written
 
 if TYPE_CHECKING:
     from ntkspec.datasets import Dataset
@@ -505,11 +505,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         reason = one_line(error)
     _COMMAND.set(shlex.join(["ntkspec", *given]))
-    with warnings.catch_warnings(), written.noted() as files, _telling(given) as now:
+    with warnings.catch_warnings(), written.noted() as files, _telling(given) as now, _progress(now.how):
         warnings.showwarning = _show_warning
         code, error = _refused(reason) if reason else _ended(given, files, now.how)
         finished(now, code, error)
     return code
+
+
+def _progress(how: TellOptions) -> contextlib.AbstractContextManager[None]:
+    """Lines of progress where no terminal shows bars, unless little is asked for."""
+    return contextlib.nullcontext() if how.quiet else lines("ntkspec: ")
 
 
 def _telling(given: Sequence[str]) -> contextlib.AbstractContextManager[Telling]:

@@ -56,8 +56,9 @@ def spectral_norm(
     Returns
     -------
     Estimate
-        ``value``, the largest |Ritz value|; ``lower`` and ``upper``, the interval; ``products``, how many vectors were
-        multiplied; ``converged``, whether the interval is as narrow as asked for; ``plan`` and ``evidence``.
+        ``value``, the largest magnitude of a Ritz value; ``lower`` and ``upper``, the interval; ``products``, how many
+        vectors were multiplied; ``converged``, whether the interval is as narrow as asked for; ``plan`` and
+        ``evidence``.
 
     Raises
     ------

@@ -214,7 +214,7 @@ class HeavyBall:
 
     @_FOLLOWED
     def envelope(self, x: ArrayLike, t: ArrayLike) -> np.ndarray:
-        """Of complex roots the amplitude of the oscillation, from two steps; |e_t| otherwise."""
+        """Of complex roots the amplitude of the oscillation, from two steps; otherwise abs(e_t)."""
         x, t = _grid(x, t)
         middle, square, _ = self._roots(x)
         now, following = (self.residual(x[0], t[:, 0] + later) for later in (0, 1))

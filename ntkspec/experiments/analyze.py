@@ -261,8 +261,10 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     full = stages("features of all outputs", model.full_ntk, dataset.X) if model.predicts_all else None
     trial = partial(train_gd, model.net, model.inputs.train, dataset.y, **model.training(1e-6))
     sizes: dict[str, Any] = {"steps": task.steps, "held": held, "method": task.method, "full": full}
+    sizes |= {"tests": len(dataset.X_test), "records": len(logarithmic_steps(task.steps))}
     expected = stages("forecast", forecast, theta, compared, trial, **sizes)
     report(f"forecast: {expected}")
+    stages.expected = expected.seconds
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
     kernels = measured_kernels(model, theta, full, stages)
     linear, gap, models = kernels.linear, kernels.gap, _fixed_kernels(model, kernels)

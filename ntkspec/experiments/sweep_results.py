@@ -61,4 +61,5 @@ class Sweep(Shown, Columned, Drawn, dict[Cell, dict[str, float]]):
 
 def grid_of_words(words: dict[str, Any]) -> Grid:
     """A grid of what a file says of it."""
-    return Grid(**{name: tuple(value) if isinstance(value, list) else value for name, value in words.items()})
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in words.items()}
+    return Grid(**fields)

@@ -38,7 +38,7 @@ def cnn_linear_kernel(
 
     .. math:: \Theta^{lin} = h_c \frac{X X'^T}{d} + \sum_{ab} Q_{ab}\, E \overline{M^a c\, M^b c} + m(t) m(t')
               + \sum_{ab} H_{ab} \overline{M^a t\, M^b t'} - \frac{h_t^2}{h_0} \bar t\, \bar t', \quad
-              m(t) = \sqrt{h_0} + \frac{1}{\sqrt{h_0}} \Big( h_t \bar t + \sum_{ab} G_{ab} \overline{M^a t M^b t} \Big)
+              m(t) = \sqrt{h_0} + \frac{h_t \bar t + \sum_{ab} G_{ab} \overline{M^a t M^b t}}{\sqrt{h_0}}
 
     for the fields t_i = ‖patch_i‖/sqrt(q c) - 1 and c_i = <patch_i, patch'_i>/(q c) of positions, their means (bars)
     and the mean M over the patch at each position. h_c, which is that of a fully-connected network for every filter,

@@ -198,9 +198,9 @@ def _ratio(part: Estimate, whole: Estimate) -> Estimate:
 def nearest_linear_kernel(theta: MatrixLike, X: ArrayLike | None, *, trace_ratio: float | None = None) -> LinearFit:
     r"""The kernel of a linear model that is nearest to a kernel in Frobenius norm, and its certified distance.
 
-    .. math:: \min_{a \ge 0,\, S \succeq 0,\, \lambda \ge 0} \big\| \Theta - L \big\|_F, \qquad
+    .. math:: \min_{a \ge 0,\, S \succeq 0,\, \lambda \ge 0} \left\| \Theta - L \right\|_F, \qquad
               L = a \frac{X X^T}{d} + F S F^T + \lambda I, \qquad
-              F = \big[1,\; s - 1,\; (s - 1)^2\big], \quad s = \frac{\|x\|}{\sqrt d}
+              F = \left[1,\; s - 1,\; (s - 1)^2\right], \quad s = \frac{\|x\|}{\sqrt d}
 
     Parameters
     ----------

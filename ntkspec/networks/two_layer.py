@@ -267,7 +267,7 @@ class TwoLayer(BuiltIn):
         return Architecture(self.activation, 1)
 
     def kernel_neurons(self) -> tuple[Array, Array]:
-        """(W, |v|) of neurons that give the same NTK as all of them.
+        """W and the absolute values of v, of neurons that give the same NTK as all of them.
 
         After antisymmetric initialization, equation (3) (equal w and v²), the first half does, averaged over m/2
         neurons instead of m.

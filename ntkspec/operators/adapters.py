@@ -386,7 +386,7 @@ class Products(KernelOperator):
 
     @property
     def rounding(self) -> Rounding:
-        """The error is relative to the largest |K q| / |q| so far."""
+        """The error is relative to the largest ‖K q‖ / ‖q‖ so far."""
         if not self._largest:
             self._matmat(np.random.default_rng(0).standard_normal((self.shape[1], 1)))
         return Rounding.relative(self.error, self._largest, self.shape[1])

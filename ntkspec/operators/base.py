@@ -39,10 +39,11 @@ class ManyProductsWarning(RuntimeWarning):
 class KernelOperator(OnEngine, Shown, ABC):
     r"""A matrix-free real K of shape (n, n'): its entries are formed only where they are asked for.
 
-    A subclass sets ``shape`` and ``dtype`` and writes :meth:`_matmat`; one that knows entries and no better product
-    derives from :class:`EntrywiseOperator` and writes ``_tile``. All else has a default: the class attributes, what it
-    says of :attr:`cost` and :attr:`rounding`, :meth:`diagonal`, and where K is not symmetric ``_rmatmat``. An operator
-    keeps references to its factors, which must not be changed afterwards. It pickles with them.
+    A subclass sets ``shape`` and ``dtype`` and writes ``_matmat``; one that knows entries and no better product derives
+    from :class:`ntkspec.operators.EntrywiseOperator` and writes ``_tile``. All else has a default: the class
+    attributes, what it says of :attr:`cost` and :attr:`rounding`, :meth:`diagonal`, and where K is not symmetric
+    ``_rmatmat``. An operator keeps references to its factors, which must not be changed afterwards. It pickles with
+    them.
 
     Attributes
     ----------
@@ -51,7 +52,7 @@ class KernelOperator(OnEngine, Shown, ABC):
     dtype : numpy.dtype
         float32 or float64, that of its entries.
     engine : module
-        What computes; the CPU's unless a subclass sets another (:func:`ntkspec.engines.engine_of` its arrays).
+        What computes; the CPU's unless a subclass sets another (``ntkspec.engines.engine_of`` its arrays).
     symmetric : bool, default False
         K equals its transpose by construction. Norms and eigenpairs need it.
     semidefinite : bool, default False
@@ -204,7 +205,7 @@ class KernelOperator(OnEngine, Shown, ABC):
     def points(self) -> int:
         """How many points the rows are of: fewer than rows where each output of a network has a row.
 
-        Ask :func:`points_of`: a class may keep its points themselves under this name.
+        Ask ``points_of``: a class may keep its points themselves under this name.
         """
         return points_of(self)
 
@@ -222,7 +223,7 @@ class KernelOperator(OnEngine, Shown, ABC):
         return None
 
     def row_weights(self) -> Array:
-        """Sizes of the rows' rounding errors, (n,), up to a common factor: |diagonal|, of a sum that of its terms."""
+        """Sizes of the rows' rounding errors, (n,), up to a factor: abs(diagonal), of a sum that of its terms."""
         return abs(self.diagonal(np.float64))
 
     # ------------------------------------------------------------------------------------------- what has been found
@@ -230,7 +231,7 @@ class KernelOperator(OnEngine, Shown, ABC):
     def formed_error(self) -> float:
         """How far in Frobenius norm the matrix of its entries, in its dtype, is from K (``storage_error`` included).
 
-        Of a float32 operator an estimate (:mod:`ntkspec.operators.sampling`), which is made once.
+        Of a float32 operator an estimate (``ntkspec.operators.sampling``), which is made once.
         """
         return self.storage_error if self.stored else self._forming_error + self.storage_error
 
@@ -417,7 +418,7 @@ class KernelOperator(OnEngine, Shown, ABC):
         Returns
         -------
         array, shape (n, n')
-            On the engine of K; of a :class:`Dense` operator its own array.
+            On the engine of K; of a :class:`ntkspec.operators.Dense` operator its own array.
 
         Raises
         ------
@@ -555,7 +556,7 @@ def _put(matrix: Array, cols: slice, entries: Array) -> None:
 
 # ------------------------------------------------------------------------------------------------ what classes share
 class EntrywiseOperator(KernelOperator):
-    r"""A matrix that is known through its entries: a subclass sets ``shape`` and ``dtype`` and writes :meth:`_tile`.
+    r"""A matrix that is known through its entries: a subclass sets ``shape`` and ``dtype`` and writes ``_tile``.
 
     Products form every tile. Where a better product is known, write ``_matmat`` as well.
 

@@ -28,8 +28,8 @@ class Dense(Stored):
     matrix : array, shape (n, n'), float32 or float64
         Kept, not copied: it must not be changed afterwards.
     symmetric : bool, optional
-        None looks at the matrix: it is symmetric where |A - Aᵀ|_F is no more than rounding (16 eps of its dtype times
-        |A|_F). True asks for that; False takes the matrix as it is.
+        None looks at the matrix: it is symmetric where ‖A - Aᵀ‖_F is no more than rounding (16 eps of its dtype times
+        ‖A‖_F). True asks for that; False takes the matrix as it is.
     storage_error : float, default 0
         How far in Frobenius norm the array is from the kernel that it stands for.
     rows_per_point : int, default 1

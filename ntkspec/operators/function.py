@@ -24,7 +24,7 @@ SENSITIVITY = 2 / (math.e * CLOSE["d"])
 
 
 class PairFunction(Protocol):
-    """h(x, x') of a positive semidefinite kernel: what :class:`GramFunction` needs to know.
+    """h(x, x') of a positive semidefinite kernel: what :class:`ntkspec.operators.GramFunction` needs to know.
 
     Attributes
     ----------

@@ -95,7 +95,7 @@ class Gram(KernelOperator):
 
     @cached_property
     def rounding(self) -> Rounding:
-        """The norm of absolute values is at most |F|_F |G|_F."""
+        """The norm of absolute values is at most ‖F‖_F ‖G‖_F."""
         norms = [self.engine.tiles.sum_of_squares(factor) ** 0.5 for factor in (self.F, self.G)]
         k = self.F.shape[1]
         depth = k + summing_depth(self.engine.blocks(slice(0, self.shape[1]), k))

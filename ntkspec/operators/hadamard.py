@@ -133,7 +133,7 @@ class HadamardGram(KernelOperator):
 
     @cached_property
     def rounding(self) -> Rounding:
-        """Entries are at most a_i a'_j with a_i = |D_i| |X_i|, a matrix of rank one."""
+        """Entries are at most a_i a'_j with a_i = ‖D_i‖ ‖X_i‖, a matrix of rank one."""
         sides = (
             [self.diagonal(np.float64)]
             if self.symmetric

@@ -13,7 +13,7 @@ from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.sampling import forming_error
 from ntkspec.operators.tiles import Rows, Tile
-from ntkspec.operators.work import Cost, Work
+from ntkspec.operators.work import Cost, PassWork, Work
 
 # A block of k vectors of parameters, in whatever form a Jacobian has: what ``pull`` gives and ``push`` takes.
 Tangents: TypeAlias = Any
@@ -24,7 +24,9 @@ class JacobianAt(Protocol):
 
     points : n. functions : R. size : P. dtype : of its numbers. ``pull_work`` and ``push_work`` are for one vector,
     whether of one function or of all R together. A side that multiplies float64 vectors in ``dtype`` has an attribute
-    ``widens``, which is False.
+    ``widens``, which is False. One whose passes are a framework's has methods that give a
+    :class:`ntkspec.operators.work.PassWork`: ``passes_of_points(n)``, of the gradients of n points, and
+    ``passes_of_checks(stacked)``, of the estimates of rounding.
     """
 
     points: int
@@ -128,6 +130,15 @@ class JacobianGram(KernelOperator):
         """A pull and a push, for each function where they are summed; a tile takes the inner products of gradients."""
         passes = (1.0 if self.stacked else self.functions) * (self.right.pull_work + self.left.push_work)
         return Cost(passes, own=(1.0 if self.stacked else self.functions) * self.left.entry_work(self.right))
+
+    def passes(self, points: int, *, checks: bool) -> PassWork:
+        """What a framework does for the gradients of so many points, and for the estimates of rounding; nothing where
+        all is our own :attr:`cost`."""
+        side: Any = self.left
+        if not hasattr(side, "passes_of_points"):
+            return PassWork()
+        of_points = side.passes_of_points(points)
+        return of_points + side.passes_of_checks(self.stacked) if checks else of_points
 
     def _matmat(self, V: Array) -> Array:
         scale: Any = V.dtype.type(self.scale)

@@ -11,7 +11,7 @@ ASSUMED_EPS = 8
 
 @dataclass(frozen=True)
 class Rounding:
-    """Bounds on the rounding of an operator K, which it hands over as :attr:`KernelOperator.rounding`.
+    """Bounds on the rounding of an operator K, which it hands over as :attr:`ntkspec.KernelOperator.rounding`.
 
     Attributes
     ----------

@@ -72,9 +72,12 @@ def pictures(analysis: Analysis) -> dict[str, Callable[[Axes], None]]:
     by_part: dict[str, Callable[..., None]] = {"loss": _losses}
     if analysis.accuracies:
         by_part["accuracy"] = _accuracies
-    found = {f"{part} {name}": partial(draw, analysis=analysis, part=part) for name, draw in by_part.items()
-             for part in analysis.labels}  # fmt: skip
-    others = {
+    found: dict[str, Callable[[Axes], None]] = {
+        f"{part} {name}": partial(draw, analysis=analysis, part=part)
+        for name, draw in by_part.items()
+        for part in analysis.labels
+    }
+    others: dict[str, Callable[..., None]] = {
         "outputs": _outputs,
         "difference": _differences,
         "relative difference": _relative,

@@ -1,5 +1,7 @@
 """Eigenvalues on axes: shares, counts, smoothed densities with their intervals, and the leading ones."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -41,7 +43,7 @@ def bars(axis: Axes, histogram: Histogram, n: int | None = None) -> None:
     axis.stairs(mass, edges, color=COLOUR, linewidth=0.8)
     errors = np.array([mass - histogram.lower, histogram.upper - mass])[:, seen]
     label = f"{100 * (1 - histogram.failure_probability):g} % intervals"
-    dots = {"color": "black", "markersize": 3, "linewidth": 0.9, "capsize": 2, "label": label}
+    dots: dict[str, Any] = {"color": "black", "markersize": 3, "linewidth": 0.9, "capsize": 2, "label": label}
     axis.errorbar(middle[seen], mass[seen], yerr=errors, fmt=".", **dots)
     if even:
         axis.set_xscale("log")

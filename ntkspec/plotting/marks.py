@@ -12,9 +12,8 @@ from ntkspec.plotting.values import numbered
 _GREY = "#777777"
 # What names the lines that are marks, and not results.
 MARK = "mark"
-# The part of the axes that a legend covers, in each direction; its places, the usual one first.
-_CORNER = 0.4
-_CORNERS = (("upper", "right"), ("upper", "left"), ("lower", "left"), ("lower", "right"))
+# The part of the axes that a legend covers: its width, and the height of an entry.
+_WIDTH, _ENTRY = 0.48, 0.075
 # Lines of few vertices are looked at between them, too.
 _FEW, _BETWEEN = 100, 10
 
@@ -48,20 +47,27 @@ def thresholds(axis: Axes, levels: Sequence[float]) -> None:
 
 
 def legend(axis: Axes, **options: Any) -> None:
-    """That of the axes, in the emptiest corner, over whatever lies below it."""
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(**{"fontsize": 8, "framealpha": 0.85, "edgecolor": "none", "loc": _emptiest(axis)} | options)
+    """That of the axes, where the least lies below it."""
+    entries = len(axis.get_legend_handles_labels()[0])
+    if entries:
+        axis.legend(**{"fontsize": 8, "framealpha": 0.85, "edgecolor": "none"} | _emptiest(axis, entries) | options)
 
 
-def _emptiest(axis: Axes) -> str:
-    """The corner with the fewest vertices of lines and bars. Matplotlib's own search takes seconds on long lines."""
+def _emptiest(axis: Axes, entries: int) -> dict[str, Any]:
+    """The place with the fewest vertices of lines and bars. Matplotlib's own search takes seconds on long lines."""
     axis.get_xlim(), axis.get_ylim()  # which the data may not have set yet
     x, y = np.concatenate([np.empty((0, 2)), *map(partial(_places, axis), [*axis.lines, *axis.patches])]).T
-    sides = {"right": x > 1 - _CORNER, "left": x < _CORNER}
-    heights = {"upper": y > 1 - _CORNER, "lower": y < _CORNER}
-    inside = (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
-    counts = {f"{height} {side}": int((inside & sides[side] & heights[height]).sum()) for height, side in _CORNERS}
-    return min(counts, key=counts.__getitem__)
+    height = min(1.0, 0.04 + _ENTRY * entries)
+
+    def below(place: tuple[str, float]) -> int:
+        beside = x > 1 - _WIDTH if place[0] == "right" else x < _WIDTH
+        return int((beside & (x >= 0) & (x <= 1) & (y <= place[1]) & (y >= place[1] - height)).sum())
+
+    places = [
+        (side, float(top)) for top in (1.0, *np.linspace(1 - height / 4, height, 8)) for side in ("right", "left")
+    ]
+    side, top = min(places, key=below)
+    return {"loc": f"upper {side}", "bbox_to_anchor": (0.0 if side == "left" else 1.0, top)}
 
 
 def _places(axis: Axes, artist: Any) -> np.ndarray:

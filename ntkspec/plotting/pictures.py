@@ -39,7 +39,7 @@ def _(result: Spectrum) -> Pictures:
 
 @pictures_of.register
 def _(result: Density) -> Pictures:
-    drawn = {"histogram": partial(densities.shares, density=result),
+    drawn: Pictures = {"histogram": partial(densities.shares, density=result),
              "smoothed": lambda axis: densities.smoothed(axis, result.smoothed())}  # fmt: skip
     return drawn | ({"count": partial(densities.counting, density=result)} if result.highest > 0 else {})
 

@@ -73,7 +73,7 @@ def draw(
     from ntkspec.plotting.files import save
     from ntkspec.plotting.pictures import figures_of
 
-    with matplotlib.style.context(style):  # type: ignore[arg-type]
+    with matplotlib.style.context(style):
         try:
             found = figures_of(record)
         except (TypeError, ValueError) as error:

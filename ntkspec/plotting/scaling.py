@@ -1,6 +1,7 @@
 """The figures of sweeps: sizes against d, with fitted slopes. They read in grey, at the width of a column."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,11 +60,11 @@ def panel(
     axis.set_ylabel(rf"$(d/n)\ \times$ {ylabel}" if scaled else ylabel)
     axis.set_xscale("log")
     logarithmic(axis)
+    marks.bare(axis)
     axis.set_xlabel("$d$")
     ticks = sorted({cell.d for cell in results})
     axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
     axis.xaxis.set_minor_locator(NullLocator())
-    marks.bare(axis)
     axis.tick_params(axis="y", which="both", labelsize=8)
 
 
@@ -71,7 +72,7 @@ def below(axis: Axes) -> None:
     """The legend under the axes; it says what its numbers are where it has some."""
     fitted = any("[" in label for label in axis.get_legend_handles_labels()[1])
     title = "exponent of $d$ [95 % interval]" if fitted else None
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
     axis.legend(fontsize=7, title=title, title_fontsize=7, **place)
 
 
@@ -124,4 +125,6 @@ def budget(panels: dict[str, dict]) -> Figure:
         for name in PARTS:
             y = per * shown([numbers[f"{name} predicted"] for numbers in results.values()])
             axis.plot(np.unique(d), at_distinct(np.median, d, y), "--", color=STYLES[name][0], linewidth=0.8)
+        axis.autoscale(axis="y")
+    _alike(figure.axes)
     return figure

@@ -333,7 +333,7 @@ def spectral_entropy(
     Up to n = 1500 from all eigenvalues, 9 n³ flops. Beyond, the leading 64 eigenpairs count exactly, and of the rest, M
     = f(P K P) with f(x) = - (x/T) log (x/T) and T = tr K, Gaussian probes g give gᵀ M g between the rules of Gauss and
     Gauss-Radau (node at 0), whose errors have opposite signs, as the derivatives of f do. The trace of M is then in the
-    interval of :func:`ntkspec.spectra.traces.quadratic_interval`. Probes double, up to 128, until the interval is
+    interval of ``ntkspec.spectra.traces.quadratic_interval``. Probes double, up to 128, until the interval is
     narrow enough. Cost: the pairs, and 30 products with each probe.
 
     References

@@ -84,7 +84,7 @@ def eigsh(
     Notes
     -----
     Block Lanczos with thick restart finds pairs. They are locked, and a second run from a random block on what is left
-    proves that nothing more extreme is left, except with the failure probability (:mod:`ntkspec.spectra.certificates`).
+    proves that nothing more extreme is left, except with the failure probability (``ntkspec.spectra.certificates``).
     What it finds instead, such as a further copy of a multiple eigenvalue, is taken in, and the proof starts again.
 
     Up to n = 600 the dense eigenproblem is solved, 9 n³ flops; where only products are known, up to n = 20 k + 100,

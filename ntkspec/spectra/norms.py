@@ -37,7 +37,7 @@ def spectral_norm(
     method: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Estimate:
-    r"""The spectral norm max |lambda| of a symmetric kernel, as an interval of relative width ``rtol``.
+    r"""The spectral norm max abs(lambda) of a symmetric kernel, as an interval of relative width ``rtol``.
 
     Block Lanczos from a random start finds the extreme eigenvalues, and a theorem on the start's overlaps excludes
     larger ones. Rounding is inside the interval.
@@ -77,7 +77,7 @@ def spectral_norm(
     Notes
     -----
     ``lower`` is a Ritz value less rounding, which no norm is below. Beyond ``upper`` lies no eigenvalue, except with
-    the failure probability; the theorem and its proof are in :mod:`ntkspec.spectra.certificates`. Where the matrix was
+    the failure probability; the theorem and its proof are in ``ntkspec.spectra.certificates``. Where the matrix was
     formed in float32, its distance from the kernel, estimated from a sample of rows, widens both ends.
 
     Products are done with blocks of two float64 vectors, with four or eight where they are inaccurate. Cost: 16 to 160
@@ -247,7 +247,7 @@ def frobenius_norm(
     Where :func:`ntkspec.spectral_norm` formed the matrix of this operator before, the sum is known. The interval is the
     rounding of the entries, for a float32 kernel an estimate from a sample of rows. Cost: the entries of n n' tiles,
     half of them where K is symmetric, one tile of memory for each worker; n products where only products are known.
-    Stochastic: 40 to 170 products (:mod:`ntkspec.spectra.traces`); the exact way is taken after all where
+    Stochastic: 40 to 170 products (``ntkspec.spectra.traces``); the exact way is taken after all where
     probes turn out to be slower, and ``products`` then counts both.
 
     References

@@ -26,7 +26,8 @@ def from_torch(
         never changed: parameters, buffers, modes, hooks and gradients stay as they are.
     forward : callable, optional
         forward(module, points) -> outputs, for modules that return anything else than a tensor (n,) or (n, K). None
-        stands for module(points), module(*points) where the points are a tuple, module(**points) where they are a dict.
+        stands for ``module(points)``, ``module(*points)`` where the points are a tuple, ``module(**points)`` where they
+        are a dict.
     parameters : str, list of str, or callable, optional
         Which parameters are trained: a glob on their names such as "head.*", several of them, or a function of (name,
         parameter) that says so. All others are constants. None stands for those with requires_grad.

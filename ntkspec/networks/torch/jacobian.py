@@ -14,14 +14,18 @@ from ntkspec.networks.torch.blocks import GRADIENT_BYTES, fitting, points_at_onc
 from ntkspec.networks.torch.differentiating import pull
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
-from ntkspec.networks.torch.rounding import estimated
+from ntkspec.networks.torch.rounding import SAMPLE, estimated
 from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
 from ntkspec.networks.torch.ways import PASSES, Push, gradients, push_of
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import JacobianGram
 from ntkspec.operators.rounding import Rounding
+from ntkspec.operators.sampling import PIECE, SAMPLED_PIECES, SAMPLED_ROWS
 from ntkspec.operators.tiles import Rows, slices
-from ntkspec.operators.work import Work
+from ntkspec.operators.work import PassWork, Work
+
+# How long a pass in float64 takes, in those of float32.
+DOUBLE = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +79,15 @@ class AutogradJacobian(OnEngine):
         """An inner product of gradients, which are computed once for each block of a tile."""
         again = 3.0 * self.facts.flops * (1 / self.engine.TILE + 2 / self._gradients_at_once)
         return Work(flops=2.0 * self.size + again)
+
+    def passes_of_points(self, n: int) -> PassWork:
+        """One forward, and one backward of each function, twice as long."""
+        return PassWork(forward=n * (1.0 + 2.0 * self.functions))
+
+    def passes_of_checks(self, stacked: bool) -> PassWork:
+        """Of the rows and pieces of columns from which rounding is estimated, in both precisions."""
+        pairs = SAMPLED_PIECES * (SAMPLED_ROWS + PIECE)
+        return (1.0 + DOUBLE) * self.passes_of_points(pairs + SAMPLE)
 
     # ----------------------------------------------------------------------------------------------------- products
     @torch.inference_mode(False)
