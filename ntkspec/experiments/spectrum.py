@@ -166,11 +166,11 @@ def measure_spectrum(
     expected = task.probes * task.steps + 30 * pairs + 100
     plan = None
     if model.theory is None:  # the nearest linear kernel takes products with Theta as well
-        theta, plan = stages("kernel", planning.prepare, theta, expected, method=task.method)
+        theta, plan = _prepared(theta, expected, task, stages)
     kernels = _Kernels(model, theta, stages)
     operator = kernels.named(task.kernel)
     if plan is None or task.kernel != "theta":
-        operator, plan = stages("kernel", planning.prepare, operator, expected, method=task.method)
+        operator, plan = _prepared(operator, expected, task, stages)
     norm = stages("spectral norm", spectral_norm, operator, seed=seed)
     frobenius = stages("Frobenius norm", frobenius_norm, operator, rtol=FROBENIUS_RTOL, seed=seed)
     leading = stages("eigenpairs", eigsh, operator, pairs, seed=seed)
@@ -201,6 +201,14 @@ def measure_spectrum(
         nearest=NearestLinear.of(fit) if fit is not None else None,
     )
     return on_host(found)
+
+
+def _prepared(
+    operator: KernelOperator, products: int, task: SpectrumTask, stages: Stages
+) -> tuple[KernelOperator, Plan]:
+    """The operator as its plan says, which is told before: how long forming it and its products take, and the bytes."""
+    stages.report(f"forecast: {planning.plan(operator, products, method=task.method)}")
+    return stages("kernel", planning.prepare, operator, products, method=task.method)
 
 
 def _checked_labels(dataset: Dataset) -> Array:

@@ -102,12 +102,22 @@ def check_cell(cell: Cell, memory: float) -> None:
     activation(cell.activation)
     for name, least in (("d", 2), ("n", 2), ("seed", 0)):
         checks.whole_number(getattr(cell, name), name, least)
-    needed = 2.0 * np.dtype(cell.dtype).itemsize * _numbers(cell)
+    needed = bytes_of(cell)
     if needed > memory:
         raise ValueError(
             f"the cell {cell.key} needs {needed / 1e9:.3g} GB, but {memory / 1e9:.3g} GB are there for it; take fewer "
             f"points, a smaller width, fewer processes or larger workers"
         )
+
+
+def bytes_of(cell: Cell) -> float:
+    """About what a cell keeps in memory."""
+    return 2.0 * np.dtype(cell.dtype).itemsize * _numbers(cell)
+
+
+def work_of(cell: Cell) -> float:
+    """What its time grows with: entries of the kernel times the numbers of a row."""
+    return float(cell.n) ** 2 * (cell.width + cell.d)
 
 
 def _numbers(cell: Cell) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from ntkspec import checks
 from ntkspec.activations import plain_name
-from ntkspec.experiments.sweep_cells import Cell
+from ntkspec.experiments.sweep_cells import Cell, work_of
 from ntkspec.networks.size_laws import LARGEST_SIZE, WHOLE, points_of, whole
 from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
 
@@ -83,7 +83,7 @@ class Grid:
                 kinds, self.d, self.n, self.networks()
             )
         }
-        return sorted(found, key=lambda cell: (cell.n * cell.n * (cell.width + cell.d), cell))
+        return sorted(found, key=lambda cell: (work_of(cell), cell))
 
 
 def _refuse_too_many(counts: dict[str, int], networks: int) -> None:
