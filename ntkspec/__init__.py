@@ -61,6 +61,7 @@ _HOMES = {
     "cluster": None,
     "datasets": None,
     "operators": None,
+    "plotting": None,
 }
 
 __version__ = "0.1.0"

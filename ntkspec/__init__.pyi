@@ -3,6 +3,7 @@
 from ntkspec import cluster as cluster
 from ntkspec import datasets as datasets
 from ntkspec import operators as operators
+from ntkspec import plotting as plotting
 from ntkspec.activations import Activation as Activation
 from ntkspec.activations import activation as activation
 from ntkspec.dynamics import HeavyBall as HeavyBall

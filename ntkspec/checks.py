@@ -3,7 +3,7 @@
 import contextlib
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Real
 from typing import Any, Protocol, TypeVar
 
@@ -65,7 +65,7 @@ def as_matrix(
         raise ValueError(f"{name} has shape {X.shape} and holds no data; at least one row and one column are needed")
     if columns is not None and X.shape[1] != columns:
         raise ValueError(f"{name} has {X.shape[1]} columns, but {columns} are needed to fit {fits}")
-    _refuse_non_finite(X, name)
+    all_finite(X, name)
     return X
 
 
@@ -86,7 +86,7 @@ def as_vector(y: ArrayLike, name: str, length: int, *, each: str = "data point")
     if y.shape != (length,):
         advice = f"; pass numpy.ravel({name})" if y.shape in ((length, 1), (1, length)) else ""
         raise ValueError(f"{name} has shape {y.shape}, but ({length},) is needed: one number for each {each}{advice}")
-    _refuse_non_finite(y, name)
+    all_finite(y, name)
     return y
 
 
@@ -101,7 +101,8 @@ def on_engine(array: Array, engine: Device, name: str) -> Array:
     return array
 
 
-def _refuse_non_finite(array: Array, name: str) -> None:
+def all_finite(array: Array, name: str) -> None:
+    """Raises ValueError, which names the first one, where entries are NaN or infinite."""
     xp = engine_of(array).xp
     finite = xp.isfinite(array)
     if not finite.all():
@@ -112,6 +113,20 @@ def _refuse_non_finite(array: Array, name: str) -> None:
             f"{name} holds {count} entries that are NaN or infinite, the first one ({array[where]}) in {place} "
             f"(counted from 0); remove or replace them"
         )
+
+
+def finite_sum(numbers: Iterable[float]) -> float:
+    """The sum in float64 of diagonal or squared entries. Raises ValueError where it is NaN or infinite."""
+    try:
+        total = math.fsum(numbers)
+    except (OverflowError, ValueError):
+        total = math.nan
+    if not math.isfinite(total):
+        raise ValueError(
+            "the kernel holds NaN or infinity, or entries whose squares float64 does not hold; look at the data and at "
+            "the network's parameters"
+        )
+    return total
 
 
 def float_dtype(dtype: DTypeLike | None) -> np.dtype:

@@ -23,6 +23,10 @@ from ntkspec.engines import cpu
 # The whole suite runs in a process for each core, up to so many; files and tests that are named run in this one.
 MOST_PROCESSES = 4
 
+# What JAX compiles is kept from one run to the next, as the engine's loops are: most of the time of its tests.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # BLAS's threads would spin on the cores of other processes. The engine, which counts them first, keeps its workers.
     cpu.workers()
@@ -48,6 +52,12 @@ if STAND_IN:
 
 # Pages whose examples need a framework that is not always installed.
 PAGES = {"any_network.md": ["torch"], "pitfalls.md": ["torch"], "any_network_jax.md": ["jax", "flax", "equinox"]}
+
+
+def pytest_runtest_setup():
+    """PyTorch's threads would spin on the cores of other processes, too."""
+    if "PYTEST_XDIST_WORKER" in os.environ and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def pytest_configure():

@@ -303,7 +303,8 @@ def _first(lines: list[str], others: list[str]) -> str:
 
 
 def _form(line: str) -> str:
-    return re.sub(r"\d[\d.]*(e[+-]?\d+)?", "#", line)
+    """Without numbers, and the time that is told of what takes long."""
+    return re.sub(r"\d[\d.]*(e[+-]?\d+)?", "#", re.sub(r", about \d+ s\b", "", line))
 
 
 @dataclass(frozen=True)

@@ -275,7 +275,11 @@ MUTANTS = [
         ("if not right.all():", "if False:"),
         ("operator.dtype or not agree", "operator.dtype and not agree"),
     ),
-    *_of("storage/proofs.py", ("if not self.holds(k):", "if False:"), ("if not math.isfinite(square):", "if False:")),
+    *_of(
+        "storage/proofs.py",
+        ("if not self.holds(k):", "if False:"),
+        ("checks.finite_sum([float(square)])", "float(square)"),
+    ),
     *_of("storage/on_disk.py", ("if found.mark != mark:", "if False:")),
     *_of(
         "storage/places.py",
@@ -300,7 +304,7 @@ MUTANTS = [
         ("out[:, columns] if row != column else ignored", "out[:, columns]"),
         ("weight = 1.0 if column + side <= row else 0.5", "weight = 1.0"),
         ("range(0 if i >= height else width, block.shape[1])", "range(width, block.shape[1])"),
-        ("if count - v >= 4:", "if count - v >= 5:"),
+        ("below[v, i] += block[i, j] * right[v, j]", "below[v, i] += block[i, j] * left[v, j]"),
     ),
     *_of(
         "engines/cpu/bits.py",

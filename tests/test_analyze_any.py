@@ -42,6 +42,13 @@ def kernels(net, outputs, *points):
     return ns.ntk(net, *points, outputs=outputs)
 
 
+# By whether the network is the user's own.
+TASKS_OF_ONE_OUTPUT = {
+    False: AnalyzeTask(width=8, steps=2),
+    True: AnalyzeTask(network=network(1, flat=True), steps=2),
+}
+
+
 # ----------------------------------------------------------------------------------------------------- what is measured
 @pytest.mark.parametrize("outputs", ["full", "mean", 1, "sum", (0.5, -1.0, 2.0)])
 def test_the_analysis_holds_what_the_public_functions_give(outputs):
@@ -118,6 +125,13 @@ def test_the_kernel_predicts_the_first_step_and_all_outputs_better_than_their_me
     assert misses["full"] < 1e-3 < 0.1 * misses["mean"]
 
 
+def test_the_mean_of_the_points_is_no_matter_to_a_linear_kernel_with_a_constant():
+    shifted = dataclasses.replace(data(1), X=X + 3, X_test=X_TEST + 3)
+    said = {own: verdict(analyze(task, shifted)) for own, task in TASKS_OF_ONE_OUTPUT.items()}
+    assert any("the mean has size 3" in line for line in said[False])
+    assert not any(word in line for line in said[True] for word in ("the mean has", "do not speak", "Assumption"))
+
+
 def test_the_least_linear_loss_is_that_of_least_squares_from_the_start():
     net, dataset = network(), data()
     found = analyze(AnalyzeTask(network=net, steps=2), dataset)
@@ -187,7 +201,7 @@ def test_records_read_back_and_draw_without_the_network(tmp_path):
     assert (again.own.path, again.own.digest, again.task.network) == ("model.py", "abc", "model.py:make")
     assert again.own.parameters == {"0": [20, D], "1": [K, 20]}
     assert again.own.size == 20 * (D + K)
-    assert len(save_figures(again, tmp_path)) == 4
+    assert len(save_figures(again, tmp_path)) == 8
     for part in ("model.py:make", "kernel of all 3 outputs", "mean of the kernels of 3 outputs", "nearest linear"):
         assert part in report(found)
     for part in ("Activation", "erf", "paired", "Theorem"):

@@ -1,6 +1,7 @@
 """Modules made to go wrong: each gives the kernel of the definition, or a refusal that names the cure."""
 
 import copy
+import random
 import warnings
 
 import numpy as np
@@ -116,6 +117,15 @@ def test_random_operations():
     refused(function(lambda self, x: self.two(self.one(x + 0.1 * torch.randn_like(x)))), X, "random|twice|determin")
 
 
+@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand([]).item()])
+def test_random_numbers_that_seldom_matter(draw):
+    def left_out(self, x):
+        return self.two(x[:, :3] + (draw() > 0.1) * torch.tanh(self.one(x)))
+
+    refused(function(left_out, width=3), X, "random")
+    check(function(lambda self, x: self.two(self.one(x) + 0.0 * draw())), X)
+
+
 @pytest.mark.parametrize("kind", NORMS)
 def test_batch_statistics(kind):
     make, shape = NORMS[kind]
@@ -135,6 +145,9 @@ def test_batch_norm_in_evaluation_mode_is_fine():
         lambda z: z.softmax(0),
         lambda z: z.roll(1, 0),
         lambda z: z.flip(0),
+        lambda z: z * (z[:, :1] == z[:, 0].max()),
+        lambda z: z * (z[:, :1] == z[0, 0]),
+        lambda z: z / len(z),
     ],
 )
 def test_outputs_that_depend_on_the_batch(mixed):
@@ -170,6 +183,18 @@ def test_a_parameter_that_is_not_finite_is_named(bad):
     with torch.no_grad():
         module.hidden[1].weight[2, 3] = bad
     refused(module, X, r"hidden\.1\.weight")
+
+
+def test_a_mask_with_infinity_is_no_fault():
+    def attend(self, x):
+        one = self.one(x)
+        return self.two((one @ one.mT + self.mask).softmax(-1) @ one).mean(1)
+
+    module = function(attend, width=3)
+    module.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1).double())
+    check(module, signals(5, 4, 4))
+    module.mask[0, 0] = torch.nan
+    refused(module, signals(5, 4, 4), "NaN or infinity in mask")
 
 
 def test_points_that_are_not_finite_are_counted():
@@ -235,6 +260,16 @@ def test_outputs_that_are_not_there(outputs):
 def test_gradients_that_are_not_finite():
     """sqrt at 0: outputs are fine, derivatives are not."""
     refused(function(lambda self, x: self.two(torch.sqrt(0 * self.one(x)))), X, "nan|NaN|finite|inf")
+
+
+@pytest.mark.parametrize("use", [lambda theta: theta.to_dense(), lambda theta: theta @ np.ones(9), ns.frobenius_norm])
+def test_one_point_whose_gradients_are_not_finite(use):
+    """Not among those that are tried first."""
+    points = signals(9, 4)
+    points[1] = 0.0
+    module = function(lambda self, x: self.two((x @ self.one.weight.T).norm(dim=1, keepdim=True).sqrt().expand(-1, 5)))
+    with pytest.raises(ValueError, match="gradients at points 1 "):
+        use(ns.ntk(ns.from_torch(module), points))
 
 
 # -------------------------------------------------------------------------------------------------------- right answers
@@ -345,6 +380,17 @@ def test_tied_embeddings():
     check(transformer(), tokens(4), points2=tokens(3, seed=2))
 
 
+def test_a_derivative_that_is_zero_up_to_rounding():
+    """What normalizes over one feature forgets it; the mean of the positions has no factors."""
+    module = made(
+        nn.Sequential, nn.Linear(2, 1, bias=False), nn.LayerNorm(1), nn.AdaptiveAvgPool2d((3, 1)), nn.Flatten(),
+        nn.Linear(3, 1),
+    )  # fmt: skip
+    theta = ns.ntk(ns.from_torch(module), signals(3, 3, 2), outputs="full", layer="0.weight")
+    assert abs(theta @ np.ones(3)).max() <= 1e-20
+    check(module, signals(3, 3, 2))
+
+
 def test_a_module_under_two_names():
     shared = nn.Linear(4, 4)
     check(made(nn.Sequential, shared, nn.Tanh(), shared, nn.Tanh(), nn.Linear(4, 2)), X)
@@ -388,6 +434,27 @@ def check_against(wrapped, module):
         rtol=1e-10,
         atol=1e-12,
     )
+
+
+def test_extended_precision_is_read_as_float64():
+    found = ns.ntk(ns.from_torch(mlp(4)), X.numpy().astype(np.longdouble), outputs="full").to_dense()
+    np.testing.assert_array_equal(found, ns.ntk(ns.from_torch(mlp(4)), X, outputs="full").to_dense())
+
+
+def test_another_default_device():
+    """As of a user whose script puts new tensors elsewhere."""
+    module = mlp(4)
+    with torch.device("meta"):
+        found = ns.ntk(ns.from_torch(module), X, outputs="full").to_dense()
+    np.testing.assert_allclose(found, kernel_of(module, X, "full"), rtol=1e-10, atol=1e-12)
+
+
+def test_spectral_norm_in_training_mode():
+    """Its singular vectors move with each pass."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        module = made(nn.Sequential, torch.nn.utils.spectral_norm(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 2))
+    refused(module.train(), X, r"eval\(\)")
 
 
 def test_one_point():
@@ -443,6 +510,15 @@ class Scaled(torch.autograd.Function):
 RARE = {
     "an autograd.Function": lambda self, x: self.two(torch.tanh(Scaled.apply(self.one(x)))),
     "a checkpoint": lambda self, x: self.two(checkpoint(self.one, x, use_reentrant=False).tanh()),
+    "a product inside a checkpoint": lambda self, x: self.two(
+        checkpoint(lambda y: torch.tanh(self.one(y)), x, use_reentrant=False)
+    ),
+    "a checkpoint of the old kind": lambda self, x: self.two(
+        checkpoint(self.one, x.requires_grad_(), use_reentrant=True).tanh()
+    ),
+    "its own derivative": lambda self, x: torch.autograd.grad(
+        self.two(torch.tanh(self.one(x.requires_grad_()))).sum(), x, create_graph=True
+    )[0],
     "einsum": lambda self, x: torch.einsum("ni,oi->no", torch.tanh(self.one(x)), self.two.weight) + self.two.bias,
     "a loop over points": lambda self, x: torch.stack([self.two(torch.tanh(self.one(row))) for row in x]),
     "a matrix of positions": lambda self, x: self.two(torch.tanh(self.one(x[:, None, :].expand(-1, 3, 4)))).mean(1),
@@ -655,3 +731,47 @@ def test_later_changes_of_the_module_do_not_reach_the_kernel():
     assert np.allclose(found, expected, rtol=1e-10) or np.allclose(found, kernel_of(module, X), rtol=1e-10)
     np.testing.assert_allclose(kernel_of(changed, X), expected)
     assert not np.allclose(kernel_of(module, X), expected)
+
+
+def _grouped(self, x):
+    """Points with large first coordinates come last, and go back to their places."""
+    order = (x[:, 0] > 5).long().argsort(stable=True)
+    return self.two(torch.tanh(self.one(x[order])))[order.argsort()]
+
+
+@pytest.mark.parametrize("large", [[0, 10, 19], [19], [1, 3, 4]])
+def test_points_that_a_module_puts_in_another_order(large):
+    """Among the points that are tried first, and not."""
+    points = signals(20, 4)
+    points[large, 0] = 10.0
+    check(function(_grouped), points)
+
+
+def test_points_that_a_module_sorts():
+    def sort(self, x):
+        order = x[:, 0].argsort()
+        return self.two(torch.tanh(self.one(x[order])))[order.argsort()]
+
+    for ends in ([-9.0, 0.0, 9.0], [9.0, 0.0, -9.0]):
+        points = signals(9, 4)
+        points[[0, 4, 8], 0] = torch.tensor(ends).to(points)
+        check(function(sort), points)
+
+
+def test_each_layer_has_a_way_of_its_own():
+    """Forward differentiation of the second layer is no sign that the first one has it."""
+
+    class Bag(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.look, self.mix = nn.EmbeddingBag(10, 3, mode="max"), nn.Bilinear(3, 3, 2)
+
+        def forward(self, x):
+            return self.mix(self.look(x), self.look(x))
+
+    module, points = made(Bag), np.arange(20).reshape(5, 4) % 9
+    net = ns.from_torch(module)
+    for layer in ("mix.*", "look.*"):
+        V = np.ones((5, 1))
+        expected = kernel_of(module, points, names=[name for name in net.names if name.startswith(layer[:-1])])
+        np.testing.assert_allclose(ns.ntk(net, points, layer=layer)._matmat(V), expected @ V, rtol=1e-10)

@@ -119,7 +119,7 @@ def _keeps(layer, C) -> bool:
             return False
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(network(), st.data())
 def test_random_networks_have_the_kernel_of_the_definition(module, data):
     X, X2 = signals(3, 3, 2), signals(2, 3, 2, seed=2)

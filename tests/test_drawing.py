@@ -23,7 +23,7 @@ from ntkspec.plotting.values import shown
 # What diverges, or is nothing.
 PARTS = {
     Analysis: ("losses", "trajectories", "comparisons"),
-    Comparison: ("mean_squared", "relative"),
+    Comparison: ("mean_squared", "relative", "relative_to_labels"),
     Trajectory: ("train", "test"),
     Run: ("losses", "outputs", "discrepancies"),
 }

@@ -13,6 +13,7 @@ from ntkspec.dynamics.laws import law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.kernels import weighted_linear_kernel
 from ntkspec.operators import Dense, Gram
+from ntkspec.spectra import norms
 from ntkspec.spectra.lanczos import Lanczos
 
 STEPS = [0, 1, 2, 3, 7, 20, 50, 121]
@@ -336,6 +337,19 @@ def test_a_stable_prediction_reports_nothing_that_grows(method):
     assert (thin.unstable, thin.negative, thin.complete) == (0, 0, True)
 
 
+@pytest.mark.parametrize("features", [3, 12], ids=["thin", "wide"])
+def test_the_mass_of_what_grows_is_that_of_its_eigenvectors(features):
+    """Where the kernel is a product of features, as where it is a matrix: parts of y along unit vectors."""
+    rng = np.random.default_rng(4)
+    F, y = rng.standard_normal((9, features)) * np.geomspace(1, 4, features), rng.standard_normal(9)
+    values, vectors = np.linalg.eigh(F @ F.T)
+    with pytest.warns(UnstableRateWarning):
+        found = ns.predict_gd(Gram(F), y, eta=2 * 9 / values[-3:-1].mean(), steps=[3]).stability
+    exact = (vectors[:, -2:].T @ y) ** 2 / (y @ y)
+    assert found.unstable == 2
+    assert found.unstable_mass == pytest.approx(exact.sum(), rel=1e-10)
+
+
 def test_the_largest_stable_rate_separates_what_converges_from_what_does_not():
     X, _, y, net = setting(60, 4)
     kernel = ns.ntk(net, X)
@@ -371,6 +385,22 @@ def test_the_largest_stable_rate_of_an_indefinite_kernel_is_that_of_its_positive
     assert rate.lower <= rate.value <= exact <= rate.upper
     assert rate.converged
     assert rate.upper - rate.lower <= 1.001e-3 * exact
+
+
+@pytest.mark.parametrize("values", list(INDEFINITE.values())[:2], ids=list(INDEFINITE)[:2])
+def test_two_runs_share_the_probability_of_failure(values, monkeypatch):
+    """The norm, and what lies above its positive end: each may fail, and the sum is what is promised."""
+    spent = []
+
+    def counted(operator, *, failure_probability, **how):
+        spent.append(failure_probability)
+        return ns.spectral_norm(operator, failure_probability=failure_probability, **how)
+
+    monkeypatch.setattr(norms, "spectral_norm", counted)
+    rate = ns.largest_stable_rate(Dense(np.diag(values), symmetric=True), failure_probability=1e-3)
+    assert rate.evidence is not None
+    assert rate.failure_probability == 1e-3
+    assert sum(spent) + rate.evidence.failure_probability <= 1e-3
 
 
 def test_a_stable_rate_that_is_not_known_to_the_tolerance_says_so():
@@ -444,12 +474,14 @@ def test_truncation_is_the_sum_that_it_stands_for(law, part):
     assert found == pytest.approx(exact, rel=0.1, abs=1e-12)
 
 
-def test_late_terms_that_cancel_in_every_other_step_are_seen():
-    """Modes at 2 - delta and delta with equal weights: every even term is zero or twice one of them."""
+@pytest.mark.parametrize("first", [5000, 5001])
+def test_late_terms_that_cancel_in_every_other_step_are_seen(first):
+    """Modes at 2 - delta and delta with equal weights: every odd term is zero, every even one twice one of them."""
     delta = 1e-5
-    x, weights, nodes = np.array([2 - delta, delta]), np.array([1.0, 1.0]), np.arange(5000, 5401, 100)
+    x, weights, nodes = np.array([2 - delta, delta]), np.array([1.0, 1.0]), np.arange(first, first + 401, 100)
     found = krylov._sums_beyond(law_of("gd"), x, weights, nodes, total=0.0, growth=1.0)
-    terms = abs((1 - x[0]) ** np.arange(5000, 5400) + (1 - x[1]) ** np.arange(5000, 5400))
+    steps = np.arange(first, first + 400)
+    terms = abs((1 - x[0]) ** steps + (1 - x[1]) ** steps)
     assert found[-1] >= terms.sum() * 0.999
     assert found[-1] <= 2.2 * terms.sum()
 

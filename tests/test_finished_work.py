@@ -26,7 +26,7 @@ from ntkspec.storage import trees
 from ntkspec.storage.provenance import fingerprint
 
 SMALL = ["analyze", "--n", "60", "--d", "6", "--n-test", "10", "--width", "8", "--steps", "8"]
-FIGURES = {"losses.png", "outputs.png", "discrepancy.png", "eigenvalues.png"}
+FIGURES = {f"{name}.{kind}" for name in ("losses", "outputs", "discrepancy", "eigenvalues") for kind in ("png", "pdf")}
 RECORD = "analysis.h5"
 # Small commands, the files of their figures and records, and the module and function that draws.
 OTHERS = {

@@ -11,6 +11,10 @@ import ntkspec as ns
 from ntkspec.experiments import forecast as forecasts
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
 from ntkspec.experiments.forecast import forecast
+from ntkspec.experiments.stages import Stages
+from ntkspec.operators import JacobianGram
+from ntkspec.operators.work import PassWork
+from several_outputs import WrittenJacobian, random_jacobian
 
 
 def test_the_forecast_comes_before_the_long_parts_and_is_kept():
@@ -26,7 +30,7 @@ def test_the_forecast_comes_before_the_long_parts_and_is_kept():
 
 def test_more_of_anything_takes_longer(monkeypatch):
     """A step is said to take 0.1 s: nothing is timed here."""
-    monkeypatch.setattr(forecasts, "_seconds_of_a_step", lambda train: 0.1)
+    monkeypatch.setattr(forecasts, "_step", lambda train: forecasts.Step(0.1))
 
     def seconds(n, steps):
         X = np.random.default_rng(0).standard_normal((n, 20))
@@ -51,7 +55,7 @@ def test_a_step_costs_what_one_more_step_adds(outputs, monkeypatch):
         clock[0] += outputs + 0.25 * steps[0]
 
     monkeypatch.setattr(forecasts, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    assert forecasts._seconds_of_a_step(train) == pytest.approx(0.25)
+    assert forecasts._step(train).seconds == pytest.approx(0.25)
     assert sum(taken) == (2 if outputs > forecasts.LONG else 25)
 
 
@@ -75,3 +79,36 @@ def test_the_forecast_of_memory_is_that_of_the_process(method, n):
     planned, forecast, peak = run.stdout.split()
     assert planned == method
     assert 1 / 1.3 < float(peak) / float(forecast) < 1.3
+
+
+class Slow:
+    """Training whose steps take 0.3 s and whose two passes take 2 s each to compile, by a clock of its own."""
+
+    def __init__(self, clock):
+        self.clock, self.compiled = clock, False
+
+    def __call__(self, steps):
+        self.clock[0] += 0.3 * steps[0] + (0.0 if self.compiled else 4.0)
+        self.compiled = True
+
+
+def test_passes_of_a_framework_take_the_time_of_its_steps(monkeypatch):
+    """A step takes three passes of 100 points, so that one pass of a point is said to take 1 ms."""
+    clock = [0.0]
+    monkeypatch.setattr(forecasts, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    kernel = JacobianGram(WrittenJacobian(random_jacobian(100, 2)))
+    kernel.left.passes_of_points = lambda n: PassWork(forward=5.0 * n, programs=1.0)
+    kernel.left.passes_of_checks = lambda stacked: PassWork(forward=1000.0, programs=3.0)
+    found = forecast(kernel, None, Slow(clock), steps=20, held=0.0, tests=40, records=10).seconds
+    assert found["kernel"] == pytest.approx(0.5 + 1.0 + 3 * 2.0, abs=0.01)
+    assert found["NTK prediction"] == pytest.approx(0.7 + 2.0, abs=0.01)
+    assert found["training"] == pytest.approx(20 * 0.3 + 10 * 40 * 0.001)
+
+
+def test_stages_are_announced_with_their_forecast():
+    told = []
+    stages = Stages(told.append)
+    stages.expected = {"training": 12.4, "norms": 0.2}
+    assert [stages(name, int) for name in ("training (5 steps)", "norms", "data")] == [0, 0, 0]
+    assert told == ["training (5 steps), about 12 s", "norms", "data"]
+    assert list(stages.seconds) == ["training", "norms", "data"]

@@ -18,6 +18,7 @@ import jax_networks as networks  # noqa: E402  (after the skip)
 from jax_networks import jacobian  # noqa: E402
 from ntkspec.networks import blocks as block_sizes  # noqa: E402
 from ntkspec.networks.jax import jacobian as sides  # noqa: E402
+from ntkspec.networks.jax.tracing import _equations  # noqa: E402
 from ntkspec.networks.points import count  # noqa: E402
 
 KINDS = ["full", "trace", "mean", "sum"]
@@ -342,6 +343,8 @@ def test_parameters_that_are_refused(function, params, error, said):
         (lambda p, x: (x @ p["w"]).astype(jnp.bfloat16).astype(float), TypeError, "computes in bfloat16"),
         (lambda p, x: jnp.log(x @ p["w"] * 0), ValueError, "returns NaN or infinity"),
         (lambda p, x: x @ p["w"] - (x @ p["w"]).mean(axis=0), ValueError, "change by"),
+        (lambda p, x: x @ p["w"] / len(x), ValueError, "change by"),
+        (lambda p, x: x / abs(x).max() @ p["w"], ValueError, "change by"),
         (
             lambda p, x: x @ p["w"] * jax.random.bernoulli(jax.random.key(0), 0.5, (len(x), 2)),
             ValueError,
@@ -390,6 +393,27 @@ def test_points_that_are_refused(points, error, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("others", [np.ones((3, 5)), np.ones((3, 2, 4)), {"x": np.ones((3, 3))}, (np.ones((3, 3)),)])
+def test_points_of_another_form_are_refused_before_any_product(others):
+    """Also where others have come before."""
+    net = ns.from_jax(linear, W)
+    net(X)
+    for pair in ([others], [X, others], [others, X]):
+        with pytest.raises((ValueError, TypeError), match=r"the function (failed on|returned)"):
+            ns.ntk(net, *pair)
+
+
+def test_points_of_several_lengths_have_kernels_with_each_other():
+    rng = np.random.default_rng(0)
+    short, long, params = rng.standard_normal((4, 2, 3)), rng.standard_normal((5, 7, 3)), {"w": np.ones((3, 2))}
+
+    def function(p, x):
+        return jnp.tanh(x @ p["w"]).mean(1)
+
+    net, ((J,), (J2,)) = ns.from_jax(function, params), (jacobian(function, params, one) for one in (short, long))
+    close(ns.ntk(net, short, long).to_dense(), expected(J, J2, "mean"))
+
+
 def test_names_that_match_nothing_are_refused_with_those_there_are():
     function, params, X = networks.mlp(np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"is the name of no parameter; there are 0\.b, 0\.w"):
@@ -411,3 +435,21 @@ def test_without_jax_one_line_says_what_to_install(monkeypatch):
 def test_importing_ntkspec_does_not_load_jax():
     code = "import sys, ntkspec as ns; ns.from_jax; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_float64_gradients_of_points_are_no_convolution_in_groups():
+    """XLA on CPUs takes time and memory in the square of the groups."""
+    function, params, X = networks.convolutional(np.random.default_rng(0))
+    net = ns.from_jax(function, as_float64(params))
+    ns.ntk(net, X)
+    passes, weights = net._passes
+    with jax.experimental.enable_x64() if hasattr(jax.experimental, "enable_x64") else jax.enable_x64(True):
+        jaxpr = jax.make_jaxpr(passes.gradients)(*weights, net.as_points(X), np.eye(net.n_outputs)).jaxpr
+    groups = [
+        eqn.params[kind]
+        for eqn in _equations(jaxpr)
+        if eqn.primitive.name == "conv_general_dilated"
+        for kind in ("feature_group_count", "batch_group_count")
+    ]
+    assert groups
+    assert set(groups) == {1}

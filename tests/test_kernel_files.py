@@ -349,6 +349,20 @@ def test_tiles_that_are_not_one_piece_of_the_file_are_refused(tmp_path):
         ns.load_kernel(path)
 
 
+@pytest.mark.parametrize("start", [8, 16, 72, 88], ids=["before", "all of it", "behind", "past the end"])
+def test_arrays_that_overlap_or_leave_the_file_are_refused(start):
+    """Blocks lie in the bytes 16 to 79 of a file of 96 bytes, beside 16 bytes of squares."""
+    blocks = tiles.Spot(16, np.dtype(np.float64), (1, 2, 4))
+
+    def head(first):
+        return tiles.Head(2, 0.0, False, {"blocks": blocks, "squares": tiles.Spot(first, np.dtype(np.float64), (2,))})
+
+    for apart in (0, 80):
+        tiles._require_room(head(apart), 96)
+    with pytest.raises(ValueError, match="before another one or the file ends"):
+        tiles._require_room(head(start), 96)
+
+
 # ------------------------------------------------------------------------------------------------------ room and places
 def test_bad_places_and_files_are_refused(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="does not exist; make it first"):

@@ -240,7 +240,7 @@ def test_passes_that_differ_from_the_first_points_go_through_autograd():
     X, far = numbers(8, 2) / 10, np.full((3, 2), 3.0)
     side, choice = factors(module.double(), X)
     assert side.factored == ["linear.weight", "linear.bias"]
-    there = side.elsewhere(torch.as_tensor(far))
+    there = side.elsewhere(torch.as_tensor(far), side.facts)
     close(of(there, choice).to_dense(), dense(module, far, choice))
     assert there.factored == side.factored == []
     close(of(side, choice).to_dense(), dense(module, X, choice))
@@ -265,13 +265,29 @@ def test_blocks_of_points_stored_or_not(share, monkeypatch):
 
 
 def test_gradients_in_pieces(monkeypatch):
-    from ntkspec.networks.torch.factors import grams
+    from ntkspec.networks.torch.factors import grams, positions
 
     monkeypatch.setattr(grams, "GRADIENTS", 40)
-    monkeypatch.setattr(grams, "POSITIONS", 8)
+    monkeypatch.setattr(positions, "POSITIONS", 8)
     monkeypatch.setattr(grams, "STRIP", 2)
     check(Transformer("class"), np.random.default_rng(1).integers(0, 11, (4, 6)), ["mean"])
     check(nn.Sequential(nn.Conv2d(2, 4, 2, groups=2), nn.ReLU(), nn.Conv2d(4, 3, 1), nn.Flatten()), numbers(5, 2, 3, 3))
+
+
+@pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 1, 1), (2, 1, 1), (2, 0, 2), (1, 3, 2), (3, 2, 1)])
+def test_inner_products_of_patches_are_sums_over_pixels(stride, padding, dilation):
+    from ntkspec.networks.torch.factors import positions
+    from ntkspec.networks.torch.factors.convolution import Geometry
+    from ntkspec.networks.torch.factors.sides import Room
+
+    geometry = Geometry((3, 2), (stride, 1), (padding, 1), (dilation, dilation), 1)
+    shapes = (3, 2, 4, 5, 6), (2, 1, 4, 7, 6)  # points, images, channels, space
+    x, x2 = (torch.from_numpy(numbers(*shape)) for shape in shapes)
+    patches = [geometry.patches(t.flatten(0, 1))[:, 0].reshape(len(t), -1, 24) for t in (x, x2)]
+    spaces = [geometry.convolve(t[0], t.new_zeros(1, 4, 3, 2)).shape[2:] for t in (x, x2)]
+    pixels = [t.movedim((0, 2), (-2, -1)) for t in (x, x2)]
+    found = positions._summed(geometry, *spaces, *pixels, Room())
+    close(found.numpy(), torch.einsum("itd,jsd->tisj", *patches).numpy())
 
 
 def test_forecasts_say_what_is_cheaper():

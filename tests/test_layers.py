@@ -36,8 +36,8 @@ DOORS = {
     "threadpoolctl": {"engines"},
     "psutil": {"engines"},
     "h5py": {"storage", "guarded"},
-    "matplotlib": {"plotting"},
-    "pandas": {"datasets"},
+    "matplotlib": {"plotting", "objects"},  # the types of what results draw on, and of the tables that they give
+    "pandas": {"datasets", "objects"},
     "tqdm": {"progress"},
     "distributed": {"cluster"},
     "cloudpickle": {"objects"},

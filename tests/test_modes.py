@@ -128,3 +128,11 @@ def test_rounding_of_features_that_depend_on_each_other_makes_no_mode():
     modes = ns.learning_modes(Gram(F), y, eta=0.1)
     assert modes.values == pytest.approx(np.linalg.svd(F)[1][:2] ** 2, rel=1e-12)
     assert modes.complete
+
+
+def test_all_modes_of_more_features_than_points_are_there():
+    F, labels = np.random.default_rng(0).standard_normal((25, 40)), np.random.default_rng(1).standard_normal(25)
+    modes = ns.learning_modes(ns.operators.Gram(F), labels, eta=0.1)
+    assert modes.complete
+    assert modes.values == pytest.approx(np.linalg.eigvalsh(F @ F.T)[::-1])
+    assert modes.energies.sum() == pytest.approx(1)

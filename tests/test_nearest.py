@@ -225,4 +225,4 @@ def test_what_has_no_nearest_linear_kernel_is_refused():
 
 def test_it_shows_what_it_found():
     fit = ns.nearest_linear_kernel(kernel_of(POINTS, 2.0, np.diag([1.0, 0, 0]), 0.5), POINTS)
-    assert repr(fit).startswith("LinearFit of 40 points: 2 X Xᵀ/d + 1 1 1ᵀ (1 norm features) + 0.5 I")
+    assert repr(fit).startswith("LinearFit of 40 points: 2 X Xᵀ/d + 1 1 1ᵀ (1 norm feature) + 0.5 I")

@@ -1,5 +1,7 @@
 """Norms as intervals, against dense eigenvalues, on spectra that break others."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +10,8 @@ from scipy.stats import binom
 
 import ntkspec as ns
 from adversarial import SPECTRA, every_spectrum, matrix_with, operator_with
-from ntkspec.operators import Dense, Gram, form, wrap
-from ntkspec.spectra import certificates
+from ntkspec.operators import Dense, EntrywiseOperator, Gram, form, wrap
+from ntkspec.spectra import certificates, norms
 
 N = 130
 CASES = [(name, dtype) for dtype in (np.float64, np.float32) for name, _ in every_spectrum(N, dtype)]
@@ -124,6 +126,16 @@ def test_the_distance_of_a_stored_matrix_is_estimated_well():
     assert form(gaps(np.float64)).storage_error < 1e-10 * np.linalg.norm(precise)
 
 
+@given(st.floats(1e-6, 0.5), st.floats(0, 0.44), st.floats(0.1, 10))
+def test_an_interval_leaves_room_for_the_distance_of_the_stored_matrix(rtol, part, size):
+    """A norm of ``size`` is proved so closely that the interval is as narrow as asked for with the distance on both
+    sides."""
+    distance = part * rtol / (1 - rtol) * size
+    low, high = norms.target_interval(distance, rtol)(np.array([-size / 2, size]))
+    assert -low == high > size
+    assert (high + distance) - (size - distance) <= rtol * (high + 2 * distance) * (1 + 1e-9)
+
+
 def test_a_matrix_that_is_too_inaccurate_for_the_interval_says_so():
     operator = operator_with(np.linspace(-1, 1, 200))
     operator.storage_error = 0.01
@@ -218,6 +230,42 @@ def test_the_frobenius_norm_is_the_same_with_and_without_the_formed_matrix(n, dt
     exact = np.linalg.norm(other.to_dense().astype(np.float64))
     assert float(ns.frobenius_norm(one)) == pytest.approx(exact, rel=50 * float(np.finfo(dtype).eps))
     assert float(ns.frobenius_norm(other)) == pytest.approx(exact, rel=50 * float(np.finfo(dtype).eps))
+
+
+class Unchecked(EntrywiseOperator):
+    """The entries of an array as they are."""
+
+    symmetric = True
+
+    def __init__(self, matrix):
+        self.matrix, self.shape, self.dtype = matrix, matrix.shape, matrix.dtype
+
+    def _tile(self, rows, cols, dtype):
+        return self.matrix[rows, cols].astype(dtype)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        ns.spectral_norm,
+        ns.frobenius_norm,
+        ns.trace,
+        ns.effective_rank,
+        ns.spectral_entropy,
+        ns.participation_ratio,
+        form,
+        lambda K: ns.kernel_target_alignment(K, np.ones(9)),
+        lambda K: ns.eigsh(K, 9),
+        lambda K: ns.predict_gd(K, np.ones(9), eta=0.1, steps=[1]),
+    ],
+)
+def test_a_kernel_that_is_not_finite_has_no_answer(ask, bad):
+    """Entries that no check of the input has seen: those of a network that overflows, say."""
+    matrix = np.ones((9, 9))
+    matrix[4, 4] = bad
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"NaN or infini(ty|te)"):
+        ask(Unchecked(matrix))
 
 
 def test_bad_input_is_refused():

@@ -355,7 +355,8 @@ def folder(tmp_path):
 
 
 def checkpointed(n, d, m, dtype):
-    operator, matrix = hadamard(n, d, m, dtype)
+    """Of quick products, as each of its columns is one."""
+    operator, matrix = gram(n, d, m, dtype)
     path = FOLDER[0] / f"products {len(list(FOLDER[0].iterdir()))}"
     return FOLDER[1].enter_context(storage.checkpointed(operator, path)), matrix
 

@@ -87,7 +87,7 @@ def test_the_network_of_a_file_is_analyzed_and_kept_by_name(tmp_path):
     net = Perceptron.random(5, 6, 1, seed=4, flat=True)
     assert all(map(np.array_equal, found.weights["initial"], net.weights))
     assert "model.py, sha256 " in result.out
-    assert {path.suffix for path in folder.iterdir()} == {".h5", ".png"}
+    assert {path.suffix for path in folder.iterdir()} == {".h5", ".png", ".pdf"}
 
 
 def test_random_numbers_of_the_file_start_from_the_seed(undrawn):
@@ -217,6 +217,13 @@ def images(shape):
 
 def dropped(d):
     return nn.Sequential(nn.Linear(d, 8), nn.Dropout(), nn.Linear(8, 1))
+
+def numbered():
+    return nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(4 * 3, 1))
+
+def one_hot():
+    import ntkspec as ns
+    return ns.from_torch(numbered(), forward=lambda module, X: module(X.view(len(X), 3, 5).argmax(-1)))
 """
 
 
@@ -246,3 +253,66 @@ def test_a_module_takes_images_and_is_refused_with_the_cure(tmp_path, undrawn):
     result = run(f"analyze --network nets.py:dropped {SMALL}")
     assert (result.code, len(result.err)) == (2, 1)
     assert "eval()" in result.err[0]
+
+
+def test_tokens_come_as_one_hot_rows(tmp_path, undrawn):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    (tmp_path / "nets.py").write_text(TORCH)
+    tokens, y = np.random.default_rng(0).integers(0, 5, (30, 3)), np.arange(30) % 2
+    tokens[:, 0] = 2  # every text begins with the same one
+    np.savez("numbers.npz", X=tokens, y=y)
+    np.savez("rows.npz", X=np.eye(5)[tokens].reshape(30, -1), y=y)
+    how = "--n-test 0 --no-center --keep-constant --dtype float64"
+    result = run(f"analyze --network nets.py:numbered --data numbers.npz {how}")
+    assert (result.code, len(result.err)) == (2, 1)
+    assert "save tokens as one-hot rows" in result.err[0]
+    assert run(f"analyze --network nets.py:one_hot --data rows.npz {how} --steps 2 --output out").code == 0
+    found = record(tmp_path / "out")["analysis"]
+    weight, bias = (torch.as_tensor(W) for W in found.weights["initial"][1:])
+    rows = torch.as_tensor(found.weights["initial"][0])[torch.as_tensor(tokens)].flatten(1)
+    begin = (rows @ weight.T + bias)[:, 0]
+    assert found.trajectories["network"].train[0] == pytest.approx(begin.numpy(), abs=1e-6)
+
+
+FAILING = """
+from several_outputs import Perceptron
+
+class Failing(Perceptron):
+    def __call__(self, points):
+        raise self.error
+
+def index(d):
+    return failing(d, IndexError("no such token"))
+
+def value(d):
+    return failing(d, ValueError("no such token"))
+
+def leaves(d):
+    return failing(d, SystemExit(0))
+
+def dead(d):
+    net = Perceptron.random(d, 6, 1, flat=True)
+    return net.with_weights([0.0 * W for W in net.weights])
+
+def failing(d, error):
+    net = Failing.random(d, 6, 1, flat=True)
+    net.error = error
+    return net
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "error"), [("index", "IndexError"), ("value", "ValueError"), ("leaves", "SystemExit: 0")]
+)
+def test_a_network_that_fails_at_some_points_is_one_line(tmp_path, function, error):
+    (tmp_path / "failing.py").write_text(FAILING)
+    result = run(f"analyze --network failing.py:{function} {SMALL} --steps 2")
+    assert result.code == 2
+    assert re.search(rf"the network of failing.py raised {error}.*\(line 6\)", result.err[-1])
+
+
+def test_a_network_whose_kernel_is_zero_is_one_line(tmp_path):
+    (tmp_path / "failing.py").write_text(FAILING)
+    result = run(f"analyze --network failing.py:dead {SMALL} --steps 2")
+    assert result.code == 2
+    assert "the kernel of the network is zero at the training points" in result.err[-1]

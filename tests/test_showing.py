@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from ntkspec.experiments.analyze import AnalyzeTask, analyze
+from ntkspec.experiments.spectrum import SpectrumTask, measure_spectrum
 from ntkspec.spectra.showing import few
 
 X = np.random.default_rng(0).standard_normal((60, 4))
 y = np.sign(X[:, 0])
 NET = ns.TwoLayer.symmetric(4, 16, "erf")
 K = ns.ntk(NET, X)
+DATA = ns.datasets.gaussian(50, 4, n_test=10)
 
 
 def test_few_numbers_stand_for_many():
@@ -36,6 +39,11 @@ def test_few_numbers_stand_for_many():
         (lambda: ns.activation("tanh").constants, ["zeta=0.605"]),
         (lambda: ns.subspace_angles(ns.eigsh(K, 3), ns.eigsh(K, 2)), ["Angles"]),
         (lambda: ns.spectral_norm(K).evidence, ["positive semidefinite"]),
+        (lambda: ns.gap_budget(NET, X), ["Budget, layer: both", "fluctuation", "predicted", "dominant: "]),
+        (lambda: analyze(AnalyzeTask(width=16, steps=5), DATA), ["erf, width 16", "50 training points", "||Theta||"]),
+        (lambda: analyze(AnalyzeTask(width=16, steps=5), DATA).kernel, ["||Theta^lin||"]),
+        (lambda: analyze(AnalyzeTask(width=16, steps=5), DATA).comparisons["network-ntk"]["train"], ["up to"]),
+        (lambda: measure_spectrum(SpectrumTask(width=16, steps=5), DATA), ["norm", "20 eigenpairs", "labels"]),
     ],
 )
 def test_a_result_is_printed_in_a_few_lines(result, said):

@@ -266,3 +266,24 @@ def test_a_bar_without_a_screen_is_silent(monkeypatch):
     for screen in (None, closed):
         monkeypatch.setattr(sys, "stderr", screen)
         assert list(progress.bar(range(3))) == [0, 1, 2]
+
+
+def test_a_bar_without_a_terminal_writes_a_line_now_and_then_where_lines_are_asked_for(monkeypatch):
+    """A command in a pipe or a batch job; by a clock on which each of four products takes 6 s."""
+    monkeypatch.setattr(sys, "stderr", screen := io.StringIO())
+    clock = [0.0]
+
+    def multiply():
+        with progress.bar(total=4, text="products") as bar:
+            bar._time, bar.start_t, bar.last_print_t = lambda: clock[0], clock[0], clock[0]
+            for _ in range(4):
+                clock[0] += 6
+                bar.update(1)
+
+    multiply()
+    assert screen.getvalue() == ""
+    with progress.lines("ntkspec: "):
+        multiply()
+        assert list(progress.bar(range(3))) == [0, 1, 2]
+    expected = ["ntkspec: products: 2 of 4, about 12 s left", "ntkspec: products: 4 of 4, about 0 s left"]
+    assert screen.getvalue().splitlines() == expected

@@ -97,7 +97,8 @@ def test_the_command_writes_record_figures_and_report(tmp_path):
     code, out, err = run(["spectrum", *options, "--output", str(folder)])
     assert code == 0
     assert all(line.endswith(" ...") for line in err)
-    assert {path.name for path in folder.iterdir()} == {"spectrum.h5", "density.png", "eigenpairs.png"}
+    drawn = {f"{name}.{kind}" for name in ("density", "eigenpairs") for kind in ("png", "pdf")}
+    assert {path.name for path in folder.iterdir()} == drawn | {"spectrum.h5"}
     assert all(matplotlib.image.imread(path).shape[2] == 4 for path in folder.glob("*.png"))
     stored = storage.read(folder / "spectrum.h5", kind="spectrum", types=SPECTRUM_TYPES)
     assert stored["inputs"]["X"].shape == (200, 8)
@@ -138,7 +139,7 @@ def test_the_density_is_drawn_with_its_intervals(kernel, way):
     left, right = plotting.density(record).axes
     (container,) = left.containers
     points, _, (bars,) = container.lines
-    edges = plotting._geometric(record.density) if kernel != "gap" else 36
+    edges = plotting.geometric(record.density, 36) if kernel != "gap" else 36
     histogram = record.density.histogram(edges)
     shown = histogram.mass > 1e-9
     assert points.get_ydata() == pytest.approx(histogram.mass[shown])

@@ -8,12 +8,12 @@ import pytest
 
 import ntkspec as ns
 import ntkspec.cli.commands as cli
-from ntkspec.cli.sweeps import panels_of
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
 from ntkspec.experiments.sweep_cells import Cell, measure_cell
 from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.experiments.sweep_run import run_sweep
 from ntkspec.plotting import scaling as plots
+from ntkspec.plotting.sweeps import panels_of
 from ntkspec.reporting.check import check_report
 
 D = (32, 48, 72, 108, 162)

@@ -309,6 +309,20 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path, leaf):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_tree_without_end_is_not_written(tmp_path):
+    """What an interpreter's stack holds differs from one version to the next; the rule does not."""
+    shallow = deep = 0.0
+    for _ in range(90):
+        shallow = {"a": shallow}
+    for _ in range(110):
+        deep = [deep]
+    storage.write(tmp_path / "a.h5", shallow, kind="test")
+    assert storage.read(tmp_path / "a.h5", kind="test") == shallow
+    with pytest.raises(ValueError, match="more than 100 groups deep"):
+        storage.write(tmp_path / "b.h5", deep, kind="test")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
 @pytest.mark.parametrize("key", ["", ".", "a/b", "a\0b"])
 def test_keys_that_hdf5_would_change_are_refused(tmp_path, key):
     with pytest.raises(TypeError, match="has the key"):

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -237,6 +238,63 @@ def test_modes_and_settings_are_looked_at_again():
         ns.ntk(net, X)
 
 
+class Settings(nn.Module):
+    """Its code takes numbers and functions from attributes of every kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.act, self.scale, self.shift = nn.Linear(4, 2), torch.tanh, torch.tensor(2.0), np.zeros(2)
+        self.sizes, self.named, self.config = [1.0], {"gain": 1.0}, types.SimpleNamespace(gain=1.0)
+
+    def forward(self, x):
+        gain = self.scale * self.sizes[0] * self.named["gain"] * self.config.gain
+        return self.act(self.layer(x)) * gain + torch.from_numpy(self.shift)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: setattr(module, "act", torch.sin),
+        lambda module: setattr(module, "scale", torch.tensor(3.0)),
+        lambda module: module.scale.fill_(3.0),
+        lambda module: module.shift.fill(3.0),
+        lambda module: module.sizes.append(module.sizes.pop() * 3.0),
+        lambda module: module.named.update(gain=3.0),
+        lambda module: vars(module.config).update(gain=3.0),
+        lambda module: module.layer.register_forward_hook(lambda part, given, found: 3.0 * found),
+        lambda module: setattr(module, "layer", nn.Linear(4, 2).double()),
+    ],
+)
+def test_whatever_changed_in_a_module_is_looked_at_again(change):
+    module = made(Settings)
+    net = ns.from_torch(module)
+    before = net(X)
+    change(module)
+    close(net(X), module(torch.as_tensor(X)).detach().numpy())
+    close(ns.ntk(net, X).to_dense(), kernel_of(module, X))
+    assert abs(net(X) - before).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.append(nn.Linear(2, 2).double()),
+        lambda module: setattr(module[0], "bias", None),
+        lambda module: nn.utils.parametrizations.weight_norm(module[0]),
+        lambda module: module.float(),
+        lambda module: module.to("meta"),
+    ],
+)
+def test_parameters_that_are_others_now_are_refused(change):
+    module = made(nn.Sequential, nn.Linear(4, 2), nn.Tanh())
+    net = ns.from_torch(module)
+    net(X)
+    change(module)
+    for use in (lambda: net(X), lambda: ns.ntk(net, X), lambda: net.parameters):
+        with pytest.raises(ValueError, match="call from_torch again"):
+            use()
+
+
 @pytest.mark.parametrize(
     ("chosen", "names"),
     [
@@ -311,6 +369,62 @@ def test_parts_of_points_are_arguments():
         ns.ntk(ns.from_torch(module), (x, y[:4]))
 
 
+class Scaled(nn.Module):
+    """A number times the points, as many outputs as they have columns."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.scale * x
+
+
+class Reader(nn.Module):
+    """The last state of a recurrent layer, which takes an array of rank 2 for one signal."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.RNN(4, 3, batch_first=True)
+
+    def forward(self, x):
+        return self.cell(x)[0][..., -1, :] if x.ndim == 3 else self.cell(x)[0]
+
+
+PAIR = {"x": X, "y": signals(7, 3)}
+
+
+@pytest.mark.parametrize(
+    ("module", "points", "others", "said"),
+    [
+        (lambda: mlp(4), X, signals(3, 5), r"raised RuntimeError .* points of shape \(3, 5\) of float64"),
+        (lambda: mlp(4), X, signals(3, 2, 4), r"the outputs have shape \(3, 2, \d\) for 3 points"),
+        (lambda: mlp(4), X, np.ones((3, 4), int), r"raised RuntimeError .* of int64"),
+        (EXAMPLES["transformer"].module, tokens(4), tokens(4).double(), r"raised RuntimeError .* of float64"),
+        (Several, tuple(PAIR.values()), X, r"raised TypeError .* missing 1 required positional argument: 'y'"),
+        (Several, PAIR, {"x": X, "z": signals(7, 3)}, r"raised TypeError .* unexpected keyword argument 'z'"),
+        (Reader, signals(5, 2, 4), signals(5, 4), r"changes with the other points"),
+        (Scaled, X, signals(5, 3), r"the outputs have shape \(n, 3\) for .* but \(n, 4\) for earlier ones"),
+    ],
+    ids=["columns", "rank", "integers", "floats", "no tuple", "keys", "one signal", "outputs"],
+)
+def test_points_of_another_form_are_refused_before_any_product(module, points, others, said):
+    """Also where others have come before, whose checks say nothing of these."""
+    net = ns.from_torch(made(module))
+    net(points)
+    for pair in ([others], [points, others], [others, points]):
+        with pytest.raises((ValueError, TypeError), match=said):
+            ns.ntk(net, *pair)
+    assert ns.ntk(net, points).points == len(net(points))
+
+
+def test_points_of_several_lengths_have_kernels_with_each_other():
+    module = made(nn.Sequential, nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net, small, large = ns.from_torch(module), signals(4, 1, 5, 5), signals(3, 1, 9, 9)
+    close(ns.ntk(net, small, large).to_dense(), kernel_of(module, small, points2=large))
+    close(ns.ntk(net, large).to_dense(), kernel_of(module, large))
+
+
 def test_parameters_outside_of_the_module_are_refused():
     """Each would be a constant, or follow the module while it trains on."""
     module = mlp(4)
@@ -357,6 +471,7 @@ def test_vectors_of_any_scale_are_multiplied():
 
 
 CASTS = {
+    "to complex": (lambda z: torch.view_as_real(z.to(torch.complex64) * z.cfloat()).sum(-1), lambda z: z * z),
     "float()": (lambda z: z.float().tanh().to(z.dtype), torch.tanh),
     "to float32 and on": (lambda z: z.to(torch.float32).sin() * 1.0, torch.sin),
     "softmax in float32": (lambda z: F.softmax(z, dim=-1, dtype=torch.float32), lambda z: z.softmax(-1)),
@@ -382,6 +497,12 @@ def test_code_that_casts_is_computed_in_float64(autograd_alone, cast):
     theta = ns.ntk(net, points)
     close(theta.to_dense(np.float64), kernel_of(precise, points), 1e-12)
     assert not net.facts.rough
+
+
+def test_complex_numbers_of_single_precision_make_a_module_rough():
+    net = ns.from_torch(made(Between, CASTS["to complex"][0]))
+    net(X)
+    assert net.facts.rough
 
 
 def test_settings_are_full_precision_inside_and_as_before_outside():
@@ -462,3 +583,28 @@ def test_rounding_of_a_rectangle_is_that_of_its_sides(autograd_alone):
     net, other = ns.from_torch(mlp(4).float()), signals(3, 4, seed=5)
     theta = ns.ntk(net, X, other)
     assert estimated(theta.left, theta.right, theta).norm_of_absolute >= np.linalg.norm(theta.to_dense(), 2)
+
+
+@pytest.mark.parametrize("size", [1e30, 1e-30])
+def test_kernels_in_float64_beyond_float32_have_intervals(size):
+    module = made(nn.Sequential, nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+    with torch.no_grad():
+        for weight in module[2].parameters():
+            weight.mul_(size)
+    true = np.linalg.norm(kernel_of(module, X))
+    found = ns.frobenius_norm(ns.ntk(ns.from_torch(module), X))
+    assert found.lower <= true <= found.upper <= found.lower * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-16, 1e-21, 1e-25])
+def test_a_kernel_below_the_smallest_numbers_of_float32_is_not_said_to_be_zero(scale):
+    class Tiny(torch.nn.Linear):
+        def forward(self, x):
+            return scale * super().forward(x)
+
+    module, points = made(Tiny, 4, 2), signals(5, 4)
+    exact = np.linalg.norm(kernel_of(module, points, "full"), 2)
+    for theta in (ns.ntk(ns.from_torch(module.float()), points, outputs="full") for _ in range(2)):
+        norm = ns.spectral_norm(theta)
+        assert 0 <= norm.lower <= exact <= norm.upper
+        assert norm.converged == (scale > 1e-18)

@@ -1,5 +1,6 @@
 """The command line: every command calls one public function."""
 
+import contextlib
 import hashlib
 import importlib
 import os
@@ -22,7 +23,7 @@ from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.own_network import NetworkFile, is_own, network_file
 from ntkspec.cli.results import Record, drawn, ended, held
 from ntkspec.cli.streams import ENDS, Exit, one_line, say, spoken
-from ntkspec.progress import written
+from ntkspec.progress import lines, written
 
 if TYPE_CHECKING:
     from ntkspec.datasets import Dataset
@@ -87,7 +88,7 @@ class DataOptions:
     standardize: bool = False
     "divide each feature of mnist, cifar10 or a file by its standard deviation"
     dtype: Literal["float32", "float64"] = "float32"
-    "precision of data and network"
+    "precision of data and network (one of your own computes in its own)"
 
 
 @Parameter(name="*")
@@ -105,7 +106,8 @@ class KernelOptions:
     width: MaybeWhole = None
     "number of neurons m of two layers, even (256)"
     layer: str = "both"
-    "which of two layers is trained: first, second or both; of your own network a glob on its parameters ('blocks.*')"
+    """which of two layers is trained: first, second or both; of your own network a glob on its parameters ('blocks.*',
+    all of them without it)"""
     second: Literal["rademacher", "normal"] | None = None
     "initial second layer of two: signs or N(0, 1) (rademacher)"
     method: Literal["dense", "factored", "streamed"] | None = None
@@ -113,7 +115,7 @@ class KernelOptions:
     outputs: str | None = None
     "outputs of your own network: full, mean, trace, sum or a number from 0 (default: analyze full, spectrum mean)"
     inputs: Literal["flat", "nchw", "nhwc"] = "flat"
-    "how your own network takes images: as rows of numbers, or with channels first or last"
+    "how your own network takes images: flat rows of numbers, or with channels first (PyTorch) or last (Flax)"
 
 
 @Parameter(name="*")
@@ -264,7 +266,8 @@ def _run(
         if (record := kept.undrawn(same)) is not None:
             say(f"{kept.path} holds this setting; only its figures are drawn")
             return _show(job, record, kept, start)
-        record = job.measure(task, placed(dataset, device), report=lambda stage: say(f"{stage} ..."))
+        with contextlib.nullcontext() if own is None else own.computing():
+            record = job.measure(task, placed(dataset, device), report=lambda stage: say(f"{stage} ..."))
         made_with = provenance(_COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "fingerprint": same}
         made_with |= {"seconds": time.perf_counter() - start}
         inputs = {name: arrays[name] for name in ("X", "X_test")}
@@ -423,7 +426,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     _COMMAND.set(shlex.join(["ntkspec", *given]))
-    with warnings.catch_warnings(), written.noted() as files:
+    with warnings.catch_warnings(), lines("ntkspec: "), written.noted() as files:
         warnings.showwarning = _show_warning
         try:
             if len(given) > MOST_WORDS:

@@ -17,8 +17,7 @@ from ntkspec.cli.sweeps import (
     figure_of,
     files_of,
     grid_of,
-    measured,
-    panels_of,
+    together,
 )
 
 figure = App(
@@ -76,10 +75,10 @@ def figure_1(
         folder (default: ntkspec-figure/1)
     """
     from ntkspec.experiments.sweep_grid import dimensions as whole_numbers
-    from ntkspec.experiments.two_layer_runs import COMPARISON
+    from ntkspec.experiments.two_layer_runs import COMPARISON, over_dimensions
 
     main = _setting(run, activation="erf", width=256, steps=3000)
-    panels = _panels(main, whole_numbers(dimensions or ("25", "50", "100", "200")), panel_steps)
+    panels = over_dimensions(main, whole_numbers(dimensions or ("25", "50", "100", "200")), panel_steps)
     settings = [main, *(setting for own in panels.values() for setting in own)]
     folder = _folder(output, "1", main.engine)
     with held(folder, _files("1")):
@@ -198,9 +197,8 @@ def figure_5(
     along = replace(fixed, n=("d^1.5",), width=("d^1.5",))
     folder = _folder(output, "5", fixed.engine)
     with held(folder, _files("5")):
-        plain = panels_of(measured(fixed, folder / "figure-5.h5", place), fixed, sizes=True)
-        panels = plain | panels_of(measured(along, folder / "figure-5.h5", place), along, sizes=True)
-        return draw_one(lambda: figure_of("gap-first", panels, plain), folder, "figure-5", "figure-5.h5")
+        results = together([fixed, along], folder / "figure-5.h5", place)
+        return draw_one(lambda: figure_of(results), folder, "figure-5", "figure-5.h5")
 
 
 @figure.command(name="budget")
@@ -217,14 +215,11 @@ def figure_budget(
     output
         folder (default: ntkspec-figure/budget)
     """
-    layers = {layer: grid_of(grid, (f"budget-{layer}",)) for layer in ("first", "second")}
-    folder = _folder(output, "budget", layers["first"].engine)
-    panels: dict[str, dict] = {}
+    layers = [grid_of(grid, (f"budget-{layer}",)) for layer in ("first", "second")]
+    folder = _folder(output, "budget", layers[0].engine)
     with held(folder, _files("budget")):
-        for layer, settings in layers.items():
-            results = measured(settings, folder / "figure-budget.h5", place)
-            panels |= {f"{kind}, {layer} layer": own for kind, own in panels_of(results, settings).items()}
-        return draw_one(lambda: figure_of("budget", panels), folder, "figure-budget", "figure-budget.h5")
+        results = together(layers, folder / "figure-budget.h5", place)
+        return draw_one(lambda: figure_of(results), folder, "figure-budget", "figure-budget.h5")
 
 
 def _setting(options: RunOptions | None, **defaults):
@@ -234,22 +229,6 @@ def _setting(options: RunOptions | None, **defaults):
     if given.get("eta") == 0:
         raise ValueError("eta=0 trains nothing; leave it out for the automatic rate")
     return Setting(**(defaults | given))
-
-
-def _panels(main, dimensions, steps: int) -> dict[str, list]:
-    """Settings of Figure 1c: at the main width, and at a width that grows as d^1.5 through the main setting."""
-    laws = {f"η ∝ d, fixed width {main.width}": 0.0, "η ∝ d, width grows as d^1.5": 1.5}
-    return {
-        title: [
-            replace(main, d=d, width=_width(main, d, power), steps=steps, eta=main.eta * d / main.d) for d in dimensions
-        ]
-        for title, power in laws.items()
-    }
-
-
-def _width(main, d: int, power: float) -> int:
-    """Even, and at least 2."""
-    return 2 * max(1, round(main.width / 2 * (d / main.d) ** power))
 
 
 def _folder(output: Path | None, which: str, engine: str) -> Path:

@@ -65,6 +65,20 @@ class NetworkFile:
             made = self.make(**given)
         return OwnNetwork(self._adapted(made), self.name, str(self.path), self.digest)
 
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """Whatever the network raises at some of the points is told as the file's; refusals stay what they are."""
+        try:
+            yield
+        except (ValueError, TypeError, OSError, MemoryError) as error:
+            if _line(error, self.path) is None:
+                raise
+            with _told(f"the network of {self.path}", self.path):
+                raise
+        except (Exception, SystemExit):
+            with _told(f"the network of {self.path}", self.path):
+                raise
+
     def _adapted(self, made: Any) -> "Network":
         """A module or a JAX function with its parameters, through its framework's adapter; a network as it is."""
         import ntkspec
@@ -82,7 +96,8 @@ class NetworkFile:
         if not is_network(made):
             raise ValueError(
                 f"{what} is a {type(made).__name__}, but a PyTorch module, a pair (function, parameters) of JAX, or a "
-                f"network of ntkspec.from_torch or ntkspec.from_jax is needed"
+                f"network of ntkspec.from_torch or ntkspec.from_jax is needed; a Flax or Equinox module comes in such "
+                f"a pair (docs/any_network_jax.md)"
             )
         if parameters is not None:
             raise ValueError(
@@ -205,11 +220,15 @@ def _told(what: str, path: Path) -> Iterator[None]:
         needed = str(error.name).split(".")[0]
         raise ValueError(f"{what} imports {needed}, which is not installed; pip install {needed}") from error
     except (Exception, SystemExit) as error:
-        frames, own = traceback.extract_tb(error.__traceback__), path.resolve()
-        lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == own]
-        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        line = error.lineno if isinstance(error, SyntaxError) else _line(error, path)
         place = "" if line is None else f" (line {line})"
         raise ValueError(f"{what} raised {type(error).__name__}: {one_line(error)}{place}") from error
+
+
+def _line(error: BaseException, path: Path) -> int | None:
+    """The line of a file in which something was raised, or that called what raised it."""
+    own, frames = path.resolve(), traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if Path(frame.filename).resolve() == own), None)
 
 
 @contextlib.contextmanager

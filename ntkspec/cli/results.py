@@ -43,7 +43,7 @@ def _make(folder: Path) -> None:
 class Record:
     """The file of one experiment, NAME.h5 in its folder, and its figures beside it.
 
-    kind, types : of the file, for :func:`ntkspec.storage.read`; figures : NAME.png without the ending.
+    kind, types : of the file, for :func:`ntkspec.storage.read`; figures : NAME.png and NAME.pdf without the ending.
     """
 
     folder: Path
@@ -60,7 +60,7 @@ class Record:
     @property
     def drawings(self) -> list[Path]:
         """Where its figures lie."""
-        return [self.folder / f"{figure}.png" for figure in self.figures]
+        return [self.folder / f"{figure}.{kind}" for figure in self.figures for kind in ("png", "pdf")]
 
     def undrawn(self, fingerprint: str) -> Any:
         """What was measured, where the file holds just that and its figures are not all there; otherwise None.

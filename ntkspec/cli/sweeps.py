@@ -1,7 +1,6 @@
 """The commands that run over a grid of settings: sweep and check."""
 
-import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,8 +12,8 @@ from ntkspec.cli.results import drawn, ended, held
 from ntkspec.cli.streams import say
 
 if TYPE_CHECKING:
-    from ntkspec.experiments.sweep_cells import Cell
     from ntkspec.experiments.sweep_grid import Grid
+    from ntkspec.experiments.sweep_results import Sweep
     from ntkspec.plotting.files import Figure
 
 
@@ -83,13 +82,21 @@ def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults: 
     return Grid(quantity=quantity, **(lists | {"d": dimensions(lists["d"])}))
 
 
-def measured(grid: "Grid", path: Path, options: PlaceOptions | None) -> dict["Cell", dict[str, float]]:
+def measured(grid: "Grid", path: Path, options: PlaceOptions | None) -> "Sweep":
     """The numbers of every cell of the grid, from the file or measured into it."""
     from ntkspec.cluster.execution import Place
     from ntkspec.experiments.sweep_run import run_sweep
 
     place = Place(**vars(options or PlaceOptions()))
     return run_sweep(grid, path, place=place, report=say)
+
+
+def together(grids: Sequence["Grid"], path: Path, options: PlaceOptions | None) -> "Sweep":
+    """The numbers of several grids in one file."""
+    from ntkspec.experiments.sweep_results import Sweep
+
+    found = [measured(grid, path, options) for grid in grids]
+    return Sweep({cell: numbers for one in found for cell, numbers in one.items()}, grids)
 
 
 def sweep(
@@ -121,7 +128,7 @@ def sweep(
     with held(output.parent, files_of(*names, record=output.name)):
         results = measured(settings, output, place)
         print(sweep_report(results), flush=True)
-        written = drawn(lambda: _draw_each(results, settings, output), output)
+        written = drawn(lambda: _draw_each(results, output), output)
     for png, pdf in zip((written or [])[::2], (written or [])[1::2], strict=True):
         print(f"drawn: {png}, {pdf}")
     return ended(written, output)
@@ -167,8 +174,7 @@ def check(
     with held(folder, files_of(statement, record="sweep.h5")):
         results = measured(settings, folder / "sweep.h5", place)
         print(check_report(check_statement(statement, settings, results)) + "\n", flush=True)
-        make = lambda: figure_of(settings.quantity[0], panels_of(results, settings))  # noqa: E731
-        return draw_one(make, folder, statement, "sweep.h5")
+        return draw_one(lambda: figure_of(results), folder, statement, "sweep.h5")
 
 
 def files_of(*names: str, record: str) -> list[str]:
@@ -189,49 +195,21 @@ def draw_one(make: Callable, folder: Path, name: str, record: str) -> int:
     return ended(figures, folder / record)
 
 
-def _draw_each(results: dict, settings: "Grid", output: Path) -> list[Path]:
+def _draw_each(results: "Sweep", output: Path) -> list[Path]:
     """The figure of each quantity beside the file of a sweep."""
     from ntkspec.plotting.files import save
+    from ntkspec.plotting.sweeps import figures
 
-    written = []
-    for name in settings.quantity:
-        own = {cell: numbers for cell, numbers in results.items() if cell.quantity == name}
-        written += save(figure_of(name, panels_of(own, settings)), output.parent, f"{output.stem}-{name}")
-    return written
-
-
-def panels_of(results: dict, settings: "Grid", *, sizes: bool = False) -> dict[str, dict]:
-    """{title: {cell: numbers}}: a panel for each activation, distribution, covariance, network and law of its sizes.
-
-    sizes : the title names the laws also where there is only one of each.
-    """
-    from ntkspec.networks.size_laws import points_of
-
-    panels: dict[str, dict] = {}
-    several = sizes or len(settings.n) > 1 or len(settings.networks()) > 1
-    for n, network in itertools.product(settings.n, settings.networks()):
-        law = [f"n = {n}, {network.label}"] if several else [network.label] if network.deep else []
-        for cell, numbers in results.items():
-            sizes_here = points_of(n, cell.d), network.of_any_width.name, network.width_at(cell.d)
-            if (cell.n, cell.network, cell.width) == sizes_here:
-                panels.setdefault(", ".join([cell.activation, *_unusual(cell), *law]), {})[cell] = numbers
-    return panels
+    return [
+        path
+        for name, figure in figures(results).items()
+        for path in save(figure, output.parent, f"{output.stem}-{name}")
+    ]
 
 
-def _unusual(cell: "Cell") -> list[str]:
-    usual = (("distribution", "gaussian"), ("covariance", "identity"))
-    return [getattr(cell, name) for name, value in usual if getattr(cell, name) != value]
+def figure_of(results: "Sweep") -> "Figure":
+    """The figure of a sweep of one kind."""
+    from ntkspec.plotting.sweeps import figures
 
-
-def figure_of(quantity: str, panels: dict, plain: Collection[str] = ()) -> "Figure":
-    """The figure of a quantity."""
-    from ntkspec.plotting import scaling as plots
-
-    if quantity.startswith("budget"):
-        return plots.budget(panels)
-    if quantity.startswith("training"):
-        return plots.scaling(panels, ("train", "test"), plain=panels, ylabel="largest discrepancy up to T")
-    if quantity == "data":
-        return plots.scaling(panels, ("norms", "overlaps", "gram"), plain=panels, ylabel="ratio of Claim 3.1")
-    names = ("gap", "frobenius", "hollow", "hollow frobenius")
-    return plots.scaling(panels, names, plain=plain, ylabel="norm of Θ − Θ^lin")
+    (figure,) = figures(results).values()
+    return figure

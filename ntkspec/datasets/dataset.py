@@ -11,12 +11,13 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.engines.arrays import ArrayLike, DTypeLike
 from ntkspec.kernels.moments import estimated_trace_ratio
+from ntkspec.objects.notebook import Row, Shown, Table
 
 _OTHER_SCALE = 10.0  # pixels of 0 to 255 beside pixels of 0 to 1 make 255 and more
 
 
 @dataclass(frozen=True, repr=False)
-class Dataset:
+class Dataset(Shown):
     """Training and test points with labels.
 
     Arrays of any kind are taken, and kept as plain arrays of float32 or float64. ``print`` shows the sizes and what
@@ -80,6 +81,19 @@ class Dataset:
     def __repr__(self) -> str:
         sizes = f"{len(self.X)} training and {len(self.X_test)} test points, d = {self.X.shape[1]}, {self.X.dtype}"
         return "\n".join([f"Dataset {self.name}: {sizes}", *(f"  {line}" for line in self.meta.get("reading", ()))])
+
+    def _shown(self) -> Table:
+        labels = "one number" if self.y.ndim == 1 else f"{self.y.shape[1]} numbers"
+        return Table(
+            f"Dataset {self.name}",
+            [
+                Row("training points", f"{len(self.X):,}", f"d = {self.X.shape[1]}, {self.X.dtype}"),
+                Row("test points", f"{len(self.X_test):,}"),
+                Row("labels", labels, "for each point"),
+                Row("Tr[Σ²]/d", f"{self.trace_ratio:.4g}"),
+                *(Row("read and prepared", line) for line in self.meta.get("reading", ())),
+            ],
+        )
 
 
 def standardized(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkspec import checks
 from ntkspec.dynamics.features import feature_modes
 from ntkspec.dynamics.krylov import grow, outputs_on_test
 from ntkspec.dynamics.problem import Problem
@@ -72,7 +73,9 @@ def _float64_matrix(kernel):
     """The matrix in float64, from the features where there are some: then its null space is one to 1e-16."""
     factors = kernel.low_rank_factors()
     if factors is None:
-        return kernel.to_dense(np.float64)
+        matrix = kernel.to_dense(np.float64)
+        checks.all_finite(matrix, "the kernel")
+        return matrix
     F = factors[0].astype(np.float64, copy=False)
     return F @ F.T
 

@@ -8,6 +8,7 @@ from ntkspec import checks
 from ntkspec.dynamics.features import feature_modes
 from ntkspec.dynamics.laws import Law, law_of
 from ntkspec.engines.arrays import ArrayLike
+from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.operators import as_symmetric
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.layout import labels_of
@@ -20,7 +21,7 @@ NOTHING = 1e-20
 
 
 @dataclass(frozen=True, repr=False)
-class Modes:
+class Modes(Shown, Columned, Drawn):
     r"""Eigenmodes of a kernel under training, largest eigenvalue first.
 
     Attributes
@@ -55,6 +56,21 @@ class Modes:
             f"Modes, {which} {len(self.values)} of {self.n} points at eta = {self.eta:.5g}: {few(self.values)}\n"
             f"parts of |y|^2 {few(self.energies)}, steps to shrink by e {few(self.e_folds)}"
         )
+
+    def _shown(self) -> Table:
+        which = "all modes with an eigenvalue" if self.complete else "the leading modes; the others are not looked at"
+        return Table(
+            f"{len(self.values)} learning modes of {self.n:,} points",
+            [
+                Row("eigenvalues", few(self.values), which),
+                Row("parts of |y|²", few(self.energies), f"{self.energies.sum():.3g} together"),
+                Row("steps to shrink by e", few(self.e_folds), f"at learning rate {self.eta:.5g}"),
+                Row("99 % learned", f"at step {self.steps_to_learn():.6g}", "of what these modes carry"),
+            ],
+        )
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        return {"value": self.values, "energy": self.energies, "e_folds": self.e_folds}
 
     def carrying(self, part: float) -> np.ndarray:
         r"""Indices of the fewest modes that together carry this part of \|y\|².
@@ -139,7 +155,7 @@ def learning_modes(
     eta : float
         Learning rate of the loss (1/2n) \|f - y\|², a sum over points and outputs.
     k : int or None, default None
-        How many modes. None takes all of a low-rank kernel, 20 of any other.
+        How many modes. None takes all of a kernel F Fᵀ of features, 20 of any other.
     law : {"gd", "flow"} or HeavyBall, default "gd"
         Gradient descent, its continuous limit (gradient flow, time in steps), or ``ntkspec.HeavyBall(momentum)``.
 
@@ -157,7 +173,8 @@ def learning_modes(
     Notes
     -----
     A low-rank kernel F Fᵀ (the linear models: k = d + 2 columns) takes the problem of its features, O(n k²) flops; any
-    other :func:`ntkspec.eigsh`, whose pairs are certified to be the leading ones. A mode with eigenvalue lambda keeps
+    other :func:`ntkspec.eigsh`, whose pairs are certified to be the leading ones: all n of them where F has at least as
+    many columns as rows. A mode with eigenvalue lambda keeps
     the part (1 - eta lambda / n)^t of its residual after t steps of gradient descent.
 
     References
@@ -190,7 +207,7 @@ def learning_modes(
         energies, complete = (targets**2 / values).sum(axis=0) / size, k is None or k >= len(values)
         values, energies = values[:k], energies[:k]
     else:
-        found = eigsh(kernel, min(rows, k or 20), which="LA")
+        found = eigsh(kernel, min(rows, k or (20 if factors is None else rows)), which="LA")
         seen = abs(found.values) > rows * np.finfo(np.float64).eps * abs(found.values).max()
         values, energies, complete = found.values[seen], label_energy(found, y)[seen], len(found.values) == rows
     with np.errstate(divide="ignore"):

@@ -1,11 +1,14 @@
 """What training or a prediction of it gives: outputs over steps."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.protocol import Network
+from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.spectra.showing import few
 
 
@@ -42,7 +45,7 @@ class Stability:
 
 
 @dataclass(frozen=True, repr=False)
-class Trajectory:
+class Trajectory(Shown, Columned, Drawn):
     r"""Outputs over training, predicted or real.
 
     Attributes
@@ -96,7 +99,43 @@ class Trajectory:
         )
         test = "" if test is None else f" and {test} test"
         watched = f"; watched: {', '.join(self.watched)}" if self.watched else ""
+        largest = max(self.error, default=0.0)
+        truncated = f", truncation error up to {largest:.2g}" if largest else ""
         return (
             f"Trajectory of {train} training{test} outputs at steps {few(self.steps)}\n"
-            f"by {self.method}, truncation error up to {max(self.error, default=0.0):.2g}{watched}"
+            f"by {self.method}{truncated}{watched}"
         )
+
+    @property
+    def outputs(self) -> dict[str, np.ndarray]:
+        """The outputs as arrays of NumPy, "train" and where there are any "test"."""
+        parts = {"train": self.train, "test": self.test}
+        return {name: engine_of(part).to_host(part) for name, part in parts.items() if part is not None}
+
+    def _shown(self) -> Table:
+        sizes = {name: " x ".join(f"{size:,}" for size in part.shape[1:]) for name, part in self.outputs.items()}
+        stability = self.stability
+        unstable = "" if stability is None else f"{stability.unstable} modes grow, {stability.negative} are below zero"
+        return Table(
+            f"Trajectory at {len(self.steps)} steps",
+            [
+                Row("steps", few(self.steps)),
+                *(Row(f"{name} outputs", size) for name, size in sizes.items()),
+                Row("method", self.method),
+                Row("truncation", f"up to {max(self.error, default=0.0):.2g}", "root mean square of a training output"),
+                *([Row("stability", unstable)] if unstable else []),
+                *([Row("watched", ", ".join(self.watched))] if self.watched else []),
+            ],
+        )
+
+    def _columns(self) -> dict[str, Any]:
+        """A row for each step, part, point and output."""
+        parts = [_tidy(self.steps, name, values) for name, values in self.outputs.items()]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _tidy(steps: np.ndarray, part: str, values: np.ndarray) -> dict[str, np.ndarray]:
+    """Outputs (steps, n) or (steps, n, K) with their indices, each a column."""
+    step, *where = np.indices(values.shape).reshape(values.ndim, -1)
+    indices = dict(zip(("point", "output"), where, strict=False))
+    return {"step": steps[step], "part": np.full(values.size, part)} | indices | {"value": values.ravel()}

@@ -1,5 +1,6 @@
 """From a data set to a record: how close a network is to a linear model, in kernel and in training."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks.naming import matching
 from ntkspec.networks.protocol import names_of
+from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.operators import planning
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.results import Diagnostics, Estimate
@@ -82,7 +84,7 @@ class AnalyzeTask(NetworkTask):
         return eta1 / max(eta1, eta2), eta2 / max(eta1, eta2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Two trajectories on one set of points: mean squared difference, relative to the second's outputs and to y.
 
@@ -96,9 +98,14 @@ class Comparison:
     agreement_to_labels: list[Agreement]
     note: str = ""
 
+    def __repr__(self) -> str:
+        largest, last = (self.mean_squared[place] for place in (self.mean_squared.argmax(), -1))
+        moved = f"mean squared difference up to {largest:.4g}, {last:.4g} at the end"
+        return f"Comparison at {len(self.relative)} steps: {moved}"
 
-@dataclass(frozen=True)
-class Analysis:
+
+@dataclass(frozen=True, repr=False)
+class Analysis(Shown, Columned, Drawn):
     """Everything that one analysis measured. Dictionaries are keyed by model ("network", "linear", "ntk"), by pair
     ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points). rates : (eta1,
     eta2), of a deep network (eta,). weights : W and v at the start and after training, of a deep network lists. modes :
@@ -128,6 +135,53 @@ class Analysis:
     accuracies: dict = field(default_factory=dict)
     own: NetworkRecord | None = None
     nearest: NearestLinear | None = None
+
+    def __repr__(self) -> str:
+        losses = ", ".join(f"{name} {parts['train'][-1]:.4g}" for name, parts in self.losses.items())
+        return (
+            f"Analysis of {self.task} on {self.dataset['name']!r}, {self.data.n} training points, "
+            f"{self.steps[-1]} steps\n"
+            f"{self.kernel!r}\n"
+            f"training losses at the last step: {losses}"
+        )
+
+    def _shown(self) -> Table:
+        from ntkspec.experiments.verdict import verdict  # which is built on this module
+
+        kernel, last = self.kernel, self.steps[-1]
+        last_losses = {
+            name: {part: values[-1] for part, values in parts.items()} for name, parts in self.losses.items()
+        }
+        return Table(
+            f"{self.dataset['name']}: {self.task.label}, d = {self.data.d}, n = {self.data.n:,}",
+            [
+                *(Row("verdict", line) for line in verdict(self)[:3]),
+                Row("‖Θ‖", f"{float(kernel.theta):.5g}", "spectral norm of the NTK at initialization"),
+                Row("‖Θˡⁱⁿ‖", f"{float(kernel.theta_lin):.5g}", "of the linear model's kernel"),
+                Row("‖Θ − Θˡⁱⁿ‖", f"{float(kernel.gap):.5g}", "of their difference"),
+                Row("learning rate", f"{max(self.rates):.4g}", f"below {kernel.largest_stable_rate:.4g} it is stable"),
+                *(
+                    Row(
+                        f"loss, {name}",
+                        ", ".join(f"{part} {value:.4g}" for part, value in parts.items()),
+                        f"at step {last}",
+                    )
+                    for name, parts in last_losses.items()
+                ),
+            ],
+        )
+
+    def _columns(self) -> dict[str, Any]:
+        """A row for each model, part and step."""
+        rows = [(name, part) for name, parts in self.losses.items() for part in parts]
+        columns = {
+            "model": np.repeat([name for name, _ in rows], len(self.steps)),
+            "part": np.repeat([part for _, part in rows], len(self.steps)),
+            "step": np.tile(self.steps, len(rows)),
+        }
+        over_steps = {"loss": self.losses} | ({"accuracy": self.accuracies} if self.accuracies else {})
+        values = {what: [found[name][part] for name, part in rows] for what, found in over_steps.items()}
+        return columns | {what: np.concatenate(found) for what, found in values.items()}
 
 
 # What storage.read needs to know to read an analysis back.
@@ -206,8 +260,10 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     full = stages("features of all outputs", model.full_ntk, dataset.X) if model.predicts_all else None
     trial = partial(train_gd, model.net, model.inputs.train, dataset.y, **model.training(1e-6))
     sizes: dict[str, Any] = {"steps": task.steps, "held": held, "method": task.method, "full": full}
+    sizes |= {"tests": len(dataset.X_test), "records": len(logarithmic_steps(task.steps))}
     expected = stages("forecast", forecast, theta, compared, trial, **sizes)
     report(f"forecast: {expected}")
+    stages.expected = expected.seconds
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
     kernels = measured_kernels(model, theta, full, stages)
     linear, gap, models = kernels.linear, kernels.gap, _fixed_kernels(model, kernels)
@@ -299,7 +355,14 @@ def _check_memory(task: AnalyzeTask, model: Model) -> float:
 def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSummary) -> float:
     mode = coefficient * data.trace_over_d / data.d
     stable = PART_OF_STABLE * min(gap.largest_stable_rate, stable_rate(float(gap.theta_lin), data.n))
-    return min(stable, E_FOLDS / (PART_OF_STEPS * steps * mode)) if mode > 0 else stable
+    rate = min(stable, E_FOLDS / (PART_OF_STEPS * steps * mode)) if mode > 0 else stable
+    if math.isfinite(rate):
+        return rate
+    raise ValueError(
+        "the kernel of the network is zero at the training points, so that training does not move its outputs and no "
+        "learning rate follows from it; look for units that are dead at the start, and for outputs too small for "
+        "the dtype"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- trajectories

@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from ntkspec.operators import KernelOperator, Triangle, planning
+from ntkspec.operators import JacobianGram, KernelOperator, Triangle, planning
+from ntkspec.operators.base import points_of
 from ntkspec.operators.planning import Plan
+from ntkspec.operators.work import PassWork
 
 # Products with Theta, its difference from Theta^lin and for the prediction that settings of all sizes took.
 NORMS, GAP, PREDICTION = 400, 60, 100
 # Seconds of the outputs of all points from which on a step is timed once.
 LONG = 0.1
+# Bytes of memory that is written for the first time, in a second.
+NEW_MEMORY = 1e9
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,19 @@ class Forecast:
         return sum(self.seconds.values())
 
 
+@dataclass(frozen=True)
+class Step:
+    """Seconds of a step of training, and of compiling one of its two passes."""
+
+    seconds: float
+    compiling: float = 0.0
+
+    def of(self, passes: PassWork, points: int) -> float:
+        """The seconds of passes, where a step takes three of so many points."""
+        passing = passes.forward * self.seconds / (3 * points)
+        return passing + passes.written / NEW_MEMORY + passes.programs * self.compiling
+
+
 def forecast(
     theta: KernelOperator,
     linear: KernelOperator | None,
@@ -42,47 +59,64 @@ def forecast(
     held: float,
     method: str | None = None,
     full: KernelOperator | None = None,
+    tests: int = 0,
+    records: int = 0,
 ) -> Forecast:
     """The forecast for Theta and Theta^lin (None: its products take no time), a function ``train(steps=...)``, and
     ``held`` bytes beside the triangles of Theta and its difference from Theta^lin: what the process took before, and
-    what it keeps. full : the kernel of all outputs, where it is the one that predicts the training.
+    what it keeps. full : the kernel of all outputs, where it is the one that predicts the training. tests, records :
+    test points, and steps at which their outputs are kept.
 
     Products at the rates of this machine (:func:`ntkspec.plan`) by ``method``, the Frobenius norm at the cost of its
-    tiles, training from a trial of a few steps. Measuring those rates can be the peak: what was taken so far counts.
+    tiles, training from a trial of a few steps, which also tells the time of a framework's passes for entries and their
+    rounding, and of compiling them. Measuring those rates can be the peak: what was taken so far counts.
     """
     gap = theta if linear is None else theta - linear
-    chosen = planning.plan(theta, NORMS + GAP + PREDICTION, method=method)
+    chosen, step = _planned(theta, NORMS + GAP + PREDICTION, method), _step(train)
     of_gap = planning.plan(gap, GAP, method=method)
     tiles, side, _ = Triangle.layout(theta.shape[0], theta.engine.TILE)
     entries = tiles * side**2 * gap.cost.entry
+    n = points_of(theta)
+    predicting, plan = (theta, chosen) if full is None else (full, _planned(full, NORMS + PREDICTION, method))
     seconds = {
-        "kernel": chosen.build,
+        "kernel": chosen.build + step.of(_passes(theta, n, checks=True), n),
         "norms": NORMS * chosen.each + of_gap.seconds + planning.clock(gap, entries)(entries),
-        "NTK prediction": PREDICTION * chosen.each,
-        "training": steps * _seconds_of_a_step(train),
+        "NTK prediction": PREDICTION * plan.each
+        + step.of(_passes(predicting, n + tests, checks=False), n) * (tests > 0),
+        "training": steps * step.seconds + step.of(PassWork(float(records * tests)), n),
     }
     stored = held + chosen.bytes + of_gap.bytes
     if full is not None:
-        of_all = planning.plan(full, NORMS + PREDICTION, method=method)
-        stored += of_all.bytes
-        seconds |= {
-            "kernel of all outputs": of_all.build + NORMS * of_all.each,
-            "NTK prediction": PREDICTION * of_all.each,
-        }
+        stored += plan.bytes
+        seconds["kernel of all outputs"] = plan.build + step.of(_passes(full, n, checks=True), n) + NORMS * plan.each
     return Forecast(seconds, max(stored, theta.engine.most_memory()), chosen)
 
 
-def _seconds_of_a_step(train: Callable[..., object]) -> float:
+def _planned(kernel: KernelOperator, products: int, method: str | None) -> Plan:
+    """The plan; products through a framework's passes are timed, once what they keep is there."""
+    chosen = planning.plan(kernel, products, method=method)
+    if chosen.method != "factored" or not _passes(kernel, 1, checks=False).forward:
+        return chosen
+    product = partial(kernel.__matmul__, kernel.engine.xp.ones(kernel.shape[1], kernel.dtype))
+    return replace(chosen, each=min(_timed(product) for _ in range(2)))
+
+
+def _passes(kernel: KernelOperator, points: int, *, checks: bool) -> PassWork:
+    return kernel.passes(points, checks=checks) if isinstance(kernel, JacobianGram) else PassWork()
+
+
+def _step(train: Callable[..., object]) -> Step:
     """The middle one of three trials of six steps, less trials of one; one before compiles what has to be compiled.
 
     Of a step that takes long, one trial says it: less one of the outputs alone.
     """
-    train(steps=[1])
+    first = _timed(partial(train, steps=[1]))
     outputs = _timed(partial(train, steps=[0]))
     if outputs > LONG:
-        return max(0.0, _timed(partial(train, steps=[1])) - outputs)
+        again = _timed(partial(train, steps=[1]))
+        return Step(max(0.0, again - outputs), max(0.0, first - again) / 2)
     times = {count: sorted(_timed(partial(train, steps=[count])) for _ in range(3))[1] for count in (1, 7)}
-    return max(0.0, times[7] - times[1]) / 6
+    return Step(max(0.0, times[7] - times[1]) / 6, max(0.0, first - times[1]) / 2)
 
 
 def _timed(function: Callable[[], object]) -> float:

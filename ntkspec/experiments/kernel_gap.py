@@ -18,7 +18,7 @@ from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Estimate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KernelGap:
     """Norms of Theta, Theta^lin and their difference at initialization, and the leading eigenvalues of both.
 
@@ -41,6 +41,12 @@ class KernelGap:
     def predicting(self) -> Estimate:
         """The norm of the kernel that predicts the training."""
         return self.theta if self.full is None else self.full
+
+    def __repr__(self) -> str:
+        return (
+            f"||Theta|| = {self.theta.value:.5g}, ||Theta^lin|| = {self.theta_lin.value:.5g}, ||Theta - Theta^lin|| = "
+            f"{self.gap.value:.5g}"
+        )
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # How a network takes the points of a data set: rows of d numbers, or images with their channels first or last.
 INPUTS = ("flat", "nchw", "nhwc")
+# How PyTorch, JAX and Flax say that an embedding was given numbers that are not whole.
+WHOLE_NUMBERS = ("Long, Int", "integer")
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,27 @@ def points_of(net: Network, X: Array, inputs: str, meta: dict[str, Any], name: s
     try:
         return net.as_points(points, name)
     except (TypeError, ValueError, RuntimeError) as error:
-        if inputs != "flat" or shape is None:
+        advice = _advice(str(error), X.shape[1], inputs, shape)
+        if not advice:
             raise
-        height, width, channels = shape
-        advice = (
-            f"; the data are images, which inputs='nchw' (--inputs nchw) gives as (n, {channels}, {height}, {width}) "
-            f"and 'nhwc' as (n, {height}, {width}, {channels}) instead of (n, {X.shape[1]})"
+        raise type(error)(f"{error}; {advice}") from None
+
+
+def _advice(error: str, d: int, inputs: str, shape: tuple[int, ...] | None) -> str:
+    """What to do where a network does not take points of a data set; empty where nothing is known."""
+    if any(word in error for word in WHOLE_NUMBERS):
+        return (
+            "the points of a data set are vectors: save tokens as one-hot rows, and give from_torch or from_jax a "
+            "function that takes argmax(-1) of them (docs/any_network.md, Tokens)"
         )
-        raise type(error)(f"{error}{advice}") from None
+    if inputs != "flat" or shape is None:
+        return ""
+    last = ", ".join(map(str, shape))
+    first = ", ".join(map(str, (shape[-1], *shape[:-1])))
+    return (
+        f"the data are images, which inputs='nchw' (--inputs nchw) gives as (n, {first}) "
+        f"and 'nhwc' as (n, {last}) instead of (n, {d})"
+    )
 
 
 class OwnModel:

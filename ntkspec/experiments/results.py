@@ -28,11 +28,8 @@ RESULTS: tuple[type, ...] = (
     *(Angles, Budget, Constants, Density, Estimate, Expansion, Histogram, Modes, Plan, Smoothed, Spectrum, Trajectory),
     *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, LinearCoefficients, Part, Stability),
 )
-_RECORD = "it is a record of `ntkspec {0}`; ntkspec.storage.read(path, kind={0!r}, types=ntkspec.experiments.{0}.{1})"
 # What files of other kinds are, and what reads them.
 _OTHERS = {
-    "analyze": f"{_RECORD.format('analyze', 'RECORD_TYPES')} reads it",
-    "spectrum": f"{_RECORD.format('spectrum', 'SPECTRUM_TYPES')} reads it",
     "network": "it is a network; ntkspec.load_network reads it",
     "kernel": "it is a kernel; ntkspec.load_kernel reads it",
 }
@@ -89,7 +86,7 @@ def save_result(result: Any, path: str | Path) -> None:
 
 
 def load_result(path: str | Path, *, activation: str | Activation | None = None) -> Any:
-    """The result that :func:`ntkspec.save_result` wrote.
+    """The result that :func:`ntkspec.save_result` or a command wrote.
 
     Parameters
     ----------
@@ -102,7 +99,9 @@ def load_result(path: str | Path, *, activation: str | Activation | None = None)
     Returns
     -------
     Trajectory, Estimate, Spectrum, Density, ...
-        What was written: the same class, numbers bit by bit, arrays of NumPy.
+        What was written: the same class, numbers bit by bit, arrays of NumPy. Of the files of commands an Analysis
+        (``ntkspec analyze``), a KernelSpectrum (``spectrum``), a Sweep (``sweep``, ``check``, ``figure 5`` and
+        ``budget``), a list of runs (``figure 1``, ``2`` and ``3``).
 
     Raises
     ------
@@ -130,6 +129,10 @@ def load_result(path: str | Path, *, activation: str | Activation | None = None)
     try:
         found = read(path, kind=KIND, types=[*RESULTS, Parts, Copies])
     except OtherKind as error:
+        from ntkspec.experiments.records import READERS  # all experiments, which single results do not need
+
+        if error.found in READERS:
+            return READERS[error.found](path)
         raise ValueError(f"{error}{f': {_OTHERS[error.found]}' if error.found in _OTHERS else ''}") from None
     try:
         return _mapped(found, lambda leaf: _restored(leaf, activation))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ntkspec.experiments.network_tasks import NetworkTask, completed_task, stora
 from ntkspec.experiments.own_networks import NetworkRecord
 from ntkspec.experiments.stages import Stages
 from ntkspec.objects.lazy import cached_property
+from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.operators import KernelOperator, planning
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.alignments import Angles, kernel_target_alignment, label_energy, subspace_angles
@@ -48,8 +50,8 @@ class SpectrumTask(NetworkTask):
     steps: int = 100
 
 
-@dataclass(frozen=True)
-class KernelSpectrum:
+@dataclass(frozen=True, repr=False)
+class KernelSpectrum(Shown, Columned, Drawn):
     """What was measured. trace, effective_rank and participation_ratio are None for the difference of kernels, which is
     not semidefinite; angles (to the leading eigenspace of the other of Theta and Theta^lin of the same dimension) too,
     and for the kernel of all outputs. own : a network of the user's own. nearest : the linear kernel that is nearest to
@@ -74,6 +76,41 @@ class KernelSpectrum:
     timings: dict = field(default_factory=dict)
     own: NetworkRecord | None = None
     nearest: NearestLinear | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"KernelSpectrum ({self.task.kernel}) of {self.task} on {self.dataset['name']!r}, "
+            f"{self.dataset['n']} points\n"
+            f"norm {self.norm}; alignment with the labels {self.alignment.value:.4g}\n"
+            f"{self.leading!r}"
+        )
+
+    def _shown(self) -> Table:
+        named = {
+            "spectral norm": self.norm,
+            "Frobenius norm": self.frobenius,
+            "trace": self.trace,
+            "effective rank": self.effective_rank,
+            "participation ratio": self.participation_ratio,
+            "alignment with the labels": self.alignment,
+        }
+        kernel = {"theta": "Θ", "linear": "Θˡⁱⁿ", "gap": "Θ − Θˡⁱⁿ"}[self.task.kernel]
+        sizes = f"d = {self.dataset['d']}, n = {self.dataset['n']:,}"
+        return Table(
+            f"{self.dataset['name']}: {kernel} of {self.task.label}, {sizes}",
+            [
+                *(
+                    Row(name, f"{found.value:.6g}", f"in [{found.lower:.6g}, {found.upper:.6g}]")
+                    for name, found in named.items()
+                    if found is not None
+                ),
+                *self.leading._shown().rows[:3],
+                Row("labels", f"{self.energies.sum():.3g} of |y|²", "in the leading eigenvectors together"),
+            ],
+        )
+
+    def _columns(self) -> dict[str, Any]:
+        return self.leading._columns() | {"energy": self.energies}
 
 
 # What storage.read needs to know to read one back.

@@ -1,24 +1,30 @@
 """The stages of an experiment: announced, run, and timed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 
 class Stages:
-    """Runs the stages of an experiment, announces each and keeps its seconds."""
+    """Runs the stages of an experiment, announces each and keeps its seconds.
+
+    expected : seconds of those that are forecast, by name, which are announced with them.
+    """
 
     def __init__(self, report: Callable[[str], None]):
         self.report = report
         self.seconds: dict[str, float] = {}
+        self.expected: Mapping[str, float] = {}
 
     def __call__(self, name: str, function: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
         """function(*arguments, **options), announced and timed; the timing's name ends before a bracket."""
-        self.report(name)
+        key = name.split(" (")[0]
+        expected = self.expected.get(key, 0.0)
+        self.report(f"{name}, about {expected:.0f} s" if expected >= 1 else name)
         start = time.perf_counter()
         try:
             return function(*arguments, **options)
         finally:
-            self.seconds[name.split(" (")[0]] = time.perf_counter() - start
+            self.seconds[key] = time.perf_counter() - start

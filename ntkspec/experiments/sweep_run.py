@@ -1,6 +1,7 @@
 """Measure the cells of a grid that are not in the file yet."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from ntkspec import progress
@@ -8,12 +9,13 @@ from ntkspec.cluster import execution
 from ntkspec.cluster.execution import HERE, Place
 from ntkspec.experiments.sweep_cells import Cell, check_cell, measure_cell
 from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.experiments.sweep_results import Sweep
 from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 
 def run_sweep(
     grid: Grid, path: str | Path, *, place: Place = HERE, report: Callable[[str], None] = lambda text: None
-) -> dict[Cell, dict[str, float]]:
+) -> Sweep:
     """{cell: {name: number}} of the whole grid; what the file holds is not measured again.
 
     path : an HDF5 file, which grows cell by cell and survives a kill at any moment; this process alone writes it.
@@ -25,13 +27,14 @@ def run_sweep(
     _check([cell for cell in cells if cell not in there], grid.engine, place)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_sweep(path, Cell) as file:
+        file.note(asdict(grid))
         missing = [cell for cell in cells if cell not in file.results]
         report(f"{len(cells) - len(missing)} of {len(cells)} cells are there, {len(missing)} to measure")
         with progress.bar(total=len(missing), text="cells") as bar:
             for cell, numbers in execution.results(measure_cell, missing, place):
                 file.add(cell, numbers)
                 bar.update(1)
-        return {cell: file.results[cell] for cell in cells}
+        return Sweep({cell: file.results[cell] for cell in cells}, [grid])
 
 
 def _check(cells: list[Cell], engine: str, place: Place) -> None:

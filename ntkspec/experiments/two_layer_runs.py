@@ -1,7 +1,7 @@
 """A network and its linear models, trained side by side on synthetic data: what Figures 1 and 2 are drawn from."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -76,6 +76,23 @@ def linear_rate(name: str, d: int) -> float:
             f"activation {name!r} has zeta = 0: its linear model learns no direction; pass a learning rate"
         )
     return E_FOLDS * d / (2 * zeta**2 * LINEAR_STEPS)
+
+
+def over_dimensions(main: Setting, dimensions: Iterable[int], steps: int) -> dict[str, list[Setting]]:
+    """Settings of Figure 1c by title: at the main width, and at one that grows as d^1.5 through the main setting."""
+    laws = {f"η ∝ d, fixed width {main.width}": 0.0, "η ∝ d, width grows as d^1.5": 1.5}
+    return {
+        title: [
+            replace(main, d=d, width=_grown_width(main, d, power), steps=steps, eta=main.eta * d / main.d)
+            for d in dimensions
+        ]
+        for title, power in laws.items()
+    }
+
+
+def _grown_width(main: Setting, d: int, power: float) -> int:
+    """Even, and at least 2."""
+    return 2 * max(1, round(main.width / 2 * (d / main.d) ** power))
 
 
 def figure_steps(last: int) -> np.ndarray:

@@ -193,16 +193,18 @@ def _theorem(analysis: Analysis) -> list[str]:
 
 def _assumptions(analysis: Analysis) -> list[str]:
     """Where the setting leaves what the theorems assume."""
-    data, lines = analysis.data, _theorem(analysis)
+    data, lines, own = analysis.data, _theorem(analysis), analysis.own is not None
     if analysis.assumption.startswith("none"):
         lines.append(f"Outside Assumption 3.2: {analysis.assumption.removeprefix('none: ')}.")
-    off = departures(data, analysis.dataset["meta"])
-    if off:
+    off = departures(data, analysis.dataset["meta"], fitted=own)
+    if off and own:
+        lines.append(f"About the data: {'; '.join(off)}.")
+    elif off:
         lines.append(
             f"The data leave Assumption 3.1: {'; '.join(off)}. The theorems do not speak about them as they are."
         )
     largest = float(abs(analysis.labels["train"]).max())
-    if largest > 1:
+    if largest > 1 and not own:
         lines.append(f"Labels reach |y| = {largest:.3g}, but the theorems assume |y| <= 1.")
     values = len(np.unique(analysis.labels["train"]))
     if 2 < values <= FEW and 2 * values <= data.n and not analysis.accuracies:
@@ -213,12 +215,15 @@ def _assumptions(analysis: Analysis) -> list[str]:
     return lines
 
 
-def departures(data: DataSummary, meta: dict) -> list[str]:
-    """Where points leave Assumption 3.1 and Claim 3.1, as clauses; ``meta`` of their data set names the features."""
+def departures(data: DataSummary, meta: dict, *, fitted: bool = False) -> list[str]:
+    """Where points leave Assumption 3.1 and Claim 3.1, as clauses; ``meta`` of their data set names the features.
+
+    fitted : the linear model has constants that were fitted, so that mean and scale of the points do not matter.
+    """
     off = []
-    if abs(data.trace_over_d - 1) > 0.05:
+    if abs(data.trace_over_d - 1) > 0.05 and not fitted:
         off.append(f"Tr[Sigma]/d = {data.trace_over_d:.3g} instead of 1")
-    if not data.mean_is_zero:
+    if not data.mean_is_zero and not fitted:
         off.append(f"the mean has size {data.mean_size:.3g} instead of 0, which the linear model assumes too")
     if data.d > 1 and data.covariance_norm > _largest_norm(data):
         off.append(f"||Sigma|| = {data.covariance_norm:.3g} is not O(1), {_leading(data, meta)}")

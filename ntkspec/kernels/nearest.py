@@ -16,6 +16,7 @@ from ntkspec.kernels.linear import norm_features
 from ntkspec.networks import points as of_points
 from ntkspec.networks.protocol import Points
 from ntkspec.objects.lazy import cached_property
+from ntkspec.objects.notebook import Row, Shown, Table
 from ntkspec.operators import Diagonal, Gram, KernelOperator, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.base import points_of
@@ -76,7 +77,7 @@ class LinearCoefficients:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LinearFit:
+class LinearFit(Shown):
     r"""The linear kernel that is nearest to a kernel Theta in Frobenius norm.
 
     Attributes
@@ -168,10 +169,23 @@ class LinearFit:
         return _ratio(*(spectral_norm(one) for one in (self.theta - self.operator, self.theta)))
 
     def __repr__(self) -> str:
-        own = self.coefficients
+        own, count = self.coefficients, len(self.coefficients.norms)
         return (
             f"LinearFit of {self.theta.shape[0]} points: {own.data:.5g} X Xᵀ/d + {own.constant:.5g} 1 1ᵀ "
-            f"({len(own.norms)} norm features) + {own.identity:.5g} I"
+            f"({count} norm feature{'s' * (count != 1)}) + {own.identity:.5g} I"
+        )
+
+    def _shown(self) -> Table:
+        own, norms = self.coefficients, len(self.coefficients.norms)
+        known = self.__dict__.get("relative_gap")  # computed at the first look, which is not this one
+        return Table(
+            f"Nearest linear kernel of {self.theta.shape[0]:,} points",
+            [
+                Row("X Xᵀ/d", f"{own.data:.5g}"),
+                Row("1 1ᵀ", f"{own.constant:.5g}", f"with {norms} norm features" if norms else ""),
+                Row("I", f"{own.identity:.5g}"),
+                Row("not linear", "see relative_gap" if known is None else str(known), "‖Θ − L‖ over ‖Θ‖, Frobenius"),
+            ],
         )
 
 

@@ -34,7 +34,10 @@ def estimated_rounding(
     norm_of_absolute : of the kernel, an estimate too.
     """
     least = ASSUMED_EPS * float(np.finfo(np.float32).eps) if rough else 0.0
-    relative = max(least, _relative_error(single, double))
+    try:
+        relative = max(least, _relative_error(single, double))
+    except ValueError:  # numbers that float32 does not hold
+        return assumed_rounding(kernel, norm_of_absolute)
     if not math.isfinite(relative):
         return assumed_rounding(kernel, norm_of_absolute)
     in_single = relative * math.sqrt(kernel.shape[1] / double.shape[1])

@@ -1,1 +1,1 @@
-"""What objects keep: values computed at the first look, and functions of the user on their way into a pickle."""
+"""What objects of all rooms share: values kept from the first look on, pickles, and what they offer in a notebook."""

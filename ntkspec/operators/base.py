@@ -16,6 +16,7 @@ from ntkspec.engines import Engine, OnEngine, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.engines.terms import HadamardTerm, LowRankTerm
 from ntkspec.objects.lazy import cached_property
+from ntkspec.objects.notebook import Row, Shown, Table, in_bytes
 from ntkspec.operators.rounding import ASSUMED_EPS, HALF_ULP, Rounding
 from ntkspec.operators.sampling import forming_error
 from ntkspec.operators.tiles import Rows, Tile, slices, tiles
@@ -35,7 +36,7 @@ class ManyProductsWarning(RuntimeWarning):
     """All columns of a matrix are about to be computed of which only products are known, and that takes long."""
 
 
-class KernelOperator(OnEngine, ABC):
+class KernelOperator(OnEngine, Shown, ABC):
     r"""A matrix-free real K of shape (n, n'): its entries are formed only where they are asked for.
 
     A subclass sets ``shape`` and ``dtype`` and writes ``_matmat``; one that knows entries and no better product derives
@@ -64,6 +65,10 @@ class KernelOperator(OnEngine, ABC):
         How far in Frobenius norm the matrix that is multiplied with is from the one that the operator stands for.
     frobenius_squared : float or None
         The sum of the squared entries, once all of them have been formed.
+    columns_are_dear : bool, default False
+        A column of a tile costs passes through a network, however few rows there are.
+    widens : bool, default True
+        Products of a float32 kernel with float64 vectors are computed in float64; else in float32, as a network does.
     rows_per_point : int, default 1
         K where each of K outputs of a network has a row, point-major: row i K + k is output k of point i. So have the
         columns. ``points`` counts the points of the rows.
@@ -99,6 +104,8 @@ class KernelOperator(OnEngine, ABC):
     stored: bool = False
     storage_error: float = 0.0
     frobenius_squared: float | None = None
+    columns_are_dear: bool = False
+    widens: bool = True
     rows_per_point: int = 1
 
     # -------------------------------------------------------------------------------------- what a subclass writes
@@ -137,6 +144,12 @@ class KernelOperator(OnEngine, ABC):
         each of its columns."""
         product = Work.lasting(self._seconds(lambda: self._multiplied(self._units(slice(0, 1)))))
         return Cost(product, own=(1 / self.engine.TILE) * product)
+
+    @property
+    def product_in_float64(self) -> Work:
+        """Of a product with a float64 vector: twice that of one in float32, where the kernel widens."""
+        twice = self.dtype == np.float32 and self.widens and not self.stored
+        return 2 * self.cost.product if twice else self.cost.product
 
     @property
     def rounding(self) -> Rounding:
@@ -244,7 +257,7 @@ class KernelOperator(OnEngine, ABC):
 
     def _squares_of_columns(self) -> float:
         sums = self.by_columns(lambda _, A: self.engine.tiles.sum_of_squares(A), "Frobenius norm (products)")
-        return math.fsum(self._on_host(sums))
+        return checks.finite_sum(self._on_host(sums))
 
     def _squares_of_tiles(self) -> float:
         def squares(k):
@@ -254,9 +267,8 @@ class KernelOperator(OnEngine, ABC):
 
         places = list(tiles(self))
         weights = np.array([2.0 if self.symmetric and rows != cols else 1.0 for rows, cols in places])
-        return math.fsum(
-            weights * self._on_host(self.engine.run(squares, range(len(places)), progress="Frobenius norm (tiles)"))
-        )
+        sums = self._on_host(self.engine.run(squares, range(len(places)), progress="Frobenius norm (tiles)"))
+        return checks.finite_sum(weights * sums)
 
     def _on_host(self, sums: list) -> Array:
         """Numbers of the engine, which waits for its device once."""
@@ -326,8 +338,8 @@ class KernelOperator(OnEngine, ABC):
         """``K @ V`` for a vector (n',) or a block (n', k).
 
         The dtype is that of K and V together, and the arithmetic is done in it: a float32 kernel times float64 vectors
-        is accumulated in float64. Many vectors at once are multiplied tile by tile where that needs less work than the
-        factored form.
+        is accumulated in float64, unless it does not widen. Many vectors at once are multiplied tile by tile where that
+        needs less work than the factored form.
         """
         V = checks.on_engine(checks.as_floats(V, "the factor of a product"), self.engine, "the factor of a product")
         if V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
@@ -384,11 +396,12 @@ class KernelOperator(OnEngine, ABC):
 
     def _tiled_product(self, V: Array) -> Array:
         product = self.engine.xp.empty((self.shape[0], V.shape[1]), dtype=V.dtype)
+        dtype = V.dtype if self.widens else self.dtype
 
         def fill(rows):
             total = 0.0
             for cols in slices(self.shape[1], self.engine.TILE):
-                total = total + self.tile(rows, cols, V.dtype) @ V[cols]
+                total = total + self.tile(rows, cols, dtype) @ V[cols]
             product[rows] = total
 
         self.engine.run(fill, slices(self.shape[0], self.engine.TILE), progress="products by tiles")
@@ -452,6 +465,20 @@ class KernelOperator(OnEngine, ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
+
+    def _shown(self) -> Table:
+        size = in_bytes(self.shape[0] * self.shape[1] * self.dtype.itemsize)
+        symmetric = "positive semidefinite" if self.semidefinite else "symmetric" if self.symmetric else "any"
+        per_point = [Row("rows of a point", str(self.rows_per_point), "one for each output")]
+        return Table(
+            f"{type(self).__name__}, {self._size}",
+            [
+                Row("entries", str(self.dtype), f"{size} as an array{'' if self.stored else '; none is stored'}"),
+                *(per_point if self.rows_per_point > 1 else []),
+                Row("kind", symmetric, "by construction"),
+                Row("computed on", "GPU" if self.engine is not engine_of() else "CPU"),
+            ],
+        )
 
     # ----------------------------------------------------------------------------------------------------- algebra
     def __add__(self, other: Any) -> "KernelOperator":

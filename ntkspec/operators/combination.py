@@ -10,7 +10,7 @@ from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.tiles import Tile
-from ntkspec.operators.work import Cost
+from ntkspec.operators.work import Cost, Work
 
 
 class LinearCombination(KernelOperator):
@@ -56,6 +56,7 @@ class LinearCombination(KernelOperator):
         self.engine = _one_engine(operators)
         self.symmetric = all(operator.symmetric for operator in operators)
         self.entrywise = all(operator.entrywise for operator in operators)
+        self.columns_are_dear = any(operator.columns_are_dear for operator in operators)
         self.semidefinite = all(c >= 0 and operator.semidefinite for c, operator in self.terms)
         self.storage_error = sum(abs(c) * operator.storage_error for c, operator in self.terms)
 
@@ -85,6 +86,10 @@ class LinearCombination(KernelOperator):
         for c, operator in self.terms:
             total = total + c * operator._multiplied(V)
         return total
+
+    @property
+    def product_in_float64(self) -> Work:
+        return sum((operator.product_in_float64 for _, operator in self.terms), Work())
 
     def row_weights(self) -> Array:
         return _summed([abs(c) * operator.row_weights() for c, operator in self.terms])

@@ -1,6 +1,5 @@
 """A symmetric matrix formed tile by tile, into memory or a file."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -90,7 +89,7 @@ def _formed(operator: KernelOperator, blocks, squares, keep) -> Triangle:
     return Triangle(
         blocks,
         n,
-        operator.keep_frobenius_squared(math.fsum(home.to_host(squares))),
+        operator.keep_frobenius_squared(checks.finite_sum(home.to_host(squares))),
         storage_error=operator.formed_error,
         semidefinite=operator.semidefinite,
         engine=engine,

@@ -73,7 +73,7 @@ class GradientsAt(OnEngine):
     True
     """
 
-    functions = 1
+    functions, widens = 1, True
 
     def __init__(self, function: Gradients, X: ArrayLike):
         self.function, self.X = function, checks.as_matrix(X)

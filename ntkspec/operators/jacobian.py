@@ -1,5 +1,7 @@
 """The Gram operator of gradients, J J'ᵀ, of R scalar functions at n points."""
 
+import math
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -11,7 +13,7 @@ from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.sampling import forming_error
 from ntkspec.operators.tiles import Rows, Tile
-from ntkspec.operators.work import Cost, Work
+from ntkspec.operators.work import Cost, PassWork, Work
 
 # A block of k vectors of parameters, in whatever form a Jacobian has: what ``pull`` gives and ``push`` takes.
 Tangents: TypeAlias = Any
@@ -21,7 +23,10 @@ class JacobianAt(Protocol):
     """J, the gradients of R scalar functions g_r in P parameters at n fixed points: (n, R, P), never formed whole.
 
     points : n. functions : R. size : P. dtype : of its numbers. ``pull_work`` and ``push_work`` are for one vector,
-    whether of one function or of all R together.
+    whether of one function or of all R together. A side that multiplies float64 vectors in ``dtype`` has an attribute
+    ``widens``, which is False. One whose passes are a framework's has methods that give a
+    :class:`ntkspec.operators.work.PassWork`: ``passes_of_points(n)``, of the gradients of n points, and
+    ``passes_of_checks(stacked)``, of the estimates of rounding.
     """
 
     points: int
@@ -73,6 +78,8 @@ class JacobianGram(KernelOperator):
         A row for each point and function, point-major: (n R, n' R). Otherwise the sum over the functions, (n, n').
     scale : float, default 1
         A factor > 0.
+    definition : str, optional
+        Which kernel it is, in words that ``repr`` shows.
 
     Raises
     ------
@@ -94,9 +101,18 @@ class JacobianGram(KernelOperator):
     True
     """
 
-    entrywise = True
+    entrywise = columns_are_dear = True
 
-    def __init__(self, left: JacobianAt, right: JacobianAt | None = None, *, stacked: bool = False, scale: float = 1.0):
+    def __init__(
+        self,
+        left: JacobianAt,
+        right: JacobianAt | None = None,
+        *,
+        stacked: bool = False,
+        scale: float = 1.0,
+        definition: str = "",
+    ):
+        self.definition = definition
         self.left, self.right, self.scale = left, left if right is None else right, float(scale)
         found = [(side.functions, side.size) for side in (self.left, self.right)]
         if found[0] != found[1]:
@@ -104,6 +120,7 @@ class JacobianGram(KernelOperator):
         # One function has the same matrix either way, and one pull for a product.
         self.functions, self.stacked = left.functions, stacked or left.functions == 1
         self.engine, self.dtype = left.engine, left.dtype
+        self.widens = all(getattr(side, "widens", True) for side in (self.left, self.right))
         self.symmetric = self.semidefinite = self.right is self.left
         self.rows_per_point = self.functions if self.stacked else 1
         self.shape = (self.left.points * self.rows_per_point, self.right.points * self.rows_per_point)
@@ -114,18 +131,27 @@ class JacobianGram(KernelOperator):
         passes = (1.0 if self.stacked else self.functions) * (self.right.pull_work + self.left.push_work)
         return Cost(passes, own=(1.0 if self.stacked else self.functions) * self.left.entry_work(self.right))
 
+    def passes(self, points: int, *, checks: bool) -> PassWork:
+        """What a framework does for the gradients of so many points, and for the estimates of rounding; nothing where
+        all is our own :attr:`cost`."""
+        side: Any = self.left
+        if not hasattr(side, "passes_of_points"):
+            return PassWork()
+        of_points = side.passes_of_points(points)
+        return of_points + side.passes_of_checks(self.stacked) if checks else of_points
+
     def _matmat(self, V: Array) -> Array:
         scale: Any = V.dtype.type(self.scale)
         if self.stacked:
             everything = slice(0, self.functions)
             U = V.reshape(self.right.points, self.functions, V.shape[1])
-            found = self.left.push(self.right.pull(U, everything), everything)
-            return scale * found.reshape(self.shape[0], V.shape[1])
+            found = scale * self.left.push(self.right.pull(U, everything), everything)
+            return self._finite(found.reshape(self.shape[0], V.shape[1]), V)
         total: Any = 0.0
         for r in range(self.functions):
             own = slice(r, r + 1)
             total = total + self.left.push(self.right.pull(V[:, None], own), own)[:, 0]
-        return scale * total
+        return self._finite(scale * total, V)
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         self.engine.terms.add_scaled(out, self._entries(tile), scale * self.scale)
@@ -143,14 +169,48 @@ class JacobianGram(KernelOperator):
             rows, place = np.unique(self.engine.to_host(tile.rows) // R, return_inverse=True)
             own_rows = self.engine.xp.asarray(place * R + self.engine.to_host(tile.rows) % R)
         found = self.left.gram(self.right, rows, cols, dtype=tile.dtype, stacked=self.stacked)
-        return found[own_rows, own_cols]
+        found = self._finite(found)[own_rows, own_cols]
+        if self.symmetric and isinstance(tile.rows, slice) and tile.rows == tile.cols and tile.dtype == self.dtype:
+            self._seen[tile.rows] = self.scale * found.diagonal()
+        return found
+
+    @cached_property
+    def _seen(self) -> Array:
+        """The diagonal, as far as tiles have been formed."""
+        return self.engine.xp.full(self.shape[0], np.nan, self.dtype)
+
+    @property
+    def known_diagonal(self) -> Array | None:
+        """The diagonal of a symmetric kernel, where tiles have been formed that hold all of it."""
+        return None if self.engine.xp.isnan(self._seen).any() else self._seen
+
+    def row_weights(self) -> Array:
+        """The diagonal in the kernel's own dtype, which takes passes through the network."""
+        return abs(self.diagonal()).astype(np.float64)
 
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         dtype = np.dtype(dtype or self.dtype)
         if not self.symmetric:
             return super().diagonal(dtype)
-        squares = (self.scale * self.left.squares(dtype)).astype(dtype, copy=False)
+        known = self.known_diagonal
+        if known is not None and dtype == self.dtype:
+            return known.copy()
+        squares = self._finite((self.scale * self.left.squares(dtype)).astype(dtype, copy=False))
         return squares.ravel() if self.stacked else squares.sum(axis=1)
+
+    def _finite(self, found: Array, V: Array | None = None) -> Array:
+        """``found``, of vectors V. Raises ValueError where gradients of points are not finite, or too large."""
+        isfinite = self.engine.xp.isfinite
+        if isfinite(found).all() or (V is not None and not isfinite(V).all()):
+            return found
+        sides = [self.left] if self.right is self.left else [self.left, self.right]
+        bad = [np.flatnonzero(~np.isfinite(self.engine.to_host(one.squares(one.dtype))).all(axis=1)) for one in sides]
+        points = ", ".join(map(str, next((some for some in bad if len(some)), [])[:4]))
+        where = f"gradients at points {points} (counted from 0) are NaN or too large" if points else "it is too large"
+        raise ValueError(
+            f"the kernel of the network holds NaN or infinity in {found.dtype}: {where}; leave out these points, keep "
+            f"sqrt, norm and log away from zero, or scale the outputs down"
+        )
 
     @property
     def rounding(self) -> Rounding:
@@ -159,7 +219,16 @@ class JacobianGram(KernelOperator):
 
     @cached_property
     def _rounding(self) -> Rounding:
-        return self.left.rounding(self.right, self)
+        """Also of what vanishes: products of two derivatives below the smallest number that float32 holds.
+
+        In float64 whoever multiplies refuses kernels that are so small.
+        """
+        found = self.left.rounding(self.right, self)
+        if self.dtype != np.float32:
+            return found
+        rows, cols = self.shape
+        lost = self.scale * self.left.size * math.sqrt(rows * cols) * float(np.finfo(self.dtype).tiny)
+        return replace(found, matvec_error_bound=found.matvec_error_bound + lost)
 
     @cached_property
     def _forming_error(self) -> float:
@@ -170,4 +239,8 @@ class JacobianGram(KernelOperator):
     def T(self) -> "JacobianGram":
         if self.symmetric:
             return self
-        return JacobianGram(self.right, self.left, stacked=self.stacked, scale=self.scale)
+        how: dict[str, Any] = {"stacked": self.stacked, "scale": self.scale, "definition": self.definition}
+        return JacobianGram(self.right, self.left, **how)
+
+    def __repr__(self) -> str:
+        return super().__repr__() + (f": {self.definition}" if self.definition else "")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ntkspec import checks
+from ntkspec.objects.notebook import Row, Shown, Table, in_bytes
 from ntkspec.operators.adapters import with_entries, wrap
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.forming import form
@@ -22,7 +23,7 @@ SOON = 2.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Shown):
     """How products with a kernel will be computed, and the forecast; ``str(plan)`` says all of it.
 
     Attributes
@@ -65,6 +66,16 @@ class Plan:
         stored = f", {self.bytes / 1e9:.3g} GB, formed in {self.build:.2g} s" if self.bytes else ""
         time = f"about {self.seconds:.2g} s for {self.products} products of {self.each:.2g} s"
         return f"{self.method} ({self.reason}){stored}: {time}"
+
+    def _shown(self) -> Table:
+        return Table(
+            f"Plan: {self.method}",
+            [
+                Row("because", self.reason),
+                Row("stores", in_bytes(self.bytes), f"formed in {self.build:.2g} s" if self.bytes else ""),
+                Row("takes", f"about {self.seconds:.2g} s", f"{self.products} products of {self.each:.2g} s"),
+            ],
+        )
 
 
 def plan(operator: KernelOperator, products: int = 48, *, method: str | None = None, block: int = 2) -> Plan:
@@ -112,7 +123,7 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     size = tiles * side**2 * operator.dtype.itemsize
     # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
     basis = Work(bytes=16.0 * products * n / block)
-    build, by_factors = tiles * side**2 * operator.cost.entry, _in_float64(operator) + basis
+    build, by_factors = tiles * side**2 * operator.cost.entry, operator.product_in_float64 + basis
     if not operator.entrywise:
         build, size = n * operator.cost.product, 8 * n * n
     here, there = (1 / block * stored_product(size, streamed=streamed) + basis for streamed in (False, True))
@@ -160,7 +171,7 @@ def whole(operator: KernelOperator, most: int, products: int) -> bool:
     if not operator.entrywise:
         return n <= products
     precision = 2 if operator.dtype == np.float32 else 1
-    forming, multiplying = precision * n * n / 2 * operator.cost.entry, products * _in_float64(operator)
+    forming, multiplying = precision * n * n / 2 * operator.cost.entry, products * operator.product_in_float64
     seconds = clock(operator, forming, multiplying)
     return seconds(forming) <= max(SOON, seconds(multiplying))
 
@@ -184,12 +195,6 @@ def prepare(
     if not chosen.bytes:
         return operator, chosen
     return (form(operator) if operator.entrywise else with_entries(operator)), chosen
-
-
-def _in_float64(operator) -> Work:
-    """A product with a float64 vector: twice the flops of one in float32, and twice the bytes of what is copied."""
-    work = operator.cost.product
-    return 2 * work if operator.dtype == np.float32 and not operator.stored else work
 
 
 def clock(operator: KernelOperator, *works: Work) -> Callable[[Work], float]:

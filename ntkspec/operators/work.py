@@ -77,6 +77,22 @@ class Work:
         return self.flops, self.words, self.entries, self.bytes, self.copied
 
 
+@dataclass(frozen=True)
+class PassWork:
+    """What a framework does for the entries of a kernel, at its own speed: ``forward`` passes of a point through the
+    network, bytes of gradients ``written`` to new memory, and ``programs`` compiled. It adds up like :class:`Work`."""
+
+    forward: float = 0.0
+    written: float = 0.0
+    programs: float = 0.0
+
+    def __add__(self, other: "PassWork") -> "PassWork":
+        return PassWork(self.forward + other.forward, self.written + other.written, max(self.programs, other.programs))
+
+    def __rmul__(self, number: float) -> "PassWork":
+        return PassWork(number * self.forward, number * self.written, self.programs)
+
+
 @dataclass(frozen=True, eq=False)
 class Cost:
     """What an operator costs, which it hands over as :attr:`ntkspec.KernelOperator.cost`.

@@ -1,1 +1,5 @@
-"""Records in, figures out: nothing is computed here."""
+"""Records in, figures out: nothing is computed here, and matplotlib is loaded when the first figure is drawn."""
+
+from ntkspec.plotting.redrawing import draw
+
+__all__ = ["draw"]

@@ -1,56 +1,52 @@
 """The figures of an analysis."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ntkspec.experiments.analyze import Analysis
+from ntkspec.plotting import marks
 from ntkspec.plotting.colours import POINT_COLOURS
 from ntkspec.plotting.files import save
+from ntkspec.plotting.labels import LINEAR, LOSS, RELATIVE, THETA, TO_LABELS
 from ntkspec.plotting.values import logarithmic, shown
 
 # Okabe-Ito colours, told apart in grey by lightness and by line style.
 COLOURS = {"network": "#0072B2", "linear": "#D55E00", "ntk": "#000000"}
 LABELS = {"network": "network", "linear": "linear model", "ntk": "NTK at initialization"}
 LINES = {"network": "-", "linear": "--", "ntk": ":"}
+# Of the labels' mean square, as in the verdict; those between them would lie too close.
+LEVELS = (0.01, 0.1)
+# Pairs of models, and the colour and line of each.
+_PAIRS = {
+    "ntk-linear": ("network", "NTK − linear"),
+    "network-linear": ("linear", "network − linear"),
+    "network-ntk": ("ntk", "network − NTK"),
+}
 
 
 def save_figures(analysis: Analysis, folder: str | Path) -> list[Path]:
-    """Draw every figure as a PNG in the folder; each file is whole or not there."""
-    figures = {
-        "losses": losses(analysis),
-        "outputs": outputs(analysis),
-        "discrepancy": discrepancy(analysis),
-        "eigenvalues": eigenvalues(analysis),
-    }
-    return [path for name, figure in figures.items() for path in save(figure, folder, name, kinds=("png",))]
+    """Draw every figure into the folder, as PNG and PDF; each file is whole or not there."""
+    return [path for name, figure in figures(analysis).items() for path in save(figure, folder, name)]
+
+
+def figures(analysis: Analysis) -> dict[str, Figure]:
+    """All of them by name."""
+    drawn = losses, outputs, discrepancy, eigenvalues
+    return {draw.__name__: draw(analysis) for draw in drawn}
 
 
 def losses(analysis: Analysis) -> Figure:
-    """Losses over steps as in Figure 1a: train solid in the left panel, test in the right one.
+    """Losses over steps as in Figure 1a: train in the left panel, test in the right one.
 
     Where labels are columns of classes, the part of the points that is classified rightly below.
     """
-    figure, axes = _panels(analysis, len(analysis.labels), 2 if analysis.accuracies else 1)
-    for axis, part in zip(axes, analysis.labels, strict=False):
-        _of_models(axis, analysis, {name: analysis.losses[name][part] for name in LABELS})
-        _over_steps(axis, analysis, f"{part} loss (1/2n) Σ (f − y)²")
-        start = shown(analysis.losses["network"][part])[0]
-        axis.set_ylim(0, 1.05 * start if start > 0 else 1)  # a diverging model leaves the panel
-    if analysis.accuracies:
-        for axis, part in zip(axes[len(analysis.labels) :], analysis.labels, strict=True):
-            _of_models(axis, analysis, {name: analysis.accuracies[name][part] for name in LABELS})
-            _over_steps(axis, analysis, f"{part} accuracy")
-            axis.set_ylim(0, 1)
-    axes[0].legend(frameon=False)
-    return figure
-
-
-def _of_models(axis, analysis: Analysis, values: dict) -> None:
-    """A line for each model over steps."""
-    for name in ("network", "linear", "ntk"):
-        axis.plot(analysis.steps, shown(values[name]), LINES[name], color=COLOURS[name], label=LABELS[name])
+    names = [f"{part} loss" for part in analysis.labels]
+    return _figure(analysis, names + [f"{part} accuracy" for part in analysis.labels if analysis.accuracies])
 
 
 def outputs(analysis: Analysis) -> Figure:
@@ -58,19 +54,36 @@ def outputs(analysis: Analysis) -> Figure:
 
     Of several outputs, that of the point's own class.
     """
-    part = "test" if "test" in analysis.labels else "train"
-    figure, (axis,) = _panels(analysis, 1)
-    own = own_outputs(analysis.labels[part])
-    for name in ("network", "linear"):
-        found = getattr(analysis.trajectories[name], part)
-        values = shown(found if own is None else found[:, np.arange(len(own)), own])[:, : len(POINT_COLOURS)]
-        for k, colour in zip(range(values.shape[1]), POINT_COLOURS, strict=False):
-            axis.plot(analysis.steps, values[:, k], LINES[name], color=colour)
-        axis.plot([], [], LINES[name], color="black", label=LABELS[name])
-    what = "output" if own is None else "output of the own class"
-    _over_steps(axis, analysis, f"{what} on {values.shape[1]} {part} points")
-    axis.legend(frameon=False)
-    return figure
+    return _figure(analysis, ["outputs"])
+
+
+def discrepancy(analysis: Analysis) -> Figure:
+    """Mean squared differences f - g over steps, over the mean square of the labels and over that of g."""
+    return _figure(analysis, ["difference", "relative difference"])
+
+
+def eigenvalues(analysis: Analysis) -> Figure:
+    """The leading eigenvalues of Theta against those of Theta^lin, of a user's network the nearest linear kernel."""
+    return _figure(analysis, ["eigenvalues"])
+
+
+def pictures(analysis: Analysis) -> dict[str, Callable[[Axes], None]]:
+    """What can be drawn on one pair of axes, by name."""
+    by_part: dict[str, Callable[..., None]] = {"loss": _losses}
+    if analysis.accuracies:
+        by_part["accuracy"] = _accuracies
+    found: dict[str, Callable[[Axes], None]] = {
+        f"{part} {name}": partial(draw, analysis=analysis, part=part)
+        for name, draw in by_part.items()
+        for part in analysis.labels
+    }
+    others: dict[str, Callable[..., None]] = {
+        "outputs": _outputs,
+        "difference": _differences,
+        "relative difference": _relative,
+        "eigenvalues": _leading,
+    }
+    return found | {name: partial(draw, analysis=analysis) for name, draw in others.items()}
 
 
 def own_outputs(y: np.ndarray) -> np.ndarray | None:
@@ -78,34 +91,71 @@ def own_outputs(y: np.ndarray) -> np.ndarray | None:
     return None if y.ndim == 1 else y.argmax(axis=1)
 
 
-def discrepancy(analysis: Analysis) -> Figure:
-    """Mean squared differences f - g over steps, and the same over the mean square of g."""
-    part = "test" if "test" in analysis.labels else "train"
-    figure, axes = _panels(analysis, 2)
-    styles = {"ntk-linear": "network", "network-linear": "linear", "network-ntk": "ntk"}
-    titles = {"network-linear": "network − linear", "network-ntk": "network − NTK", "ntk-linear": "NTK − linear"}
-    for pair, style in styles.items():
-        comparison = analysis.comparisons[pair][part]
-        later = analysis.steps >= 1
-        for axis, values in zip(axes, (comparison.mean_squared, comparison.relative), strict=True):
-            axis.plot(
-                analysis.steps[later], shown(values[later]), LINES[style], color=COLOURS[style], label=titles[pair]
-            )
-    _over_steps(axes[0], analysis, f"mean squared difference ({part})")
-    _over_steps(axes[1], analysis, f"‖f − g‖² / ‖g‖² of each f − g ({part})")
-    for axis in axes:
-        logarithmic(axis)
-    axes[0].legend(frameon=False)
-    return figure
+# ------------------------------------------------------------------------------------------------------------ pictures
+def _losses(axis: Axes, analysis: Analysis, part: str) -> None:
+    _of_models(axis, analysis, {name: analysis.losses[name][part] for name in LABELS})
+    _horizon(axis, analysis)
+    _over_steps(axis, analysis, f"{part} loss {LOSS}")
+    start = shown(analysis.losses["network"][part])[0]
+    axis.set_ylim(0, 1.05 * start if start > 0 else 1)  # a diverging model leaves the panel
 
 
-def eigenvalues(analysis: Analysis) -> Figure:
-    """The leading eigenvalues of Theta against those of Theta^lin, of a user's network the nearest linear kernel."""
-    figure, (axis,) = _panels(analysis, 1)
+def _accuracies(axis: Axes, analysis: Analysis, part: str) -> None:
+    _of_models(axis, analysis, {name: analysis.accuracies[name][part] for name in LABELS})
+    _horizon(axis, analysis)
+    _over_steps(axis, analysis, f"{part} accuracy")
+    axis.set_ylim(0, 1)
+
+
+def _of_models(axis: Axes, analysis: Analysis, values: dict) -> None:
+    """A line for each model over steps."""
+    for name in ("network", "linear", "ntk"):
+        axis.plot(analysis.steps, shown(values[name]), LINES[name], color=COLOURS[name], label=LABELS[name])
+
+
+def _outputs(axis: Axes, analysis: Analysis) -> None:
+    part = _later_part(analysis)
+    own = own_outputs(analysis.labels[part])
+    for name in ("network", "linear"):
+        found = getattr(analysis.trajectories[name], part)[:, : len(POINT_COLOURS)]
+        values = shown(found if own is None else found[:, np.arange(found.shape[1]), own[: found.shape[1]]])
+        for k, colour in zip(range(values.shape[1]), POINT_COLOURS, strict=False):
+            axis.plot(analysis.steps, values[:, k], LINES[name], color=colour)
+        axis.plot([], [], LINES[name], color="black", label=LABELS[name])
+    _horizon(axis, analysis)
+    what = "output" if own is None else "output of the own class"
+    _over_steps(axis, analysis, f"{what} on {values.shape[1]} {part} points")
+
+
+def _differences(axis: Axes, analysis: Analysis) -> None:
+    _of_pairs(axis, analysis, "relative_to_labels")
+    _over_steps(axis, analysis, f"{TO_LABELS} ({_later_part(analysis)})")
+
+
+def _relative(axis: Axes, analysis: Analysis) -> None:
+    _of_pairs(axis, analysis, "relative")
+    _over_steps(axis, analysis, f"{RELATIVE} ({_later_part(analysis)})")
+
+
+def _of_pairs(axis: Axes, analysis: Analysis, what: str) -> None:
+    """A line for each pair of models from step 1 on, and the levels of the verdict."""
+    later, part = analysis.steps >= 1, _later_part(analysis)
+    for pair, (style, label) in _PAIRS.items():
+        values = shown(getattr(analysis.comparisons[pair][part], what)[later])
+        axis.plot(analysis.steps[later], values, LINES[style], color=COLOURS[style], label=label)
+    axis.set_xlim(left=0.9)  # nothing differs before the first step
+    logarithmic(axis)
+    _horizon(axis, analysis)
+    if axis.get_yscale() == "log":
+        marks.thresholds(axis, LEVELS)
+
+
+def _leading(axis: Axes, analysis: Analysis) -> None:
     count = len(analysis.kernel.eigenvalues)
+    linear = LINEAR if analysis.own is None else "nearest linear"
     for values, marker, name, label in (
-        (analysis.kernel.eigenvalues, "o", "network", "Θ"),
-        (analysis.kernel.eigenvalues_lin[:count], "x", "linear", "Θ^lin" if analysis.own is None else "nearest linear"),
+        (analysis.kernel.eigenvalues, "o", "network", THETA),
+        (analysis.kernel.eigenvalues_lin[:count], "x", "linear", linear),
     ):
         positive = values > 1e-9 * abs(values).max()
         index = np.arange(1, len(values) + 1)[positive]
@@ -113,22 +163,42 @@ def eigenvalues(analysis: Analysis) -> Figure:
     logarithmic(axis)
     axis.set_xlabel("index")
     axis.set_ylabel(f"eigenvalue ({analysis.task.trained})")
-    axis.legend(frameon=False)
+
+
+def _later_part(analysis: Analysis) -> str:
+    """The part that a comparison is shown for."""
+    return "test" if "test" in analysis.labels else "train"
+
+
+def _horizon(axis: Axes, analysis: Analysis) -> None:
+    """Where network and linear model part, and where linear learning ends."""
+    last = analysis.steps[-1]
+    agreed = analysis.comparisons["network-linear"][_later_part(analysis)].agreement_to_labels[-1]
+    if agreed.from_start and not agreed.to_end:
+        marks.step(
+            axis, agreed.until, f"within {100 * agreed.threshold:.0f} % of the labels, step {agreed.until}", "-."
+        )
+    finished = np.inf if analysis.modes is None else analysis.modes.steps_to_learn(0.99)
+    marks.finished(axis, finished, last)
+
+
+def _figure(analysis: Analysis, names: list[str]) -> Figure:
+    """The pictures of these names side by side, losses above accuracies, with one legend."""
+    rows = 2 if any("accuracy" in name for name in names) else 1
+    count = len(names) // rows
+    figure = Figure(figsize=(5.0 * count, 3.8 * rows), layout="constrained")
+    axes, found = np.atleast_1d(figure.subplots(rows, count)).ravel(), pictures(analysis)
+    for axis, name in zip(axes, names, strict=True):
+        found[name](axis)
+        marks.bare(axis)
+    marks.legend(axes[0])
+    task, data = analysis.task, analysis.data
+    name, between = analysis.dataset["name"], "\n" if count == 1 else ": "
+    figure.suptitle(f"{name}{between}{task.label}, $d$ = {data.d}, $n$ = {data.n:,}", fontsize=10)
     return figure
 
 
-def _panels(analysis: Analysis, count: int, rows: int = 1):
-    figure = Figure(figsize=(5.0 * count, 3.8 * rows), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(rows, count)).ravel()
-    task, data = analysis.task, analysis.data
-    name, between = analysis.dataset["name"], "\n" if count == 1 else ": "
-    figure.suptitle(f"{name}{between}{task.label}, d = {data.d}, n = {data.n}", fontsize=10)
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _over_steps(axis, analysis: Analysis, quantity: str) -> None:
+def _over_steps(axis: Axes, analysis: Analysis, quantity: str) -> None:
     axis.set_xlabel("step")
     axis.set_ylabel(quantity)
     axis.set_xscale("symlog", linthresh=1, linscale=0.3)

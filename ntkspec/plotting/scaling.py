@@ -1,13 +1,18 @@
 """The figures of sweeps: sizes against d, with fitted slopes. They read in grey, at the width of a column."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from ntkspec.experiments.power_laws import at_distinct, fit_power_law
-from ntkspec.plotting.values import logarithmic, shown
+from ntkspec.experiments.sweep_cells import Cell
+from ntkspec.plotting import marks
+from ntkspec.plotting.labels import formulas
+from ntkspec.plotting.values import logarithmic, numbered, shown
 from ntkspec.theory.budget import PARTS
 
 # Colour, marker and line tell curves apart, each on its own.
@@ -16,14 +21,14 @@ STYLES = {
     "frobenius": ("#D55E00", "s", "-", "Frobenius"),
     "hollow": ("#0072B2", "o", ":", "spectral, no diagonal"),
     "hollow frobenius": ("#D55E00", "s", ":", "Frobenius, no diagonal"),
-    "fluctuation": ("#0072B2", "o", "-", "fluctuation F"),
-    "diagonal": ("#D55E00", "s", "-", "diagonal D"),
-    "remainder": ("#009E73", "^", "-", "remainder R"),
+    "fluctuation": ("#0072B2", "o", "-", "fluctuation $F$"),
+    "diagonal": ("#D55E00", "s", "-", "diagonal $D$"),
+    "remainder": ("#009E73", "^", "-", "remainder $R$"),
     "train": ("#0072B2", "o", "-", "training points"),
     "test": ("#D55E00", "s", "-", "test points, clipped at 1"),
     "norms": ("#0072B2", "o", "-", "norms"),
     "overlaps": ("#D55E00", "s", "-", "overlaps"),
-    "gram": ("#009E73", "^", "-", "‖X Xᵀ‖/n"),
+    "gram": ("#009E73", "^", "-", r"$\|X X^T\|/n$"),
 }
 
 
@@ -36,26 +41,50 @@ def scaling(
     with their 95 % intervals where there are enough dimensions and seeds.
     """
     figure = Figure(figsize=(3.3 * len(panels) + 0.4, 4.2), layout="constrained")
-    alike = len({title in plain for title in panels}) == 1
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=alike)[0]
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (title, results) in zip(axes, panels.items(), strict=True):
-        for name in names:
-            _curve(axis, results, name, title not in plain)
-        if axis is axes[0] or not alike:
-            axis.set_ylabel(ylabel if title in plain else f"(d/n) × {ylabel}")
-        axis.set_title(title, fontsize=9)
-        axis.set_xscale("log")
-        logarithmic(axis)
-        axis.set_xlabel("d")
-        ticks = sorted({cell.d for cell in results})
-        axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
-        axis.xaxis.set_minor_locator(NullLocator())
-        (low, high), numbers = axis.get_ylim(), FuncFormatter(lambda value, position: f"{value:g}")
-        axis.yaxis.set_major_formatter(numbers)
-        axis.yaxis.set_minor_formatter(numbers if high < 10 * low else NullFormatter())
-        axis.tick_params(axis="y", which="both", labelsize=8)
-        axis.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+        panel(axis, results, names, scaled=title not in plain, ylabel=ylabel)
+        axis.set_title(formulas(title), fontsize=9)
+        below(axis)
+    for kind in (True, False):
+        _alike([axis for axis, title in zip(axes, panels, strict=True) if (title in plain) is kind])
     return figure
+
+
+def panel(
+    axis: Axes, results: dict[Cell, dict[str, float]], names: Sequence[str], *, scaled: bool, ylabel: str
+) -> None:
+    """The named numbers of the cells on one pair of axes, times d/n if ``scaled``."""
+    for name in names:
+        _curve(axis, results, name, scaled)
+    axis.set_ylabel(rf"$(d/n)\ \times$ {ylabel}" if scaled else ylabel)
+    axis.set_xscale("log")
+    logarithmic(axis)
+    marks.bare(axis)
+    axis.set_xlabel("$d$")
+    ticks = sorted({cell.d for cell in results})
+    axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.tick_params(axis="y", which="both", labelsize=8)
+
+
+def below(axis: Axes) -> None:
+    """The legend under the axes; it says what its numbers are where it has some."""
+    fitted = any("[" in label for label in axis.get_legend_handles_labels()[1])
+    title = "exponent of $d$ [95 % interval]" if fitted else None
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
+    axis.legend(fontsize=7, title=title, title_fontsize=7, **place)
+
+
+def _alike(axes: list[Axes]) -> None:
+    """One range and one label for panels that show the same."""
+    if axes:
+        low, high = zip(*(axis.get_ylim() for axis in axes), strict=True)
+        for axis in axes:
+            axis.set_ylim(min(low), max(high))
+            numbered(axis.yaxis)
+        for axis in axes[1:]:
+            axis.set_ylabel("")
 
 
 def _curve(axis, results: dict, name: str, scaled: bool) -> None:
@@ -76,11 +105,15 @@ def _curve(axis, results: dict, name: str, scaled: bool) -> None:
 
 def budget(panels: dict[str, dict]) -> Figure:
     """F, D and R measured (markers) and predicted (thin dashes of the same colour), times d/n."""
-    figure = scaling(panels, PARTS, ylabel="spectral norm")
+    figure = scaling(panels, PARTS, ylabel="spectral norm of the part")
     for axis, results in zip(figure.axes, panels.values(), strict=True):
+        axis.plot([], [], "--", color="black", linewidth=0.8, label="predicted")
+        below(axis)
         d = np.array([cell.d for cell in results], dtype=float)
         per = d / np.array([cell.n for cell in results], dtype=float)
         for name in PARTS:
             y = per * shown([numbers[f"{name} predicted"] for numbers in results.values()])
             axis.plot(np.unique(d), at_distinct(np.median, d, y), "--", color=STYLES[name][0], linewidth=0.8)
+        axis.autoscale(axis="y")
+    _alike(figure.axes)
     return figure

@@ -2,11 +2,15 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ntkspec.engines.arrays import ArrayLike
 
 # Beyond this, the room around the numbers is beyond float64.
 LARGEST = 1e100
+# Up to this ratio of its ends a logarithmic axis has numbers between the powers of ten.
+_FEW_POWERS = 500
 
 
 def shown(values: ArrayLike) -> np.ndarray:
@@ -20,3 +24,13 @@ def logarithmic(axis: Axes) -> None:
     """A logarithmic y axis, where anything on it is positive: gaps and zeros have no place on one."""
     if np.isfinite(axis.yaxis.get_minpos()):
         axis.set_yscale("log")
+
+
+def numbered(axis: Axis) -> None:
+    """Numbers on a logarithmic axis as people write them, where it spans few powers of ten."""
+    low, high = axis.get_view_interval()
+    if axis.get_scale() != "log" or high > _FEW_POWERS * low:
+        return
+    axis.set_major_locator(LogLocator(subs=range(1, 10) if high < 5 * low else (1, 2, 5), numticks=30))
+    axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -1,10 +1,12 @@
-"""Progress bars: one door to tqdm, silent on what takes less than a second or is not watched by a terminal."""
+"""Progress bars: one door to tqdm, silent on what takes less than a second or is watched by nobody."""
 
 import contextlib
+import io
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from tqdm import tqdm
@@ -24,6 +26,10 @@ Bar.set_lock(_lock)
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
+# Where the standard error of a Jupyter kernel comes from. Its bars are lines of text, which need no widgets.
+_NOTEBOOK = "ipykernel.iostream"
+
+
 class _Screen:
     """Standard error, or nothing: where it is closed, full or gone, what is drawn is lost, and never the work."""
 
@@ -34,8 +40,8 @@ class _Screen:
         return getattr(self.stream, name)
 
     def isatty(self) -> bool:
-        """Whether anybody can watch."""
-        return self._tried("isatty") or False
+        """Whether anybody can watch: at a terminal, or in a notebook, whose stream calls itself none."""
+        return type(self.stream).__module__ == _NOTEBOOK or self._tried("isatty") or False
 
     def write(self, text: str) -> int:
         """As of any stream."""
@@ -51,6 +57,43 @@ class _Screen:
                 return getattr(self.stream, name)(*given)
 
 
+class _Lines(Bar):
+    """A line of text in place of each drawing of the bar, for what reads standard error and is no terminal."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """What is done and how long the rest will take; nothing where the bar would be wiped away."""
+        if msg is None:
+            rate = self.n / max(self.format_dict["elapsed"], 1e-9)
+            left = f", about {(self.total - self.n) / rate:.0f} s left" if self.total and self.n else ""
+            of = f" of {self.total:.0f}" if self.total else ""
+            print(f"{_PREFIX.get()}{self.desc}: {self.n:.0f}{of}{left}", file=_Screen(), flush=True)
+
+    def clear(self, *given: Any, **how: Any) -> None:
+        """Lines stay."""
+
+
+# What lines begin with, where a bar writes lines; None where it shows nothing without a terminal.
+_PREFIX: ContextVar[str | None] = ContextVar("prefix", default=None)
+# Seconds until the first line, and between two.
+LINE_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def lines(prefix: str) -> Iterator[None]:
+    """Where standard error is no terminal, bars write a line every ten seconds from here on."""
+    token = _PREFIX.set(prefix)
+    try:
+        yield
+    finally:
+        _PREFIX.reset(token)
+
+
 def bar(items: Iterable | None = None, *, total: float | None = None, text: str = "", initial: int = 0) -> Bar:
-    """A tqdm bar over ``items``, or one to be updated by hand; silent where standard error cannot be written to."""
+    """A tqdm bar over ``items``, or one to be updated by hand; silent where standard error cannot be written to, and
+    where it is no terminal, except in :func:`lines`."""
+    if _PREFIX.get() is not None and not _Screen().isatty():
+        how: dict[str, Any] = {"delay": LINE_SECONDS, "mininterval": LINE_SECONDS, "maxinterval": 2 * LINE_SECONDS}
+        return _Lines(
+            items, total=total, desc=text, initial=initial, leave=False, miniters=1, file=io.StringIO(), **how
+        )
     return Bar(items, total=total, desc=text, initial=initial, delay=1.0, leave=False, disable=None, file=_Screen())

@@ -45,5 +45,6 @@ def own_rows(own: NetworkRecord | None) -> list[tuple[str, str]]:
 
 def terms(nearest: NearestLinear) -> str:
     """The linear kernel that is nearest to that of a network."""
-    norms = f", {len(nearest.norms) - 1} norm features" if len(nearest.norms) > 1 else ""
+    count = len(nearest.norms) - 1
+    norms = f", {count} norm feature{'s' * (count > 1)}" if count > 0 else ""
     return f"{nearest.data:.4g} X X^T/d + {nearest.constant:.4g} 1 1^T + {nearest.identity:.4g} I{norms}"

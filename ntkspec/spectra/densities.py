@@ -19,6 +19,7 @@ from scipy.special import betainc
 
 from ntkspec import checks, progress
 from ntkspec.engines.arrays import ArrayLike
+from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.operators import KernelOperator, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.planning import Plan
@@ -42,7 +43,7 @@ TRUNCATION = 0.01
 
 
 @dataclass(frozen=True, repr=False)
-class Histogram:
+class Histogram(Shown, Columned, Drawn):
     """Shares of the eigenvalues in bins, with intervals.
 
     Attributes
@@ -70,9 +71,27 @@ class Histogram:
             f"lower and upper except with probability {self.failure_probability:.0e}"
         )
 
+    def _shown(self) -> Table:
+        return Table(
+            f"Histogram of {len(self.mass)} bins",
+            [
+                Row("edges", few(self.edges)),
+                Row("shares", few(self.mass), "parts of the eigenvalues, which add up to 1"),
+                Row(
+                    "intervals",
+                    f"up to {max(self.upper - self.lower):.2g} wide",
+                    f"each may fail with probability {self.failure_probability:.0e}",
+                ),
+            ],
+        )
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        bins = {"from": self.edges[:-1], "to": self.edges[1:]}
+        return bins | {"mass": self.mass, "lower": self.lower, "upper": self.upper}
+
 
 @dataclass(frozen=True, repr=False)
-class Smoothed:
+class Smoothed(Shown, Columned, Drawn):
     """The spectral density smoothed by a Gaussian, for one unit of mass.
 
     Attributes
@@ -104,9 +123,22 @@ class Smoothed:
             f"{few(self.density)}, errors up to {max(self.error, default=0.0):.2g}"
         )
 
+    def _shown(self) -> Table:
+        return Table(
+            f"Smoothed density at {len(self.x)} points",
+            [
+                Row("points", few(self.x)),
+                Row("density", few(self.density), f"up to {max(self.error, default=0.0):.2g} from the truth (95 %)"),
+                Row("width", f"{self.width:.4g}", "standard deviation of the Gaussian"),
+            ],
+        )
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        return {"x": self.x, "density": self.density, "error": self.error}
+
 
 @dataclass(frozen=True, repr=False)
-class Density:
+class Density(Shown, Columned, Drawn):
     r"""The distribution of the n eigenvalues of a symmetric kernel.
 
     Attributes
@@ -158,6 +190,20 @@ class Density:
             f"Density of {self.n} eigenvalues, {how} ({self.products} products)\n"
             f"none outside [{self.lowest:.5g}, {self.highest:.5g}]; see histogram(), cumulative(x), smoothed()"
         )
+
+    def _shown(self) -> Table:
+        probes = f"{self.probes} random probes" if self.values is None else "all eigenvalues"
+        return Table(
+            f"Density of {self.n:,} eigenvalues",
+            [
+                Row("range", f"[{self.lowest:.5g}, {self.highest:.5g}]", "no eigenvalue lies outside"),
+                Row("from", probes, f"{self.products:,} products with single vectors"),
+                Row("see", "histogram(), cumulative(x), smoothed(), mean(f)", "each with its interval"),
+            ],
+        )
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        return self.histogram()._columns()
 
     @property
     def probes(self) -> int:

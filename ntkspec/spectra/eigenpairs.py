@@ -170,7 +170,9 @@ def dense_spectrum(operator: KernelOperator, k: int, which: str) -> Spectrum:
     products = k if operator.entrywise else operator.shape[0]
     operator = with_entries(operator)
     engine, xp = operator.engine, operator.engine.xp
-    values, vectors = engine.linalg.eigh(operator.to_dense(np.float64))
+    matrix = operator.to_dense(np.float64)
+    checks.all_finite(matrix, "the kernel")
+    values, vectors = engine.linalg.eigh(matrix)
     values, wanted = engine.to_host(values), Wanted(k, which, 0.0)
     chosen = wanted.choose(values)
     rest = np.delete(values, chosen)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec.engines.arrays import Array, DTypeLike
+from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.certificates import rounding_share
 from ntkspec.spectra.intervals import Interval
@@ -86,7 +87,7 @@ class Diagnostics:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Estimate:
+class Estimate(Shown, Columned):
     """A number with an interval that contains the true value, except with a stated probability.
 
     It is a number where one is needed: ``float()``, ``round()``, formats such as ``f"{norm:.3f}"``, comparisons (``==``
@@ -259,6 +260,23 @@ class Estimate:
     def __repr__(self) -> str:
         return f"Estimate({self})"
 
+    def _shown(self) -> Table:
+        may_fail = f"may miss the true value with probability {self.failure_probability:.0e}"
+        plan = [] if self.plan is None else [Row("products by", self.plan.method, self.plan.reason)]
+        return Table(
+            f"{self.value:.8g}",
+            [
+                Row("interval", f"[{self.lower:.8g}, {self.upper:.8g}]", may_fail if self.failure_probability else ""),
+                Row("closed", "yes" if self.converged else "no", "whether it is as narrow as was asked for"),
+                Row("products", f"{self.products:,}", "of the kernel with single vectors"),
+                *plan,
+            ],
+        )
+
+    def _columns(self) -> dict[str, Any]:
+        names = ("value", "lower", "upper", "failure_probability", "products", "converged")
+        return {name: [getattr(self, name)] for name in names}
+
 
 Real.register(Estimate)
 
@@ -272,7 +290,7 @@ def _estimate(number: Real) -> Estimate:
 
 
 @dataclass(frozen=True, repr=False)
-class Spectrum:
+class Spectrum(Shown, Columned, Drawn):
     r"""Extreme eigenpairs of a symmetric kernel, and a bound on all the eigenvalues that are not among them.
 
     ``values, vectors = eigsh(...)`` unpacks the first two, in the manner of SciPy.
@@ -338,6 +356,27 @@ class Spectrum:
             f"residuals up to {max(self.residuals, default=0.0):.2g}; all other eigenvalues in [{self.others[0]:.5g}, "
             f"{self.others[1]:.5g}]; {state}"
         )
+
+    def _shown(self) -> Table:
+        n, (low, high) = len(self.vectors) // self.rows_per_point, self.others
+        may_fail = f"; each end may fail with probability {self.failure_probability:.0e}"
+        return Table(
+            f"Spectrum: {self.vectors.shape[1]} eigenpairs of {n:,} points",
+            [
+                Row("eigenvalues", few(self.values)),
+                Row("residuals", f"up to {max(self.residuals, default=0.0):.2g}", "an eigenvalue is as near to each"),
+                Row(
+                    "all others",
+                    f"in [{low:.5g}, {high:.5g}]" if low <= high else "none",
+                    f"proved{may_fail if self.failure_probability else ''}",
+                ),
+                Row("method", self.method, f"{self.products:,} products with single vectors"),
+                Row("converged", "yes" if self.converged else "no"),
+            ],
+        )
+
+    def _columns(self) -> dict[str, Any]:
+        return {"value": self.values, "residual": self.residuals, "multiplicity": self.multiplicities}
 
 
 def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float) -> Diagnostics:

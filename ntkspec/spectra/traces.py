@@ -151,8 +151,7 @@ def stochastic_is_sooner(operator: KernelOperator, exact: Work) -> tuple[bool, f
     if not operator.entrywise:
         n = operator.shape[1]
         return n > 2 * (PAIR_PRODUCTS + FIRST_PROBES), n / 2
-    product = operator.cost.product
-    few = (PAIR_PRODUCTS + FIRST_PROBES) * Work(flops=2 * product.flops, bytes=product.bytes)
+    few = (PAIR_PRODUCTS + FIRST_PROBES) * operator.product_in_float64
     seconds = planning.clock(operator, exact, few)
     return seconds(few) < seconds(exact) / 2, seconds(exact)
 
@@ -228,7 +227,7 @@ def trace(operator: MatrixLike, *, rtol: float = 0.0, failure_probability: float
     operator = as_symmetric(operator)
     n = operator.shape[0]
     if operator.entrywise or not rtol > 0 or n <= PAIR_PRODUCTS:
-        total = math.fsum(operator.engine.to_host(operator.diagonal(np.float64)))
+        total = checks.finite_sum(operator.engine.to_host(operator.diagonal(np.float64)))
         slack = (operator.rounding.forming_error_bound + operator.storage_error) * n**0.5
         products = 0 if operator.entrywise else n
         return Estimate(total, total - slack, total + slack, 0.0, products, True, planning.columns(operator))

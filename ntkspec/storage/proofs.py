@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ntkspec import checks
+
 DIGEST = 16  # bytes
 
 
@@ -45,11 +47,7 @@ class Proof:
 
         Raises ValueError for a tile with NaN or infinity, or with entries whose squares float64 does not hold.
         """
-        square = float(square)
-        if not math.isfinite(square):
-            raise ValueError(
-                "the kernel holds NaN or infinity, or entries whose squares float64 does not hold; look at the data"
-            )
+        square = checks.finite_sum([float(square)])
         self.digests[k] = np.frombuffer(self._digest(k, square), np.uint8)
         self.squares[k] = square
 

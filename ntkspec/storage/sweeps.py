@@ -1,6 +1,7 @@
 """The results of a sweep in one HDF5 file that grows cell by cell and is whole at every moment."""
 
 import contextlib
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
@@ -25,6 +26,8 @@ _DTYPES = {str: "S", int: "iu", float: "f"}
 class SweepFile(Generic[Cell]):
     """Cells and their numbers. ``results`` maps each cell that is there to its numbers by name.
 
+    ``settings`` are the grids that asked for cells, dictionaries of words and numbers.
+
     The file is replaced as a whole after each cell: a kill or a power cut costs that cell at most. Where the disk is
     full, the results stay in memory, with a warning, until there is room again.
     """
@@ -32,11 +35,23 @@ class SweepFile(Generic[Cell]):
     def __init__(self, path: Path, cell_type: type[Cell]):
         self._file, self._cell_type = Keeper(path, _KIND), cell_type
         self.results: dict[Cell, Numbers] = read_sweep(path, cell_type) if path.exists() else {}
+        self.settings: list[dict[str, Any]] = read_settings(path) if path.exists() else []
 
     def add(self, cell: Cell, numbers: Numbers) -> None:
         """Keep the numbers of a cell, on disk."""
         self.results[cell] = numbers
-        self._file.write(_columns(self.results, self._cell_type))
+        self._write()
+
+    def note(self, setting: dict[str, Any]) -> None:
+        """Keep a grid, on disk from the first cell on."""
+        setting = json.loads(json.dumps(setting))
+        if setting not in self.settings:
+            self.settings.append(setting)
+            if self.results:
+                self._write()
+
+    def _write(self) -> None:
+        self._file.write(_columns(self.results, self._cell_type) | {"settings": json.dumps(self.settings)})
 
 
 @contextlib.contextmanager
@@ -64,6 +79,16 @@ def read_sweep(path: str | Path, cell_type: type[Cell]) -> dict[Cell, Numbers]:
         cell: {name: column[k] for name, column in numbers.items() if not math.isnan(column[k])}
         for k, cell in enumerate(cells)
     }
+
+
+def read_settings(path: str | Path) -> list[dict[str, Any]]:
+    """The grids that asked for cells of a file; none in older ones."""
+    tree = read(path, kind=_KIND)
+    with blamed_on(path):
+        found = json.loads(tree.get("settings", "[]"))
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise ValueError("the settings are no list of dictionaries")
+        return found
 
 
 def _cells(path: str | Path, found: dict[str, np.ndarray], cell_type: type[Cell]) -> list[Cell]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _KINDS = "biufcS"  # dtypes of arrays that are written and read
 _COMPRESSED = 4096  # arrays with at least this many entries are compressed
+_DEEPEST = 100  # groups within groups
 _DEFLATED = 1032  # bytes that one compressed byte stands for at most
 
 
@@ -91,10 +92,17 @@ def stored_name(cls: type) -> str:
 def _write_group(parent, name: str, kind: str, items) -> None:
     group = parent.create_group(name, track_order=True)
     group.attrs["type"] = kind
+    _require_shallow(group)
     for key, item in items:
         if not isinstance(key, str) or key in ("", ".") or {"/", "\0"} & set(key):
             raise TypeError(f"{name} has the key {key!r}, but a key is a word other than '.', without '/' and NUL")
         _write_node(group, key, item)
+
+
+def _require_shallow(group) -> None:
+    """Refuse a tree that no interpreter's stack might hold."""
+    if group.name.count("/") > _DEEPEST:
+        raise ValueError(f"{group.name[:40]}... lies more than {_DEEPEST} groups deep")
 
 
 _LEAVES: dict[str, Callable] = {
@@ -150,6 +158,7 @@ class _Reader:
     def _children(self, group) -> Iterator[tuple]:
         import h5py
 
+        _require_shallow(group)
         for key in group:
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 raise ValueError(f"{group.name}/{key} is a link")

@@ -8,6 +8,7 @@ with the fluctuation F over the weights, the diagonal D, and the off-diagonal re
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ntkspec.kernels import expected_ntk, linear_kernel, ntk
 from ntkspec.kernels.moments import trace_ratio as estimate_trace_ratio
 from ntkspec.networks import TwoLayer
 from ntkspec.networks.trained_layers import layers_of_two
+from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.operators import Diagonal, Gram, KernelOperator
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Estimate
@@ -31,11 +33,18 @@ REMEDIES = {
     "remainder": "a larger d, or inputs of equal norms: R falls as 1/sqrt(d) against n/d",
     "none": "nothing to shrink: the gap is zero to rounding",
 }
+# What stands in a table beside each.
+_MEANINGS = {
+    "gap": "Θ − Θˡⁱⁿ = F + D + R",
+    "fluctuation": "F, over the weights",
+    "diagonal": "D, of the expected kernel",
+    "remainder": "R, the rest of the expected kernel",
+}
 # A gap below this part of ‖Theta^lin‖'s scale, ‖X Xᵀ‖/d, is rounding.
 NOTHING = 1e-12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Part:
     """One part of the gap, measured and predicted.
 
@@ -53,9 +62,15 @@ class Part:
     predicted_spectral: float
     predicted_frobenius: float
 
+    def __repr__(self) -> str:
+        return (
+            f"spectral norm {self.spectral.value:.5g} (predicted {self.predicted_spectral:.2g}), "
+            f"Frobenius norm {self.frobenius.value:.5g} (predicted {self.predicted_frobenius:.2g})"
+        )
 
-@dataclass(frozen=True)
-class Budget:
+
+@dataclass(frozen=True, repr=False)
+class Budget(Shown, Columned, Drawn):
     """The norms of Theta - Theta^lin and of its parts F + D + R, for one choice of layers.
 
     Attributes
@@ -105,6 +120,34 @@ class Budget:
     def remedy(self) -> str:
         """What would shrink the dominant part."""
         return REMEDIES[self.dominant]
+
+    def __repr__(self) -> str:
+        parts = [f"  {name:<12} {getattr(self, name)!r}" for name in ("gap", *PARTS)]
+        return "\n".join([f"Budget, layer: {self.layer}", *parts, f"dominant: {self.dominant}; remedy: {self.remedy}"])
+
+    def _shown(self) -> Table:
+        columns = self._columns()
+        rows = [
+            Row(name, f"{norm:.5g} in [{lower:.5g}, {upper:.5g}]", f"predicted {predicted:.2g}; {_MEANINGS[name]}")
+            for name, norm, lower, upper, predicted in zip(
+                *(columns[name] for name in ("part", "spectral", "lower", "upper", "predicted")), strict=True
+            )
+        ]
+        return Table(
+            f"Spectral norm of Θ − Θˡⁱⁿ, layer: {self.layer}", [*rows, Row("largest", self.dominant, self.remedy)]
+        )
+
+    def _columns(self) -> dict[str, list[Any]]:
+        parts = {name: getattr(self, name) for name in _MEANINGS}
+        return {
+            "part": list(parts),
+            "spectral": [part.spectral.value for part in parts.values()],
+            "lower": [part.spectral.lower for part in parts.values()],
+            "upper": [part.spectral.upper for part in parts.values()],
+            "predicted": [part.predicted_spectral for part in parts.values()],
+            "frobenius": [part.frobenius.value for part in parts.values()],
+            "frobenius_predicted": [part.predicted_frobenius for part in parts.values()],
+        }
 
 
 def gap_parts(

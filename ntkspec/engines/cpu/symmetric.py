@@ -132,7 +132,10 @@ def _edges(block, left, right, below, above, height, width):
 
 @compiled
 def _tile_product(block, left, right, below, above):
-    """below += right @ blockᵀ and above += left @ block for any number of vectors (rows of left, right)."""
+    """below += right @ blockᵀ and above += left @ block for any number of vectors (rows of left, right).
+
+    All arrays are passed as slices along both axes: of one type for the compiler, which then compiles it once.
+    """
     height, width = block.shape[0] // 8 * 8, block.shape[1] // 8 * 8
     whole, v, count = block[:height, :width], 0, left.shape[0]
     while height * width > 0 and v < count:
@@ -164,7 +167,7 @@ def triangle_product(blocks: Array, first: int, last: int, vectors: Array, out: 
     for k in range(first, last):
         rows, columns = slice(row * T, (row + 1) * T), slice(column * T, (column + 1) * T)
         mirror = out[:, columns] if row != column else ignored
-        _tile_product(blocks[k], vectors[:, rows], vectors[:, columns], out[:, rows], mirror)
+        _tile_product(blocks[k, :, :], vectors[:, rows], vectors[:, columns], out[:, rows], mirror)
         column += 1
         if column > row:
             row, column = row + 1, 0
@@ -190,7 +193,7 @@ def product(matrix: Array, first: int, last: int, vectors: Array, out: Array) ->
             block = matrix[rows, columns]
             _tile_product(block, vectors[:, rows], vectors[:, columns], out[:, rows], out[:, columns])
         ignored = xp.zeros((vectors.shape[0], end - row), out.dtype)
-        _tile_product(matrix[rows, rows], vectors[:, rows], vectors[:, rows], out[:, rows], ignored)
+        _tile_product(matrix[rows, rows], vectors[:, rows], vectors[:, rows], out[:, rows], ignored[:, :])
 
 
 def _shuffled(builder, one, other, places):

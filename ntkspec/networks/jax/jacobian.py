@@ -15,11 +15,12 @@ from ntkspec.networks.points import count
 from ntkspec.networks.points import rows as part_of
 from ntkspec.networks.protocol import Points
 from ntkspec.networks.reading_points import filled
-from ntkspec.networks.rounding_estimates import assumed_rounding, compared_points, estimated_rounding
+from ntkspec.networks.rounding_estimates import COMPARED, assumed_rounding, compared_points, estimated_rounding
 from ntkspec.operators import JacobianGram
 from ntkspec.operators.rounding import Rounding
+from ntkspec.operators.sampling import SAMPLED_PIECES
 from ntkspec.operators.tiles import Rows, slices
-from ntkspec.operators.work import Work
+from ntkspec.operators.work import PassWork, Work
 
 if TYPE_CHECKING:
     from ntkspec.networks.jax.network import JaxNetwork
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 # Gradients of all points are kept where they take at most so many bytes, and this part of the free memory. Else those
 # of a tile's rows are held, as many as fit into the other part, and gradients are computed in blocks of so many bytes.
 KEPT_BYTES, KEPT_SHARE, HELD_SHARE, GRADIENT_BYTES = 2.0**31, 0.25, 0.25, 2.0**28
+# New memory that a gradient takes until it is kept, and how long a pass in float64 takes, in those of float32.
+COPIES, DOUBLE = 3.0, 3.0
+# Gradients of few points are computed in blocks of a power of two, from this one on: each size is compiled.
+FEW = 16
 # Tiles are asked for by several threads. JAX takes all cores for one of them, so that they take turns.
 _TURN = threading.RLock()
 
@@ -37,6 +42,8 @@ class JaxJacobian:
     weights : (R, K), or None for the K outputs as they are. Products are passes backward and along tangents on blocks
     of points, several vectors in one; entries come from gradients of points, which are kept where they fit.
     """
+
+    widens = False
 
     def __init__(self, net: "JaxNetwork", points: Points, which: tuple[int, ...], weights: Array | None):
         self.net, self.given, self.which = net, points, which
@@ -73,6 +80,19 @@ class JaxJacobian:
         else:
             passes = each * (1 / side + 1 / min(side, self.held))
         return Work(flops=2.0 * self.size + passes)
+
+    def passes_of_points(self, n: int) -> PassWork:
+        """One forward and one backward for each function, whose gradients are copied twice."""
+        each = self.functions * self.size * self.dtype.itemsize
+        return PassWork(3.0 * n * self.functions, COPIES * n * each, programs=2.0)
+
+    def passes_of_checks(self, stacked: bool) -> PassWork:
+        """Of sampled rows and columns in float64, and of products of some points in both precisions."""
+        some = min(self.points, COMPARED)
+        sampled = self.passes_of_points((1 + SAMPLED_PIECES) * FEW)
+        products = (2.0 + 3.0 * DOUBLE) * 2 * 5.0 * some * (1 if stacked else self.functions)
+        in_double = PassWork(DOUBLE * sampled.forward, 2 * sampled.written)
+        return self.passes_of_points(some) + in_double + PassWork(products, programs=5.0)
 
     # ------------------------------------------------------------------------------------------------------- products
     def pull(self, U: Array, functions: slice) -> list[Array]:
@@ -172,7 +192,8 @@ class JaxJacobian:
         """(part of the numbers, gradients there), from the ``first`` number on; the last part is filled up."""
         directions = self.directions[mine].astype(self.dtype)
         each = len(directions) * (self.size * self.dtype.itemsize + self.net.trace(self.given).bytes)
-        size = block_rows(self.points, each, GRADIENT_BYTES)
+        few = max(FEW, 1 << (len(numbers) - first - 1).bit_length())  # not all points for a sample of them
+        size = min(few, block_rows(self.points, each, GRADIENT_BYTES))
         for start in range(first, len(numbers), size):
             part = slice(start, min(start + size, len(numbers)))
             block = filled(self.given, numbers[part], size)

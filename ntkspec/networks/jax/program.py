@@ -57,7 +57,8 @@ class Program:
     def passes(self, which: tuple[int, ...]) -> Passes:
         """In the trained parameters at these positions; the others are constants."""
         if which not in self._passes:
-            self._passes[which] = Passes(self._function_of(which), self.tree.dtype)
+            one_by_one = self.tree.dtype == np.float64 and self.traced.convolves
+            self._passes[which] = Passes(self._function_of(which), self.tree.dtype, one_by_one=one_by_one)
         return self._passes[which]
 
     def _function_of(self, which: tuple[int, ...]) -> Callable[[list[Any], list[Any], Any], Any]:

@@ -19,7 +19,7 @@ class Trace:
 
     outputs : K, or None where outputs have shape (n,). flops : of a point; 2 for each weight and position. bytes : of
     all intermediate results of a point. reached : which trained parameters the outputs depend on. narrows : whether
-    numbers are rounded to a narrower dtype on the way.
+    numbers are rounded to a narrower dtype on the way. convolves : whether there are convolutions.
     """
 
     outputs: int | None
@@ -27,6 +27,7 @@ class Trace:
     bytes: float
     reached: list[bool]
     narrows: bool
+    convolves: bool
 
 
 def trace_of(call: Callable[..., Any], trained: list[Any], constants: list[Any], points: Any) -> Trace:
@@ -52,6 +53,7 @@ def trace_of(call: Callable[..., Any], trained: list[Any], constants: list[Any],
         bytes=size / TRACED,
         reached=_reached(jaxpr)[: len(trained)],
         narrows=any(_narrows(eqn) for eqn in _equations(jaxpr)),
+        convolves=any(eqn.primitive.name == "conv_general_dilated" for eqn in _equations(jaxpr)),
     )
 
 

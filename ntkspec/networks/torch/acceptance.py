@@ -52,3 +52,8 @@ def place_of(module: torch.nn.Module, names: Sequence[str]) -> tuple[torch.devic
     if devices == {"meta"}:
         raise ValueError("the module lies on the meta device, without numbers; load its parameters")
     return torch.device(devices.pop()), dtypes.pop()
+
+
+def forms_of(module: torch.nn.Module) -> dict[str, tuple[torch.dtype, torch.device]]:
+    """The dtype and device of all parameters, by name."""
+    return {name: (parameter.dtype, parameter.device) for name, parameter in module.named_parameters()}

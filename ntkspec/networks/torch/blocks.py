@@ -21,9 +21,9 @@ def points_at_once(facts: Facts, points: int, device: torch.device) -> int:
     return points if points * each <= SMALL_BYTES else fitting(BLOCK_BYTES, each, device)
 
 
-def fitting(most: float, each: float, device: torch.device) -> int:
-    """How many of ``each`` bytes fit into ``most`` bytes and the memory that is free; one at least."""
-    return max(1, int(min(most, MEMORY_SHARE * free_memory(device)) / max(each, 1.0)))
+def fitting(most: float, each: float, device: torch.device, share: float = MEMORY_SHARE) -> int:
+    """How many of ``each`` bytes fit into ``most`` bytes and that share of the memory that is free; one at least."""
+    return max(1, int(min(most, share * free_memory(device)) / max(each, 1.0)))
 
 
 def free_memory(device: torch.device) -> float:

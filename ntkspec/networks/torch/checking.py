@@ -1,6 +1,7 @@
 """What a module has to fulfil, tried on a few points at the first look: each failure names its cure."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +13,13 @@ from ntkspec.networks.torch.differentiating import pull
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import changed, shapes
-from ntkspec.networks.torch.surroundings import same_random_numbers
-from ntkspec.networks.torch.ways import random_vectors
+from ntkspec.networks.torch.surroundings import NARROW, random_numbers, same_random_numbers
+from ntkspec.networks.torch.ways import inner, random_vectors
 
 # Points that are tried; steps of a difference quotient, and how far it may be from the derivative, relatively.
 TRIED, STEPS, QUOTIENT_ERROR = 3, (1e-6, 1e-4, 1e-3), 1e-3
+# Passes that have to give the same outputs: of any module, and of one that draws random numbers.
+FEW_PASSES, PASSES = 2, 100
 FORWARD = "give from_torch a forward=lambda module, points: ... that returns what is needed"
 
 
@@ -30,7 +33,7 @@ def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Fac
         n_outputs = None if first.ndim == 1 else first.shape[1]
         _check_state(function, before)
         _check_deterministic(function, some, first)
-        _check_independent(function, some)
+        _check_independent(function, some, first)
         unreached, kept = _graph(function, some, names)
         flops = _flops(function, one)
         reached = [name for name in names if name not in unreached]
@@ -85,9 +88,16 @@ def _short(dtype: torch.dtype) -> str:
 
 
 def _check_deterministic(function: ModuleFunction, points: Any, first: torch.Tensor) -> None:
-    for seed in (1, 2):
+    """Two more passes; many, where they draw random numbers, which may seldom matter, as in stochastic depth."""
+    drawn = False
+    for seed in range(1, 1 + PASSES):
+        if seed > FEW_PASSES and not drawn:
+            return
         torch.manual_seed(seed)
-        if not torch.equal(function.raw(points).detach(), first):
+        before = random_numbers(function.device)
+        found = function.raw(points).detach()
+        drawn = drawn or random_numbers(function.device) != before
+        if not torch.equal(found, first):
             raise ValueError(
                 f"two passes through the module give different outputs: something in it is random"
                 f"{_in_training(function, 'Drop', 'Stochastic')}; call module.eval(), or leave out what draws random "
@@ -117,15 +127,15 @@ def _check_state(function: ModuleFunction, before: dict[str, torch.Tensor]) -> N
         )
 
 
-def _check_independent(function: ModuleFunction, points: Any) -> None:
-    """The first point alone, and all in reverse order, have the same outputs up to rounding."""
-    together, backwards = function.outputs(points).detach(), torch.arange(count(points) - 1, -1, -1)
+def _check_independent(function: ModuleFunction, points: Any, first: torch.Tensor) -> None:
+    """Each point alone, and all in reverse order, have the outputs ``first`` up to rounding."""
+    together, backwards = first.reshape(len(first), -1), torch.arange(count(points) - 1, -1, -1)
     allowed = torch.finfo(function.dtype).eps ** 0.5 * float(together.abs().max())
     try:
-        alone = function.outputs(rows(points, slice(0, 1))).detach()
+        alone = torch.cat([function.outputs(rows(points, slice(k, k + 1))).detach() for k in range(count(points))])
         turned = function.outputs(rows(points, backwards)).detach()[backwards]
-        same = alone.shape == together[:1].shape and all(
-            float((one - other).abs().max()) <= allowed for one, other in ((alone, together[:1]), (turned, together))
+        same = all(
+            one.shape == together.shape and float((one - together).abs().max()) <= allowed for one in (alone, turned)
         )
     except (ValueError, RuntimeError):  # batch normalization in training mode refuses a single point
         same = False
@@ -155,14 +165,14 @@ class _Watched(TorchDispatchMode):
         if count_flops is not None:
             self.flops += count_flops(*args, **(kwargs or {}), out_val=found)
         self.in_float32 |= any(
-            isinstance(one, torch.Tensor) and one.is_floating_point() and one.dtype != torch.float64
+            isinstance(one, torch.Tensor) and one.dtype in NARROW
             for one in (found if isinstance(found, tuple | list) else [found])
         )
         return found
 
 
 def _flops(function: ModuleFunction, points: Any) -> float:
-    with _Watched() as watched, torch.no_grad():
+    with _Watched() as watched:
         function.raw(points)
     return max(1.0, watched.flops / count(points))
 
@@ -171,7 +181,7 @@ def _in_float64(function: ModuleFunction, points: Any) -> tuple[ModuleFunction, 
     """(the function in float64, why it does not run, whether some of it stays in float32)."""
     precise = function.in_dtype(torch.float64)
     try:
-        with precise.undisturbed(), torch.no_grad(), _Watched() as watched:
+        with precise.undisturbed(), _Watched() as watched:
             found = precise.raw(precise.points(points))
             return precise, "", watched.in_float32 or found.dtype != torch.float64
     except Exception as error:
@@ -190,8 +200,8 @@ def _graph(function: ModuleFunction, points: Any, names: Sequence[str]) -> tuple
         return tensor
 
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with hooks, function.recorded(points, names) as (outputs, leaves):
-        _check_leaves(outputs, leaves)
+    with _passing("forward"), hooks, function.recorded(points, names) as (outputs, leaves):
+        _check_leaves(function, points, outputs, leaves)
         found = _gradients(outputs, leaves)
     unreached = [name for name, gradient in zip(names, found, strict=True) if gradient is None]
     bad = [n for n, g in zip(names, found, strict=True) if g is not None and not torch.isfinite(g.to_dense()).all()]
@@ -213,20 +223,45 @@ def _gradients(outputs: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> Seq
     """Of the sum of all outputs; None where they do not depend on a leaf."""
     if not outputs.requires_grad:
         return [None] * len(leaves)
-    try:
+    with _passing("backward"):
         return torch.autograd.grad(outputs.sum(), list(leaves.values()), allow_unused=True)
+
+
+@contextlib.contextmanager
+def _passing(way: str) -> Iterator[None]:
+    """What a pass with gradients raises, told with its cure."""
+    try:
+        yield
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"a pass backward through the module raised {type(error).__name__} ({reason}); mend the module until "
+            f"a pass {way} through the module raised {type(error).__name__} ({reason}); mend the module until "
             f"torch.autograd.grad of its outputs works"
         ) from error
 
 
-def _check_leaves(outputs: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> None:
-    """What the outputs depend on and takes gradients: the parameters given to the module, and nothing else."""
-    own = {id(leaf) for leaf in leaves.values()}
-    waiting, seen = [outputs.grad_fn], set()
+def _check_leaves(
+    function: ModuleFunction, points: Any, outputs: torch.Tensor, leaves: Mapping[str, torch.Tensor]
+) -> None:
+    """What the outputs depend on and takes gradients: the parameters given to the module, and what a pass makes anew,
+    as inputs in which the module itself differentiates."""
+    foreign = _leaves(outputs, leaves)
+    if not foreign:
+        return
+    with function.recorded(points, list(leaves)) as (again, others):
+        kept = [tensor for tensor in _leaves(again, others) if any(tensor is one for one in foreign)]
+    if kept:
+        raise ValueError(
+            f"the outputs depend on a tensor of shape {tuple(kept[0].shape)} that requires gradients and is not "
+            f"among the module's parameters; keep layers in nn.ModuleList, tensors as nn.Parameter, and let a "
+            f"forward of your own call the module that it is given"
+        )
+
+
+def _leaves(outputs: torch.Tensor, known: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    """The tensors that outputs depend on and that take gradients, but for the known ones."""
+    own = {id(leaf) for leaf in known.values()}
+    found, waiting, seen = [], [outputs.grad_fn], set()
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
@@ -234,12 +269,9 @@ def _check_leaves(outputs: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> 
         seen.add(node)
         tensor = getattr(node, "variable", None)
         if tensor is not None and id(tensor) not in own:
-            raise ValueError(
-                f"the outputs depend on a tensor of shape {tuple(tensor.shape)} that requires gradients and is not "
-                f"among the module's parameters; keep layers in nn.ModuleList, tensors as nn.Parameter, and let a "
-                f"forward of your own call the module that it is given"
-            )
+            found.append(tensor)
         waiting += [following for following, _ in node.next_functions]
+    return found
 
 
 # --------------------------------------------------------------------------------------------------------- derivatives
@@ -249,11 +281,13 @@ def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str],
     (gradient,) = pull(function, points, names, [u])
     for name in names:  # what autograd takes for constant stays: padding of embeddings, detached uses
         v[name] *= gradient[name] != 0
-    derivative = sum(float((gradient[name] * v[name]).sum()) for name in names)
+    derivative = sum(inner(gradient[name], v[name]) for name in names)
     state, best = function.state, float("inf")
     for step in STEPS[1:] if rough else STEPS:
         ends = [
-            function.outputs(points, {name: state[name] + sign * step * v[name] for name in names}).detach()
+            function.outputs(
+                points, {name: torch.add(state[name], v[name], alpha=sign * step) for name in names}
+            ).detach()
             for sign in (1, -1)
         ]
         quotient = float(((ends[0] - ends[1]) * u).sum()) / (2 * step)
@@ -265,5 +299,6 @@ def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str],
             return
     raise ValueError(
         f"the derivative that autograd gives is {100 * best:.2g} % from the difference quotient of the outputs: "
-        f"the module holds .detach(), rounding, or a backward that is not its derivative; leave that out"
+        f"the module holds .detach(), rounding, or a backward that is not its derivative; leave that out, or call "
+        f"module.eval() where it is in training mode"
     )

@@ -11,6 +11,7 @@ from ntkspec.networks.points import count
 from ntkspec.networks.torch.points import copied, in_dtype
 from ntkspec.networks.torch.program import Program
 from ntkspec.networks.torch.surroundings import Widened, undisturbed
+from ntkspec.networks.torch.tensors import converted
 from ntkspec.objects.lazy import cached_property
 
 
@@ -76,7 +77,7 @@ class ModuleFunction:
         if dtype == self.dtype:
             return self
         if dtype not in self._others:
-            state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in self.state.items()}
+            state = {name: converted(t, dtype) for name, t in self.state.items()}
             widened, program = dtype == torch.float64, self.program.in_dtype(dtype)
             self._others[dtype] = replace(self, program=program, state=state, dtype=dtype, widened=widened)
         return self._others[dtype]

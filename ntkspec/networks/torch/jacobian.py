@@ -14,14 +14,18 @@ from ntkspec.networks.torch.blocks import GRADIENT_BYTES, fitting, points_at_onc
 from ntkspec.networks.torch.differentiating import pull
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
-from ntkspec.networks.torch.rounding import estimated
+from ntkspec.networks.torch.rounding import SAMPLE, estimated
 from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
 from ntkspec.networks.torch.ways import PASSES, Push, gradients, push_of
 from ntkspec.objects.lazy import cached_property
-from ntkspec.operators import KernelOperator
+from ntkspec.operators import JacobianGram
 from ntkspec.operators.rounding import Rounding
+from ntkspec.operators.sampling import PIECE, SAMPLED_PIECES, SAMPLED_ROWS
 from ntkspec.operators.tiles import Rows, slices
-from ntkspec.operators.work import Work
+from ntkspec.operators.work import PassWork, Work
+
+# How long a pass in float64 takes, in those of float32.
+DOUBLE = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,8 @@ class AutogradJacobian(OnEngine):
     all K outputs.
     Vectors are multiplied in the dtype of the module, each scaled to entries of at most 1.
     """
+
+    widens = False
 
     def __init__(
         self,
@@ -73,6 +79,15 @@ class AutogradJacobian(OnEngine):
         """An inner product of gradients, which are computed once for each block of a tile."""
         again = 3.0 * self.facts.flops * (1 / self.engine.TILE + 2 / self._gradients_at_once)
         return Work(flops=2.0 * self.size + again)
+
+    def passes_of_points(self, n: int) -> PassWork:
+        """One forward, and one backward of each function, twice as long."""
+        return PassWork(forward=n * (1.0 + 2.0 * self.functions))
+
+    def passes_of_checks(self, stacked: bool) -> PassWork:
+        """Of the rows and pieces of columns from which rounding is estimated, in both precisions."""
+        pairs = SAMPLED_PIECES * (SAMPLED_ROWS + PIECE)
+        return (1.0 + DOUBLE) * self.passes_of_points(pairs + SAMPLE)
 
     # ----------------------------------------------------------------------------------------------------- products
     @torch.inference_mode(False)
@@ -156,7 +171,7 @@ class AutogradJacobian(OnEngine):
         at, turned = rows(self.at, block), self._of_functions(functions)
         return gradients(self.function, at, self.names, turned)
 
-    def rounding(self, other: "AutogradJacobian", kernel: KernelOperator) -> Rounding:
+    def rounding(self, other: "AutogradJacobian", kernel: JacobianGram) -> Rounding:
         """An estimate from products at a few points, in this dtype and in another."""
         return estimated(self, other, kernel)
 
@@ -165,9 +180,9 @@ class AutogradJacobian(OnEngine):
         """At some of the points."""
         return self._like(at=rows(self.at, rows_ if isinstance(rows_, slice) else self.engine.to_host(rows_)))
 
-    def elsewhere(self, points: Any) -> Self:
-        """At other points."""
-        return self._like(at=points)
+    def elsewhere(self, points: Any, facts: Facts) -> Self:
+        """At other points, and what is known of those."""
+        return self._like(at=points, facts=facts)
 
     @torch.inference_mode(False)
     def along(self, weights: np.ndarray) -> Self:
@@ -195,8 +210,8 @@ class AutogradJacobian(OnEngine):
         return self.precise if dtype == np.float64 and self.dtype == np.float32 else self
 
     def _like(self, **changes: Any) -> Self:
-        own = {"function": self.function, "at": self.at, "directions": self.directions} | changes
-        return type(self)(own["function"], self.facts, own["at"], self.names, own["directions"])
+        own = {name: getattr(self, name) for name in ("function", "facts", "at", "directions")} | changes
+        return type(self)(own["function"], own["facts"], own["at"], self.names, own["directions"])
 
     # -------------------------------------------------------------------------------------------------------- blocks
     def _blocks(self, at_once: int) -> list[slice]:

@@ -1,7 +1,7 @@
 """A PyTorch module as a network of the package: outputs, derivatives and kernels at its present parameters."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -14,16 +14,17 @@ from ntkspec.networks.naming import matching
 from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.points import count, rows
 from ntkspec.networks.protocol import Layer, Points, Weights
-from ntkspec.networks.torch.acceptance import check_parameters, place_of, unwrapped
+from ntkspec.networks.torch.acceptance import check_parameters, forms_of, place_of, unwrapped
 from ntkspec.networks.torch.blocks import points_at_once
 from ntkspec.networks.torch.checking import examined
 from ntkspec.networks.torch.differentiating import pulled
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
-from ntkspec.networks.torch.points import as_tensors
-from ntkspec.networks.torch.program import Forward, Program, fingerprint, state_of
+from ntkspec.networks.torch.points import as_tensors, form_of, shapes
+from ntkspec.networks.torch.program import Forward, Program, state_of
 from ntkspec.networks.torch.selection import ParametersLike, aliases, trained
 from ntkspec.networks.torch.sides import jacobian_at
+from ntkspec.networks.torch.structure import structure_of
 from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
 from ntkspec.networks.torch.ways import push_of
 from ntkspec.objects.pickling import Foreign
@@ -33,11 +34,11 @@ from ntkspec.operators.tiles import slices
 
 @dataclass
 class _Seen:
-    """What was made of a module and holds until it changes."""
+    """What was made of a module and holds until it changes. facts : by the form of points, the first ones first."""
 
     structure: tuple[Any, ...] = ()
     program: Program | None = None
-    facts: Facts | None = None
+    facts: dict[Any, Facts] = field(default_factory=dict)
     fixed: ModuleFunction | None = None
 
 
@@ -69,6 +70,7 @@ class TorchNetwork:
         self._weights: dict[str, torch.Tensor] | None = None
         self._seen = _Seen()
         self.device, self._dtype = place_of(self.module, self.names)
+        self._forms = forms_of(self.module)
 
     # ------------------------------------------------------------------------------------------------ what it is
     @property
@@ -100,10 +102,9 @@ class TorchNetwork:
     @property
     def facts(self) -> Facts:
         """What the first points told. Raises ValueError before there were any."""
-        facts = self._look().facts
-        if facts is None:
-            raise ValueError("how many outputs a module has is known after its first points; call net(points) before")
-        return facts
+        for facts in self._look().facts.values():
+            return facts
+        raise ValueError("how many outputs a module has is known after its first points; call net(points) before")
 
     @property
     def n_outputs(self) -> int | None:
@@ -133,7 +134,7 @@ class TorchNetwork:
     # ----------------------------------------------------------------------------------------------------- points
     @torch.inference_mode(False)
     def as_points(self, points: Any, name: str = "X") -> Points:
-        """Tensors on the module's device, floats in its dtype, integers as they are; the first ones are tried.
+        """Tensors on the module's device, floats in its dtype, integers as they are; the first of each form are tried.
 
         Parameters
         ----------
@@ -172,8 +173,8 @@ class TorchNetwork:
         at = self.as_points(points)
         facts = self._facts_at(at)
         function = self._function(self._state())
-        with function.undisturbed(), torch.no_grad():
-            found = [function.outputs(rows(at, block)) for block in self._blocks(at, facts)]
+        with function.undisturbed():  # with gradients, as a module may take some itself
+            found = [function.outputs(rows(at, block)).detach() for block in self._blocks(at, facts)]
         return _shaped(array_of(torch.cat(found), self.engine), facts)
 
     # -------------------------------------------------------------------------------------------------- derivatives
@@ -277,8 +278,9 @@ class TorchNetwork:
         facts = self._facts_at(points)
         sides = [jacobian_at(self._fixed(), facts, points, names, outputs.weights)]
         if points2 is not None:
-            sides.append(sides[0].elsewhere(points2))
-        return JacobianGram(*sides, stacked=outputs.stacked, scale=outputs.scale)
+            sides.append(sides[0].elsewhere(points2, self._facts_at(points2)))
+        how: dict[str, Any] = {"stacked": outputs.stacked, "scale": outputs.scale, "definition": outputs.definition}
+        return JacobianGram(*sides, **how)
 
     def _layers(self) -> dict[str, list[str]]:
         return {name: own for name, own in aliases(self.module).items() if name in self.names}
@@ -286,17 +288,28 @@ class TorchNetwork:
     # ------------------------------------------------------------------------------------------------------- inside
     def _look(self) -> _Seen:
         """What is known of the module; nothing where its structure, modes or settings have changed."""
-        structure = fingerprint(self.module)
+        structure = structure_of(self.module)
         if structure != self._seen.structure:
             self._seen = _Seen(structure, Program.of(self.module, self.forward))
         return self._seen
 
     def _facts_at(self, points: Points) -> Facts:
-        """What the first points told, which these are where nothing is known."""
-        seen = self._look()
-        if seen.facts is None:
-            seen.facts = examined(self._fixed(), points, self.names)
-        return seen.facts
+        """What the first points of this form told, which these are where nothing is known.
+
+        Raises TypeError and ValueError where the module does not take them, or has another number of outputs.
+        """
+        seen, form = self._look(), form_of(points)
+        if form not in seen.facts:
+            found = examined(self._fixed(), points, self.names)
+            first = next(iter(seen.facts.values()), found)
+            if found.n_outputs != first.n_outputs:
+                now, before = ("(n,)" if K is None else f"(n, {K})" for K in (found.n_outputs, first.n_outputs))
+                raise ValueError(
+                    f"the outputs have shape {now} for points of shape {shapes(points)}, but {before} for earlier "
+                    f"ones; call from_torch again for points of another form"
+                )
+            seen.facts[form] = found
+        return seen.facts[form]
 
     def _function(self, state: Mapping[str, torch.Tensor]) -> ModuleFunction:
         program = self._seen.program
@@ -306,19 +319,30 @@ class TorchNetwork:
 
     def _state(self) -> dict[str, torch.Tensor]:
         """All numbers as they are now, shared with the module."""
+        if forms_of(self.module) != self._forms:
+            raise ValueError(
+                "parameters of the module were added, taken away, or moved to another dtype or device since from_torch "
+                "took it; call from_torch again"
+            )
         return state_of(self.module) | (self._weights or {})
 
     def _fixed(self) -> ModuleFunction:
         """At copies of all numbers; the same copies as long as nothing has changed."""
         now, known = self._state(), self._seen.fixed
         if known is None or not _same(now, known.state):
-            bad = [name for name, t in now.items() if t.is_floating_point() and not torch.isfinite(t).all()]
+            bad = self._not_finite(now)
             if bad:
                 raise ValueError(
                     f"the module holds NaN or infinity in {', '.join(bad[:4])}; load or train other parameters"
                 )
             self._seen.fixed = known = self._function({name: tensor.clone() for name, tensor in now.items()})
         return known
+
+    def _not_finite(self, state: Mapping[str, torch.Tensor]) -> list[str]:
+        """Names of parameters with NaN or infinity, and of buffers with NaN; -inf is what masks of attention hold."""
+        own = {name for name, _ in self.module.named_parameters()}
+        floats = {name: t for name, t in state.items() if t.is_floating_point()}
+        return [name for name, t in floats.items() if (~t.isfinite() if name in own else t.isnan()).any()]
 
     def _blocks(self, points: Points, facts: Facts) -> list[slice]:
         return slices(count(points), points_at_once(facts, count(points), self.device))
@@ -336,7 +360,7 @@ class TorchNetwork:
         import copy
 
         other = copy.copy(self)
-        other._seen = _Seen(self._seen.structure, self._seen.program, self._seen.facts)
+        other._seen = _Seen(self._seen.structure, self._seen.program, dict(self._seen.facts))
         return other
 
     def __getstate__(self) -> dict[str, Any]:

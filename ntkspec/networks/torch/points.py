@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from ntkspec.networks.points import parts, rows
-from ntkspec.networks.torch.tensors import tensor_of
+from ntkspec.networks.torch.tensors import converted, tensor_of
 
 
 def as_tensors(points: Any, name: str, dtype: torch.dtype, device: torch.device) -> Any:
@@ -60,7 +60,7 @@ def copied(points: Any, which: Any) -> Any:
 
 def in_dtype(points: Any, dtype: torch.dtype) -> Any:
     """The points with floats of another dtype."""
-    return _each(points, lambda part: part.to(dtype) if part.is_floating_point() else part)
+    return _each(points, lambda part: converted(part, dtype))
 
 
 def changed(points: Any) -> Any:
@@ -77,6 +77,12 @@ def _each(points: Any, change: Any) -> Any:
     if isinstance(points, dict):
         return {key: change(part) for key, part in points.items()}
     return tuple(change(part) for part in points) if isinstance(points, tuple) else change(points)
+
+
+def form_of(points: Any) -> tuple[Any, ...]:
+    """What points have in common that a module treats alike: their names or number of parts, shapes and dtypes."""
+    names = tuple(points) if isinstance(points, dict) else type(points)
+    return names, *((tuple(part.shape[1:]), part.dtype) for part in parts(points))
 
 
 def shapes(points: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ntkspec.networks.torch.tensors import converted
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.pickling import Foreign
 
@@ -29,7 +30,7 @@ class Program:
 
     def in_dtype(self, dtype: torch.dtype) -> "Program":
         """With floats that are no parameters or buffers, constants of the code, in another dtype."""
-        return Program(_copied(self.module, lambda t: t.to(dtype) if t.is_floating_point() else t), self.own)
+        return Program(_copied(self.module, lambda t: converted(t, dtype)), self.own)
 
     def __call__(self, points: Any) -> Any:
         """What the module returns: for a tuple of points module(*points), for a dict module(**points)."""
@@ -83,9 +84,11 @@ def _copied(module: torch.nn.Module, constant: Callable[[torch.Tensor], torch.Te
     for tensor in _constants(module):
         memo[id(tensor)] = constant(tensor)
     for parameter in module.parameters():
-        memo[id(parameter)] = torch.nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+        memo[id(parameter)] = (
+            parameter if parameter.is_meta else torch.nn.Parameter(_empty(parameter), parameter.requires_grad)
+        )
     for buffer in module.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+        memo[id(buffer)] = buffer if buffer.is_meta else _empty(buffer)
     try:
         return copy.deepcopy(module, memo)
     except Exception as error:
@@ -94,6 +97,11 @@ def _copied(module: torch.nn.Module, constant: Callable[[torch.Tensor], torch.Te
             f"the module cannot be copied ({type(error).__name__}: {reason}), which keeps kernels as they are while it "
             f"trains on; give its class a method __deepcopy__, or keep what cannot be copied outside of it"
         ) from error
+
+
+def _empty(tensor: torch.Tensor) -> torch.Tensor:
+    """Of its shape, without numbers."""
+    return torch.empty_like(tensor, device="meta")
 
 
 def _constants(module: torch.nn.Module) -> Iterator[torch.Tensor]:
@@ -112,12 +120,3 @@ def _constants(module: torch.nn.Module) -> Iterator[torch.Tensor]:
             waiting += held
         elif type(held) is dict:
             waiting += held.values()
-
-
-def fingerprint(module: torch.nn.Module) -> tuple[Any, ...]:
-    """What tells whether the structure has changed: the parts, their modes and their plain settings."""
-    plain = (bool, int, float, str, type(None))
-    return tuple(
-        (name, id(part), tuple((key, value) for key, value in vars(part).items() if isinstance(value, plain)))
-        for name, part in module.named_modules()
-    )

@@ -5,23 +5,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from ntkspec.operators import KernelOperator
+from ntkspec.operators import JacobianGram
 from ntkspec.operators.rounding import Rounding
 
 # Points and vectors that are tried, sums of functions from which a trace is estimated, and the factor on what was seen.
-SAMPLE, PROBES, TRACED, SAFETY = 8, 4, 4, 2.0
+SAMPLE, PROBES, TRACED, SAFETY = 8, 2, 4, 2.0
 # Rounding of float64 over that of float32; and of float64 where the module does not run in float32, relative.
 RATIO, UNSEEN = 2.0**-29, 2.0**-44
 
 
-def estimated(left: Any, right: Any, kernel: KernelOperator) -> Rounding:
+def estimated(left: Any, right: Any, kernel: JacobianGram) -> Rounding:
     """Of the kernel of two sides, relative to its trace: that of products at SAMPLE points with PROBES vectors, in
     float32 against float64, and of the sum over all points.
 
     Passes in float64 are taken to round by as much less as its eps is smaller.
     """
     sides = [left] if right is left else [left, right]
-    size = float(np.prod([_trace(side) for side in sides])) ** (1 / len(sides)) * getattr(kernel, "scale", 1.0)
+    known = kernel.known_diagonal
+    if known is None:
+        size = kernel.scale * float(np.prod([_trace(side) for side in sides])) ** (1 / len(sides))
+    else:
+        size = float(known.sum(dtype=np.float64))
     single = max(_relative(side) for side in sides)
     summing = float(np.finfo(left.dtype).eps) * sum(kernel.shape) ** 0.5
     own = single if left.dtype == np.float32 else RATIO * single
@@ -55,4 +59,5 @@ def _relative(side: Any) -> float:
             raise
         return UNSEEN / RATIO
     errors = ((products[0] - products[1]) ** 2).sum(axis=(0, 1)) ** 0.5
-    return float(errors.max()) / max(_trace(double), np.finfo(float).tiny)
+    found = float(errors.max()) / max(_trace(single), np.finfo(float).tiny)
+    return found if np.isfinite(found) else UNSEEN / RATIO  # numbers that float32 does not hold

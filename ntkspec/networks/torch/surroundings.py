@@ -16,14 +16,19 @@ from ntkspec.engines import engine_of
 # Settings of torch are those of the whole process, and a pass swaps tensors in a module: one pass at a time.
 _ONE_AT_A_TIME = threading.RLock()
 _BACKENDS = torch.backends
-_NARROW = (torch.float32, torch.float16, torch.bfloat16)
-_CASTS = (torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16)
+# What narrower numbers, and methods that cast to them, are in a module that computes in float64.
+NARROW = (torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex32)
+_CASTS: dict[Any, Any] = {
+    **dict.fromkeys([torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16], torch.Tensor.double),
+    **dict.fromkeys([torch.Tensor.cfloat, torch.Tensor.chalf], torch.Tensor.cdouble),  # type: ignore[attr-defined]
+}
 
 
 @contextlib.contextmanager
 def undisturbed(device: torch.device, dtype: torch.dtype, *, recurrent: bool) -> Iterator[None]:
-    """Full precision of ``dtype`` without autocast, TF32 and compiled graphs; cuDNN deterministic; as many threads as
-    the engine has workers; torch's generators of random numbers as they were, afterwards.
+    """Full precision of ``dtype`` without autocast, TF32 and compiled graphs; cuDNN deterministic; new tensors
+    on ``device``; as many threads as the engine has workers; torch's generators of random numbers as they were,
+    afterwards.
 
     recurrent : the module holds recurrent layers. Their fused passes know no second derivative, on a GPU no backward
     pass in eval mode; without them they are sums of matrix products.
@@ -38,6 +43,8 @@ def undisturbed(device: torch.device, dtype: torch.dtype, *, recurrent: bool) ->
             stack.enter_context(_set(place, name, value))
         if "torch._dynamo" in sys.modules:  # else nothing has been compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+        if torch.get_default_device() != device:
+            stack.enter_context(device)
         if dtype != torch.get_default_dtype():
             stack.enter_context(_default_dtype(dtype))
         stack.enter_context(_threads(min(torch.get_num_threads(), engine_of().workers())))
@@ -84,6 +91,13 @@ def same_random_numbers() -> Iterator[None]:
         np.random.set_state(numpy)  # noqa: NPY002
 
 
+def random_numbers(device: torch.device) -> tuple[Any, ...]:
+    """What tells whether a generator of Python, NumPy or torch was drawn from meanwhile."""
+    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
+    own = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+    return random.getstate(), kind, np.asarray(keys).tobytes(), rest, [one.numpy().tobytes() for one in own]
+
+
 @contextlib.contextmanager
 def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
     before = torch.get_default_dtype()
@@ -98,12 +112,14 @@ class Widened(TorchFunctionMode):
     """Where a module in float64 computes in float64, though its code casts to fewer bits."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        wide = torch.Tensor.double if func in _CASTS else func
+        wide = _CASTS.get(func, func)
         return wide(*map(_wider, args), **{name: _wider(given) for name, given in (kwargs or {}).items()})
 
 
 def _wider(given: Any) -> Any:
-    return torch.float64 if isinstance(given, torch.dtype) and given in _NARROW else given
+    if not isinstance(given, torch.dtype) or given not in NARROW:
+        return given
+    return torch.complex128 if given.is_complex else torch.float64
 
 
 @contextlib.contextmanager

@@ -35,7 +35,8 @@ def tensor_of(given: Any, name: str = "the array") -> torch.Tensor:
         return torch.from_dlpack(array)
     if array.dtype.kind not in "fiubc":
         raise TypeError(f"{name} has dtype {array.dtype}, but numbers are needed: floats, integers or booleans")
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
+    array = array.astype(np.float64 if wide else array.dtype.newbyteorder("="), copy=False)
     if any(stride < 0 for stride in array.strides):
         array = np.ascontiguousarray(array)
     with warnings.catch_warnings():  # nothing writes to it, so it may be read-only
@@ -49,3 +50,10 @@ def array_of(tensor: torch.Tensor, engine: Engine) -> Array:
     if engine is engine_of():
         return tensor.cpu().numpy()
     return engine.xp.from_dlpack(tensor.contiguous())
+
+
+def converted(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Floats in this dtype, complex numbers with parts in it, integers as they are."""
+    if tensor.is_complex():
+        return tensor.to(dtype.to_complex())
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from ntkspec.networks.torch.factors.graph import Graph, Use
-from ntkspec.networks.torch.factors.layouts import PROBES, Layout, Rearranged, layout_of
+from ntkspec.networks.torch.factors.layouts import PROBES, Layout, Rearranged, fitting, layouts
 from ntkspec.networks.torch.factors.nodes import kind
 from ntkspec.networks.torch.factors.outer import Outer
 from ntkspec.networks.torch.factors.readings import Factor, Reading, reading_of
@@ -24,14 +24,16 @@ class Recipe:
     """How the factors of a network are read off its graph.
 
     structure : of the graph. fixed : for each node, whether no point changes the shapes of its outputs. places : for
-    each use, its layout and view; None where it is not understood. unclear : whether some layout is not known. reasons
-    : why parameters have no factors, which may turn out later.
+    each use, its layout and view; None where it is not understood. unclear : whether some layout is not known. moves :
+    whether operations take rows by numbers that may depend on the points, so that each block has to be compared with
+    autograd. reasons : why parameters have no factors, which may turn out later.
     """
 
     structure: list[Any]
     fixed: list[bool]
     places: list[tuple[Layout, View] | None]
     unclear: bool = False
+    moves: bool = False
     reasons: dict[str, str] = field(default_factory=dict)
 
 
@@ -50,35 +52,37 @@ def recipe_of(outputs: Tensor, fewer: Tensor, parameters: dict[str, Tensor]) -> 
     uses = graph.uses(fixed)
     views = [view_of(parameters[use.name], use.steps) for use in uses]
     readings = [reading_of(use.node, use.slot, view) for use, view in zip(uses, views, strict=True)]
-    known = [(use, reading) for use, reading in zip(uses, readings, strict=True) if reading is not None]
-    marks = _marks(outputs, [use for use, _ in known])
+    candidates = [
+        [] if reading is None else _layouts(reading, outputs, many[use.place], few[use.place])
+        for use, reading in zip(uses, readings, strict=True)
+    ]
+    marks = _marks(outputs, [use for use, found in zip(uses, candidates, strict=True) if len(found) > 1])
     places: list[tuple[Layout, View] | None] = []
     reasons: dict[str, str] = {}
-    for use, view, reading in zip(uses, views, readings, strict=True):
-        layout = None
+    for use, view, reading, found in zip(uses, views, readings, candidates, strict=True):
+        layout = found[0] if len(found) == 1 else None
         if reading is None:
             reasons[use.name] = f"{kind(use.node)} has no factors"
-        else:
-            layout = _layout(reading, use, marks, few[use.place])
-            if layout is None:
-                reasons[use.name] = f"it is not known which rows of {kind(use.node)} belong to which point"
+        elif len(found) > 1:
+            layout = fitting(found, [reading.orient(g) != 0 for g in marks[use.node]])
+        if reading is not None and layout is None:
+            reasons[use.name] = f"it is not known which rows of {kind(use.node)} belong to which point"
         places.append(None if layout is None else (layout, view))
     unclear = any(place is None for place, reading in zip(places, readings, strict=True) if reading is not None)
-    return Recipe(graph.structure, fixed, places, unclear, reasons)
+    return Recipe(graph.structure, fixed, places, unclear, graph.moves, reasons)
 
 
-def _layout(reading: Reading, use: Use, marks: dict[Any, list[Tensor]], fewer: tuple) -> Layout | None:
-    own = [reading.orient(g) for g in marks[use.node]]
-    small = reading.orient(own[0].new_empty(fewer[0]))
-    nonzero = [g != 0 for g in own]
-    return layout_of(reading.axes, tuple(own[0].shape), tuple(small.shape), nonzero)
+def _layouts(reading: Reading, like: Tensor, many: Any, few: Any) -> list[Layout]:
+    """From the shapes of a node's outputs at PROBES points and at FEWER of them."""
+    shapes = (tuple(reading.orient(like.new_zeros(()).expand(own[0])).shape) for own in (many, few))
+    return layouts(reading.axes, *shapes)
 
 
 def _marks(outputs: Tensor, uses: list[Use]) -> dict[Any, list[Tensor]]:
     """For each node, the gradients of a random function of each point's outputs."""
     nodes = list(dict.fromkeys(use.node for use in uses))
     found: list[list[Tensor]] = []
-    for i in range(PROBES):
+    for i in range(PROBES if nodes else 0):
         weights = torch.zeros_like(outputs)
         weights[i] = _random(outputs[i].shape, outputs)
         found.append(gradients(outputs, nodes, weights))

@@ -7,12 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ntkspec.networks.torch.factors.outer import Outer, inner
+from ntkspec.networks.torch.factors.outer import inner
 from ntkspec.networks.torch.factors.views import View
 from ntkspec.operators.tiles import slices
 
 # Numbers of patches that are copied at a time; points whose gradients are formed together.
-PATCHES, POINTS = 2**20, 16
+PATCHES, POINTS = 2**20, 4
+# Channels whose products at one place of the kernel are too small to be worth a call.
+FEW = 16
 
 
 @dataclass(frozen=True)
@@ -71,22 +73,26 @@ class Geometry:
         """With zeros around each axis of space."""
         return F.pad(x, [size for p in reversed(self.padding) for size in (p, p)]) if any(self.padding) else x
 
-    def shifts(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(g, for each tap of the kernel the inputs that g meets there), for stride 1 and one group.
+    def windows(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(g, what g meets) for gradients g (b, outputs, *space) and one group: g (b, outputs, L), inputs (b, L, d).
 
-        Gradients g (b, outputs, *space) on the grid of the padded x, whose rows are longer, with zeros at their ends:
-        g (b, outputs, L), and inputs (b, channels, L) that are consecutive numbers of x, so nothing is copied.
+        For stride 1 the inputs at each place of the kernel, d channels: with channels last these are consecutive
+        numbers of the padded x, so that nothing is copied; g lies on the grid of the padded x, whose rows are longer,
+        with zeros at their ends. Otherwise, and for few channels, a copy of the patches.
         """
-        x = self.padded(x)
-        longer = [full - size for full, size in zip(x.shape[2:], g.shape[2:], strict=True)]
-        steps = [int(torch.Size(x.shape[3 + axis :]).numel()) for axis in range(len(longer))]
-        length = 1 + sum((size - 1) * step for size, step in zip(g.shape[2:], steps, strict=True))
+        x = self.padded(x).movedim(1, -1).contiguous()
+        channels, space, strides = x.shape[-1], g.shape[2:], x.stride()[1:-1]
+        taps = tuple(step * d for step, d in zip(strides, self.dilation, strict=True))
+        if set(self.stride) != {1} or channels < FEW:
+            steps = (step * s for step, s in zip(strides, self.stride, strict=True))
+            seen = x.as_strided((len(x), *space, *self.kernel, channels), (x.stride(0), *steps, *taps, 1))
+            return g.flatten(2), [seen.reshape(len(x), space.numel(), -1)]
+        longer = [full - size for full, size in zip(x.shape[1:-1], space, strict=True)]
+        length = 1 + sum((size - 1) * step for size, step in zip(space, strides, strict=True)) // channels
         g = F.pad(g, [size for rest in reversed(longer[1:]) for size in (0, rest)]).flatten(2)[..., :length]
-        places = itertools.product(*(range(size) for size in self.kernel))
-        steps = [step * d for step, d in zip(steps, self.dilation, strict=True)]
-        starts = [sum(k * step for k, step in zip(place, steps, strict=True)) for place in places]
-        flat = x.flatten(2)
-        return g, [flat[..., start : start + length] for start in starts]
+        places = itertools.product(*map(range, self.kernel))
+        starts = [sum(k * step for k, step in zip(place, taps, strict=True)) for place in places]
+        return g, [x.as_strided((len(x), length, channels), (x.stride(0), channels, 1), start) for start in starts]
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,20 +175,13 @@ class Convolution:
     def fill(self, out: Tensor, rows: slice) -> None:
         """Make ``out`` (n, R, numbers) the gradients of some outputs, in an order that only depends on the shapes."""
         R, m = self.g.shape[1:3]
-        if m > 1 or self.geometry.groups > 1 or set(self.geometry.stride) != {1}:
+        if m > 1 or self.geometry.groups > 1:
             out.copy_(self.gradients(rows).flatten(2))
             return
         for few in slices(len(out), POINTS):
-            g, x = self.g[few, :, 0, rows], self.x[few, 0]
-            g, shifted = self.geometry.shifts(x, g.flatten(1, 2))
+            g, seen = self.geometry.windows(self.x[few, 0], self.g[few, :, 0, rows].flatten(1, 2))
             g = g.unflatten(1, (R, -1))
-            own = out[few].view(len(g), R, len(shifted), g.shape[2], x.shape[1])
+            own = out[few].view(len(g), R, len(seen), g.shape[2], -1)
             for r in range(R):
-                for tap, inputs in enumerate(shifted):
-                    torch.bmm(g[:, r], inputs.mT, out=own[:, r, tap])
-
-    def as_outer(self) -> Outer:
-        """The same gradients as outer products with patches, where there is one group."""
-        seen = self.geometry.patches(self.x.flatten(0, 1))[:, 0].reshape(len(self.x), -1, self.view.size // self.rows)
-        g = self.g.flatten(4).movedim(3, 4).flatten(2, 3)
-        return Outer(seen, g, self.view)
+                for place, inputs in enumerate(seen):
+                    torch.bmm(g[:, r], inputs, out=own[:, r, place])

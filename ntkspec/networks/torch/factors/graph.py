@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 
 from ntkspec.networks.torch.factors.nodes import kind, shapes
 from ntkspec.networks.torch.factors.views import STEPS, WHERE_FIXED
+
+# How operations are called that take, put or sort entries by numbers.
+MOVING = ("Index", "Gather", "Scatter", "MaskedS", "Sort", "Topk", "Take", "Put", "PackPadded")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,11 @@ class Graph:
     def reached(self) -> Iterable[str]:
         """The parameters that the outputs depend on."""
         return self._leaves
+
+    @property
+    def moves(self) -> bool:
+        """Whether some operation may put rows in another order, which the numbers in the points decide."""
+        return any(kind(node).startswith(MOVING) or isinstance(node, BackwardCFunction) for node in self.nodes)
 
     def shapes(self) -> list[tuple[tuple[int, ...], ...]]:
         """The shapes of each node's outputs."""

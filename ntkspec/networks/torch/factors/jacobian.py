@@ -13,11 +13,12 @@ from ntkspec.networks.torch import differentiating
 from ntkspec.networks.torch.blocks import fitting, free_memory
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
 from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, product_flops
-from ntkspec.networks.torch.factors.grams import GRADIENTS, add_gram
+from ntkspec.networks.torch.factors.grams import add_gram, numbers_together
 from ntkspec.networks.torch.factors.layouts import Rearranged
-from ntkspec.networks.torch.factors.parts import parts_of
+from ntkspec.networks.torch.factors.parts import parts_of, points_together
 from ntkspec.networks.torch.factors.probing import Probed
-from ntkspec.networks.torch.factors.sides import Side, pull, push
+from ntkspec.networks.torch.factors.sides import Room, Side, pull, push
+from ntkspec.networks.torch.factors.verifying import disagreements
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.jacobian import AutogradJacobian, Pulled
@@ -52,6 +53,7 @@ class FactoredJacobian(AutogradJacobian):
         super().__init__(function, facts, at, names, directions)
         self.probed = Probed(at, names, facts) if probed is None else probed
         self._kept: dict[int, Factors] = {}
+        self._picked: tuple[bytes, Any] = b"", None
 
     @property
     def recipe(self) -> Recipe:
@@ -98,8 +100,9 @@ class FactoredJacobian(AutogradJacobian):
         side = min(self.engine.TILE, self.points, other.points)
         formed = (1 if side == self.points else 2) / side
         own = entry_flops(self._sample, formed)
-        if self._points_stored < self.points:
-            own += formed * 2.0 * (1 + 1 / self.functions) * self.facts.flops
+        if self._points_stored < self.points:  # those of the columns once for each part of the rows
+            made = 1.0 + -(-side // points_together(self))
+            own += made / side * 2.0 * (1 + 1 / self.functions) * self.facts.flops
         rest = self.rest
         return Work(flops=own) + (Work() if rest is None else rest.entry_work(rest))
 
@@ -185,26 +188,42 @@ class FactoredJacobian(AutogradJacobian):
         assert isinstance(other, FactoredJacobian)
         left, right = self._in(dtype), other._in(dtype)
         same = other is self and isinstance(rows, slice) and rows == cols
+        if not same:
+            (left, rows), (right, cols) = left._alone(rows), right._alone(cols)
         return left._tried(lambda: left._tile(right, rows, cols, stacked, same)).astype(dtype, copy=False)
+
+    def _alone(self, which: Rows) -> tuple[Self, Any]:
+        """Some points and their numbers: as a side of their own, where others would be computed along with them."""
+        pieces = [piece for part in parts_of(self, which) for piece in part.pieces]
+        made = [self.point_blocks[number] for number, _, _ in pieces if number not in self._kept]
+        points = sum(points for _, _, points in pieces)
+        if 2 * points > sum(block.stop - block.start for block in made):
+            return self, which
+        if isinstance(which, slice):
+            return self.part(which), slice(0, points)
+        numbers = self.engine.to_host(which).tobytes()  # rows that meet several columns
+        if self._picked[0] != numbers:
+            self._picked = numbers, self.part(which)
+        return self._picked[1], slice(0, points)
 
     def _tile(self, other: Self, rows: Rows, cols: slice, stacked: bool, same: bool) -> Array:
         each = self.functions if stacked else 1
-        heights, widths = parts_of(self, rows), parts_of(other, cols)
+        heights, widths = parts_of(self, rows), parts_of(other, cols, one_by_one=True)
         n, m = (sum(part.points for part in parts) for parts in (heights, widths))
         out = torch.zeros(n * each, m * each, dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
-            top = 0
+            top, room = 0, Room()
             for height in heights if self.factored else []:
                 left, first = height.sides(), 0
+                place = out[top * each : (top + height.points) * each]
                 for width in widths:
-                    if not same or first <= top:
-                        right = left if same and first == top else width.sides()
-                        place = out[
-                            top * each : (top + height.points) * each, first * each : (first + width.points) * each
-                        ]
-                        for name, own in left.items():
-                            add_gram(place, own, right[name], stacked=stacked)
+                    if same and first == top:
+                        break
+                    part = place[:, first * each : (first + width.points) * each]
+                    _add(part, left, width.sides(), room, stacked)
                     first += width.points
+                if same:
+                    _add(place[:, top * each : (top + height.points) * each], left, left, room, stacked)
                 top += height.points
             if same:
                 out = out.tril() + out.tril(-1).T
@@ -220,12 +239,14 @@ class FactoredJacobian(AutogradJacobian):
 
     def _squares(self) -> Array:
         out = torch.zeros(self.points, self.functions, dtype=self.function.dtype, device=self.function.device)
-        every = slice(0, self.functions)
+        every, room = slice(0, self.functions), Room()
         with self.function.undisturbed(), torch.no_grad():
             for number, block in enumerate(self.point_blocks) if self.factored else ():
                 for name, own in self.factors(number, every).items():
                     if own:
-                        out[block] += Side([own], self.function.state[name].numel()).squares(every, GRADIENTS)
+                        out[block] += Side([own], self.function.state[name].numel()).squares(
+                            every, numbers_together(out), room
+                        )
         found, rest = array_of(out, self.engine), self.rest
         return found if rest is None else found + rest.squares(self.dtype)
 
@@ -253,7 +274,13 @@ class FactoredJacobian(AutogradJacobian):
     def _captured(self, number: int, functions: slice) -> Factors:
         at = rows(self.at, self.point_blocks[number])
         with self.function.recorded(at, self.names) as (outputs, leaves):
-            return captured(self.recipe, outputs, leaves, self._of_functions(functions))
+            weights = self._of_functions(functions)
+            found = captured(self.recipe, outputs, leaves, weights)
+            if self.recipe.moves:
+                every = torch.eye(self.functions).to(outputs) if weights is None else weights
+                if disagreements(found, outputs, leaves, every):
+                    raise Rearranged("the order of rows depends on the points")
+            return found
 
     @cached_property
     def point_blocks(self) -> list[slice]:
@@ -270,13 +297,19 @@ class FactoredJacobian(AutogradJacobian):
             self._kept.clear()
             return way()
 
-    def elsewhere(self, points: Any) -> Self:
-        """At other points."""
-        return self._like(at=points)
+    def elsewhere(self, points: Any, facts: Facts) -> Self:
+        """At other points, and what is known of those."""
+        return self._like(at=points, facts=facts)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_kept": {}}
+        return super().__getstate__() | {"_kept": {}, "_picked": (b"", None)}
 
     def _like(self, **changes: Any) -> Self:
-        own = {"function": self.function, "at": self.at, "directions": self.directions} | changes
-        return type(self)(own["function"], self.facts, own["at"], self.names, own["directions"], self.probed)
+        own = {name: getattr(self, name) for name in ("function", "facts", "at", "directions")} | changes
+        return type(self)(own["function"], own["facts"], own["at"], self.names, own["directions"], self.probed)
+
+
+def _add(out: Tensor, left: dict[str, Side], right: dict[str, Side], room: Room, stacked: bool) -> None:
+    """Add the inner products of gradients in all parameters."""
+    for name, own in left.items():
+        add_gram(out, own, right[name], room, stacked=stacked)

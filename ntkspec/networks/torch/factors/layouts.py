@@ -1,6 +1,6 @@
 """Which entries of a tensor belong to which point."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,36 +33,30 @@ class Rearranged(Exception):
     """A pass over other points computed something else than the probes did."""
 
 
-def layout_of(
-    axes: Sequence[int], many: tuple[int, ...], few: tuple[int, ...], marks: Sequence[Tensor] | None
-) -> Layout | None:
-    """The layout of a tensor that has shape ``many`` for PROBES points and ``few`` for FEWER, along one of some axes.
+def layouts(axes: Sequence[int], many: tuple[int, ...], few: tuple[int, ...]) -> list[Layout]:
+    """Those of a tensor that has shape ``many`` for PROBES points and ``few`` for FEWER, along one of some axes.
 
-    marks : for each point, where it certainly has a part in the tensor of all of them. None where the shapes fit no
-    layout, or marks are needed to tell several apart and there are none.
+    Points one after the other first, then side by side, then in between.
     """
-    found = list(_candidates(axes, many, few))
-    if len(found) <= 1:
-        return found[0] if found else None
-    if marks is None or not all(bool(mark.any()) for mark in marks):
-        return None
-    return next((layout for layout in found if _fits(layout, marks)), None)
-
-
-def _candidates(axes: Sequence[int], many: tuple[int, ...], few: tuple[int, ...]) -> Iterator[Layout]:
-    """Points one after the other first, then side by side, then in between."""
     if len(many) != len(few):
-        return
+        return []
     changed = [axis for axis, (m, f) in enumerate(zip(many, few, strict=True)) if m != f]
     if len(changed) != 1 or changed[0] not in axes:
-        return
+        return []
     axis = changed[0]
     each, rest = divmod(many[axis], PROBES)
     if rest or few[axis] != FEWER * each:
-        return
+        return []
     divisors = [outer for outer in range(1, each + 1) if each % outer == 0]
-    for outer in sorted(divisors, key=lambda outer: (outer != 1, outer != each, outer)):
-        yield Layout(axis, outer, each // outer)
+    ordered = sorted(divisors, key=lambda outer: (outer != 1, outer != each, outer))
+    return [Layout(axis, outer, each // outer) for outer in ordered]
+
+
+def fitting(found: Sequence[Layout], marks: Sequence[Tensor]) -> Layout | None:
+    """The layout in which each point's marks, where it certainly has a part in the tensor of all, are in its own."""
+    if not all(bool(mark.any()) for mark in marks):
+        return None
+    return next((layout for layout in found if _fits(layout, marks)), None)
 
 
 def _fits(layout: Layout, marks: Sequence[Tensor]) -> bool:

@@ -15,6 +15,8 @@ from ntkspec.networks.torch.function import ModuleFunction
 
 # Other parameters that are tried where it is not clear which rows belong to which point.
 ATTEMPTS = 4
+# Points, in no order, at which factors are compared with autograd once more.
+MORE = 8
 
 
 class Probed:
@@ -26,6 +28,8 @@ class Probed:
     def __init__(self, at: Any, names: Sequence[str], facts: Facts):
         n = count(at)
         self._at, self._names, self._facts = rows(at, torch.tensor([0, n // 2, n - 1])), list(names), facts
+        spread, order = torch.linspace(0, n - 1, min(n, MORE)).long(), torch.Generator().manual_seed(0)
+        self._more = rows(at, spread.flip(0)[torch.randperm(len(spread), generator=order)] if n > 3 else spread.flip(0))
         self._recipes: dict[torch.dtype, Recipe] = {}
         self.sample: Factors = {}
 
@@ -49,15 +53,20 @@ class Probed:
                 self.sample = captured(recipe, outputs, leaves, _random_weights(outputs, 1))
         precise = function if self._facts.float64 else function.in_dtype(torch.float64)
         try:
-            recipe.reasons.update(self._wrong(recipe, precise))
+            recipe.reasons.update(self._wrong(recipe, precise, self._at))
+            self._recipes[precise.dtype] = recipe
         except Rearranged:  # in float64 it computes something else
-            recipe.reasons.update(self._wrong(recipe, function))
+            recipe.reasons.update(self._wrong(recipe, function, self._at))
+        try:  # the three points may be sorted already, where a module sorts its points
+            recipe.reasons.update(self._wrong(recipe, function, self._more))
+        except Rearranged as error:
+            recipe.reasons.update(dict.fromkeys(self._names, str(error)))
         return recipe
 
     def _read(self, function: ModuleFunction, state: Mapping[str, Tensor]) -> Recipe:
         points = function.points(self._at)
-        with function.undisturbed():
-            leaves = {name: state[name].detach().requires_grad_() for name in self._names}
+        leaves = {name: state[name].detach().requires_grad_() for name in self._names}
+        with function.undisturbed(), function.running(leaves):  # checkpoints run again while the graph is read
             few = rows(points, slice(0, FEWER))
             return recipe_of(function.outputs(points, leaves), function.outputs(few, leaves), leaves)
 
@@ -70,9 +79,9 @@ class Probed:
             found[name] = own + noise * own.square().mean().sqrt().clamp_min(0.05)
         return found
 
-    def _wrong(self, recipe: Recipe, function: ModuleFunction) -> dict[str, str]:
-        """Parameters whose factors disagree with autograd."""
-        with function.recorded(function.points(self._at), self._names) as (outputs, leaves):
+    def _wrong(self, recipe: Recipe, function: ModuleFunction, at: Any) -> dict[str, str]:
+        """Parameters whose factors disagree with autograd at some points."""
+        with function.recorded(function.points(at), self._names) as (outputs, leaves):
             weights = _random_weights(outputs, 2)
             return disagreements(captured(recipe, outputs, leaves, weights), outputs, leaves, weights)
 

@@ -6,9 +6,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ntkspec.networks.torch.factors.convolution import Convolution
 from ntkspec.networks.torch.factors.outer import Outer
 from ntkspec.networks.torch.factors.readings import Factor
+
+
+class Room:
+    """Memory for gradients that is used again and again: new pages take longer than what fills them."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, Tensor] = {}
+
+    def take(self, number: int, count: int, like: Tensor) -> Tensor:
+        """So many numbers of place ``number``, which hold what was left there."""
+        held = self._held.get(number)
+        if held is None or len(held) < count:
+            self._held[number] = held = like.new_empty(count)
+        return held[:count]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +44,7 @@ class Side:
 
     def outer(self) -> Outer:
         """The outer products of all points, of a parameter with one use of that kind."""
-        found: list[Any] = [own[0].as_outer() if isinstance(own[0], Convolution) else own[0] for own in self.blocks]
+        found: list[Any] = [own[0] for own in self.blocks]
         if len(found) == 1:
             return found[0]
         return Outer(torch.cat([one.a for one in found]), torch.cat([one.g for one in found]), found[0].view)
@@ -63,10 +76,14 @@ class Side:
             return self.size // width, width
         return 1, self.size
 
-    def gradients(self, functions: slice, rows: slice) -> Tensor:
-        """(n R, numbers of some rows), point-major, for R chosen functions; an order of numbers that sides share."""
+    def gradients(self, functions: slice, rows: slice, room: Room, place: int = 0) -> Tensor:
+        """(n R, numbers of some rows), point-major, for R chosen functions; an order of numbers that sides share.
+
+        They lie in a place of the room, until it is taken again.
+        """
         one, R = self.blocks[0][0].tensors[-1], functions.stop - functions.start
-        out = one.new_empty(self.points, R, (rows.stop - rows.start) * self.rows[1])
+        shape = (self.points, R, (rows.stop - rows.start) * self.rows[1])
+        out = room.take(place, torch.Size(shape).numel(), one).view(shape)
         first = 0
         for own in self.blocks:
             chosen = [factor.of(functions) for factor in own]
@@ -78,7 +95,7 @@ class Side:
             first += len(block)
         return out.flatten(0, 1)
 
-    def squares(self, functions: slice, numbers: int) -> Tensor:
+    def squares(self, functions: slice, numbers: int, room: Room) -> Tensor:
         """The squared norms (n, R), from about so many numbers of gradients at a time."""
         one = self.alone
         if isinstance(one, Outer) and one.a.shape[1] * (one.a.shape[2] + one.g.shape[3]) <= one.view.size:
@@ -89,8 +106,8 @@ class Side:
         step = max(1, numbers // (n * R * width))
         total = self.blocks[0][0].tensors[-1].new_zeros(n, R)
         for start in range(0, rows, step):
-            G = self.gradients(functions, slice(start, min(start + step, rows)))
-            total += G.square().sum(dim=1).reshape(n, R)
+            G = self.gradients(functions, slice(start, min(start + step, rows)), room)
+            total += torch.linalg.vecdot(G, G).reshape(n, R)
         return total
 
     def _add_uses(self, out: Tensor, uses: list[Factor], rows: slice) -> None:

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from ntkspec.networks.torch.differentiating import pulled
 from ntkspec.networks.torch.factors.capture import Factors
+from ntkspec.networks.torch.factors.sides import pull
 
-# How far products may be apart, in eps of the sums of absolute values that they are computed from.
+# How far products may be apart, in eps of the sums of absolute values that they are computed from; these are taken only
+# where their size, which is smaller, does not suffice.
 ALLOWED = 1e3
 
 
@@ -25,12 +27,16 @@ def disagreements(
     true = pulled(outputs, leaves, U[..., 0] @ weights, retain_graph=True)
     allowed, found = ALLOWED * torch.finfo(outputs.dtype).eps, {}
     for name, leaf in leaves.items():
-        ours, bound = leaf.new_zeros(1, leaf.numel()), leaf.new_zeros(1, leaf.numel())
-        for one in factors[name]:
-            one.view.add(ours, one.pull(U))
-            one.view.absolute().add(bound, one.absolute().pull(U.abs()))
-        error, size = (ours - true[name].reshape(1, -1)).norm(), bound.norm()
+        ours = leaf.new_zeros(1, leaf.numel())
+        pull(factors[name], U, ours)
         pushed = sum((U * one.push(one.view.of(ours))).sum() for one in factors[name])
-        if not (error <= allowed * size and abs(pushed - ours.square().sum()) <= allowed * size**2):
+        error, size = (ours - true[name].reshape(1, -1)).norm(), ours.norm()
+        apart = abs(pushed - size**2)
+        if error <= allowed * size and apart <= allowed * size**2:
+            continue
+        bound = leaf.new_zeros(1, leaf.numel())
+        for one in factors[name]:
+            one.view.absolute().add(bound, one.absolute().pull(U.abs()))
+        if not (error <= allowed * bound.norm() and apart <= allowed * bound.norm() ** 2):
             found[name] = "its factors disagree with autograd"
     return found
