@@ -1,6 +1,7 @@
 """The gradients of a module's outputs at fixed points through layer factors, and by autograd where there are none."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ from ntkspec.networks.torch.tensors import array_of, tensor_of
 from ntkspec.networks.torch.ways import PASSES
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.tiles import Rows, slices
-from ntkspec.operators.work import Work
+from ntkspec.operators.work import PassWork, Work
 
 # Bytes of a block of points on its way, and the share of the free memory that stored factors take.
 BLOCK_BYTES, STORED_SHARE = 2**28, 0.4
@@ -105,6 +106,15 @@ class FactoredJacobian(AutogradJacobian):
             own += made / side * 2.0 * (1 + 1 / self.functions) * self.facts.flops
         rest = self.rest
         return Work(flops=own) + (Work() if rest is None else rest.entry_work(rest))
+
+    def passes_of_points(self, n: int) -> PassWork:
+        """Of the factors, which are kept as far as they fit."""
+        most = STORED_SHARE * free_memory(self.function.device)
+        return replace(super().passes_of_points(n), kept=min(n * self.bytes_per_point, most))
+
+    def passes_of_checks(self, stacked: bool) -> PassWork:
+        """Whose factors go with them."""
+        return replace(super().passes_of_checks(stacked), kept=0.0)
 
     @property
     def _sample(self) -> Factors:
