@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="layer factors are those of PyTorch'
 nn, F = torch.nn, torch.nn.functional
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:.*jit.script:DeprecationWarning")
 
-from ntkspec.networks.torch.factors import parts  # noqa: E402
+from ntkspec.networks.torch.factors import jacobian  # noqa: E402
 from ntkspec.networks.torch.jacobian import AutogradJacobian  # noqa: E402
 
 
@@ -255,13 +255,34 @@ def test_blocks_of_points_stored_or_not(share, monkeypatch):
     for chosen in ("full", "mean"):
         side, choice = factors(module, X, chosen)
         monkeypatch.setattr(type(side), "_points_at_once", 2)
-        monkeypatch.setattr(parts, "TILE_BYTES", 3 * side.bytes_per_point)
+        monkeypatch.setattr(jacobian, "TILE_BYTES", 3 * side.bytes_per_point)
         side._points_stored = int(share * 9) // 2 * 2
         kernel, true = of(side, choice), dense(module, X, choice)
         close(kernel.to_dense(), true)
         close(kernel._matmat(np.eye(len(true))), true)
         close(kernel.tile(slice(3, 7), slice(0, 5)), true[3:7, :5])
         assert len(side._kept) == side._points_stored // 2
+
+
+def test_passes_where_the_memory_is_short(monkeypatch):
+    """A block of points has LEAST_BYTES even then; a product takes each twice, a tile those before each part again."""
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 1)).double()
+    X = numbers(16, 2, 4, 4)
+    side, choice = factors(module, X)
+    monkeypatch.setattr(jacobian, "free_memory", lambda device: 0.0)
+    each = side.facts.bytes + side.bytes_per_point
+    monkeypatch.setattr(jacobian, "LEAST_BYTES", 2.5 * each)
+    assert side._points_at_once == 2
+    assert not side._points_stored
+    height = side._fitting(side._part_bytes[0])
+    passes, captured = [], jacobian.captured
+    monkeypatch.setattr(jacobian, "captured", lambda *of: passes.append(len(of[1])) or captured(*of))
+    kernel, true = of(side, choice), dense(module, X, choice)
+    close(kernel._matmat(np.eye(16)), true)
+    assert passes == [2] * 8 * 2
+    passes.clear()
+    close(kernel.to_dense(), true)
+    assert sum(passes) == 16 + sum(range(0, 16, height))
 
 
 def test_gradients_in_pieces(monkeypatch):

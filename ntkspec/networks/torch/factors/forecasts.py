@@ -1,5 +1,7 @@
 """What factors will cost, told by those of a few points."""
 
+from math import inf
+
 from ntkspec.networks.torch.factors.capture import Factors
 from ntkspec.networks.torch.factors.grams import flops
 from ntkspec.networks.torch.factors.layouts import PROBES
@@ -24,10 +26,12 @@ def product_flops(sample: Factors) -> float:
 
 
 def entry_flops(sample: Factors, formed: float) -> float:
-    """Of an inner product through gradients or through positions, whichever take less, and of the gradients of
-    ``formed`` points for each entry."""
+    """Of an inner product through positions, or through gradients, those of ``formed`` points for each entry."""
     own = 0.0
-    for uses in sample.values():
-        alone = len(uses) == 1
-        own += min(flops(uses[0], uses[0], False)) if alone else 2.0 * sum(one.view.size for one in uses)
-    return own + FORMING * formed * product_flops(sample)
+    for name, uses in sample.items():
+        by_positions, by_gradients = flops(uses[0], uses[0], False) if len(uses) == 1 else (inf, 0.0)
+        if by_positions < by_gradients:
+            own += by_positions
+        else:
+            own += 2.0 * sum(one.view.size for one in uses) + FORMING * formed * product_flops({name: uses})
+    return own

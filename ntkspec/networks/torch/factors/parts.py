@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ntkspec.networks.torch.blocks import fitting, free_memory
 from ntkspec.networks.torch.factors.capture import Factors
 from ntkspec.networks.torch.factors.sides import Side
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.tensors import tensor_of
 from ntkspec.operators.tiles import Rows
-
-# Bytes of a part's factors that are not stored, and the share of the free memory that they take at most.
-TILE_BYTES, TILE_SHARE = 2**30, 0.35
 
 
 class Blocks(Protocol):
@@ -55,10 +51,10 @@ class Part:
         }
 
 
-def parts_of(blocks: Blocks, which: Rows, *, one_by_one: bool = False) -> list[Part]:
-    """Consecutive points, or points with ascending numbers; blocks whose factors are not stored may come one by one."""
+def parts_of(blocks: Blocks, which: Rows, most: float) -> list[Part]:
+    """Consecutive points, or points with ascending numbers; factors of a part that are not stored take ``most`` bytes,
+    or are those of one block."""
     found: list[Part] = []
-    most = 0.0 if one_by_one else TILE_SHARE * free_memory(blocks.function.device)
     room = 0.0
     for number, block in enumerate(blocks.point_blocks):
         local, points = _inside(which, block)
@@ -67,15 +63,10 @@ def parts_of(blocks: Blocks, which: Rows, *, one_by_one: bool = False) -> list[P
         needed = 0.0 if blocks.stores(number) else (block.stop - block.start) * blocks.bytes_per_point
         if not found or needed > room:
             found.append(Part(blocks, []))
-            room = min(TILE_BYTES, most)
+            room = most
         room -= needed
         found[-1].pieces.append((number, local, points))
     return found
-
-
-def points_together(blocks: Blocks) -> int:
-    """Points of a part whose factors are not stored."""
-    return fitting(TILE_BYTES, blocks.bytes_per_point, blocks.function.device, TILE_SHARE)
 
 
 def _inside(which: Rows, block: slice) -> tuple[Any, int]:
