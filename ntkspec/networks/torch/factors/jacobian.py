@@ -12,8 +12,9 @@ from ntkspec.networks.points import rows
 from ntkspec.networks.torch import differentiating
 from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory, number_of
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
-from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, product_flops
+from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, held_flops, product_flops
 from ntkspec.networks.torch.factors.grams import add_gram, numbers_together
+from ntkspec.networks.torch.factors.held import biases, held
 from ntkspec.networks.torch.factors.layouts import Rearranged
 from ntkspec.networks.torch.factors.parts import parts_of
 from ntkspec.networks.torch.factors.probing import Probed
@@ -86,11 +87,11 @@ class FactoredJacobian(AutogradJacobian):
     @property
     def pull_work(self) -> Work:
         """Matrix products with the factors; two passes more where these are not stored."""
-        again = (self.points - self._points_stored) * 2.0 * self.facts.flops
+        _, stored = held_flops(self._sample, self.functions)
+        again = product_flops(self._sample) + 2.0 * self.facts.flops
+        own = self._points_stored * stored + (self.points - self._points_stored) * again
         rest = self.rest
-        return Work(flops=self.points * product_flops(self._sample) + again) + (
-            Work() if rest is None else rest.pull_work
-        )
+        return Work(flops=own) + (Work() if rest is None else rest.pull_work)
 
     @property
     def push_work(self) -> Work:
@@ -104,10 +105,11 @@ class FactoredJacobian(AutogradJacobian):
         stored = self._points_stored == self.points
         height, width = (side, side) if stored else (min(side, self._fitting(most)) for most in self._part_bytes)
         halved = 1 / -(-self.points // side) if other is self else 0.0  # of the tiles, about, only a triangle
-        own = entry_flops(self._sample, (1 - halved / 2) * (1 / height + 1 / width))
+        own = entry_flops(self._sample, self.functions, (1 - halved / 2) * (1 / height + 1 / width))
         if not stored:  # those of the columns once for each part of the rows
             made = 1.0 + (1 - halved / 2) * -(-side // height)
-            own += made / side * 2.0 * (1 + 1 / self.functions) * self.facts.flops
+            each = 2.0 * (1 + 1 / self.functions) * self.facts.flops
+            own += made / side * (each + held_flops(self._sample, self.functions)[0])
         rest = self.rest
         return Work(flops=own) + (Work() if rest is None else rest.entry_work(rest))
 
@@ -118,8 +120,8 @@ class FactoredJacobian(AutogradJacobian):
 
     @cached_property
     def bytes_per_point(self) -> float:
-        """Of the factors of all functions."""
-        return bytes_of_point(self._sample, self.functions)
+        """Of what is held of the factors of all functions."""
+        return bytes_of_point(self._sample, self.functions, held=True)
 
     @cached_property
     def _free(self) -> float:
@@ -135,9 +137,9 @@ class FactoredJacobian(AutogradJacobian):
 
     @property
     def _points_at_once(self) -> int:
-        most = max(LEAST_BYTES, BLOCK_SHARE * self._free)
-        passes = number_of(min(BLOCK_BYTES, most), self.facts.bytes + bytes_of_point(self._sample, 1))
-        return min(self.points, passes, number_of(min(4 * BLOCK_BYTES, most), self.bytes_per_point))
+        most, sample = max(LEAST_BYTES, BLOCK_SHARE * self._free), self._sample
+        passes = number_of(min(BLOCK_BYTES, most), self.facts.bytes + bytes_of_point(sample, 1))
+        return min(self.points, passes, number_of(min(4 * BLOCK_BYTES, most), bytes_of_point(sample, self.functions)))
 
     @property
     def _part_bytes(self) -> tuple[float, float]:
@@ -236,15 +238,15 @@ class FactoredJacobian(AutogradJacobian):
         n, m = (sum(part.points for part in parts) for parts in (heights, widths))
         out = torch.zeros(n * each, m * each, dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
-            top, room = 0, Room()
+            top, room, along = 0, Room(), biases(self._sample)
             for height in heights if self.factored else []:
-                left, first = height.sides(), 0
+                left, first = height.sides(along), 0
                 place = out[top * each : (top + height.points) * each]
                 if same:  # the columns before these rows
                     widths = parts_of(other, slice(cols.start, cols.start + top), other._part_bytes[1])
                 for width in widths:
                     part = place[:, first * each : (first + width.points) * each]
-                    _add(part, left, width.sides(), room, stacked)
+                    _add(part, left, width.sides(along), room, stacked)
                     first += width.points
                 if same:
                     _add(place[:, top * each : (top + height.points) * each], left, left, room, stacked)
@@ -281,7 +283,8 @@ class FactoredJacobian(AutogradJacobian):
         if not self.stores(number):
             return self._captured(number, functions)
         if number not in self._kept:
-            self._kept[number] = self._captured(number, every)
+            made = self._captured(number, every)
+            self._kept[number] = {name: held(uses) for name, uses in made.items()}
         kept = self._kept[number]
         if functions == every:
             return kept

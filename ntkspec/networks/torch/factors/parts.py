@@ -1,9 +1,11 @@
 """The points of a tile, as many together as their factors have room."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ntkspec.networks.torch.factors.capture import Factors
+from ntkspec.networks.torch.factors.held import held, with_bias
 from ntkspec.networks.torch.factors.sides import Side
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.tensors import tensor_of
@@ -39,16 +41,18 @@ class Part:
         """How many."""
         return sum(points for _, _, points in self.pieces)
 
-    def sides(self) -> dict[str, Side]:
-        """The gradients in each parameter that has factors and that outputs depend on."""
-        every = slice(0, self.blocks.functions)
-        found = [(self.blocks.factors(number, every), local) for number, local, _ in self.pieces]
+    def sides(self, biases: Mapping[str, str]) -> dict[str, Side]:
+        """The gradients in each parameter that has factors and that outputs depend on; biases go with their weights."""
+        every, blocks = slice(0, self.blocks.functions), []
+        for number, local, _ in self.pieces:
+            made = self.blocks.factors(number, every)
+            own = {name: held([one[local] for one in uses]) for name, uses in made.items() if uses}
+            own |= {weight: with_bias(own[weight]) for weight in biases.values()}
+            blocks.append({name: uses for name, uses in own.items() if name not in biases})
         sizes = {name: tensor.numel() for name, tensor in self.blocks.function.state.items()}
-        return {
-            name: Side([[one[local] for one in block[name]] for block, local in found], sizes[name])
-            for name, own in found[0][0].items()
-            if own
-        }
+        for bias, weight in biases.items():
+            sizes[weight] += sizes[bias]
+        return {name: Side([block[name] for block in blocks], sizes[name]) for name in blocks[0]}
 
 
 def parts_of(blocks: Blocks, which: Rows, most: float) -> list[Part]:
