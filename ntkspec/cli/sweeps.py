@@ -224,14 +224,7 @@ def _unusual(cell: "Cell") -> list[str]:
 
 
 def figure_of(quantity: str, panels: dict, plain: Collection[str] = ()) -> "Figure":
-    """The figure of a quantity."""
-    from ntkspec.plotting import scaling as plots
+    """The figure of a quantity, for which matplotlib is imported."""
+    from ntkspec.plotting import scaling
 
-    if quantity.startswith("budget"):
-        return plots.budget(panels)
-    if quantity.startswith("training"):
-        return plots.scaling(panels, ("train", "test"), plain=panels, ylabel="largest discrepancy up to T")
-    if quantity == "data":
-        return plots.scaling(panels, ("norms", "overlaps", "gram"), plain=panels, ylabel="ratio of Claim 3.1")
-    names = ("gap", "frobenius", "hollow", "hollow frobenius")
-    return plots.scaling(panels, names, plain=plain, ylabel="norm of Θ − Θ^lin")
+    return scaling.figure_of(quantity, panels, plain)

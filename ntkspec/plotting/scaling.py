@@ -1,12 +1,13 @@
 """The figures of sweeps: sizes against d, with fitted slopes. They read in grey, at the width of a column."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from ntkspec.experiments.power_laws import at_distinct, fit_power_law
+from ntkspec.experiments.power_laws import PowerLaw, at_distinct, fit_power_law
 from ntkspec.plotting.values import logarithmic, shown
 from ntkspec.theory.budget import PARTS
 
@@ -25,6 +26,50 @@ STYLES = {
     "overlaps": ("#D55E00", "s", "-", "overlaps"),
     "gram": ("#009E73", "^", "-", "‖X Xᵀ‖/n"),
 }
+
+
+@dataclass(frozen=True)
+class Series:
+    """The numbers of a quantity that are drawn, what they are called, and whether times d/n."""
+
+    names: tuple[str, ...]
+    ylabel: str
+    scaled: bool = True
+
+
+def series_of(quantity: str) -> Series:
+    """Those of a quantity of sweeps."""
+    if quantity.startswith("budget"):
+        return Series(PARTS, "spectral norm")
+    if quantity.startswith("training"):
+        return Series(("train", "test"), "largest discrepancy up to T", scaled=False)
+    if quantity == "data":
+        return Series(("norms", "overlaps", "gram"), "ratio of Claim 3.1", scaled=False)
+    return Series(("gap", "frobenius", "hollow", "hollow frobenius"), "norm of Θ − Θ^lin")
+
+
+def figure_of(quantity: str, panels: dict[str, dict], plain: Collection[str] = ()) -> Figure:
+    """The figure of a quantity: {title: {cell: numbers}}; the panels whose titles are in ``plain`` are not scaled."""
+    if quantity.startswith("budget"):
+        return budget(panels)
+    series = series_of(quantity)
+    return scaling(panels, series.names, plain=plain if series.scaled else panels, ylabel=series.ylabel)
+
+
+def law_of(results: dict, name: str, scaled: bool) -> PowerLaw | None:
+    """The power law in d of a number, times d/n; None where three dimensions, two seeds or sizes above 0 are missing."""
+    d, y = _sizes(results, name, scaled)
+    seeds = np.array([cell.seed for cell in results])
+    if len(np.unique(d)) < 3 or len(np.unique(seeds)) < 2 or not (y > 0).all():
+        return None
+    return fit_power_law(d, y, seeds)
+
+
+def _sizes(results: dict, name: str, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """d and the named number of each cell, times d/n."""
+    d = np.array([cell.d for cell in results], dtype=float)
+    n = np.array([cell.n for cell in results], dtype=float)
+    return d, shown([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
 
 
 def scaling(
@@ -60,14 +105,10 @@ def scaling(
 
 def _curve(axis, results: dict, name: str, scaled: bool) -> None:
     colour, marker, line, label = STYLES[name]
-    d = np.array([cell.d for cell in results], dtype=float)
-    n = np.array([cell.n for cell in results], dtype=float)
-    seeds = np.array([cell.seed for cell in results])
-    y = shown([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
+    d, y = _sizes(results, name, scaled)
     places = np.unique(d)
     least, medians, most = (at_distinct(summary, d, y) for summary in (np.min, np.median, np.max))
-    if len(places) >= 3 and len(np.unique(seeds)) >= 2 and (y > 0).all():
-        law = fit_power_law(d, y, seeds)
+    if (law := law_of(results, name, scaled)) is not None:
         label += f": {law.exponent:+.2f} [{law.lower:+.2f}, {law.upper:+.2f}]"
     axis.fill_between(places, least, most, color=colour, alpha=0.15, linewidth=0)
     filled = {"markerfacecolor": colour if line == "-" else "white"}

@@ -28,12 +28,11 @@ def density(record: KernelSpectrum) -> Figure:
     a difference of kernels.
     """
     figure, (left, right) = _panels(record, 2)
-    if record.task.kernel == "gap":
-        _bars(left, record.density.histogram(_BINS))
+    edges = bins(record)
+    _bars(left, record.density.histogram(edges))
+    if isinstance(edges, int):
         _smoothed(right, record.density)
     else:
-        edges = _geometric(record.density)
-        _bars(left, record.density.histogram(edges))
         _counting(right, record.density, edges)
         left.set_xscale("log")
         left.set_yscale("log")
@@ -41,6 +40,11 @@ def density(record: KernelSpectrum) -> Figure:
     left.set_xlabel("eigenvalue")
     left.set_ylabel("share of eigenvalues, 95 % intervals")
     return figure
+
+
+def bins(record: KernelSpectrum) -> int | np.ndarray:
+    """Of its histogram: how many of one width of a difference of kernels, otherwise their edges."""
+    return _BINS if record.task.kernel == "gap" else _geometric(record.density)
 
 
 def _geometric(spectrum):

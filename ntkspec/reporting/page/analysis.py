@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
 from ntkspec.experiments.verdict import describe, verdict
 from ntkspec.plotting import analysis as figures
 from ntkspec.plotting.svg import panels
 from ntkspec.reporting.page.elements import Chart, Element, Facts, Section, Table, Tile, Words, columns
-from ntkspec.reporting.page.footing import promises, provenance, symbols
+from ntkspec.reporting.page.footing import promises, provenance, symbols, times
 from ntkspec.reporting.page.page import Content
 from ntkspec.reporting.page.typeset import Given
 from ntkspec.reporting.rows import own_rows, terms
@@ -55,23 +56,28 @@ def _tiles(analysis: Analysis) -> list[Tile]:
         which = "the linear kernel" if analysis.own is None else "the nearest linear kernel"
         tiles.append(Tile(f"{ratio:.1%}", f"distance of the NTK from {which} in spectral norm"))
     loosest = analysis.comparisons["network-linear"][part].agreement_to_labels[-1]
-    until = "never" if loosest.until is None else f"step {loosest.until}"
-    of_all = f" of {analysis.steps[-1]}" if loosest.until is not None else ""
-    when = "" if loosest.until is None or loosest.from_start else f" (from step {loosest.since})"
     tiles.append(
         Tile(
-            f"{until}{of_all}", f"until then network and linear model differ by less than {loosest.threshold:.0%}{when}"
+            _reached(loosest, int(analysis.steps[-1])),
+            f"network and linear model differ by less than {loosest.threshold:.0%} of the labels' mean square ({part})",
         )
-        if loosest.until is not None
-        else Tile("never", f"do network and linear model differ by less than {loosest.threshold:.0%}")
     )
     if analysis.accuracies:
         last = {model: parts[part][-1] for model, parts in analysis.accuracies.items()}
         values, what = (f"{last['network']:.1%} | {last['linear']:.1%}", f"{part} accuracy at the end")
     else:
         last = {model: parts[part][-1] for model, parts in analysis.losses.items()}
-        values, what = (f"{last['network']:.4g} | {last['linear']:.4g}", f"{part} loss at the end")
+        values, what = (f"{last['network']:.3g} | {last['linear']:.3g}", f"{part} loss at the end")
     return [*tiles, Tile(values, f"{what}: network | linear model")]
+
+
+def _reached(agreement: Agreement, last: int) -> str:
+    if agreement.until is None:
+        return "at no step"
+    if agreement.to_end:
+        return f"all {last} steps" if agreement.from_start else f"from step {agreement.since} on"
+    start = "until step" if agreement.from_start else f"steps {agreement.since} to"
+    return f"{start} {agreement.until}"
 
 
 # ------------------------------------------------------------------------------------------------------------ training
@@ -226,8 +232,7 @@ def _setting(analysis: Analysis) -> Section:
     if not task.deep:
         horizon = analysis.data.d * math.log(analysis.data.d) / max(analysis.rates)
         facts.append(("the theorems cover", f"t <= c * {horizon:.0f}, that is c d log d / eta for a constant c"))
-    seconds = {"stage": list(analysis.timings), "seconds": list(analysis.timings.values())}
-    return Section("Setting", [Facts(facts), columns(seconds, "Where the time went")])
+    return Section("Setting", [Facts(facts), times(analysis.timings)])
 
 
 # ------------------------------------------------------------------------------------------------------------ promises
@@ -243,8 +248,8 @@ def _measured(analysis: Analysis) -> list[str]:
     ]
     if analysis.own is None:
         lines.append(
-            "The theorems speak of large d and leave constants open: a setting that meets their assumptions is no proof "
-            "for these sizes, and one outside of them no refutation."
+            "The theorems speak of large d and leave constants open: a setting that meets their assumptions is no "
+            "proof for these sizes, and one outside of them no refutation."
         )
     return lines
 

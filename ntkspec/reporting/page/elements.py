@@ -103,7 +103,8 @@ class Chart:
         """A <figure>, and below it the tables, which are folded where they are long."""
         pictures = "".join(_picture(panel, f"{self.name}-{k}") for k, panel in enumerate(self.panels, 1))
         below = "".join(_numbers(table) for table in self.tables)
-        return f'<figure><div class="panels">{pictures}</div><figcaption>{typeset(self.caption)}</figcaption></figure>{below}'
+        caption = f"<figcaption>{typeset(self.caption)}</figcaption>"
+        return f'<figure><div class="panels">{pictures}</div>{caption}</figure>{below}'
 
 
 def _picture(panel: "Panel", name: str) -> str:

@@ -57,6 +57,12 @@ def _intervals(estimates: dict[str, Estimate]) -> Table:
     return Table(head, rows, "Proved intervals")
 
 
+def times(seconds: dict[str, float]) -> Table:
+    """How long each stage took."""
+    rows = [[stage, round(taken, 2)] for stage, taken in seconds.items()]
+    return Table(["stage", "seconds"], rows, "Where the time went")
+
+
 def symbols(*names: str) -> Section:
     """What the symbols of a page mean."""
     return Section("Symbols", [Facts([(name, SYMBOLS[name]) for name in names])])

@@ -49,7 +49,7 @@ _RULES: tuple[tuple[re.Pattern, str | Callable], ...] = (
     (re.compile(r"&lt;="), "≤"),
     (re.compile(r"&gt;="), "≥"),
     (re.compile(r"(?<!\w)\+-(?!\w)"), "±"),
-    (re.compile(r"(?<=[\w‖)>.&;]) - (?=[\w‖(ΘI])"), " − "),
+    (re.compile(r"(?<=[\w‖)>.&;]) - (?=[\w‖(ΘI])"), "\N{NO-BREAK SPACE}−\N{NO-BREAK SPACE}"),
 )
 
 
