@@ -57,19 +57,19 @@ def figure_of(quantity: str, panels: dict[str, dict], plain: Collection[str] = (
 
 
 def law_of(results: dict, name: str, scaled: bool) -> PowerLaw | None:
-    """The power law in d of a number, times d/n; None where three dimensions, two seeds or sizes above 0 are missing."""
-    d, y = _sizes(results, name, scaled)
+    """The power law in d of a number, times d/n; None for fewer than three d or two seeds, or a number not above 0."""
+    d, y = sizes(results, name, scaled)
     seeds = np.array([cell.seed for cell in results])
     if len(np.unique(d)) < 3 or len(np.unique(seeds)) < 2 or not (y > 0).all():
         return None
     return fit_power_law(d, y, seeds)
 
 
-def _sizes(results: dict, name: str, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
+def sizes(results: dict, name: str, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
     """d and the named number of each cell, times d/n."""
     d = np.array([cell.d for cell in results], dtype=float)
     n = np.array([cell.n for cell in results], dtype=float)
-    return d, shown([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
+    return d, shown([numbers.get(name, np.nan) for numbers in results.values()]) * (d / n if scaled else 1)
 
 
 def scaling(
@@ -105,7 +105,7 @@ def scaling(
 
 def _curve(axis, results: dict, name: str, scaled: bool) -> None:
     colour, marker, line, label = STYLES[name]
-    d, y = _sizes(results, name, scaled)
+    d, y = sizes(results, name, scaled)
     places = np.unique(d)
     least, medians, most = (at_distinct(summary, d, y) for summary in (np.min, np.median, np.max))
     if (law := law_of(results, name, scaled)) is not None:

@@ -91,6 +91,20 @@ def _cell(tag: str, value: Cell, right: bool, more: str = "") -> str:
 
 
 @dataclass(frozen=True)
+class Folded:
+    """A table behind a line that unfolds it; short ones are open."""
+
+    table: Table
+
+    def html(self) -> str:
+        """A <details>."""
+        count = len(self.table.rows)
+        title = f"Numbers: {typeset(self.table.caption)} ({count} row{'s' * (count != 1)})"
+        unfolded = " open" if count <= OPEN_ROWS else ""
+        return f"<details{unfolded}><summary>{title}</summary>{self.table.html()}</details>"
+
+
+@dataclass(frozen=True)
 class Chart:
     """The panels of a figure, what they show in a sentence, and their numbers in tables."""
 
@@ -102,7 +116,7 @@ class Chart:
     def html(self) -> str:
         """A <figure>, and below it the tables, which are folded where they are long."""
         pictures = "".join(_picture(panel, f"{self.name}-{k}") for k, panel in enumerate(self.panels, 1))
-        below = "".join(_numbers(table) for table in self.tables)
+        below = "".join(Folded(table).html() for table in self.tables)
         caption = f"<figcaption>{typeset(self.caption)}</figcaption>"
         return f'<figure><div class="panels">{pictures}</div>{caption}</figure>{below}'
 
@@ -115,12 +129,6 @@ def _picture(panel: "Panel", name: str) -> str:
         f'<svg role="img" aria-label="{escape(panel.name)}"{described} viewBox="{panel.box}" '
         f'style="max-width: {panel.width}px">{says}{panel.inner}</svg>'
     )
-
-
-def _numbers(table: Table) -> str:
-    unfolded = " open" if len(table.rows) <= OPEN_ROWS else ""
-    rows = f"{len(table.rows)} row{'s' * (len(table.rows) != 1)}"
-    return f"<details{unfolded}><summary>Numbers: {typeset(table.caption)} ({rows})</summary>{table.html()}</details>"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from ntkspec.experiments.spectrum import KernelSpectrum
 from ntkspec.plotting import spectrum as figures
 from ntkspec.plotting.svg import panels
-from ntkspec.reporting.page.elements import Chart, Element, Facts, Section, Table, Tile, Words, columns
+from ntkspec.reporting.page.elements import Chart, Element, Facts, Section, Tile, Words, columns
 from ntkspec.reporting.page.footing import promises, provenance, symbols, times
 from ntkspec.reporting.page.page import Content
 from ntkspec.reporting.page.typeset import Given
@@ -56,8 +56,8 @@ def _verdict(record: KernelSpectrum) -> list[str]:
     called, k = _CALLED[record.task.kernel], len(leading.values)
     if record.effective_rank is not None:
         first = (
-            f"{called} has an effective rank of {float(record.effective_rank):.3g} among {n} eigenvalues, the largest of "
-            f"which is {float(record.norm):.4g}."
+            f"{called} has an effective rank of {float(record.effective_rank):.3g} among {n} eigenvalues, the largest "
+            f"of which is {float(record.norm):.4g}."
         )
     else:
         first = f"{called} has spectral norm {float(record.norm):.4g} and Frobenius norm {float(record.frobenius):.4g}."
@@ -137,7 +137,7 @@ def _density(record: KernelSpectrum) -> Section:
     how = (
         "All eigenvalues were computed."
         if density.values is not None
-        else f"Estimated with {density.probes} probes of {density.lengths.max()} steps; intervals hold at each place with 95 %."
+        else f"Estimated with {density.probes} probes of {density.lengths.max()} steps, with intervals of 95 %."
     )
     caption = f"Left: the share of the eigenvalues in bins. Right: {right}. {how}"
     tables = [columns(shares, "shares of the eigenvalues"), columns(second, what)]
