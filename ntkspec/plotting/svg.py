@@ -110,7 +110,7 @@ def _cleaned(text: str, prefix: str) -> str:
     text = re.sub("|".join(COLOURS), lambda match: COLOURS[match[0]], text)
     text = _GREY.sub(lambda match: _shade(int(match[1], 16)), text)
     text = _LONG.sub(r"\1", _FONT.sub(lambda match: match[2] or f"font-size: {match[1]}px", text))
-    text = re.sub(r"\^(lin)\b", _RAISED, text)
+    text = re.sub(r"\^(lin|[\d.]*\d)\b", _RAISED, text)
     return re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", text)).strip()
 
 

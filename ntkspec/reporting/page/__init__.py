@@ -1,0 +1,57 @@
+"""Results as one page that opens anywhere: the verdict first, figures with their numbers, and what they promise."""
+
+from pathlib import Path
+from typing import Any
+
+from ntkspec.reporting.page.page import Page, page_of
+
+__all__ = ["Page", "report"]
+
+
+def report(source: Any, path: str | Path | None = None) -> Page:
+    """One self-contained HTML page of a result: the verdict, figures with their numbers, and what the numbers promise.
+
+    Parameters
+    ----------
+    source : str, Path or result
+        A file of ``ntkspec analyze``, ``spectrum``, ``sweep``, ``check`` or ``figure``, or of
+        :func:`ntkspec.save_result`; or a result itself, or a dictionary of results with their names.
+    path : str or Path, optional
+        Where to write the page, NAME.html; a file of that name is replaced. Default None: nowhere.
+
+    Returns
+    -------
+    Page
+        With the text in ``html``; a notebook shows it.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file, or no folder to write to.
+    ValueError
+        For a file that is damaged or holds no results, and for a path that does not end in .html or .htm.
+
+    Notes
+    -----
+    The page holds its figures (SVG), style and script, loads nothing, and is smaller than 1 MB: of long tables it has
+    the first 400 rows and says so. Nothing in a file is executed, and whatever it holds is shown as text. Cost: drawing
+    the figures, seconds; nothing is measured again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> K = np.diag([4.0, 2.0, 1.0])
+    >>> ns.report({"norm": ns.spectral_norm(K), "pairs": ns.eigsh(K, 2)})  # doctest: +ELLIPSIS
+    Page of ... kB; page.save('report.html') writes it
+    """
+    from ntkspec.plotting.settings import delivered
+
+    with delivered():
+        from ntkspec.reporting.page.sources import content_of_file, content_of_result
+
+        content = content_of_file(Path(source)) if isinstance(source, str | Path) else content_of_result(source)
+        page = page_of(content)
+    if path is not None:
+        page.save(path)
+    return page

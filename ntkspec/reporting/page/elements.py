@@ -91,6 +91,22 @@ def _cell(tag: str, value: Cell, right: bool, more: str = "") -> str:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """Verdicts, each with what it is about and the evidence. The first word of a verdict names its colour."""
+
+    items: Sequence[tuple[str, str, str]]
+
+    def html(self) -> str:
+        """A <ul>."""
+        return f'<ul class="judged">{"".join(_judged(*item) for item in self.items)}</ul>'
+
+
+def _judged(verdict: str, what: str, evidence: str) -> str:
+    badge = f'<b class="{escape(verdict.split()[0])}">{escape(verdict)}</b>'
+    return f"<li>{badge}<div>{typeset(what)}<span>{typeset(evidence)}</span></div></li>"
+
+
+@dataclass(frozen=True)
 class Folded:
     """A table behind a line that unfolds it; short ones are open."""
 

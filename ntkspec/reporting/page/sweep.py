@@ -1,6 +1,7 @@
 """The page of a sweep, and the charts over d that pages of checks have too."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ MEASURED = (
 # By the first word of a quantity: what its chart shows, and what the first number of its series is.
 _CHARTS = {
     "gap": "(d/n) ‖Theta - Theta^lin‖ in spectral and Frobenius norm, with and without the diagonal",
-    "budget": "Norms of F, D and R times d/n, measured and (dashes) predicted",
     "training": "Largest mean squared difference of network and linear model up to T",
+    "budget": "Norms of F, D and R times d/n, measured and (dashes) predicted",
     "data": "Ratios of Claim 3.1, which are bounded where it holds",
 }
 _FIRST = {
@@ -43,7 +44,7 @@ _FIRST = {
 
 def content(results: Results, made_with: dict[str, Any] | None, name: str) -> Content:
     """What the page of a sweep says. made_with, name : the provenance, and the file that it comes from."""
-    quantities = list(dict.fromkeys(cell.quantity for cell in results))
+    quantities = sorted({cell.quantity for cell in results}, key=lambda quantity: list(_CHARTS).index(_first(quantity)))
     found = {
         quantity: series({cell: own for cell, own in results.items() if cell.quantity == quantity})
         for quantity in quantities
@@ -66,7 +67,7 @@ def content(results: Results, made_with: dict[str, Any] | None, name: str) -> Co
             ),
             Section("Cells", [Folded(_cells(results))]),
             promises({}, [MEASURED, FITS]),
-            symbols("Theta", "Theta^lin", "‖·‖, ‖·‖_F", "n, d, m", "F, D, R"),
+            symbols(*symbols_of(quantities)),
             provenance(
                 made_with,
                 name,
@@ -74,6 +75,11 @@ def content(results: Results, made_with: dict[str, Any] | None, name: str) -> Co
             ),
         ],
     )
+
+
+def _first(quantity: str) -> str:
+    """The word before the layer."""
+    return quantity.partition("-")[0]
 
 
 def exponents(quantity: str, found: dict[str, Results]) -> dict[str, dict[str, PowerLaw]]:
@@ -89,7 +95,7 @@ def over_d(quantity: str, found: dict[str, Results], laws: dict[str, dict[str, P
     """A chart of the first series, each a panel, with their medians in tables, and the exponents of all."""
     shown = dict(list(found.items())[:most])
     left = f" {len(found) - len(shown)} more series are not drawn." if len(found) > len(shown) else ""
-    caption = f"{_CHARTS[quantity.split('-')[0]]}: medians and ranges over seeds.{left}"
+    caption = f"{_CHARTS[_first(quantity)]}: medians and ranges over seeds.{left}"
     chart = Chart(
         quantity,
         caption,
@@ -97,6 +103,12 @@ def over_d(quantity: str, found: dict[str, Results], laws: dict[str, dict[str, P
         [_medians(quantity, title, own) for title, own in shown.items()],
     )
     return [chart, *([_exponents(laws)] if any(laws.values()) else [])]
+
+
+def symbols_of(quantities: Sequence[str]) -> list[str]:
+    """Those of charts of these quantities."""
+    split = ["F, D, R"] if any(_first(quantity) == "budget" for quantity in quantities) else []
+    return ["Theta", "Theta^lin", "‖·‖, ‖·‖_F", "n, d, m", *split]
 
 
 def _exponents(laws: dict[str, dict[str, PowerLaw]]) -> Table:
@@ -124,7 +136,7 @@ def _medians(quantity: str, title: str, own: Results) -> Table:
 
 def _law_in_words(quantity: str, title: str, laws: dict[str, PowerLaw]) -> str:
     """How the first number of a series moves with d."""
-    what, layer = _FIRST[quantity.split("-")[0]], quantity.partition("-")[2]
+    what, layer = _FIRST[_first(quantity)], quantity.partition("-")[2]
     where = f"for {title}{f' ({layer})' if layer else ''}"
     law = laws.get(figures.series_of(quantity).names[0])
     if law is None:
@@ -139,7 +151,7 @@ def _tiles(laws: dict[str, dict[str, dict[str, PowerLaw]]]) -> list[Tile]:
     tiles = []
     for quantity, own in laws.items():
         name = figures.series_of(quantity).names[0]
-        what = _FIRST[quantity.split("-")[0]]
+        what = _FIRST[_first(quantity)]
         tiles += [
             Tile(f"d^{fits[name].exponent:.2f}", f"{what}, {title}") for title, fits in own.items() if name in fits
         ]

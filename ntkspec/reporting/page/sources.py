@@ -1,0 +1,67 @@
+"""From a file of results, or a result itself, to what its page says."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ntkspec import storage
+from ntkspec.experiments import results as kept_results
+from ntkspec.experiments.analyze import RECORD_TYPES, Analysis
+from ntkspec.experiments.deep_runs import DEEP_COMPARISON
+from ntkspec.experiments.results import RESULTS, Copies
+from ntkspec.experiments.spectrum import SPECTRUM_TYPES, KernelSpectrum
+from ntkspec.experiments.statements import CHECK_TYPES
+from ntkspec.experiments.sweep_cells import Cell
+from ntkspec.experiments.two_layer_runs import COMPARISON
+from ntkspec.networks.saved import Parts
+from ntkspec.reporting.page import analysis, check, results, runs, spectrum, sweep
+from ntkspec.reporting.page.page import Content
+from ntkspec.storage.sweeps import results_of
+
+_NO_REPORT = {"network": "a network", "kernel": "a kernel", "training": "a checkpoint of training"}
+
+
+def content_of_file(path: Path) -> Content:
+    """What the page of a file says. Raises FileNotFoundError, or ValueError for one that is damaged or no result."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name the file of results in it, such as {path / 'analysis.h5'}")
+    kind = storage.kind_of(path)
+    if kind not in _OF_KIND:
+        what = f"is {_NO_REPORT[kind]}" if kind in _NO_REPORT else "is no file of results of ntkspec"
+        raise ValueError(
+            f"{path} {what}, which has no report; pass a file of analyze, spectrum, sweep, check or figure, or one of "
+            f"ntkspec.save_result"
+        )
+    types, make = _OF_KIND[kind]
+    tree = storage.read(path, kind=kind, types=types)
+    with storage.blamed_on(path):
+        return make(tree, str(path))
+
+
+def content_of_result(result: Any) -> Content:
+    """What the page of a result says."""
+    if isinstance(result, Analysis):
+        return analysis.content(result, None, "")
+    if isinstance(result, KernelSpectrum):
+        return spectrum.content(result, None, "")
+    return results.content(result, "")
+
+
+def _sweep(tree: dict, name: str) -> Content:
+    return sweep.content(results_of(name, tree, Cell), tree.get("provenance"), name)
+
+
+def _check(tree: dict, name: str) -> Content:
+    return check.content(tree["checks"], results_of(name, tree, Cell), tree.get("provenance"), name)
+
+
+# By kind: the dataclasses in a file, and what makes the content of its tree and its name.
+_OF_KIND: dict[str, tuple[tuple[type, ...], Callable[[Any, str], Content]]] = {
+    "analyze": (RECORD_TYPES, lambda tree, name: analysis.content(tree["analysis"], tree.get("provenance"), name)),
+    "spectrum": (SPECTRUM_TYPES, lambda tree, name: spectrum.content(tree["spectrum"], tree.get("provenance"), name)),
+    "sweep": ((), _sweep),
+    "check": (CHECK_TYPES, _check),
+    COMPARISON.kind: (COMPARISON.types, runs.content),
+    DEEP_COMPARISON.kind: (DEEP_COMPARISON.types, runs.deep_content),
+    kept_results.KIND: ((*RESULTS, Parts, Copies), results.content),
+}
