@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter
 from matplotlib.transforms import Bbox
 
 from ntkspec.plotting.values import LARGEST
@@ -39,6 +41,11 @@ _ID = re.compile(r' id="([^"]+)"')
 _UNUSED = re.compile(
     r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>| transform=\"rotate\(-0 [^\"]*\"", re.DOTALL
 )
+_MATHTEXT = (
+    (re.compile(r"\^\{(-?\d+)\}"), lambda match: match[1].translate(_SMALL)),
+    (re.compile(r"\\times|\\mathdefault|[${}]"), lambda match: "×" if "times" in match[0] else ""),
+)
+_SMALL = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _RAISED = r'<tspan dy="-.35em" font-size="75%">\1</tspan><tspan dy=".26em">&#8203;</tspan>'
 
 
@@ -65,6 +72,8 @@ def panels(figure: Figure, prefix: str) -> list[Panel]:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ntkspec"}):
         for axis in figure.axes:
             _own_legend(axis, figure.axes[0])
+            for one in (axis.xaxis, axis.yaxis):
+                _in_letters(one)
             axis.patch.set_visible(False)
         figure.patch.set_visible(False)
         figure.suptitle("")
@@ -78,6 +87,26 @@ def _own_legend(axis: Axes, first: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
     if axis.get_legend() is None and first.get_legend() is not None and len(labels) > 1:
         axis.legend(handles, labels, frameon=False)
+
+
+def _in_letters(axis: Axis) -> None:
+    """Powers of ten on the axis as letters, 10², which a page reads aloud, in place of mathematical text."""
+    if isinstance(axis.get_major_formatter(), LogFormatter):
+        axis.set_major_formatter(FuncFormatter(_powers(axis.get_major_formatter())))
+    if isinstance(axis.get_minor_formatter(), LogFormatter):
+        axis.set_minor_formatter(FuncFormatter(_powers(axis.get_minor_formatter())))
+
+
+def _powers(before: Formatter):
+    """What writes the numbers that the formatter would write."""
+
+    def written(value: float, position: int | None = None) -> str:
+        text = before(value, position)
+        for pattern, letters in _MATHTEXT:
+            text = pattern.sub(letters, text)
+        return text
+
+    return written
 
 
 def _panel(figure: Figure, axis: Axes, prefix: str) -> Panel:
