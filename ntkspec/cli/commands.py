@@ -20,6 +20,7 @@ from ntkspec.cli import signals, sweeps
 from ntkspec.cli.figures import figure
 from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.own_network import NetworkFile, is_own, network_file
+from ntkspec.cli.report import report as report_command
 from ntkspec.cli.results import Record, drawn, ended, held
 from ntkspec.cli.streams import ENDS, Exit, one_line, say, spoken
 from ntkspec.progress import written
@@ -144,7 +145,7 @@ def analyze(
     """How far a network is from its linear model: kernels, predictions, real training, and a verdict.
 
     Without options: the setting of Figure 1 (erf, width 256, d = 50, n = 20,000, x ~ N(0, I), erf teacher).
-    Prints a report and writes analysis.h5 and four figures.
+    Prints a report and writes analysis.h5, four figures and a page with all of it, analysis.html.
 
     Parameters
     ----------
@@ -183,7 +184,7 @@ def spectrum(
 ) -> int:
     """The spectrum of a kernel: certified extreme eigenvalues, density with error bars, and where the labels lie.
 
-    Prints a report and writes spectrum.h5 and two figures.
+    Prints a report and writes spectrum.h5, two figures and a page with all of it, spectrum.html.
 
     Parameters
     ----------
@@ -278,7 +279,13 @@ def _show(job: Job, record: Any, kept: Record, start: float, reason: str = "") -
     if reason:
         say(f"{kept.path} could not be written: {reason}; the report is all that is left")
         return Exit.NOT_STORED
-    draw = lambda: importlib.import_module(job.draw).save_figures(record, kept.folder)  # noqa: E731
+
+    def draw() -> list[Path]:
+        from ntkspec.reporting.page import report as page_of
+
+        page_of(kept.path, kept.page)
+        return [kept.page, *importlib.import_module(job.draw).save_figures(record, kept.folder)]
+
     figures = drawn(draw, kept.path)
     names = ", ".join(path.name for path in (kept.path, *(figures or ())))
     print(f"\nwritten to {kept.folder}: {names} ({time.perf_counter() - start:.0f} s)", flush=True)
@@ -318,6 +325,7 @@ def doctor() -> None:
 app.command(sweeps.sweep)
 app.command(sweeps.check)
 app.command(figure)
+app.command(report_command)
 
 
 # ------------------------------------------------------------------------------------------------ options to arguments

@@ -41,7 +41,7 @@ def _make(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Record:
-    """The file of one experiment, NAME.h5 in its folder, and its figures beside it.
+    """The file of one experiment, NAME.h5 in its folder, and beside it its figures and its page, NAME.html.
 
     kind, types : of the file, for :func:`ntkspec.storage.read`; figures : NAME.png without the ending.
     """
@@ -58,9 +58,14 @@ class Record:
         return self.folder / f"{self.name}.h5"
 
     @property
+    def page(self) -> Path:
+        """Where its page lies."""
+        return self.path.with_suffix(".html")
+
+    @property
     def drawings(self) -> list[Path]:
-        """Where its figures lie."""
-        return [self.folder / f"{figure}.png" for figure in self.figures]
+        """Where its figures lie, the page last."""
+        return [*(self.folder / f"{figure}.png" for figure in self.figures), self.page]
 
     def undrawn(self, fingerprint: str) -> Any:
         """What was measured, where the file holds just that and its figures are not all there; otherwise None.

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter
+from matplotlib.ticker import Formatter, LogFormatter
 from matplotlib.transforms import Bbox
 
 from ntkspec.plotting.values import LARGEST
@@ -77,8 +77,8 @@ def panels(figure: Figure, prefix: str) -> list[Panel]:
             axis.patch.set_visible(False)
         figure.patch.set_visible(False)
         figure.suptitle("")
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        figure.set_layout_engine("none")  # each panel has a picture of its own
+        figure.subplots_adjust(left=0.1, right=0.99, bottom=0.12, top=0.98, wspace=0.15)
         return [_panel(figure, axis, f"{prefix}-{k}") for k, axis in enumerate(figure.axes, 1)]
 
 
@@ -92,21 +92,25 @@ def _own_legend(axis: Axes, first: Axes) -> None:
 def _in_letters(axis: Axis) -> None:
     """Powers of ten on the axis as letters, 10², which a page reads aloud, in place of mathematical text."""
     if isinstance(axis.get_major_formatter(), LogFormatter):
-        axis.set_major_formatter(FuncFormatter(_powers(axis.get_major_formatter())))
+        axis.set_major_formatter(_Letters(axis.get_major_formatter()))
     if isinstance(axis.get_minor_formatter(), LogFormatter):
-        axis.set_minor_formatter(FuncFormatter(_powers(axis.get_minor_formatter())))
+        axis.set_minor_formatter(_Letters(axis.get_minor_formatter()))
 
 
-def _powers(before: Formatter):
-    """What writes the numbers that the formatter would write."""
+class _Letters(Formatter):
+    """What another formatter writes, in letters."""
 
-    def written(value: float, position: int | None = None) -> str:
-        text = before(value, position)
+    def __init__(self, before: Formatter):
+        self.before = before
+
+    def set_locs(self, locs: list) -> None:
+        self.before.set_locs(locs)
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        text = self.before(value, position)
         for pattern, letters in _MATHTEXT:
             text = pattern.sub(letters, text)
         return text
-
-    return written
 
 
 def _panel(figure: Figure, axis: Axes, prefix: str) -> Panel:
@@ -114,15 +118,14 @@ def _panel(figure: Figure, axis: Axes, prefix: str) -> Panel:
         other.set_visible(other is axis)
     box = axis.get_tightbbox()
     inches = box.transformed(figure.dpi_scale_trans.inverted()) if box is not None else Bbox([[0, 0], [1, 1]])
+    x, y, width, height = (_POINTS * size for size in inches.padded(_ROOM).bounds)
     file = io.StringIO()
-    inches = inches.padded(_ROOM)
-    figure.savefig(file, format="svg", bbox_inches=inches, metadata={"Date": None})
-    width, height = inches.width * _POINTS, inches.height * _POINTS
+    figure.savefig(file, format="svg", metadata={"Date": None})
     name = f"{axis.get_ylabel()} over {axis.get_xlabel()}"
     title = axis.get_title(loc="left") or axis.get_title()
     return Panel(
         _cleaned(file.getvalue(), prefix),
-        f"0 0 {width:.1f} {height:.1f}",
+        f"{x:.1f} {_POINTS * figure.get_figheight() - y - height:.1f} {width:.1f} {height:.1f}",  # from the top
         round(width * _LARGEST),
         f"{title}: {name}" if title else name,
         _in_words(axis),
