@@ -5,7 +5,7 @@ from typing import Any
 
 from ntkspec.reporting.page.page import Page, page_of
 
-__all__ = ["Page", "report"]
+__all__ = ["Page", "page_of_tree", "report"]
 
 
 def report(source: Any, path: str | Path | None = None) -> Page:
@@ -55,3 +55,10 @@ def report(source: Any, path: str | Path | None = None) -> Page:
     if path is not None:
         page.save(path)
     return page
+
+
+def page_of_tree(kind: str, tree: Any, name: str) -> Page:
+    """The page of what a file of that kind and name holds; matplotlib's settings are the caller's."""
+    from ntkspec.reporting.page.sources import content_of_tree
+
+    return page_of(content_of_tree(kind, tree, name))

@@ -14,8 +14,8 @@ from ntkspec.reporting.page.page import Content
 # Runs of a file that a page draws.
 MOST_RUNS = 6
 _MEASURED = (
-    "Losses and differences are measured for one seed of data and network, at the recorded steps. The linear models are "
-    "computed in closed form, exact up to rounding. No number here has an interval over seeds."
+    "Losses and differences are measured for one seed of data and network, at the recorded steps. The linear models "
+    "are computed in closed form, exact up to rounding. No number here has an interval over seeds."
 )
 _NOT_KEPT = "A file of runs grows run by run, and does not keep what they were made with."
 _SYMBOLS = ("n, d, m", "eta, t", "f, y")
@@ -141,8 +141,8 @@ def _split(runs: Sequence[DeepRun]) -> tuple[DeepRun, list[DeepRun]]:
 def _distances(runs: Sequence[DeepRun]) -> list[str]:
     linear, networks = _split(runs)
     return [
-        f"After {run.steps[-1]} steps the outputs of {run.setting.network} are {relative_mse(run, linear)[-1]:.1%} away "
-        f"from those of its linear model (relative mean square on the test points)."
+        f"After {run.steps[-1]} steps the outputs of {run.setting.network} are {relative_mse(run, linear)[-1]:.1%} "
+        f"away from those of its linear model (relative mean square on the test points)."
         for run in networks
     ]
 

@@ -32,10 +32,14 @@ def content_of_file(path: Path) -> Content:
             f"{path} {what}, which has no report; pass a file of analyze, spectrum, sweep, check or figure, or one of "
             f"ntkspec.save_result"
         )
-    types, make = _OF_KIND[kind]
-    tree = storage.read(path, kind=kind, types=types)
+    tree = storage.read(path, kind=kind, types=_OF_KIND[kind][0])
     with storage.blamed_on(path):
-        return make(tree, str(path))
+        return content_of_tree(kind, tree, str(path))
+
+
+def content_of_tree(kind: str, tree: Any, name: str) -> Content:
+    """The same from what a file of that kind and name holds."""
+    return _OF_KIND[kind][1](tree, name)
 
 
 def content_of_result(result: Any) -> Content:
