@@ -41,11 +41,11 @@ _ID = re.compile(r' id="([^"]+)"')
 _UNUSED = re.compile(
     r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>| transform=\"rotate\(-0 [^\"]*\"", re.DOTALL
 )
+_SMALL = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MATHTEXT = (
     (re.compile(r"\^\{(-?\d+)\}"), lambda match: match[1].translate(_SMALL)),
     (re.compile(r"\\times|\\mathdefault|[${}]"), lambda match: "×" if "times" in match[0] else ""),
 )
-_SMALL = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _RAISED = r'<tspan dy="-.35em" font-size="75%">\1</tspan><tspan dy=".26em">&#8203;</tspan>'
 
 

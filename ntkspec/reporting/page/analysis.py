@@ -218,7 +218,8 @@ def _setting(analysis: Analysis) -> Section:
     names = ("eta1", "eta2") if len(analysis.rates) == 2 else ("eta",)
     rates = ", ".join(f"{name} = {rate:.4g}" for name, rate in zip(names, analysis.rates, strict=True))
     chosen = "" if task.eta1 is not None or task.eta2 is not None else ", chosen automatically"
-    facts = [("network", Given(str(task))), *((name, Given(value)) for name, value in own_rows(analysis.own))]
+    facts: list[tuple[str, str]] = [("network", Given(str(task)))]
+    facts += [*((name, Given(value)) for name, value in own_rows(analysis.own))]
     facts += [("trained", task.trained), ("training", f"{analysis.steps[-1]} steps, {rates}{chosen}")]
     tests = len(analysis.labels.get("test", ()))
     facts += [("points", f"{analysis.data.n} training, {tests} test, {analysis.labels['train'].dtype.name}")]

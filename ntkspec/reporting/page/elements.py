@@ -1,7 +1,7 @@
 """What a page is made of: facts, tables, charts and lists, each of which writes itself as HTML."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -79,7 +79,7 @@ class Table:
         )
 
 
-def columns(named: dict[str, Iterable], caption: str = "") -> Table:
+def columns(named: Mapping[str, Iterable], caption: str = "") -> Table:
     """A table from its columns of numbers; not a number is a dash."""
     rows = zip(*(np.asarray(values).tolist() for values in named.values()), strict=True)
     return Table(list(named), list(rows), caption)
@@ -166,12 +166,7 @@ class Section:
     title: str
     parts: Sequence[Element]
 
-    @property
-    def anchor(self) -> str:
-        """Its name in links."""
-        return "".join(letter if letter.isalnum() else "-" for letter in self.title.lower())
-
-    def html(self) -> str:
-        """A <section>."""
+    def html(self, anchor: str) -> str:
+        """A <section>; anchor : its name in links."""
         inner = "".join(part.html() for part in self.parts)
-        return f'<section id="{self.anchor}"><h2>{typeset(self.title)}</h2>{inner}</section>'
+        return f'<section id="{anchor}"><h2>{typeset(self.title)}</h2>{inner}</section>'

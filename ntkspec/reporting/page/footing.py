@@ -1,9 +1,9 @@
 """What every page ends with: what its numbers promise, what its symbols mean, and what it was made with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ntkspec.reporting.page.elements import Facts, Section, Table, Words
+from ntkspec.reporting.page.elements import Cell, Facts, Section, Table, Words
 from ntkspec.reporting.page.typeset import Given
 from ntkspec.spectra.results import Estimate
 
@@ -31,7 +31,7 @@ SYMBOLS = {
 }
 
 
-def promises(estimates: dict[str, Estimate | None], others: Sequence[str]) -> Section:
+def promises(estimates: Mapping[str, Estimate | None], others: Sequence[str]) -> Section:
     """Which numbers hold with which certainty. others : what is measured or estimated, in sentences."""
     known = {name: estimate for name, estimate in estimates.items() if estimate is not None}
     parts: list = []
@@ -47,7 +47,7 @@ def promises(estimates: dict[str, Estimate | None], others: Sequence[str]) -> Se
 
 def _intervals(estimates: dict[str, Estimate]) -> Table:
     head = ["quantity", "value", "lower end", "upper end", "may fail with probability", "products", "interval"]
-    rows = [
+    rows: list[list[Cell]] = [
         [
             *(name, one.value, one.lower, one.upper, one.failure_probability, one.products),
             "closed" if one.converged else "not closed",

@@ -90,7 +90,8 @@ class Page:
 def page_of(content: Content) -> Page:
     """The page that says it."""
     script, tiles = _part("script.js"), "".join(tile.html() for tile in content.tiles)
-    links = [("verdict", "Verdict"), *((section.anchor, section.title) for section in content.sections)]
+    sections = {f"part-{k}": section for k, section in enumerate(content.sections, 1)}
+    links = {"verdict": "Verdict"} | {anchor: section.title for anchor, section in sections.items()}
     return Page(
         Template(_part("template.html")).substitute(
             version=ntkspec.__version__,
@@ -100,8 +101,8 @@ def page_of(content: Content) -> Page:
             setting=typeset(Given(content.setting)),
             tiles=f'<div class="tiles">{tiles}</div>' if tiles else "",
             verdict="".join(part.html() for part in content.verdict),
-            links="".join(f'<a href="#{anchor}">{typeset(title)}</a>' for anchor, title in links),
-            sections="\n".join(section.html() for section in content.sections),
+            links="".join(f'<a href="#{anchor}">{typeset(title)}</a>' for anchor, title in links.items()),
+            sections="\n".join(section.html(anchor) for anchor, section in sections.items()),
             style=_part("style.css"),
             script=script,
             digest="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

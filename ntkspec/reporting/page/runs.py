@@ -7,7 +7,7 @@ from ntkspec.experiments.deep_runs import DeepRun, relative_mse
 from ntkspec.experiments.two_layer_runs import Run
 from ntkspec.plotting import training as figures
 from ntkspec.plotting.svg import panels
-from ntkspec.reporting.page.elements import Chart, Element, Section, Table, Words, columns
+from ntkspec.reporting.page.elements import Cell, Chart, Element, Section, Table, Words, columns
 from ntkspec.reporting.page.footing import promises, provenance, symbols
 from ntkspec.reporting.page.page import Content
 
@@ -103,7 +103,7 @@ def _table(runs: Sequence[Run]) -> Table:
         "network",
         "linear model",
     ]
-    rows = [
+    rows: list[list[Cell]] = [
         [
             *(run.setting.activation, run.setting.target, run.setting.d, run.setting.n, run.setting.width),
             *(run.setting.seed, run.eta, int(run.steps[-1]), run.finished),
@@ -160,6 +160,6 @@ def _of_group(runs: Sequence[DeepRun], k: int) -> Section:
         panels(figures.figure_3(linear, networks), f"deep-{k}"),
         [columns(values, "residuals"), columns(far, "relative mean square")],
     )
-    kappas = [[run.setting.network, run.eta, run.kappa, run.fitted] for run in runs]
+    kappas: list[list[Cell]] = [[run.setting.network, run.eta, run.kappa, run.fitted] for run in runs]
     head = ["network", "learning rate", "coefficient of X X^T/d, expanded", "fitted"]
     return Section(f"Networks on {linear.source}", [chart, Table(head, kappas, "The linear part of each kernel")])

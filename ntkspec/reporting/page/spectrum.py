@@ -159,7 +159,8 @@ def _estimates(record: KernelSpectrum) -> dict:
 
 def _setting(record: KernelSpectrum) -> Section:
     task, reading = record.task, record.dataset["meta"].get("reading", ())
-    facts = [("network", Given(str(task))), *((name, Given(value)) for name, value in own_rows(record.own))]
+    facts: list[tuple[str, str]] = [("network", Given(str(task)))]
+    facts += [*((name, Given(value)) for name, value in own_rows(record.own))]
     facts += [("trained", task.trained), ("kernel", _NAMES[task.kernel]), ("products", str(record.plan))]
     if record.nearest is not None:
         facts.append(("Theta^lin, the nearest linear kernel", terms(record.nearest)))

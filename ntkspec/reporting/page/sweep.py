@@ -112,7 +112,7 @@ def symbols_of(quantities: Sequence[str]) -> list[str]:
 
 
 def _exponents(laws: dict[str, dict[str, PowerLaw]]) -> Table:
-    rows = [
+    rows: list[list[str | float]] = [
         [title, figures.STYLES[name][-1], *(round(value, 4) for value in (law.exponent, law.lower, law.upper))]
         for title, own in laws.items()
         for name, law in own.items()
