@@ -97,7 +97,12 @@ def test_the_command_writes_record_figures_and_report(tmp_path):
     code, out, err = run(["spectrum", *options, "--output", str(folder)])
     assert code == 0
     assert all(line.endswith(" ...") for line in err)
-    assert {path.name for path in folder.iterdir()} == {"spectrum.h5", "density.png", "eigenpairs.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "spectrum.h5",
+        "density.png",
+        "eigenpairs.png",
+        "spectrum.html",
+    }
     assert all(matplotlib.image.imread(path).shape[2] == 4 for path in folder.glob("*.png"))
     stored = storage.read(folder / "spectrum.h5", kind="spectrum", types=SPECTRUM_TYPES)
     assert stored["inputs"]["X"].shape == (200, 8)
