@@ -1,6 +1,6 @@
 """The cells of a sweep in series over d, as its file alone tells them: of one kind, along one law of sizes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -24,9 +24,10 @@ def series(results: Results) -> dict[str, Results]:
         kinds.setdefault(replace(cell, d=0, n=0, width=0, seed=0), []).append(cell)
     found: dict[str, Results] = {}
     for kind, cells in kinds.items():
+        of_sizes = [_laws(cells, size) for size in _SIZES]
         laws: dict[tuple, list[Cell]] = {}
         for cell in cells:
-            laws.setdefault(tuple(_law(cells, cell, size) for size in _SIZES), []).append(cell)
+            laws.setdefault(tuple(law(cell) for law in of_sizes), []).append(cell)
         for own in laws.values():
             title = ", ".join([*_differences(kind, kinds), *(_said(own, size) for size in _SIZES)])
             while title in found:
@@ -35,14 +36,19 @@ def series(results: Results) -> dict[str, Results]:
     return found
 
 
-def _law(cells: list[Cell], cell: Cell, size: str) -> tuple[str, int]:
-    """The law that a cell's size belongs to."""
+def _laws(cells: list[Cell], size: str) -> Callable[[Cell], tuple[str, int]]:
+    """What tells the law that the size of one of the cells belongs to."""
     there: dict[int, set[int]] = {}
     for one in cells:
         there.setdefault(one.d, set()).add(getattr(one, size))
     constant = set.intersection(*there.values())
-    own = getattr(cell, size)
-    return ("constant", own) if own in constant else ("rank", sorted(there[cell.d] - constant).index(own))
+    ranks = {d: {value: k for k, value in enumerate(sorted(sizes - constant))} for d, sizes in there.items()}
+
+    def law(cell: Cell) -> tuple[str, int]:
+        own = getattr(cell, size)
+        return ("constant", own) if own in constant else ("rank", ranks[cell.d][own])
+
+    return law
 
 
 def _differences(kind: Cell, kinds: Iterable[Cell]) -> list[str]:

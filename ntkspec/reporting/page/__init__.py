@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ntkspec.reporting.page.page import Page, page_of
+from ntkspec.reporting.page.page import Page, page_of, page_path
 
 __all__ = ["Page", "page_of_tree", "report"]
 
@@ -47,13 +47,14 @@ def report(source: Any, path: str | Path | None = None) -> Page:
     """
     from ntkspec.plotting.settings import delivered
 
+    place = None if path is None else page_path(path)
     with delivered():
         from ntkspec.reporting.page.sources import content_of_file, content_of_result
 
         content = content_of_file(Path(source)) if isinstance(source, str | Path) else content_of_result(source)
         page = page_of(content)
-    if path is not None:
-        page.save(path)
+    if place is not None:
+        page.save(place)
     return page
 
 

@@ -46,7 +46,7 @@ def content(checks: Sequence[Check], results: Results, made_with: dict[str, Any]
         tiles=[Tile(value, label) for value, label in _exponents(checks)],
         verdict=[Judged([(one.verdict, one.setting, _because(one)) for one in checks])],
         sections=[
-            *(Section(f"{one.statement}: {one.setting}", _evidence(one)) for one in checks),
+            *(Section(f"{_NAMES[one.statement]}: {one.setting}", _evidence(one)) for one in checks),
             Section("Against d", over_d(quantity, found, exponents(quantity, found), MOST_DRAWN)),
             promises({}, [_RULE, FITS, MEASURED]),
             symbols(*symbols_of([quantity])),
@@ -56,11 +56,12 @@ def content(checks: Sequence[Check], results: Results, made_with: dict[str, Any]
 
 
 def _headline(checks: Sequence[Check]) -> str:
-    what = _NAMES.get(checks[0].statement, checks[0].statement)
+    what = _NAMES[checks[0].statement]
     if len(checks) == 1:
         return f"{what} {_JUDGED[checks[0].verdict]} here: {checks[0].setting}."
-    held = sum(one.verdict == HOLDS for one in checks)
-    return f"{what} holds in {held} of {len(checks)} settings."
+    counts = {verdict: sum(one.verdict == verdict for one in checks) for verdict in (HOLDS, FAILS, OPEN)}
+    said = ", ".join(f"{_JUDGED[verdict]} in {count}" for verdict, count in counts.items() if count)
+    return f"Of {len(checks)} settings, {what} {said}."
 
 
 def _because(check: Check) -> str:
@@ -70,11 +71,11 @@ def _because(check: Check) -> str:
 
 def _exponents(checks: Sequence[Check]) -> list[tuple[str, str]]:
     """The first exponent of each of the first checks."""
-    found = []
-    for one in checks[:3]:
-        for law in list(one.laws.values())[:1]:
-            found.append((f"d^{law.exponent:.2f}", f"95 %: {law.lower:.2f} to {law.upper:.2f}; {one.setting}"))
-    return found
+    firsts = [(one.setting, name, law) for one in checks[:3] for name, law in list(one.laws.items())[:1]]
+    return [
+        (f"d^{law.exponent:.2f}", f"{name}, 95 %: {law.lower:.2f} to {law.upper:.2f}; {setting}")
+        for setting, name, law in firsts
+    ]
 
 
 def _evidence(check: Check) -> list[Element]:

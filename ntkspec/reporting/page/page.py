@@ -71,9 +71,7 @@ class Page:
         ValueError
             Where the name does not end in .html or .htm.
         """
-        path = Path(path)
-        if path.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"{path} is no name of a page; take one that ends in .html")
+        path = page_path(path)
         with storage.atomic_path(path) as temporary:
             temporary.write_text(self.html, encoding="utf-8", newline="\n")
         return path
@@ -85,6 +83,14 @@ class Page:
         """In a notebook: a frame, so that the style of the page stays its own."""
         style = "width: 100%; height: 40rem; border: 1px solid #8888"
         return f'<iframe title="report" style="{style}" srcdoc="{_quoted(self.html)}"></iframe>'
+
+
+def page_path(path: str | Path) -> Path:
+    """The path of a page. Raises ValueError for a name that is not one of a page: it may be that of the results."""
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{path} is no name of a page; take one that ends in .html")
+    return path
 
 
 def page_of(content: Content) -> Page:
