@@ -23,7 +23,7 @@ def report(file: Path, /, *, output: Annotated[Path | None, Parameter(name=["--o
     """
     from ntkspec.reporting.page import report as page_of
 
-    place = output or file.parent / f"{file.stem}.html"
+    place = output or file.parent / f"{file.stem or 'report'}.html"
     with held(place.parent, [place.name]):
         page = page_of(file, place)
     print(f"written: {place} ({len(page.html.encode()) / 1e3:.0f} kB)")

@@ -51,6 +51,8 @@ def report(source: Any, path: str | Path | None = None) -> Page:
     with delivered():
         from ntkspec.reporting.page.sources import content_of_file, content_of_result
 
+        if place is not None and isinstance(source, str | Path) and place.resolve() == Path(source).resolve():
+            raise ValueError(f"{place} is the file of results itself; name another for the page")
         content = content_of_file(Path(source)) if isinstance(source, str | Path) else content_of_result(source)
         page = page_of(content)
     if place is not None:
