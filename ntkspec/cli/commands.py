@@ -9,7 +9,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,7 +20,8 @@ from ntkspec.cli import signals, sweeps
 from ntkspec.cli.figures import figure
 from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.own_network import NetworkFile, is_own, network_file
-from ntkspec.cli.results import Record, drawn, ended, held
+from ntkspec.cli.report import report as report_command
+from ntkspec.cli.results import COMMAND, Record, drawn, ended, held
 from ntkspec.cli.streams import ENDS, Exit, one_line, say, spoken
 from ntkspec.progress import lines, written
 
@@ -45,7 +45,6 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
-_COMMAND: ContextVar[str] = ContextVar("command")
 
 
 @Parameter(name="*")
@@ -146,7 +145,7 @@ def analyze(
     """How far a network is from its linear model: kernels, predictions, real training, and a verdict.
 
     Without options: the setting of Figure 1 (erf, width 256, d = 50, n = 20,000, x ~ N(0, I), erf teacher).
-    Prints a report and writes analysis.h5 and four figures.
+    Prints a report and writes analysis.h5, four figures and a page with all of it, analysis.html.
 
     Parameters
     ----------
@@ -185,7 +184,7 @@ def spectrum(
 ) -> int:
     """The spectrum of a kernel: certified extreme eigenvalues, density with error bars, and where the labels lie.
 
-    Prints a report and writes spectrum.h5 and two figures.
+    Prints a report and writes spectrum.h5, two figures and a page with all of it, spectrum.html.
 
     Parameters
     ----------
@@ -267,21 +266,27 @@ def _run(
             say(f"{kept.path} holds this setting; only its figures are drawn")
             return _show(job, record, kept, start)
         with contextlib.nullcontext() if own is None else own.computing():
-            record = job.measure(task, placed(dataset, device), report=lambda stage: say(f"{stage} ..."))
-        made_with = provenance(_COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "fingerprint": same}
+            found = job.measure(task, placed(dataset, device), report=lambda stage: say(f"{stage} ..."))
+        made_with = provenance(COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "fingerprint": same}
         made_with |= {"seconds": time.perf_counter() - start}
         inputs = {name: arrays[name] for name in ("X", "X_test")}
-        reason = kept.store({job.name: record, "inputs": inputs, "provenance": made_with})
-        return _show(job, record, kept, start, reason)
+        record = {job.name: found, "inputs": inputs, "provenance": made_with}
+        return _show(job, record, kept, start, kept.store(record))
 
 
-def _show(job: Job, record: Any, kept: Record, start: float, reason: str = "") -> int:
+def _show(job: Job, record: dict[str, Any], kept: Record, start: float, reason: str = "") -> int:
     """Print the report, and draw where the record could be stored (there is no reason why not)."""
-    print(job.report(record), flush=True)
+    print(job.report(record[job.name]), flush=True)
     if reason:
         say(f"{kept.path} could not be written: {reason}; the report is all that is left")
         return Exit.NOT_STORED
-    draw = lambda: importlib.import_module(job.draw).save_figures(record, kept.folder)  # noqa: E731
+
+    def draw() -> list[Path]:
+        from ntkspec.reporting.page import page_of_tree
+
+        figures = importlib.import_module(job.draw).save_figures(record[job.name], kept.folder)
+        return [*figures, page_of_tree(kept.kind, record, str(kept.path)).save(kept.page)]
+
     figures = drawn(draw, kept.path)
     names = ", ".join(path.name for path in (kept.path, *(figures or ())))
     print(f"\nwritten to {kept.folder}: {names} ({time.perf_counter() - start:.0f} s)", flush=True)
@@ -321,6 +326,7 @@ def doctor() -> None:
 app.command(sweeps.sweep)
 app.command(sweeps.check)
 app.command(figure)
+app.command(report_command)
 
 
 # ------------------------------------------------------------------------------------------------ options to arguments
@@ -425,7 +431,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     thread that is not the main one signals are left alone.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    _COMMAND.set(shlex.join(["ntkspec", *given]))
+    COMMAND.set(shlex.join(["ntkspec", *given]))
     with warnings.catch_warnings(), lines("ntkspec: "), written.noted() as files:
         warnings.showwarning = _show_warning
         try:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from ntkspec.experiments.power_laws import at_distinct, fit_power_law
+from ntkspec.experiments.power_laws import PowerLaw, at_distinct, fit_power_law
 from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.plotting import marks
 from ntkspec.plotting.labels import formulas
@@ -89,14 +89,10 @@ def _alike(axes: list[Axes]) -> None:
 
 def _curve(axis, results: dict, name: str, scaled: bool) -> None:
     colour, marker, line, label = STYLES[name]
-    d = np.array([cell.d for cell in results], dtype=float)
-    n = np.array([cell.n for cell in results], dtype=float)
-    seeds = np.array([cell.seed for cell in results])
-    y = shown([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
+    d, y = sizes(results, name, scaled=scaled)
     places = np.unique(d)
     least, medians, most = (at_distinct(summary, d, y) for summary in (np.min, np.median, np.max))
-    if len(places) >= 3 and len(np.unique(seeds)) >= 2 and (y > 0).all():
-        law = fit_power_law(d, y, seeds)
+    if (law := law_of(results, name, scaled=scaled)) is not None:
         label += f": {law.exponent:+.2f} [{law.lower:+.2f}, {law.upper:+.2f}]"
     axis.fill_between(places, least, most, color=colour, alpha=0.15, linewidth=0)
     filled = {"markerfacecolor": colour if line == "-" else "white"}
@@ -109,11 +105,25 @@ def budget(panels: dict[str, dict]) -> Figure:
     for axis, results in zip(figure.axes, panels.values(), strict=True):
         axis.plot([], [], "--", color="black", linewidth=0.8, label="predicted")
         below(axis)
-        d = np.array([cell.d for cell in results], dtype=float)
-        per = d / np.array([cell.n for cell in results], dtype=float)
         for name in PARTS:
-            y = per * shown([numbers[f"{name} predicted"] for numbers in results.values()])
+            d, y = sizes(results, f"{name} predicted", scaled=True)
             axis.plot(np.unique(d), at_distinct(np.median, d, y), "--", color=STYLES[name][0], linewidth=0.8)
         axis.autoscale(axis="y")
     _alike(figure.axes)
     return figure
+
+
+def law_of(results: dict, name: str, *, scaled: bool) -> PowerLaw | None:
+    """The power law in d of a number, times d/n; None for fewer than three d or two seeds, or a number not above 0."""
+    d, y = sizes(results, name, scaled=scaled)
+    seeds = np.array([cell.seed for cell in results])
+    if len(np.unique(d)) < 3 or len(np.unique(seeds)) < 2 or not (y > 0).all():
+        return None
+    return fit_power_law(d, y, seeds)
+
+
+def sizes(results: dict, name: str, *, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """d and the named number of each cell, times d/n."""
+    d = np.array([cell.d for cell in results], dtype=float)
+    n = np.array([cell.n for cell in results], dtype=float)
+    return d, shown([numbers.get(name, np.nan) for numbers in results.values()]) * (d / n if scaled else 1)

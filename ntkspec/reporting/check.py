@@ -18,12 +18,12 @@ def _one(check: Check) -> str:
         "Assumptions": [_line(finding) for finding in check.assumptions],
         "Findings": [_line(finding) for finding in check.findings],
         "Against d": _table(check),
-        "Verdict": [f"  {check.statement}, {check.setting}: {check.verdict}{_reason(check)}{_reservation(check)}"],
+        "Verdict": [f"  {check.statement}, {check.setting}: {check.verdict}{reason(check)}{reservation(check)}"],
     }
     return titled(sections)
 
 
-def _reason(check: Check) -> str:
+def reason(check: Check) -> str:
     """What a verdict that is open waits for."""
     if check.verdict != OPEN:
         return ""
@@ -31,7 +31,8 @@ def _reason(check: Check) -> str:
     return f", since {'; '.join(waiting)}"
 
 
-def _reservation(check: Check) -> str:
+def reservation(check: Check) -> str:
+    """Assumptions that are not met, after a verdict that is given all the same."""
     unmet = [finding.what for finding in check.assumptions if finding.verdict != HOLDS]
     return f" (assumed, but not met here: {'; '.join(unmet)})" if unmet else ""
 
