@@ -11,6 +11,7 @@ import numpy as np
 
 from ntkspec.engines import as_array, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.objects.words import counted
 
 LAYERS = ("first", "second", "both")
 # No computation of more seconds than a year holds is begun; a step of anything takes this long at least, and no machine
@@ -109,8 +110,9 @@ def all_finite(array: Array, name: str) -> None:
         where = tuple(int(i) for i in xp.argwhere(~finite)[0])
         count = array.size - int(finite.sum())
         place = f"row {where[0]}" + (f", column {where[1]}" if len(where) > 1 else "")
+        bad = counted(count, "entry that is", "entries that are")
         raise ValueError(
-            f"{name} holds {count} entries that are NaN or infinite, the first one ({array[where]}) in {place} "
+            f"{name} holds {bad} NaN or infinite, the first one ({array[where]}) in {place} "
             f"(counted from 0); remove or replace them"
         )
 

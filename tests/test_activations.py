@@ -1,6 +1,7 @@
 """phi, phi' and the Gaussian constants."""
 
 import math
+import re
 
 import mpmath
 import numpy as np
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 
 import ntkspec as ns
 from ntkspec.activations.functions import NAMES, _quadrature
+from ntkspec.experiments.analyze import AnalyzeTask
+from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.experiments.two_layer_runs import Setting
 
 NAMED = [*((name, {}) for name in NAMES), ("leaky_relu", {"negative_slope": -0.3}), ("elu", {"alpha": 2.5})]
 IDS = [f"{name}{params or ''}" for name, params in NAMED]
@@ -341,3 +345,38 @@ def test_a_kink_away_from_zero_is_respected(kink, slope):
     assert act.constants.zeta == pytest.approx(slope * tail, abs=1e-13 * 5)
     assert act.constants.vartheta1 == pytest.approx(slope * density, abs=1e-13 * 5)
     assert act.constants.vartheta0 == pytest.approx(slope * (density - kink * tail), abs=1e-13 * 5)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("ReLU", "relu"),
+        ("swish", "silu"),
+        ("np.tanh", "tanh"),
+        ("torch.nn.GELU", "gelu"),
+        ("nn.LeakyReLU()", "leaky_relu"),
+        ("leaky-relu", "leaky_relu"),
+        ("scipy.special.erf", "erf"),
+        ("F.softplus", "softplus"),
+        ("jax.nn.sigmoid", "sigmoid"),
+        ("torch.nn.Identity", "identity"),
+        ("np.abs", "abs"),
+    ],
+)
+def test_names_are_taken_as_people_write_them(written, name):
+    assert ns.activation(written).name == ns.activation(name).name
+    assert AnalyzeTask(activation=written) == AnalyzeTask(activation=name)
+    assert Grid((4,), activation=(written,)) == Grid((4,), activation=(name,))
+    assert Setting(written, 2, 2, 2, 1) == Setting(name, 2, 2, 2, 1)
+
+
+@pytest.mark.parametrize("written", ["jax.nn.gelu", "gelu_tanh", "flax.linen.gelu", "GELU_new"])
+def test_the_gelu_by_tanh_is_not_taken_for_the_exact_one(written):
+    with pytest.raises(ValueError, match="the approximation of gelu by tanh"):
+        ns.activation(written)
+
+
+@pytest.mark.parametrize("written", ["", "tanhh", "my.tanh", "np.", "np.np.tanh", "tan_h_"])
+def test_other_names_are_refused_as_they_came(written):
+    with pytest.raises(ValueError, match=f"activation {re.escape(repr(written))} is unknown"):
+        ns.activation(written)

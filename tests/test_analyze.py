@@ -64,7 +64,7 @@ def test_the_nearest_linear_kernel_splits_the_gap_of_theory():
     )
     assert float(found.nearest.gap_frobenius) == pytest.approx(rest, rel=0.02)
     assert rest**2 + moved**2 <= whole**2 * (1 + 1e-9)
-    assert f"{1 - (rest / whole) ** 2:.0%} of the squared distance are the constants of theory" in report(found)
+    assert f"{1 - (rest / whole) ** 2:.1%} of the squared distance are the constants of theory" in report(found)
 
 
 def test_unequal_rates_weight_the_layers():

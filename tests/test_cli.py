@@ -32,7 +32,8 @@ def _alone(monkeypatch, tmp_path):
 
 def command(options, output=None):
     given = dict(options) | ({} if output is None else {"--output": str(output)})
-    return ["analyze", *(word for name, value in given.items() for word in (name, *str(value).split()))]
+    words = (word for name, value in given.items() for word in (name, *str(value).split()))
+    return ["analyze", *words, "--verbose"]
 
 
 def run(arguments):

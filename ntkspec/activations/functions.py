@@ -10,6 +10,7 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.activations import derivatives, duals
 from ntkspec.activations.gaussian_quadrature import REACH
+from ntkspec.activations.names import plain_name
 from ntkspec.engines import as_array, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.objects.lazy import cached_property
@@ -358,8 +359,9 @@ def activation(name: str | Activation, **params: float) -> Activation:
     Parameters
     ----------
     name : str or Activation
-        identity, relu, leaky_relu, abs, erf, tanh, sigmoid, softplus, gelu (the exact one), silu, elu, sin or cos. An
-        :class:`Activation` is returned as it is, once it has been looked at.
+        identity, relu, leaky_relu, abs, erf, tanh, sigmoid, softplus, gelu (the exact one), silu, elu, sin or cos, also
+        as people write them: "ReLU", "swish", "np.tanh", "torch.nn.GELU". An :class:`Activation` is returned as it is,
+        once it has been looked at.
     **params : float
         negative_slope of leaky_relu (default 0.01), alpha of elu (default 1).
 
@@ -395,10 +397,11 @@ def activation(name: str | Activation, **params: float) -> Activation:
     if isinstance(name, Activation):
         name.look()
         return name
-    if name not in _NAMED:
+    known = plain_name(name) if isinstance(name, str) else name
+    if known not in _NAMED:
         raise ValueError(f"activation {name!r} is unknown; use one of {', '.join(NAMES)}, or ntkspec.Activation")
     try:
-        return _named(name, params)
+        return _named(known, params)
     except TypeError:
         raise TypeError(f"activation {name!r} does not take the parameters {sorted(params)}") from None
 

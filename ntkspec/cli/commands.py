@@ -17,12 +17,27 @@ from cyclopts import App, CycloptsError, Parameter
 
 import ntkspec
 from ntkspec.cli import signals, sweeps
+from ntkspec.cli.completion import add_completion
 from ntkspec.cli.figures import figure
+from ntkspec.cli.help import epilogue, meant
 from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.own_network import NetworkFile, is_own, network_file
 from ntkspec.cli.report import report as report_command
 from ntkspec.cli.results import COMMAND, Record, drawn, ended, held
+from ntkspec.cli.settings import expanded
 from ntkspec.cli.streams import ENDS, Exit, one_line, say, spoken
+from ntkspec.cli.telling import (
+    Telling,
+    TellOptions,
+    coloured,
+    finished,
+    progress,
+    refuse_contradictions,
+    tell,
+    tell_files,
+    telling,
+    told,
+)
 from ntkspec.progress import lines, written
 
 if TYPE_CHECKING:
@@ -55,27 +70,29 @@ class DataOptions:
     data: str = "gaussian"
     "gaussian, rademacher, sphere, subgaussian, mnist, cifar10, or a file of points and labels: a table, .npz, .h5, ..."
     n: MaybeWhole = None
-    "training points (synthetic: 20000; real data: all, or a random subset)"
+    "training points, a random subset of real data (default: synthetic 20000, real data all)"
     d: MaybeWhole = None
-    "dimension of synthetic data (50)"
+    "dimension of synthetic data (default: 50)"
     n_test: MaybeWhole = None
-    "test points (synthetic: 2000; real data: all; a file without test points: a tenth is held out)"
+    "test points (default: synthetic 2000, real data all; of a file without test points a tenth is held out)"
     target: Literal["teacher", "norm", "random"] | None = None
-    "labels of synthetic data: sign of a width-5 erf network, ||x||/sqrt d + ReLU(a.x), or random signs"
+    """labels of synthetic data: sign of a width-5 erf network, ||x||/sqrt d + ReLU(a.x), or random signs
+    (default: teacher)"""
     classes: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None
-    "two classes of mnist, cifar10 or a file, labelled +1 and -1; more, or all: a column for each, as K outputs"
+    """two classes of mnist, cifar10 or a file, labelled +1 and -1; more, or all: a column for each, as K outputs
+    (default: labels as they are, ten classes as numbers)"""
     pool: MaybeWhole = None
-    "average the images of mnist or cifar10 over POOL x POOL patches"
+    "average the images of mnist or cifar10 over POOL x POOL patches (default: 1)"
     data_dir: Path | None = None
     "folder of mnist or cifar10 (default: the environment variable NTKSPEC_DATA)"
     label: str | None = None
     "labels of a file: the name or number of a column, or the name of an array (default: found by the usual names)"
     points: str | None = None
-    "name of the array of points in a file (train/X in HDF5)"
+    "name of the array of points in a file, such as train/X in HDF5 (default: found by the usual names)"
     test_points: str | None = None
-    "name of the array of test points"
+    "name of the array of test points (default: found by the usual names)"
     test_label: str | None = None
-    "name of the array of test labels"
+    "name of the array of test labels (default: found by the usual names)"
     keep_ids: bool = False
     "keep indexes and ids of a table as features"
     keep_constant: bool = False
@@ -98,17 +115,17 @@ class KernelOptions:
     activation: str = "erf"
     "identity, relu, leaky_relu, abs, erf, tanh, sigmoid, softplus, gelu, silu, elu, sin or cos"
     negative_slope: float | None = None
-    "slope of leaky_relu below 0 (0.01)"
+    "slope of leaky_relu below 0 (default: 0.01)"
     network: str = "two-layer"
     """two-layer (equation (3)), a deep one: fc:LAYERSxWIDTH, cnn:LAYERSxCHANNELS:kSIZE, such as fc:4x512, cnn:4x64:k3,
     or one of your own, FILE.py:FUNCTION: a function that returns a PyTorch module, or a JAX function with parameters"""
     width: MaybeWhole = None
-    "number of neurons m of two layers, even (256)"
+    "number of neurons m of two layers, even (default: 256)"
     layer: str = "both"
     """which of two layers is trained: first, second or both; of your own network a glob on its parameters ('blocks.*',
     all of them without it)"""
     second: Literal["rademacher", "normal"] | None = None
-    "initial second layer of two: signs or N(0, 1) (rademacher)"
+    "initial second layer of two: signs or N(0, 1) (default: rademacher)"
     method: Literal["dense", "factored", "streamed"] | None = None
     "products by stored kernels, their factors, or on a GPU kernels in host memory (default: the fastest that fits)"
     outputs: str | None = None
@@ -125,14 +142,14 @@ class TrainingOptions:
     eta: float | None = None
     "learning rate of the trained layers (default: chosen from the kernel)"
     eta1: float | None = None
-    "learning rate of the first layer, where it differs"
+    "learning rate of the first layer, where it differs (default: eta)"
     eta2: float | None = None
-    "learning rate of the second layer, where it differs"
+    "learning rate of the second layer, where it differs (default: eta)"
     steps: MaybeWhole = None
     "steps of gradient descent (default: 3000, or fewer for large settings)"
 
 
-@app.command
+@app.command(help_epilogue=epilogue("analyze"))
 def analyze(
     *,
     data: DataOptions | None = None,
@@ -141,6 +158,7 @@ def analyze(
     seed: Whole = 0,
     engine: Engine = "cpu",
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """How far a network is from its linear model: kernels, predictions, real training, and a verdict.
 
@@ -158,18 +176,22 @@ def analyze(
     """
     from ntkspec.experiments.analyze import RECORD_TYPES, check_analysis
     from ntkspec.experiments.analyze import analyze as run
+    from ntkspec.experiments.headline import headline
     from ntkspec.reporting.analysis import report
+    from ntkspec.reporting.documents import analysis_document
+    from ntkspec.reporting.summary import summary
 
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
     own = _own(network)
     task = check_analysis(_task(network, training, seed))
     folder = output or Path("ntkspec-analyze") / _folder_name(data, task, engine)
     figures = ("losses", "outputs", "discrepancy", "eigenvalues")
-    job = Job("analysis", run, report, RECORD_TYPES, "ntkspec.plotting.analysis", figures)
+    texts = Texts(summary, report, lambda found: str(headline(found)), analysis_document)
+    job = Job("analysis", run, texts, RECORD_TYPES, "ntkspec.plotting.analysis", figures)
     return _run(job, task, folder, data=data, seed=seed, engine=engine, own=own)
 
 
-@app.command
+@app.command(help_epilogue=epilogue("spectrum"))
 def spectrum(
     *,
     data: DataOptions | None = None,
@@ -181,6 +203,7 @@ def spectrum(
     seed: Whole = 0,
     engine: Engine = "cpu",
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """The spectrum of a kernel: certified extreme eigenvalues, density with error bars, and where the labels lie.
 
@@ -204,7 +227,8 @@ def spectrum(
         folder for the results (default: ntkspec-spectrum/NAME, one folder for each setting)
     """
     from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, check_spectrum, measure_spectrum
-    from ntkspec.reporting.spectrum import spectrum_report
+    from ntkspec.reporting.documents import spectrum_document
+    from ntkspec.reporting.spectrum import spectrum_answer, spectrum_report
 
     data, network = data or DataOptions(), network or KernelOptions()
     own = _own(network)
@@ -212,20 +236,40 @@ def spectrum(
     task = check_spectrum(SpectrumTask(seed=seed, **options))
     folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name(data, task, engine)}"
     figures = ("density", "eigenpairs")
-    job = Job("spectrum", measure_spectrum, spectrum_report, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
+    texts = Texts(spectrum_report, spectrum_report, spectrum_answer, spectrum_document)
+    job = Job("spectrum", measure_spectrum, texts, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
     return _run(job, task, folder, data=data, seed=seed, engine=engine, own=own)
 
 
 @dataclass(frozen=True)
+class Texts:
+    """What is told of a record: on one screen, whole, the answer alone, and as the fields of a document."""
+
+    short: Callable[[Any], str]
+    whole: Callable[[Any], str]
+    answer: Callable[[Any], str]
+    document: Callable[[Any], dict[str, Any]]
+
+    def tell(self, record: Any) -> None:
+        """Tell of it, as the command asks."""
+        answer = self.answer(record)
+        fields = self.document(record) if told().how.json else {}
+        short = self.short(record)
+        if short.startswith(answer):
+            short = coloured(answer, "answer") + short.removeprefix(answer)
+        tell(short, answer=coloured(answer, "answer"), whole=self.whole(record), **fields)
+
+
+@dataclass(frozen=True)
 class Job:
-    """An experiment, its report and its figures; ``name`` is that of its record and of the record's file.
+    """An experiment, what is told of it and its figures; ``name`` is that of its record and of the record's file.
 
     types : the dataclasses in it. draw : the module that draws. figures : the names of what it draws.
     """
 
     name: str
     measure: Callable
-    report: Callable
+    texts: Texts
     types: tuple[type, ...]
     draw: str
     figures: tuple[str, ...]
@@ -266,7 +310,7 @@ def _run(
             say(f"{kept.path} holds this setting; only its figures are drawn")
             return _show(job, record, kept, start)
         with contextlib.nullcontext() if own is None else own.computing():
-            found = job.measure(task, placed(dataset, device), report=lambda stage: say(f"{stage} ..."))
+            found = job.measure(task, placed(dataset, device), report=lambda stage: progress(f"{stage} ..."))
         made_with = provenance(COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "fingerprint": same}
         made_with |= {"seconds": time.perf_counter() - start}
         inputs = {name: arrays[name] for name in ("X", "X_test")}
@@ -276,7 +320,7 @@ def _run(
 
 def _show(job: Job, record: dict[str, Any], kept: Record, start: float, reason: str = "") -> int:
     """Print the report, and draw where the record could be stored (there is no reason why not)."""
-    print(job.report(record[job.name]), flush=True)
+    job.texts.tell(record[job.name])
     if reason:
         say(f"{kept.path} could not be written: {reason}; the report is all that is left")
         return Exit.NOT_STORED
@@ -288,13 +332,14 @@ def _show(job: Job, record: dict[str, Any], kept: Record, start: float, reason: 
         return [*figures, page_of_tree(kept.kind, record, str(kept.path)).save(kept.page)]
 
     figures = drawn(draw, kept.path)
-    names = ", ".join(path.name for path in (kept.path, *(figures or ())))
-    print(f"\nwritten to {kept.folder}: {names} ({time.perf_counter() - start:.0f} s)", flush=True)
+    names = [path.name for path in (kept.path, *(figures or ()))]
+    seconds = time.perf_counter() - start
+    tell_files(f"\nwritten to {kept.folder}: {', '.join(names)} ({seconds:.0f} s)", kept.folder, names)
     return ended(figures, kept.path)
 
 
-@app.command
-def constants(name: str, /, *, negative_slope: float | None = None) -> None:
+@app.command(help_epilogue=epilogue("constants"))
+def constants(name: str, /, *, negative_slope: float | None = None, tells: TellOptions | None = None) -> None:
     """Print zeta, vartheta0, vartheta1, vartheta2 and the case of Assumption 3.2 of an activation.
 
     Parameters
@@ -302,31 +347,66 @@ def constants(name: str, /, *, negative_slope: float | None = None) -> None:
     name
         name of the activation
     negative_slope
-        slope of leaky_relu below 0
+        slope of leaky_relu below 0 (default: 0.01)
     """
     from ntkspec.activations import activation
 
     act = activation(name, **({} if negative_slope is None else {"negative_slope": negative_slope}))
     values = act.constants
-    for label in ("zeta", "vartheta0", "vartheta1", "vartheta2"):
-        print(f"{label:<12}{getattr(values, label): .16g}")
-    print(f"{'computed by':<13}{values.method}, absolute error below {values.error:.0e}")
-    print(f"{'assumption':<13}{act.assumption}")
+    labels = ("zeta", "vartheta0", "vartheta1", "vartheta2")
+    numbers = [f"{label:<12}{getattr(values, label): .16g}" for label in labels]
+    lines = [
+        *numbers,
+        f"{'computed by':<13}{values.method}, absolute error below {values.error:.0e}",
+        f"{'assumption':<13}{act.assumption}",
+    ]
+    fields: dict[str, Any] = {
+        "activation": act.name,
+        "method": values.method,
+        "error": values.error,
+        "assumption": act.assumption,
+    }
+    found = {label: getattr(values, label) for label in labels}
+    tell("\n".join(lines), answer="\n".join(numbers), **found, **fields)
 
 
-@app.command
-def doctor() -> None:
+@app.command(help_epilogue=epilogue("doctor"))
+def doctor(*, tells: TellOptions | None = None) -> None:
     """Print what this installation has: versions, threads, memory, BLAS speed, data sets found."""
     from ntkspec.cli.doctor import findings
 
-    for label, value in findings():
-        print(f"{label:<20}{value}")
+    found = dict(findings())
+    lines = "\n".join(f"{label:<20}{value}" for label, value in found.items())
+    tell(lines, answer=lines, findings={label: str(value) for label, value in found.items()})
 
 
-app.command(sweeps.sweep)
-app.command(sweeps.check)
+app.command(sweeps.sweep, help_epilogue=epilogue("sweep"))
+app.command(sweeps.check, help_epilogue=epilogue("check"))
 app.command(figure)
 app.command(report_command)
+
+
+@app.command(help_epilogue=epilogue("rerun"))
+def rerun(file: Path, /, *, tells: TellOptions | None = None) -> int:
+    """Repeat a stored run and compare its numbers: which agree within their intervals.
+
+    Ends with 1 where one does not. Nothing is written. Numbers without an interval agree to 1e-3 of their size in
+    float32 and 1e-6 in float64; data and networks that the command names are read again where it names them.
+
+    Parameters
+    ----------
+    file
+        analysis.h5 or spectrum.h5
+    """
+    from ntkspec.cli.rerun import rerun as repeat
+
+    def run(words: Sequence[str]) -> int:
+        return app(words, exit_on_error=False, print_error=False, result_action="return_value")
+
+    return repeat(file, run=run)
+
+
+add_completion(app)
 
 
 # ------------------------------------------------------------------------------------------------ options to arguments
@@ -406,7 +486,7 @@ def _folder_name(data: DataOptions, task: "NetworkTask", engine: str) -> str:
 
 # -------------------------------------------------------------------------------------------------------------- main
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"ntkspec: warning: {one_line(message)}", file=sys.stderr)
+    print(f"ntkspec: {coloured('warning:', 'warning', sys.stderr)} {one_line(message)}", file=sys.stderr)
 
 
 def _short(path: Path) -> str:
@@ -430,25 +510,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     SIGTERM and SIGHUP stop it as Ctrl-C does, with 143 and 129; the handlers from before come back at the end. In a
     thread that is not the main one signals are left alone.
     """
-    given = sys.argv[1:] if arguments is None else arguments
+    given, reason = list(sys.argv[1:] if arguments is None else arguments), ""
+    try:
+        given = expanded(app, given)
+    except (ValueError, OSError) as error:
+        reason = one_line(error)
     COMMAND.set(shlex.join(["ntkspec", *given]))
-    with warnings.catch_warnings(), lines("ntkspec: "), written.noted() as files:
+    with warnings.catch_warnings(), written.noted() as files, _telling(given) as now, _progress(now.how):
         warnings.showwarning = _show_warning
-        try:
-            if len(given) > MOST_WORDS:
-                raise ValueError(f"{len(given)} words came, but {MOST_WORDS} are read; take ranges such as 32:512:x1.5")
-            outcome = signals.stoppable(
-                app, given, exit_on_error=False, print_error=False, result_action="return_value"
-            )
-            return Exit.NOT_STORED if files.behind else outcome or Exit.DONE
-        except CycloptsError as error:
-            reason = f"{one_line(error)} See {' '.join(['ntkspec', *(error.command_chain or ())])} --help."
-        except (ValueError, TypeError, OSError, MemoryError) as error:
-            if os.environ.get("NTKSPEC_TRACEBACK"):
-                raise
-            reason = one_line(error)
-        except KeyboardInterrupt as stop:
-            print(f"ntkspec: stopped; {one_line(_kept(files.names))}", file=sys.stderr)
-            return 128 + getattr(stop, "number", signals.ENDING[0])
-    print(f"ntkspec: error: {reason}", file=sys.stderr)
-    return 2
+        code, error = _refused(reason) if reason else _ended(given, files, now.how)
+        finished(now, code, error)
+    return code
+
+
+def _progress(how: TellOptions) -> contextlib.AbstractContextManager[None]:
+    """Lines of progress where no terminal shows bars, unless little is asked for."""
+    return contextlib.nullcontext() if how.quiet else lines("ntkspec: ")
+
+
+def _telling(given: Sequence[str]) -> contextlib.AbstractContextManager[Telling]:
+    command, *_ = app.parse_commands(given)
+    return telling(command, given, ntkspec.__version__)
+
+
+def _ended(given: Sequence[str], files: written.Files, how: TellOptions) -> tuple[int, str]:
+    """Run the command; its exit code, and the error that ended it, which is printed."""
+    try:
+        refuse_contradictions(how)
+        if len(given) > MOST_WORDS:
+            raise ValueError(f"{len(given)} words came, but {MOST_WORDS} are read; take ranges such as 32:512:x1.5")
+        outcome = signals.stoppable(app, given, exit_on_error=False, print_error=False, result_action="return_value")
+        return int(Exit.NOT_STORED if files.behind else outcome or Exit.DONE), ""
+    except CycloptsError as error:
+        see = " ".join(["ntkspec", *(error.command_chain or ()), "--help"])
+        reason = f"{meant(given) or one_line(error)} See {see}."
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        if os.environ.get("NTKSPEC_TRACEBACK"):
+            raise
+        reason = one_line(error)
+    except KeyboardInterrupt as stop:
+        reason = f"stopped; {one_line(_kept(files.names))}"
+        print(f"ntkspec: {reason}", file=sys.stderr)
+        return 128 + getattr(stop, "number", signals.ENDING[0]), reason
+    return _refused(reason)
+
+
+def _refused(reason: str) -> tuple[int, str]:
+    print(f"ntkspec: {coloured('error:', 'error', sys.stderr)} {reason}", file=sys.stderr)
+    return int(Exit.REFUSED), reason

@@ -7,9 +7,9 @@ from typing import Literal
 
 from cyclopts import App, Parameter
 
+from ntkspec.cli.help import epilogue
 from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.results import held
-from ntkspec.cli.streams import say
 from ntkspec.cli.sweeps import (
     GridOptions,
     PlaceOptions,
@@ -17,13 +17,16 @@ from ntkspec.cli.sweeps import (
     figure_of,
     files_of,
     grid_of,
+    tell_sweep,
     together,
 )
+from ntkspec.cli.telling import TellOptions, progress, tell
 
 figure = App(
     name="figure",
     help="Draw a figure of the paper as PNG and PDF, beside the HDF5 file of its numbers. "
     "A second call redraws without computing.",
+    help_epilogue=epilogue("figure"),
     default_parameter=Parameter(negative=()),
 )
 
@@ -34,7 +37,7 @@ class RunOptions:
     """The setting of a figure of training."""
 
     activation: str | None = None
-    "activation by name (figure 1: erf; figure 2: relu)"
+    "activation by name (default: figure 1 erf, figure 2 relu)"
     d: Whole = 50
     "dimension"
     n: Whole = 20_000
@@ -42,9 +45,9 @@ class RunOptions:
     n_test: Whole = 2000
     "test points"
     width: MaybeWhole = None
-    "number of neurons m, even (figure 1: 256; figure 2: 4096)"
+    "number of neurons m, even (default: figure 1 256, figure 2 4096)"
     steps: MaybeWhole = None
-    "steps of gradient descent (figure 1: 3000; figure 2: 1000)"
+    "steps of gradient descent (default: figure 1 3000, figure 2 1000)"
     eta: float | None = None
     "learning rate of both layers (default: 5 d / (2 zeta^2 1000), so that linear learning ends near step 1,000)"
     seed: Whole = 0
@@ -55,13 +58,14 @@ class RunOptions:
     "where it is computed: on the CPU, or on an NVIDIA GPU (needs CuPy)"
 
 
-@figure.command(name="1")
+@figure.command(name="1", help_epilogue=epilogue("figure 1"))
 def figure_1(
     *,
     run: RunOptions | None = None,
     dimensions: MaybeSeveral = None,
     panel_steps: Whole = 1000,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """Figure 1: losses, outputs on five test points, and the discrepancy over d at fixed and at growing width.
 
@@ -88,8 +92,8 @@ def figure_1(
         return _draw(lambda plots: plots.figure_1(first, found), folder, "1")
 
 
-@figure.command(name="2")
-def figure_2(*, run: RunOptions | None = None, output: Path | None = None) -> int:
+@figure.command(name="2", help_epilogue=epilogue("figure 2"))
+def figure_2(*, run: RunOptions | None = None, output: Path | None = None, tells: TellOptions | None = None) -> int:
     """Figure 2: a ReLU network learns a function of the norm; its linear model follows, the naive one does not.
 
     The width is beyond d^2, as Theorem 3.5 asks where E[phi(g)] is not 0.
@@ -116,13 +120,13 @@ class DeepOptions:
     data: Literal["cifar10", "mnist"] = "cifar10"
     "which images; their folder is named by NTKSPEC_DATA"
     classes: MaybeSeveral = None
-    "two classes, labelled +1 and -1 (cifar10: cat horse; mnist: 4 9)"
+    "two classes, labelled +1 and -1 (default: cifar10 cat horse, mnist 4 9)"
     pool: MaybeWhole = None
-    "average the images over POOL x POOL patches (cifar10: 4; mnist: 1)"
+    "average the images over POOL x POOL patches (default: cifar10 4, mnist 1)"
     n: Whole = 10_000
     "training points"
     n_test: MaybeWhole = None
-    "test points (cifar10: 2000; mnist: 1900)"
+    "test points (default: cifar10 2000, mnist 1900)"
     activation: str = "erf"
     "activation by name, an odd one: the linear model is x . delta / sqrt d"
     eta: float = 0.3
@@ -139,12 +143,13 @@ class DeepOptions:
     "where it is computed: on the CPU, or on an NVIDIA GPU (needs CuPy)"
 
 
-@figure.command(name="3")
+@figure.command(name="3", help_epilogue=epilogue("figure 3"))
 def figure_3(
     *,
     run: DeepOptions | None = None,
     network: MaybeSeveral = None,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """Figure 3: deep dense and convolutional networks on images learn the linear part first.
 
@@ -157,7 +162,7 @@ def figure_3(
     """
     from ntkspec.experiments.deep_runs import DEEP_COMPARISON, DeepSetting
     from ntkspec.plotting.colours import DEEP_COLOURS
-    from ntkspec.reporting.deep import deep_table
+    from ntkspec.reporting.deep import deep_document, deep_table
 
     if network and "linear" in network:
         raise ValueError("the linear model is always there; pass networks such as fc:4x1024")
@@ -175,16 +180,18 @@ def figure_3(
     folder = _folder(output, "3", given["engine"])
     with held(folder, _files("3")):
         linear, *networks = _kept(settings, folder, "3", DEEP_COMPARISON)
-        print(deep_table(linear, networks), flush=True)
+        table = deep_table(linear, networks)
+        tell(table, answer=table, networks=deep_document(linear, networks))
         return _draw(lambda plots: plots.figure_3(linear, networks), folder, "3")
 
 
-@figure.command(name="5")
+@figure.command(name="5", help_epilogue=epilogue("figure 5"))
 def figure_5(
     *,
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """Figure 5: spectral and Frobenius norm over d, at fixed n and width, and times d/n along n = d^1.5.
 
@@ -198,15 +205,17 @@ def figure_5(
     folder = _folder(output, "5", fixed.engine)
     with held(folder, _files("5")):
         results = together([fixed, along], folder / "figure-5.h5", place)
+        tell_sweep(results)
         return draw_one(lambda: figure_of(results), folder, "figure-5", "figure-5.h5")
 
 
-@figure.command(name="budget")
+@figure.command(name="budget", help_epilogue=epilogue("figure budget"))
 def figure_budget(
     *,
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """The budget of the gap: fluctuation, diagonal and remainder over d, measured and predicted.
 
@@ -219,6 +228,7 @@ def figure_budget(
     folder = _folder(output, "budget", layers[0].engine)
     with held(folder, _files("budget")):
         results = together(layers, folder / "figure-budget.h5", place)
+        tell_sweep(results)
         return draw_one(lambda: figure_of(results), folder, "figure-budget", "figure-budget.h5")
 
 
@@ -243,7 +253,7 @@ def _files(which: str) -> list[str]:
 def _kept(settings, folder: Path, which: str, how):
     from ntkspec.experiments.run_cache import kept
 
-    return kept(settings, folder / f"figure-{which}.h5", how, report=lambda text: say(f"{text} ..."))
+    return kept(settings, folder / f"figure-{which}.h5", how, report=lambda text: progress(f"{text} ..."))
 
 
 def _draw(make: Callable, folder: Path, which: str) -> int:

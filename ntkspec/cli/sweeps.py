@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
 from ntkspec.cli.results import COMMAND, drawn, ended, held
-from ntkspec.cli.streams import say
+from ntkspec.cli.telling import TellOptions, progress, tell, tell_files, told
 
 if TYPE_CHECKING:
     from ntkspec.experiments.sweep_grid import Grid
@@ -23,21 +23,23 @@ class GridOptions:
     """Which settings; all combinations of what is listed."""
 
     d: MaybeSeveral = None
-    "dimensions: whole numbers, or first:last:xratio such as 32:512:x1.5"
+    "dimensions: whole numbers, or first:last:xratio (default: 32:256:x1.5; check prop-3.4-deep: 32:162:x1.5)"
     n: MaybeSeveral = None
-    "training points: whole numbers, or powers of d such as d^1.5"
+    "training points: whole numbers, or powers of d (default: d^1.5; check prop-4.1: d^1.25; figure 5: 2000 and d^1.5)"
     width: MaybeSeveral = None
-    "neurons of two-layer networks: whole numbers, powers of d such as 2*d^1.25, or inf"
+    """neurons of two-layer networks: whole numbers, powers of d such as 2*d^1.25, or inf (default: d^1.5;
+    check prop-4.1: d^0.9; figure 5: 2000 and d^1.5)"""
     network: MaybeSeveral = None
-    "two-layer, or deep ones, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, with sizes as for width: fc:3xd^1.5"
+    """two-layer, or deep ones, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, with sizes as for width: fc:3xd^1.5
+    (default: two-layer; check prop-3.4-deep: fc:3xd^1.75)"""
     activation: MaybeSeveral = None
-    "activations by name"
+    "activations by name (default: erf)"
     distribution: MaybeSeveral = None
-    "gaussian, cube (Rademacher entries, +1 or -1), sphere or uniform entries"
+    "gaussian, cube (entries +1 or -1), sphere or uniform entries (default: gaussian; check prop-4.1: cube)"
     covariance: MaybeSeveral = None
-    "identity, or graded (variances from 0.2 to 1.8)"
+    "identity, or graded, variances from 0.2 to 1.8 (default: identity)"
     seeds: MaybeWhole = None
-    "how many seeds: 0, 1, 2, ..."
+    "how many seeds: 0, 1, 2, ... (default: 5)"
     second: Literal["rademacher", "normal"] = "rademacher"
     "initial second layer: signs or N(0, 1)"
     dtype: Literal["float32", "float64"] = "float64"
@@ -54,7 +56,7 @@ class PlaceOptions:
     processes: Whole = 1
     "local processes, which share the cores evenly"
     scheduler: str | None = None
-    "address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed])"
+    "address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed]; default: none)"
 
 
 # The record of a check beside the file of its sweep, and its page.
@@ -90,7 +92,7 @@ def measured(grid: "Grid", path: Path, options: PlaceOptions | None) -> "Sweep":
     from ntkspec.experiments.sweep_run import run_sweep
 
     place = Place(**vars(options or PlaceOptions()))
-    return run_sweep(grid, path, place=place, report=say)
+    return run_sweep(grid, path, place=place, report=progress)
 
 
 def together(grids: Sequence["Grid"], path: Path, options: PlaceOptions | None) -> "Sweep":
@@ -107,6 +109,7 @@ def sweep(
     quantity: Several,
     place: PlaceOptions | None = None,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """Measure a grid of settings into one HDF5 file, which a later call completes.
 
@@ -129,10 +132,11 @@ def sweep(
     names = [f"{output.stem}-{name}" for name in dict.fromkeys(quantity)]
     with held(output.parent, files_of(*names, record=output.name)):
         results = measured(settings, output, place)
-        print(sweep_report(results), flush=True)
+        tell_sweep(results, sweep_report(results))
         written = drawn(lambda: _draw_each(results, output), output)
+    tell_files("", output.parent, [output.name])
     for png, pdf in zip((written or [])[::2], (written or [])[1::2], strict=True):
-        print(f"drawn: {png}, {pdf}")
+        tell_files(f"drawn: {png}, {pdf}", output.parent, [png.name, pdf.name])
     return ended(written, output)
 
 
@@ -154,6 +158,7 @@ def check(
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
     output: Path | None = None,
+    tells: TellOptions | None = None,
 ) -> int:
     """Whether a statement of the paper holds on a setting: measured over d and seeds, fitted, and judged.
 
@@ -169,7 +174,8 @@ def check(
     """
     from ntkspec.experiments.statements import STATEMENTS, check_grid, check_statement
     from ntkspec.experiments.sweep_cells import Cell
-    from ntkspec.reporting.check import check_report
+    from ntkspec.reporting.check import check_answer, check_report
+    from ntkspec.reporting.documents import checks_document
     from ntkspec.reporting.page import page_of_tree
     from ntkspec.storage import Keeper
     from ntkspec.storage.provenance import provenance
@@ -181,12 +187,24 @@ def check(
     with held(folder, [*files_of(statement, record="sweep.h5"), CHECK, PAGE_OF_CHECK]):
         results = measured(settings, folder / "sweep.h5", place)
         checks = check_statement(statement, settings, results)
-        print(check_report(checks) + "\n", flush=True)
+        tell(check_report(checks) + "\n", answer=check_answer(checks), **checks_document(checks))
         made_with = provenance(COMMAND.get("ntkspec check")) | {"engine": settings.engine}
         record = {"checks": checks, **columns_of(results, Cell), "provenance": made_with}
         Keeper(folder / CHECK, "check").write(record)
         page = lambda: page_of_tree("check", record, str(folder / CHECK)).save(folder / PAGE_OF_CHECK)  # noqa: E731
         return draw_one(lambda: figure_of(results), folder, statement, "sweep.h5", CHECK, page=page)
+
+
+def tell_sweep(results: "Sweep", table: str = "") -> None:
+    """Tell the table of the cells, and the exponents that the figures show."""
+    from ntkspec.plotting.sweeps import laws
+    from ntkspec.reporting.check import laws_report
+    from ntkspec.reporting.documents import sweep_document
+
+    found = laws(results)
+    exponents = laws_report(found)
+    text = "\n\n".join(part for part in (table, exponents) if part)
+    tell(text, answer=exponents, **(sweep_document(results, found) if told().how.json else {}))
 
 
 def files_of(*names: str, record: str) -> list[str]:
@@ -207,7 +225,8 @@ def draw_one(make: Callable, folder: Path, name: str, *records: str, page: Calla
         return figures if page is None else [*figures, page()]
 
     figures = drawn(draw, folder / records[0])
-    print(f"written to {folder}: {', '.join([*records, *(path.name for path in figures or ())])}")
+    names = [*records, *(path.name for path in figures or ())]
+    tell_files(f"written to {folder}: {', '.join(names)}", folder, names)
     return ended(figures, folder / records[0])
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec import checks
+from ntkspec.objects.words import counted
 
 ORDERS = ("first", "last")
 _CHANNELS = (1, 3, 4)  # grey, red green blue, and with transparency
@@ -41,7 +42,7 @@ def layout(shape: tuple[int, ...], channels: str | None, name: str, reading: lis
         count, height, width = axes if order == "first" else (axes[2], *axes[:2])
         origin = "as asked for" if channels else "by the sizes; --channels says otherwise"
         reading.append(
-            f"images: height {height}, width {width}, {count} channel{'s' * (count > 1)}, channels {order} ({origin})"
+            f"images: height {height}, width {width}, {counted(count, 'channel')}, channels {order} ({origin})"
         )
         return Layout(axes, (height, width, count), order)
     if len(axes) == 2:

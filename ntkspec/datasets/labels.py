@@ -11,6 +11,7 @@ from ntkspec import checks
 from ntkspec.datasets.classes import asks_for_all, class_columns, meaning_of_columns
 from ntkspec.datasets.numbers import as_numbers
 from ntkspec.engines.arrays import ArrayLike
+from ntkspec.objects.words import counted
 
 FEW = 20  # at most so many whole numbers look like classes
 LONGEST = 1000  # characters of a word
@@ -57,7 +58,11 @@ class Coding:
     def counted(self, y: np.ndarray, y_test: np.ndarray) -> list[str]:
         """A sentence on how many points of each class, or which numbers, training and testing have."""
         parts = {"for training": y} | ({"for testing": y_test} if len(y_test) else {})
-        return ["; ".join(f"{part}: {len(values)} points ({self._shares(values)})" for part, values in parts.items())]
+        return [
+            "; ".join(
+                f"{part}: {counted(len(values), 'point')} ({self._shares(values)})" for part, values in parts.items()
+            )
+        ]
 
     def _shares(self, y) -> str:
         if self.classes:
@@ -274,7 +279,7 @@ def _named(column: Labels, given) -> tuple:
     if asks_for_all(given):
         classes = np.unique(column.values).tolist()
         if 2 * len(classes) > len(column.values):
-            values = f"{len(classes)} values at {len(column.values)} points"
+            values = f"{counted(len(classes), 'value')} at {counted(len(column.values), 'point')}"
             raise ValueError(f"labels of {column.name} take {values}: no classes; name some with --classes (classes=)")
         classes = classes[::-1] if len(classes) == 2 else classes
     if len(classes) < 2:

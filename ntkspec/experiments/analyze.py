@@ -46,6 +46,7 @@ from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks.naming import matching
 from ntkspec.networks.protocol import names_of
 from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
+from ntkspec.objects.words import counted
 from ntkspec.operators import planning
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.results import Diagnostics, Estimate
@@ -279,7 +280,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
             rates=model.training(rate),
             steps=logarithmic_steps(task.steps),
             stages=stages,
-            stage=f"training ({task.steps} steps)",
+            stage=f"training ({counted(task.steps, 'step')})",
             start=model.start,
             inputs=model.inputs,
         ).on_host

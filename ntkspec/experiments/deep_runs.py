@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec import checks, datasets
-from ntkspec.activations import activation
+from ntkspec.activations import activation, plain_name
 from ntkspec.datasets import Dataset
 from ntkspec.engines import engine_of, named
 from ntkspec.engines.arrays import Array, DTypeLike
@@ -52,6 +52,9 @@ class DeepSetting:
     seed: int = 0
     dtype: str = "float32"
     engine: str = "cpu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "activation", plain_name(self.activation))
 
 
 @dataclass(frozen=True)

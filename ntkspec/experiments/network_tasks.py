@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.activations import Activation, activation
+from ntkspec.activations import Activation, activation, plain_name
 from ntkspec.experiments.own_networks import INPUTS, own_network
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks.outputs import KINDS, OutputsLike
@@ -45,6 +45,10 @@ class NetworkTask:
     outputs: OutputsLike | None = field(default=None, repr=False)
     inputs: str = field(default="flat", repr=False)
     own: bool = field(default=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.activation, str):
+            object.__setattr__(self, "activation", plain_name(self.activation))
 
     @cached_property
     def act(self) -> Activation:

@@ -16,6 +16,7 @@ from ntkspec.kernels import nearest_linear_kernel
 from ntkspec.networks.outputs import OutputChoice, choice_of
 from ntkspec.networks.protocol import Network, Points, names_of
 from ntkspec.objects.lazy import cached_property
+from ntkspec.objects.words import counted
 from ntkspec.operators import KernelOperator
 
 if TYPE_CHECKING:
@@ -255,8 +256,8 @@ def with_labels(dataset: Dataset, task: "NetworkTask") -> Dataset:
         return dataset
     if one:
         raise ValueError(
-            f"the labels have {columns} columns, but outputs={outputs!r} trains one function of the outputs; take "
-            f"outputs='full' (--outputs full), or two classes"
+            f"the labels have {counted(columns, 'column')}, but outputs={outputs!r} trains one function of them; "
+            f"take outputs='full' (--outputs full), or two classes"
         )
     if columns == K:
         return dataset
@@ -269,8 +270,8 @@ def with_labels(dataset: Dataset, task: "NetworkTask") -> Dataset:
         )
     labels = "one number a point" if columns == 1 else f"{columns} columns"
     raise ValueError(
-        f"the network has {K} outputs, but the labels are {labels}; take {K} classes (--classes with {K} names), a "
-        f"network of {columns} output{'s' * (columns > 1)}, or one function of the outputs (--outputs 0)"
+        f"the network has {counted(K, 'output')}, but the labels are {labels}; take {K} classes (--classes with {K} "
+        f"names), a network of {counted(columns, 'output')}, or one function of the outputs (--outputs 0)"
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from ntkspec import checks
+from ntkspec.activations import plain_name
 from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.networks.size_laws import LARGEST_SIZE, WHOLE, points_of, whole
 from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
@@ -42,6 +43,7 @@ class Grid:
 
     def __post_init__(self):
         checks.whole_number(self.seeds, "seeds", 1)
+        object.__setattr__(self, "activation", tuple(map(plain_name, self.activation)))
         lists = {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), tuple)}
         for name, values in lists.items():
             if not values:

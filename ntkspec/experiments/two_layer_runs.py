@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ntkspec import checks, datasets
-from ntkspec.activations import activation
+from ntkspec.activations import activation, plain_name
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import learning_modes
 from ntkspec.engines import named
@@ -47,6 +47,9 @@ class Setting:
     seed: int = 0
     dtype: str = "float32"
     engine: str = "cpu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "activation", plain_name(self.activation))
 
 
 @dataclass(frozen=True)

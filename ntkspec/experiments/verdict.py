@@ -16,10 +16,17 @@ LITTLE = 0.02
 
 def verdict(analysis: Analysis) -> list[str]:
     """Sentences, most important first."""
+    return [_kernel(analysis), *_nearest(analysis), *_training(analysis), *_besides(analysis)]
+
+
+def beside_headline(analysis: Analysis) -> list[str]:
+    """The sentences that say something else than the headline (:mod:`ntkspec.experiments.headline`) and no other answer
+    to its question."""
+    return [*_nearest(analysis), *_besides(analysis)]
+
+
+def _besides(analysis: Analysis) -> list[str]:
     return [
-        _kernel(analysis),
-        *_nearest(analysis),
-        *_training(analysis),
         _frozen_kernel(analysis),
         *_accuracy(analysis),
         _linear_part(analysis),
@@ -33,7 +40,7 @@ def describe(agreement: Agreement) -> str:
     if agreement.since is None:
         return "at no recorded step"
     if agreement.from_start and agreement.to_end:
-        return f"at all {agreement.until} steps"
+        return "at the only step" if agreement.until == 1 else f"at all {agreement.until} steps"
     start = "from the start" if agreement.from_start else f"from step {agreement.since}"
     return f"{start} to step {agreement.until}" + (" (the end)" if agreement.to_end else "")
 
@@ -68,7 +75,7 @@ def _nearest(analysis: Analysis) -> list[str]:
         return []
     constants = 1 - (rest / whole) ** 2
     return [
-        f"The nearest linear kernel is {rest / size:.1%} of it away in Frobenius norm: {constants:.0%} of the squared "
+        f"The nearest linear kernel is {rest / size:.1%} of it away in Frobenius norm: {constants:.1%} of the squared "
         f"distance are the constants of theory and the identity, and the rest no linear kernel explains."
     ]
 
@@ -230,7 +237,8 @@ def departures(data: DataSummary, meta: dict, *, fitted: bool = False) -> list[s
     if data.n > 1 and data.norm_spread > 3 * math.sqrt(2 * data.trace_ratio / data.d) + 0.01:
         off.append(f"||x||^2/d spreads by {data.norm_spread:.3g}")
     if data.duplicates:
-        off.append(f"{data.duplicates} of {data.n} points equal an earlier one")
+        equal = "equals" if data.duplicates == 1 else "equal"
+        off.append(f"{data.duplicates} of {data.n} points {equal} an earlier one")
     return off
 
 

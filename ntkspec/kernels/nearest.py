@@ -17,6 +17,7 @@ from ntkspec.networks import points as of_points
 from ntkspec.networks.protocol import Points
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.notebook import Row, Shown, Table
+from ntkspec.objects.words import counted
 from ntkspec.operators import Diagonal, Gram, KernelOperator, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.base import points_of
@@ -172,7 +173,7 @@ class LinearFit(Shown):
         own, count = self.coefficients, len(self.coefficients.norms)
         return (
             f"LinearFit of {self.theta.shape[0]} points: {own.data:.5g} X Xᵀ/d + {own.constant:.5g} 1 1ᵀ "
-            f"({count} norm feature{'s' * (count != 1)}) + {own.identity:.5g} I"
+            f"({counted(count, 'norm feature')}) + {own.identity:.5g} I"
         )
 
     def _shown(self) -> Table:
@@ -182,7 +183,7 @@ class LinearFit(Shown):
             f"Nearest linear kernel of {self.theta.shape[0]:,} points",
             [
                 Row("X Xᵀ/d", f"{own.data:.5g}"),
-                Row("1 1ᵀ", f"{own.constant:.5g}", f"with {norms} norm features" if norms else ""),
+                Row("1 1ᵀ", f"{own.constant:.5g}", f"with {counted(norms, 'norm feature')}" if norms else ""),
                 Row("I", f"{own.identity:.5g}"),
                 Row("not linear", "see relative_gap" if known is None else str(known), "‖Θ − L‖ over ‖Θ‖, Frobenius"),
             ],

@@ -7,6 +7,7 @@ import numpy as np
 from ntkspec.engines.arrays import Array
 from ntkspec.engines.containers import as_array
 from ntkspec.networks.points import rows
+from ntkspec.objects.words import counted
 
 
 def as_arrays(points: Any, name: str, dtype: np.dtype) -> Any:
@@ -47,8 +48,9 @@ def _as_part(part: Any, name: str, dtype: np.dtype) -> Array:
     if not np.isfinite(array).all():
         count = int((~np.isfinite(array)).sum())
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        bad = counted(count, "entry that is", "entries that are")
         raise ValueError(
-            f"{name} holds {count} entries that are NaN or infinite (in {dtype}), the first one at {where}, counted "
+            f"{name} holds {bad} NaN or infinite (in {dtype}), the first one at {where}, counted "
             f"from 0; remove or replace them"
         )
     return array

@@ -7,6 +7,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.objects.notebook import Row, Shown, Table, in_bytes
+from ntkspec.objects.words import counted
 from ntkspec.operators.adapters import with_entries, wrap
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.forming import form
@@ -64,7 +65,7 @@ class Plan(Shown):
 
     def __str__(self) -> str:
         stored = f", {self.bytes / 1e9:.3g} GB, formed in {self.build:.2g} s" if self.bytes else ""
-        time = f"about {self.seconds:.2g} s for {self.products} products of {self.each:.2g} s"
+        time = f"about {self.seconds:.2g} s for {counted(self.products, 'product')} of {self.each:.2g} s"
         return f"{self.method} ({self.reason}){stored}: {time}"
 
     def _shown(self) -> Table:
@@ -73,7 +74,9 @@ class Plan(Shown):
             [
                 Row("because", self.reason),
                 Row("stores", in_bytes(self.bytes), f"formed in {self.build:.2g} s" if self.bytes else ""),
-                Row("takes", f"about {self.seconds:.2g} s", f"{self.products} products of {self.each:.2g} s"),
+                Row(
+                    "takes", f"about {self.seconds:.2g} s", f"{counted(self.products, 'product')} of {self.each:.2g} s"
+                ),
             ],
         )
 

@@ -8,6 +8,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ntkspec.experiments.power_laws import PowerLaw
 from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.experiments.sweep_results import Sweep
@@ -55,6 +56,20 @@ def figures(sweep: Sweep) -> dict[str, Figure]:
                    for title, own in panels(sweep, name).items()}  # fmt: skip
         return {"budget": figure_of("budget", budgets)}
     return {name: figure_of(name, panels(sweep, name), plain=_plain(sweep, name)) for name in names}
+
+
+def laws(sweep: Sweep) -> dict[str, dict[str, dict[str, PowerLaw]]]:
+    """{quantity: {panel: {name: law}}}: the powers of d in the legends of the figures, with their 95 % intervals.
+
+    Names without enough dimensions and seeds, or with numbers that are not positive, have none.
+    """
+    found: dict[str, dict[str, dict[str, PowerLaw]]] = {}
+    for quantity in dict.fromkeys(name for grid in sweep.grids for name in grid.quantity):
+        how, plain = drawing_of(quantity), _plain(sweep, quantity)
+        for title, own in panels(sweep, quantity).items():
+            fits = {name: scaling.law_of(own, name, scaled=how.scaled and title not in plain) for name in how.names}
+            found.setdefault(quantity, {})[title] = {name: law for name, law in fits.items() if law is not None}
+    return found
 
 
 def panels(sweep: Sweep, quantity: str) -> Panels:

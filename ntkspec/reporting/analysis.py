@@ -7,6 +7,7 @@ import numpy as np
 from ntkspec.dynamics import stable_rate
 from ntkspec.experiments.analyze import Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
+from ntkspec.objects.words import counted
 from ntkspec.reporting.rows import WIDTH, interval, own_rows, prepared, rows, terms, titled
 from ntkspec.spectra.results import Estimate
 
@@ -55,7 +56,7 @@ def _setting(analysis) -> list[str]:
         ("network", str(task)),
         *own_rows(analysis.own),
         *_copies(analysis),
-        ("training", f"{analysis.steps[-1]} steps, {rates}{chosen}"),
+        ("training", f"{counted(analysis.steps[-1], 'step')}, {rates}{chosen}"),
     ]
     if not task.deep:
         horizon = analysis.data.d * math.log(analysis.data.d) / max(analysis.rates)
@@ -196,7 +197,7 @@ def _modes(analysis) -> list[str]:
             ("modes", f"{len(modes.values)}; {times}"),
             (
                 "part of |y|^2 that it can learn" if analysis.own is None else "part of |y - f_0|^2 it can learn",
-                f"{modes.energies.sum():.4g}; half of that in {half} mode{'s' * (half != 1)}",
+                f"{modes.energies.sum():.4g}; half of that in {counted(half, 'mode')}",
             ),
             ("99 % of it is learned after", f"{last:.0f} steps" if math.isfinite(last) else "never"),
         ]
@@ -242,7 +243,7 @@ def _agreement(analysis, pair: str) -> list[str]:
     for part, comparison in comparisons.items():
         for own, to_labels in zip(comparison.agreement, comparison.agreement_to_labels, strict=True):
             ranges = f"{describe(to_labels):<32} {describe(own)}"
-            lines += rows([(f"{part}: relative difference < {own.threshold:.0%}", ranges)])
+            lines += rows([(f"{part}: squared difference < {own.threshold:.0%}", ranges)])
     other = f"f_{_SHORT[pair.split('-')[1]]}"
     head = f"  {'':<{WIDTH}} {f'||f - {other}||^2 / ||y||^2':<32} ||f - {other}||^2 / ||{other}||^2"
     return [*rows(largest), head, *lines]

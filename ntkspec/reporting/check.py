@@ -1,7 +1,10 @@
 """Checks and sweeps as lines of text for a terminal."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from ntkspec.experiments.power_laws import PowerLaw
 from ntkspec.experiments.statements import HOLDS, OPEN, Check
 from ntkspec.networks.size_laws import INFINITE, INFINITE_LAW
 from ntkspec.reporting.rows import titled
@@ -12,13 +15,22 @@ def check_report(checks: list[Check]) -> str:
     return "\n\n\n".join(_one(check) for check in checks)
 
 
+def check_answer(checks: list[Check]) -> str:
+    """The verdicts, a line for each."""
+    return "\n".join(_verdict(check) for check in checks)
+
+
+def _verdict(check: Check) -> str:
+    return f"{check.statement}, {check.setting}: {check.verdict}{reason(check)}{reservation(check)}"
+
+
 def _one(check: Check) -> str:
     sections = {
         f"{check.statement}: {check.setting}": [f"  {check.claim}"],
         "Assumptions": [_line(finding) for finding in check.assumptions],
         "Findings": [_line(finding) for finding in check.findings],
         "Against d": _table(check),
-        "Verdict": [f"  {check.statement}, {check.setting}: {check.verdict}{reason(check)}{reservation(check)}"],
+        "Verdict": [f"  {_verdict(check)}"],
     }
     return titled(sections)
 
@@ -73,6 +85,17 @@ def sweep_report(results: dict) -> str:
     """A table for each quantity: one row for each cell, one column for each number."""
     quantities = list(dict.fromkeys(cell.quantity for cell in results))
     return "\n\n".join(_of_quantity(quantity, results) for quantity in quantities)
+
+
+def laws_report(laws: Mapping[str, Mapping[str, Mapping[str, PowerLaw]]]) -> str:
+    """The exponents that figures have in their legends, a row for each; empty where none could be fitted."""
+    rows = [
+        f"  {quantity:<16}{title:<40}{name:<18}{law.exponent:>+8.3f}  {_interval(law)}"
+        for quantity, panels in laws.items()
+        for title, own in panels.items()
+        for name, law in own.items()
+    ]
+    return "\n".join(["Exponents of d, with 95 % intervals (of norms times d/n where n grows)", *rows]) if rows else ""
 
 
 def _of_quantity(quantity: str, results: dict) -> str:

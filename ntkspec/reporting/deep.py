@@ -1,5 +1,7 @@
 """Deep networks beside their linear model, as a table for a terminal."""
 
+from typing import Any
+
 import numpy as np
 
 from ntkspec.experiments.deep_runs import DeepRun, relative_mse
@@ -24,3 +26,21 @@ def deep_table(linear: DeepRun, networks: list[DeepRun]) -> str:
 def _line(name: str, run: DeepRun, distances, places) -> str:
     numbers = "".join(f"{run.inside[k]:>10.4f}{run.outside[k]:>10.4f}{distances[k]:>10.4f}" for k in places)
     return f"{name:<16}{run.kappa:>8.4f}{run.fitted:>8.4f}{numbers}"
+
+
+def deep_document(linear: DeepRun, networks: list[DeepRun]) -> list[dict[str, Any]]:
+    """The same as fields of a JSON document, at the last step."""
+    runs = [("linear model", linear, 0.0)]
+    runs += [(run.setting.network, run, float(relative_mse(run, linear)[-1])) for run in networks]
+    return [
+        {
+            "network": name,
+            "coefficient": float(run.kappa),
+            "fitted": float(run.fitted),
+            "step": int(run.steps[-1]),
+            "inside": float(run.inside[-1]),
+            "outside": float(run.outside[-1]),
+            "relative_mse": distance,
+        }
+        for name, run, distance in runs
+    ]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from ntkspec.experiments.linear_models import NearestLinear
 from ntkspec.experiments.own_networks import NetworkRecord
+from ntkspec.objects.words import counted
 from ntkspec.spectra.results import Estimate
 
 WIDTH = 34
@@ -35,7 +36,7 @@ def own_rows(own: NetworkRecord | None) -> list[tuple[str, str]]:
     """What a network of the user's own is, and which kernels of its outputs are meant; nothing for built-in ones."""
     if own is None:
         return []
-    named = f"{own.size:,} numbers in {len(own.parameters)} arrays"
+    named = f"{own.size:,} numbers in {counted(len(own.parameters), 'array')}"
     file = [("file", f"{own.path}, sha256 {own.digest[:12]}")] if own.path else []
     pairs = [*file, ("trained parameters", named), ("kernel", own.compared)]
     if own.asked != own.compared:
@@ -46,5 +47,5 @@ def own_rows(own: NetworkRecord | None) -> list[tuple[str, str]]:
 def terms(nearest: NearestLinear) -> str:
     """The linear kernel that is nearest to that of a network."""
     count = len(nearest.norms) - 1
-    norms = f", {count} norm feature{'s' * (count > 1)}" if count > 0 else ""
+    norms = f", {counted(count, 'norm feature')}" if count > 0 else ""
     return f"{nearest.data:.4g} X X^T/d + {nearest.constant:.4g} 1 1^T + {nearest.identity:.4g} I{norms}"

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from ntkspec.experiments.spectrum import KernelSpectrum
+from ntkspec.objects.words import counted
 from ntkspec.reporting.rows import interval, own_rows, prepared, rows, terms, titled
 
 NAMES = {"theta": "Theta", "linear": "Theta^lin", "gap": "Theta - Theta^lin"}
@@ -26,6 +27,14 @@ def spectrum_report(record: KernelSpectrum) -> str:
             f"Density of {name}": _density(record),
             "What this rests on": [f"  {line}" for line in str(record.norm.evidence).splitlines()],
         }
+    )
+
+
+def spectrum_answer(record: KernelSpectrum) -> str:
+    """The norm and how the labels lie, in one sentence."""
+    return (
+        f"||{NAMES[record.task.kernel]}|| = {interval(record.norm)}; {record.energies.sum():.3g} of |y|^2 lies in the "
+        f"{counted(len(record.energies), 'leading eigenvector')}."
     )
 
 
@@ -62,13 +71,13 @@ def _pairs(record) -> list[str]:
     low, high = leading.others
     rest = f"all others between {low:.6g} and {high:.6g}" if low <= high else "these are all eigenvalues"
     zeros = f"; {len(leading.values) - rank} of them vanish up to rounding" if rank < len(leading.values) else ""
-    return [head, *lines, f"  ({len(leading.values)} pairs{zeros}; {rest})"]
+    return [head, *lines, f"  ({counted(len(leading.values), 'pair')}{zeros}; {rest})"]
 
 
 def _labels(record) -> list[str]:
     pairs = [
         ("kernel-target alignment", interval(record.alignment)),
-        (f"energy in {len(record.energies)} leading vectors", f"{record.energies.sum():.4g} of |y|^2"),
+        (f"energy in {counted(len(record.energies), 'leading vector')}", f"{record.energies.sum():.4g} of |y|^2"),
     ]
     if record.angles is not None:
         degrees, error = np.degrees(record.angles.angles), math.degrees(record.angles.error)
@@ -85,7 +94,8 @@ def _density(record) -> list[str]:
         return rows(
             (f"{q:.0%} of the eigenvalues", f"up to {np.quantile(density.values, q):.5g}") for q in _SHOWN_SHARES
         )
-    how = f"{density.probes} probes of {density.lengths.max()} steps, {density.products} products"
+    steps, products = counted(density.lengths.max(), "step"), counted(density.products, "product")
+    how = f"{counted(density.probes, 'probe')} of {steps}, {products}"
     grid = np.geomspace(1e-9, 1, 400) * max(abs(density.lowest), abs(density.highest))
     grid = np.concatenate([-grid[::-1], grid])
     grid = grid[(grid >= density.lowest) & (grid <= density.highest)]

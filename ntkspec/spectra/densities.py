@@ -20,6 +20,7 @@ from scipy.special import betainc
 from ntkspec import checks, progress
 from ntkspec.engines.arrays import ArrayLike
 from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
+from ntkspec.objects.words import counted
 from ntkspec.operators import KernelOperator, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.planning import Plan
@@ -119,13 +120,13 @@ class Smoothed(Shown, Columned, Drawn):
 
     def __repr__(self) -> str:
         return (
-            f"Smoothed density at {len(self.x)} points {few(self.x)}, width {self.width:.4g}\n"
+            f"Smoothed density at {counted(len(self.x), 'point')} {few(self.x)}, width {self.width:.4g}\n"
             f"{few(self.density)}, errors up to {max(self.error, default=0.0):.2g}"
         )
 
     def _shown(self) -> Table:
         return Table(
-            f"Smoothed density at {len(self.x)} points",
+            f"Smoothed density at {counted(len(self.x), 'point')}",
             [
                 Row("points", few(self.x)),
                 Row("density", few(self.density), f"up to {max(self.error, default=0.0):.2g} from the truth (95 %)"),
@@ -185,14 +186,18 @@ class Density(Shown, Columned, Drawn):
     evidence: Diagnostics
 
     def __repr__(self) -> str:
-        how = "all computed" if self.values is not None else f"from {self.probes} probes, {self.alpha.shape[1]} steps"
+        how = (
+            "all computed"
+            if self.values is not None
+            else f"from {counted(self.probes, 'probe')}, {counted(self.alpha.shape[1], 'step')}"
+        )
         return (
-            f"Density of {self.n} eigenvalues, {how} ({self.products} products)\n"
+            f"Density of {counted(self.n, 'eigenvalue')}, {how} ({counted(self.products, 'product')})\n"
             f"none outside [{self.lowest:.5g}, {self.highest:.5g}]; see histogram(), cumulative(x), smoothed()"
         )
 
     def _shown(self) -> Table:
-        probes = f"{self.probes} random probes" if self.values is None else "all eigenvalues"
+        probes = counted(self.probes, "random probe") if self.values is None else "all eigenvalues"
         return Table(
             f"Density of {self.n:,} eigenvalues",
             [

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
+from ntkspec.objects.words import counted
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.certificates import rounding_share
 from ntkspec.spectra.intervals import Interval
@@ -252,10 +253,11 @@ class Estimate(Shown, Columned):
     def __str__(self) -> str:
         value, lower, upper = (f"{number:.8g}" for number in (self.value, self.lower, self.upper))
         if not self.failure_probability and self.converged and lower == value == upper:
-            return f"{value} (exact up to rounding{f', {self.products} products' if self.products else ''})"
+            products = f", {counted(self.products, 'product')}" if self.products else ""
+            return f"{value} (exact up to rounding{products})"
         unless = f" except with probability {self.failure_probability:.0e}" if self.failure_probability else ""
         still = "" if self.converged else ", wider than asked for"
-        return f"{value} in [{lower}, {upper}]{unless} ({self.products} products{still})"
+        return f"{value} in [{lower}, {upper}]{unless} ({counted(self.products, 'product')}{still})"
 
     def __repr__(self) -> str:
         return f"Estimate({self})"
@@ -350,7 +352,7 @@ class Spectrum(Shown, Columned, Drawn):
 
     def __repr__(self) -> str:
         n, k = len(self.vectors) // self.rows_per_point, self.vectors.shape[1]
-        state = f"{self.method}, {self.products} products{'' if self.converged else ', not converged'}"
+        state = f"{self.method}, {counted(self.products, 'product')}{'' if self.converged else ', not converged'}"
         return (
             f"Spectrum of {k} eigenpairs of {n} points, {few(self.values)}\n"
             f"residuals up to {max(self.residuals, default=0.0):.2g}; all other eigenvalues in [{self.others[0]:.5g}, "

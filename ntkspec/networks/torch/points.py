@@ -6,6 +6,7 @@ import torch
 
 from ntkspec.networks.points import parts, rows
 from ntkspec.networks.torch.tensors import converted, tensor_of
+from ntkspec.objects.words import counted
 
 
 def as_tensors(points: Any, name: str, dtype: torch.dtype, device: torch.device) -> Any:
@@ -46,8 +47,9 @@ def _part(given: Any, name: str, dtype: torch.dtype, device: torch.device) -> to
     bad = ~torch.isfinite(tensor)
     if bad.any():
         where = tuple(bad.nonzero()[0].tolist())
+        found = counted(int(bad.sum()), "entry that is", "entries that are")
         raise ValueError(
-            f"{name} holds {int(bad.sum())} entries that are NaN or infinite, the first one ({tensor[where].item()}) "
+            f"{name} holds {found} NaN or infinite, the first one ({tensor[where].item()}) "
             f"in row {where[0]} (counted from 0); remove or replace them"
         )
     return tensor

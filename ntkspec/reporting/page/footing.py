@@ -31,7 +31,7 @@ SYMBOLS = {
 }
 
 
-def promises(estimates: Mapping[str, Estimate | None], others: Sequence[str]) -> Section:
+def promises(estimates: Mapping[Any, Estimate | None], others: Sequence[str]) -> Section:
     """Which numbers hold with which certainty. others : what is measured or estimated, in sentences."""
     known = {name: estimate for name, estimate in estimates.items() if estimate is not None}
     parts: list = []
@@ -59,7 +59,7 @@ def _intervals(estimates: dict[str, Estimate]) -> Table:
 
 def times(seconds: dict[str, float]) -> Table:
     """How long each stage took."""
-    rows = [[stage, round(taken, 2)] for stage, taken in seconds.items()]
+    rows: list[list[str | float]] = [[stage, round(taken, 2)] for stage, taken in seconds.items()]
     return Table(["stage", "seconds"], rows, "Where the time went")
 
 

@@ -1,0 +1,90 @@
+"""The answer of an analysis in one sentence, and what its words mean."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ntkspec.experiments.agreement import Agreement
+from ntkspec.experiments.analyze import Analysis
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Until which step network and linear model agree, and how far their kernels are apart at initialization.
+
+    agreement : by the mean squared difference of their outputs on the ``part`` "test" ("train" without test points),
+    relative to the labels' mean square. time : eta T at its last step, by the name of the rate; empty where there is
+    none. distance : ||Theta - Theta^lin|| / ||Theta^lin||, spectral norms; None where Theta^lin is zero. next : the
+    recorded step after the last one of the agreement. diverged : the last step with finite outputs, where that is not
+    the last one.
+    """
+
+    agreement: Agreement
+    part: str
+    time: dict[str, float]
+    distance: float | None
+    next: int | None = None
+    diverged: int | None = None
+
+    def __str__(self) -> str:
+        apart = (
+            "the linear model is zero here"
+            if self.distance is None
+            else f"at initialization the kernel is {percent(self.distance)} away from linear"
+        )
+        ended = "" if self.diverged is None else f"; training diverged after step {self.diverged}"
+        return f"{self._until()}; {apart}{ended}."
+
+    @property
+    def meaning(self) -> str:
+        """What "linear" and "away" say, in one sentence each."""
+        reached = "" if self.next is None else f", which ends before step {self.next}"
+        lines = [
+            f"Linear: mean squared difference of network and linear model ({self.part} points) below "
+            f"{self.agreement.threshold:.0%} of the labels' mean square{reached}."
+        ]
+        if self.distance is not None:
+            lines.append("Away: ||Theta - Theta^lin|| / ||Theta^lin||.")
+        return " ".join(lines)
+
+    def _until(self) -> str:
+        found = self.agreement
+        if found.since is None:
+            return "Not linear at any recorded step"
+        rates = ", ".join(f"{name} T = {value:.3g}" for name, value in self.time.items())
+        if found.from_start and found.to_end:
+            return f"Linear up to the last step, {found.until} ({rates}): its end was not reached"
+        if found.from_start:
+            return f"Linear until step {found.until} ({rates})"
+        return f"Linear from step {found.since} only, until step {found.until} ({rates})"
+
+
+def headline(analysis: Analysis) -> Headline:
+    """The headline of an analysis."""
+    part = "test" if "test" in analysis.labels else "train"
+    found = analysis.comparisons["network-linear"][part].agreement_to_labels[-1]
+    later = [] if found.until is None else analysis.steps[analysis.steps > found.until]
+    finite = np.isfinite(analysis.losses["network"]["train"])
+    size = float(analysis.kernel.theta_lin)
+    return Headline(
+        agreement=found,
+        part=part,
+        time={} if found.until is None else _times(analysis.rates, found.until),
+        distance=float(analysis.kernel.gap) / size if size else None,
+        next=int(later[0]) if len(later) else None,
+        diverged=None if finite.all() else int(analysis.steps[finite][-1]),
+    )
+
+
+def _times(rates: tuple[float, ...], step: int) -> dict[str, float]:
+    """eta T by the name of the rate, one where all that train are the same."""
+    names = ("eta1", "eta2") if len(rates) == 2 else ("eta",)
+    used = {name: rate for name, rate in zip(names, rates, strict=True) if rate}
+    if len(set(used.values())) == 1:
+        used = {"eta": max(rates)}
+    return {name: rate * step for name, rate in used.items()}
+
+
+def percent(part: float) -> str:
+    """A part as percents of two digits."""
+    return f"{100 * part:.2g} %" if part < 0.995 else f"{100 * part:.0f} %"
