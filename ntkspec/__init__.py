@@ -55,6 +55,7 @@ _HOMES = {
     "train_gd": "training",
     "weight_movement": "training",
     "kernel_drift": "training",
+    "report": "reporting.page",
     "save_result": "experiments.results",
     "load_result": "experiments.results",
     "bounds": "theory",

@@ -33,6 +33,7 @@ from ntkspec.networks.torch import from_torch as from_torch
 from ntkspec.operators import KernelOperator as KernelOperator
 from ntkspec.operators import Plan as Plan
 from ntkspec.operators import plan as plan
+from ntkspec.reporting.page import report as report
 from ntkspec.spectra import Density as Density
 from ntkspec.spectra import Estimate as Estimate
 from ntkspec.spectra import Spectrum as Spectrum

@@ -94,11 +94,11 @@ def test_the_report_has_its_sections(small, title):
 def test_the_last_line_says_where_the_results_are(small):
     last = small.out.splitlines()[-1]
     assert f"written to {small.folder}: " in last
-    assert all(name in last for name in FIGURES | {"analysis.h5"})
+    assert all(name in last for name in FIGURES | {"analysis.h5", "analysis.html"})
 
 
-def test_the_folder_holds_the_record_and_four_figures(small):
-    assert {path.name for path in small.folder.iterdir()} == FIGURES | {"analysis.h5"}
+def test_the_folder_holds_the_record_four_figures_and_a_page(small):
+    assert {path.name for path in small.folder.iterdir()} == FIGURES | {"analysis.h5", "analysis.html"}
     for name in FIGURES:
         image = matplotlib.image.imread(small.folder / name)
         assert min(image.shape[:2]) > 300

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="layer factors are those of PyTorch'
 nn, F = torch.nn, torch.nn.functional
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:.*jit.script:DeprecationWarning")
 
-from ntkspec.networks.torch.factors import parts  # noqa: E402
+from ntkspec.networks.torch.factors import jacobian  # noqa: E402
 from ntkspec.networks.torch.jacobian import AutogradJacobian  # noqa: E402
 
 
@@ -255,13 +255,66 @@ def test_blocks_of_points_stored_or_not(share, monkeypatch):
     for chosen in ("full", "mean"):
         side, choice = factors(module, X, chosen)
         monkeypatch.setattr(type(side), "_points_at_once", 2)
-        monkeypatch.setattr(parts, "TILE_BYTES", 3 * side.bytes_per_point)
+        monkeypatch.setattr(jacobian, "TILE_BYTES", 3 * side.bytes_per_point)
         side._points_stored = int(share * 9) // 2 * 2
         kernel, true = of(side, choice), dense(module, X, choice)
         close(kernel.to_dense(), true)
         close(kernel._matmat(np.eye(len(true))), true)
         close(kernel.tile(slice(3, 7), slice(0, 5)), true[3:7, :5])
         assert len(side._kept) == side._points_stored // 2
+
+
+def test_passes_where_the_memory_is_short(monkeypatch):
+    """A block of points has LEAST_BYTES even then; a product takes each twice, a tile those before each part again."""
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 1)).double()
+    X = numbers(16, 2, 4, 4)
+    side, choice = factors(module, X)
+    monkeypatch.setattr(jacobian, "free_memory", lambda device: 0.0)
+    each = side.facts.bytes + side.bytes_per_point
+    monkeypatch.setattr(jacobian, "LEAST_BYTES", 2.5 * each)
+    assert side._points_at_once == 2
+    assert not side._points_stored
+    height = side._fitting(side._part_bytes[0])
+    passes, captured = [], jacobian.captured
+    monkeypatch.setattr(jacobian, "captured", lambda *of: passes.append(len(of[1])) or captured(*of))
+    kernel, true = of(side, choice), dense(module, X, choice)
+    close(kernel._matmat(np.eye(16)), true)
+    assert passes == [2] * 8 * 2
+    passes.clear()
+    close(kernel.to_dense(), true)
+    assert sum(passes) == 16 + sum(range(0, 16, height))
+
+
+def test_gradients_are_held_where_they_are_smaller():
+    """Two filters at many positions; points of another size, of which factors are smaller."""
+    module = nn.Sequential(nn.Conv2d(2, 3, 2, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    large, small = numbers(4, 2, 7, 7), numbers(5, 2, 2, 2)
+    side, _ = factors(module, large)
+    ((kept,),) = side.factors(0, slice(0, 3)).values()
+    assert kept.G.shape == (4, 3, 24)
+    assert side.bytes_per_point == kept.G.nbytes / 4
+    there = side.elsewhere(torch.as_tensor(small))
+    f, g = (module(torch.as_tensor(X)).flatten() for X in (large, small))
+    J, J2 = (
+        torch.stack([torch.autograd.grad(one, module[0].weight, retain_graph=True)[0] for one in h]) for h in (f, g)
+    )
+    kernel = JacobianGram(side, there, stacked=True).to_dense()
+    close(kernel, (J.flatten(1) @ J2.flatten(1).T).numpy())
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_biases_go_with_their_weights(outputs):
+    """Where a layer sees one row for each point; with several outputs as well."""
+    from ntkspec.networks.torch.factors import held
+
+    module = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Unflatten(1, (2, 3)), nn.Linear(3, 2), nn.Flatten())
+    module.append(nn.Linear(4, outputs))
+    side, _ = factors(module, numbers(5, 4))
+    shared = {"0.bias": "0.weight", "5.bias": "5.weight"}
+    assert held.biases(side._sample) == shared
+    for own in (side._sample, side.factors(0, slice(0, outputs))):
+        assert all(own[bias][0].G.data_ptr() == own[weight][0].g.data_ptr() for bias, weight in shared.items())
+    check(module, numbers(5, 4), ["full", "mean"] if outputs > 1 else ["full"])
 
 
 def test_gradients_in_pieces(monkeypatch):

@@ -98,7 +98,7 @@ def test_the_command_writes_record_figures_and_report(tmp_path):
     assert code == 0
     assert all(line.endswith(" ...") for line in err)
     drawn = {f"{name}.{kind}" for name in ("density", "eigenpairs") for kind in ("png", "pdf")}
-    assert {path.name for path in folder.iterdir()} == drawn | {"spectrum.h5"}
+    assert {path.name for path in folder.iterdir()} == drawn | {"spectrum.h5", "spectrum.html"}
     assert all(matplotlib.image.imread(path).shape[2] == 4 for path in folder.glob("*.png"))
     stored = storage.read(folder / "spectrum.h5", kind="spectrum", types=SPECTRUM_TYPES)
     assert stored["inputs"]["X"].shape == (200, 8)

@@ -9,7 +9,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,7 +22,8 @@ from ntkspec.cli.figures import figure
 from ntkspec.cli.help import epilogue, meant
 from ntkspec.cli.options import Engine, MaybeWhole, Whole, located, or_else
 from ntkspec.cli.own_network import NetworkFile, is_own, network_file
-from ntkspec.cli.results import Record, drawn, ended, held
+from ntkspec.cli.report import report as report_command
+from ntkspec.cli.results import COMMAND, Record, drawn, ended, held
 from ntkspec.cli.settings import expanded
 from ntkspec.cli.streams import ENDS, Exit, one_line, say, spoken
 from ntkspec.cli.telling import (
@@ -60,7 +60,6 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
-_COMMAND: ContextVar[str] = ContextVar("command")
 
 
 @Parameter(name="*")
@@ -164,7 +163,7 @@ def analyze(
     """How far a network is from its linear model: kernels, predictions, real training, and a verdict.
 
     Without options: the setting of Figure 1 (erf, width 256, d = 50, n = 20,000, x ~ N(0, I), erf teacher).
-    Prints a report and writes analysis.h5 and four figures.
+    Prints a report and writes analysis.h5, four figures and a page with all of it, analysis.html.
 
     Parameters
     ----------
@@ -208,7 +207,7 @@ def spectrum(
 ) -> int:
     """The spectrum of a kernel: certified extreme eigenvalues, density with error bars, and where the labels lie.
 
-    Prints a report and writes spectrum.h5 and two figures.
+    Prints a report and writes spectrum.h5, two figures and a page with all of it, spectrum.html.
 
     Parameters
     ----------
@@ -311,21 +310,27 @@ def _run(
             say(f"{kept.path} holds this setting; only its figures are drawn")
             return _show(job, record, kept, start)
         with contextlib.nullcontext() if own is None else own.computing():
-            record = job.measure(task, placed(dataset, device), report=lambda stage: progress(f"{stage} ..."))
-        made_with = provenance(_COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "fingerprint": same}
+            found = job.measure(task, placed(dataset, device), report=lambda stage: progress(f"{stage} ..."))
+        made_with = provenance(COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "fingerprint": same}
         made_with |= {"seconds": time.perf_counter() - start}
         inputs = {name: arrays[name] for name in ("X", "X_test")}
-        reason = kept.store({job.name: record, "inputs": inputs, "provenance": made_with})
-        return _show(job, record, kept, start, reason)
+        record = {job.name: found, "inputs": inputs, "provenance": made_with}
+        return _show(job, record, kept, start, kept.store(record))
 
 
-def _show(job: Job, record: Any, kept: Record, start: float, reason: str = "") -> int:
+def _show(job: Job, record: dict[str, Any], kept: Record, start: float, reason: str = "") -> int:
     """Print the report, and draw where the record could be stored (there is no reason why not)."""
-    job.texts.tell(record)
+    job.texts.tell(record[job.name])
     if reason:
         say(f"{kept.path} could not be written: {reason}; the report is all that is left")
         return Exit.NOT_STORED
-    draw = lambda: importlib.import_module(job.draw).save_figures(record, kept.folder)  # noqa: E731
+
+    def draw() -> list[Path]:
+        from ntkspec.reporting.page import page_of_tree
+
+        figures = importlib.import_module(job.draw).save_figures(record[job.name], kept.folder)
+        return [*figures, page_of_tree(kept.kind, record, str(kept.path)).save(kept.page)]
+
     figures = drawn(draw, kept.path)
     names = [path.name for path in (kept.path, *(figures or ()))]
     seconds = time.perf_counter() - start
@@ -355,7 +360,12 @@ def constants(name: str, /, *, negative_slope: float | None = None, tells: TellO
         f"{'computed by':<13}{values.method}, absolute error below {values.error:.0e}",
         f"{'assumption':<13}{act.assumption}",
     ]
-    fields = {"activation": act.name, "method": values.method, "error": values.error, "assumption": act.assumption}
+    fields: dict[str, Any] = {
+        "activation": act.name,
+        "method": values.method,
+        "error": values.error,
+        "assumption": act.assumption,
+    }
     found = {label: getattr(values, label) for label in labels}
     tell("\n".join(lines), answer="\n".join(numbers), **found, **fields)
 
@@ -373,6 +383,7 @@ def doctor(*, tells: TellOptions | None = None) -> None:
 app.command(sweeps.sweep, help_epilogue=epilogue("sweep"))
 app.command(sweeps.check, help_epilogue=epilogue("check"))
 app.command(figure)
+app.command(report_command)
 
 
 @app.command(help_epilogue=epilogue("rerun"))
@@ -504,7 +515,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = expanded(app, given)
     except (ValueError, OSError) as error:
         reason = one_line(error)
-    _COMMAND.set(shlex.join(["ntkspec", *given]))
+    COMMAND.set(shlex.join(["ntkspec", *given]))
     with warnings.catch_warnings(), written.noted() as files, _telling(given) as now, _progress(now.how):
         warnings.showwarning = _show_warning
         code, error = _refused(reason) if reason else _ended(given, files, now.how)

@@ -3,11 +3,15 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ntkspec.cli.streams import Exit, one_line, say
+
+# The line that was called, for provenance.
+COMMAND: ContextVar[str] = ContextVar("command")
 
 
 @contextlib.contextmanager
@@ -41,7 +45,7 @@ def _make(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Record:
-    """The file of one experiment, NAME.h5 in its folder, and its figures beside it.
+    """The file of one experiment, NAME.h5 in its folder, and beside it its figures and its page, NAME.html.
 
     kind, types : of the file, for :func:`ntkspec.storage.read`; figures : NAME.png and NAME.pdf without the ending.
     """
@@ -58,12 +62,18 @@ class Record:
         return self.folder / f"{self.name}.h5"
 
     @property
-    def drawings(self) -> list[Path]:
-        """Where its figures lie."""
-        return [self.folder / f"{figure}.{kind}" for figure in self.figures for kind in ("png", "pdf")]
+    def page(self) -> Path:
+        """Where its page lies."""
+        return self.path.with_suffix(".html")
 
-    def undrawn(self, fingerprint: str) -> Any:
-        """What was measured, where the file holds just that and its figures are not all there; otherwise None.
+    @property
+    def drawings(self) -> list[Path]:
+        """Where its figures lie, the page last."""
+        figures = (self.folder / f"{figure}.{kind}" for figure in self.figures for kind in ("png", "pdf"))
+        return [*figures, self.page]
+
+    def undrawn(self, fingerprint: str) -> dict[str, Any] | None:
+        """What the file holds, where it is just that and its figures are not all there; otherwise None.
 
         Raises ValueError for an HDF5 file of that name that is no such record: it would be replaced.
         """
@@ -74,8 +84,8 @@ class Record:
         try:
             found = storage.read(self.path, kind=self.kind, types=self.types)
             with storage.blamed_on(self.path):
-                same = found["provenance"].get("fingerprint") == fingerprint
-                return found[self.name] if same and not all(path.exists() for path in self.drawings) else None
+                same = found["provenance"].get("fingerprint") == fingerprint and found[self.name] is not None
+                return found if same and not all(path.exists() for path in self.drawings) else None
         except storage.OtherKind as error:
             raise ValueError(f"{error}, and would be replaced by one; move it, or choose another --output") from None
         except (ValueError, OSError) as error:

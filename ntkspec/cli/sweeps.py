@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cyclopts import Parameter
 
 from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
-from ntkspec.cli.results import drawn, ended, held
+from ntkspec.cli.results import COMMAND, drawn, ended, held
 from ntkspec.cli.telling import TellOptions, progress, tell, tell_files, told
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class PlaceOptions:
     "address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed]; default: none)"
 
 
+# The record of a check beside the file of its sweep, and its page.
+CHECK, PAGE_OF_CHECK = "check.h5", "check.html"
 # What runs in minutes on two cores; the other defaults are those of Grid.
 _DIMENSIONS = ("32:256:x1.5",)
 _USUAL: dict[str, dict] = {
@@ -171,17 +173,26 @@ def check(
         folder for the file of measurements and the figure (default: ntkspec-check/STATEMENT)
     """
     from ntkspec.experiments.statements import STATEMENTS, check_grid, check_statement
+    from ntkspec.experiments.sweep_cells import Cell
     from ntkspec.reporting.check import check_answer, check_report
     from ntkspec.reporting.documents import checks_document
+    from ntkspec.reporting.page import page_of_tree
+    from ntkspec.storage import Keeper
+    from ntkspec.storage.provenance import provenance
+    from ntkspec.storage.sweeps import columns_of
 
     settings = grid_of(grid, (STATEMENTS[statement].quantity,), **_USUAL.get(statement, {}))
     folder = output or Path("ntkspec-check") / located(statement, settings.engine)
     check_grid(statement, settings)
-    with held(folder, files_of(statement, record="sweep.h5")):
+    with held(folder, [*files_of(statement, record="sweep.h5"), CHECK, PAGE_OF_CHECK]):
         results = measured(settings, folder / "sweep.h5", place)
         checks = check_statement(statement, settings, results)
         tell(check_report(checks) + "\n", answer=check_answer(checks), **checks_document(checks))
-        return draw_one(lambda: figure_of(results), folder, statement, "sweep.h5")
+        made_with = provenance(COMMAND.get("ntkspec check")) | {"engine": settings.engine}
+        record = {"checks": checks, **columns_of(results, Cell), "provenance": made_with}
+        Keeper(folder / CHECK, "check").write(record)
+        page = lambda: page_of_tree("check", record, str(folder / CHECK)).save(folder / PAGE_OF_CHECK)  # noqa: E731
+        return draw_one(lambda: figure_of(results), folder, statement, "sweep.h5", CHECK, page=page)
 
 
 def tell_sweep(results: "Sweep", table: str = "") -> None:
@@ -201,18 +212,22 @@ def files_of(*names: str, record: str) -> list[str]:
     return [*(f"{name}.{kind}" for name in names for kind in ("png", "pdf")), record]
 
 
-def draw_one(make: Callable, folder: Path, name: str, record: str) -> int:
-    """Save the figure that ``make`` returns, and say what lies in the folder; how that ended."""
+def draw_one(make: Callable, folder: Path, name: str, *records: str, page: Callable[[], Path] | None = None) -> int:
+    """Save the figure that ``make`` returns, and the page; say what lies in the folder, and return how that ended.
+
+    records : the first one holds what is drawn.
+    """
 
     def draw() -> list[Path]:
         from ntkspec.plotting.files import save
 
-        return save(make(), folder, name)
+        figures = save(make(), folder, name)
+        return figures if page is None else [*figures, page()]
 
-    figures = drawn(draw, folder / record)
-    names = [record, *(path.name for path in figures or ())]
+    figures = drawn(draw, folder / records[0])
+    names = [*records, *(path.name for path in figures or ())]
     tell_files(f"written to {folder}: {', '.join(names)}", folder, names)
-    return ended(figures, folder / record)
+    return ended(figures, folder / records[0])
 
 
 def _draw_each(results: "Sweep", output: Path) -> list[Path]:

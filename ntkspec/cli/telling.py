@@ -53,7 +53,7 @@ def told() -> Telling:
 @contextmanager
 def telling(command: Sequence[str], words: Sequence[str], version: str) -> Iterator[Telling]:
     """While a command runs with these words; its document is begun with what it is."""
-    how = TellOptions(*(f"--{name}" in words for name in ("verbose", "quiet", "json")))
+    how = TellOptions(verbose="--verbose" in words, quiet="--quiet" in words, json="--json" in words)
     found = Telling(how, {"command": " ".join(command), "arguments": list(words), "version": version})
     token = _TELLING.set(found)
     try:

@@ -78,17 +78,18 @@ def forecast(
     entries = tiles * side**2 * gap.cost.entry
     n = points_of(theta)
     predicting, plan = (theta, chosen) if full is None else (full, _planned(full, NORMS + PREDICTION, method))
+    own, between = _passes(theta, n, checks=True), _between(predicting, n, tests)
     seconds = {
-        "kernel": chosen.build + step.of(_passes(theta, n, checks=True), n),
+        "kernel": chosen.build + step.of(own, n),
         "norms": NORMS * chosen.each + of_gap.seconds + planning.clock(gap, entries)(entries),
-        "NTK prediction": PREDICTION * plan.each
-        + step.of(_passes(predicting, n + tests, checks=False), n) * (tests > 0),
+        "NTK prediction": PREDICTION * plan.each + between.entries + step.of(between.passes, n),
         "training": steps * step.seconds + step.of(PassWork(float(records * tests)), n),
     }
-    stored = held + chosen.bytes + of_gap.bytes
+    stored = held + chosen.bytes + of_gap.bytes + own.kept + between.passes.kept
     if full is not None:
-        stored += plan.bytes
-        seconds["kernel of all outputs"] = plan.build + step.of(_passes(full, n, checks=True), n) + NORMS * plan.each
+        of_all = _passes(full, n, checks=True)
+        stored += plan.bytes + of_all.kept
+        seconds["kernel of all outputs"] = plan.build + step.of(of_all, n) + NORMS * plan.each
     return Forecast(seconds, max(stored, theta.engine.most_memory()), chosen)
 
 
@@ -99,6 +100,23 @@ def _planned(kernel: KernelOperator, products: int, method: str | None) -> Plan:
         return chosen
     product = partial(kernel.__matmul__, kernel.engine.xp.ones(kernel.shape[1], kernel.dtype))
     return replace(chosen, each=min(_timed(product) for _ in range(2)))
+
+
+@dataclass(frozen=True)
+class _Rectangle:
+    """The kernel of test points through a framework: its passes, and the seconds of its entries beside them."""
+
+    passes: PassWork
+    entries: float = 0.0
+
+
+def _between(kernel: KernelOperator, n: int, tests: int) -> _Rectangle:
+    """Nothing where products with factors of our own take its place."""
+    passes = _passes(kernel, n + tests, checks=False)
+    if not (tests and passes.forward):
+        return _Rectangle(PassWork())
+    entries = kernel.shape[0] * (kernel.shape[0] / n) * tests * kernel.cost.entry
+    return _Rectangle(passes, planning.clock(kernel, entries)(entries))
 
 
 def _passes(kernel: KernelOperator, points: int, *, checks: bool) -> PassWork:

@@ -9,21 +9,32 @@ from ntkspec import storage
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.experiments.deep_runs import DEEP_COMPARISON
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES
+from ntkspec.experiments.statements import CHECK_TYPES
 from ntkspec.experiments.sweep_results import Sweep
 from ntkspec.experiments.two_layer_runs import COMPARISON
 
+# By the kind that a file names: the dataclasses in it.
+TYPES: dict[str, tuple[type, ...]] = {
+    "analyze": RECORD_TYPES,
+    "spectrum": SPECTRUM_TYPES,
+    "check": CHECK_TYPES,
+    "sweep": (),
+    **{how.kind: how.types for how in (COMPARISON, DEEP_COMPARISON)},
+}
 
-def _tree(path: str | Path, kind: str, types: tuple[type, ...], name: str = "") -> Any:
+
+def _tree(path: str | Path, kind: str, name: str = "") -> Any:
     """What a file of one kind holds, or what lies there under one name."""
-    found = storage.read(path, kind=kind, types=types)
+    found = storage.read(path, kind=kind, types=TYPES[kind])
     with storage.blamed_on(path):
         return found[name] if name else found
 
 
-# By the kind that a file names: what reads it.
+# What reads it.
 READERS: dict[str, Callable[[str | Path], Any]] = {
-    "analyze": partial(_tree, kind="analyze", types=RECORD_TYPES, name="analysis"),
-    "spectrum": partial(_tree, kind="spectrum", types=SPECTRUM_TYPES, name="spectrum"),
-    **{how.kind: partial(_tree, kind=how.kind, types=how.types) for how in (COMPARISON, DEEP_COMPARISON)},
+    "analyze": partial(_tree, kind="analyze", name="analysis"),
+    "spectrum": partial(_tree, kind="spectrum", name="spectrum"),
+    "check": partial(_tree, kind="check", name="checks"),
+    **{how.kind: partial(_tree, kind=how.kind) for how in (COMPARISON, DEEP_COMPARISON)},
     "sweep": Sweep.read,
 }

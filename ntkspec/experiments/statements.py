@@ -46,6 +46,10 @@ class Check:
     terms: TwoTerms | None = None
 
 
+# What storage.read needs to know to read checks back.
+CHECK_TYPES = (Check, Finding, PowerLaw, TwoTerms)
+
+
 @dataclass(frozen=True)
 class Statement:
     """What a check measures and how it judges; ``reconstruction`` says what the paper's main text leaves open.

@@ -80,17 +80,20 @@ class Work:
 @dataclass(frozen=True)
 class PassWork:
     """What a framework does for the entries of a kernel, at its own speed: ``forward`` passes of a point through the
-    network, bytes of gradients ``written`` to new memory, and ``programs`` compiled. It adds up like :class:`Work`."""
+    network, bytes of gradients ``written`` to new memory, ``programs`` compiled, and bytes that stay, ``kept``. It
+    adds up like :class:`Work`."""
 
     forward: float = 0.0
     written: float = 0.0
     programs: float = 0.0
+    kept: float = 0.0
 
     def __add__(self, other: "PassWork") -> "PassWork":
-        return PassWork(self.forward + other.forward, self.written + other.written, max(self.programs, other.programs))
+        programs = max(self.programs, other.programs)
+        return PassWork(self.forward + other.forward, self.written + other.written, programs, self.kept + other.kept)
 
     def __rmul__(self, number: float) -> "PassWork":
-        return PassWork(number * self.forward, number * self.written, self.programs)
+        return PassWork(number * self.forward, number * self.written, self.programs, number * self.kept)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,10 +24,15 @@ def geometric(density: Density, bins: int) -> np.ndarray:
     return np.geomspace(0.5 * positive[0] if len(positive) else 1e-3 * top, top, bins + 1)
 
 
-def shares(axis: Axes, density: Density) -> None:
+def shares_of(density: Density) -> Histogram:
     """Shares in bins that are even on a logarithmic axis where no eigenvalue is negative, beyond rounding."""
     positive = density.highest > 0 and density.lowest > -1e-6 * density.highest
-    bars(axis, density.histogram(geometric(density, BINS) if positive else BINS), density.n)
+    return density.histogram(geometric(density, BINS) if positive else BINS)
+
+
+def shares(axis: Axes, density: Density) -> None:
+    """The same on axes."""
+    bars(axis, shares_of(density), density.n)
 
 
 def bars(axis: Axes, histogram: Histogram, n: int | None = None) -> None:

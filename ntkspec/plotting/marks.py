@@ -13,7 +13,7 @@ _GREY = "#777777"
 # What names the lines that are marks, and not results.
 MARK = "mark"
 # The part of the axes that a legend covers: its width, and the height of an entry.
-_WIDTH, _ENTRY = 0.48, 0.075
+_WIDTH, _ENTRY = 0.58, 0.075
 # Lines of few vertices are looked at between them, too.
 _FEW, _BETWEEN = 100, 10
 

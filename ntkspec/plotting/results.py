@@ -11,16 +11,21 @@ from ntkspec.theory.budget import PARTS, Budget
 _MEASURED, _PREDICTED = "#0072B2", "#D55E00"
 
 
-def outputs(axis: Axes, run: Trajectory, part: str) -> None:
-    """Outputs on the first points over steps, of several outputs the first one."""
+def first_outputs(run: Trajectory, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps in order, and (steps, k) outputs on the first points, k at most five; of several outputs the first one."""
     order = np.argsort(run.steps, kind="stable")
     values = run.outputs[part][order]
-    values = shown(values.reshape(len(order), values.shape[1], -1)[:, : len(POINT_COLOURS), 0])
+    return run.steps[order], shown(values.reshape(len(order), values.shape[1], -1)[:, : len(POINT_COLOURS), 0])
+
+
+def outputs(axis: Axes, run: Trajectory, part: str) -> None:
+    """Outputs on the first points over steps, of several outputs the first one."""
+    steps, values = first_outputs(run, part)
     for k, colour in zip(range(values.shape[1]), POINT_COLOURS, strict=False):
-        axis.plot(run.steps[order], values[:, k], color=colour, label=f"{part} point {k}")
+        axis.plot(steps, values[:, k], color=colour, label=f"{part} point {k}")
     axis.set_xscale("symlog", linthresh=1, linscale=0.3)
-    if run.steps[order][-1] > 0:
-        axis.set_xlim(0, run.steps[order][-1])
+    if steps[-1] > 0:
+        axis.set_xlim(0, steps[-1])
     axis.set_xlabel("step")
     axis.set_ylabel("output" if run.outputs[part].ndim == 2 else "output 0")
 

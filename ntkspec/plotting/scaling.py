@@ -87,27 +87,12 @@ def _alike(axes: list[Axes]) -> None:
             axis.set_ylabel("")
 
 
-def law_of(results: dict[Cell, dict[str, float]], name: str, *, scaled: bool) -> PowerLaw | None:
-    """The power of d that a number of the cells follows, times d/n where ``scaled``; None for too few of them."""
-    d = np.array([cell.d for cell in results], dtype=float)
-    y, seeds = _sizes(results, name, scaled), np.array([cell.seed for cell in results])
-    if len(np.unique(d)) < 3 or len(np.unique(seeds)) < 2 or not (y > 0).all():
-        return None
-    return fit_power_law(d, y, seeds)
-
-
-def _sizes(results: dict[Cell, dict[str, float]], name: str, scaled: bool) -> np.ndarray:
-    d, n = (np.array([getattr(cell, size) for cell in results], dtype=float) for size in ("d", "n"))
-    return shown([numbers[name] for numbers in results.values()]) * (d / n if scaled else 1)
-
-
 def _curve(axis, results: dict, name: str, scaled: bool) -> None:
     colour, marker, line, label = STYLES[name]
-    d, y = np.array([cell.d for cell in results], dtype=float), _sizes(results, name, scaled)
+    d, y = sizes(results, name, scaled=scaled)
     places = np.unique(d)
     least, medians, most = (at_distinct(summary, d, y) for summary in (np.min, np.median, np.max))
-    law = law_of(results, name, scaled=scaled)
-    if law is not None:
+    if (law := law_of(results, name, scaled=scaled)) is not None:
         label += f": {law.exponent:+.2f} [{law.lower:+.2f}, {law.upper:+.2f}]"
     axis.fill_between(places, least, most, color=colour, alpha=0.15, linewidth=0)
     filled = {"markerfacecolor": colour if line == "-" else "white"}
@@ -120,11 +105,25 @@ def budget(panels: dict[str, dict]) -> Figure:
     for axis, results in zip(figure.axes, panels.values(), strict=True):
         axis.plot([], [], "--", color="black", linewidth=0.8, label="predicted")
         below(axis)
-        d = np.array([cell.d for cell in results], dtype=float)
-        per = d / np.array([cell.n for cell in results], dtype=float)
         for name in PARTS:
-            y = per * shown([numbers[f"{name} predicted"] for numbers in results.values()])
+            d, y = sizes(results, f"{name} predicted", scaled=True)
             axis.plot(np.unique(d), at_distinct(np.median, d, y), "--", color=STYLES[name][0], linewidth=0.8)
         axis.autoscale(axis="y")
     _alike(figure.axes)
     return figure
+
+
+def law_of(results: dict, name: str, *, scaled: bool) -> PowerLaw | None:
+    """The power law in d of a number, times d/n; None for fewer than three d or two seeds, or a number not above 0."""
+    d, y = sizes(results, name, scaled=scaled)
+    seeds = np.array([cell.seed for cell in results])
+    if len(np.unique(d)) < 3 or len(np.unique(seeds)) < 2 or not (y > 0).all():
+        return None
+    return fit_power_law(d, y, seeds)
+
+
+def sizes(results: dict, name: str, *, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """d and the named number of each cell, times d/n."""
+    d = np.array([cell.d for cell in results], dtype=float)
+    n = np.array([cell.n for cell in results], dtype=float)
+    return d, shown([numbers.get(name, np.nan) for numbers in results.values()]) * (d / n if scaled else 1)

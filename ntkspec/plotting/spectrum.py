@@ -36,6 +36,11 @@ def density(record: KernelSpectrum) -> Figure:
     return _figure(record, ["histogram", "smoothed" if record.task.kernel == "gap" else "count"])
 
 
+def bins(record: KernelSpectrum) -> int | np.ndarray:
+    """Of its histogram: how many of one width of a difference of kernels, otherwise their edges."""
+    return BINS if record.task.kernel == "gap" else geometric(record.density, BINS)
+
+
 def eigenpairs(record: KernelSpectrum) -> Figure:
     """Left: the leading eigenvalues and the bound on all others. Right: the labels' energy in their eigenvectors."""
     return _figure(record, ["eigenvalues", "labels"])
@@ -43,14 +48,12 @@ def eigenpairs(record: KernelSpectrum) -> Figure:
 
 def pictures(record: KernelSpectrum) -> dict[str, Callable[[Axes], None]]:
     """What can be drawn on one pair of axes, by name."""
-    gap = record.task.kernel == "gap"
-    edges = BINS if gap else geometric(record.density, BINS)
     rest: dict[str, Callable[[Axes], None]] = {
-        "histogram": partial(bars, histogram=record.density.histogram(edges), n=record.density.n),
+        "histogram": partial(bars, histogram=record.density.histogram(bins(record)), n=record.density.n),
         "eigenvalues": partial(leading, spectrum=record.leading),
         "labels": partial(_energies, energies=record.energies),
     }
-    if gap:
+    if record.task.kernel == "gap":
         return rest | {"smoothed": partial(smoothed, found=record.density.smoothed(400))}
     return rest | {"count": partial(counting, density=record.density)}
 

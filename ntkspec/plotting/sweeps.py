@@ -65,7 +65,7 @@ def laws(sweep: Sweep) -> dict[str, dict[str, dict[str, PowerLaw]]]:
     """
     found: dict[str, dict[str, dict[str, PowerLaw]]] = {}
     for quantity in dict.fromkeys(name for grid in sweep.grids for name in grid.quantity):
-        how, plain = _drawing(quantity), _plain(sweep, quantity)
+        how, plain = drawing_of(quantity), _plain(sweep, quantity)
         for title, own in panels(sweep, quantity).items():
             fits = {name: scaling.law_of(own, name, scaled=how.scaled and title not in plain) for name in how.names}
             found.setdefault(quantity, {})[title] = {name: law for name, law in fits.items() if law is not None}
@@ -91,7 +91,7 @@ def _plain(sweep: Sweep, quantity: str) -> set[str]:
 
 
 @dataclass(frozen=True)
-class _Drawing:
+class Drawing:
     """What is drawn of a quantity: names of its numbers, what they are, and whether they are multiplied by d/n."""
 
     names: tuple[str, ...]
@@ -99,21 +99,22 @@ class _Drawing:
     scaled: bool = False
 
 
-def _drawing(quantity: str) -> _Drawing:
+def drawing_of(quantity: str) -> Drawing:
+    """What is drawn of the cells of a quantity."""
     if quantity.startswith("budget"):
-        return _Drawing(PARTS, "spectral norm of the part", scaled=True)
+        return Drawing(PARTS, "spectral norm of the part", scaled=True)
     if quantity.startswith("training"):
-        return _Drawing(("train", "test"), "largest discrepancy up to $T$")
+        return Drawing(("train", "test"), "largest discrepancy up to $T$")
     if quantity == "data":
-        return _Drawing(("norms", "overlaps", "gram"), "ratio of Claim 3.1")
-    return _Drawing(("gap", "frobenius", "hollow", "hollow frobenius"), GAP_NORM, scaled=True)
+        return Drawing(("norms", "overlaps", "gram"), "ratio of Claim 3.1")
+    return Drawing(("gap", "frobenius", "hollow", "hollow frobenius"), GAP_NORM, scaled=True)
 
 
 def figure_of(quantity: str, panels: Panels, *, plain: Collection[str] = ()) -> Figure:
     """The figure of a quantity. plain : panels whose norms are not multiplied by d/n."""
     if quantity.startswith("budget"):
         return scaling.budget(panels)
-    how = _drawing(quantity)
+    how = drawing_of(quantity)
     return scaling.scaling(panels, how.names, plain=plain if how.scaled else panels, ylabel=how.ylabel)
 
 
@@ -128,5 +129,5 @@ def pictures(sweep: Sweep) -> dict[str, Callable[[Axes], None]]:
 
 
 def _panel(axis: Axes, results: dict[Cell, dict[str, float]], quantity: str, scaled: bool) -> None:
-    how = _drawing(quantity)
+    how = drawing_of(quantity)
     scaling.panel(axis, results, how.names, scaled=how.scaled and scaled, ylabel=how.ylabel)

@@ -64,6 +64,26 @@ def figure_1(main: Run, panels: dict[str, list[Run]]) -> Figure:
     return figure
 
 
+def one_run(run: Run) -> Figure:
+    """Panels a and b of Figure 1 for any run: its losses, and its outputs on five test points."""
+    figure = Figure(figsize=(8.2, 3.6), layout="constrained")
+    losses, outputs = figure.subplots(1, 2)
+    _losses(losses, run, ("train", "test"))
+    losses.set_title("losses (solid: train, dashed: test)", fontsize=9, loc="left")
+    _outputs(outputs, run)
+    outputs.set_title("outputs on five test points", fontsize=9, loc="left")
+    return figure
+
+
+def discrepancies(panels: dict[str, list[Run]]) -> Figure:
+    """Panels c of Figure 1: {title: runs}, the test discrepancy over steps for each d."""
+    figure = Figure(figsize=(4.1 * len(panels), 3.6), layout="constrained")
+    for axis, (title, runs) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        _discrepancies(axis, runs)
+        axis.set_title(formulas(title), fontsize=9, loc="left")
+    return figure
+
+
 def figure_2(run: Run) -> Figure:
     """Test losses of the network, its linear model and the naive one; and how far the two are from the network."""
     figure = Figure(figsize=(8.2, 3.6), layout="constrained")

@@ -21,7 +21,7 @@ def check_answer(checks: list[Check]) -> str:
 
 
 def _verdict(check: Check) -> str:
-    return f"{check.statement}, {check.setting}: {check.verdict}{_reason(check)}{_reservation(check)}"
+    return f"{check.statement}, {check.setting}: {check.verdict}{reason(check)}{reservation(check)}"
 
 
 def _one(check: Check) -> str:
@@ -35,7 +35,7 @@ def _one(check: Check) -> str:
     return titled(sections)
 
 
-def _reason(check: Check) -> str:
+def reason(check: Check) -> str:
     """What a verdict that is open waits for."""
     if check.verdict != OPEN:
         return ""
@@ -43,7 +43,8 @@ def _reason(check: Check) -> str:
     return f", since {'; '.join(waiting)}"
 
 
-def _reservation(check: Check) -> str:
+def reservation(check: Check) -> str:
+    """Assumptions that are not met, after a verdict that is given all the same."""
     unmet = [finding.what for finding in check.assumptions if finding.verdict != HOLDS]
     return f" (assumed, but not met here: {'; '.join(unmet)})" if unmet else ""
 

@@ -27,8 +27,8 @@ def summary(analysis: Analysis) -> str:
 
 
 def _wrapped(text: str, first: str = "") -> list[str]:
-    options = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(text, COLUMNS, initial_indent=first, subsequent_indent=" " * len(first), **options)
+    lines = textwrap.TextWrapper(COLUMNS, first, " " * len(first), break_long_words=False, break_on_hyphens=False)
+    return lines.wrap(text)
 
 
 def _setting(analysis: Analysis) -> list[str]:

@@ -2,7 +2,7 @@
 
 from ntkspec.storage.arrays import Arrays, open_arrays
 from ntkspec.storage.checkpointed import checkpointed
-from ntkspec.storage.hdf5 import FORMAT_VERSION, OtherKind, blamed_on
+from ntkspec.storage.hdf5 import FORMAT_VERSION, OtherKind, blamed_on, kind_of
 from ntkspec.storage.kernels import load_kernel, save_kernel
 from ntkspec.storage.places import atomic_path, locked, target
 from ntkspec.storage.trees import Keeper, read, write
@@ -15,6 +15,7 @@ __all__ = [
     "atomic_path",
     "blamed_on",
     "checkpointed",
+    "kind_of",
     "load_kernel",
     "locked",
     "open_arrays",

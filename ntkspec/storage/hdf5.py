@@ -61,8 +61,8 @@ def begun(path: str | Path, kind: str) -> Iterator["h5py.File"]:
 
 
 @contextlib.contextmanager
-def opened(path: str | Path, kind: str) -> Iterator["h5py.File"]:
-    """An ntkspec file of that kind, open for reading, whose seal was checked before HDF5 saw it.
+def opened(path: str | Path, kind: str | None) -> Iterator["h5py.File"]:
+    """An ntkspec file of that kind, open for reading, whose seal was checked before HDF5 saw it; None takes any file.
 
     Where there is none, in files of older versions, a RuntimeWarning says so, and a process of its own reads all of it
     first, for HDF5 may loop or crash on it. Raises FileNotFoundError, or ValueError for a file that is damaged, of
@@ -76,15 +76,26 @@ def opened(path: str | Path, kind: str) -> Iterator["h5py.File"]:
         if not sealed:
             visit(path)
         with blamed_on(path), _h5py().File(path, "r", locking=False) as file:
-            _require_kind(file, path, kind)
-            if not sealed:
+            if kind is not None:
+                _require_kind(file, path, kind)
+            if not sealed and kind is not None:
                 said = f"{path} carries no checksum: it was written by an older version, and damage may go unseen"
                 warnings.warn(said, RuntimeWarning, stacklevel=4)
             yield file
 
 
+def kind_of(path: str | Path) -> str:
+    """What an ntkspec file is, in a word; empty for other HDF5 files. Raises as :func:`opened` does."""
+    with opened(path, None) as file:
+        return _kind(file)
+
+
+def _kind(file: "h5py.File") -> str:
+    return word_of(file, "kind") if {"ntkspec_format", "kind"} <= file.attrs.keys() else ""
+
+
 def _require_kind(file: "h5py.File", path: Path, kind: str) -> None:
-    found = word_of(file, "kind") if {"ntkspec_format", "kind"} <= file.attrs.keys() else ""
+    found = _kind(file)
     if found != kind:
         raise OtherKind(f"{path} is not an ntkspec file of kind {kind!r}", found)
     version = int(file.attrs["ntkspec_format"])

@@ -51,7 +51,7 @@ class SweepFile(Generic[Cell]):
                 self._write()
 
     def _write(self) -> None:
-        self._file.write(_columns(self.results, self._cell_type) | {"settings": json.dumps(self.settings)})
+        self._file.write(columns_of(self.results, self._cell_type) | {"settings": json.dumps(self.settings)})
 
 
 @contextlib.contextmanager
@@ -71,7 +71,11 @@ def read_sweep(path: str | Path, cell_type: type[Cell]) -> dict[Cell, Numbers]:
 
     A field that the file does not have is at its default: what it chooses did not vary when the file was made.
     """
-    tree = read(path, kind=_KIND)
+    return results_of(path, read(path, kind=_KIND), cell_type)
+
+
+def results_of(path: str | Path, tree: dict[str, Any], cell_type: type[Cell]) -> dict[Cell, Numbers]:
+    """The same from what :func:`columns_of` made, which the file holds."""
     with blamed_on(path):
         cells, names = _cells(path, tree["cells"], cell_type), tree["numbers"]
         numbers = {name: _values(column, len(cells), float) for name, column in names.items()}
@@ -104,7 +108,8 @@ def _cells(path: str | Path, found: dict[str, np.ndarray], cell_type: type[Cell]
     return [cell_type(**dict(zip(found, values, strict=True))) for values in zip(*columns, strict=True)]
 
 
-def _columns(results: dict[Cell, Numbers], cell_type: type[Cell]) -> dict[str, dict[str, np.ndarray]]:
+def columns_of(results: dict[Cell, Numbers], cell_type: type[Cell]) -> dict[str, dict[str, np.ndarray]]:
+    """Cells and their numbers as columns, which a file keeps."""
     names = sorted({name for numbers in results.values() for name in numbers})
     cells = {field.name: _column([getattr(cell, field.name) for cell in results]) for field in fields(cell_type)}
     numbers = {name: np.array([own.get(name, np.nan) for own in results.values()]) for name in names}

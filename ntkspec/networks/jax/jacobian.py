@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,8 @@ class JaxJacobian:
     def passes_of_points(self, n: int) -> PassWork:
         """One forward and one backward for each function, whose gradients are copied twice."""
         each = self.functions * self.size * self.dtype.itemsize
-        return PassWork(3.0 * n * self.functions, COPIES * n * each, programs=2.0)
+        kept = n * each if self.keeps else 0.0
+        return PassWork(3.0 * n * self.functions, COPIES * n * each, programs=2.0, kept=kept)
 
     def passes_of_checks(self, stacked: bool) -> PassWork:
         """Of sampled rows and columns in float64, and of products of some points in both precisions."""
@@ -92,7 +94,8 @@ class JaxJacobian:
         sampled = self.passes_of_points((1 + SAMPLED_PIECES) * FEW)
         products = (2.0 + 3.0 * DOUBLE) * 2 * 5.0 * some * (1 if stacked else self.functions)
         in_double = PassWork(DOUBLE * sampled.forward, 2 * sampled.written)
-        return self.passes_of_points(some) + in_double + PassWork(products, programs=5.0)
+        done = self.passes_of_points(some) + in_double + PassWork(products, programs=5.0)
+        return replace(done, kept=0.0)
 
     # ------------------------------------------------------------------------------------------------------- products
     def pull(self, U: Array, functions: slice) -> list[Array]:

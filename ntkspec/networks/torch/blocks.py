@@ -11,6 +11,8 @@ from ntkspec.networks.torch.facts import Facts
 # Bytes of what the passes through a block of points keep, and of a block of gradients; the share of the free memory
 # that they take at most.
 BLOCK_BYTES, GRADIENT_BYTES, MEMORY_SHARE = 2**29, 2**31, 0.2
+# A block of passes has so many bytes however little memory is free: a few points at a time take many times as long.
+LEAST_BYTES = 2**26
 # What fits without a look at the memory, which takes milliseconds.
 SMALL_BYTES = 2**24
 
@@ -23,7 +25,12 @@ def points_at_once(facts: Facts, points: int, device: torch.device) -> int:
 
 def fitting(most: float, each: float, device: torch.device, share: float = MEMORY_SHARE) -> int:
     """How many of ``each`` bytes fit into ``most`` bytes and that share of the memory that is free; one at least."""
-    return max(1, int(min(most, share * free_memory(device)) / max(each, 1.0)))
+    return number_of(min(most, max(LEAST_BYTES, share * free_memory(device))), each)
+
+
+def number_of(most: float, each: float) -> int:
+    """How many of ``each`` bytes fit into ``most`` bytes; one at least."""
+    return max(1, int(most / max(each, 1.0)))
 
 
 def free_memory(device: torch.device) -> float:

@@ -122,11 +122,10 @@ def captured(recipe: Recipe, outputs: Tensor, parameters: dict[str, Tensor], wei
         own = dict(zip(nodes, gradients(outputs, nodes, cotangent), strict=True))
         for kept, (use, (layout, _)), reading in zip(parts, chosen, readings, strict=True):
             kept.append(reading.part(own[use.node], layout, n))
-    first = _PointsFirst(n)
+    first, stacked = _PointsFirst(n), _Stacked()
     found: Factors = {name: [] for name in parameters if name not in recipe.reasons}
     for (use, (layout, view)), reading, kept in zip(chosen, readings, parts, strict=True):
-        G = kept[0][:, None] if len(kept) == 1 else torch.stack(kept, dim=1)
-        kept.clear()
+        G = stacked(kept)
         found[use.name] += reading.factors(*_scaled(G, view, layout), first)
     return {name: _joined(own) for name, own in found.items()}
 
@@ -166,6 +165,26 @@ class _PointsFirst:
         if key not in self._known:
             self._known[key] = layout.points_first(t.detach(), self.n)
         return self._known[key]
+
+
+class _Stacked:
+    """Parts (n, ...) of R functions as (n, R, ...), one copy for layers that share them; the lists are emptied."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Tensor] = {}
+
+    def __call__(self, parts: list[Tensor]) -> Tensor:
+        if len(parts) == 1:
+            return parts.pop()[:, None]
+        shape, plain = parts[0].shape, all(part.is_contiguous() for part in parts)
+        key = (shape[0], shape.numel(), *(part.data_ptr() for part in parts)) if plain else None
+        stacked = self._known.get(key)
+        if stacked is None:
+            stacked = torch.stack(parts, dim=1)
+            if plain:
+                self._known[key] = stacked
+        parts.clear()
+        return stacked.view(shape[0], stacked.shape[1], *shape[1:])
 
 
 def _random(shape: Any, like: Tensor) -> Tensor:

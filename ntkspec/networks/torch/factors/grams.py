@@ -4,6 +4,7 @@ from torch import Tensor
 
 from ntkspec.networks.torch.blocks import fitting
 from ntkspec.networks.torch.factors import positions
+from ntkspec.networks.torch.factors.per_point import PerPoint
 from ntkspec.networks.torch.factors.readings import Factor
 from ntkspec.networks.torch.factors.sides import Room, Side
 from ntkspec.operators.tiles import slices
@@ -20,6 +21,9 @@ def add_gram(out: Tensor, left: Side, right: Side, room: Room, *, stacked: bool)
     Where both sides are one object, only the lower triangle is certain to be complete.
     """
     one, other = left.alone, right.alone
+    if isinstance(one, PerPoint) is not isinstance(other, PerPoint):  # of points of another size
+        left, right = left.formed(), right.formed()
+        one, other = left.alone, right.alone
     if one is not None and other is not None and by_positions(one, other, stacked):
         positions.add_by_positions(out, left, right, room, stacked=stacked)
     else:

@@ -1,6 +1,7 @@
 """The gradients of a module's outputs at fixed points through layer factors, and by autograd where there are none."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -10,12 +11,13 @@ from torch import Tensor
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.points import rows
 from ntkspec.networks.torch import differentiating
-from ntkspec.networks.torch.blocks import fitting, free_memory
+from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory, number_of
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
-from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, product_flops
+from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, held_flops, product_flops
 from ntkspec.networks.torch.factors.grams import add_gram, numbers_together
+from ntkspec.networks.torch.factors.held import biases, held
 from ntkspec.networks.torch.factors.layouts import Rearranged
-from ntkspec.networks.torch.factors.parts import parts_of, points_together
+from ntkspec.networks.torch.factors.parts import parts_of
 from ntkspec.networks.torch.factors.probing import Probed
 from ntkspec.networks.torch.factors.sides import Room, Side, pull, push
 from ntkspec.networks.torch.factors.verifying import disagreements
@@ -26,10 +28,12 @@ from ntkspec.networks.torch.tensors import array_of, tensor_of
 from ntkspec.networks.torch.ways import PASSES
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.tiles import Rows, slices
-from ntkspec.operators.work import Work
+from ntkspec.operators.work import PassWork, Work
 
-# Bytes of a block of points on its way, and the share of the free memory that stored factors take.
-BLOCK_BYTES, STORED_SHARE = 2**28, 0.4
+# Bytes of a block of points on its way, and of the factors of a tile's rows, or columns, that are not stored.
+BLOCK_BYTES, TILE_BYTES = 2**28, 2**32
+# Shares of the free memory: of stored factors, and, of what these leave, of a block on its way, rows and columns.
+STORED_SHARE, BLOCK_SHARE, ROWS_SHARE, COLUMNS_SHARE = 0.4, 0.2, 0.35, 0.2
 
 Found = TypeVar("Found")
 
@@ -37,8 +41,9 @@ Found = TypeVar("Found")
 class FactoredJacobian(AutogradJacobian):
     """J of R functions of a module: :class:`ntkspec.operators.jacobian.JacobianAt` through the factors of its layers.
 
-    The factors of the first blocks of points are stored where they fit, those of the others are computed again for
-    each product and tile. Parameters that have none go through autograd, as a further term of each sum.
+    The factors of the first blocks of points are stored where those of half of the points fit, so that others are
+    computed again for each product and tile. What fits is decided once, at first use. Parameters that have none go
+    through autograd, as a further term of each sum.
     """
 
     def __init__(
@@ -83,11 +88,11 @@ class FactoredJacobian(AutogradJacobian):
     @property
     def pull_work(self) -> Work:
         """Matrix products with the factors; two passes more where these are not stored."""
-        again = (self.points - self._points_stored) * 2.0 * self.facts.flops
+        _, stored = held_flops(self._sample, self.functions)
+        again = product_flops(self._sample) + 2.0 * self.facts.flops
+        own = self._points_stored * stored + (self.points - self._points_stored) * again
         rest = self.rest
-        return Work(flops=self.points * product_flops(self._sample) + again) + (
-            Work() if rest is None else rest.pull_work
-        )
+        return Work(flops=own) + (Work() if rest is None else rest.pull_work)
 
     @property
     def push_work(self) -> Work:
@@ -98,13 +103,25 @@ class FactoredJacobian(AutogradJacobian):
     def entry_work(self, other: AutogradJacobian) -> Work:
         """Inner products of gradients or of positions; what both need of each point comes once for a tile."""
         side = min(self.engine.TILE, self.points, other.points)
-        formed = (1 if side == self.points else 2) / side
-        own = entry_flops(self._sample, formed)
-        if self._points_stored < self.points:  # those of the columns once for each part of the rows
-            made = 1.0 + -(-side // points_together(self))
-            own += made / side * 2.0 * (1 + 1 / self.functions) * self.facts.flops
+        stored = self._points_stored == self.points
+        height, width = (side, side) if stored else (min(side, self._fitting(most)) for most in self._part_bytes)
+        halved = 1 / -(-self.points // side) if other is self else 0.0  # of the tiles, about, only a triangle
+        own = entry_flops(self._sample, self.functions, (1 - halved / 2) * (1 / height + 1 / width))
+        if not stored:  # those of the columns once for each part of the rows
+            made = 1.0 + (1 - halved / 2) * -(-side // height)
+            each = 2.0 * (1 + 1 / self.functions) * self.facts.flops
+            own += made / side * (each + held_flops(self._sample, self.functions)[0])
         rest = self.rest
         return Work(flops=own) + (Work() if rest is None else rest.entry_work(rest))
+
+    def passes_of_points(self, n: int) -> PassWork:
+        """Of the factors, which are kept as far as they fit."""
+        most = STORED_SHARE * free_memory(self.function.device)
+        return replace(super().passes_of_points(n), kept=min(n * self.bytes_per_point, most))
+
+    def passes_of_checks(self, stacked: bool) -> PassWork:
+        """Whose factors go with them."""
+        return replace(super().passes_of_checks(stacked), kept=0.0)
 
     @property
     def _sample(self) -> Factors:
@@ -113,19 +130,38 @@ class FactoredJacobian(AutogradJacobian):
 
     @cached_property
     def bytes_per_point(self) -> float:
-        """Of the factors of all functions."""
-        return bytes_of_point(self._sample, self.functions)
+        """Of what is held of the factors of all functions."""
+        return bytes_of_point(self._sample, self.functions, held=True)
+
+    @cached_property
+    def _free(self) -> float:
+        """Bytes that were free at first use: what is computed then takes its shares of them."""
+        return free_memory(self.function.device)
 
     @cached_property
     def _points_stored(self) -> int:
-        most = STORED_SHARE * free_memory(self.function.device)
+        """All, or those of whole blocks; none where fewer than half fit, as the memory is worth more to tiles."""
+        fit = min(self.points, int(STORED_SHARE * self._free / max(1.0, self.bytes_per_point)))
         at_once = self._points_at_once
-        return min(self.points, int(most / max(1.0, self.bytes_per_point)) // at_once * at_once)
+        return fit if fit == self.points else fit // at_once * at_once if 2 * fit >= self.points else 0
 
     @property
     def _points_at_once(self) -> int:
-        passes = fitting(BLOCK_BYTES, self.facts.bytes + bytes_of_point(self._sample, 1), self.function.device)
-        return min(self.points, passes, fitting(4 * BLOCK_BYTES, self.bytes_per_point, self.function.device))
+        most, sample = max(LEAST_BYTES, BLOCK_SHARE * self._free), self._sample
+        passes = number_of(min(BLOCK_BYTES, most), self.facts.bytes + bytes_of_point(sample, 1))
+        return min(self.points, passes, number_of(min(4 * BLOCK_BYTES, most), bytes_of_point(sample, self.functions)))
+
+    @property
+    def _part_bytes(self) -> tuple[float, float]:
+        """Of the factors of rows, and of columns, that are held together in a tile and not stored."""
+        left = self._free - self._points_stored * self.bytes_per_point
+        rows, columns = (max(LEAST_BYTES, share * left) for share in (ROWS_SHARE, COLUMNS_SHARE))
+        return min(TILE_BYTES, rows), min(TILE_BYTES, columns)
+
+    def _fitting(self, most: float) -> int:
+        """Points of a part: whole blocks, one at least."""
+        at_once = self._points_at_once
+        return max(1, int(most / max(1.0, self.bytes_per_point)) // at_once) * at_once
 
     # ----------------------------------------------------------------------------------------------------- products
     def pull(self, U: Array, functions: slice) -> Pulled:
@@ -194,7 +230,7 @@ class FactoredJacobian(AutogradJacobian):
 
     def _alone(self, which: Rows) -> tuple[Self, Any]:
         """Some points and their numbers: as a side of their own, where others would be computed along with them."""
-        pieces = [piece for part in parts_of(self, which) for piece in part.pieces]
+        pieces = [piece for part in parts_of(self, which, TILE_BYTES) for piece in part.pieces]
         made = [self.point_blocks[number] for number, _, _ in pieces if number not in self._kept]
         points = sum(points for _, _, points in pieces)
         if 2 * points > sum(block.stop - block.start for block in made):
@@ -208,19 +244,19 @@ class FactoredJacobian(AutogradJacobian):
 
     def _tile(self, other: Self, rows: Rows, cols: slice, stacked: bool, same: bool) -> Array:
         each = self.functions if stacked else 1
-        heights, widths = parts_of(self, rows), parts_of(other, cols, one_by_one=True)
+        heights, widths = parts_of(self, rows, self._part_bytes[0]), parts_of(other, cols, other._part_bytes[1])
         n, m = (sum(part.points for part in parts) for parts in (heights, widths))
         out = torch.zeros(n * each, m * each, dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
-            top, room = 0, Room()
+            top, room, along = 0, Room(), biases(self._sample)
             for height in heights if self.factored else []:
-                left, first = height.sides(), 0
+                left, first = height.sides(along), 0
                 place = out[top * each : (top + height.points) * each]
+                if same:  # the columns before these rows
+                    widths = parts_of(other, slice(cols.start, cols.start + top), other._part_bytes[1])
                 for width in widths:
-                    if same and first == top:
-                        break
                     part = place[:, first * each : (first + width.points) * each]
-                    _add(part, left, width.sides(), room, stacked)
+                    _add(part, left, width.sides(along), room, stacked)
                     first += width.points
                 if same:
                     _add(place[:, top * each : (top + height.points) * each], left, left, room, stacked)
@@ -257,7 +293,8 @@ class FactoredJacobian(AutogradJacobian):
         if not self.stores(number):
             return self._captured(number, functions)
         if number not in self._kept:
-            self._kept[number] = self._captured(number, every)
+            made = self._captured(number, every)
+            self._kept[number] = {name: held(uses) for name, uses in made.items()}
         kept = self._kept[number]
         if functions == every:
             return kept

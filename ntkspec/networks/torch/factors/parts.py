@@ -1,17 +1,15 @@
 """The points of a tile, as many together as their factors have room."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ntkspec.networks.torch.blocks import fitting, free_memory
 from ntkspec.networks.torch.factors.capture import Factors
+from ntkspec.networks.torch.factors.held import held, with_bias
 from ntkspec.networks.torch.factors.sides import Side
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.tensors import tensor_of
 from ntkspec.operators.tiles import Rows
-
-# Bytes of a part's factors that are not stored, and the share of the free memory that they take at most.
-TILE_BYTES, TILE_SHARE = 2**30, 0.35
 
 
 class Blocks(Protocol):
@@ -43,22 +41,24 @@ class Part:
         """How many."""
         return sum(points for _, _, points in self.pieces)
 
-    def sides(self) -> dict[str, Side]:
-        """The gradients in each parameter that has factors and that outputs depend on."""
-        every = slice(0, self.blocks.functions)
-        found = [(self.blocks.factors(number, every), local) for number, local, _ in self.pieces]
+    def sides(self, biases: Mapping[str, str]) -> dict[str, Side]:
+        """The gradients in each parameter that has factors and that outputs depend on; biases go with their weights."""
+        every, blocks = slice(0, self.blocks.functions), []
+        for number, local, _ in self.pieces:
+            made = self.blocks.factors(number, every)
+            own = {name: held([one[local] for one in uses]) for name, uses in made.items() if uses}
+            own |= {weight: with_bias(own[weight]) for weight in biases.values()}
+            blocks.append({name: uses for name, uses in own.items() if name not in biases})
         sizes = {name: tensor.numel() for name, tensor in self.blocks.function.state.items()}
-        return {
-            name: Side([[one[local] for one in block[name]] for block, local in found], sizes[name])
-            for name, own in found[0][0].items()
-            if own
-        }
+        for bias, weight in biases.items():
+            sizes[weight] += sizes[bias]
+        return {name: Side([block[name] for block in blocks], sizes[name]) for name in blocks[0]}
 
 
-def parts_of(blocks: Blocks, which: Rows, *, one_by_one: bool = False) -> list[Part]:
-    """Consecutive points, or points with ascending numbers; blocks whose factors are not stored may come one by one."""
+def parts_of(blocks: Blocks, which: Rows, most: float) -> list[Part]:
+    """Consecutive points, or points with ascending numbers; factors of a part that are not stored take ``most`` bytes,
+    or are those of one block."""
     found: list[Part] = []
-    most = 0.0 if one_by_one else TILE_SHARE * free_memory(blocks.function.device)
     room = 0.0
     for number, block in enumerate(blocks.point_blocks):
         local, points = _inside(which, block)
@@ -67,15 +67,10 @@ def parts_of(blocks: Blocks, which: Rows, *, one_by_one: bool = False) -> list[P
         needed = 0.0 if blocks.stores(number) else (block.stop - block.start) * blocks.bytes_per_point
         if not found or needed > room:
             found.append(Part(blocks, []))
-            room = min(TILE_BYTES, most)
+            room = most
         room -= needed
         found[-1].pieces.append((number, local, points))
     return found
-
-
-def points_together(blocks: Blocks) -> int:
-    """Points of a part whose factors are not stored."""
-    return fitting(TILE_BYTES, blocks.bytes_per_point, blocks.function.device, TILE_SHARE)
 
 
 def _inside(which: Rows, block: slice) -> tuple[Any, int]:

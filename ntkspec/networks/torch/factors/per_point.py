@@ -63,4 +63,5 @@ def summed(e: Tensor, shape: tuple[int, ...]) -> Tensor:
     axes = e.shape[2:]
     own = (1,) * (len(axes) - len(shape)) + tuple(shape)
     over = [1] + [2 + k for k, (size, full) in enumerate(zip(own, axes, strict=True)) if size != full]
-    return e.sum(dim=over).reshape(len(e), -1)
+    total = e if all(e.shape[axis] == 1 for axis in over) else e.sum(dim=over)  # no copy of output gradients
+    return total.reshape(len(e), -1)

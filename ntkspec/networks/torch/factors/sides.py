@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ntkspec.networks.torch.factors.held import formed
 from ntkspec.networks.torch.factors.outer import Outer
 from ntkspec.networks.torch.factors.readings import Factor
 
@@ -41,6 +42,10 @@ class Side:
         """The only use, of the first block, where its own gradients have the parameter's inner products."""
         own = self.blocks[0]
         return own[0] if len(own) == 1 and own[0].view.index is None and own[0].view.scale is None else None
+
+    def formed(self) -> "Side":
+        """With gradients in place of the factors of an only use."""
+        return Side([formed(own) for own in self.blocks], self.size)
 
     def outer(self) -> Outer:
         """The outer products of all points, of a parameter with one use of that kind."""

@@ -1,0 +1,29 @@
+"""The command that writes a page of a file of results."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ntkspec.cli.results import held
+
+
+def report(file: Path, /, *, output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None) -> None:
+    """One self-contained page of a file of results: the verdict, figures with their numbers, what they promise.
+
+    Takes the files of analyze, spectrum, sweep, check and figure, and those of ntkspec.save_result. Nothing is
+    measured again. The page opens in any browser, without a network.
+
+    Parameters
+    ----------
+    file
+        the file of results, such as ntkspec-analyze/NAME/analysis.h5
+    output
+        the page (default: FILE with the ending .html)
+    """
+    from ntkspec.reporting.page import report as page_of
+
+    place = output or file.parent / f"{file.stem or 'report'}.html"
+    with held(place.parent, [place.name]):
+        page = page_of(file, place)
+    print(f"written: {place} ({len(page.html.encode()) / 1e3:.0f} kB)")
