@@ -383,7 +383,7 @@ def doctor(*, tells: TellOptions | None = None) -> None:
 app.command(sweeps.sweep, help_epilogue=epilogue("sweep"))
 app.command(sweeps.check, help_epilogue=epilogue("check"))
 app.command(figure)
-app.command(report_command)
+app.command(report_command, help_epilogue=epilogue("report"))
 
 
 @app.command(help_epilogue=epilogue("rerun"))
