@@ -37,7 +37,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HANG, END = 120.0, 3.0
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-# Parts of a record that differ from run to run.
+# What files of these kinds end with, and parts of a record that differ from run to run.
+ENDS = {".pdf": b"%%EOF", ".html": b"</html>"}
 OF_THE_RUN = {"provenance", "timings", "seconds", "forecast"}
 NO_ROOM = re.compile(r"\broom\b|no space|\bdisk|\bfree\b|\bfull\b", re.IGNORECASE)
 
@@ -253,7 +254,7 @@ def contents(folder: Path) -> dict[str, bytes]:
             with Image.open(path) as image:
                 image.load()
             found[name] = path.read_bytes()
-        elif path.suffix == ".pdf" and not path.read_bytes().rstrip().endswith(b"%%EOF"):
+        elif path.suffix in ENDS and not path.read_bytes().rstrip().endswith(ENDS[path.suffix]):
             raise ValueError(f"{path} has no end")
     return found
 

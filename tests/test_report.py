@@ -292,7 +292,9 @@ def test_what_has_no_report_is_refused_in_one_line(files, tmp_path, monkeypatch)
     damaged = bytearray(files["analyze"].read_bytes())
     damaged[len(damaged) // 2] ^= 1
     (tmp_path / "damaged.h5").write_bytes(damaged)
+    shutil.copy(files["result"], "kept.html")
     said = {
+        "kept.html": "kept.html is the file of results itself",
         "net.h5": "net.h5 is a network, which has no report",
         "text.h5": "text.h5 is damaged",
         "damaged.h5": "damaged.h5 is damaged",
@@ -305,7 +307,7 @@ def test_what_has_no_report_is_refused_in_one_line(files, tmp_path, monkeypatch)
         found = run(f"report {words}")
         assert (found.code, found.out, len(found.err)) == (2, "", 1), words
         assert reason in found.err[0]
-    assert not list(tmp_path.glob("*.html"))
+    assert [path.name for path in tmp_path.glob("*.html")] == ["kept.html"]
     assert not (tmp_path / "none").exists()
 
 

@@ -33,7 +33,7 @@ COLOURS = {
 }
 _POINTS = 72  # of SVG in an inch
 # Room around a panel, in inches; how much larger than on paper it may be shown.
-_ROOM, _LARGEST = 0.04, 1.45
+_ROOM, _LARGEST = 0.04, 1.65
 _FIRST = re.compile(r"<svg\b[^>]*>")
 _GREY = re.compile(r"#([0-9a-f]{2})\1\1\b")
 _FONT = re.compile(r"font: ([\d.]+)px [^;\"]*|(font-size: [\d.]+px); font-family: [^;\"]*")

@@ -47,13 +47,14 @@ def report(source: Any, path: str | Path | None = None) -> Page:
     """
     from ntkspec.plotting.settings import delivered
 
+    file = Path(source) if isinstance(source, str | Path) else None
     place = None if path is None else page_path(path)
+    if file is not None and place is not None and file.is_file() and place.resolve() == file.resolve():
+        raise ValueError(f"{place} is the file of results itself; name another for the page")
     with delivered():
         from ntkspec.reporting.page.sources import content_of_file, content_of_result
 
-        if place is not None and isinstance(source, str | Path) and place.resolve() == Path(source).resolve():
-            raise ValueError(f"{place} is the file of results itself; name another for the page")
-        content = content_of_file(Path(source)) if isinstance(source, str | Path) else content_of_result(source)
+        content = content_of_result(source) if file is None else content_of_file(file)
         page = page_of(content)
     if place is not None:
         page.save(place)

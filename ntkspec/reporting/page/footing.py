@@ -59,7 +59,7 @@ def _intervals(estimates: dict[str, Estimate]) -> Table:
 
 def times(seconds: dict[str, float]) -> Table:
     """How long each stage took."""
-    rows = [[stage, round(taken, 2)] for stage, taken in seconds.items()]
+    rows: list[list[Cell]] = [[stage, round(taken, 2)] for stage, taken in seconds.items()]
     return Table(["stage", "seconds"], rows, "Where the time went")
 
 

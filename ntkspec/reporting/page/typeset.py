@@ -48,6 +48,7 @@ _RULES: tuple[tuple[re.Pattern, str | Callable], ...] = (
     (re.compile(r"&gt;&gt;"), "≫"),
     (re.compile(r"&lt;="), "≤"),
     (re.compile(r"&gt;="), "≥"),
+    (re.compile(r"!="), "≠"),
     (re.compile(r"(?<!\w)\+-(?!\w)"), "±"),
     (re.compile(r"(?<=[\w‖)>.&;]) - (?=[\w‖(ΘI])"), "\N{NO-BREAK SPACE}−\N{NO-BREAK SPACE}"),
 )
