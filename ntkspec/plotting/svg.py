@@ -82,7 +82,7 @@ def panels(figure: Figure, prefix: str) -> list[Panel]:
             axis.patch.set_visible(False)
         figure.patch.set_visible(False)
         figure.suptitle("")
-        figure.set_layout_engine("none")  # each panel has a picture of its own
+        figure.set_layout_engine(None)  # each panel has a picture of its own; "none" would keep the axes where they are
         _spread(figure)
         return [_panel(figure, axis, f"{prefix}-{k}") for k, axis in enumerate(figure.axes, 1)]
 
