@@ -111,6 +111,7 @@ def test_a_sweep_is_drawn_again_as_it_was(tmp_path):
     assert [axis.get_title() for axis in figure.axes] == ["erf, $n$ = 20, $m$ = 8", "erf, $n$ = $d^{1.5}$, $m$ = 8"]
     assert figure.axes[0].get_ylabel() == GAP_NORM
     assert "(d/n)" in figure.axes[1].get_ylabel()
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["4", "6", "8"]
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path):

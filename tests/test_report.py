@@ -197,6 +197,19 @@ def test_a_sweep_lists_every_cell_and_fits_what_can_be_fitted(pages):
     }
 
 
+def test_panels_of_a_sweep_stand_alone(pages):
+    """Each has the label and the legend lines that are outside of its axes."""
+    pictures = [own for tag, own in pages["sweep"].tags if tag == "svg"]
+    assert len(pictures) == 2
+    assert all("(d/n) × ‖Θ − Θ^lin‖ over d" in own["aria-label"] for own in pictures)
+
+
+def test_a_sweep_in_python_has_the_page_of_its_file(files):
+    sweep = ns.load_result(files["sweep"])
+    assert Page(ns.report(sweep).html).rows == Page(ns.report(files["sweep"]).html).rows
+    assert [type(one).__name__ for one in ns.load_result(files["check"])] == ["Check", "Check"]
+
+
 def test_results_in_python_need_no_file(tmp_path):
     norm = ns.spectral_norm(np.diag([3.0, 4.0]))
     page = ns.report(norm, tmp_path / "norm.html")

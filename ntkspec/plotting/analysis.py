@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ntkspec.experiments.analyze import Analysis
 from ntkspec.plotting import marks
 from ntkspec.plotting.colours import POINT_COLOURS
+from ntkspec.plotting.densities import whole_index
 from ntkspec.plotting.files import save
 from ntkspec.plotting.labels import LINEAR, LOSS, RELATIVE, THETA, TO_LABELS
 from ntkspec.plotting.values import logarithmic, shown
@@ -161,7 +162,7 @@ def _leading(axis: Axes, analysis: Analysis) -> None:
         index = np.arange(1, len(values) + 1)[positive]
         axis.plot(index, values[positive], marker, color=COLOURS[name], label=label, fillstyle="none", markersize=5)
     logarithmic(axis)
-    axis.set_xlabel("index")
+    whole_index(axis)
     axis.set_ylabel(f"eigenvalue ({analysis.task.trained})")
 
 

@@ -10,7 +10,16 @@ RELATIVE = r"$\|f - g\|^2 \,/\, \|g\|^2$"
 TO_LABELS = r"$\|f - g\|^2 \,/\, \|y\|^2$"
 
 _POWER = re.compile(r"(?<![\w$])(\d+\*)?d\^([0-9.]+)")
-_PLAIN = {r"\Theta": "Θ", r"\eta": "η", r"\propto": "∝", r"\sum": "Σ", r"\|": "‖", r"\times": "×", r"\,": " "}
+_PLAIN = {
+    r"\Theta": "Θ",
+    r"\eta": "η",
+    r"\propto": "∝",
+    r"\sum": "Σ",
+    r"\|": "‖",
+    r"\times": "×",
+    r"\,": " ",
+    r"\ ": " ",
+}
 
 
 def formulas(text: str) -> str:

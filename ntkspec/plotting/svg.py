@@ -34,6 +34,8 @@ COLOURS = {
 _POINTS = 72  # of SVG in an inch
 # Room around a panel, in inches; how much larger than on paper it may be shown.
 _ROOM, _LARGEST = 0.04, 1.65
+# The lower and upper end of the axes in a figure.
+_BOTTOM, _TOP = 0.12, 0.98
 _FIRST = re.compile(r"<svg\b[^>]*>")
 _GREY = re.compile(r"#([0-9a-f]{2})\1\1\b")
 _FONT = re.compile(r"font: ([\d.]+)px [^;\"]*|(font-size: [\d.]+px); font-family: [^;\"]*")
@@ -72,16 +74,35 @@ def panels(figure: Figure, prefix: str) -> list[Panel]:
     The same figure gives the same text.
     """
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ntkspec"}):
-        for axis in figure.axes:
+        for before, axis in zip([*figure.axes[:1], *figure.axes], figure.axes, strict=False):
+            _own_label(axis, before)
             _own_legend(axis, figure.axes[0])
             for one in (axis.xaxis, axis.yaxis):
                 _in_letters(one)
             axis.patch.set_visible(False)
         figure.patch.set_visible(False)
         figure.suptitle("")
-        figure.set_layout_engine("none")  # each panel has a picture of its own
-        figure.subplots_adjust(left=0.1, right=0.99, bottom=0.12, top=0.98, wspace=0.15)
+        figure.set_layout_engine(None)  # each panel has a picture of its own; "none" would keep the axes where they are
+        _spread(figure)
         return [_panel(figure, axis, f"{prefix}-{k}") for k, axis in enumerate(figure.axes, 1)]
+
+
+def _spread(figure: Figure) -> None:
+    """Axes over the whole figure, which grows below them as far as they reach: lines beyond it would not be drawn."""
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(left=0.1, right=0.99, bottom=_BOTTOM, top=_TOP, wspace=0.15)
+    boxes = [box for axis in figure.axes if (box := axis.get_tightbbox()) is not None]
+    more = max(0.0, *(-box.y0 / figure.dpi for box in boxes), 0.0)
+    figure.set_size_inches(width, height + more)
+    figure.subplots_adjust(
+        bottom=(_BOTTOM * height + more) / (height + more), top=(_TOP * height + more) / (height + more)
+    )
+
+
+def _own_label(axis: Axes, before: Axes) -> None:
+    """That of the axes before, where those say it for both: a panel stands alone on a phone."""
+    if not axis.get_ylabel():
+        axis.set_ylabel(before.get_ylabel())
 
 
 def _own_legend(axis: Axes, first: Axes) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from ntkspec.engines.arrays import ArrayLike
 
@@ -27,9 +27,10 @@ def logarithmic(axis: Axes) -> None:
 
 
 def numbered(axis: Axis) -> None:
-    """Numbers on a logarithmic axis as people write them, where it spans few powers of ten."""
+    """Numbers on a logarithmic axis as people write them, where it spans few powers of ten and has no ticks set."""
     low, high = axis.get_view_interval()
-    if axis.get_scale() != "log" or high > _FEW_POWERS * low:
+    chosen = isinstance(axis.get_major_locator(), FixedLocator)
+    if chosen or axis.get_scale() != "log" or high > _FEW_POWERS * low:
         return
     axis.set_major_locator(LogLocator(subs=range(1, 10) if high < 5 * low else (1, 2, 5), numticks=30))
     axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))

@@ -30,7 +30,9 @@ def content(result: Any, name: str) -> Content:
     """What the page of results says. name : of their file; empty where there is none."""
     found = list(_leaves(result, ""))
     shown, left = found[:MOST_SHOWN], len(found) - MOST_SHOWN
-    estimates = {Given(what or "value"): leaf for what, leaf in shown if isinstance(leaf, Estimate)}
+    estimates: dict[str, Estimate] = {
+        Given(what or "value"): leaf for what, leaf in shown if isinstance(leaf, Estimate)
+    }
     drawn = [(what, leaf) for what, leaf in shown if type(leaf) in _CAPTIONS][:MOST_DRAWN]
     lines = [(Given(what or type(leaf).__name__), Given(_in_words(leaf))) for what, leaf in shown]
     more = [Words([f"{left} more entries are not shown."])] if left > 0 else []
