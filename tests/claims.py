@@ -1,6 +1,8 @@
 """What README and docs claim, taken out of the text: commands, calls, tables."""
 
 import ast
+import contextlib
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -42,10 +44,19 @@ def commands(text: str, subcommands: tuple[str, ...]) -> Iterator[Command]:
         first, _, rest = code.partition(" ")
         lines += [(f"ntkspec {code}" if first in subcommands else code, False)] if rest else []
     for line, whole in lines:
-        for part in re.split(r"&&|;|\|", line.split(" #")[0]):
-            program, *_ = [*part.split(), ""]
-            if program in PROGRAMS and not PLACEHOLDER.search(part):
-                yield Command(shlex.split(part), whole)
+        for words in _parts(line.split(" #")[0]):
+            if words[0] in PROGRAMS and not PLACEHOLDER.search(" ".join(words)):
+                yield Command(words, whole)
+
+
+def _parts(line: str) -> Iterator[list[str]]:
+    """The words of each command of a line; of sentences with a lone quotation mark none."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|;&")
+    lexer.whitespace_split, lexer.commenters = True, ""
+    with contextlib.suppress(ValueError):
+        for joins, words in itertools.groupby(list(lexer), lambda word: not word.strip("|;&")):
+            if not joins:
+                yield list(itertools.takewhile(lambda word: word != ">", words))
 
 
 @dataclass(frozen=True)

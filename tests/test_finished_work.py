@@ -25,7 +25,7 @@ from ntkspec.reporting.analysis import report
 from ntkspec.storage import trees
 from ntkspec.storage.provenance import fingerprint
 
-SMALL = ["analyze", "--n", "60", "--d", "6", "--n-test", "10", "--width", "8", "--steps", "8"]
+SMALL = ["analyze", "--n", "60", "--d", "6", "--n-test", "10", "--width", "8", "--steps", "8", "--verbose"]
 FIGURES = {f"{name}.{kind}" for name in ("losses", "outputs", "discrepancy", "eigenvalues") for kind in ("png", "pdf")}
 FIGURES |= {"analysis.html"}
 RECORD = "analysis.h5"

@@ -293,7 +293,7 @@ def test_gradients_are_held_where_they_are_smaller():
     ((kept,),) = side.factors(0, slice(0, 3)).values()
     assert kept.G.shape == (4, 3, 24)
     assert side.bytes_per_point == kept.G.nbytes / 4
-    there = side.elsewhere(torch.as_tensor(small))
+    there = side.elsewhere(torch.as_tensor(small), side.facts)
     f, g = (module(torch.as_tensor(X)).flatten() for X in (large, small))
     J, J2 = (
         torch.stack([torch.autograd.grad(one, module[0].weight, retain_graph=True)[0] for one in h]) for h in (f, g)

@@ -113,11 +113,11 @@ def test_report_figures_and_verdict_name_the_network():
         assert part in text
     for part in ("width", " eta1", "horizon", "equation (3)"):
         assert part not in text
-    assert "fc:2x16, paired, erf, d = 8" in losses(found).get_suptitle()
+    assert "fc:2x16, paired, erf, $d$ = 8" in losses(found).get_suptitle()
     assert any("theorems about training are for two layers" in sentence for sentence in verdict(found))
     spectrum = measure_spectrum(SpectrumTask(network="fc:2x16", pairs=3, probes=2, steps=5), data(40))
     assert "fc:2x16, paired, erf, seed 0" in spectrum_report(spectrum)
-    assert "Θ (all layers), gaussian: fc:2x16, paired, erf, d = 8" in density(spectrum).get_suptitle()
+    assert r"$\Theta$ (all layers), gaussian: fc:2x16, paired, erf, $d$ = 8" in density(spectrum).get_suptitle()
 
 
 @pytest.mark.parametrize("task", [AnalyzeTask, SpectrumTask])
@@ -160,7 +160,7 @@ def run(arguments):
 def test_the_commands_write_records_that_read_back(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = "--network cnn:1x8:k3 --n 60 --d 8 --seed 1"
-    code, out, _ = run(f"analyze {options} --n-test 10 --steps 5 --eta 0.25")
+    code, out, _ = run(f"analyze {options} --n-test 10 --steps 5 --eta 0.25 --verbose")
     assert code == 0
     (folder,) = (tmp_path / "ntkspec-analyze").glob("gaussian-erf-cnn-1x8-k3-*")
     assert len(list(folder.glob("*.png"))) == 4

@@ -79,7 +79,7 @@ def record(folder, name="analysis", kind="analyze", types=RECORD_TYPES):
 
 
 def test_the_network_of_a_file_is_analyzed_and_kept_by_name(tmp_path):
-    result = run(f"analyze --network model.py:make {SMALL} --steps 3 --seed 4 --dtype float64")
+    result = run(f"analyze --network model.py:make {SMALL} --steps 3 --seed 4 --dtype float64 --verbose")
     assert result.code == 0
     (folder,) = (tmp_path / "ntkspec-analyze").glob("gaussian-model-make-*")
     found = record(folder)["analysis"]
@@ -192,7 +192,9 @@ def test_options_that_do_not_go_together_are_one_line(options, message):
 def test_ten_classes_are_ten_outputs_of_a_network_from_a_file(tmp_path, undrawn):
     rng = np.random.default_rng(0)
     np.savez("points.npz", X=rng.standard_normal((80, 5)), y=np.arange(80) % 10)
-    result = run("analyze --network model.py:make --data points.npz --classes all --n-test 20 --steps 2 --output out")
+    result = run(
+        "analyze --network model.py:make --data points.npz --classes all --n-test 20 --steps 2 --output out --verbose"
+    )
     assert result.code == 0
     found = record(tmp_path / "out")["analysis"]
     assert found.labels["train"].shape == (60, 10)

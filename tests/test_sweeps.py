@@ -81,7 +81,7 @@ def test_cells_that_cannot_run_are_refused_before_any_runs(tmp_path):
     cell = SMALL.cells()[0]
     for change, message in (
         ({"quantity": "gap"}, "quantity='gap'"),
-        ({"activation": "cosine"}, "'cosine' is unknown"),
+        ({"activation": "cosin"}, "'cosin' is unknown"),
         ({"distribution": "ball"}, "distribution='ball'"),
         ({"width": 7}, "width=7"),
         ({"n": 10**9}, "needs .* GB, but 10 GB are there"),

@@ -5,7 +5,7 @@ import re
 # Where names come from; what stands before them says nothing else.
 _LIBRARY = re.compile(
     r"(?:np|numpy|jnp|jax\.numpy|jax\.nn|jax\.scipy\.special|flax\.linen|scipy\.special|special|"
-    r"torch|torch\.special|torch\.nn|torch\.nn\.functional|nn|nn\.functional|F)\.",
+    r"torch(?:\.special|\.nn(?:\.functional)?)?|nn(?:\.functional)?|F)\.",
 )
 _SAME = {
     "swish": "silu",

@@ -26,7 +26,7 @@ def held(uses: list[Factor]) -> list[Factor]:
 
 def formed(uses: list[Factor]) -> list[Factor]:
     """The gradients of an only use."""
-    (one,) = uses
+    one = uses[0]
     return uses if isinstance(one, PerPoint) else [PerPoint(one.gradients(slice(0, one.rows)).flatten(2), one.view)]
 
 
@@ -46,7 +46,7 @@ def biases(sample: Factors) -> dict[str, str]:
 def with_bias(uses: list[Factor]) -> list[Factor]:
     """The factors of weight and bias side by side: <(a, 1), (a', 1)> <g, g'> has one Gram matrix of the g."""
     assert _sees_one_row(uses)
-    (one,) = uses
+    one = uses[0]
     a = torch.cat([one.a, one.a.new_ones(1).expand(*one.a.shape[:2], 1)], dim=2)
     return [Outer(a, one.g, replace(one.view, shape=(one.g.shape[3], a.shape[2]), start=0, swapped=False))]
 
