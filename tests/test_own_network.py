@@ -87,7 +87,7 @@ def test_the_network_of_a_file_is_analyzed_and_kept_by_name(tmp_path):
     net = Perceptron.random(5, 6, 1, seed=4, flat=True)
     assert all(map(np.array_equal, found.weights["initial"], net.weights))
     assert "model.py, sha256 " in result.out
-    assert {path.suffix for path in folder.iterdir()} == {".h5", ".png", ".pdf"}
+    assert {path.suffix for path in folder.iterdir()} == {".h5", ".html", ".pdf", ".png"}
 
 
 def test_random_numbers_of_the_file_start_from_the_seed(undrawn):
