@@ -11,6 +11,7 @@ from ntkspec.cluster.execution import HERE, Place
 from ntkspec.experiments.sweep_cells import Cell, bytes_of, check_cell, measure_cell, work_of
 from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.experiments.sweep_results import Sweep
+from ntkspec.objects.words import counted
 from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 # Seconds of cells by which the others are forecast, and those from which on a forecast is told.
@@ -33,7 +34,7 @@ def run_sweep(
     with open_sweep(path, Cell) as file:
         file.note(asdict(grid))
         missing = [cell for cell in cells if cell not in file.results]
-        report(f"{len(cells) - len(missing)} of {len(cells)} cells are there, {len(missing)} to measure")
+        report(f"{len(cells) - len(missing)} of {counted(len(cells), 'cell')} are there, {len(missing)} to measure")
         forecast = _Forecast(missing, report)
         with progress.bar(total=len(missing), text="cells") as bar:
             for cell, numbers in execution.results(measure_cell, missing, place):
