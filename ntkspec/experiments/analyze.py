@@ -137,6 +137,17 @@ class Analysis(Shown, Columned, Drawn):
     own: NetworkRecord | None = None
     nearest: NearestLinear | None = None
 
+    @property
+    def judged_part(self) -> str:
+        """The points that models are compared on: "test" where there are any, otherwise "train"."""
+        return "test" if "test" in self.labels else "train"
+
+    @property
+    def diverged_after(self) -> int | None:
+        """The last recorded step before training diverged; None where it did not."""
+        finite = np.isfinite(self.losses["network"]["train"])
+        return None if finite.all() else int(self.steps[finite][-1])
+
     def __repr__(self) -> str:
         losses = ", ".join(f"{name} {parts['train'][-1]:.4g}" for name, parts in self.losses.items())
         return (

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
 
@@ -61,10 +59,9 @@ class Headline:
 
 def headline(analysis: Analysis) -> Headline:
     """The headline of an analysis."""
-    part = "test" if "test" in analysis.labels else "train"
+    part = analysis.judged_part
     found = analysis.comparisons["network-linear"][part].agreement_to_labels[-1]
     later = [] if found.until is None else analysis.steps[analysis.steps > found.until]
-    finite = np.isfinite(analysis.losses["network"]["train"])
     size = float(analysis.kernel.theta_lin)
     return Headline(
         agreement=found,
@@ -72,7 +69,7 @@ def headline(analysis: Analysis) -> Headline:
         time={} if found.until is None else _times(analysis.rates, found.until),
         distance=float(analysis.kernel.gap) / size if size else None,
         next=int(later[0]) if len(later) else None,
-        diverged=None if finite.all() else int(analysis.steps[finite][-1]),
+        diverged=analysis.diverged_after,
     )
 
 

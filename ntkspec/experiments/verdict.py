@@ -82,12 +82,10 @@ def _nearest(analysis: Analysis) -> list[str]:
 
 def _training(analysis: Analysis) -> list[str]:
     """The agreement of network and linear model, on the test points where there are any."""
-    part = "test" if "test" in analysis.labels else "train"
+    part = analysis.judged_part
     comparison = analysis.comparisons["network-linear"][part]
-    lines = []
-    outputs = analysis.losses["network"]["train"]
-    if not np.isfinite(outputs).all():
-        reached = analysis.steps[np.isfinite(outputs)][-1]
+    lines, reached = [], analysis.diverged_after
+    if reached is not None:
         lines = [f"Training diverged after step {reached}: what follows holds up to there only."]
     loosest = comparison.agreement_to_labels[-1]
     lines += [
@@ -129,7 +127,7 @@ def _diverges(analysis: Analysis, norm) -> bool:
 def _frozen_kernel(analysis: Analysis) -> str:
     if _diverges(analysis, analysis.kernel.predicting):
         return "The NTK at initialization, kept fixed, diverges at this learning rate."
-    part = "test" if "test" in analysis.labels else "train"
+    part = analysis.judged_part
     comparison = analysis.comparisons["network-ntk"][part]
     finite = comparison.relative_to_labels[np.isfinite(comparison.relative_to_labels)]  # step 0 always is
     return (
@@ -142,7 +140,7 @@ def _accuracy(analysis: Analysis) -> list[str]:
     """What is classified rightly at the last step, where labels are columns of classes."""
     if not analysis.accuracies:
         return []
-    part = "test" if "test" in analysis.labels else "train"
+    part = analysis.judged_part
     last = {name: parts[part][-1] for name, parts in analysis.accuracies.items()}
     chance = 1 / analysis.labels["train"].shape[1]
     return [

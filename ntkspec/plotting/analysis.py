@@ -115,7 +115,7 @@ def _of_models(axis: Axes, analysis: Analysis, values: dict) -> None:
 
 
 def _outputs(axis: Axes, analysis: Analysis) -> None:
-    part = _later_part(analysis)
+    part = analysis.judged_part
     own = own_outputs(analysis.labels[part])
     for name in ("network", "linear"):
         found = getattr(analysis.trajectories[name], part)[:, : len(POINT_COLOURS)]
@@ -130,17 +130,17 @@ def _outputs(axis: Axes, analysis: Analysis) -> None:
 
 def _differences(axis: Axes, analysis: Analysis) -> None:
     _of_pairs(axis, analysis, "relative_to_labels")
-    _over_steps(axis, analysis, f"{TO_LABELS} ({_later_part(analysis)})")
+    _over_steps(axis, analysis, f"{TO_LABELS} ({analysis.judged_part})")
 
 
 def _relative(axis: Axes, analysis: Analysis) -> None:
     _of_pairs(axis, analysis, "relative")
-    _over_steps(axis, analysis, f"{RELATIVE} ({_later_part(analysis)})")
+    _over_steps(axis, analysis, f"{RELATIVE} ({analysis.judged_part})")
 
 
 def _of_pairs(axis: Axes, analysis: Analysis, what: str) -> None:
     """A line for each pair of models from step 1 on, and the levels of the verdict."""
-    later, part = analysis.steps >= 1, _later_part(analysis)
+    later, part = analysis.steps >= 1, analysis.judged_part
     for pair, (style, label) in _PAIRS.items():
         values = shown(getattr(analysis.comparisons[pair][part], what)[later])
         axis.plot(analysis.steps[later], values, LINES[style], color=COLOURS[style], label=label)
@@ -166,15 +166,10 @@ def _leading(axis: Axes, analysis: Analysis) -> None:
     axis.set_ylabel(f"eigenvalue ({analysis.task.trained})")
 
 
-def _later_part(analysis: Analysis) -> str:
-    """The part that a comparison is shown for."""
-    return "test" if "test" in analysis.labels else "train"
-
-
 def _horizon(axis: Axes, analysis: Analysis) -> None:
     """Where network and linear model part, and where linear learning ends."""
     last = analysis.steps[-1]
-    agreed = analysis.comparisons["network-linear"][_later_part(analysis)].agreement_to_labels[-1]
+    agreed = analysis.comparisons["network-linear"][analysis.judged_part].agreement_to_labels[-1]
     if agreed.from_start and not agreed.to_end:
         marks.step(
             axis, agreed.until, f"within {100 * agreed.threshold:.0f} % of the labels, step {agreed.until}", "-."

@@ -44,13 +44,9 @@ def content(analysis: Analysis, made_with: dict[str, Any] | None, name: str) -> 
     )
 
 
-def _part(analysis: Analysis) -> str:
-    return "test" if "test" in analysis.labels else "train"
-
-
 # ------------------------------------------------------------------------------------------------------------- verdict
 def _tiles(analysis: Analysis) -> list[Tile]:
-    kernel, part, tiles = analysis.kernel, _part(analysis), []
+    kernel, part, tiles = analysis.kernel, analysis.judged_part, []
     if float(kernel.theta_lin):
         ratio = float(kernel.gap) / float(kernel.theta_lin)
         which = "the linear kernel" if analysis.own is None else "the nearest linear kernel"
@@ -82,7 +78,7 @@ def _reached(agreement: Agreement, last: int) -> str:
 
 # ------------------------------------------------------------------------------------------------------------ training
 def _training(analysis: Analysis) -> Section:
-    part, parts = _part(analysis), list(analysis.labels)
+    part, parts = analysis.judged_part, list(analysis.labels)
     step = {"step": analysis.steps}
     named = [(f"{model}, {where}", name, where) for where in parts for name, model in _MODELS.items()]
     losses = [columns(step | {title: analysis.losses[name][where] for title, name, where in named}, "losses")]
