@@ -23,7 +23,7 @@ LINES = {"network": "-", "linear": "--", "ntk": ":"}
 # Of the labels' mean square, as in the verdict; those between them would lie too close.
 LEVELS = (0.01, 0.1)
 # Pairs of models, and the colour and line of each.
-_PAIRS = {
+PAIRS = {
     "ntk-linear": ("network", "NTK − linear"),
     "network-linear": ("linear", "network − linear"),
     "network-ntk": ("ntk", "network − NTK"),
@@ -141,7 +141,7 @@ def _relative(axis: Axes, analysis: Analysis) -> None:
 def _of_pairs(axis: Axes, analysis: Analysis, what: str) -> None:
     """A line for each pair of models from step 1 on, and the levels of the verdict."""
     later, part = analysis.steps >= 1, analysis.judged_part
-    for pair, (style, label) in _PAIRS.items():
+    for pair, (style, label) in PAIRS.items():
         values = shown(getattr(analysis.comparisons[pair][part], what)[later])
         axis.plot(analysis.steps[later], values, LINES[style], color=COLOURS[style], label=label)
     axis.set_xlim(left=0.9)  # nothing differs before the first step

@@ -16,8 +16,8 @@ from ntkspec.reporting.page.page import Content
 from ntkspec.reporting.page.typeset import Given
 from ntkspec.reporting.rows import own_rows, terms
 
-_MODELS = {"network": "network", "ntk": "NTK at initialization", "linear": "linear model"}
-_PAIRS = {"network-linear": "network − linear", "network-ntk": "network − NTK", "ntk-linear": "NTK − linear"}
+_MODELS = {name: figures.LABELS[name] for name in ("network", "ntk", "linear")}
+_PAIRS = {pair: figures.PAIRS[pair][1] for pair in ("network-linear", "network-ntk", "ntk-linear")}
 _MOST_POINTS = 5
 
 
@@ -86,7 +86,7 @@ def _training(analysis: Analysis) -> Section:
         found = {title: analysis.accuracies[name][where] for title, name, where in named}
         losses.append(columns(step | found, "part of the points that is classified rightly"))
     comparisons = {title: analysis.comparisons[pair][part] for pair, title in _PAIRS.items()}
-    differences = {title: own.mean_squared for title, own in comparisons.items()}
+    differences = {f"{title}, to the labels": own.relative_to_labels for title, own in comparisons.items()}
     relative = {f"{title}, relative": own.relative for title, own in comparisons.items()}
     limit = ", ".join(f"{where} {value:.6g}" for where, value in analysis.final_linear_loss.items())
     parts_of_it: list[Element] = [
@@ -99,8 +99,8 @@ def _training(analysis: Analysis) -> Section:
         ),
         Chart(
             "discrepancy",
-            f"Mean squared difference of two models f and g on the {part} points; on the right relative to the mean "
-            f"square of g.",
+            f"Mean squared difference of two models f and g on the {part} points, on the left over the mean square of "
+            f"the labels, on the right over that of g.",
             panels(figures.discrepancy(analysis), "discrepancy"),
             [columns(step | differences | relative, "mean squared differences")],
         ),
