@@ -19,18 +19,18 @@ def rerun(file: Path, *, run: Callable[[Sequence[str]], int]) -> int:
     from ntkspec.experiments.repeating import pairs
 
     kind, before = _read(file)
+    name = {"analyze": "analysis"}.get(kind, kind)  # of the record, in its file NAME.h5
     words = _words(file, before["provenance"].get("command", ""))
     say(f"repeating: {shlex.join(['ntkspec', *words])}")
     with TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(io.StringIO()):
             code = run([*words, "--output", folder])
-        again = Path(folder) / file_of(kind)
+        again = Path(folder) / f"{name}.h5"
         if not again.exists():
             return code or Exit.NOT_STORED
         _, now = _read(again)
     same_data = bool((before["inputs"]["X"].shape == now["inputs"]["X"].shape)
                      and (before["inputs"]["X"] == now["inputs"]["X"]).all())  # fmt: skip
-    name = {"analyze": "analysis"}.get(kind, kind)
     found = pairs(before[name], now[name], str(now["inputs"]["X"].dtype))
     apart = [pair for pair in found if not pair.agree]
     lines = [f"{'':<40}{'stored':>14}{'now':>14}"]
@@ -43,23 +43,17 @@ def rerun(file: Path, *, run: Callable[[Sequence[str]], int]) -> int:
     return Exit.DIFFERS if apart else Exit.DONE
 
 
-def file_of(kind: str) -> str:
-    """What a command calls its record."""
-    return {"analyze": "analysis.h5", "spectrum": "spectrum.h5"}[kind]
-
-
 def _read(file: Path) -> tuple[str, dict[str, Any]]:
     """The kind of a record and what it holds. Raises ValueError for a file of another kind."""
     from ntkspec import storage
-    from ntkspec.experiments.analyze import RECORD_TYPES
-    from ntkspec.experiments.spectrum import SPECTRUM_TYPES
+    from ntkspec.experiments.records import TYPES
 
     try:
-        return "analyze", storage.read(file, kind="analyze", types=RECORD_TYPES)
+        return "analyze", storage.read(file, kind="analyze", types=TYPES["analyze"])
     except storage.OtherKind as error:
         if error.found != "spectrum":
             raise ValueError(f"{error}; rerun repeats what analyze and spectrum wrote") from None
-        return "spectrum", storage.read(file, kind="spectrum", types=SPECTRUM_TYPES)
+        return "spectrum", storage.read(file, kind="spectrum", types=TYPES["spectrum"])
 
 
 def _words(file: Path, command: str) -> list[str]:

@@ -271,9 +271,9 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     theta = stages("features", model.ntk, dataset.X)
     full = stages("features of all outputs", model.full_ntk, dataset.X) if model.predicts_all else None
     trial = partial(train_gd, model.net, model.inputs.train, dataset.y, **model.training(1e-6))
-    sizes: dict[str, Any] = {"steps": task.steps, "held": held, "method": task.method, "full": full}
-    sizes |= {"tests": len(dataset.X_test), "records": len(logarithmic_steps(task.steps))}
-    expected = stages("forecast", forecast, theta, compared, trial, **sizes)
+    records = logarithmic_steps(task.steps)
+    work = partial(forecast, steps=task.steps, full=full, tests=len(dataset.X_test), records=len(records))
+    expected = stages("forecast", work, theta, compared, trial, held=held, method=task.method)
     report(f"forecast: {expected}")
     stages.expected = expected.seconds
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)

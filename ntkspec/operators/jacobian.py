@@ -239,8 +239,7 @@ class JacobianGram(KernelOperator):
     def T(self) -> "JacobianGram":
         if self.symmetric:
             return self
-        how: dict[str, Any] = {"stacked": self.stacked, "scale": self.scale, "definition": self.definition}
-        return JacobianGram(self.right, self.left, **how)
+        return JacobianGram(self.right, self.left, stacked=self.stacked, scale=self.scale, definition=self.definition)
 
     def __repr__(self) -> str:
         return super().__repr__() + (f": {self.definition}" if self.definition else "")

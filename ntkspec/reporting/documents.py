@@ -61,7 +61,7 @@ def analysis_document(analysis: Analysis) -> dict[str, Any]:
         "diverged_after_step": found.diverged,
         "distance": plain(found.distance),
         "verdict": verdict(analysis),
-        "task": _task(analysis.task),
+        "task": plain(analysis.task),
         "data": {"name": analysis.dataset["name"], **plain(analysis.data)},
         "kernel": {
             name: plain(getattr(kernel, name))
@@ -85,17 +85,13 @@ def _agreements(to_labels: list[Agreement], own: list[Agreement]) -> dict[str, A
     return {"relative_to_labels": plain(to_labels), "relative_to_second": plain(own)}
 
 
-def _task(task: Any) -> dict[str, Any]:
-    return {one.name: plain(getattr(task, one.name)) for one in fields(task)}
-
-
 def spectrum_document(record: KernelSpectrum) -> dict[str, Any]:
     """The fields of ``ntkspec spectrum``."""
     leading = record.leading
     low, high = leading.others
     names = ("norm", "frobenius", "trace", "effective_rank", "participation_ratio", "alignment")
     return {
-        "task": _task(record.task),
+        "task": plain(record.task),
         "data": {"name": record.dataset["name"], "n": int(record.dataset["n"]), "d": int(record.dataset["d"])},
         **{name: plain(getattr(record, name)) for name in names},
         "eigenpairs": [

@@ -156,8 +156,7 @@ class JaxNetwork:
         which = self._positions(layer)
         self.examine(points)
         sides = [JaxJacobian(self, one, which, outputs.weights) for one in (points, points2) if one is not None]
-        how: dict[str, Any] = {"stacked": outputs.stacked, "scale": outputs.scale, "definition": outputs.definition}
-        return JacobianGram(*sides, **how)
+        return JacobianGram(*sides, stacked=outputs.stacked, scale=outputs.scale, definition=outputs.definition)
 
     def _positions(self, layer: Layer) -> tuple[int, ...]:
         names = self.program.tree.names

@@ -279,8 +279,7 @@ class TorchNetwork:
         sides = [jacobian_at(self._fixed(), facts, points, names, outputs.weights)]
         if points2 is not None:
             sides.append(sides[0].elsewhere(points2, self._facts_at(points2)))
-        how: dict[str, Any] = {"stacked": outputs.stacked, "scale": outputs.scale, "definition": outputs.definition}
-        return JacobianGram(*sides, **how)
+        return JacobianGram(*sides, stacked=outputs.stacked, scale=outputs.scale, definition=outputs.definition)
 
     def _layers(self) -> dict[str, list[str]]:
         return {name: own for name, own in aliases(self.module).items() if name in self.names}

@@ -8,6 +8,7 @@ import numpy as np
 from ntkspec.dynamics import Modes, Trajectory
 from ntkspec.networks.protocol import is_network
 from ntkspec.objects.notebook import Drawn
+from ntkspec.objects.words import counted
 from ntkspec.plotting.densities import shares_of
 from ntkspec.plotting.pictures import figures_of
 from ntkspec.plotting.results import first_outputs
@@ -43,7 +44,7 @@ def content(result: Any, name: str) -> Content:
     return Content(
         kind="result",
         headline=_headline(found),
-        setting=f"{len(found)} {'entries' if len(found) != 1 else 'entry'}",
+        setting=counted(len(found), "entry", "entries"),
         tiles=[Tile(number(float(one)), name) for name, one in list(estimates.items())[:3]],
         verdict=[Facts(lines), *more],
         sections=[*charts, promises(estimates, _others(shown)), provenance(None, name, _NOT_KEPT)],
