@@ -18,7 +18,7 @@ import math
 import warnings
 
 import numpy as np
-from scipy.signal import lfilter
+from scipy.linalg.blas import dtbsv
 
 from ntkspec import progress
 from ntkspec.dynamics.laws import Law
@@ -146,11 +146,16 @@ def truncation(lanczos: Lanczos, problem: Problem) -> np.ndarray:
                 *(abs(law.residual(x, np.arange(a, min(a + CHUNK, last))) @ defects) for a in range(0, last, CHUNK)),
             ]
         )
-        sums = lfilter([1.0], [1.0, -growth], missed)
+        sums = _growing_sums(missed, growth)
         nodes = _grid_from(last, steps)
         later = _sums_beyond(law, x, defects, nodes, total=float(sums[-1]), growth=growth)
     total = np.where(steps <= last, sums[np.minimum(steps, last)], later[np.searchsorted(nodes, steps)])
     return law.amplification * np.where(np.isnan(total), np.inf, total)
+
+
+def _growing_sums(terms: np.ndarray, growth: float) -> np.ndarray:
+    """s_t = growth s_{t-1} + terms_t, the solution with a bidiagonal matrix."""
+    return dtbsv(1, np.stack([np.ones_like(terms), np.full_like(terms, -growth)]), terms, lower=1, diag=1)
 
 
 def _sums_beyond(law: Law, x, defects, nodes, *, total: float, growth: float) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import least_squares
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from ntkspec.engines.arrays import ArrayLike
 
@@ -82,7 +82,7 @@ def _by_seeds(x, y, seeds, slope: float) -> tuple[float, float]:
     slopes = _slopes(x, y, seeds)
     if len(slopes) < 2:
         return slope, slope
-    half = student.ppf((1 + CONFIDENCE) / 2, len(slopes) - 1) * slopes.std(ddof=1) / math.sqrt(len(slopes))
+    half = stdtrit(len(slopes) - 1, (1 + CONFIDENCE) / 2) * slopes.std(ddof=1) / math.sqrt(len(slopes))
     return float(slope - half), float(slope + half)
 
 
