@@ -197,6 +197,7 @@ def test_the_vertical_axis_has_numbers_on_any_range(exponent):
     assert sum(bool(text) and low <= float(text) <= high for text in texts) >= 2
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_single_precision_and_theorems_run(tmp_path, capsys):
     given = ["sweep", "--quantity", "gap-both", "budget-first", "training-first", "training-second", "--d", "8", "12"]
     given += ["--n", "40", "--width", "20", "--seeds", "1", "--dtype", "float32", "--output", str(tmp_path / "s.h5")]
@@ -220,6 +221,7 @@ def test_ctrl_c_says_that_results_are_kept(monkeypatch, capsys, tmp_path):
     assert "is kept, and the same command goes on" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_check_prints_a_verdict_and_draws(tmp_path, capsys):
     given = ["check", "prop-3.4", "--d", "8", "12", "18", "--seeds", "2", "--output", str(tmp_path / "out")]
     assert cli.main(given) == 0
@@ -229,6 +231,7 @@ def test_check_prints_a_verdict_and_draws(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"sweep.h5", "prop-3.4.png", "prop-3.4.pdf"}
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_sweep_goes_on_and_draws_each_quantity(tmp_path, capsys):
     given = ["sweep", "--quantity", "gap-first", "budget-second", "data", "--d", "8", "12", "--n", "30", "--width", "d"]
     output = tmp_path / "my.h5"
@@ -241,6 +244,7 @@ def test_sweep_goes_on_and_draws_each_quantity(tmp_path, capsys):
     assert names >= {"my.h5", *(f"my-{quantity}.{kind}" for quantity, kind in kinds)}
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_deep_networks_from_the_command_line(tmp_path, capsys):
     given = ["sweep", "--quantity", "gap-both", "training-both", "--network", "fc:2xd", "cnn:2x4:k3", "--d", "6", "9"]
     given += ["--n", "30", "--seeds", "1", "--output", str(tmp_path / "s.h5")]
