@@ -11,7 +11,7 @@ import pytest
 
 import browser
 import ntkspec as ns
-from commands import run
+from commands import run, unpainted
 from ntkspec import storage
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES
@@ -39,7 +39,7 @@ ASIDE = {"analyze", "spectrum", "check"}  # these write their page themselves
 def files(tmp_path_factory):
     """{kind: its file}, with its page beside it."""
     found = {}
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, unpainted(pages=True):
         for kind, (line, name) in COMMANDS.items():
             folder = tmp_path_factory.mktemp(kind)
             patched.chdir(folder)
