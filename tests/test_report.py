@@ -127,7 +127,9 @@ def test_each_picture_says_what_it_shows(kind, pages):
         assert len(own["aria-label"]) > 10
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in ("analyze", "sweep") else pytest.mark.slow) for kind in KINDS]
+)
 def test_the_same_file_gives_the_same_page(kind, files, monkeypatch):
     """Also where its command wrote the page, from what it had in memory."""
     file = files[kind]
