@@ -38,6 +38,8 @@ _HOMES = {
     "effective_rank": "spectra",
     "participation_ratio": "spectra",
     "spectral_entropy": "spectra",
+    "kernel_alignment": "spectra",
+    "kernel_distance": "spectra",
     "kernel_target_alignment": "spectra",
     "label_energy": "spectra",
     "subspace_angles": "spectra",

@@ -41,6 +41,8 @@ from ntkspec.spectra import condition_number as condition_number
 from ntkspec.spectra import effective_rank as effective_rank
 from ntkspec.spectra import eigsh as eigsh
 from ntkspec.spectra import frobenius_norm as frobenius_norm
+from ntkspec.spectra import kernel_alignment as kernel_alignment
+from ntkspec.spectra import kernel_distance as kernel_distance
 from ntkspec.spectra import kernel_target_alignment as kernel_target_alignment
 from ntkspec.spectra import label_energy as label_energy
 from ntkspec.spectra import participation_ratio as participation_ratio

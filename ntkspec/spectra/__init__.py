@@ -7,6 +7,7 @@ from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum
 from ntkspec.spectra.traces import trace
+from ntkspec.spectra.two_kernels import kernel_alignment, kernel_distance
 
 __all__ = [
     "Density",
@@ -17,6 +18,8 @@ __all__ = [
     "effective_rank",
     "eigsh",
     "frobenius_norm",
+    "kernel_alignment",
+    "kernel_distance",
     "kernel_target_alignment",
     "label_energy",
     "participation_ratio",

@@ -9,7 +9,7 @@ import scipy.linalg
 from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import ArrayLike
-from ntkspec.operators import Gram, as_symmetric
+from ntkspec.operators import Gram, KernelOperator, as_symmetric
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.base import points_of
 from ntkspec.operators.layout import labels_for, labels_of
@@ -97,7 +97,7 @@ def kernel_target_alignment(
     n, y = operator.shape[0], _in_range(y)
     moved = centring = 0.0
     if centered:
-        (y, moved), (operator, centring) = _centred_labels(y), _centred(operator)
+        (y, moved), (operator, centring) = _centred_labels(y), centred(operator)
     vectors = layout.vectors(y)
     size, spread = _frobenius_of_squares(vectors)
     if not size > 0:
@@ -141,7 +141,7 @@ def _cosine(overlap: float, norm: float) -> float:
     return overlap / norm
 
 
-def _centred(operator):
+def centred(operator: KernelOperator) -> tuple[KernelOperator, float]:
     """H K H = K - r 1ᵀ - 1 rᵀ with r the row means less half of their mean; as squares of a thin factor each.
 
     Also a bound on its error in Frobenius norm: r is rounded as a product, as a mean, and to the kernel's dtype.
