@@ -42,6 +42,7 @@ _HOMES = {
     "kernel_distance": "spectra",
     "kernel_target_alignment": "spectra",
     "label_energy": "spectra",
+    "spectral_position": "spectra",
     "subspace_angles": "spectra",
     "Density": "spectra",
     "spectral_density": "spectra",

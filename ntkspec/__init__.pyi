@@ -49,6 +49,7 @@ from ntkspec.spectra import participation_ratio as participation_ratio
 from ntkspec.spectra import spectral_density as spectral_density
 from ntkspec.spectra import spectral_entropy as spectral_entropy
 from ntkspec.spectra import spectral_norm as spectral_norm
+from ntkspec.spectra import spectral_position as spectral_position
 from ntkspec.spectra import subspace_angles as subspace_angles
 from ntkspec.spectra import trace as trace
 from ntkspec.storage import load_kernel as load_kernel

@@ -1,6 +1,6 @@
 """From a kernel operator to numbers with error bounds: norms, eigenpairs, traces, densities."""
 
-from ntkspec.spectra.alignments import kernel_target_alignment, label_energy, subspace_angles
+from ntkspec.spectra.alignments import kernel_target_alignment, label_energy, spectral_position, subspace_angles
 from ntkspec.spectra.densities import Density, spectral_density
 from ntkspec.spectra.dimensions import condition_number, effective_rank, participation_ratio, spectral_entropy
 from ntkspec.spectra.eigenpairs import eigsh
@@ -26,6 +26,7 @@ __all__ = [
     "spectral_density",
     "spectral_entropy",
     "spectral_norm",
+    "spectral_position",
     "subspace_angles",
     "trace",
 ]
