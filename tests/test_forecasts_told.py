@@ -1,0 +1,78 @@
+"""Forecasts of sweeps, spectra and figures: told before the work, with the bytes that are planned, more for more."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+import ntkspec as ns
+from commands import run
+from ntkspec.cluster.execution import HERE, Place
+from ntkspec.engines import cpu
+from ntkspec.experiments import sweep_forecast as sweeps
+from ntkspec.experiments.forecast import Step
+from ntkspec.experiments.sweep_cells import Cell, bytes_of
+from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.operators import planning
+
+
+@pytest.fixture(autouse=True)
+def _a_machine_of_nominal_rates_and_no_memory_used(monkeypatch):
+    """Nothing is timed, and bytes are those of the run alone."""
+    monkeypatch.setattr(sweeps, "WORTH_MEASURING", 1e9)
+    monkeypatch.setattr(sweeps, "step_of", lambda train: Step(1e-5 * train.args[0].n))
+    for name in ("used_memory", "most_memory"):
+        monkeypatch.setattr(cpu, name, lambda: 0)
+
+
+def line_of(err, word):
+    """Where a line of standard error with this word stands, counted from 0."""
+    return next(place for place, line in enumerate(err) if word in line)
+
+
+# ------------------------------------------------------------------------------------------------------------ sweeps
+def test_a_cell_takes_the_bytes_of_its_kernel_as_it_is_planned():
+    cell = Cell("gap-first", 20, 1500, 400)
+    X = ns.datasets.gaussian(cell.n, cell.d).X
+    theta = ns.ntk(ns.TwoLayer.symmetric(cell.d, cell.width, "erf"), X, layer="first")
+    plan = planning.plan(theta - ns.linear_kernel("erf", X, layer="first"), 150)
+    assert plan.bytes > 0
+    found = sweeps.sweep_forecast([cell], HERE)
+    assert found.bytes == plan.bytes + bytes_of(cell) + 8 * cell.n * sweeps.BASIS
+    several = sweeps.sweep_forecast([cell], Place(processes=2))
+    assert several.bytes == 2 * found.bytes
+
+
+@pytest.mark.parametrize("quantity", ["data", "gap-both", "budget-first", "training-first", "training-second"])
+def test_more_points_take_longer_and_more_memory(quantity):
+    cells = [Cell(quantity, 12, n, 30) for n in (200, 800, 2400)]
+    found = [sweeps.sweep_forecast([cell], HERE) for cell in cells]
+    assert list(found[0].seconds) == [quantity]
+    assert all(one.total < other.total for one, other in itertools.pairwise(found))
+    assert all(one.bytes < other.bytes for one, other in itertools.pairwise(found))
+
+
+def test_seeds_take_as_long_each_and_sizes_between_are_estimated():
+    cell = Cell("gap-first", 12, 300, 30)
+    one, three = (sweeps.sweep_forecast([replace(cell, seed=k) for k in range(seeds)], HERE) for seeds in (1, 3))
+    assert three.total == pytest.approx(3 * one.total)
+    assert three.bytes == one.bytes
+    cells = Grid(tuple(range(8, 48)), n=("20*d",), width=("d",), seeds=1).cells()
+    each = sum(sweeps.sweep_forecast([cell], HERE).total for cell in cells)
+    assert 0.5 < sweeps.sweep_forecast(cells, HERE).total / each <= 1.01
+
+
+def test_a_sweep_tells_time_and_memory_before_the_first_cell(tmp_path, monkeypatch):
+    seen = []
+
+    def results(measure, missing, place):
+        seen.append(len(missing))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.execution.results", results)
+    words = ["sweep", "--quantity", "gap-first", "--d", "4", "6", "--n", "20", "--width", "8", "--output"]
+    err = run([*words, tmp_path / "own.h5"]).err
+    assert seen == [10]
+    assert err[line_of(err, "forecast")].startswith("ntkspec: forecast: about 1 s (gap-first 1 s) and ")
+    assert err[line_of(err, "forecast")].endswith(" GB")
+    assert line_of(err, "forecast") < line_of(err, "enough")
