@@ -9,11 +9,15 @@ import ntkspec as ns
 from commands import run
 from ntkspec.cluster.execution import HERE, Place
 from ntkspec.engines import cpu
+from ntkspec.experiments import spectrum_forecast as spectra
 from ntkspec.experiments import sweep_forecast as sweeps
 from ntkspec.experiments.forecast import Step
+from ntkspec.experiments.spectrum_forecast import Sizes, spectrum_forecast
 from ntkspec.experiments.sweep_cells import Cell, bytes_of
 from ntkspec.experiments.sweep_grid import Grid
-from ntkspec.operators import planning
+from ntkspec.operators import JacobianGram, planning
+from ntkspec.operators.work import PassWork
+from several_outputs import WrittenJacobian, random_jacobian
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +80,51 @@ def test_a_sweep_tells_time_and_memory_before_the_first_cell(tmp_path, monkeypat
     assert err[line_of(err, "forecast")].startswith("ntkspec: forecast: about 1 s (gap-first 1 s) and ")
     assert err[line_of(err, "forecast")].endswith(" GB")
     assert line_of(err, "forecast") < line_of(err, "enough")
+
+
+# ----------------------------------------------------------------------------------------------------------- spectra
+def kernels(n):
+    """Theta and Theta^lin on so many points."""
+    X = ns.datasets.gaussian(n, 12).X
+    return ns.ntk(ns.TwoLayer.symmetric(12, 64, "erf"), X), ns.linear_kernel("erf", X)
+
+
+def test_a_spectrum_takes_the_bytes_of_the_kernels_as_they_are_planned():
+    (theta, linear), sizes = kernels(2000), Sizes(pairs=20, probes=8, steps=100)
+    found = spectrum_forecast(theta, linear, sizes)
+    plans = planning.plan(theta, sizes.products), planning.plan(linear, sizes.products_of_pairs)
+    assert found.plan.method == plans[0].method
+    assert found.bytes == sum(plan.bytes for plan in plans) + 8 * 2000 * 256
+    formed = [spectrum_forecast(theta, None, sizes, method=method).bytes for method in ("factored", "dense")]
+    assert formed[1] - formed[0] == planning.plan(theta, 1, method="dense").bytes > 0
+
+
+@pytest.mark.parametrize("method", ["factored", "dense"])
+def test_spectra_of_more_points_take_longer_and_more_memory(method):
+    sizes = Sizes(pairs=20, probes=8, steps=100)
+    found = [spectrum_forecast(*kernels(n), sizes, method=method) for n in (700, 2000, 5000)]
+    assert all(one.total < other.total for one, other in itertools.pairwise(found))
+    assert all(one.bytes < other.bytes for one, other in itertools.pairwise(found))
+    more = spectrum_forecast(*kernels(700), replace(sizes, probes=80), method=method)
+    assert set(more.seconds) == {"kernel", "spectral norm", "Frobenius norm", "eigenpairs", "density"} | {
+        "eigenpairs of the other kernel"
+    }
+
+
+def test_the_passes_of_a_framework_are_timed_on_few_points(monkeypatch):
+    """A product with 50 points takes 5 s the second time, and 2 s more to compile the first time."""
+    clock = iter([0.0, 7.0, 10.0, 15.0])
+    monkeypatch.setattr(spectra.time, "perf_counter", lambda: next(clock))
+    few, whole = (JacobianGram(WrittenJacobian(random_jacobian(n, 1))) for n in (50, 400))
+    whole.left.passes_of_points = lambda n: PassWork(forward=3.0 * n, programs=2.0)
+    whole.left.passes_of_checks = lambda stacked: PassWork()
+    found = spectrum_forecast(whole, None, Sizes(5, 2, 10), few=few, method="factored")
+    assert found.seconds["spectral norm"] == pytest.approx(60 * 40.0)
+    assert found.seconds["kernel"] == pytest.approx(3 / 5 * 40.0 + 2 * 1.0)
+
+
+def test_a_spectrum_tells_its_forecast_before_the_kernel_and_once(tmp_path):
+    words = ["spectrum", "--n", "60", "--d", "5", "--n-test", "0", "--width", "8", "--pairs", "2", "--output", tmp_path]
+    err = run(words).err
+    assert sum("forecast" in line for line in err) == 1
+    assert line_of(err, "forecast: about 1 s and ") < line_of(err, "kernel ...")

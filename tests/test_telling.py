@@ -240,11 +240,3 @@ def test_one_of_a_thing_is_no_plural(words, capsys):
 def test_one_bad_number_is_one_entry():
     with pytest.raises(ValueError, match="holds 1 entry that is NaN or infinite"):
         datasets.from_arrays(np.array([[1.0, np.inf], [0.0, 2.0], [3.0, 1.0]]), [1, -1, 1])
-
-
-# --------------------------------------------------------------------------------------------------------- forecasts
-def test_a_spectrum_tells_time_and_memory_before_the_kernel(capsys):
-    words = ["spectrum", "--n", "40", "--d", "5", "--n-test", "0", "--width", "8", "--pairs", "2"]
-    err = printed(words, capsys).err.splitlines()
-    places = {line.split()[1]: place for place, line in enumerate(err)}
-    assert places["forecast:"] < places["kernel"]
