@@ -102,10 +102,10 @@ def test_a_spectrum_takes_the_bytes_of_the_kernels_as_they_are_planned():
 @pytest.mark.parametrize("method", ["factored", "dense"])
 def test_spectra_of_more_points_take_longer_and_more_memory(method):
     sizes = Sizes(pairs=20, probes=8, steps=100)
-    found = [spectrum_forecast(*kernels(n), sizes, method=method) for n in (700, 2000, 5000)]
+    found = [spectrum_forecast(*kernels(n), sizes, method=method) for n in (1600, 3000, 6000)]
     assert all(one.total < other.total for one, other in itertools.pairwise(found))
     assert all(one.bytes < other.bytes for one, other in itertools.pairwise(found))
-    more = spectrum_forecast(*kernels(700), replace(sizes, probes=80), method=method)
+    more = spectrum_forecast(*kernels(1600), replace(sizes, probes=80), method=method)
     assert set(more.seconds) == {"kernel", "spectral norm", "Frobenius norm", "eigenpairs", "density"} | {
         "eigenpairs of the other kernel"
     }
