@@ -1,6 +1,7 @@
 """Forecasts of sweeps, spectra and figures: told before the work, with the bytes that are planned, more for more."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,10 +12,12 @@ from ntkspec.cluster.execution import HERE, Place
 from ntkspec.engines import cpu
 from ntkspec.experiments import spectrum_forecast as spectra
 from ntkspec.experiments import sweep_forecast as sweeps
-from ntkspec.experiments.forecast import Step
+from ntkspec.experiments import training_forecast as training
+from ntkspec.experiments.forecast import Expected, Step
 from ntkspec.experiments.spectrum_forecast import Sizes, spectrum_forecast
 from ntkspec.experiments.sweep_cells import Cell, bytes_of
 from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.experiments.training_forecast import Length, one_after_another, training_forecast
 from ntkspec.operators import JacobianGram, planning
 from ntkspec.operators.work import PassWork
 from several_outputs import WrittenJacobian, random_jacobian
@@ -128,3 +131,30 @@ def test_a_spectrum_tells_its_forecast_before_the_kernel_and_once(tmp_path):
     err = run(words).err
     assert sum("forecast" in line for line in err) == 1
     assert line_of(err, "forecast: about 1 s and ") < line_of(err, "kernel ...")
+
+
+# ----------------------------------------------------------------------------------------------------------- figures
+def test_training_takes_its_steps_its_records_and_its_outputs(monkeypatch):
+    """A step is said to take 0.3 s, so that a pass of one of 100 points takes 1 ms."""
+    monkeypatch.setattr(training, "step_of", lambda train: Step(0.3))
+    data = ns.datasets.gaussian(100, 5, n_test=20)
+    found = training_forecast(None, data, Length(steps=50, records=10, models=3))
+    assert found.seconds == {"training": pytest.approx(50 * 0.3 + 10 * 20 * 0.001)}
+    assert found.bytes == 3 * 10 * 120 * 8
+    batches = training_forecast(None, data, Length(steps=50, records=10, batch=25))
+    assert batches.total == pytest.approx(50 * 0.3 + 10 * 120 * 0.004)
+    both = one_after_another([found, batches, Expected({"kernels": 2.0}, 1.0)])
+    assert both.total == pytest.approx(found.total + batches.total + 2)
+    assert both.bytes == found.bytes
+
+
+@pytest.mark.parametrize("which", ["1", "2"])
+def test_a_figure_tells_the_forecast_of_what_is_missing_first(which, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "step_of", lambda train: Step(2.0))
+    words = ["figure", which, "--d", "4", "--n", "30", "--n-test", "10", "--width", "8", "--steps", "9", "--output"]
+    panel = ["--dimensions", "4", "--panel-steps", "6"] if which == "1" else []
+    err = run([*words, tmp_path, *panel]).err
+    lengths = (9, 6, 6) if which == "1" else (9,)  # every step is recorded, and the start
+    seconds = round(sum(2.0 * steps + (steps + 1) * 10 * 2.0 / (3 * 30) for steps in lengths))
+    assert re.match(rf"ntkspec: forecast: about {seconds} s \(training {seconds} s\) and .* GB", err[0])
+    assert not any("forecast" in line for line in run([*words, tmp_path, *panel]).err)
