@@ -273,7 +273,7 @@ def test_constants_are_linear_in_phi(one, other, factor):
     assert vector(total.constants) == pytest.approx(expected, abs=1e-11)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(smooth_parts)
 def test_even_and_odd_parts_carry_their_own_constants(parts):
     """An odd phi has vartheta0 = vartheta1 = vartheta2 = 0; an even one has zeta = 0."""

@@ -108,6 +108,7 @@ def test_deep_networks_are_held_to_half_of_alpha_and_need_the_width_of_their_act
     assert check.setting == f"{act}, {network.split('x')[0]}xm, gaussian data, covariance identity"
 
 
+@pytest.mark.slow
 def test_deep_networks_on_small_settings(tmp_path):
     """erf at m = d^1.75 and GELU at infinite width meet the statement; ReLU at m = d, the control, does not."""
     holds = Grid(d=(12, 18, 27, 40), network=("fc:2xd^1.75",), quantity=("gap-both",), seeds=6)
@@ -259,6 +260,7 @@ def test_deep_networks_from_the_command_line(tmp_path, capsys):
     assert "assumed, but not met here: m >= d^(2 + alpha)" in printed
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize("which", ["budget", pytest.param("5", marks=pytest.mark.slow)])
 def test_figures_are_drawn_and_redrawn(which, tmp_path, capsys, monkeypatch):
     given = ["figure", which, "--d", "8", "12", "18", "--seeds", "2", "--output", str(tmp_path)]
@@ -302,10 +304,11 @@ def test_a_cell_knows_everything_that_its_numbers_depend_on():
     assert len({cell.key for cell in cells}) == 3
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_proposition_4_1_on_the_cube(tmp_path, capsys):
     """Measured against the kernel's own definition at one cell; holds at q = d^0.9, and n = d says nothing."""
-    given = ["check", "prop-4.1", "--d", "24", "36", "54", "81", "--seeds", "3", "--output"]
-    assert cli.main([*given, str(tmp_path)]) == 0
+    check, given = ["check", "prop-4.1", "--d"], ["24", "36", "54", "--seeds", "2", "--output"]
+    assert cli.main([*check, "24", "36", "54", "81", "--seeds", "3", "--output", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "prop-4.1, erf, cube data, covariance identity: holds" in out
     assert "q = d^0.9" in out
@@ -319,9 +322,9 @@ def test_proposition_4_1_on_the_cube(tmp_path, capsys):
     assert found["gap lower"] <= np.linalg.norm(gap, 2) * (1 + 1e-9)
     assert np.linalg.norm(gap, 2) <= found["gap upper"] * (1 + 1e-9)
     assert found["frobenius"] == pytest.approx(np.linalg.norm(gap), rel=1e-9)
-    assert cli.main([*given, str(tmp_path / "few"), "--n", "d"]) == 0
+    assert cli.main([*check, *given, str(tmp_path / "few"), "--n", "d"]) == 0
     assert "cannot tell" in capsys.readouterr().out
-    assert cli.main([*given, str(tmp_path / "long"), "--width", "d^1.5"]) == 2
+    assert cli.main([*check, *given, str(tmp_path / "long"), "--width", "d^1.5"]) == 2
     assert "do not fit into d = 24" in capsys.readouterr().err
-    assert cli.main([*given, str(tmp_path / "relu"), "--activation", "relu"]) == 0
+    assert cli.main([*check, *given, str(tmp_path / "relu"), "--activation", "relu"]) == 0
     assert "assumed, but not met here: phi = erf" in capsys.readouterr().out
