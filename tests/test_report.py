@@ -192,8 +192,8 @@ def test_a_sweep_lists_every_cell_and_fits_what_can_be_fitted(pages):
     cells = [row for row in rows if row[:1] == ["gap-first"]]
     assert len(cells) == 2 * 3 * 2  # two laws of n, three d, two seeds
     assert {row[0] for row in rows if len(row) == 5 and row[1] == "spectral"} == {
-        "erf, n = 20, width = 8",
-        "erf, n ~ d1.50, width = 8",
+        "erf, n = 20, m = 8",
+        "erf, n = d1.5, m = 8",
     }
 
 
@@ -202,6 +202,13 @@ def test_panels_of_a_sweep_stand_alone(pages):
     pictures = [own for tag, own in pages["sweep"].tags if tag == "svg"]
     assert len(pictures) == 2
     assert all("(d/n) × ‖Θ − Θ^lin‖ over d" in own["aria-label"] for own in pictures)
+
+
+def test_the_page_of_a_sweep_says_who_made_it(pages, files):
+    (made,) = ns.load_result(files["sweep"]).made_with
+    said = "".join(pages["sweep"].words)
+    assert made["command"].startswith("ntkspec sweep --quantity gap-first")
+    assert all(str(made[name]) in said for name in ("command", "time", "machine", "cells"))
 
 
 def test_a_sweep_in_python_has_the_page_of_its_file(files):
@@ -290,10 +297,10 @@ def test_series_of_a_sweep_hold_each_cell_once():
     found = series(results)
     assert sum(len(own) for own in found.values()) == len(results)
     assert set(found) == {
-        "erf, n = 50, width = 8",
-        "erf, n = 50, width ~ 2 d^1.00",
-        "erf, n ~ d^2.00, width = 8",
-        "erf, n ~ d^2.00, width ~ 2 d^1.00",
+        "erf, n = 50, m = 8",
+        "erf, n = 50, m ~ 2 d^1.00",
+        "erf, n ~ d^2.00, m = 8",
+        "erf, n ~ d^2.00, m ~ 2 d^1.00",
     }
 
 

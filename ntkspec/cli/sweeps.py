@@ -1,7 +1,7 @@
 """The commands that run over a grid of settings: sweep and check."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,7 +92,7 @@ def measured(grid: "Grid", path: Path, options: PlaceOptions | None) -> "Sweep":
     from ntkspec.experiments.sweep_run import run_sweep
 
     place = Place(**vars(options or PlaceOptions()))
-    return run_sweep(grid, path, place=place, report=progress)
+    return run_sweep(grid, path, place=place, command=COMMAND.get("ntkspec"), report=progress)
 
 
 def together(grids: Sequence["Grid"], path: Path, options: PlaceOptions | None) -> "Sweep":
@@ -179,7 +179,7 @@ def check(
     from ntkspec.reporting.page import page_of_tree
     from ntkspec.storage import Keeper
     from ntkspec.storage.provenance import provenance
-    from ntkspec.storage.sweeps import columns_of
+    from ntkspec.storage.sweeps import Stored
 
     settings = grid_of(grid, (STATEMENTS[statement].quantity,), **_USUAL.get(statement, {}))
     folder = output or Path("ntkspec-check") / located(statement, settings.engine)
@@ -189,7 +189,8 @@ def check(
         checks = check_statement(statement, settings, results)
         tell(check_report(checks) + "\n", answer=check_answer(checks), **checks_document(checks))
         made_with = provenance(COMMAND.get("ntkspec check")) | {"engine": settings.engine}
-        record = {"checks": checks, **columns_of(results, Cell), "provenance": made_with}
+        measurements = Stored(results, [asdict(settings)]).tree(Cell)
+        record = {"checks": checks, **measurements, "provenance": made_with}
         Keeper(folder / CHECK, "check").write(record)
         page = lambda: page_of_tree("check", record, str(folder / CHECK)).save(folder / PAGE_OF_CHECK)  # noqa: E731
         return draw_one(lambda: figure_of(results), folder, statement, "sweep.h5", CHECK, page=page)
@@ -197,11 +198,10 @@ def check(
 
 def tell_sweep(results: "Sweep", table: str = "") -> None:
     """Tell the table of the cells, and the exponents that the figures show."""
-    from ntkspec.plotting.sweeps import laws
     from ntkspec.reporting.check import laws_report
     from ntkspec.reporting.documents import sweep_document
 
-    found = laws(results)
+    found = results.laws
     exponents = laws_report(found)
     text = "\n\n".join(part for part in (table, exponents) if part)
     tell(text, answer=exponents, **(sweep_document(results, found) if told().how.json else {}))

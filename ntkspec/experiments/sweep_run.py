@@ -10,8 +10,9 @@ from ntkspec.cluster import execution
 from ntkspec.cluster.execution import HERE, Place
 from ntkspec.experiments.sweep_cells import Cell, bytes_of, check_cell, measure_cell, work_of
 from ntkspec.experiments.sweep_grid import Grid
-from ntkspec.experiments.sweep_results import Sweep
+from ntkspec.experiments.sweep_results import Sweep, columns_of_laws
 from ntkspec.objects.words import counted
+from ntkspec.storage.provenance import provenance
 from ntkspec.storage.sweeps import open_sweep, read_sweep
 
 # Seconds of cells by which the others are forecast, and those from which on a forecast is told.
@@ -19,13 +20,18 @@ TRIAL, LONG = 2.0, 10.0
 
 
 def run_sweep(
-    grid: Grid, path: str | Path, *, place: Place = HERE, report: Callable[[str], None] = lambda text: None
+    grid: Grid,
+    path: str | Path,
+    *,
+    place: Place = HERE,
+    command: str = "",
+    report: Callable[[str], None] = lambda text: None,
 ) -> Sweep:
     """{cell: {name: number}} of the whole grid; what the file holds is not measured again.
 
     path : an HDF5 file, which grows cell by cell and survives a kill at any moment; this process alone writes it.
     place : here, on local processes or on a Dask cluster. Cells that cannot run there are refused before the first one
-    starts; where none is missing, no GPU is needed.
+    starts; where none is missing, no GPU is needed. command : the line that was called, which the file keeps.
     """
     path, cells = Path(path), grid.cells()
     there = read_sweep(path, Cell) if path.exists() else {}
@@ -35,13 +41,15 @@ def run_sweep(
         file.note(asdict(grid))
         missing = [cell for cell in cells if cell not in file.results]
         report(f"{len(cells) - len(missing)} of {counted(len(cells), 'cell')} are there, {len(missing)} to measure")
-        forecast = _Forecast(missing, report)
+        forecast, made_with = _Forecast(missing, report), provenance(command) | {"engine": grid.engine}
         with progress.bar(total=len(missing), text="cells") as bar:
             for cell, numbers in execution.results(measure_cell, missing, place):
-                file.add(cell, numbers)
+                file.add(cell, numbers, made_with)
                 bar.update(1)
                 forecast.done(cell)
-        return Sweep({cell: file.results[cell] for cell in cells}, [grid])
+        whole = Sweep.stored(file.stored, path)
+        file.complete(columns_of_laws(whole))
+        return Sweep({cell: file.results[cell] for cell in cells}, [grid], whole.made_with)
 
 
 def _check(cells: list[Cell], engine: str, place: Place) -> None:

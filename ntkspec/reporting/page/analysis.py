@@ -27,7 +27,9 @@ def content(analysis: Analysis, made_with: dict[str, Any] | None, name: str) -> 
     return Content(
         kind="analysis",
         headline=first,
-        setting=f"{analysis.dataset['name']}: n = {analysis.data.n}, d = {analysis.data.d}; {analysis.task.label}",
+        setting=Given(
+            f"{analysis.dataset['name']}: n = {analysis.data.n}, d = {analysis.data.d}; {analysis.task.label}"
+        ),
         tiles=_tiles(analysis),
         verdict=[Words(rest)],
         sections=[

@@ -35,7 +35,7 @@ def content(record: KernelSpectrum, made_with: dict[str, Any] | None, name: str)
     return Content(
         kind="spectrum",
         headline=first,
-        setting=f"{data['name']}: n = {data['n']}, d = {data['d']}; {record.task.label}; {record.task.trained}",
+        setting=Given(f"{data['name']}: n = {data['n']}, d = {data['d']}; {record.task.label}; {record.task.trained}"),
         tiles=_tiles(record),
         verdict=[Words(rest)],
         sections=[
