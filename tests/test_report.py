@@ -1,21 +1,18 @@
 """Pages of results: the verdict first, all numbers of the figures, nothing from elsewhere, and nothing executed."""
 
-import contextlib
 import dataclasses
 import html
-import io
 import re
 import shutil
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import browser
 import ntkspec as ns
+from commands import run
 from ntkspec import storage
-from ntkspec.cli import commands as cli
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES
 from ntkspec.experiments.statements import CHECK_TYPES
@@ -36,13 +33,6 @@ COMMANDS = {
     "runs": ("figure 1 --d 4 --n 40 --width 4 --steps 5 --n-test 10 --dimensions 4 8 --output out", "figure-1"),
 }
 ASIDE = {"analyze", "spectrum", "check"}  # these write their page themselves
-
-
-def run(line):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main(line.split())
-    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue().splitlines())
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from commands import run, unpainted
 from ntkspec import datasets, storage
 from ntkspec.cli import commands as cli
 from ntkspec.cli.telling import coloured
@@ -27,6 +28,8 @@ INTERVAL = {"value", "lower", "upper", "failure_probability", "closed"}
 def _alone(monkeypatch, tmp_path):
     monkeypatch.delenv("NTKSPEC_TRACEBACK", raising=False)
     monkeypatch.chdir(tmp_path)
+    with unpainted():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +85,10 @@ def printed(words, capsys, code=0):
 @pytest.fixture(scope="module")
 def document(tmp_path_factory):
     folder = tmp_path_factory.mktemp("document")
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.stdout", out)
-        assert cli.main(["analyze", *SMALL, "--json", "--output", str(folder)]) == 0
-    return json.loads(out.getvalue()), folder
+    with unpainted():
+        said = run(["analyze", *SMALL, "--json", "--output", folder])
+    assert said.code == 0
+    return json.loads(said.out), folder
 
 
 def test_an_analysis_is_one_document(document):
