@@ -19,7 +19,7 @@ def figures(sweep: Sweep) -> dict[str, Figure]:
     themselves; budgets of several layers are one figure.
     """
     found = sweep.panels
-    if len(found) > 1 and all(name.startswith("budget") for name in found):
+    if len(sweep.grids) > 1 and all(name.startswith("budget") for name in found):
         budgets = {f"{title}, {name.removeprefix('budget-')} layer": own for name, panels in found.items()
                    for title, own in panels.items()}  # fmt: skip
         return {"budget": scaling.budget(budgets)}
