@@ -20,7 +20,7 @@ _OPEN = "An interval that did not close is wider than was asked for; it holds al
 
 SYMBOLS = {
     "Theta": "the neural tangent kernel (NTK) of the network at initialization, a matrix over pairs of points",
-    "Theta^lin": "the linear kernel that Theta is compared with: that of theory, or of a network of your own the nearest one",
+    "Theta^lin": "the linear kernel that Theta is compared with: that of theory, or the nearest one",
     "‖·‖, ‖·‖_F": "spectral norm (the largest eigenvalue in size) and Frobenius norm (the root of the sum of squares)",
     "n, d, m": "training points, input dimensions, hidden neurons (the width)",
     "eta, t": "learning rate and step of gradient descent on the loss (1/2n) Σ (f − y)²",
