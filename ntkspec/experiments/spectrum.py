@@ -14,7 +14,7 @@ from ntkspec.experiments.forecast import Forecast
 from ntkspec.experiments.linear_models import LinearModel, NearestLinear
 from ntkspec.experiments.models import Model, labelled, model_of
 from ntkspec.experiments.network_tasks import NetworkTask, completed_task, storable_task
-from ntkspec.experiments.own_networks import NetworkRecord
+from ntkspec.experiments.own_networks import NetworkRecord, compared_with
 from ntkspec.experiments.spectrum_forecast import FEW, Sizes, spectrum_forecast
 from ntkspec.experiments.stages import Stages
 from ntkspec.objects.lazy import cached_property
@@ -96,7 +96,8 @@ class KernelSpectrum(Shown, Columned, Drawn):
             "participation ratio": self.participation_ratio,
             "alignment with the labels": self.alignment,
         }
-        kernel = {"theta": "Θ", "linear": "Θˡⁱⁿ", "gap": "Θ − Θˡⁱⁿ"}[self.task.kernel]
+        linear = f"Θˡⁱⁿ, {compared_with(self.own)},"
+        kernel = {"theta": "Θ", "linear": linear, "gap": f"Θ − {linear}"}[self.task.kernel]
         sizes = f"d = {self.dataset['d']}, n = {self.dataset['n']:,}"
         return Table(
             f"{self.dataset['name']}: {kernel} of {self.task.label}, {sizes}",
