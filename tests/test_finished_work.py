@@ -32,7 +32,7 @@ RECORD = "analysis.h5"
 OTHERS = {
     "sweep": (
         "sweep --quantity data --d 4 6 --n 20 --seeds 1 --output {}/sweep.h5",
-        ["sweep-data.png", "sweep-data.pdf", "sweep.h5"],
+        ["sweep-data.png", "sweep-data.pdf", "sweep.html", "sweep.h5"],
         (scaling, "scaling"),
     ),
     "check": (
@@ -42,7 +42,7 @@ OTHERS = {
     ),
     "figure": (
         "figure 2 --d 4 --n 40 --width 4 --steps 5 --n-test 10 --output {}",
-        ["figure-2.png", "figure-2.pdf", "figure-2.h5"],
+        ["figure-2.png", "figure-2.pdf", "figure-2.html", "figure-2.h5"],
         (training, "figure_2"),
     ),
 }

@@ -11,9 +11,9 @@ import ntkspec.cli.commands as cli
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
 from ntkspec.experiments.sweep_cells import Cell, measure_cell
 from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.experiments.sweep_panels import Panel
 from ntkspec.experiments.sweep_run import run_sweep
 from ntkspec.plotting import scaling as plots
-from ntkspec.plotting.sweeps import panels_of
 from ntkspec.reporting.check import check_report
 
 D = (32, 48, 72, 108, 162)
@@ -173,24 +173,25 @@ def test_a_statement_that_says_nothing_is_not_refuted():
 # ---------------------------------------------------------------------------------------------------------- commands
 def test_laws_of_the_sizes_are_drawn_apart(tmp_path):
     settings = Grid(d=(8, 12), n=("30", "d^1.5"), width=("d", "40"), seeds=1)
-    panels = panels_of(run_sweep(settings, tmp_path / "sweep.h5"), settings)
+    panels = run_sweep(settings, tmp_path / "sweep.h5").panels["gap-first"]
     assert list(panels) == [f"erf, n = {n}, m = {m}" for n in ("30", "d^1.5") for m in ("d", "40")]
-    assert all(len({(cell.d, cell.seed) for cell in own}) == len(own) == 2 for own in panels.values())
+    own = [panel.results for panel in panels.values()]
+    assert all(len({(cell.d, cell.seed) for cell in cells}) == len(cells) == 2 for cells in own)
 
 
 def test_networks_are_drawn_apart_and_named(tmp_path):
     settings = Grid(d=(8, 12), n=("30",), network=("fc:2xd", "cnn:1x4:k3"), quantity=("gap-both",), seeds=1)
-    panels = panels_of(run_sweep(settings, tmp_path / "sweep.h5"), settings)
+    panels = run_sweep(settings, tmp_path / "sweep.h5").panels["gap-both"]
     assert list(panels) == ["erf, n = 30, fc:2xd", "erf, n = 30, cnn:1x4:k3"]
     alone = Grid(d=(8, 12), n=("30",), network=("fc:2xd",), quantity=("gap-both",), seeds=1)
-    assert list(panels_of(run_sweep(alone, tmp_path / "sweep.h5"), alone)) == ["erf, fc:2xd"]
+    assert list(run_sweep(alone, tmp_path / "sweep.h5").panels["gap-both"]) == ["erf, fc:2xd"]
 
 
 @pytest.mark.parametrize("exponent", [-0.1, -8.0])
 def test_the_vertical_axis_has_numbers_on_any_range(exponent):
     settings = grid(d=(20, 40))
     numbers = {cell: {"train": 0.07 * cell.d**exponent} for cell in settings.cells()}
-    figure = plots.scaling({"erf": numbers}, ("train",), plain=("erf",))
+    figure = plots.scaling({"erf": Panel(numbers, ("train",))})
     figure.draw_without_rendering()
     (axis,) = figure.axes
     low, high = axis.get_ylim()
