@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # matplotlib is imported where figures are drawn
 
 # Rows of one table that a page shows, and how many of them stand open below a chart.
 MOST_ROWS, OPEN_ROWS = 400, 12
+# Letters of a text that stays on one line of a table.
+SHORT = 40
 
 Cell = str | float | int | None
 
@@ -87,7 +89,8 @@ def columns(named: Mapping[str, Iterable], caption: str = "") -> Table:
 
 def _cell(tag: str, value: Cell, right: bool, more: str = "") -> str:
     text = typeset(value) if isinstance(value, str) else number(math.nan if value is None else value)
-    return f"<{tag}{more}{' class=n' if right else ''}>{text}</{tag}>"
+    short = tag == "td" and isinstance(value, str) and len(value) <= SHORT
+    return f"<{tag}{more}{' class=n' if right else ' class=s' if short else ''}>{text}</{tag}>"
 
 
 @dataclass(frozen=True)
