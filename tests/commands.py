@@ -28,17 +28,24 @@ def run(arguments):
 
 
 @contextlib.contextmanager
-def unpainted():
-    """Figures are put together and named, but their files hold no picture: painting takes most of a small run."""
+def unpainted(*, pages=False):
+    """Figures are put together and named, but their files hold no picture: painting takes most of a small run.
 
-    def save(figure, file, **_):
-        if isinstance(file, io.StringIO):
-            file.write("<svg></svg>")
-        else:
+    pages : those of results keep their figures.
+    """
+    painted = Figure.savefig
+
+    def save(figure, file, **how):
+        if not isinstance(file, io.StringIO):
             Path(file).write_bytes(b"no picture")
+        elif pages:
+            painted(figure, file, **how)
+        else:
+            file.write("<svg></svg>")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", save)
         patch.setattr(Figure, "draw_without_rendering", lambda figure: None)
-        patch.setattr(Axes, "get_tightbbox", lambda axes, *_, **__: None)
+        if not pages:
+            patch.setattr(Axes, "get_tightbbox", lambda axes, *_, **__: None)
         yield

@@ -316,7 +316,8 @@ def test_labels_beyond_1_are_warned_of(tmp_path):
 @pytest.fixture(scope="module")
 def diverged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("diverged")
-    return SimpleNamespace(**vars(run(command(SMALL | {"--eta": "1e6"}, folder))), folder=folder)
+    with unpainted():
+        return SimpleNamespace(**vars(run(command(SMALL | {"--eta": "1e6"}, folder))), folder=folder)
 
 
 def test_diverging_training_is_reported_as_such(diverged):

@@ -11,7 +11,7 @@ import pytest
 
 import browser
 import ntkspec as ns
-from commands import run
+from commands import run, unpainted
 from ntkspec import storage
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES
@@ -38,7 +38,7 @@ COMMANDS = {
 def files(tmp_path_factory):
     """{kind: its file}, with its page beside it."""
     found = {}
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, unpainted(pages=True):
         for kind, (line, name) in COMMANDS.items():
             folder = tmp_path_factory.mktemp(kind)
             patched.chdir(folder)
@@ -124,7 +124,9 @@ def test_each_picture_says_what_it_shows(kind, pages):
         assert len(own["aria-label"]) > 10
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in ("analyze", "sweep") else pytest.mark.slow) for kind in KINDS]
+)
 def test_the_same_file_gives_the_same_page(kind, files, monkeypatch):
     """Also where its command wrote the page, from what it had in memory."""
     file = files[kind]

@@ -17,7 +17,7 @@ from ntkspec.spectra import densities
 TASK = SpectrumTask(width=40, pairs=6, probes=4, steps=30)
 
 
-def data(n=300):
+def data(n=160):
     return ns.datasets.gaussian(n, 8, seed=1)
 
 
@@ -50,7 +50,7 @@ def test_the_record_holds_what_dense_linear_algebra_gives(kernel, layer, way):
     assert found.energies == pytest.approx((vectors[:, order].T @ y) ** 2 / (y @ y), abs=1e-5)
     assert float(found.alignment) == pytest.approx(y @ matrix @ y / (np.linalg.norm(matrix) * (y @ y)), rel=1e-9)
     histogram = found.density.histogram(8, failure_probability=1e-4)
-    exact = np.diff(np.searchsorted(values, histogram.edges, side="right")) / 300
+    exact = np.diff(np.searchsorted(values, histogram.edges, side="right")) / 160
     assert (histogram.lower - 1e-9 <= exact).all()
     assert (exact <= histogram.upper + 1e-9).all()
     if kernel == "gap":
@@ -144,7 +144,7 @@ def test_the_density_is_drawn_with_its_intervals(kernel, way):
         assert line.get_ydata() == pytest.approx(smoothed.density)
     else:
         share, _, _ = record.density.cumulative(line.get_xdata())
-        assert line.get_ydata() == pytest.approx(np.maximum(300 * (1 - share), 1e-3))
+        assert line.get_ydata() == pytest.approx(np.maximum(160 * (1 - share), 1e-3))
     left, right = plotting.eigenpairs(record).axes
     assert left.lines[0].get_ydata() == pytest.approx(abs(record.leading.values))
     assert right.lines[0].get_ydata() == pytest.approx(np.cumsum(record.energies))

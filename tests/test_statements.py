@@ -108,6 +108,7 @@ def test_deep_networks_are_held_to_half_of_alpha_and_need_the_width_of_their_act
     assert check.setting == f"{act}, {network.split('x')[0]}xm, gaussian data, covariance identity"
 
 
+@pytest.mark.slow
 def test_deep_networks_on_small_settings(tmp_path):
     """erf at m = d^1.75 and GELU at infinite width meet the statement; ReLU at m = d, the control, does not."""
     holds = Grid(d=(12, 18, 27, 40), network=("fc:2xd^1.75",), quantity=("gap-both",), seeds=6)
@@ -260,6 +261,7 @@ def test_deep_networks_from_the_command_line(tmp_path, capsys):
     assert "assumed, but not met here: m >= d^(2 + alpha)" in printed
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize("which", ["budget", pytest.param("5", marks=pytest.mark.slow)])
 def test_figures_are_drawn_and_redrawn(which, tmp_path, capsys, monkeypatch):
     given = ["figure", which, "--d", "8", "12", "18", "--seeds", "2", "--output", str(tmp_path)]

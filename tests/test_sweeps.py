@@ -439,9 +439,8 @@ run_sweep(Grid(d=(4, 6, 8, 10, 12), n=("40",), width=("10",), quantity=("gap-fir
 """
 
 
-@pytest.mark.parametrize(
-    ("seeds", "kills"), [(6, 1), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((8, 3), (40, 10)))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "kills"), [(6, 1), (8, 3), (40, 10)])
 def test_a_sweep_survives_kills(seeds, kills, tmp_path):
     """kill -9 at random moments; what comes out is what an undisturbed run gives, bit by bit."""
     undisturbed, path, rng = tmp_path / "whole.h5", tmp_path / "killed.h5", np.random.default_rng(0)

@@ -17,8 +17,8 @@ from ntkspec.cli.sweeps import (
     figure_of,
     files_of,
     grid_of,
+    measured,
     tell_sweep,
-    together,
 )
 from ntkspec.cli.telling import TellOptions, progress, tell
 
@@ -204,7 +204,7 @@ def figure_5(
     along = replace(fixed, n=("d^1.5",), width=("d^1.5",))
     folder = _folder(output, "5", fixed.engine)
     with held(folder, _files("5")):
-        results = together([fixed, along], folder / "figure-5.h5", place)
+        results = measured([fixed, along], folder / "figure-5.h5", place)
         tell_sweep(results)
         return draw(lambda: figure_of(results, "figure-5"), folder, "figure-5.h5")
 
@@ -227,7 +227,7 @@ def figure_budget(
     layers = [grid_of(grid, (f"budget-{layer}",)) for layer in ("first", "second")]
     folder = _folder(output, "budget", layers[0].engine)
     with held(folder, _files("budget")):
-        results = together(layers, folder / "figure-budget.h5", place)
+        results = measured(layers, folder / "figure-budget.h5", place)
         tell_sweep(results)
         return draw(lambda: figure_of(results, "figure-budget"), folder, "figure-budget.h5")
 

@@ -86,21 +86,13 @@ def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults: 
     return Grid(quantity=quantity, **(lists | {"d": dimensions(lists["d"])}))
 
 
-def measured(grid: "Grid", path: Path, options: PlaceOptions | None) -> "Sweep":
-    """The numbers of every cell of the grid, from the file or measured into it."""
+def measured(grids: Sequence["Grid"], path: Path, options: PlaceOptions | None) -> "Sweep":
+    """The numbers of every cell of the grids, from the file or measured into it."""
     from ntkspec.cluster.execution import Place
     from ntkspec.experiments.sweep_run import run_sweep
 
     place = Place(**vars(options or PlaceOptions()))
-    return run_sweep(grid, path, place=place, command=COMMAND.get("ntkspec"), report=progress)
-
-
-def together(grids: Sequence["Grid"], path: Path, options: PlaceOptions | None) -> "Sweep":
-    """The numbers of several grids in one file."""
-    from ntkspec.experiments.sweep_results import Sweep
-
-    found = [measured(grid, path, options) for grid in grids]
-    return Sweep({cell: numbers for one in found for cell, numbers in one.items()}, grids)
+    return run_sweep(grids, path, place=place, command=COMMAND.get("ntkspec"), report=progress)
 
 
 def sweep(
@@ -131,7 +123,7 @@ def sweep(
         raise ValueError(f"{output} is a folder, but a sweep goes into one file; name one in it, such as sweep.h5")
     names = [f"{output.stem}-{name}" for name in dict.fromkeys(quantity)]
     with held(output.parent, files_of(*names, record=output.name)):
-        results = measured(settings, output, place)
+        results = measured([settings], output, place)
         tell_sweep(results, sweep_report(results))
         return draw(lambda: figures_of(results, output.stem), output.parent, output.name)
 
@@ -180,7 +172,7 @@ def check(
     folder = output or Path("ntkspec-check") / located(statement, settings.engine)
     check_grid(statement, settings)
     with held(folder, [*files_of(statement, record=CHECK), "sweep.h5"]):
-        results = measured(settings, folder / "sweep.h5", place)
+        results = measured([settings], folder / "sweep.h5", place)
         checks = check_statement(statement, settings, results)
         tell(check_report(checks) + "\n", answer=check_answer(checks), **checks_document(checks))
         made_with = provenance(COMMAND.get("ntkspec check")) | {"engine": settings.engine}
