@@ -67,7 +67,7 @@ def content(sweep: Sweep, name: str) -> Content:
         tiles=_tiles(found),
         sections=[
             *(Section(quantity, over_d(quantity, panels, most)) for quantity, panels in found.items()),
-            Section("Cells", [Folded(_cells(sweep))]),
+            Section("Cells", [Words(["Each cell with its numbers, as the file has them."]), Folded(_cells(sweep))]),
             promises({}, [MEASURED, FITS]),
             symbols(*symbols_of(list(found))),
             provenances(sweep.made_with, name, "This sweep does not say what it was made with."),
