@@ -228,6 +228,7 @@ def spectrum(
     """
     from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, check_spectrum, measure_spectrum
     from ntkspec.reporting.documents import spectrum_document
+    from ntkspec.reporting.screen import spectrum_summary
     from ntkspec.reporting.spectrum import spectrum_answer, spectrum_report
 
     data, network = data or DataOptions(), network or KernelOptions()
@@ -236,7 +237,7 @@ def spectrum(
     task = check_spectrum(SpectrumTask(seed=seed, **options))
     folder = output or Path("ntkspec-spectrum") / f"{kernel}-{_folder_name(data, task, engine)}"
     figures = ("density", "eigenpairs")
-    texts = Texts(spectrum_report, spectrum_report, spectrum_answer, spectrum_document)
+    texts = Texts(spectrum_summary, spectrum_report, spectrum_answer, spectrum_document)
     job = Job("spectrum", measure_spectrum, texts, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
     return _run(job, task, folder, data=data, seed=seed, engine=engine, own=own)
 

@@ -115,8 +115,6 @@ def sweep(
     output
         the file (default: ntkspec-sweep.h5); cells that it holds are not measured again
     """
-    from ntkspec.reporting.check import sweep_report
-
     settings = grid_of(grid, tuple(quantity))
     output = output or Path(f"{located('ntkspec-sweep', settings.engine)}.h5")
     if output.is_dir():
@@ -124,7 +122,7 @@ def sweep(
     names = [f"{output.stem}-{name}" for name in dict.fromkeys(quantity)]
     with held(output.parent, files_of(*names, record=output.name)):
         results = measured([settings], output, place)
-        tell_sweep(results, sweep_report(results))
+        tell_sweep(results)
         return draw(lambda: figures_of(results, output.stem), output.parent, output.name)
 
 
@@ -162,8 +160,9 @@ def check(
     """
     from ntkspec.experiments.statements import STATEMENTS, check_grid, check_statement
     from ntkspec.experiments.sweep_cells import Cell
-    from ntkspec.reporting.check import check_answer, check_report
+    from ntkspec.reporting.check import check_report
     from ntkspec.reporting.documents import checks_document
+    from ntkspec.reporting.screen import check_summary, check_verdicts
     from ntkspec.storage import Keeper
     from ntkspec.storage.provenance import provenance
     from ntkspec.storage.sweeps import Stored
@@ -174,7 +173,8 @@ def check(
     with held(folder, [*files_of(statement, record=CHECK), "sweep.h5"]):
         results = measured([settings], folder / "sweep.h5", place)
         checks = check_statement(statement, settings, results)
-        tell(check_report(checks) + "\n", answer=check_answer(checks), **checks_document(checks))
+        whole, answer = check_report(checks) + "\n", check_verdicts(checks)
+        tell(check_summary(checks) + "\n", answer=answer, whole=whole, **checks_document(checks))
         made_with = provenance(COMMAND.get("ntkspec check")) | {"engine": settings.engine}
         measurements = Stored(results, [asdict(settings)]).tree(Cell)
         record = {"checks": checks, **measurements, "provenance": made_with}
@@ -182,15 +182,15 @@ def check(
         return draw(lambda: figure_of(results, statement), folder, "sweep.h5", CHECK)
 
 
-def tell_sweep(results: "Sweep", table: str = "") -> None:
-    """Tell the table of the cells, and the exponents that the figures show."""
-    from ntkspec.reporting.check import laws_report
+def tell_sweep(results: "Sweep") -> None:
+    """Tell of a sweep: medians and exponents, or every cell."""
+    from ntkspec.reporting.check import laws_report, sweep_report
     from ntkspec.reporting.documents import sweep_document
+    from ntkspec.reporting.screen import sweep_answer, sweep_summary
 
-    found = results.laws
-    exponents = laws_report(found)
-    text = "\n\n".join(part for part in (table, exponents) if part)
-    tell(text, answer=exponents, **(sweep_document(results, found) if told().how.json else {}))
+    whole = "\n\n".join(part for part in (sweep_report(results), laws_report(results.laws)) if part) + "\n"
+    document = sweep_document(results, results.laws) if told().how.json else {}
+    tell(sweep_summary(results) + "\n", answer=sweep_answer(results), whole=whole, **document)
 
 
 def files_of(*names: str, record: str) -> list[str]:
