@@ -370,6 +370,18 @@ def test_names_are_taken_as_people_write_them(written, name):
     assert Setting(written, 2, 2, 2, 1) == Setting(name, 2, 2, 2, 1)
 
 
+@pytest.mark.parametrize(("function", "name"), [(np.tanh, "tanh"), (np.sin, "sin"), (abs, "abs")])
+def test_a_known_function_itself_is_told_its_name(function, name):
+    for take in (ns.activation, lambda given: ns.TwoLayer.symmetric(4, 8, given)):
+        with pytest.raises(TypeError, match=f"take its name, '{name}'"):
+            take(function)
+
+
+def test_an_unknown_function_is_told_what_it_needs():
+    with pytest.raises(TypeError, match=r"ntkspec.Activation\(phi, derivative\) is needed$"):
+        ns.activation(lambda z: z**3)
+
+
 @pytest.mark.parametrize("written", ["jax.nn.gelu", "gelu_tanh", "flax.linen.gelu", "GELU_new"])
 def test_the_gelu_by_tanh_is_not_taken_for_the_exact_one(written):
     with pytest.raises(ValueError, match="the approximation of gelu by tanh"):

@@ -14,7 +14,7 @@ import ntkspec as ns
 from networks import EXAMPLES, gradients, kernel_of, made, mlp, signals, tokens, torch
 from ntkspec.networks.torch import blocks, differentiating, ways
 from ntkspec.networks.torch import jacobian as by_autograd
-from ntkspec.networks.torch import network as home
+from ntkspec.networks.torch import sides as home
 from ntkspec.networks.torch.rounding import estimated
 
 nn, F = torch.nn, torch.nn.functional

@@ -47,7 +47,7 @@ class JaxJacobian:
     widens = False
 
     def __init__(self, net: "JaxNetwork", points: Points, which: tuple[int, ...], weights: Array | None):
-        self.net, self.given, self.which = net, points, which
+        self.net, self.at, self.which = net, points, which
         self.dtype: np.dtype = net.dtype
         self.points, self.outputs = count(points), net.trace(points).outputs or 1
         self.directions = np.eye(self.outputs) if weights is None else np.asarray(weights, np.float64)
@@ -56,7 +56,7 @@ class JaxJacobian:
         free = self.engine.free_memory()
         needed = float(self.points) * self.functions * self.size * self.dtype.itemsize
         self._kept: Array | None = None
-        self._twins: dict[np.dtype, JaxJacobian] = {self.dtype: self}
+        self._twins: dict[np.dtype, JaxJacobian | None] = {}
         self.keeps = needed <= min(KEPT_BYTES, KEPT_SHARE * free)
         self.held = max(1, int(HELD_SHARE * free / (self.functions * self.size * self.dtype.itemsize)))
 
@@ -130,9 +130,9 @@ class JaxJacobian:
         return np.einsum("rm,nrk->nmk", self.directions[functions].astype(self.dtype), U.astype(self.dtype, copy=False))
 
     def _blocks(self, vectors: int) -> Iterator[tuple[slice, int, Points]]:
-        size = self.net.block_rows(self.given, vectors)
+        size = self.net.block_rows(self.at, vectors)
         for here in slices(self.points, size):
-            yield here, size, filled(self.given, here, size)
+            yield here, size, filled(self.at, here, size)
 
     # -------------------------------------------------------------------------------------------------------- entries
     def gram(self, other: Any, rows: Rows, cols: slice, *, dtype: np.dtype, stacked: bool) -> Array:
@@ -194,12 +194,12 @@ class JaxJacobian:
     def _gradients(self, numbers: Array, mine: slice, first: int = 0) -> Iterator[tuple[slice, list[Any]]]:
         """(part of the numbers, gradients there), from the ``first`` number on; the last part is filled up."""
         directions = self.directions[mine].astype(self.dtype)
-        each = len(directions) * (self.size * self.dtype.itemsize + self.net.trace(self.given).bytes)
+        each = len(directions) * (self.size * self.dtype.itemsize + self.net.trace(self.at).bytes)
         few = max(FEW, 1 << (len(numbers) - first - 1).bit_length())  # not all points for a sample of them
         size = min(few, block_rows(self.points, each, GRADIENT_BYTES))
         for start in range(first, len(numbers), size):
             part = slice(start, min(start + size, len(numbers)))
-            block = filled(self.given, numbers[part], size)
+            block = filled(self.at, numbers[part], size)
             yield part, self._passes.gradients(*self._weights, block, directions)
 
     @property
@@ -216,7 +216,7 @@ class JaxJacobian:
         return slices(self.functions, max(1, int(GRADIENT_BYTES / (self.size * self.dtype.itemsize))))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return JaxJacobian, (self.net, self.given, self.which, self.directions if self.mixed else None)
+        return JaxJacobian, (self.net, self.at, self.which, self.directions if self.mixed else None)
 
     # ------------------------------------------------------------------------------------------------------- rounding
     def rounding(self, other: Any, kernel: JacobianGram) -> Rounding:
@@ -229,7 +229,7 @@ class JaxJacobian:
         ]
         size = kernel.scale * (sums[0] * sums[-1]) ** 0.5
         single, double = (np.dtype(kind) for kind in (np.float32, np.float64))
-        if not all(self.net.runs_in(kind, self.given) for kind in (single, double)):
+        if not all(self.net.runs_in(kind, self.at) for kind in (single, double)):
             return assumed_rounding(kernel, size)
         made = [
             JacobianGram(*(one._in(kind) for one in some), stacked=kernel.stacked, scale=kernel.scale)
@@ -239,14 +239,16 @@ class JaxJacobian:
         return estimated_rounding(kernel, single=made[0], double=made[1], norm_of_absolute=size, rough=rough)
 
     def _some(self) -> "JaxJacobian":
-        return self._alike(self.net, part_of(self.given, compared_points(self.points)))
+        return self._alike(self.net, part_of(self.at, compared_points(self.points)))
 
     def _in(self, dtype: np.dtype) -> "JaxJacobian":
         """The same in another dtype, where the function takes that."""
+        if dtype == self.dtype:
+            return self
         if dtype not in self._twins:
-            runs, net = self.net.runs_in(dtype, self.given), self.net.in_dtype(dtype)
-            self._twins[dtype] = self._alike(net, net.as_points(self.given)) if runs else self
-        return self._twins[dtype]
+            runs, net = self.net.runs_in(dtype, self.at), self.net.in_dtype(dtype)
+            self._twins[dtype] = self._alike(net, net.as_points(self.at)) if runs else None
+        return self._twins[dtype] or self
 
     def _alike(self, net: "JaxNetwork", points: Points) -> "JaxJacobian":
         return JaxJacobian(net, points, self.which, self.directions if self.mixed else None)

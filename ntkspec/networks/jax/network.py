@@ -21,6 +21,7 @@ from ntkspec.networks.points import count
 from ntkspec.networks.points import rows as part_of
 from ntkspec.networks.protocol import Layer, Points, Weights
 from ntkspec.networks.reading_points import as_arrays, filled
+from ntkspec.networks.sharing import SharedSides
 from ntkspec.objects.pickling import Foreign
 from ntkspec.operators import JacobianGram, KernelOperator
 from ntkspec.operators.tiles import slices
@@ -36,7 +37,7 @@ class JaxNetwork:
 
     def __init__(self, program: Program, trained: list[Any], constants: list[Any]):
         self.program, self.trained, self.constants = program, trained, constants
-        self.dtype = program.tree.dtype
+        self.dtype, self._shared = program.tree.dtype, SharedSides()
 
     @classmethod
     def of(cls, function: Callable[[Any, Any], Any], params: Any, parameters: ParametersLike = None) -> "JaxNetwork":
@@ -155,8 +156,14 @@ class JaxNetwork:
         """Its NTK at its present weights, between checked points."""
         which = self._positions(layer)
         self.examine(points)
-        sides = [JaxJacobian(self, one, which, outputs.weights) for one in (points, points2) if one is not None]
+        sides = [self._side(one, which, outputs.weights) for one in (points, points2) if one is not None]
         return JacobianGram(*sides, stacked=outputs.stacked, scale=outputs.scale, definition=outputs.definition)
+
+    def _side(self, points: Points, which: tuple[int, ...], weights: Array | None) -> JaxJacobian:
+        """That of a kernel before at the same points, where there is one."""
+        what, content = (which, None if weights is None else weights.tobytes()), self._shared.content(points)
+        found = self._shared.find(what, content)
+        return found or self._shared.keep(what, content, JaxJacobian(self, points, which, weights))
 
     def _positions(self, layer: Layer) -> tuple[int, ...]:
         names = self.program.tree.names

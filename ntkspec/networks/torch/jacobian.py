@@ -45,6 +45,7 @@ class AutogradJacobian(OnEngine):
     """
 
     widens = False
+    probed: Any = None  # how layer factors are read, which both sides of a kernel have in common
 
     def __init__(
         self,

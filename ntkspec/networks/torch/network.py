@@ -14,6 +14,7 @@ from ntkspec.networks.naming import matching
 from ntkspec.networks.outputs import OutputChoice
 from ntkspec.networks.points import count, rows
 from ntkspec.networks.protocol import Layer, Points, Weights
+from ntkspec.networks.sharing import SharedSides
 from ntkspec.networks.torch.acceptance import check_parameters, forms_of, place_of, unwrapped
 from ntkspec.networks.torch.blocks import points_at_once
 from ntkspec.networks.torch.checking import examined
@@ -23,9 +24,9 @@ from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import as_tensors, form_of, shapes
 from ntkspec.networks.torch.program import Forward, Program, state_of
 from ntkspec.networks.torch.selection import ParametersLike, aliases, trained
-from ntkspec.networks.torch.sides import jacobian_at
+from ntkspec.networks.torch.sides import sides_at
 from ntkspec.networks.torch.structure import structure_of
-from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
+from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, on_host, tensor_of
 from ntkspec.networks.torch.ways import push_of
 from ntkspec.objects.pickling import Foreign
 from ntkspec.operators import JacobianGram, KernelOperator
@@ -40,6 +41,7 @@ class _Seen:
     program: Program | None = None
     facts: dict[Any, Facts] = field(default_factory=dict)
     fixed: ModuleFunction | None = None
+    sides: SharedSides = field(default_factory=lambda: SharedSides(on_host))
 
 
 class TorchNetwork:
@@ -275,10 +277,9 @@ class TorchNetwork:
         JacobianGram
         """
         names = self.names if layer == "all" else matching(layer, "layer", self._layers())
-        facts = self._facts_at(points)
-        sides = [jacobian_at(self._fixed(), facts, points, names, outputs.weights)]
-        if points2 is not None:
-            sides.append(sides[0].elsewhere(points2, self._facts_at(points2)))
+        each = [points] if points2 is None else [points, points2]
+        facts, function = [self._facts_at(one) for one in each], self._fixed()
+        sides = sides_at(self._seen.sides, function, names, outputs.weights, zip(each, facts, strict=True))
         return JacobianGram(*sides, stacked=outputs.stacked, scale=outputs.scale, definition=outputs.definition)
 
     def _layers(self) -> dict[str, list[str]]:
@@ -335,6 +336,7 @@ class TorchNetwork:
                     f"the module holds NaN or infinity in {', '.join(bad[:4])}; load or train other parameters"
                 )
             self._seen.fixed = known = self._function({name: tensor.clone() for name, tensor in now.items()})
+            self._seen.sides = _Seen().sides
         return known
 
     def _not_finite(self, state: Mapping[str, torch.Tensor]) -> list[str]:

@@ -52,6 +52,11 @@ def array_of(tensor: torch.Tensor, engine: Engine) -> Array:
     return engine.xp.from_dlpack(tensor.contiguous())
 
 
+def on_host(tensor: torch.Tensor) -> np.ndarray:
+    """An array of NumPy."""
+    return array_of(tensor, engine_of())
+
+
 def converted(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Floats in this dtype, complex numbers with parts in it, integers as they are."""
     if tensor.is_complex():
