@@ -1,5 +1,7 @@
 """Spectra, sweeps and checks on one screen: an answer first, nothing wider or longer than a terminal."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -134,3 +136,15 @@ def test_commands_print_a_screen_all_or_the_answer(words, whole, tmp_path, monke
     assert whole in long
     assert whole not in short
     assert " ".join(short.split()).startswith(" ".join(answer.split()))
+
+
+# --------------------------------------------------------------------------------------------------- report, completion
+def test_report_and_completion_have_a_document_each(tmp_path):
+    ns.save_result(ns.spectral_norm(np.diag([3.0, 4.0])), tmp_path / "norm.h5")
+    found = json.loads(run(["report", tmp_path / "norm.h5", "--json"]).out)
+    page = tmp_path / "norm.html"
+    assert (found["kind"], found["files"], found["bytes"]) == ("result", [str(page)], page.stat().st_size)
+    assert run(["report", tmp_path / "norm.h5", "--quiet"]).out == f"{page}\n"
+    script = run("completion bash").out
+    found = json.loads(run("completion bash --json").out)
+    assert (found["shell"], found["script"]) == ("bash", script.removesuffix("\n"))
