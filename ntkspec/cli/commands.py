@@ -392,8 +392,8 @@ def rerun(file: Path, /, *, tells: TellOptions | None = None) -> int:
     """Repeat a stored run and compare its numbers: which agree within their intervals.
 
     Ends with 1 where one does not. Nothing is written. Numbers without an interval agree to 1e-3 of their size in
-    float32 and 1e-6 in float64. Analyses and spectra are repeated by their stored command, which reads data and networks
-    again from where it names them; every cell of a sweep or check and every run of a figure by its stored setting.
+    float32 and 1e-6 in float64. Analyses and spectra are repeated by their stored command, which reads data and
+    networks again from where it names them; cells of a sweep or check and runs of a figure by their stored settings.
 
     Parameters
     ----------
