@@ -9,14 +9,15 @@ import subprocess
 import pytest
 from cyclopts import App
 
-from ntkspec.cli import commands as cli
+from ntkspec import cli
 from ntkspec.cli import sweeps
+from ntkspec.cli.commands import app
 from ntkspec.cli.help import EXAMPLES, OTHER_NAMES
 from ntkspec.cli.streams import Exit
 from ntkspec.experiments.sweep_grid import Grid
 
 
-def programs(app: App = cli.app, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+def programs(app: App = app, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Every command, as the words that call it."""
     found = [words] if words else []
     for name in app.resolved_commands():
@@ -55,7 +56,7 @@ def test_a_command_tells_its_defaults_an_example_and_how_it_ends(words, capsys):
 
 @pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
 def test_examples_are_lines_that_the_parser_takes(line):
-    cli.app.parse_args(shlex.split(line.split(" > ")[0])[1:], exit_on_error=False, print_error=False)
+    app.parse_args(shlex.split(line.split(" > ")[0])[1:], exit_on_error=False, print_error=False)
 
 
 def test_there_are_examples_of_every_command_and_of_no_other():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-import ntkspec.cli.commands as cli
+from ntkspec import cli
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
 from ntkspec.experiments.sweep_cells import Cell, measure_cell
 from ntkspec.experiments.sweep_grid import Grid

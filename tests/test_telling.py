@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from commands import run, unpainted
-from ntkspec import datasets, storage
-from ntkspec.cli import commands as cli
+from ntkspec import cli, datasets, storage
 from ntkspec.cli.telling import coloured
 from ntkspec.experiments.analyze import RECORD_TYPES, AnalyzeTask, analyze
 from ntkspec.experiments.headline import headline

@@ -10,7 +10,6 @@ from ntkspec import checks
 from ntkspec.datasets import Dataset
 from ntkspec.engines.arrays import Array
 from ntkspec.experiments.devices import on_host
-from ntkspec.experiments.forecast import Forecast
 from ntkspec.experiments.linear_models import LinearModel, NearestLinear
 from ntkspec.experiments.models import Model, labelled, model_of
 from ntkspec.experiments.network_tasks import NetworkTask, completed_task, storable_task
@@ -169,7 +168,7 @@ def measure_spectrum(
     sizes, method, plan = Sizes(pairs, task.probes, task.steps), task.method, None
     if model.theory is None:  # the nearest linear kernel takes products with Theta as well
         few = (model.full_ntk if model.predicts_all else model.ntk)(X[:FEW])
-        _tell(stages, spectrum_forecast(theta, None, sizes, few=few, again=task.kernel == "gap", method=method))
+        stages.expect(spectrum_forecast(theta, None, sizes, few=few, again=task.kernel == "gap", method=method))
         theta, plan = stages("kernel", planning.prepare, theta, sizes.products, method=method)
     kernels = _Kernels(model, theta, stages)
     operator = kernels.named(task.kernel)
@@ -177,7 +176,7 @@ def measure_spectrum(
     if task.kernel != "gap" and not model.predicts_all:
         other = kernels.named("linear" if task.kernel == "theta" else "theta")
     if plan is None:
-        _tell(stages, spectrum_forecast(operator, other, sizes, method=method))
+        stages.expect(spectrum_forecast(operator, other, sizes, method=method))
     if plan is None or task.kernel != "theta":
         operator, plan = stages("kernel", planning.prepare, operator, sizes.products, method=method)
     norm = stages("spectral norm", spectral_norm, operator, seed=seed)
@@ -209,12 +208,6 @@ def measure_spectrum(
         nearest=NearestLinear.of(fit) if fit is not None else None,
     )
     return on_host(found)
-
-
-def _tell(stages: Stages, expected: Forecast) -> None:
-    """Say how long it takes and how much memory, and each stage with its seconds."""
-    stages.report(f"forecast: {expected}")
-    stages.expected = expected.seconds
 
 
 def _checked_labels(dataset: Dataset) -> Array:

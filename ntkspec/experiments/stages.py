@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from ntkspec.experiments.forecast import Expected
+
 Result = TypeVar("Result")
 
 
@@ -17,6 +19,11 @@ class Stages:
         self.report = report
         self.seconds: dict[str, float] = {}
         self.expected: Mapping[str, float] = {}
+
+    def expect(self, forecast: Expected) -> None:
+        """Say how long all takes and how much memory, and from now on each stage with its seconds."""
+        self.report(f"forecast: {forecast}")
+        self.expected = forecast.seconds
 
     def __call__(self, name: str, function: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
         """function(*arguments, **options), announced and timed; the timing's name ends before a bracket."""

@@ -105,7 +105,7 @@ def check_summary(checks: Sequence[Check]) -> str:
         lines = [f"{check.statement}, {check.setting}: {check.verdict}" for check in shown]
         lines += [f"and {len(checks) - len(shown)} more"] if len(shown) < len(checks) else []
     if len(checks) == 1:
-        (check,) = checks
+        check = checks[0]
         series = {name: (law.x, law.medians) for name, law in check.laws.items()}
         lines += ["", *wrapped(check.claim), ""]
         lines += [line for finding in check.findings for line in _finding(finding)]
