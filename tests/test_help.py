@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from cyclopts import App
@@ -73,6 +74,18 @@ def test_defaults_that_are_told_of_grids_are_those_that_they_have(capsys):
     for statement, own in sweeps._USUAL.items():
         for name, values in own.items():
             assert f"check {statement}: {values[0]}" in texts[name], (statement, name)
+
+
+def test_the_page_of_commands_has_a_section_of_each():
+    page = (Path(__file__).parents[1] / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"{command-help} (.+)", page)) == {" ".join(words) for words in programs()}
+    for words in programs():
+        assert f"{'#' * (1 + len(words))} {' '.join(words)}\n" in page
+
+
+@pytest.mark.parametrize("words", [words for words in programs() if words not in (("constants",), ("doctor",))])
+def test_output_has_its_short_form_wherever_it_is(words, capsys):
+    assert ("--output" in (out := helped(words, capsys))) == ("--output -o PATH" in out)
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)

@@ -21,7 +21,7 @@ from ntkspec.cli.networks import (
     own_network_of,
     task_options,
 )
-from ntkspec.cli.options import Engine, MaybeWhole, Whole
+from ntkspec.cli.options import Engine, MaybeWhole, Output, Whole
 from ntkspec.cli.report import report as report_command
 from ntkspec.cli.streams import ENDS
 from ntkspec.cli.telling import TellOptions, tell
@@ -29,7 +29,7 @@ from ntkspec.cli.telling import TellOptions, tell
 app = App(
     name="ntkspec",
     help="How close is a network's Neural Tangent Kernel to a linear model, and what does that say about training?",
-    help_epilogue=ENDS,
+    help_epilogue="\n\n".join(["Start with: ntkspec analyze (some minutes), or ntkspec COMMAND --help.", ENDS]),
     version=ntkspec.__version__,
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
@@ -44,13 +44,13 @@ def analyze(
     training: TrainingOptions | None = None,
     seed: Whole = 0,
     engine: Engine = "cpu",
-    output: Path | None = None,
+    output: Output = None,
     tells: TellOptions | None = None,
 ) -> int:
     """How far a network is from its linear model: kernels, predictions, real training, and a verdict.
 
     Without options: the setting of Figure 1 (erf, width 256, d = 50, n = 20,000, x ~ N(0, I), erf teacher).
-    Prints a report and writes analysis.h5, four figures and a page with all of it, analysis.html.
+    Prints the answer on one screen and writes analysis.h5, four figures and a page with all of it, analysis.html.
 
     Parameters
     ----------
@@ -89,12 +89,13 @@ def spectrum(
     steps: Whole = 100,
     seed: Whole = 0,
     engine: Engine = "cpu",
-    output: Path | None = None,
+    output: Output = None,
     tells: TellOptions | None = None,
 ) -> int:
     """The spectrum of a kernel: certified extreme eigenvalues, density with error bars, and where the labels lie.
 
-    Prints a report and writes spectrum.h5, two figures and a page with all of it, spectrum.html.
+    Prints sizes and eigenpairs on one screen and writes spectrum.h5, two figures and a page with all of it,
+    spectrum.html.
 
     Parameters
     ----------
@@ -136,7 +137,7 @@ def constants(name: str, /, *, negative_slope: float | None = None, tells: TellO
     Parameters
     ----------
     name
-        name of the activation
+        name of the activation, one of those of analyze
     negative_slope
         slope of leaky_relu below 0 (default: 0.01)
     """

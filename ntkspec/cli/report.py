@@ -1,10 +1,8 @@
 """The command that writes a page of a file of results."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
+from ntkspec.cli.options import Output
 from ntkspec.cli.results import held
 from ntkspec.cli.telling import TellOptions, tell, tell_files
 
@@ -13,7 +11,7 @@ def report(
     file: Path,
     /,
     *,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Output = None,
     tells: TellOptions | None = None,
 ) -> None:
     """One self-contained page of a file of results: the verdict, figures with their numbers, what they promise.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import Parameter
 
-from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
+from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Output, Several, Whole, located
 from ntkspec.cli.results import COMMAND, drawn, ended, held
 from ntkspec.cli.telling import TellOptions, progress, tell, tell_files, told
 
@@ -33,7 +33,7 @@ class GridOptions:
     """two-layer, or deep ones, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, with sizes as for width: fc:3xd^1.5
     (default: two-layer; check prop-3.4-deep: fc:3xd^1.75)"""
     activation: MaybeSeveral = None
-    "activations by name (default: erf)"
+    "activations by name, those of analyze, such as erf relu gelu (default: erf)"
     distribution: MaybeSeveral = None
     "gaussian, cube (entries +1 or -1), sphere or uniform entries (default: gaussian; check prop-4.1: cube)"
     covariance: MaybeSeveral = None
@@ -100,18 +100,20 @@ def sweep(
     grid: GridOptions | None = None,
     quantity: Several,
     place: PlaceOptions | None = None,
-    output: Path | None = None,
+    output: Output = None,
     tells: TellOptions | None = None,
 ) -> int:
     """Measure a grid of settings into one HDF5 file, which a later call completes.
 
-    Prints a row for each cell, draws sizes against d and writes a page, NAME.html, beside the file.
+    Prints medians over seeds and exponents of d (--verbose: every cell), draws sizes against d and writes a page,
+    NAME.html, beside the file.
 
     Parameters
     ----------
     quantity
-        data, gap-LAYER, budget-LAYER or training-LAYER, LAYER being first, second or both; of deep networks data,
-        gap-both or training-both, all layers
+        data (norms and overlaps of the points), gap-LAYER (||Theta - Theta^lin||), budget-LAYER (its three parts),
+        training-LAYER (network against linear model up to the horizon), LAYER being first, second or both; of deep
+        networks data, gap-both or training-both, all layers; gap-cnn, the kernel of prop-4.1
     output
         the file (default: ntkspec-sweep.h5); cells that it holds are not measured again
     """
@@ -143,10 +145,12 @@ def check(
     *,
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
-    output: Path | None = None,
+    output: Output = None,
     tells: TellOptions | None = None,
 ) -> int:
     """Whether a statement of the paper holds on a setting: measured over d and seeds, fitted, and judged.
+
+    Prints the verdict with its findings, and writes sweep.h5, check.h5, a figure and a page with all of it, check.html.
 
     Parameters
     ----------
@@ -156,7 +160,7 @@ def check(
         size), theorem-3.2 and corollary-3.3 (training the first layer), theorem-3.5 (second), theorem-both (a
         reconstruction)
     output
-        folder for the file of measurements and the figure (default: ntkspec-check/STATEMENT)
+        folder for the results (default: ntkspec-check/STATEMENT); cells that it holds are not measured again
     """
     from ntkspec.experiments.statements import STATEMENTS, check_grid, check_statement
     from ntkspec.experiments.sweep_cells import Cell
