@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import house
-from ntkspec.cli import commands as cli
+from ntkspec import cli
 from ntkspec.cluster import execution
 from ntkspec.engines import cpu
 from ntkspec.experiments.stages import Stages

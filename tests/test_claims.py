@@ -19,6 +19,8 @@ import ntkspec as ns
 import sample_output
 from ntkspec import activations
 from ntkspec.cli import commands
+from ntkspec.cli.data import DataOptions, dataset_of
+from ntkspec.cli.networks import KernelOptions
 from ntkspec.experiments.analyze import AnalyzeTask, check_analysis
 
 RESULTS = house.ROOT / "benchmarks" / "results"
@@ -140,7 +142,7 @@ def test_tests_that_a_page_names_exist(page):
 # ------------------------------------------------------------------------------------------------------------ defaults
 def test_the_first_command_has_the_setting_that_is_said():
     activation, width, d, n = re.search(r"\((\w+), width (\d+), d = (\d+), ([\d,]+)\s+points\)", README).groups()
-    task, data = check_analysis(AnalyzeTask()), commands._dataset(commands.DataOptions(), 0)
+    task, data = check_analysis(AnalyzeTask()), dataset_of(DataOptions(), 0)
     assert (task.activation, task.width) == (activation, int(width))
     assert data.X.shape == (int(n.replace(",", "")), int(d))
 
@@ -162,7 +164,7 @@ def test_the_failure_probability_is_the_one_that_is_said():
 def test_named_activations_are_counted():
     (count,) = re.findall(r"(\w+) are named", (house.ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     assert WORDS.index(count) + 1 == len(activations.functions.NAMES)
-    listed = re.search(r"^    \"(identity, .*)\"$", inspect.getsource(commands.KernelOptions), re.MULTILINE)[1]
+    listed = re.search(r"^    \"(identity, .*)\"$", inspect.getsource(KernelOptions), re.MULTILINE)[1]
     assert sorted(re.findall(r"\w+", listed.replace(" or ", " "))) == sorted(activations.functions.NAMES)
 
 

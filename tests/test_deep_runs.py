@@ -7,7 +7,7 @@ import pytest
 
 import ntkspec as ns
 from ntkspec import storage
-from ntkspec.cli.commands import main
+from ntkspec.cli import main
 from ntkspec.experiments import deep_runs
 from ntkspec.experiments.deep_runs import (
     DEEP_COMPARISON,

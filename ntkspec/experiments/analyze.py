@@ -274,7 +274,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     records = logarithmic_steps(task.steps)
     work = partial(forecast, steps=task.steps, full=full, tests=len(dataset.X_test), records=len(records))
     expected = stages("forecast", work, theta, compared, trial, held=held, method=task.method)
-    stages.tell(expected)
+    stages.expect(expected)
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
     kernels = measured_kernels(model, theta, full, stages)
     linear, gap, models = kernels.linear, kernels.gap, _fixed_kernels(model, kernels)
