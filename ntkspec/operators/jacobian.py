@@ -6,17 +6,20 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from ntkspec import progress
 from ntkspec.engines import Engine
 from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.sampling import forming_error
-from ntkspec.operators.tiles import Rows, Tile
+from ntkspec.operators.tiles import Rows, Tile, slices
 from ntkspec.operators.work import Cost, PassWork, Work
 
 # A block of k vectors of parameters, in whatever form a Jacobian has: what ``pull`` gives and ``push`` takes.
 Tangents: TypeAlias = Any
+# Bytes of the vectors of parameters that are on their way at once, and how often a side holds each of them.
+TANGENT_BYTES, COPIES = 2.0**30, 3
 
 
 class JacobianAt(Protocol):
@@ -141,6 +144,14 @@ class JacobianGram(KernelOperator):
         return of_points + side.passes_of_checks(self.stacked) if checks else of_points
 
     def _matmat(self, V: Array) -> Array:
+        """As many vectors at once as their products with the gradients have room."""
+        many = max(1, int(TANGENT_BYTES / (COPIES * self.left.size * self.dtype.itemsize)))
+        if V.shape[1] <= many:
+            return self._products(V)
+        blocks = progress.bar(slices(V.shape[1], many), text="products with gradients")
+        return self.engine.xp.concatenate([self._products(V[:, block]) for block in blocks], axis=1)
+
+    def _products(self, V: Array) -> Array:
         scale: Any = V.dtype.type(self.scale)
         if self.stacked:
             everything = slice(0, self.functions)

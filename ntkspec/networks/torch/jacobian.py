@@ -82,8 +82,10 @@ class AutogradJacobian(OnEngine):
         return Work(flops=2.0 * self.size + again)
 
     def passes_of_points(self, n: int) -> PassWork:
-        """One forward, and one backward of each function, twice as long."""
-        return PassWork(forward=n * (1.0 + 2.0 * self.functions))
+        """One forward, and one backward of each function, twice as long; gradients of rows and a third as many columns
+        are there at once."""
+        each = self._functions_at_once * self._bytes_of_gradient
+        return PassWork(n * (1.0 + 2.0 * self.functions), passing=4 / 3 * min(n, self._gradients_at_once) * each)
 
     def passes_of_checks(self, stacked: bool) -> PassWork:
         """Of the rows and pieces of columns from which rounding is estimated, in both precisions."""
