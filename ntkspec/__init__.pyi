@@ -7,9 +7,11 @@ from ntkspec import plotting as plotting
 from ntkspec.activations import Activation as Activation
 from ntkspec.activations import activation as activation
 from ntkspec.dynamics import HeavyBall as HeavyBall
+from ntkspec.dynamics import Posterior as Posterior
 from ntkspec.dynamics import Trajectory as Trajectory
 from ntkspec.dynamics import largest_stable_rate as largest_stable_rate
 from ntkspec.dynamics import learning_modes as learning_modes
+from ntkspec.dynamics import posterior as posterior
 from ntkspec.dynamics import predict_gd as predict_gd
 from ntkspec.experiments.results import load_result as load_result
 from ntkspec.experiments.results import save_result as save_result
@@ -41,12 +43,15 @@ from ntkspec.spectra import condition_number as condition_number
 from ntkspec.spectra import effective_rank as effective_rank
 from ntkspec.spectra import eigsh as eigsh
 from ntkspec.spectra import frobenius_norm as frobenius_norm
+from ntkspec.spectra import kernel_alignment as kernel_alignment
+from ntkspec.spectra import kernel_distance as kernel_distance
 from ntkspec.spectra import kernel_target_alignment as kernel_target_alignment
 from ntkspec.spectra import label_energy as label_energy
 from ntkspec.spectra import participation_ratio as participation_ratio
 from ntkspec.spectra import spectral_density as spectral_density
 from ntkspec.spectra import spectral_entropy as spectral_entropy
 from ntkspec.spectra import spectral_norm as spectral_norm
+from ntkspec.spectra import spectral_position as spectral_position
 from ntkspec.spectra import subspace_angles as subspace_angles
 from ntkspec.spectra import trace as trace
 from ntkspec.storage import load_kernel as load_kernel

@@ -108,13 +108,17 @@ def all_finite(array: Array, name: str) -> None:
     finite = xp.isfinite(array)
     if not finite.all():
         where = tuple(int(i) for i in xp.argwhere(~finite)[0])
-        count = array.size - int(finite.sum())
-        place = f"row {where[0]}" + (f", column {where[1]}" if len(where) > 1 else "")
-        bad = counted(count, "entry that is", "entries that are")
-        raise ValueError(
-            f"{name} holds {bad} NaN or infinite, the first one ({array[where]}) in {place} "
-            f"(counted from 0); remove or replace them"
-        )
+        raise not_finite(name, array.size - int(finite.sum()), where=where, first=float(array[where]))
+
+
+def not_finite(name: str, count: int, *, where: tuple[int, ...], first: float) -> ValueError:
+    """The error for so many entries that are NaN or infinite, the ``first`` of them at the indices ``where``."""
+    bad = counted(count, "entry that is", "entries that are")
+    place = "in " + ", ".join(f"{what} {k}" for what, k in zip(("row", "column"), where, strict=False))
+    return ValueError(
+        f"{name} holds {bad} NaN or infinite, the first one ({first}) {place if len(where) <= 2 else f'at {where}'} "
+        f"(counted from 0); remove or replace them"
+    )
 
 
 def finite_sum(numbers: Iterable[float]) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
+import commands
 from covering import covering
 from ntkspec import engines
 from ntkspec.engines import cpu
@@ -145,6 +146,13 @@ def _engine(name: str):
     if name == "gpu" and STAND_IN and not shutil.which("g++"):
         pytest.skip("the stand-in for a GPU compiles its kernels with g++, which is not installed")
     return engines.named(name)
+
+
+@pytest.fixture
+def unpainted():
+    """Figures without pictures, for tests that do not look at them."""
+    with commands.unpainted():
+        yield
 
 
 @pytest.fixture(params=["cpu", "gpu"])

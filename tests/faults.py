@@ -505,7 +505,7 @@ def _told_of_room(reference: Reference, run: Ended) -> list[str]:
         faults += [f"{len(told)} lines ({' / '.join(told)[:200]})"] * (not 1 <= len(told) <= 2)  # numbers, and figures
         faults += ["no word of room"] * (not NO_ROOM.search(" ".join(told)))
     due = run.code in (0, 3, 4) or (reference.command.answers and reference.measured(run))
-    lost = [line for line in reference.unsaid(run) if not line.startswith("drawn: ")]
+    lost = reference.unsaid(run)
     return faults + ([f"the answer is lost ({len(lost)} lines: {lost[0][:100]})"] if due and lost else [])
 
 

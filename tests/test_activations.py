@@ -273,7 +273,7 @@ def test_constants_are_linear_in_phi(one, other, factor):
     assert vector(total.constants) == pytest.approx(expected, abs=1e-11)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(smooth_parts)
 def test_even_and_odd_parts_carry_their_own_constants(parts):
     """An odd phi has vartheta0 = vartheta1 = vartheta2 = 0; an even one has zeta = 0."""
@@ -368,6 +368,18 @@ def test_names_are_taken_as_people_write_them(written, name):
     assert AnalyzeTask(activation=written) == AnalyzeTask(activation=name)
     assert Grid((4,), activation=(written,)) == Grid((4,), activation=(name,))
     assert Setting(written, 2, 2, 2, 1) == Setting(name, 2, 2, 2, 1)
+
+
+@pytest.mark.parametrize(("function", "name"), [(np.tanh, "tanh"), (np.sin, "sin"), (abs, "abs")])
+def test_a_known_function_itself_is_told_its_name(function, name):
+    for take in (ns.activation, lambda given: ns.TwoLayer.symmetric(4, 8, given)):
+        with pytest.raises(TypeError, match=f"take its name, '{name}'"):
+            take(function)
+
+
+def test_an_unknown_function_is_told_what_it_needs():
+    with pytest.raises(TypeError, match=r"ntkspec.Activation\(phi, derivative\) is needed$"):
+        ns.activation(lambda z: z**3)
 
 
 @pytest.mark.parametrize("written", ["jax.nn.gelu", "gelu_tanh", "flax.linen.gelu", "GELU_new"])

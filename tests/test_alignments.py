@@ -143,3 +143,40 @@ def test_bad_labels_are_refused():
         ns.label_energy(spectrum, np.zeros(5))
     with pytest.raises(ValueError, match="eigenvectors of 5 and 4 points"):
         ns.subspace_angles(spectrum, ns.eigsh(np.eye(4), 2))
+
+
+# ------------------------------------------------------------------------------------------------------------ positions
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spectrum", ["semidefinite", "both signs", "rank one"])
+def test_the_position_is_the_mean_over_the_spectrum(spectrum, dtype):
+    n = 90
+    values = {
+        "semidefinite": np.linspace(0, 3, n),
+        "both signs": np.linspace(-5, 3, n),
+        "rank one": np.r_[np.zeros(n - 1), 2.0],
+    }[spectrum]
+    matrix = matrix_with(values).astype(dtype)
+    values, vectors = np.linalg.eigh(matrix.astype(np.float64))
+    for r in (rng.standard_normal(n), 1e150 * vectors[:, -1], vectors[:, 0], rng.standard_normal((n, 3))):
+        weights = np.square(vectors.T @ (r / abs(r).max()).reshape(n, -1)).sum(axis=1)
+        exact = weights @ values / weights.sum() / abs(values).max()
+        found = ns.spectral_position(matrix, r)
+        assert found.lower - 1e-12 <= exact <= found.upper + 1e-12
+        assert found.upper - found.lower < 3e-3
+        assert found.converged
+
+
+def test_the_position_of_all_outputs_is_that_of_one_vector():
+    A, r = rng.standard_normal((40, 7)), rng.standard_normal((20, 2))
+    one, other = ns.spectral_position(A @ A.T, r.ravel()), ns.spectral_position(wrap(A @ A.T, rows_per_point=2), r)
+    assert float(other) == pytest.approx(float(one), rel=1e-12)
+    assert ns.spectral_position(wrap(np.diag([3.0])), [1.0]).upper == pytest.approx(1)
+
+
+def test_what_has_no_position_is_refused():
+    with pytest.raises(ValueError, match="the vector is zero"):
+        ns.spectral_position(np.eye(4), np.zeros(4))
+    with pytest.raises(ValueError, match=r"\(4,\)"):
+        ns.spectral_position(np.eye(4), np.ones(3))
+    with pytest.raises(ValueError, match="symmetric"):
+        ns.spectral_position(np.triu(np.ones((4, 4))), np.ones(4))

@@ -1,15 +1,14 @@
 import contextlib
-import io
 import re
 import subprocess
 import sys
-import warnings
 from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
 import pytest
 
+from commands import run, unpainted
 from ntkspec import datasets, storage
 from ntkspec.activations.functions import NAMES
 from ntkspec.cli import commands as cli
@@ -29,25 +28,14 @@ def _alone(monkeypatch, tmp_path):
     monkeypatch.delenv("NTKSPEC_DATA", raising=False)
     monkeypatch.delenv("NTKSPEC_TRACEBACK", raising=False)
     monkeypatch.chdir(tmp_path)
+    with unpainted():
+        yield
 
 
 def command(options, output=None):
     given = dict(options) | ({} if output is None else {"--output": str(output)})
     words = (word for name, value in given.items() for word in (name, *str(value).split()))
     return ["analyze", *words, "--verbose"]
-
-
-def run(arguments):
-    """Exit code, standard output, and standard error parted into warnings and the rest; warnings do not raise."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
-        warnings.simplefilter("always")
-        code = cli.main(arguments)
-    lines = err.getvalue().splitlines()
-    told = [line for line in lines if line.startswith("ntkspec: warning:")]
-    return SimpleNamespace(
-        code=code, out=out.getvalue(), warnings=told, err=[line for line in lines if line not in told]
-    )
 
 
 def read(folder):
@@ -291,7 +279,8 @@ def test_the_setting_of_the_environment_shows_the_traceback(monkeypatch):
 def unstable(small, tmp_path_factory):
     """A learning rate 1.5 times the largest stable one, over few steps."""
     rate, folder = 1.5 * small.stored["analysis"].kernel.largest_stable_rate, tmp_path_factory.mktemp("unstable")
-    return SimpleNamespace(**vars(run(command(SMALL | {"--eta": repr(rate)}, folder))), rate=rate)
+    with unpainted():
+        return SimpleNamespace(**vars(run(command(SMALL | {"--eta": repr(rate)}, folder))), rate=rate)
 
 
 def test_a_rate_past_the_stable_one_runs_and_names_the_threshold(unstable):
@@ -327,7 +316,8 @@ def test_labels_beyond_1_are_warned_of(tmp_path):
 @pytest.fixture(scope="module")
 def diverged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("diverged")
-    return SimpleNamespace(**vars(run(command(SMALL | {"--eta": "1e6"}, folder))), folder=folder)
+    with unpainted():
+        return SimpleNamespace(**vars(run(command(SMALL | {"--eta": "1e6"}, folder))), folder=folder)
 
 
 def test_diverging_training_is_reported_as_such(diverged):

@@ -127,6 +127,7 @@ def test_figure_3_by_command(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.data
 @needs_images
+@pytest.mark.usefixtures("unpainted")
 def test_figure_3_on_other_digits_has_as_many_test_points_as_there_are(tmp_path):
     given = ["figure", "3", "--data", "mnist", "--n", "50", "--pool", "4", "--steps", "2", "--batch", "10"]
     assert main([*given, "--network", "fc:1x8", "--output", str(tmp_path)]) == 0

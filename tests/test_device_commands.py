@@ -59,7 +59,7 @@ def numbers(tree):
     return np.ravel([] if tree is None else tree)
 
 
-NET = "--n 120 --d 8 --n-test 20 --width 16"
+NET = "--n 60 --d 6 --n-test 20 --width 16"
 CELLS, GRID = "--d 6 --n 40 --seeds 1", "--d 6 8 12 --n 40 --seeds 2"
 IMAGES = "--n 90 --n-test 60 --pool 8 --steps 6 --batch 20 --network fc:1x8 cnn:1x4:k2"
 LAYER_WISE = " ".join(f"{kind}-{layer}" for kind in ("gap", "budget", "training") for layer in LAYERS)
@@ -126,11 +126,10 @@ def no_gpu(gpu, monkeypatch):
 
 
 @pytest.fixture
-def brought(gpu, monkeypatch):
+def brought(gpu, monkeypatch, unpainted):
     """What comes back from the GPU, of commands whose figures are left out: they take longer than their numbers."""
     arrays, to_host = [], gpu.to_host
     monkeypatch.setattr(gpu, "to_host", lambda array: arrays.append(array) or to_host(array))
-    monkeypatch.setattr("ntkspec.plotting.files.save", lambda *drawn, **how: [])
     return arrays
 
 

@@ -171,7 +171,8 @@ def dimensions(device):
     theta, y = ns.ntk(device.net(), device.on(X[:N]), layer="first"), device.on(Y[:N])
     measures = ns.trace, ns.effective_rank, ns.participation_ratio, ns.spectral_entropy
     aligned = (ns.kernel_target_alignment(theta, y, centered=centered) for centered in (False, True))
-    return [float(measure(theta)) for measure in measures] + [float(one) for one in aligned]
+    between = ns.kernel_alignment(theta, ns.linear_kernel(device.act, device.on(X[:N]), layer="first", trace_ratio=1.0))
+    return [float(measure(theta)) for measure in measures] + [float(one) for one in (*aligned, between)]
 
 
 def budget(device):

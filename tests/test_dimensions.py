@@ -64,7 +64,7 @@ def test_condition_numbers_are_in_their_intervals(name, way):
 def test_entropies_of_many_seeds_hold(way):
     values = SEMIDEFINITE["kernel-like"]
     expected = exact(values)[ns.spectral_entropy]
-    for seed in range(5):
+    for seed in range(3):
         found = ns.spectral_entropy(operator_with(values), rtol=0.3, failure_probability=1e-3, seed=seed)
         assert found.lower <= expected + 1e-9 <= found.upper + 2e-9
 

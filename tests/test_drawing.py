@@ -14,6 +14,7 @@ from ntkspec import datasets
 from ntkspec.dynamics import Trajectory
 from ntkspec.experiments.analyze import Analysis, AnalyzeTask, Comparison, analyze
 from ntkspec.experiments.sweep_cells import Cell
+from ntkspec.experiments.sweep_panels import Panel
 from ntkspec.experiments.two_layer_runs import Run, Setting, compare
 from ntkspec.plotting import analysis, scaling, training
 from ntkspec.plotting.files import save
@@ -53,7 +54,9 @@ DRAWN = {
     "outputs": lambda found, run, numbers: analysis.outputs(found),
     "1": lambda found, run, numbers: training.figure_1(run, {"one": [run], "other": [run]}),
     "2": lambda found, run, numbers: training.figure_2(run),
-    "sizes": lambda found, run, numbers: scaling.scaling({"title": cells(numbers)}, ("gap", "frobenius")),
+    "sizes": lambda found, run, numbers: scaling.scaling(
+        {"title": Panel(cells(numbers), ("gap", "frobenius"), scaled=True)}
+    ),
 }
 
 

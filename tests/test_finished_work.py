@@ -1,7 +1,5 @@
 """What was computed is kept: the record before the figures, a second call that draws, a folder for one process."""
 
-import contextlib
-import io
 import os
 import shutil
 import warnings
@@ -12,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from commands import run, unpainted
 from ntkspec import storage
 from ntkspec.cli import commands as cli
 from ntkspec.cli.streams import Exit
@@ -33,7 +32,7 @@ RECORD = "analysis.h5"
 OTHERS = {
     "sweep": (
         "sweep --quantity data --d 4 6 --n 20 --seeds 1 --output {}/sweep.h5",
-        ["sweep-data.png", "sweep-data.pdf", "sweep.h5"],
+        ["sweep-data.png", "sweep-data.pdf", "sweep.html", "sweep.h5"],
         (scaling, "scaling"),
     ),
     "check": (
@@ -43,7 +42,7 @@ OTHERS = {
     ),
     "figure": (
         "figure 2 --d 4 --n 40 --width 4 --steps 5 --n-test 10 --output {}",
-        ["figure-2.png", "figure-2.pdf", "figure-2.h5"],
+        ["figure-2.png", "figure-2.pdf", "figure-2.html", "figure-2.h5"],
         (training, "figure_2"),
     ),
 }
@@ -54,17 +53,12 @@ def _here(monkeypatch, tmp_path):
     """Relative paths lie in tmp_path."""
     monkeypatch.delenv("NTKSPEC_TRACEBACK", raising=False)
     monkeypatch.chdir(tmp_path)
-
-
-def run(*arguments):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main(list(map(str, arguments)))
-    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue().splitlines())
+    with unpainted():
+        yield
 
 
 def analyze(folder="out", *options):
-    return run(*SMALL, *options, "--output", folder)
+    return run([*SMALL, *options, "--output", folder])
 
 
 def names(folder):
@@ -84,7 +78,8 @@ def fail(reason):
 def first(tmp_path_factory):
     """The folder of one run, and its record."""
     folder = tmp_path_factory.mktemp("first")
-    found = run(*SMALL, "--output", folder)
+    with unpainted():
+        found = run([*SMALL, "--output", folder])
     assert found.code == Exit.DONE
     record = storage.read(folder / RECORD, kind="analyze", types=RECORD_TYPES)["analysis"]
     return SimpleNamespace(folder=folder, out=found.out, record=record)
@@ -139,7 +134,7 @@ def test_a_record_of_other_data_in_the_same_file_is_measured_anew(measured, monk
     for asked, scale in ((1, 1.0), (1, 1.0), (2, 2.0)):
         X, y = np.random.default_rng(1).standard_normal((30, 4)), np.resize([1.0, -1.0], 30)
         np.savez("points.npz", X=X + (scale - 1) * rng.standard_normal(4) * X, y=y)
-        assert run(*options).code == Exit.NOT_DRAWN
+        assert run(options).code == Exit.NOT_DRAWN
         assert len(measured) == asked
 
 
@@ -148,7 +143,7 @@ def test_a_file_of_the_user_is_not_replaced_by_a_record(measured):
     with h5py.File("out/analysis.h5", "w") as file:
         file["X"], file["y"] = np.random.default_rng(0).standard_normal((30, 4)), np.resize([1.0, -1.0], 30)
     before = Path("out/analysis.h5").read_bytes()
-    found = run("analyze", "--data", "out/analysis.h5", "--width", "8", "--steps", "8", "--output", "out")
+    found = run("analyze --data out/analysis.h5 --width 8 --steps 8 --output out")
     assert (found.code, measured, Path("out/analysis.h5").read_bytes()) == (Exit.REFUSED, [], before)
     assert "is not an ntkspec file of kind 'analyze'" in found.err[-1]
 
@@ -156,7 +151,7 @@ def test_a_file_of_the_user_is_not_replaced_by_a_record(measured):
 def test_names_of_files_that_are_not_utf_8_cost_no_record(measured):
     name = os.fsdecode(b"points\xff.csv")
     Path(name).write_text("a,b,label\n" + "".join(f"{k},{k * k % 7},{k % 2}\n" for k in range(30)))
-    assert run("analyze", "--data", name, "--width", "8", "--steps", "8", "--output", "out").code == Exit.DONE
+    assert run(["analyze", "--data", name, "--width", 8, "--steps", 8, "--output", "out"]).code == Exit.DONE
     kept = storage.read("out/analysis.h5", kind="analyze", types=RECORD_TYPES)["provenance"]["command"]
     assert "points\\udcff.csv" in kept
 
@@ -268,7 +263,7 @@ def test_other_commands_keep_their_numbers_where_a_figure_fails(which, monkeypat
     line, files, drawing = OTHERS[which]
     record = f"out/{files[-1]}"
     monkeypatch.setattr(*drawing, fail(RuntimeError("latex was not found")))
-    failed = run(*line.format("out").split())
+    failed = run(line.format("out"))
     assert (failed.code, names("out")) == (Exit.NOT_DRAWN, {name for name in files if name.endswith(".h5")})
     assert failed.err[-1] == (
         f"ntkspec: the figures were not drawn: latex was not found; the record {record} is kept, and the same "
@@ -281,7 +276,7 @@ def test_a_folder_is_one_process_s_alone(which, monkeypatch):
     line, files, _ = OTHERS[which]
     Path("out").mkdir()
     with storage.locked(Path("out") / files[0]):
-        second = run(*line.format("out").split())
+        second = run(line.format("out"))
     assert (second.code, second.out, len(second.err)) == (Exit.REFUSED, "", 1)
     assert f"{files[0]} is in use by another process" in second.err[0]
 
@@ -302,7 +297,7 @@ def test_places_that_cannot_be_are_refused_before_any_work(which, name, measured
     for module in (execution, runs):
         monkeypatch.setattr(module, "results" if module is execution else "compare", fail(AssertionError("measured")))
     line = " ".join([*SMALL, "--output {}"]) if which is None else OTHERS[which][0]
-    found = run(*line.format(name).split())
+    found = run(line.format(name))
     assert (found.code, found.out, len(found.err), measured) == (Exit.REFUSED, "", 1, [])
 
 
@@ -318,7 +313,7 @@ def test_links_are_written_through(measured):
 
 
 # ------------------------------------------------------------------------------------------------------------ warnings
-def test_warnings_are_lines_also_where_python_raises_them(first, monkeypatch):
+def test_warnings_are_lines_also_where_python_raises_them(first, monkeypatch, capsys):
     def warning(task, dataset, *, report):
         warnings.warn("training diverged", RuntimeWarning, stacklevel=1)
         return first.record
@@ -326,8 +321,8 @@ def test_warnings_are_lines_also_where_python_raises_them(first, monkeypatch):
     monkeypatch.setattr(analysis_module, "analyze", warning)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = analyze()
-    assert (found.code, found.err) == (Exit.DONE, ["ntkspec: warning: training diverged"])
+        code = cli.main([*SMALL, "--output", "out"])
+    assert (code, capsys.readouterr().err) == (Exit.DONE, "ntkspec: warning: training diverged\n")
 
 
 def test_a_sweep_on_a_full_disk_prints_its_table_and_says_by_its_code_that_the_file_lacks_cells(

@@ -30,7 +30,7 @@ def test_the_forecast_comes_before_the_long_parts_and_is_kept():
 
 def test_more_of_anything_takes_longer(monkeypatch):
     """A step is said to take 0.1 s: nothing is timed here."""
-    monkeypatch.setattr(forecasts, "_step", lambda train: forecasts.Step(0.1))
+    monkeypatch.setattr(forecasts, "step_of", lambda train: forecasts.Step(0.1))
 
     def seconds(n, steps):
         X = np.random.default_rng(0).standard_normal((n, 20))
@@ -55,7 +55,7 @@ def test_a_step_costs_what_one_more_step_adds(outputs, monkeypatch):
         clock[0] += outputs + 0.25 * steps[0]
 
     monkeypatch.setattr(forecasts, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    assert forecasts._step(train).seconds == pytest.approx(0.25)
+    assert forecasts.step_of(train).seconds == pytest.approx(0.25)
     assert sum(taken) == (2 if outputs > forecasts.LONG else 25)
 
 

@@ -1,16 +1,14 @@
 """`analyze` and `spectrum` with deep networks: what they report follows from the public functions."""
 
-import contextlib
 import dataclasses
-import io
 
 import h5py
 import numpy as np
 import pytest
 
 import ntkspec as ns
+from commands import run
 from ntkspec import storage
-from ntkspec.cli import commands as cli
 from ntkspec.experiments.analyze import E_FOLDS, PART_OF_STEPS, RECORD_TYPES, AnalyzeTask, analyze, logarithmic_steps
 from ntkspec.experiments.models import model_of
 from ntkspec.experiments.network_tasks import completed_task
@@ -150,33 +148,27 @@ def test_a_network_that_does_not_fit_into_memory_is_refused():
 
 
 # ------------------------------------------------------------------------------------------------- command and file
-def run(arguments):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main(arguments.split())
-    return code, out.getvalue(), err.getvalue().splitlines()
-
-
+@pytest.mark.usefixtures("unpainted")
 def test_the_commands_write_records_that_read_back(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = "--network cnn:1x8:k3 --n 60 --d 8 --seed 1"
-    code, out, _ = run(f"analyze {options} --n-test 10 --steps 5 --eta 0.25 --verbose")
-    assert code == 0
+    said = run(f"analyze {options} --n-test 10 --steps 5 --eta 0.25 --verbose")
+    assert said.code == 0
     (folder,) = (tmp_path / "ntkspec-analyze").glob("gaussian-erf-cnn-1x8-k3-*")
     assert len(list(folder.glob("*.png"))) == 4
     found = storage.read(folder / "analysis.h5", kind="analyze", types=RECORD_TYPES)["analysis"]
     assert (found.task.network, found.task.width, found.rates) == ("cnn:1x8:k3", None, (0.25,))
-    assert out.startswith(report(found))
+    assert said.out.startswith(report(found))
     assert [W.shape for W in found.weights["trained"]] == 2 * [(4, 3), (1, 32)]
     dataset = ns.datasets.gaussian(60, 8, n_test=10, seed=1, dtype="float32")
     again = analyze(AnalyzeTask(network="cnn:1x8:k3", eta1=0.25, eta2=0.25, steps=5, seed=1), dataset)
     for model, trajectory in again.trajectories.items():
         assert np.array_equal(found.trajectories[model].train, trajectory.train)
-    code, out, _ = run(f"spectrum {options} --n-test 0 --pairs 3 --probes 2 --steps 5")
-    assert code == 0
+    said = run(f"spectrum {options} --n-test 0 --pairs 3 --probes 2 --steps 5")
+    assert said.code == 0
     (folder,) = (tmp_path / "ntkspec-spectrum").glob("theta-gaussian-erf-cnn-1x8-k3-*")
     stored = storage.read(folder / "spectrum.h5", kind="spectrum", types=SPECTRUM_TYPES)["spectrum"]
-    assert out.startswith(spectrum_report(stored))
+    assert said.out.startswith(spectrum_report(stored))
 
 
 @pytest.mark.parametrize("command", ["analyze", "spectrum"])
@@ -187,10 +179,10 @@ def test_options_of_two_layers_are_refused_in_one_line(command, tmp_path, monkey
         ("--layer first", "layer='first'"),
         ("--second normal", "second="),
     ):
-        code, out, err = run(f"{command} --network fc:2x8 {option}")
-        assert (code, out, len(err)) == (2, "", 1)
-        assert told in err[0]
-        assert "does not go with network='fc:2x8'" in err[0]
+        found = run(f"{command} --network fc:2x8 {option}")
+        assert (found.code, found.out, len(found.err)) == (2, "", 1)
+        assert told in found.err[0]
+        assert "does not go with network='fc:2x8'" in found.err[0]
     assert not list(tmp_path.iterdir())
 
 

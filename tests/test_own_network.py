@@ -1,17 +1,13 @@
 """--network FILE.py:FUNCTION: what the file says is analyzed, and each way in which it cannot be is one line."""
 
-import contextlib
-import io
 import re
 import sys
-import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from commands import run, unpainted
 from ntkspec import storage
-from ntkspec.cli import commands as cli
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES
 from several_outputs import Perceptron
@@ -57,21 +53,8 @@ def _alone(monkeypatch, tmp_path):
     monkeypatch.delenv("NTKSPEC_TRACEBACK", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.py").write_text(FILE)
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """No figures, whose drawing takes most of a small run."""
-    monkeypatch.setattr(cli, "drawn", lambda draw, record: [])
-
-
-def run(line):
-    """Exit code, standard output and standard error of a command, its warnings left out."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        code = cli.main(line.split())
-    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue().splitlines())
+    with unpainted():
+        yield
 
 
 def record(folder, name="analysis", kind="analyze", types=RECORD_TYPES):
@@ -90,7 +73,7 @@ def test_the_network_of_a_file_is_analyzed_and_kept_by_name(tmp_path):
     assert {path.suffix for path in folder.iterdir()} == {".h5", ".html", ".pdf", ".png"}
 
 
-def test_random_numbers_of_the_file_start_from_the_seed(undrawn):
+def test_random_numbers_of_the_file_start_from_the_seed():
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     line = f"spectrum --network model.py:drawn {SMALL} --pairs 2 --probes 1 --steps 3"
     one, same, other = (run(f"{line} --seed {seed} --output out{k}").out for k, seed in enumerate((1, 1, 2)))
@@ -117,7 +100,7 @@ def test_figures_are_drawn_anew_from_the_record_of_the_same_file_alone(tmp_path)
     assert (out / "density.png").exists()
 
 
-def test_what_lies_beside_the_file_is_found_and_counts_for_the_digest(tmp_path, undrawn):
+def test_what_lies_beside_the_file_is_found_and_counts_for_the_digest(tmp_path):
     (tmp_path / "beside_it.py").write_text("WIDTH = 6\n")
     (tmp_path / "model.py").write_text(FILE.replace("import numpy as np", "import numpy as np, beside_it", 1))
     digests = []
@@ -132,7 +115,7 @@ def test_what_lies_beside_the_file_is_found_and_counts_for_the_digest(tmp_path, 
     assert str(tmp_path) not in sys.path
 
 
-def test_arguments_with_defaults_are_left_to_the_file(undrawn):
+def test_arguments_with_defaults_are_left_to_the_file():
     assert run(f"spectrum --network model.py:defaults {SMALL} --pairs 2 --probes 1 --steps 3 --output out").code == 0
 
 
@@ -189,7 +172,7 @@ def test_options_that_do_not_go_together_are_one_line(options, message):
     assert message in result.err[0]
 
 
-def test_ten_classes_are_ten_outputs_of_a_network_from_a_file(tmp_path, undrawn):
+def test_ten_classes_are_ten_outputs_of_a_network_from_a_file(tmp_path):
     rng = np.random.default_rng(0)
     np.savez("points.npz", X=rng.standard_normal((80, 5)), y=np.arange(80) % 10)
     result = run(
@@ -229,7 +212,7 @@ def one_hot():
 """
 
 
-def test_a_module_is_analyzed_and_its_seed_decides_it(tmp_path, undrawn):
+def test_a_module_is_analyzed_and_its_seed_decides_it(tmp_path):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     (tmp_path / "nets.py").write_text(TORCH)
     result = run(f"analyze --network nets.py:small --layer 2.* {SMALL}")
@@ -241,7 +224,7 @@ def test_a_module_is_analyzed_and_its_seed_decides_it(tmp_path, undrawn):
     assert all(map(np.array_equal, one.weights["initial"], other.weights["initial"]))
 
 
-def test_a_module_takes_images_and_is_refused_with_the_cure(tmp_path, undrawn):
+def test_a_module_takes_images_and_is_refused_with_the_cure(tmp_path):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     (tmp_path / "nets.py").write_text(TORCH)
     rng = np.random.default_rng(0)
@@ -257,7 +240,7 @@ def test_a_module_takes_images_and_is_refused_with_the_cure(tmp_path, undrawn):
     assert "eval()" in result.err[0]
 
 
-def test_tokens_come_as_one_hot_rows(tmp_path, undrawn):
+def test_tokens_come_as_one_hot_rows(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     (tmp_path / "nets.py").write_text(TORCH)
     tokens, y = np.random.default_rng(0).integers(0, 5, (30, 3)), np.arange(30) % 2

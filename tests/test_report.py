@@ -1,21 +1,18 @@
 """Pages of results: the verdict first, all numbers of the figures, nothing from elsewhere, and nothing executed."""
 
-import contextlib
 import dataclasses
 import html
-import io
 import re
 import shutil
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import browser
 import ntkspec as ns
+from commands import run, unpainted
 from ntkspec import storage
-from ntkspec.cli import commands as cli
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES
 from ntkspec.experiments.statements import CHECK_TYPES
@@ -35,36 +32,26 @@ COMMANDS = {
     "sweep": ("sweep --quantity gap-first --d 4 6 9 --n 20 d^1.5 --width 8 --seeds 2 --output out/sweep.h5", "sweep"),
     "runs": ("figure 1 --d 4 --n 40 --width 4 --steps 5 --n-test 10 --dimensions 4 8 --output out", "figure-1"),
 }
-ASIDE = {"analyze", "spectrum", "check"}  # these write their page themselves
-
-
-def run(line):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main(line.split())
-    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue().splitlines())
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """{kind: its file}, with its page beside it."""
     found = {}
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, unpainted(pages=True):
         for kind, (line, name) in COMMANDS.items():
             folder = tmp_path_factory.mktemp(kind)
             patched.chdir(folder)
             assert run(line).code == 0
             found[kind] = folder / "out" / f"{name}.h5"
-            if kind not in ASIDE:
-                said = run(f"report {found[kind]}")
-                assert (said.code, said.err) == (0, [])
-                assert str(found[kind].with_suffix(".html")) in said.out
     folder = tmp_path_factory.mktemp("result")
     K = np.diag(np.linspace(1.0, 4.0, 9))
     results = {"norm": ns.spectral_norm(K), "pairs": ns.eigsh(K, 2), "density": ns.spectral_density(K)}
     results["run"] = ns.predict_gd(K, np.ones(9), eta=0.5, steps=[0, 1, 5])
     ns.save_result(results, folder / "result.h5")
-    ns.report(folder / "result.h5", folder / "result.html")
+    said = run(f"report {folder / 'result.h5'}")
+    assert (said.code, said.err) == (0, [])
+    assert str(folder / "result.html") in said.out
     return found | {"result": folder / "result.h5"}
 
 
@@ -137,11 +124,13 @@ def test_each_picture_says_what_it_shows(kind, pages):
         assert len(own["aria-label"]) > 10
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in ("analyze", "sweep") else pytest.mark.slow) for kind in KINDS]
+)
 def test_the_same_file_gives_the_same_page(kind, files, monkeypatch):
     """Also where its command wrote the page, from what it had in memory."""
     file = files[kind]
-    if kind in ASIDE:
+    if kind in COMMANDS:
         monkeypatch.chdir(file.parents[1])
         file = file.relative_to(file.parents[1])
     assert ns.report(file).html == file.with_suffix(".html").read_text(encoding="utf-8")
@@ -192,8 +181,8 @@ def test_a_sweep_lists_every_cell_and_fits_what_can_be_fitted(pages):
     cells = [row for row in rows if row[:1] == ["gap-first"]]
     assert len(cells) == 2 * 3 * 2  # two laws of n, three d, two seeds
     assert {row[0] for row in rows if len(row) == 5 and row[1] == "spectral"} == {
-        "erf, n = 20, width = 8",
-        "erf, n ~ d1.50, width = 8",
+        "erf, n = 20, m = 8",
+        "erf, n = d1.5, m = 8",
     }
 
 
@@ -202,6 +191,13 @@ def test_panels_of_a_sweep_stand_alone(pages):
     pictures = [own for tag, own in pages["sweep"].tags if tag == "svg"]
     assert len(pictures) == 2
     assert all("(d/n) × ‖Θ − Θ^lin‖ over d" in own["aria-label"] for own in pictures)
+
+
+def test_the_page_of_a_sweep_says_who_made_it(pages, files):
+    (made,) = ns.load_result(files["sweep"]).made_with
+    said = "".join(pages["sweep"].words)
+    assert made["command"].startswith("ntkspec sweep --quantity gap-first")
+    assert all(str(made[name]) in said for name in ("command", "time", "machine", "cells"))
 
 
 def test_a_sweep_in_python_has_the_page_of_its_file(files):
@@ -290,10 +286,10 @@ def test_series_of_a_sweep_hold_each_cell_once():
     found = series(results)
     assert sum(len(own) for own in found.values()) == len(results)
     assert set(found) == {
-        "erf, n = 50, width = 8",
-        "erf, n = 50, width ~ 2 d^1.00",
-        "erf, n ~ d^2.00, width = 8",
-        "erf, n ~ d^2.00, width ~ 2 d^1.00",
+        "erf, n = 50, m = 8",
+        "erf, n = 50, m ~ 2 d^1.00",
+        "erf, n ~ d^2.00, m = 8",
+        "erf, n ~ d^2.00, m ~ 2 d^1.00",
     }
 
 

@@ -1,16 +1,14 @@
 """`ntkspec spectrum`: record, report and figures against the public functions."""
 
-import contextlib
 import dataclasses
-import io
 
 import matplotlib.image
 import numpy as np
 import pytest
 
 import ntkspec as ns
+from commands import run
 from ntkspec import storage
-from ntkspec.cli import commands as cli
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure_spectrum
 from ntkspec.plotting import spectrum as plotting
 from ntkspec.reporting.spectrum import spectrum_report
@@ -19,7 +17,7 @@ from ntkspec.spectra import densities
 TASK = SpectrumTask(width=40, pairs=6, probes=4, steps=30)
 
 
-def data(n=300):
+def data(n=160):
     return ns.datasets.gaussian(n, 8, seed=1)
 
 
@@ -52,7 +50,7 @@ def test_the_record_holds_what_dense_linear_algebra_gives(kernel, layer, way):
     assert found.energies == pytest.approx((vectors[:, order].T @ y) ** 2 / (y @ y), abs=1e-5)
     assert float(found.alignment) == pytest.approx(y @ matrix @ y / (np.linalg.norm(matrix) * (y @ y)), rel=1e-9)
     histogram = found.density.histogram(8, failure_probability=1e-4)
-    exact = np.diff(np.searchsorted(values, histogram.edges, side="right")) / 300
+    exact = np.diff(np.searchsorted(values, histogram.edges, side="right")) / 160
     assert (histogram.lower - 1e-9 <= exact).all()
     assert (exact <= histogram.upper + 1e-9).all()
     if kernel == "gap":
@@ -65,13 +63,6 @@ def test_the_record_holds_what_dense_linear_algebra_gives(kernel, layer, way):
         spaces = (np.linalg.eigh(one)[1][:, -6:] for one in (matrix, other))
         cosines = np.linalg.svd(next(spaces).T @ next(spaces), compute_uv=False)
         assert np.cos(found.angles.angles) == pytest.approx(cosines, abs=1e-6)
-
-
-def run(arguments):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main(arguments)
-    return code, out.getvalue(), err.getvalue().splitlines()
 
 
 def test_the_command_writes_record_figures_and_report(tmp_path):
@@ -94,9 +85,9 @@ def test_the_command_writes_record_figures_and_report(tmp_path):
         "--seed",
         "2",
     ]
-    code, out, err = run(["spectrum", *options, "--output", str(folder)])
-    assert code == 0
-    assert all(line.endswith(" ...") for line in err)
+    found = run(["spectrum", *options, "--output", folder])
+    assert (found.code, found.warnings) == (0, [])
+    assert all(line.endswith(" ...") for line in found.err)
     drawn = {f"{name}.{kind}" for name in ("density", "eigenpairs") for kind in ("png", "pdf")}
     assert {path.name for path in folder.iterdir()} == drawn | {"spectrum.h5", "spectrum.html"}
     assert all(matplotlib.image.imread(path).shape[2] == 4 for path in folder.glob("*.png"))
@@ -104,7 +95,7 @@ def test_the_command_writes_record_figures_and_report(tmp_path):
     assert stored["inputs"]["X"].shape == (200, 8)
     assert stored["provenance"]["command"].startswith("ntkspec spectrum --n 200")
     record = stored["spectrum"]
-    assert spectrum_report(record) in out
+    assert spectrum_report(record) in found.out
     dataset = ns.datasets.gaussian(200, 8, n_test=0, seed=2, dtype="float32")
     direct = measure_spectrum(SpectrumTask(kernel="gap", activation="relu", width=16, pairs=5, seed=2), dataset)
     assert np.array_equal(direct.leading.values, record.leading.values)
@@ -153,7 +144,7 @@ def test_the_density_is_drawn_with_its_intervals(kernel, way):
         assert line.get_ydata() == pytest.approx(smoothed.density)
     else:
         share, _, _ = record.density.cumulative(line.get_xdata())
-        assert line.get_ydata() == pytest.approx(np.maximum(300 * (1 - share), 1e-3))
+        assert line.get_ydata() == pytest.approx(np.maximum(160 * (1 - share), 1e-3))
     left, right = plotting.eigenpairs(record).axes
     assert left.lines[0].get_ydata() == pytest.approx(abs(record.leading.values))
     assert right.lines[0].get_ydata() == pytest.approx(np.cumsum(record.energies))
@@ -172,9 +163,7 @@ def test_the_density_is_drawn_with_its_intervals(kernel, way):
 )
 def test_bad_input_ends_with_one_line_and_exit_code_2(options, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, err = run(["spectrum", *options.split()])
-    assert code == 2
-    assert out == ""
-    assert len(err) == 1
-    assert told in err[0]
+    found = run(f"spectrum {options}")
+    assert (found.code, found.out, len(found.err)) == (2, "", 1)
+    assert told in found.err[0]
     assert not list(tmp_path.iterdir())

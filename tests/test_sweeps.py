@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, fields, make_dataclass, replace
 
+import h5py
 import numpy as np
 import pytest
 
@@ -19,6 +20,7 @@ from ntkspec.cluster import execution
 from ntkspec.cluster.execution import Place
 from ntkspec.experiments.sweep_cells import Cell, check_cell, measure_cell
 from ntkspec.experiments.sweep_grid import Grid, dimensions
+from ntkspec.experiments.sweep_results import Sweep
 from ntkspec.experiments.sweep_run import run_sweep
 from ntkspec.networks.size_laws import points_of, width_of
 from ntkspec.storage.sweeps import open_sweep, read_sweep
@@ -255,6 +257,42 @@ def test_a_sweep_is_measured_once(tmp_path, monkeypatch):
     assert run_sweep(SMALL, path) == whole
 
 
+def test_exponents_and_commands_are_kept_with_the_cells(tmp_path, monkeypatch):
+    path, grid = tmp_path / "sweep.h5", replace(SMALL, d=(4, 6, 9), n=("20", "d^1.5"), quantity=("gap-first",))
+    laws = run_sweep(grid, path, command="first").laws
+    with h5py.File(path) as file:
+        kept = {name: column[()].tolist() for name, column in file["record/laws"].items()}
+    columns = [kept[name] for name in ("quantity", "panel", "number", "exponent", "lower", "upper")]
+    assert list(zip(*columns, strict=True)) == [
+        (quantity.encode(), title.encode(), name.encode(), law.exponent, law.lower, law.upper)
+        for quantity, panels in laws.items()
+        for title, own in panels.items()
+        for name, law in own.items()
+    ]
+    assert len(columns[0]) == 2 * 4
+    monkeypatch.setattr("ntkspec.experiments.sweep_run.measure_cell", lambda cell: {}[cell])
+    with pytest.raises(KeyError):
+        run_sweep(replace(grid, seeds=3), path, command="second")
+    monkeypatch.undo()
+    more = replace(grid, d=(4, 6, 9, 13))
+    assert run_sweep(more, path, command="second").made_with == Sweep.read(path).made_with
+    counts = {one["command"]: one["cells"] for one in Sweep.read(path).made_with}
+    assert counts == {"first": len(grid.cells()), "second": len(more.cells()) - len(grid.cells())}
+
+
+def test_panels_hold_every_cell_once_whoever_asked_for_it():
+    usual = replace(SMALL, n=("d^1.5",), width=("8",), quantity=("gap-first",))
+    near, far = replace(usual, d=(4, 6)), replace(usual, d=(9, 13))
+    double = replace(near, dtype="float32")
+    asked = {cell: {"gap": 1.0} for grid in (near, far, double) for cell in grid.cells()}
+    alone = {Cell("gap-first", d, 50, 8): {"gap": 1.0} for d in (4, 6)}
+    (panels,) = Sweep(asked | alone, [near, far, double]).panels.values()
+    law = "n = d^1.5, m = 8"
+    assert list(panels) == [f"erf, {law}", f"erf, float32, {law}", "erf, n = 50, m = 8"]
+    assert sorted(cell.d for cell in panels[f"erf, {law}"].results) == [4, 4, 6, 6, 9, 9, 13, 13]
+    assert sum(len(panel.results) for panel in panels.values()) == len(asked | alone)
+
+
 def test_a_larger_grid_measures_what_is_missing(tmp_path, monkeypatch):
     path, measured = tmp_path / "sweep.h5", []
     run_sweep(SMALL, path)
@@ -401,9 +439,8 @@ run_sweep(Grid(d=(4, 6, 8, 10, 12), n=("40",), width=("10",), quantity=("gap-fir
 """
 
 
-@pytest.mark.parametrize(
-    ("seeds", "kills"), [(6, 1), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((8, 3), (40, 10)))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "kills"), [(6, 1), (8, 3), (40, 10)])
 def test_a_sweep_survives_kills(seeds, kills, tmp_path):
     """kill -9 at random moments; what comes out is what an undisturbed run gives, bit by bit."""
     undisturbed, path, rng = tmp_path / "whole.h5", tmp_path / "killed.h5", np.random.default_rng(0)

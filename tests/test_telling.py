@@ -8,13 +8,12 @@ import re
 import numpy as np
 import pytest
 
+from commands import run, unpainted
 from ntkspec import datasets, storage
 from ntkspec.cli import commands as cli
 from ntkspec.cli.telling import coloured
-from ntkspec.experiments import sweep_run
 from ntkspec.experiments.analyze import RECORD_TYPES, AnalyzeTask, analyze
 from ntkspec.experiments.headline import headline
-from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.experiments.verdict import beside_headline, verdict
 from ntkspec.reporting.summary import COLUMNS, summary
 
@@ -27,6 +26,8 @@ INTERVAL = {"value", "lower", "upper", "failure_probability", "closed"}
 def _alone(monkeypatch, tmp_path):
     monkeypatch.delenv("NTKSPEC_TRACEBACK", raising=False)
     monkeypatch.chdir(tmp_path)
+    with unpainted():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +83,10 @@ def printed(words, capsys, code=0):
 @pytest.fixture(scope="module")
 def document(tmp_path_factory):
     folder = tmp_path_factory.mktemp("document")
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.stdout", out)
-        assert cli.main(["analyze", *SMALL, "--json", "--output", str(folder)]) == 0
-    return json.loads(out.getvalue()), folder
+    with unpainted():
+        said = run(["analyze", *SMALL, "--json", "--output", folder])
+    assert said.code == 0
+    return json.loads(said.out), folder
 
 
 def test_an_analysis_is_one_document(document):
@@ -240,23 +240,3 @@ def test_one_of_a_thing_is_no_plural(words, capsys):
 def test_one_bad_number_is_one_entry():
     with pytest.raises(ValueError, match="holds 1 entry that is NaN or infinite"):
         datasets.from_arrays(np.array([[1.0, np.inf], [0.0, 2.0], [3.0, 1.0]]), [1, -1, 1])
-
-
-# --------------------------------------------------------------------------------------------------------- forecasts
-def test_a_sweep_says_by_its_first_cells_how_long_the_others_take(monkeypatch):
-    clock, said = iter([0.0, 1.0, 3.0, 9.0]), []
-    monkeypatch.setattr(sweep_run.time, "perf_counter", lambda: next(clock))
-    cells = Grid((4, 8), n=("d",), width=("16", "32"), seeds=1).cells()
-    forecast = sweep_run._Forecast(cells, said.append)
-    for cell in cells[:3]:
-        forecast.done(cell)
-    done, all_ = (sum(cell.n**2 * (cell.width + cell.d) for cell in some) for some in (cells[:2], cells))
-    assert len(said) == 1
-    assert f"about {3 * (all_ - done) / done:.0f} s more" in said[0]
-
-
-def test_a_spectrum_tells_time_and_memory_before_the_kernel(capsys):
-    words = ["spectrum", "--n", "40", "--d", "5", "--n-test", "0", "--width", "8", "--pairs", "2"]
-    err = printed(words, capsys).err.splitlines()
-    places = {line.split()[1]: place for place, line in enumerate(err)}
-    assert places["forecast:"] < places["kernel"]

@@ -47,7 +47,8 @@ def test_mypy_accepts_the_script(tmp_path):
     # What they import of PyTorch and JAX is not looked into, which would take most of a minute.
     settings = tmp_path / "mypy.ini"
     settings.write_text("[mypy]\n[mypy-torch.*,jax.*]\nfollow_imports = skip\n", encoding="utf-8")
-    options = ["--strict", f"--config-file={settings}", "--follow-imports=silent", f"--cache-dir={tmp_path}"]
+    kept = PACKAGE.parent / ".pytest_cache" / "mypy"  # most of its time is that of the package's imports
+    options = ["--strict", f"--config-file={settings}", "--follow-imports=silent", f"--cache-dir={kept}"]
     done = run(sys.executable, "-m", "mypy", *options, SCRIPT, folder=tmp_path, MYPYPATH=str(PACKAGE.parent))
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -79,6 +80,7 @@ def every_public_name():
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.slow
 def test_pyright_accepts_the_script_and_knows_the_type_of_every_public_name(tmp_path, pyright):
     shutil.copy(SCRIPT, tmp_path)
     (tmp_path / "names.py").write_text(every_public_name())

@@ -25,7 +25,8 @@ def prepared(X, y=None, **how):
 
 
 def analysis(X, y=None, *, network="two-layer", **how):
-    task = AnalyzeTask(activation="erf", network=network, steps=2)
+    width = 64 if network == "two-layer" else None
+    task = AnalyzeTask(activation="erf", network=network, width=width, steps=2)
     return analyze(task, prepared(X, y, **how))
 
 

@@ -67,7 +67,12 @@ def spectra(gap: ns.KernelOperator, labels: Array) -> ns.Estimate:
     energy: Array = ns.label_energy(pairs, labels)
     density = ns.spectral_density(gap, probes=2, steps=10)
     assert_type(density, ns.Density)
-    others = [ns.trace(gap), ns.kernel_target_alignment(gap, labels), ns.condition_number(ns.operators.identity(40))]
+    others = [
+        ns.trace(gap),
+        ns.kernel_target_alignment(gap, labels),
+        ns.kernel_distance(gap, gap),
+        ns.condition_number(ns.operators.identity(40)),
+    ]
     print(
         f"{float(norm):.3f}",
         frobenius,

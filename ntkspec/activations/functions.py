@@ -10,7 +10,7 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.activations import derivatives, duals
 from ntkspec.activations.gaussian_quadrature import REACH
-from ntkspec.activations.names import plain_name
+from ntkspec.activations.names import name_of, plain_name
 from ntkspec.engines import as_array, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.objects.lazy import cached_property
@@ -373,7 +373,8 @@ def activation(name: str | Activation, **params: float) -> Activation:
     Raises
     ------
     TypeError
-        For a parameter that the activation does not have.
+        For a parameter that the activation does not have, and a function such as ``np.tanh`` itself, whose name is
+        needed, or its derivative too (:class:`Activation`).
     ValueError
         For an unknown name, a parameter beyond 1e12 (or not finite), and an Activation whose derivative does not belong
         to it.
@@ -397,7 +398,12 @@ def activation(name: str | Activation, **params: float) -> Activation:
     if isinstance(name, Activation):
         name.look()
         return name
-    known = plain_name(name) if isinstance(name, str) else name
+    if not isinstance(name, str):
+        cure = f"; take its name, {short!r}" if (short := name_of(name)) in _NAMED else ""
+        raise TypeError(
+            f"activation={name!r}, but a name such as 'erf' or an ntkspec.Activation(phi, derivative) is needed{cure}"
+        )
+    known = plain_name(name)
     if known not in _NAMED:
         raise ValueError(f"activation {name!r} is unknown; use one of {', '.join(NAMES)}, or ntkspec.Activation")
     try:

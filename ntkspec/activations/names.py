@@ -1,6 +1,7 @@
 """Names of activations as people write them: ReLU, swish, np.tanh, torch.nn.GELU."""
 
 import re
+from typing import Any
 
 # Where names come from; what stands before them says nothing else.
 _LIBRARY = re.compile(
@@ -37,3 +38,9 @@ def plain_name(name: str) -> str:
     library = _LIBRARY.match(written)
     short = re.sub(r"[-\s]", "_", written[library.end() :] if library else written).lower()
     return _SAME.get(short.replace("_", ""), short)
+
+
+def name_of(function: Any) -> str:
+    """What np.tanh, torch.nn.GELU or torch.nn.ReLU() itself is called here; other objects give a name that is none."""
+    library = "jax.nn." if getattr(function, "__module__", "").startswith("jax") else ""
+    return plain_name(library + getattr(function, "__name__", repr(function)))

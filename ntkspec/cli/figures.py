@@ -13,18 +13,18 @@ from ntkspec.cli.results import held
 from ntkspec.cli.sweeps import (
     GridOptions,
     PlaceOptions,
-    draw_one,
+    draw,
     figure_of,
     files_of,
     grid_of,
+    measured,
     tell_sweep,
-    together,
 )
 from ntkspec.cli.telling import TellOptions, progress, tell
 
 figure = App(
     name="figure",
-    help="Draw a figure of the paper as PNG and PDF, beside the HDF5 file of its numbers. "
+    help="Draw a figure of the paper as PNG and PDF, beside the HDF5 file of its numbers and its page. "
     "A second call redraws without computing.",
     help_epilogue=epilogue("figure"),
     default_parameter=Parameter(negative=()),
@@ -204,9 +204,9 @@ def figure_5(
     along = replace(fixed, n=("d^1.5",), width=("d^1.5",))
     folder = _folder(output, "5", fixed.engine)
     with held(folder, _files("5")):
-        results = together([fixed, along], folder / "figure-5.h5", place)
+        results = measured([fixed, along], folder / "figure-5.h5", place)
         tell_sweep(results)
-        return draw_one(lambda: figure_of(results), folder, "figure-5", "figure-5.h5")
+        return draw(lambda: figure_of(results, "figure-5"), folder, "figure-5.h5")
 
 
 @figure.command(name="budget", help_epilogue=epilogue("figure budget"))
@@ -227,9 +227,9 @@ def figure_budget(
     layers = [grid_of(grid, (f"budget-{layer}",)) for layer in ("first", "second")]
     folder = _folder(output, "budget", layers[0].engine)
     with held(folder, _files("budget")):
-        results = together(layers, folder / "figure-budget.h5", place)
+        results = measured(layers, folder / "figure-budget.h5", place)
         tell_sweep(results)
-        return draw_one(lambda: figure_of(results), folder, "figure-budget", "figure-budget.h5")
+        return draw(lambda: figure_of(results, "figure-budget"), folder, "figure-budget.h5")
 
 
 def _setting(options: RunOptions | None, **defaults):
@@ -259,9 +259,9 @@ def _kept(settings, folder: Path, which: str, how):
 def _draw(make: Callable, folder: Path, which: str) -> int:
     """``make`` is given the module of figures of training."""
 
-    def figure():
+    def figures():
         from ntkspec.plotting import training
 
-        return make(training)
+        return {f"figure-{which}": make(training)}
 
-    return draw_one(figure, folder, f"figure-{which}", f"figure-{which}.h5")
+    return draw(figures, folder, f"figure-{which}.h5")

@@ -1,7 +1,7 @@
 """The commands that run over a grid of settings: sweep and check."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -59,8 +59,8 @@ class PlaceOptions:
     "address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed]; default: none)"
 
 
-# The record of a check beside the file of its sweep, and its page.
-CHECK, PAGE_OF_CHECK = "check.h5", "check.html"
+# The record of a check beside the file of its sweep.
+CHECK = "check.h5"
 # What runs in minutes on two cores; the other defaults are those of Grid.
 _DIMENSIONS = ("32:256:x1.5",)
 _USUAL: dict[str, dict] = {
@@ -86,21 +86,13 @@ def grid_of(options: GridOptions | None, quantity: tuple[str, ...], **defaults: 
     return Grid(quantity=quantity, **(lists | {"d": dimensions(lists["d"])}))
 
 
-def measured(grid: "Grid", path: Path, options: PlaceOptions | None) -> "Sweep":
-    """The numbers of every cell of the grid, from the file or measured into it."""
+def measured(grids: Sequence["Grid"], path: Path, options: PlaceOptions | None) -> "Sweep":
+    """The numbers of every cell of the grids, from the file or measured into it."""
     from ntkspec.cluster.execution import Place
     from ntkspec.experiments.sweep_run import run_sweep
 
     place = Place(**vars(options or PlaceOptions()))
-    return run_sweep(grid, path, place=place, report=progress)
-
-
-def together(grids: Sequence["Grid"], path: Path, options: PlaceOptions | None) -> "Sweep":
-    """The numbers of several grids in one file."""
-    from ntkspec.experiments.sweep_results import Sweep
-
-    found = [measured(grid, path, options) for grid in grids]
-    return Sweep({cell: numbers for one in found for cell, numbers in one.items()}, grids)
+    return run_sweep(grids, path, place=place, command=COMMAND.get("ntkspec"), report=progress)
 
 
 def sweep(
@@ -113,7 +105,7 @@ def sweep(
 ) -> int:
     """Measure a grid of settings into one HDF5 file, which a later call completes.
 
-    Prints a row for each cell, and draws sizes against d beside the file.
+    Prints a row for each cell, draws sizes against d and writes a page, NAME.html, beside the file.
 
     Parameters
     ----------
@@ -131,13 +123,9 @@ def sweep(
         raise ValueError(f"{output} is a folder, but a sweep goes into one file; name one in it, such as sweep.h5")
     names = [f"{output.stem}-{name}" for name in dict.fromkeys(quantity)]
     with held(output.parent, files_of(*names, record=output.name)):
-        results = measured(settings, output, place)
+        results = measured([settings], output, place)
         tell_sweep(results, sweep_report(results))
-        written = drawn(lambda: _draw_each(results, output), output)
-    tell_files("", output.parent, [output.name])
-    for png, pdf in zip((written or [])[::2], (written or [])[1::2], strict=True):
-        tell_files(f"drawn: {png}, {pdf}", output.parent, [png.name, pdf.name])
-    return ended(written, output)
+        return draw(lambda: figures_of(results, output.stem), output.parent, output.name)
 
 
 def check(
@@ -176,75 +164,72 @@ def check(
     from ntkspec.experiments.sweep_cells import Cell
     from ntkspec.reporting.check import check_answer, check_report
     from ntkspec.reporting.documents import checks_document
-    from ntkspec.reporting.page import page_of_tree
     from ntkspec.storage import Keeper
     from ntkspec.storage.provenance import provenance
-    from ntkspec.storage.sweeps import columns_of
+    from ntkspec.storage.sweeps import Stored
 
     settings = grid_of(grid, (STATEMENTS[statement].quantity,), **_USUAL.get(statement, {}))
     folder = output or Path("ntkspec-check") / located(statement, settings.engine)
     check_grid(statement, settings)
-    with held(folder, [*files_of(statement, record="sweep.h5"), CHECK, PAGE_OF_CHECK]):
-        results = measured(settings, folder / "sweep.h5", place)
+    with held(folder, [*files_of(statement, record=CHECK), "sweep.h5"]):
+        results = measured([settings], folder / "sweep.h5", place)
         checks = check_statement(statement, settings, results)
         tell(check_report(checks) + "\n", answer=check_answer(checks), **checks_document(checks))
         made_with = provenance(COMMAND.get("ntkspec check")) | {"engine": settings.engine}
-        record = {"checks": checks, **columns_of(results, Cell), "provenance": made_with}
+        measurements = Stored(results, [asdict(settings)]).tree(Cell)
+        record = {"checks": checks, **measurements, "provenance": made_with}
         Keeper(folder / CHECK, "check").write(record)
-        page = lambda: page_of_tree("check", record, str(folder / CHECK)).save(folder / PAGE_OF_CHECK)  # noqa: E731
-        return draw_one(lambda: figure_of(results), folder, statement, "sweep.h5", CHECK, page=page)
+        return draw(lambda: figure_of(results, statement), folder, "sweep.h5", CHECK)
 
 
 def tell_sweep(results: "Sweep", table: str = "") -> None:
     """Tell the table of the cells, and the exponents that the figures show."""
-    from ntkspec.plotting.sweeps import laws
     from ntkspec.reporting.check import laws_report
     from ntkspec.reporting.documents import sweep_document
 
-    found = laws(results)
+    found = results.laws
     exponents = laws_report(found)
     text = "\n\n".join(part for part in (table, exponents) if part)
     tell(text, answer=exponents, **(sweep_document(results, found) if told().how.json else {}))
 
 
 def files_of(*names: str, record: str) -> list[str]:
-    """The files of figures of these names, and of the record that they are drawn from."""
-    return [*(f"{name}.{kind}" for name in names for kind in ("png", "pdf")), record]
+    """The files of figures of these names, the record that they are drawn from, and its page."""
+    return [*(f"{name}.{kind}" for name in names for kind in ("png", "pdf")), record, f"{Path(record).stem}.html"]
 
 
-def draw_one(make: Callable, folder: Path, name: str, *records: str, page: Callable[[], Path] | None = None) -> int:
-    """Save the figure that ``make`` returns, and the page; say what lies in the folder, and return how that ended.
+def draw(figures: "Callable[[], Mapping[str, Figure]]", folder: Path, *records: str) -> int:
+    """Save the figures by their names, and the page of the last record; say what lies in the folder, and return how
+    that ended.
 
     records : the first one holds what is drawn.
     """
 
-    def draw() -> list[Path]:
+    def save_all() -> list[Path]:
         from ntkspec.plotting.files import save
+        from ntkspec.reporting.page import report
 
-        figures = save(make(), folder, name)
-        return figures if page is None else [*figures, page()]
+        saved = [path for name, figure in figures().items() for path in save(figure, folder, name)]
+        page = (folder / records[-1]).with_suffix(".html")
+        report(folder / records[-1], page)
+        return [*saved, page]
 
-    figures = drawn(draw, folder / records[0])
-    names = [*records, *(path.name for path in figures or ())]
+    written = drawn(save_all, folder / records[0])
+    names = [*records, *(path.name for path in written or ())]
     tell_files(f"written to {folder}: {', '.join(names)}", folder, names)
-    return ended(figures, folder / records[0])
+    return ended(written, folder / records[0])
 
 
-def _draw_each(results: "Sweep", output: Path) -> list[Path]:
-    """The figure of each quantity beside the file of a sweep."""
-    from ntkspec.plotting.files import save
+def figures_of(results: "Sweep", prefix: str) -> "dict[str, Figure]":
+    """The figure of each quantity under its file's name."""
     from ntkspec.plotting.sweeps import figures
 
-    return [
-        path
-        for name, figure in figures(results).items()
-        for path in save(figure, output.parent, f"{output.stem}-{name}")
-    ]
+    return {f"{prefix}-{quantity}": figure for quantity, figure in figures(results).items()}
 
 
-def figure_of(results: "Sweep") -> "Figure":
-    """The figure of a sweep of one kind."""
+def figure_of(results: "Sweep", name: str) -> "dict[str, Figure]":
+    """The figure of a sweep of one kind under its file's name."""
     from ntkspec.plotting.sweeps import figures
 
     (figure,) = figures(results).values()
-    return figure
+    return {name: figure}

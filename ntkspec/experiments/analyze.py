@@ -39,7 +39,7 @@ from ntkspec.experiments.kernel_gap import KernelGap, MeasuredKernels, measured_
 from ntkspec.experiments.linear_models import NearestLinear
 from ntkspec.experiments.models import Model, labelled, model_of
 from ntkspec.experiments.network_tasks import NetworkTask, completed_task, storable_task
-from ntkspec.experiments.own_networks import NetworkRecord, own_network
+from ntkspec.experiments.own_networks import NetworkRecord, compared_with, own_network
 from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
@@ -169,7 +169,7 @@ class Analysis(Shown, Columned, Drawn):
             [
                 *(Row("verdict", line) for line in verdict(self)[:3]),
                 Row("‖Θ‖", f"{float(kernel.theta):.5g}", "spectral norm of the NTK at initialization"),
-                Row("‖Θˡⁱⁿ‖", f"{float(kernel.theta_lin):.5g}", "of the linear model's kernel"),
+                Row("‖Θˡⁱⁿ‖", f"{float(kernel.theta_lin):.5g}", f"of {compared_with(self.own)}"),
                 Row("‖Θ − Θˡⁱⁿ‖", f"{float(kernel.gap):.5g}", "of their difference"),
                 Row("learning rate", f"{max(self.rates):.4g}", f"below {kernel.largest_stable_rate:.4g} it is stable"),
                 *(
@@ -275,8 +275,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     records = logarithmic_steps(task.steps)
     work = partial(forecast, steps=task.steps, full=full, tests=len(dataset.X_test), records=len(records))
     expected = stages("forecast", work, theta, compared, trial, held=held, method=task.method)
-    report(f"forecast: {expected}")
-    stages.expected = expected.seconds
+    stages.tell(expected)
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
     kernels = measured_kernels(model, theta, full, stages)
     linear, gap, models = kernels.linear, kernels.gap, _fixed_kernels(model, kernels, tested)

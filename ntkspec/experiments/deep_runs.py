@@ -1,7 +1,8 @@
 """Deep networks and one linear model trained side by side on images: what Figure 3 is drawn from."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,18 @@ from ntkspec.engines import engine_of, named
 from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.experiments.agreement import relative_difference
 from ntkspec.experiments.devices import on_host, placed
+from ntkspec.experiments.forecast import Expected
 from ntkspec.experiments.run_cache import Measurement
 from ntkspec.experiments.side_by_side import train_beside
 from ntkspec.experiments.stages import Stages
+from ntkspec.experiments.training_forecast import Length, one_after_another, training_forecast
 from ntkspec.experiments.two_layer_runs import figure_steps
 from ntkspec.kernels import linear_expansion, ntk
 from ntkspec.networks import DeepNetwork
 from ntkspec.networks.layers import Linear
 from ntkspec.networks.specification import NetworkSpec
-from ntkspec.operators import Gram
+from ntkspec.operators import Gram, planning
+from ntkspec.training import train_gd
 
 # Test points whose outputs are kept, as in Figure 3b; points on which a network's kernel is fitted by the data kernel.
 POINTS, FITTED = 3, 1000
@@ -111,11 +115,7 @@ def check_deep_setting(setting: DeepSetting) -> None:
 def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda text: None) -> DeepRun:
     """Train the network (or the linear model) and decompose its test residual at each recorded step."""
     check_deep_setting(setting)
-    stages, dtype = Stages(report), np.dtype(setting.dtype).type
-    load = {"cifar10": datasets.cifar10, "mnist": datasets.mnist}[setting.data]
-    sizes: dict[str, Any] = {"n": setting.n, "n_test": setting.n_test, "pool": setting.pool}
-    sizes |= {"seed": setting.seed, "dtype": dtype}
-    data = placed(load(setting.classes, **sizes), named(setting.engine))
+    stages, data = Stages(report), _images(setting)
     part = _decomposed_part(setting, data.X.shape[1])
     net = _network(setting, data).to(setting.engine)
     linear = setting.network == "linear"
@@ -149,6 +149,14 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
         part=part,
         seconds=stages.seconds,
     )
+
+
+def _images(setting: DeepSetting) -> Dataset:
+    """The images of a setting, on its engine."""
+    load = {"cifar10": datasets.cifar10, "mnist": datasets.mnist}[setting.data]
+    sizes: dict[str, Any] = {"n": setting.n, "n_test": setting.n_test, "pool": setting.pool}
+    sizes |= {"seed": setting.seed, "dtype": np.dtype(setting.dtype).type}
+    return placed(load(setting.classes, **sizes), named(setting.engine))
 
 
 def _decomposed_part(setting: DeepSetting, d: int) -> str:
@@ -213,4 +221,21 @@ def relative_mse(run: DeepRun, linear: DeepRun) -> np.ndarray:
     return relative_difference(run.outputs, linear.outputs)
 
 
-DEEP_COMPARISON = Measurement("deep runs", (DeepRun, DeepSetting), check_deep_setting, run_deep)
+def deep_forecast(settings: Sequence[DeepSetting]) -> Expected:
+    """What training takes for one network after the other, by a trial of a few steps of each."""
+    data = {replace(setting, network="linear"): setting for setting in settings}
+    drawn = {key: _images(setting) for key, setting in data.items()}
+    return one_after_another(_forecast(setting, drawn[replace(setting, network="linear")]) for setting in settings)
+
+
+def _forecast(setting: DeepSetting, data: Dataset) -> Expected:
+    net, batch = _network(setting, data).to(setting.engine), setting.batch or None
+    train = partial(train_gd, net, data.X, data.y, eta=1e-6, batch=batch, seed=setting.seed)
+    length = Length(setting.steps, len(figure_steps(setting.steps)), batch=batch)
+    found, some = training_forecast(train, data, length), data.X[:FITTED]
+    kernel = ntk(net, some)
+    work = len(some) ** 2 * kernel.cost.entry
+    return replace(found, seconds={"kernels": planning.clock(kernel, work)(work)} | found.seconds)
+
+
+DEEP_COMPARISON = Measurement("deep runs", (DeepRun, DeepSetting), check_deep_setting, run_deep, deep_forecast)

@@ -1,4 +1,4 @@
-"""What an analysis will take, in seconds and bytes, before its long parts begin."""
+"""What a run will take, in seconds and bytes, before its long parts begin; that of an analysis."""
 
 import time
 from collections.abc import Callable
@@ -19,22 +19,31 @@ NEW_MEMORY = 1e9
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """Expected seconds of the long stages, by name, and bytes at the peak. plan : of the products with Theta."""
+class Expected:
+    """Expected seconds of the long stages, by name, and bytes at the peak."""
 
     seconds: dict[str, float]
     bytes: float
-    plan: Plan
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items() if seconds >= 1)
         detail = f" ({parts})" if parts else ""
-        return f"about {self.total:.0f} s{detail} and {self.bytes / 1e9:.2g} GB; {self.plan.method} kernels"
+        return f"about {max(1.0, self.total):.0f} s{detail} and {self.bytes / 1e9:.2g} GB"
 
     @property
     def total(self) -> float:
         """Seconds of all stages."""
         return sum(self.seconds.values())
+
+
+@dataclass(frozen=True)
+class Forecast(Expected):
+    """The same where kernels are multiplied. plan : of the products with Theta."""
+
+    plan: Plan
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; {self.plan.method} kernels"
 
 
 @dataclass(frozen=True)
@@ -72,13 +81,13 @@ def forecast(
     rounding, and of compiling them. Measuring those rates can be the peak: what was taken so far counts.
     """
     gap = theta if linear is None else theta - linear
-    chosen, step = _planned(theta, NORMS + GAP + PREDICTION, method), _step(train)
+    chosen, step = planned(theta, NORMS + GAP + PREDICTION, method), step_of(train)
     of_gap = planning.plan(gap, GAP, method=method)
     tiles, side, _ = Triangle.layout(theta.shape[0], theta.engine.TILE)
     entries = tiles * side**2 * gap.cost.entry
     n = points_of(theta)
-    predicting, plan = (theta, chosen) if full is None else (full, _planned(full, NORMS + PREDICTION, method))
-    own, between = _passes(theta, n, checks=True), _between(predicting, n, tests)
+    predicting, plan = (theta, chosen) if full is None else (full, planned(full, NORMS + PREDICTION, method))
+    own, between = passes_of(theta, n, checks=True), _between(predicting, n, tests)
     seconds = {
         "kernel": chosen.build + step.of(own, n),
         "norms": NORMS * chosen.each + of_gap.seconds + planning.clock(gap, entries)(entries),
@@ -87,7 +96,7 @@ def forecast(
     }
     stored, passes = held + chosen.bytes + of_gap.bytes, own + between.passes
     if full is not None:
-        of_all = _passes(full, 0 if _shared(theta, full) else n, checks=True)
+        of_all = passes_of(full, 0 if _shared(theta, full) else n, checks=True)
         stored, passes = stored + plan.bytes, passes + of_all
         seconds["kernel of all outputs"] = plan.build + step.of(of_all, n)
         seconds["norms"] += NORMS * plan.each
@@ -99,10 +108,10 @@ def _shared(one: KernelOperator, other: KernelOperator) -> bool:
     return isinstance(one, JacobianGram) and isinstance(other, JacobianGram) and one.left is other.left
 
 
-def _planned(kernel: KernelOperator, products: int, method: str | None) -> Plan:
+def planned(kernel: KernelOperator, products: int, method: str | None) -> Plan:
     """The plan; products through a framework's passes are timed, once what they keep is there."""
     chosen = planning.plan(kernel, products, method=method)
-    if chosen.method != "factored" or not _passes(kernel, 1, checks=False).forward:
+    if chosen.method != "factored" or not passes_of(kernel, 1, checks=False).forward:
         return chosen
     product = partial(kernel.__matmul__, kernel.engine.xp.ones(kernel.shape[1], kernel.dtype))
     return replace(chosen, each=min(_timed(product) for _ in range(2)))
@@ -118,7 +127,7 @@ class _Rectangle:
 
 def _between(kernel: KernelOperator, n: int, tests: int) -> _Rectangle:
     """Nothing where products with factors of our own take its place. The gradients of the training points are there."""
-    passes = _passes(kernel, tests, checks=False)
+    passes = passes_of(kernel, tests, checks=False)
     if not (tests and passes.forward):
         return _Rectangle(PassWork())
     entries = kernel.shape[0] * (kernel.shape[0] / n) * tests * kernel.cost.entry
@@ -126,11 +135,12 @@ def _between(kernel: KernelOperator, n: int, tests: int) -> _Rectangle:
     return _Rectangle(passes, min(planning.clock(kernel, work)(work) for work in (entries, products)))
 
 
-def _passes(kernel: KernelOperator, points: int, *, checks: bool) -> PassWork:
+def passes_of(kernel: KernelOperator, points: int, *, checks: bool) -> PassWork:
+    """What a framework does for the entries of a kernel; nothing for networks of this package."""
     return kernel.passes(points, checks=checks) if isinstance(kernel, JacobianGram) else PassWork()
 
 
-def _step(train: Callable[..., object]) -> Step:
+def step_of(train: Callable[..., object]) -> Step:
     """The middle one of three trials of six steps, less trials of one; one before compiles what has to be compiled.
 
     Of a step that takes long, one trial says it: less one of the outputs alone.

@@ -107,6 +107,11 @@ def _advice(error: str, d: int, inputs: str, shape: tuple[int, ...] | None) -> s
     )
 
 
+def compared_with(own: NetworkRecord | None) -> str:
+    """What the NTK is compared with, in words: of built-in networks theory says it."""
+    return "the linear kernel" if own is None else "the nearest linear kernel"
+
+
 class OwnModel:
     """A network of the user's own on a data set, with the linear kernel that is nearest to its own.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkspec import storage
+from ntkspec.experiments.forecast import Expected
 
 
 @dataclass(frozen=True)
@@ -13,13 +14,14 @@ class Measurement:
     """How a setting becomes a run (a dataclass with the field ``setting``), and what the file of runs is called.
 
     kind : of the file. types : the dataclasses in it. check : refuses a setting that cannot run.
-    measure : of (setting, report).
+    measure : of (setting, report). forecast : what settings take one after the other.
     """
 
     kind: str
     types: tuple[type, ...]
     check: Callable
     measure: Callable
+    forecast: Callable[[Sequence[Any]], Expected]
 
 
 def kept(
@@ -37,6 +39,8 @@ def kept(
     path.parent.mkdir(parents=True, exist_ok=True)
     with storage.locked(path):
         runs, file = _found(path, how), storage.Keeper(path, how.kind)
+        if missing := [setting for setting in settings if setting not in runs]:
+            report(f"forecast: {how.forecast(missing)}")
         for setting in settings:
             if setting not in runs:
                 runs[setting] = how.measure(setting, report=report)

@@ -13,7 +13,8 @@ from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.linear_models import LinearModel, NearestLinear
 from ntkspec.experiments.models import Model, labelled, model_of
 from ntkspec.experiments.network_tasks import NetworkTask, completed_task, storable_task
-from ntkspec.experiments.own_networks import NetworkRecord
+from ntkspec.experiments.own_networks import NetworkRecord, compared_with
+from ntkspec.experiments.spectrum_forecast import FEW, Sizes, spectrum_forecast
 from ntkspec.experiments.stages import Stages
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
@@ -94,7 +95,8 @@ class KernelSpectrum(Shown, Columned, Drawn):
             "participation ratio": self.participation_ratio,
             "alignment with the labels": self.alignment,
         }
-        kernel = {"theta": "Θ", "linear": "Θˡⁱⁿ", "gap": "Θ − Θˡⁱⁿ"}[self.task.kernel]
+        linear = f"Θˡⁱⁿ, {compared_with(self.own)},"
+        kernel = {"theta": "Θ", "linear": linear, "gap": f"Θ − {linear}"}[self.task.kernel]
         sizes = f"d = {self.dataset['d']}, n = {self.dataset['n']:,}"
         return Table(
             f"{self.dataset['name']}: {kernel} of {self.task.label}, {sizes}",
@@ -163,21 +165,26 @@ def measure_spectrum(
     theta = stages("features", model.full_ntk if model.predicts_all else model.ntk, X)
     rows = theta.shape[0]
     pairs = min(PAIRS, rows) if task.pairs is None else checks.whole_number(task.pairs, "pairs", 1, rows)
-    expected = task.probes * task.steps + 30 * pairs + 100
-    plan = None
+    sizes, method, plan = Sizes(pairs, task.probes, task.steps), task.method, None
     if model.theory is None:  # the nearest linear kernel takes products with Theta as well
-        theta, plan = _prepared(theta, expected, task, stages)
+        few = (model.full_ntk if model.predicts_all else model.ntk)(X[:FEW])
+        stages.tell(spectrum_forecast(theta, None, sizes, few=few, again=task.kernel == "gap", method=method))
+        theta, plan = stages("kernel", planning.prepare, theta, sizes.products, method=method)
     kernels = _Kernels(model, theta, stages)
     operator = kernels.named(task.kernel)
+    other = None
+    if task.kernel != "gap" and not model.predicts_all:
+        other = kernels.named("linear" if task.kernel == "theta" else "theta")
+    if plan is None:
+        stages.tell(spectrum_forecast(operator, other, sizes, method=method))
     if plan is None or task.kernel != "theta":
-        operator, plan = _prepared(operator, expected, task, stages)
+        operator, plan = stages("kernel", planning.prepare, operator, sizes.products, method=method)
     norm = stages("spectral norm", spectral_norm, operator, seed=seed)
     frobenius = stages("Frobenius norm", frobenius_norm, operator, rtol=FROBENIUS_RTOL, seed=seed)
     leading = stages("eigenpairs", eigsh, operator, pairs, seed=seed)
     total = None if task.kernel == "gap" else stages("trace", trace, operator)
     angles = None
-    if task.kernel != "gap" and not model.predicts_all:
-        other = kernels.named("linear" if task.kernel == "theta" else "theta")
+    if other is not None:
         opposite = stages("eigenpairs of the other kernel", eigsh, other, pairs, seed=seed)
         angles = subspace_angles(leading, opposite)
     fit = None if model.predicts_all else kernels.linear.fit
@@ -201,14 +208,6 @@ def measure_spectrum(
         nearest=NearestLinear.of(fit) if fit is not None else None,
     )
     return on_host(found)
-
-
-def _prepared(
-    operator: KernelOperator, products: int, task: SpectrumTask, stages: Stages
-) -> tuple[KernelOperator, Plan]:
-    """The operator as its plan says, which is told before: how long forming it and its products take, and the bytes."""
-    stages.report(f"forecast: {planning.plan(operator, products, method=task.method)}")
-    return stages("kernel", planning.prepare, operator, products, method=task.method)
 
 
 def _checked_labels(dataset: Dataset) -> Array:

@@ -3,15 +3,16 @@
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 
 from ntkspec import checks, datasets
 from ntkspec.activations import Activation, activation
 from ntkspec.datasets import Dataset
-from ntkspec.dynamics import predict_gd
+from ntkspec.dynamics import Trajectory, predict_gd
 from ntkspec.engines import named
+from ntkspec.engines.arrays import ArrayLike
 from ntkspec.experiments.agreement import mean_squared_difference
 from ntkspec.experiments.devices import on_host, placed
 from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, expected_ntk, linear_expansion, linear_kernel, ntk
@@ -21,7 +22,7 @@ from ntkspec.networks.size_laws import INFINITE, INFINITE_LAW
 from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.objects.lazy import cached_property
-from ntkspec.operators import Diagonal, planning
+from ntkspec.operators import Diagonal, KernelOperator, planning
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.theory import bounds
 from ntkspec.theory.assumptions import summarize
@@ -35,6 +36,8 @@ COVARIANCES = {"identity": lambda d: None, "graded": lambda d: np.linspace(0.2, 
 DEEP_QUANTITIES = "data", "gap-both", "training-both"
 # The relative width of the spectral norms' intervals.
 RTOL = 1e-3
+# Products with Theta - Theta^lin that its norms take, with and without the diagonal.
+GAP_PRODUCTS = 150
 # Training: test points, the part of the theorems' largest rate, c in T = c d log d / eta, records, and most steps.
 TEST_POINTS, PART_OF_RATE, HORIZON, RECORDS, MOST_STEPS = 2000, 0.05, 2.0, 40, 2000
 # A number of steps after which a linear model has converged.
@@ -173,11 +176,15 @@ def measure_cell(cell: Cell) -> dict[str, float]:
 
     The same cell gives the same numbers.
     """
+    return QUANTITIES[cell.quantity](cell, data_of(cell))
+
+
+def data_of(cell: Cell) -> Dataset:
+    """The data of a cell, on its engine."""
     draw, dtype = getattr(datasets, DISTRIBUTIONS[cell.distribution]), np.dtype(cell.dtype).type
     how = {"covariance": COVARIANCES[cell.covariance](cell.d), "seed": cell.seed, "dtype": dtype}
     tests = TEST_POINTS if cell.quantity.startswith("training") else 0
-    data = placed(draw(cell.n, cell.d, n_test=tests, **how), named(cell.engine))
-    return QUANTITIES[cell.quantity](cell, data)
+    return placed(draw(cell.n, cell.d, n_test=tests, **how), named(cell.engine))
 
 
 def _data(cell: Cell, data: Dataset) -> dict[str, float]:
@@ -190,10 +197,25 @@ def _data(cell: Cell, data: Dataset) -> dict[str, float]:
     }
 
 
-def _gap(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
-    net = network_of(cell)
+def _gap(cell: Cell, data: Dataset) -> dict[str, float]:
+    theta, linear = gap_kernels(cell, data)
+    return _norms(theta, linear)
+
+
+def gap_kernels(cell: Cell, data: Dataset) -> tuple[KernelOperator, KernelOperator]:
+    """Theta and Theta^lin of a cell of gap-LAYER or gap-cnn."""
+    if cell.quantity == "gap-cnn":
+        theta = expected_cnn_ntk(cell.activation, data.X, filter_size=cell.width)
+        return theta, cnn_linear_kernel(cell.activation, data.X, filter_size=cell.width)
+    net, layer = network_of(cell), layer_of(cell)
     theta = _expected(net, data.X, layer) if cell.width == INFINITE else ntk(net, data.X, layer=layer)
-    return _norms(theta, _linear_model(net, data, layer)[0])
+    return theta, linear_model(net, data, layer)[0]
+
+
+def layer_of(cell: Cell) -> str:
+    """The layers that the quantity names, as kernels know them."""
+    layer = cell.quantity.split("-")[1]
+    return "all" if layer == "both" else layer
 
 
 def _expected(net, X, layer: str):
@@ -205,12 +227,7 @@ def _expected(net, X, layer: str):
     return expected_ntk(form.activation, X, layer=layer, hidden_layers=form.hidden_layers)
 
 
-def _gap_cnn(cell: Cell, data: Dataset) -> dict[str, float]:
-    kernels = expected_cnn_ntk(cell.activation, data.X, filter_size=cell.width)
-    return _norms(kernels, cnn_linear_kernel(cell.activation, data.X, filter_size=cell.width))
-
-
-def _linear_model(net, data: Dataset, layer: str) -> list:
+def linear_model(net: TwoLayer | DeepNetwork, data: Dataset, layer: str) -> list[KernelOperator]:
     """The kernels of the linear model: of training points, and of test against training points if there are any."""
     sides = [(data.X, None), (data.X_test, data.X)] if len(data.X_test) else [(data.X, None)]
     return [linear_kernel(net, *points, layer=layer, trace_ratio=data.trace_ratio) for points in sides]
@@ -218,7 +235,7 @@ def _linear_model(net, data: Dataset, layer: str) -> list:
 
 def _norms(theta, linear) -> dict[str, float]:
     """Of Theta^lin, and of Theta - Theta^lin with and without its diagonal."""
-    gap, _ = planning.prepare(theta - linear, 150)
+    gap, _ = planning.prepare(theta - linear, GAP_PRODUCTS)
     hollow = gap - Diagonal(gap.diagonal())
     size = spectral_norm(linear, rtol=RTOL)
     found = {"linear": size.value}
@@ -230,9 +247,9 @@ def _norms(theta, linear) -> dict[str, float]:
     return found | {"frobenius": whole, "hollow frobenius": math.sqrt(max(0.0, whole**2 - squares))}
 
 
-def _budget(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
+def _budget(cell: Cell, data: Dataset) -> dict[str, float]:
     net = cell.spec.build_two_layer(cell.d, cell.activation, second=cell.second, seed=cell.seed, dtype=data.X.dtype)
-    budget = gap_budget(net.to(cell.engine), data.X, layer=layer, trace_ratio=data.trace_ratio, rtol=RTOL)
+    budget = gap_budget(net.to(cell.engine), data.X, layer=layer_of(cell), trace_ratio=data.trace_ratio, rtol=RTOL)
     found: dict[str, float] = {}
     for name in ("gap", *PARTS):
         part = getattr(budget, name)
@@ -241,24 +258,16 @@ def _budget(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
     return found
 
 
-def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
+def _training(cell: Cell, data: Dataset) -> dict[str, float]:
     """The largest discrepancies of network and linear model up to T = c d log d / eta, and the distance to its limit.
 
     The second layer alone is a linear model of fixed features: its network follows its kernel exactly.
     """
-    (n, d), net = data.X.shape, network_of(cell)
-    eta = PART_OF_RATE * bounds.largest_rate(n, d, layer=layer, centred=centred(net.activation, layer, cell.spec))
-    most = FOREVER if layer == "second" else MOST_STEPS
-    last = int(min(most, max(1, round(bounds.horizon(d, eta, HORIZON)))))
+    net, eta, last = network_of(cell), rate_of(cell), last_step(cell)
     steps = np.unique(np.geomspace(1, last, RECORDS).round().astype(np.int64))
-    linear = _linear_model(net, data, "all" if layer == "both" else layer)
+    linear = linear_model(net, data, layer_of(cell))
     fitted = predict_gd(linear[0], data.y, eta=eta, steps=[*steps, FOREVER], kernel_test=linear[1])
-    if layer == "second":
-        kernels = ntk(net, data.X, layer=layer), ntk(net, data.X_test, data.X, layer=layer)
-        network = predict_gd(kernels[0], data.y, eta=eta, steps=steps, kernel_test=kernels[1])
-    else:
-        eta1, eta2 = (weight * eta for weight in LAYER_WEIGHTS[layer])
-        network = train_gd(net, data.X, data.y, eta1=eta1, eta2=eta2, steps=steps, X_test=data.X_test)
+    network = followed(cell, net, data, steps)
     network, fitted = on_host([network, fitted])
     tests = np.square(network.test - fitted.test[:-1])
     clipped = np.minimum(tests, 1.0).mean(axis=1, dtype=np.float64)
@@ -271,15 +280,37 @@ def _training(cell: Cell, data: Dataset, layer: str) -> dict[str, float]:
         "optimum train": float(mean_squared_difference(network.train[-1:], fitted.train[-1:])[0]),
         "optimum test": float(np.minimum(at_end, 1.0).mean(dtype=np.float64)),
         "steps": float(last),
-        "c": last * eta / (d * math.log(d)),
+        "c": last * eta / (cell.d * math.log(cell.d)),
     }
+
+
+def rate_of(cell: Cell) -> float:
+    """The learning rate of a cell of training-LAYER."""
+    layer = cell.quantity.split("-")[1]
+    of_centred = centred(cell.activation, layer, cell.spec)
+    return PART_OF_RATE * bounds.largest_rate(cell.n, cell.d, layer=layer, centred=of_centred)
+
+
+def last_step(cell: Cell) -> int:
+    """The step at which its training ends."""
+    most = FOREVER if layer_of(cell) == "second" else MOST_STEPS
+    return int(min(most, max(1, round(bounds.horizon(cell.d, rate_of(cell), HORIZON)))))
+
+
+def followed(cell: Cell, net: TwoLayer | DeepNetwork, data: Dataset, steps: ArrayLike) -> Trajectory:
+    """Its network at these steps: trained, or the second layer alone predicted by its kernel."""
+    layer, eta = cell.quantity.split("-")[1], rate_of(cell)
+    if layer == "second":
+        kernels = ntk(net, data.X, layer=layer), ntk(net, data.X_test, data.X, layer=layer)
+        return predict_gd(kernels[0], data.y, eta=eta, steps=steps, kernel_test=kernels[1])
+    eta1, eta2 = (weight * eta for weight in LAYER_WEIGHTS[layer])
+    return train_gd(net, data.X, data.y, eta1=eta1, eta2=eta2, steps=steps, X_test=data.X_test)
 
 
 # What can be measured, by name.
 QUANTITIES: dict[str, Callable[[Cell, Dataset], dict[str, float]]] = {
     "data": _data,
-    "gap-cnn": _gap_cnn,
-    **{f"gap-{layer}": partial(_gap, layer="all" if layer == "both" else layer) for layer in checks.LAYERS},
-    **{f"budget-{layer}": partial(_budget, layer=layer) for layer in checks.LAYERS},
-    **{f"training-{layer}": partial(_training, layer=layer) for layer in checks.LAYERS},
+    **{f"gap-{layer}": _gap for layer in (*checks.LAYERS, "cnn")},
+    **{f"budget-{layer}": _budget for layer in checks.LAYERS},
+    **{f"training-{layer}": _training for layer in checks.LAYERS},
 }

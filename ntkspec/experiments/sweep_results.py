@@ -5,20 +5,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ntkspec.experiments.power_laws import PowerLaw
 from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.experiments.sweep_panels import Panels, panels_of
 from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.spectra.showing import few
 from ntkspec.storage import blamed_on
-from ntkspec.storage.sweeps import read_settings, read_sweep
+from ntkspec.storage.sweeps import Stored, read_stored
 
 
 class Sweep(Shown, Columned, Drawn, dict[Cell, dict[str, float]]):
-    """{cell: {name: number}}, and the grids by which it was measured (none in older files)."""
+    """{cell: {name: number}}, and the grids by which it was measured (none in older files).
 
-    def __init__(self, results: Mapping[Cell, dict[str, float]], grids: Iterable[Grid] = ()):
+    made_with : the commands that measured it, where its file says so, with versions, machine and number of cells.
+    """
+
+    def __init__(
+        self,
+        results: Mapping[Cell, dict[str, float]],
+        grids: Iterable[Grid] = (),
+        made_with: Iterable[dict[str, Any]] = (),
+    ):
         super().__init__(results)
-        self.grids = tuple(grids)
+        self.grids, self.made_with = tuple(grids), tuple(made_with)
 
     @classmethod
     def read(cls, path: str | Path) -> "Sweep":
@@ -26,13 +36,34 @@ class Sweep(Shown, Columned, Drawn, dict[Cell, dict[str, float]]):
 
         Raises FileNotFoundError, or ValueError for a file that is damaged or no sweep.
         """
-        results, settings = read_sweep(path, Cell), read_settings(path)
+        return cls.stored(read_stored(path, Cell), path)
+
+    @classmethod
+    def stored(cls, found: Stored[Cell], path: str | Path) -> "Sweep":
+        """The same from what the file at ``path`` holds."""
         with blamed_on(path):
-            return cls(results, [grid_of_words(words) for words in settings])
+            return cls(found.results, [grid_of_words(words) for words in found.settings], found.made)
 
     def of(self, quantity: str) -> "Sweep":
         """The cells of one quantity."""
-        return Sweep({cell: own for cell, own in self.items() if cell.quantity == quantity}, self.grids)
+        own = {cell: numbers for cell, numbers in self.items() if cell.quantity == quantity}
+        return Sweep(own, self.grids, self.made_with)
+
+    @property
+    def panels(self) -> dict[str, Panels]:
+        """{quantity: {title: panel}}, the series over d that figures, pages and tables show."""
+        return panels_of(self, self.grids)
+
+    @property
+    def laws(self) -> dict[str, dict[str, dict[str, PowerLaw]]]:
+        """{quantity: {title of the panel: {name: law}}}: the powers of d in the legends of the figures.
+
+        With their 95 % intervals. Names without three dimensions and two seeds, or with numbers that are not positive,
+        have none.
+        """
+        return {
+            quantity: {title: panel.laws for title, panel in panels.items()} for quantity, panels in self.panels.items()
+        }
 
     def __repr__(self) -> str:
         return str(self._shown())
@@ -63,3 +94,15 @@ def grid_of_words(words: dict[str, Any]) -> Grid:
     """A grid of what a file says of it."""
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in words.items()}
     return Grid(**fields)
+
+
+def columns_of_laws(sweep: Sweep) -> dict[str, list[Any]]:
+    """The exponents of a sweep as columns, a row for each; nothing where none could be fitted."""
+    rows = [
+        {"quantity": quantity, "panel": title, "number": name, "scaled": panel.scaled}
+        | {what: getattr(law, what) for what in ("exponent", "lower", "upper", "constant")}
+        for quantity, panels in sweep.panels.items()
+        for title, panel in panels.items()
+        for name, law in panel.laws.items()
+    ]
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}

@@ -1,16 +1,18 @@
 """The cells of a sweep in series over d, as its file alone tells them: of one kind, along one law of sizes."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 
 import numpy as np
 
 from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.networks.size_laws import INFINITE, INFINITE_LAW
-from ntkspec.networks.specification import TWO_LAYER
 
 Results = dict[Cell, dict[str, float]]
-_SIZES = ("n", "width")
+# Sizes, and what titles call them; and what titles say where it is not usual.
+_SIZES = {"n": "n", "width": "m"}
+_SAID = ("distribution", "covariance", "second", "dtype", "engine")
+_USUAL = {one.name: one.default for one in fields(Cell) if one.name in _SAID}
 
 
 def series(results: Results) -> dict[str, Results]:
@@ -29,7 +31,8 @@ def series(results: Results) -> dict[str, Results]:
         for cell in cells:
             laws.setdefault(tuple(law(cell) for law in of_sizes), []).append(cell)
         for own in laws.values():
-            title = ", ".join([*_differences(kind, kinds), *(_said(own, size) for size in _SIZES)])
+            network = [kind.network] if kind.spec.deep else []
+            title = ", ".join([*kind_of(kind), *network, *(_said(own, size) for size in _SIZES)])
             while title in found:
                 title += " (another)"
             found[title] = {cell: results[cell] for cell in own}
@@ -51,21 +54,19 @@ def _laws(cells: list[Cell], size: str) -> Callable[[Cell], tuple[str, int]]:
     return law
 
 
-def _differences(kind: Cell, kinds: Iterable[Cell]) -> list[str]:
-    """The activation, and what is not usual or not the same for all."""
-    usual = {"distribution": "gaussian", "covariance": "identity", "network": TWO_LAYER, "engine": "cpu"}
-    usual |= {"second": "rademacher", "dtype": "float64"}
-    said = [name for name, value in usual.items() if {getattr(one, name) for one in kinds} != {value}]
-    return [kind.activation, *(str(getattr(kind, name)) for name in said)]
+def kind_of(cell: Cell) -> list[str]:
+    """The activation, and whatever else is not usual, without the network and its sizes."""
+    said = {name: getattr(cell, name) for name in _USUAL}
+    return [cell.activation, *(value for name, value in said.items() if value != _USUAL[name])]
 
 
 def _said(cells: list[Cell], size: str) -> str:
     """A law in words: the size, or the power of d that fits best."""
     d, sizes = (np.array([getattr(cell, name) for cell in cells]) for name in ("d", size))
     if len(set(sizes.tolist())) == 1:
-        return f"{size} = {INFINITE_LAW if sizes[0] == INFINITE and size == 'width' else sizes[0]}"
+        return f"{_SIZES[size]} = {INFINITE_LAW if sizes[0] == INFINITE and size == 'width' else sizes[0]}"
     if INFINITE in sizes:
-        return f"{size} in part infinite"
+        return f"{_SIZES[size]} in part infinite"
     power, logarithm = np.polyfit(np.log(d), np.log(sizes), 1)
     factor = "" if abs(logarithm) < 0.1 else f"{np.exp(logarithm):.2g} "
-    return f"{size} ~ {factor}d^{power:.2f}"
+    return f"{_SIZES[size]} ~ {factor}d^{power:.2f}"

@@ -1,7 +1,9 @@
 """A network and its linear models, trained side by side on synthetic data: what Figures 1 and 2 are drawn from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +13,16 @@ from ntkspec.datasets import Dataset
 from ntkspec.dynamics import learning_modes
 from ntkspec.engines import named
 from ntkspec.experiments.devices import placed
+from ntkspec.experiments.forecast import Expected
 from ntkspec.experiments.run_cache import Measurement
 from ntkspec.experiments.side_by_side import FixedKernel, train_beside
 from ntkspec.experiments.stages import Stages
+from ntkspec.experiments.training_forecast import Length, one_after_another, training_forecast
 from ntkspec.kernels import linear_kernel, naive_linear_kernel
 from ntkspec.networks import TwoLayer
 from ntkspec.networks.two_layer import even_width
 from ntkspec.operators import KernelOperator
+from ntkspec.training import train_gd
 
 # Test points whose outputs are kept, as in Figure 1b; records; and when linear learning counts as finished.
 POINTS, RECORDS, FINISHED = 5, 60, 0.99
@@ -128,15 +133,10 @@ def compare(setting: Setting, *, report: Callable[[str], None] = lambda text: No
     check_setting(setting)
     stages, steps = Stages(report), figure_steps(setting.steps)
     eta = setting.eta or linear_rate(setting.activation, setting.d)
-    dtype = np.dtype(setting.dtype).type
-    drawn = datasets.gaussian(
-        setting.n, setting.d, n_test=setting.n_test, target=setting.target, seed=setting.seed, dtype=dtype
-    )
-    data = placed(drawn, named(setting.engine))
+    data = _drawn(setting)
     kernels = {"linear": linear_kernel} | ({"naive": naive_linear_kernel} if setting.naive else {})
-    net = TwoLayer.symmetric(setting.d, setting.width, setting.activation, seed=setting.seed, dtype=dtype)
     found = train_beside(
-        net.to(setting.engine),
+        _network(setting),
         data,
         {name: _model(kernel, setting.activation, data, name) for name, kernel in kernels.items()},
         eta=eta,
@@ -157,6 +157,19 @@ def compare(setting: Setting, *, report: Callable[[str], None] = lambda text: No
     )
 
 
+def _drawn(setting: Setting) -> Dataset:
+    """The data of a setting, on its engine."""
+    how: dict[str, Any] = {"seed": setting.seed, "dtype": np.dtype(setting.dtype).type}
+    drawn = datasets.gaussian(setting.n, setting.d, n_test=setting.n_test, target=setting.target, **how)
+    return placed(drawn, named(setting.engine))
+
+
+def _network(setting: Setting) -> TwoLayer:
+    """Its network at the start, on its engine."""
+    how: dict[str, Any] = {"seed": setting.seed, "dtype": np.dtype(setting.dtype).type}
+    return TwoLayer.symmetric(setting.d, setting.width, setting.activation, **how).to(setting.engine)
+
+
 def _model(linear: Callable[..., KernelOperator], activation: str, data: Dataset, stage: str) -> FixedKernel:
     """A linear model on training and test points."""
     ratio = data.trace_ratio
@@ -169,4 +182,16 @@ def _finished(setting: Setting, data: Dataset, eta: float) -> float:
     return learning_modes(linear, data.y, eta=eta).steps_to_learn(FINISHED)
 
 
-COMPARISON = Measurement("runs", (Run, Setting), check_setting, compare)
+def runs_forecast(settings: Sequence[Setting]) -> Expected:
+    """What training takes for one setting after the other, by a trial of a few steps of each."""
+    return one_after_another(_forecast(setting) for setting in settings)
+
+
+def _forecast(setting: Setting) -> Expected:
+    data, net = _drawn(setting), _network(setting)
+    train = partial(train_gd, net, data.X, data.y, eta1=1e-6, eta2=1e-6)
+    length = Length(setting.steps, len(figure_steps(setting.steps)), models=3 if setting.naive else 2)
+    return training_forecast(train, data, length)
+
+
+COMPARISON = Measurement("runs", (Run, Setting), check_setting, compare, runs_forecast)

@@ -8,6 +8,7 @@ from ntkspec.activations import Constants
 from ntkspec.datasets.labels import FEW
 from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
+from ntkspec.experiments.own_networks import compared_with
 from ntkspec.theory.assumptions import DataSummary
 
 # The share of the training loss below which the linear model is said to learn little.
@@ -57,10 +58,9 @@ def _kernel(analysis: Analysis) -> str:
     if spectral < 100 * float(np.finfo(analysis.labels["train"].dtype).eps):
         return f"At initialization the NTK is {'a' if own else 'the'} linear kernel, up to rounding."
     word = "close to linear" if spectral < 0.1 else "roughly linear" if spectral < 0.5 else "not close to linear"
-    which = "the nearest linear kernel" if own else "the linear kernel"
     return (
-        f"At initialization the NTK is {word}: its distance from {which} is {spectral:.1%} of that kernel in "
-        f"spectral norm and {frobenius:.1%} in Frobenius norm."
+        f"At initialization the NTK is {word}: its distance from {compared_with(analysis.own)} is {spectral:.1%} of "
+        f"that kernel in spectral norm and {frobenius:.1%} in Frobenius norm."
     )
 
 

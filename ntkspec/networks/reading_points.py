@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from ntkspec import checks
 from ntkspec.engines.arrays import Array
 from ntkspec.engines.containers import as_array
 from ntkspec.networks.points import rows
-from ntkspec.objects.words import counted
 
 
 def as_arrays(points: Any, name: str, dtype: np.dtype) -> Any:
@@ -44,16 +44,9 @@ def _as_part(part: Any, name: str, dtype: np.dtype) -> Array:
         raise TypeError(f"{name} has dtype {array.dtype}, but real numbers are needed; encode it as numbers first")
     if kind != "f":
         return array
-    array = array.astype(dtype, copy=False)
-    if not np.isfinite(array).all():
-        count = int((~np.isfinite(array)).sum())
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        bad = counted(count, "entry that is", "entries that are")
-        raise ValueError(
-            f"{name} holds {bad} NaN or infinite (in {dtype}), the first one at {where}, counted "
-            f"from 0; remove or replace them"
-        )
-    return array
+    read = array.astype(dtype, copy=False)
+    checks.all_finite(read, name if read is array else f"{name} in {dtype}")
+    return read
 
 
 def filled(points: Any, which: Any, size: int) -> Any:

@@ -66,7 +66,7 @@ class TwoLayer(BuiltIn):
         self.v: Array = checks.as_vector(v, "v", self.W.shape[0], each="neuron")
         if self.W.dtype != self.v.dtype:
             raise TypeError(f"W is {self.W.dtype} and v is {self.v.dtype}; convert one of them")
-        self.activation = _as_activation(activation)
+        self.activation = activation_of(activation)
 
     @classmethod
     def random(
@@ -376,12 +376,6 @@ def even_width(width: Any) -> int:
     if checks.whole_number(width, "width", 2) % 2:
         raise ValueError(f"width={width}, but equation (3) pairs the neurons: use an even width such as {width + 1}")
     return int(width)
-
-
-def _as_activation(given) -> Activation:
-    if not isinstance(given, str | Activation):
-        raise TypeError(f"activation={given!r}, but a name such as 'erf' or an ntkspec.Activation is needed")
-    return activation_of(given)
 
 
 def _draw(d, count: int, seed, second, dtype):

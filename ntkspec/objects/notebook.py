@@ -89,7 +89,7 @@ class Columned:
         ImportError
             Where pandas is not installed.
         """
-        return _installed("pandas", "a table of numbers").DataFrame(self._columns())
+        return installed("pandas", "a table of numbers").DataFrame(self._columns())
 
 
 class Drawn:
@@ -119,12 +119,12 @@ class Drawn:
         ValueError
             For a picture that the result does not have.
         """
-        _installed("matplotlib", "a picture")
+        installed("matplotlib", "a picture")
         # By name: figures are drawn of results and stand above all of them.
         return import_module("ntkspec.plotting.pictures").draw_result(self, ax, what, style)
 
 
-def _installed(library: str, what: str) -> Any:
+def installed(library: str, what: str) -> Any:
     """The library, or an ImportError that says what needs it."""
     try:
         return import_module(library)

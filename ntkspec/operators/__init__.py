@@ -1,11 +1,12 @@
 """Kernel matrices that are known through two primitives: a tile added to an array, and a product with vectors."""
 
 from ntkspec.operators.adapters import Products, as_symmetric, to_scipy, with_entries, wrap
-from ntkspec.operators.base import EntrywiseOperator, KernelOperator
+from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.combination import LinearCombination
 from ntkspec.operators.dense import Dense
 from ntkspec.operators.diagonal import Diagonal, identity
+from ntkspec.operators.entrywise import EntrywiseOperator
 from ntkspec.operators.forming import form
 from ntkspec.operators.function import GramFunction, PairFunction
 from ntkspec.operators.gradients import GradientsAt

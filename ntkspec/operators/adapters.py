@@ -14,8 +14,9 @@ from ntkspec import checks
 from ntkspec.engines import as_array, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.objects.pickling import Foreign
-from ntkspec.operators.base import KernelOperator, whole_points
+from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.dense import Dense
+from ntkspec.operators.layout import whole_points
 from ntkspec.operators.rounding import ASSUMED_EPS, Rounding
 from ntkspec.operators.work import Cost, Work
 

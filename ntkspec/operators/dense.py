@@ -10,7 +10,8 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
-from ntkspec.operators.base import Stored, whole_points
+from ntkspec.operators.layout import whole_points
+from ntkspec.operators.stored import Stored
 from ntkspec.operators.tiles import Tile, taken
 from ntkspec.operators.work import Cost, Work
 

@@ -5,7 +5,7 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
-from ntkspec.operators.base import Stored
+from ntkspec.operators.stored import Stored
 from ntkspec.operators.tiles import Tile
 from ntkspec.operators.work import Cost, Work
 

@@ -10,7 +10,8 @@ import numpy as np
 from ntkspec.engines import Engine
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.objects.lazy import cached_property
-from ntkspec.operators.base import KernelOperator, paired_factors
+from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.factors import paired_factors
 from ntkspec.operators.rounding import HALF_ULP, Rounding
 from ntkspec.operators.tiles import Tile, slices
 from ntkspec.operators.work import Cost, Work

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.engines.terms import HadamardTerm, LowRankTerm
 from ntkspec.objects.lazy import cached_property
-from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth
+from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.factors import paired_factors, summing_depth
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.tiles import Tile, taken
 from ntkspec.operators.work import Cost, Work

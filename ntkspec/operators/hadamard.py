@@ -8,8 +8,9 @@ import numpy as np
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.engines.terms import HadamardTerm
 from ntkspec.objects.lazy import cached_property
-from ntkspec.operators.base import KernelOperator, paired_factors, summing_depth
+from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.bits import Bits
+from ntkspec.operators.factors import paired_factors, summing_depth
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.tiles import Tile, taken
 from ntkspec.operators.work import Cost, Work

@@ -86,3 +86,11 @@ def labels_for(y: ArrayLike, rows: int, rows_per_point: int) -> tuple[Array, Lay
             f"{advice}"
         )
     return checks.as_vector(y, "y", n), Layout(n, None, False)
+
+
+def whole_points(shape: tuple[int, ...], rows_per_point: int) -> int:
+    """Rows of each point, which divide the rows and the columns."""
+    count = checks.whole_number(rows_per_point, "rows_per_point", 1)
+    if any(size % count for size in shape):
+        raise ValueError(f"a kernel of shape {shape} cannot have {rows_per_point=}, which has to divide both sizes")
+    return count

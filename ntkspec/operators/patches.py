@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkspec.engines import Engine
 from ntkspec.engines.arrays import Array, ArrayLike
-from ntkspec.operators.base import paired_factors
+from ntkspec.operators.factors import paired_factors
 from ntkspec.operators.function import SENSITIVITY, OfPairs, formed_each_time
 from ntkspec.operators.rounding import HALF_ULP
 from ntkspec.operators.tiles import Tile, slices

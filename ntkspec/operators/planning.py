@@ -121,29 +121,53 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     if method is not None:
         checks.one_of(method, "method", METHODS)
     operator = wrap(operator)
-    n = operator.shape[0]
-    tiles, side, _ = Triangle.layout(n, operator.engine.TILE)
-    size = tiles * side**2 * operator.dtype.itemsize
-    # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
-    basis = Work(bytes=16.0 * products * n / block)
-    build, by_factors = tiles * side**2 * operator.cost.entry, operator.product_in_float64 + basis
-    if not operator.entrywise:
-        build, size = n * operator.cost.product, 8 * n * n
-    here, there = (1 / block * stored_product(size, streamed=streamed) + basis for streamed in (False, True))
-    seconds = clock(operator, build + products * here, products * by_factors)
+    forms = _forms(operator, products, block)
+    build, size = forms.build, forms.size
+    seconds = clock(operator, build + products * forms.dense, products * forms.factored)
     if operator.stored:
         method = "streamed" if operator.cost.product.copied else "dense"
-        return Plan(method, 0, 0.0, seconds(by_factors), products, "already stored")
+        return Plan(method, 0, 0.0, seconds(forms.factored), products, "already stored")
     plans = {
-        "dense": Plan("dense", size, seconds(build), seconds(here), products, "as asked for"),
-        "factored": Plan("factored", 0, 0.0, seconds(by_factors), products, "as asked for"),
-        "streamed": Plan("streamed", size, seconds(build), seconds(there), products, "as asked for"),
+        "dense": Plan("dense", size, seconds(build), seconds(forms.dense), products, "as asked for"),
+        "factored": Plan("factored", 0, 0.0, seconds(forms.factored), products, "as asked for"),
+        "streamed": Plan("streamed", size, seconds(build), seconds(forms.streamed), products, "as asked for"),
     }
     if method is None:
         return _sooner(plans, operator.engine)
     if method != "factored":
         _require(plans[method], operator)
     return plans[method]
+
+
+@dataclass(frozen=True)
+class _Forms:
+    """Bytes of the stored matrix, the work of forming it, and that of a product in each form."""
+
+    size: int
+    build: Work
+    dense: Work
+    streamed: Work
+    factored: Work
+
+
+def _forms(operator: KernelOperator, products: int, block: int) -> _Forms:
+    n = operator.shape[0]
+    tiles, side, _ = Triangle.layout(n, operator.engine.TILE)
+    size, build = tiles * side**2 * operator.dtype.itemsize, tiles * side**2 * operator.cost.entry
+    if not operator.entrywise:
+        size, build = 8 * n * n, n * operator.cost.product
+    # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
+    basis = Work(bytes=16.0 * products * n / block)
+    here, there = (1 / block * stored_product(size, streamed=streamed) + basis for streamed in (False, True))
+    return _Forms(size, build, here, there, operator.product_in_float64 + basis)
+
+
+def work(operator: KernelOperator, chosen: Plan, *, block: int = 2) -> Work:
+    """What a plan does in all, which adds up with that of others before it becomes seconds (:func:`clock`)."""
+    forms = _forms(operator, chosen.products, block)
+    if not chosen.bytes:
+        return chosen.products * forms.factored
+    return forms.build + chosen.products * (forms.streamed if chosen.method == "streamed" else forms.dense)
 
 
 def _sooner(plans: dict[str, Plan], engine) -> Plan:

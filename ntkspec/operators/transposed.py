@@ -3,7 +3,8 @@
 import numpy as np
 
 from ntkspec.engines.arrays import Array
-from ntkspec.operators.base import EntrywiseOperator, KernelOperator
+from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.entrywise import EntrywiseOperator
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.tiles import Rows
 from ntkspec.operators.work import Cost

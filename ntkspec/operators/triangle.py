@@ -7,7 +7,7 @@ import numpy as np
 
 from ntkspec.engines import Engine, engine_of, moved
 from ntkspec.engines.arrays import Array, DTypeLike
-from ntkspec.operators.base import Stored
+from ntkspec.operators.stored import Stored
 from ntkspec.operators.tiles import Rows, Tile, index
 from ntkspec.operators.work import Cost, Work
 

@@ -9,7 +9,7 @@ from ntkspec.engines.rates import Rates
 from ntkspec.objects.lazy import cached_property
 
 # Rates of a common two-core machine, for choices that are too small to be worth measuring.
-_NOMINAL = (2e11, 3e10, 4e9, 3e10, 3e10)
+NOMINAL = Rates(flops=2e11, words=3e10, entries=4e9, bytes=3e10, copied=3e10)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Work:
     @classmethod
     def lasting(cls, seconds: float) -> "Work":
         """Work that takes so many seconds at nominal rates."""
-        return cls(bytes=seconds * _NOMINAL[3])
+        return cls(bytes=seconds * NOMINAL.bytes)
 
     def __add__(self, other: "Work") -> "Work":
         return Work(*(one + two for one, two in zip(self._parts(), other._parts(), strict=True)))
@@ -63,15 +63,13 @@ class Work:
 
     def seconds(self, rates: Rates) -> float:
         """The time at an engine's ``Rates``."""
-        return self._at((rates.flops, rates.words, rates.entries, rates.bytes, rates.copied))
+        each = rates.flops, rates.words, rates.entries, rates.bytes, rates.copied
+        return sum(part / rate for part, rate in zip(self._parts(), each, strict=True))
 
     @property
     def nominal_seconds(self) -> float:
         """The time at the rates of a common two-core machine."""
-        return self._at(_NOMINAL)
-
-    def _at(self, rates) -> float:
-        return sum(part / rate for part, rate in zip(self._parts(), rates, strict=True))
+        return self.seconds(NOMINAL)
 
     def _parts(self):
         return self.flops, self.words, self.entries, self.bytes, self.copied

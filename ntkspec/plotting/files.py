@@ -28,12 +28,12 @@ def save(figure: Figure, folder: str | Path, name: str, *, kinds: Sequence[str] 
 @contextlib.contextmanager
 def _placed(figure: Figure) -> Iterator[None]:
     """The axes stay where one layout puts them; matplotlib would find it twice for each file."""
-    engine, dpi = figure.get_layout_engine(), figure.dpi
-    figure.dpi = _DPI
+    engine, dpi = figure.get_layout_engine(), figure.get_dpi()
+    figure.set_dpi(_DPI)
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
     try:
         yield
     finally:
-        figure.dpi = dpi
+        figure.set_dpi(dpi)
         figure.set_layout_engine(engine)

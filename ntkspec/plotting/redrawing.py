@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ntkspec.objects.notebook import installed
+
 if TYPE_CHECKING:  # matplotlib is imported by whoever draws
     from matplotlib.figure import Figure
 
@@ -66,10 +68,9 @@ def draw(
     from ntkspec.experiments.results import load_result
 
     record = load_result(path)
-    try:
-        import matplotlib.style
-    except ImportError as error:
-        raise ImportError(f"figures need matplotlib ({error}); python -m pip install matplotlib") from None
+    installed("matplotlib", "a figure")
+    import matplotlib.style
+
     from ntkspec.plotting.files import save
     from ntkspec.plotting.pictures import figures_of
 

@@ -1,4 +1,4 @@
-"""Labels against kernels: alignment, energy in each eigenvector, and angles between leading eigenspaces."""
+"""Vectors against kernels: alignment, position, energy in each eigenvector, and angles between leading eigenspaces."""
 
 import math
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import scipy.linalg
 from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import ArrayLike
-from ntkspec.operators import Gram, as_symmetric
+from ntkspec.operators import Gram, KernelOperator, as_symmetric
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.base import points_of
 from ntkspec.operators.layout import labels_for, labels_of
 from ntkspec.operators.rounding import HALF_ULP
-from ntkspec.spectra.norms import frobenius_norm
+from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Estimate, Spectrum
 
 # Width of the interval of the Frobenius norm where only products are known and nothing else is asked for.
@@ -97,7 +97,7 @@ def kernel_target_alignment(
     n, y = operator.shape[0], _in_range(y)
     moved = centring = 0.0
     if centered:
-        (y, moved), (operator, centring) = _centred_labels(y), _centred(operator)
+        (y, moved), (operator, centring) = _centred_labels(y), centred(operator)
     vectors = layout.vectors(y)
     size, spread = _frobenius_of_squares(vectors)
     if not size > 0:
@@ -114,6 +114,87 @@ def kernel_target_alignment(
     closed = norm.converged and upper - lower < 2
     rest = norm.failure_probability, count, closed, norm.plan, norm.evidence
     return Estimate(float(np.clip(_cosine(overlap, norm.value), lower, upper)), lower, upper, *rest)
+
+
+def spectral_position(
+    operator: MatrixLike,
+    r: ArrayLike,
+    *,
+    rtol: float = 1e-3,
+    failure_probability: float = 1e-6,
+    seed: int = 0,
+) -> Estimate:
+    r"""Where in the spectrum of a kernel a vector lies: 1 for a leading eigenvector, 0 for the null space.
+
+    .. math:: P = \frac{r^T K r}{\|r\|^2 \|K\|}
+
+    The mean of lambda / max abs(lambda) over the eigenvectors, each with the part of r in it as its weight. Of the
+    residual of training it falls as the leading modes are learned.
+
+    Parameters
+    ----------
+    operator : KernelOperator, array, sparse matrix or LinearOperator
+        The kernel, (n, n), symmetric; or (n K, n K) with a row for each of K outputs. Anything that
+        :func:`ntkspec.operators.wrap` takes.
+    r : array, shape (n,) or (n, K)
+        A vector, such as labels less outputs; finite and not zero. Of a kernel of points all columns are taken
+        together; a kernel (n K, n K) needs (n, K).
+    rtol : float, default 1e-3
+        Relative width of the interval of the spectral norm (:func:`ntkspec.spectral_norm`).
+    failure_probability : float, default 1e-6
+        The interval may miss the true value with at most this probability, over the random start drawn from ``seed``,
+        whatever the kernel is.
+    seed : int, default 0
+        Seed of the random start. The same seed gives the same result.
+
+    Returns
+    -------
+    Estimate
+        ``value`` is the position, from 0 to 1 where K is positive semidefinite, from -1 otherwise. ``lower`` and
+        ``upper`` are the ends of the interval, ``failure_probability`` the probability that it misses the true value,
+        ``products`` the number of products with single vectors, ``converged`` whether the norm is as accurate as asked
+        for, ``plan`` how products were computed, ``evidence`` the numerical diagnostics.
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is not symmetric, or the vector has another length, NaN, or is zero.
+
+    Notes
+    -----
+    The interval is that of the spectral norm, with the rounding of the product. Cost: one product and a spectral norm.
+
+    References
+    ----------
+    A Rayleigh quotient, see G. H. Golub, C. F. Van Loan, Matrix Computations, 4th ed., 2013, section 8.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> K = np.diag([4.0, 2.0, 0.0])
+    >>> positions = [ns.spectral_position(K, r) for r in np.eye(3)]
+    >>> [round(float(position), 2) for position in positions]
+    [1.0, 0.5, 0.0]
+    """
+    operator = as_symmetric(operator)
+    checks.accuracy(rtol, failure_probability, seed)
+    r, layout = labels_of(r, operator)
+    vectors = layout.vectors(_in_range(r))
+    size = float((vectors * vectors).sum())
+    if not size > 0:
+        raise ValueError("the vector is zero, which lies nowhere in the spectrum")
+    quotient = _quadratic_forms(operator, vectors) / size
+    norm = spectral_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
+    rounded = 2 * vectors.size * HALF_ULP * norm.upper
+    slack = operator.rounding.matvec_error_bound + operator.storage_error + rounded
+    low, high = quotient - slack, quotient + slack
+    lower = _cosine(low, norm.upper if low > 0 else norm.lower)
+    upper = _cosine(high, norm.lower if high > 0 else norm.upper)
+    if operator.semidefinite:
+        lower, upper = max(0.0, lower), max(0.0, upper)
+    rest = norm.failure_probability, norm.products + len(vectors), norm.converged, norm.plan, norm.evidence
+    return Estimate(float(np.clip(_cosine(quotient, norm.value), lower, upper)), lower, upper, *rest)
 
 
 def _in_range(y):
@@ -141,7 +222,7 @@ def _cosine(overlap: float, norm: float) -> float:
     return overlap / norm
 
 
-def _centred(operator):
+def centred(operator: KernelOperator) -> tuple[KernelOperator, float]:
     """H K H = K - r 1ᵀ - 1 rᵀ with r the row means less half of their mean; as squares of a thin factor each.
 
     Also a bound on its error in Frobenius norm: r is rounded as a product, as a mean, and to the kernel's dtype.

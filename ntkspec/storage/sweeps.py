@@ -3,8 +3,8 @@
 import contextlib
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -23,10 +23,29 @@ _KIND = "sweep"
 _DTYPES = {str: "S", int: "iu", float: "f"}
 
 
-class SweepFile(Generic[Cell]):
-    """Cells and their numbers. ``results`` maps each cell that is there to its numbers by name.
+@dataclass
+class Stored(Generic[Cell]):
+    """What the file of a sweep holds.
 
-    ``settings`` are the grids that asked for cells, dictionaries of words and numbers.
+    results : cells, and their numbers by name. settings : the grids that asked for cells, dictionaries of words and
+    numbers. made : the commands that measured cells, with versions and machine, and how many cells each. laws : columns
+    of one length, the exponents of a sweep that is complete.
+    """
+
+    results: dict[Cell, Numbers]
+    settings: list[dict[str, Any]] = field(default_factory=list)
+    made: list[dict[str, Any]] = field(default_factory=list)
+    laws: dict[str, list] = field(default_factory=dict)
+
+    def tree(self, cell_type: type[Cell]) -> dict[str, Any]:
+        """As files keep it."""
+        laws = {"laws": {name: _column(values) for name, values in self.laws.items()}} if self.laws else {}
+        made = {"provenance": self.made} if self.made else {}
+        return columns_of(self.results, cell_type) | {"settings": json.dumps(self.settings)} | laws | made
+
+
+class SweepFile(Generic[Cell]):
+    """The file of a sweep, and what it holds.
 
     The file is replaced as a whole after each cell: a kill or a power cut costs that cell at most. Where the disk is
     full, the results stay in memory, with a warning, until there is room again.
@@ -34,24 +53,45 @@ class SweepFile(Generic[Cell]):
 
     def __init__(self, path: Path, cell_type: type[Cell]):
         self._file, self._cell_type = Keeper(path, _KIND), cell_type
-        self.results: dict[Cell, Numbers] = read_sweep(path, cell_type) if path.exists() else {}
-        self.settings: list[dict[str, Any]] = read_settings(path) if path.exists() else []
+        self.stored: Stored[Cell] = read_stored(path, cell_type) if path.exists() else Stored({})
 
-    def add(self, cell: Cell, numbers: Numbers) -> None:
-        """Keep the numbers of a cell, on disk."""
-        self.results[cell] = numbers
-        self._write()
+    @property
+    def results(self) -> dict[Cell, Numbers]:
+        """Each cell that is there, and its numbers."""
+        return self.stored.results
 
     def note(self, setting: dict[str, Any]) -> None:
         """Keep a grid, on disk from the first cell on."""
         setting = json.loads(json.dumps(setting))
-        if setting not in self.settings:
-            self.settings.append(setting)
+        if setting not in self.stored.settings:
+            self.stored.settings.append(setting)
             if self.results:
                 self._write()
 
+    def add(self, cell: Cell, numbers: Numbers, made_with: Mapping[str, Any] | None = None) -> None:
+        """Keep the numbers of a cell, on disk. made_with : the command that measured it, versions and machine."""
+        self.results[cell] = numbers
+        self.stored.laws = {}
+        if made_with is not None:
+            self._count(dict(made_with))
+        self._write()
+
+    def complete(self, laws: dict[str, list]) -> None:
+        """Keep the exponents of all that is there, on disk."""
+        if laws != self.stored.laws:
+            self.stored.laws = laws
+            self._write()
+
+    def _count(self, made_with: dict[str, Any]) -> None:
+        """One more cell of that making; it is told from others by all but the time, which is that of the first."""
+        for one in self.stored.made:
+            if {**one, "time": "", "cells": 0} == {**made_with, "time": "", "cells": 0}:
+                one["cells"] += 1
+                return
+        self.stored.made.append(made_with | {"cells": 1})
+
     def _write(self) -> None:
-        self._file.write(columns_of(self.results, self._cell_type) | {"settings": json.dumps(self.settings)})
+        self._file.write(self.stored.tree(self._cell_type))
 
 
 @contextlib.contextmanager
@@ -71,33 +111,34 @@ def read_sweep(path: str | Path, cell_type: type[Cell]) -> dict[Cell, Numbers]:
 
     A field that the file does not have is at its default: what it chooses did not vary when the file was made.
     """
-    return results_of(path, read(path, kind=_KIND), cell_type)
+    return read_stored(path, cell_type).results
 
 
-def results_of(path: str | Path, tree: dict[str, Any], cell_type: type[Cell]) -> dict[Cell, Numbers]:
-    """The same from what :func:`columns_of` made, which the file holds."""
+def read_stored(path: str | Path, cell_type: type[Cell]) -> Stored[Cell]:
+    """All that the file holds; no grids, laws and commands in older ones."""
+    return stored_of(path, read(path, kind=_KIND), cell_type)
+
+
+def stored_of(path: str | Path, tree: dict[str, Any], cell_type: type[Cell]) -> Stored[Cell]:
+    """The same from a tree with the entries of :meth:`Stored.tree`, which the file holds."""
     with blamed_on(path):
         cells, names = _cells(path, tree["cells"], cell_type), tree["numbers"]
         numbers = {name: _values(column, len(cells), float) for name, column in names.items()}
-    return {
+        settings, made = json.loads(tree.get("settings", "[]")), tree.get("provenance", [])
+        for name, found in (("settings", settings), ("provenance", made)):
+            if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+                raise ValueError(f"the {name} are no list of dictionaries")
+        laws = {name: _listed(column) for name, column in tree.get("laws", {}).items()}
+    results = {
         cell: {name: column[k] for name, column in numbers.items() if not math.isnan(column[k])}
         for k, cell in enumerate(cells)
     }
-
-
-def read_settings(path: str | Path) -> list[dict[str, Any]]:
-    """The grids that asked for cells of a file; none in older ones."""
-    tree = read(path, kind=_KIND)
-    with blamed_on(path):
-        found = json.loads(tree.get("settings", "[]"))
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            raise ValueError("the settings are no list of dictionaries")
-        return found
+    return Stored(results, settings, made, laws)
 
 
 def _cells(path: str | Path, found: dict[str, np.ndarray], cell_type: type[Cell]) -> list[Cell]:
-    own = {field.name: field for field in fields(cell_type)}
-    needed = {name for name, field in own.items() if field.default is MISSING}
+    own = {one.name: one for one in fields(cell_type)}
+    needed = {name for name, one in own.items() if one.default is MISSING}
     if not needed <= found.keys() <= own.keys():
         raise ValueError(
             f"{path} holds cells with the fields {', '.join(found)}, but this version has {', '.join(own)}; "
@@ -111,17 +152,21 @@ def _cells(path: str | Path, found: dict[str, np.ndarray], cell_type: type[Cell]
 def columns_of(results: dict[Cell, Numbers], cell_type: type[Cell]) -> dict[str, dict[str, np.ndarray]]:
     """Cells and their numbers as columns, which a file keeps."""
     names = sorted({name for numbers in results.values() for name in numbers})
-    cells = {field.name: _column([getattr(cell, field.name) for cell in results]) for field in fields(cell_type)}
+    cells = {one.name: _column([getattr(cell, one.name) for cell in results]) for one in fields(cell_type)}
     numbers = {name: np.array([own.get(name, np.nan) for own in results.values()]) for name in names}
     return {"cells": cells, "numbers": numbers}
 
 
 def _column(values: list) -> np.ndarray:
-    return np.array(values, dtype="S") if isinstance(values[0], str) else np.array(values)
+    return np.array([value.encode() for value in values]) if isinstance(values[0], str) else np.array(values)
 
 
 def _values(column: np.ndarray, n: int, kind: Any) -> list:
     """The n entries of a column as Python's own numbers or words."""
     if np.shape(column) != (n,) or column.dtype.kind not in _DTYPES.get(kind, "fiuS"):
         raise ValueError(f"a column is no array of {n} entries of {kind}")
+    return _listed(column)
+
+
+def _listed(column: np.ndarray) -> list:
     return [value.decode() if isinstance(value, bytes) else value for value in column.tolist()]

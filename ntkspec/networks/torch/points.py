@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
+from ntkspec import checks
 from ntkspec.networks.points import parts, rows
 from ntkspec.networks.torch.tensors import converted, tensor_of
-from ntkspec.objects.words import counted
 
 
 def as_tensors(points: Any, name: str, dtype: torch.dtype, device: torch.device) -> Any:
@@ -47,11 +47,7 @@ def _part(given: Any, name: str, dtype: torch.dtype, device: torch.device) -> to
     bad = ~torch.isfinite(tensor)
     if bad.any():
         where = tuple(bad.nonzero()[0].tolist())
-        found = counted(int(bad.sum()), "entry that is", "entries that are")
-        raise ValueError(
-            f"{name} holds {found} NaN or infinite, the first one ({tensor[where].item()}) "
-            f"in row {where[0]} (counted from 0); remove or replace them"
-        )
+        raise checks.not_finite(name, int(bad.sum()), where=where, first=tensor[where].item())
     return tensor
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
+from ntkspec.experiments.own_networks import compared_with
 from ntkspec.experiments.verdict import describe, verdict
 from ntkspec.plotting import analysis as figures
 from ntkspec.plotting.svg import panels
@@ -27,7 +28,9 @@ def content(analysis: Analysis, made_with: dict[str, Any] | None, name: str) -> 
     return Content(
         kind="analysis",
         headline=first,
-        setting=f"{analysis.dataset['name']}: n = {analysis.data.n}, d = {analysis.data.d}; {analysis.task.label}",
+        setting=Given(
+            f"{analysis.dataset['name']}: n = {analysis.data.n}, d = {analysis.data.d}; {analysis.task.label}"
+        ),
         tiles=_tiles(analysis),
         verdict=[Words(rest)],
         sections=[
@@ -49,8 +52,8 @@ def _tiles(analysis: Analysis) -> list[Tile]:
     kernel, part, tiles = analysis.kernel, analysis.judged_part, []
     if float(kernel.theta_lin):
         ratio = float(kernel.gap) / float(kernel.theta_lin)
-        which = "the linear kernel" if analysis.own is None else "the nearest linear kernel"
-        tiles.append(Tile(f"{ratio:.1%}", f"distance of the NTK from {which} in spectral norm"))
+        far = f"distance of the NTK from {compared_with(analysis.own)} in spectral norm"
+        tiles.append(Tile(f"{ratio:.1%}", far))
     loosest = analysis.comparisons["network-linear"][part].agreement_to_labels[-1]
     tiles.append(
         Tile(

@@ -5,12 +5,12 @@ from typing import Any
 
 from ntkspec.experiments.power_laws import PowerLaw
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, STATEMENTS, Check
-from ntkspec.experiments.sweep_series import Results, series
+from ntkspec.experiments.sweep_results import Sweep
 from ntkspec.reporting.check import reason, reservation
 from ntkspec.reporting.page.elements import Element, Facts, Judged, Section, Table, Tile, Words
 from ntkspec.reporting.page.footing import promises, provenance, symbols
 from ntkspec.reporting.page.page import Content
-from ntkspec.reporting.page.sweep import FITS, MEASURED, MOST_DRAWN, exponents, over_d, symbols_of
+from ntkspec.reporting.page.sweep import FITS, MEASURED, MOST_DRAWN, over_d, symbols_of
 
 _NAMES = {
     "claim-3.1": "Claim 3.1",
@@ -32,22 +32,21 @@ _RULE = (
 )
 
 
-def content(checks: Sequence[Check], results: Results, made_with: dict[str, Any] | None, name: str) -> Content:
-    """What the page of checks says. results : those that were judged. made_with, name : the provenance, and the file
-    that they come from."""
+def content(checks: Sequence[Check], sweep: Sweep, made_with: dict[str, Any] | None, name: str) -> Content:
+    """What the page of checks says. sweep : what was judged. made_with, name : the provenance, and the file that they
+    come from."""
     statement = checks[0].statement
     quantity = STATEMENTS[statement].quantity
-    found = series({cell: own for cell, own in results.items() if cell.quantity == quantity})
-    sizes = sorted({cell.d for cell in results})
+    sizes = sorted({cell.d for cell in sweep})
     return Content(
         kind="check",
         headline=_headline(checks),
-        setting=f"{len(results)} cells, d = {sizes[0]} to {sizes[-1]}",
+        setting=f"{len(sweep)} cells, d = {sizes[0]} to {sizes[-1]}",
         tiles=[Tile(value, label) for value, label in _exponents(checks)],
         verdict=[Judged([(one.verdict, one.setting, _because(one)) for one in checks])],
         sections=[
             *(Section(f"{_NAMES[one.statement]}: {one.setting}", _evidence(one)) for one in checks),
-            Section("Against d", over_d(quantity, found, exponents(quantity, found), MOST_DRAWN)),
+            Section("Against d", over_d(quantity, sweep.panels[quantity], MOST_DRAWN)),
             promises({}, [_RULE, FITS, MEASURED]),
             symbols(*symbols_of([quantity])),
             provenance(made_with, name, "These checks were not read from a file: nothing is known of what made them."),

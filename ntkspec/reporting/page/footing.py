@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ntkspec.reporting.page.elements import Cell, Facts, Section, Table, Words
+from ntkspec.reporting.page.elements import Cell, Element, Facts, Section, Table, Words
 from ntkspec.reporting.page.typeset import Given
 from ntkspec.spectra.results import Estimate
 
@@ -20,7 +20,7 @@ _OPEN = "An interval that did not close is wider than was asked for; it holds al
 
 SYMBOLS = {
     "Theta": "the neural tangent kernel (NTK) of the network at initialization, a matrix over pairs of points",
-    "Theta^lin": "the kernel of the linear model that the network is compared with",
+    "Theta^lin": "the linear kernel that Theta is compared with: that of theory, or the nearest one",
     "‖·‖, ‖·‖_F": "spectral norm (the largest eigenvalue in size) and Frobenius norm (the root of the sum of squares)",
     "n, d, m": "training points, input dimensions, hidden neurons (the width)",
     "eta, t": "learning rate and step of gradient descent on the loss (1/2n) Σ (f − y)²",
@@ -70,12 +70,20 @@ def symbols(*names: str) -> Section:
 
 def provenance(found: dict[str, Any] | None, name: str, why_not: str = "") -> Section:
     """What the result was made with, as its file says; ``why_not`` where it says nothing. name : of the file."""
-    pairs = [("file", Given(name))] if name else []
-    if not found:
-        return Section("Provenance", [Facts(pairs), Words([why_not])] if pairs else [Words([why_not])])
+    return provenances([found] if found else [], name, why_not)
+
+
+def provenances(found: Sequence[dict[str, Any]], name: str, why_not: str = "") -> Section:
+    """The same of a result that several commands made, one after the other."""
+    parts: list[Element] = [Facts([("file", Given(name))])] if name else []
+    return Section("Provenance", [*parts, *(map(_made_with, found) if found else [Words([why_not])])])
+
+
+def _made_with(found: dict[str, Any]) -> Facts:
     versions = ", ".join(f"{library} {version}" for library, version in found.get("versions", {}).items())
     known = {
         "command": found.get("command"),
+        "cells": found.get("cells"),
         "made at (UTC)": found.get("time"),
         "seconds": f"{found['seconds']:.0f}" if "seconds" in found else None,
         "versions": f"Python {found.get('python')}, {versions}",
@@ -83,5 +91,4 @@ def provenance(found: dict[str, Any] | None, name: str, why_not: str = "") -> Se
         "engine": found.get("engine"),
         "fingerprint of setting and data": found.get("fingerprint"),
     }
-    pairs += [(title, Given(value)) for title, value in known.items() if value]
-    return Section("Provenance", [Facts(pairs)])
+    return Facts([(title, Given(value)) for title, value in known.items() if value])

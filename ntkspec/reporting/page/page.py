@@ -12,15 +12,15 @@ from string import Template
 import ntkspec
 from ntkspec import storage
 from ntkspec.reporting.page.elements import Element, Section, Tile
-from ntkspec.reporting.page.typeset import Given, escape, typeset
+from ntkspec.reporting.page.typeset import escape, typeset
 
 
 @dataclass(frozen=True)
 class Content:
     """What a page says, whatever it looks like.
 
-    kind : of the result in a word. headline : the answer in a sentence. setting : of what, in a line. tiles, verdict :
-    what stands below the headline. sections : the rest.
+    kind : of the result in a word. headline : the answer in a sentence. setting : of what, in a line, Given where users
+    name it. tiles, verdict : what stands below the headline. sections : the rest.
     """
 
     kind: str
@@ -104,7 +104,7 @@ def page_of(content: Content) -> Page:
             kind=content.kind,
             title=escape(f"{content.kind}: {content.setting}"),
             headline=typeset(content.headline),
-            setting=typeset(Given(content.setting)),
+            setting=typeset(content.setting),
             tiles=f'<div class="tiles">{tiles}</div>' if tiles else "",
             verdict="".join(part.html() for part in content.verdict),
             links="".join(f'<a href="#{anchor}">{typeset(title)}</a>' for anchor, title in links.items()),

@@ -10,6 +10,7 @@ from ntkspec.plotting.svg import panels
 from ntkspec.reporting.page.elements import Cell, Chart, Element, Section, Table, Words, columns
 from ntkspec.reporting.page.footing import promises, provenance, symbols
 from ntkspec.reporting.page.page import Content
+from ntkspec.reporting.page.typeset import Given
 
 # Runs of a file that a page draws.
 MOST_RUNS = 6
@@ -127,7 +128,7 @@ def deep_content(runs: Sequence[DeepRun], name: str) -> Content:
     return Content(
         kind="deep runs",
         headline=first,
-        setting=f"{runs[0].source}, {len(runs)} run{'s' * (len(runs) != 1)}",
+        setting=Given(f"{runs[0].source}, {len(runs)} run{'s' * (len(runs) != 1)}"),
         verdict=[Words(rest or [_MEASURED])],
         sections=[*sections, promises({}, [_MEASURED]), symbols(*_SYMBOLS), provenance(None, name, _NOT_KEPT)],
     )

@@ -17,7 +17,7 @@ from ntkspec.experiments.two_layer_runs import COMPARISON
 from ntkspec.networks.saved import Parts
 from ntkspec.reporting.page import analysis, check, results, runs, spectrum, sweep
 from ntkspec.reporting.page.page import Content
-from ntkspec.storage.sweeps import results_of
+from ntkspec.storage.sweeps import stored_of
 
 _NO_REPORT = {"network": "a network", "kernel": "a kernel", "training": "a checkpoint of training"}
 
@@ -50,16 +50,17 @@ def content_of_result(result: Any) -> Content:
     if isinstance(result, KernelSpectrum):
         return spectrum.content(result, None, "")
     if isinstance(result, Sweep) and result:
-        return sweep.content(result, None, "")
+        return sweep.content(result, "")
     return results.content(result, "")
 
 
 def _sweep(tree: dict, name: str) -> Content:
-    return sweep.content(results_of(name, tree, Cell), tree.get("provenance"), name)
+    return sweep.content(Sweep.stored(stored_of(name, tree, Cell), name), name)
 
 
 def _check(tree: dict, name: str) -> Content:
-    return check.content(tree["checks"], results_of(name, tree, Cell), tree.get("provenance"), name)
+    found = Sweep.stored(stored_of(name, {**tree, "provenance": []}, Cell), name)
+    return check.content(tree["checks"], found, tree.get("provenance"), name)
 
 
 _TYPES_OF_RESULTS = (*RESULTS, Parts, Copies)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkspec.experiments.own_networks import compared_with
 from ntkspec.experiments.spectrum import KernelSpectrum
 from ntkspec.plotting import spectrum as figures
 from ntkspec.plotting.svg import panels
@@ -15,11 +16,6 @@ from ntkspec.reporting.page.typeset import Given
 from ntkspec.reporting.rows import own_rows, terms
 
 _NAMES = {"theta": "Theta", "linear": "Theta^lin", "gap": "Theta - Theta^lin"}
-_CALLED = {
-    "theta": "The NTK at initialization",
-    "linear": "The linear model's kernel",
-    "gap": "The difference of the NTK from the linear model's kernel",
-}
 _DEFINITE = {
     "yes, by construction": "It is positive semidefinite by construction.",
     "yes, to rounding": "It is positive semidefinite up to rounding.",
@@ -35,7 +31,7 @@ def content(record: KernelSpectrum, made_with: dict[str, Any] | None, name: str)
     return Content(
         kind="spectrum",
         headline=first,
-        setting=f"{data['name']}: n = {data['n']}, d = {data['d']}; {record.task.label}; {record.task.trained}",
+        setting=Given(f"{data['name']}: n = {data['n']}, d = {data['d']}; {record.task.label}; {record.task.trained}"),
         tiles=_tiles(record),
         verdict=[Words(rest)],
         sections=[
@@ -50,10 +46,17 @@ def content(record: KernelSpectrum, made_with: dict[str, Any] | None, name: str)
 
 
 # ------------------------------------------------------------------------------------------------------------- verdict
+def _called(record: KernelSpectrum) -> str:
+    """The kernel in words, with which a sentence begins."""
+    linear = compared_with(record.own)
+    names = {"theta": "the NTK at initialization", "linear": linear, "gap": f"the difference of the NTK from {linear}"}
+    return names[record.task.kernel].replace("the", "The", 1)
+
+
 def _verdict(record: KernelSpectrum) -> list[str]:
     """Sentences, the answer first."""
     leading, n = record.leading, record.density.n
-    called, k = _CALLED[record.task.kernel], len(leading.values)
+    called, k = _called(record), len(leading.values)
     if record.effective_rank is not None:
         first = (
             f"{called} has an effective rank of {float(record.effective_rank):.3g} among {n} eigenvalues, the largest "

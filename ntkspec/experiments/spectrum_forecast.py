@@ -1,0 +1,104 @@
+"""What a spectrum will take, in seconds and bytes, before the kernel is formed."""
+
+import time
+from dataclasses import dataclass, replace
+
+from ntkspec.experiments.forecast import Forecast, Step, passes_of
+from ntkspec.operators import KernelOperator, planning
+from ntkspec.operators.base import points_of
+from ntkspec.operators.planning import Plan
+from ntkspec.operators.work import Work
+from ntkspec.spectra import densities, eigenpairs
+from ntkspec.spectra.norms import EXPECTED_PRODUCTS
+
+# Passes forward of a product through a framework, products of a Frobenius norm from probes, and flops of all
+# eigenpairs, in n cubed.
+PASSES, PROBED, ALL_PAIRS = 5.0, 100, 9.0
+# Points on which products through a framework are timed.
+FEW = 256
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of a spectrum is asked for: leading pairs, and probes of so many steps for the density."""
+
+    pairs: int
+    probes: int
+    steps: int
+
+    @property
+    def products(self) -> int:
+        """About how many products it takes."""
+        return self.probes * self.steps + 30 * self.pairs + 100
+
+    @property
+    def products_of_pairs(self) -> int:
+        """Those of the leading pairs."""
+        return 20 * self.pairs + 100
+
+
+def spectrum_forecast(
+    operator: KernelOperator,
+    other: KernelOperator | None,
+    sizes: Sizes,
+    *,
+    method: str | None = None,
+    few: KernelOperator | None = None,
+    again: bool = False,
+) -> Forecast:
+    """The forecast for a kernel, and for the pairs of the ``other`` one that it is compared with, if any.
+
+    few : the kernel of at most FEW of the points, where a framework makes it: its passes are timed there. again : the
+    difference from a linear kernel that is not known yet is formed beside it.
+    """
+    n, engine = operator.shape[0], operator.engine
+    plan, step = planning.plan(operator, sizes.products, method=method), Step(0.0)
+    if few is not None:
+        step, each = _timed(few, operator)
+        plan = replace(plan, each=each) if plan.method == "factored" else plan
+    own = passes_of(operator, points_of(operator), checks=True)
+    of_other = None if other is None else planning.plan(other, sizes.products_of_pairs)
+    all_steps = sizes.probes * sizes.steps
+    seconds = {
+        "kernel": (2 if again else 1) * plan.build + step.of(own, points_of(operator)),
+        "spectral norm": EXPECTED_PRODUCTS * plan.each,
+        "Frobenius norm": 0.0 if plan.bytes else _squares(operator, plan),
+        "eigenpairs": _seconds(operator, plan, sizes.products_of_pairs, eigenpairs.DENSE_SIZE),
+        "density": _seconds(operator, plan, all_steps, densities.DENSE_SIZE),
+    }
+    kept = (2 if again else 1) * plan.bytes + own.kept + own.passing + 8.0 * n * min(n, max(256, 6 * sizes.pairs))
+    if other is not None and of_other is not None:
+        pairs = _seconds(other, of_other, sizes.products_of_pairs, eigenpairs.DENSE_SIZE)
+        seconds["eigenpairs of the other kernel"] = of_other.build + pairs
+        kept += of_other.bytes
+    if n <= densities.DENSE_SIZE:
+        kept += 24.0 * n * n
+    return Forecast(seconds, max(engine.used_memory() + kept, engine.most_memory()), plan)
+
+
+def _seconds(operator: KernelOperator, plan: Plan, products: int, most: int) -> float:
+    """Of products, or of all eigenpairs where up to ``most`` points are done at once."""
+    n = operator.shape[0]
+    if n > most or not (plan.bytes or planning.whole(operator, most, products)):
+        return products * plan.each
+    work = Work(flops=ALL_PAIRS * n**3) + (0.0 if plan.bytes else 0.5 * n * n) * operator.cost.entry
+    return planning.clock(operator, work)(work)
+
+
+def _squares(operator: KernelOperator, plan: Plan) -> float:
+    """Of the Frobenius norm, from all entries or from probes; the alignment takes it again."""
+    work = 0.5 * operator.shape[0] ** 2 * operator.cost.entry
+    return 2 * min(planning.clock(operator, work)(work), PROBED * plan.each)
+
+
+def _timed(few: KernelOperator, operator: KernelOperator) -> tuple[Step, float]:
+    """A step of training, as forecasts count passes of a framework, and a product with all points, from the second of
+    two products with few; the first one compiles what has to be compiled."""
+    times, ones = [], few.engine.xp.ones(few.shape[1], few.dtype)
+    for _ in range(2):
+        start = time.perf_counter()
+        few @ ones
+        times.append(time.perf_counter() - start)
+    first, each = times[0], times[1] * points_of(operator) / points_of(few)
+    functions = 1 if getattr(few, "stacked", True) else getattr(few, "functions", 1)
+    return Step(3 * each / (PASSES * functions), max(0.0, first - times[1]) / 2), each
