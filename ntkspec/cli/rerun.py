@@ -20,7 +20,7 @@ def rerun(file: Path, *, run: Callable[[Sequence[str]], int]) -> int:
 
     kind, before = _read(file)
     name = {"analyze": "analysis"}.get(kind, kind)  # of the record, in its file NAME.h5
-    words = _words(file, before["provenance"].get("command", ""))
+    words = _words(file, before.get("provenance", {}).get("command", ""))
     say(f"repeating: {shlex.join(['ntkspec', *words])}")
     with TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(io.StringIO()):
