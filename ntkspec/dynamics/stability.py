@@ -105,8 +105,9 @@ def stability_of(problem: Problem, values: np.ndarray, masses: np.ndarray, *, co
     total = float((problem.residual.astype(np.float64) ** 2).sum())
     share = np.asarray(masses) / total if total else np.zeros(len(values))
     largest, smallest = (float(end(values, initial=0.0)) for end in (np.max, np.min))
-    rounding = len(values) * np.finfo(np.float64).eps * max(largest, -smallest)
-    unstable, negative = problem.rate * values > problem.law.limit, values < -rounding
+    rounding = len(values) * np.finfo(np.float64).eps
+    unstable = problem.rate * values > problem.law.limit * (1 + rounding)
+    negative = values < -rounding * max(largest, -smallest)
     return Stability(
         largest_rate=stable_rate(largest, problem.points, problem.law),
         unstable=int(unstable.sum()),

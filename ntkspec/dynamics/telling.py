@@ -15,9 +15,12 @@ class UnstableRateWarning(RuntimeWarning):
 
 
 def warn_if_unstable(eta: float, norm: float, n: int, law: str | Law = "gd", *, stacklevel: int = 3) -> None:
-    """Warn where training with rate eta and a kernel of that norm diverges; the threshold is named."""
+    """Warn where training with rate eta and a kernel of that norm diverges; the threshold is named, and is stable.
+
+    n : points, of which the norm has the rounding.
+    """
     largest = stable_rate(norm, n, law)
-    if eta > largest:
+    if eta > largest * (1 + (n + 8) * np.finfo(np.float64).eps):
         warnings.warn(
             f"learning rate {eta:.6g} is past the largest stable one, {law_of(law).limit:.4g} n / lambda_max = "
             f"{largest:.6g}: training of the kernel model diverges",

@@ -28,7 +28,7 @@ class Expected:
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items() if seconds >= 1)
         detail = f" ({parts})" if parts else ""
-        return f"about {max(1.0, self.total):.0f} s{detail} and {self.bytes / 1e9:.2g} GB"
+        return f"about {max(1.0, self.total):.0f} s{detail} and {max(self.bytes, 1e7) / 1e9:.2g} GB"
 
     @property
     def total(self) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkspec.activations import Activation, Constants
-from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Stability, Trajectory
+from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Posterior, Stability, Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.engines.containers import library
 from ntkspec.kernels import LinearCoefficients
@@ -25,7 +25,21 @@ from ntkspec.theory.budget import Budget, Part
 
 KIND = "result"
 RESULTS: tuple[type, ...] = (
-    *(Angles, Budget, Constants, Density, Estimate, Expansion, Histogram, Modes, Plan, Smoothed, Spectrum, Trajectory),
+    *(
+        Angles,
+        Budget,
+        Constants,
+        Density,
+        Estimate,
+        Expansion,
+        Histogram,
+        Modes,
+        Plan,
+        Posterior,
+        Smoothed,
+        Spectrum,
+        Trajectory,
+    ),
     *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, LinearCoefficients, Part, Stability),
 )
 # What files of other kinds are, and what reads them.

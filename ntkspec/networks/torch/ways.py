@@ -25,9 +25,8 @@ Push: TypeAlias = Callable[[ModuleFunction, Any, Sequence[Vector], torch.Tensor 
 Gradients: TypeAlias = Callable[[ModuleFunction, Any, Sequence[str], torch.Tensor | None], dict[str, torch.Tensor]]
 # Flops of each way for a point, in passes forward; in the order in which they are tried.
 PASSES: dict[Push, float] = {push_forward: 3.0, push_twice_backward: 7.0, push_by_points: 20.0}
-# How far two ways may be apart, relatively: rounding of float32 in deep networks, not errors in a formula. And in eps
-# of the outputs, as vectors are of the size of the parameters.
-AGREEING, ROUNDED = 1e-3, 1e3
+# How far two ways may be apart, relatively: rounding of float32 in deep networks, not errors in a formula.
+AGREEING = 1e-3
 # What was found of programs, for derivatives in some of the parameters.
 _PUSHES: WeakKeyDictionary[Program, dict[tuple[str, ...], Push]] = WeakKeyDictionary()
 _GRADIENTS: WeakKeyDictionary[Program, dict[tuple[str, ...], Gradients]] = WeakKeyDictionary()
@@ -51,8 +50,9 @@ def _found_push(function: ModuleFunction, points: Any, names: Sequence[str]) -> 
     with function.undisturbed():
         outputs = function.outputs(points).detach()
     v, u = random_vectors(function, names, tuple(outputs.shape))
-    # A derivative that is zero has rounding only, which both ways do in their own way.
-    rounding = ROUNDED * torch.finfo(function.dtype).eps * float(outputs.norm() * u.norm())
+    # A derivative that is zero has rounding only, which both ways do in their own way; a norm's division by the root
+    # of its eps makes it larger: half of the digits are left.
+    rounding = torch.finfo(function.dtype).eps ** 0.5 * float(outputs.norm() * u.norm())
     (pulled,) = pull(function, points, names, [u])
     expected = sum(inner(pulled[name], v[name]) for name in names)
     if not math.isfinite(expected):
