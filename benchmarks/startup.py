@@ -13,7 +13,7 @@ def cold_and_warm() -> tuple[float, float]:
     """Seconds of the first run, which compiles, and the best of three further ones."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"NUMBA_CACHE_DIR": f"{folder}/cache"}
-        command = [sys.executable, "-m", "ntkspec.cli.commands", *COMMAND, "--output", f"{folder}/out"]
+        command = [sys.executable, "-m", "ntkspec", *COMMAND, "--output", f"{folder}/out"]
         seconds = []
         for _ in range(4):
             start = time.perf_counter()

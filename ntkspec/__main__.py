@@ -10,7 +10,7 @@ from ntkspec.cli import signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command in a process of its own; returns the exit code of :func:`ntkspec.cli.commands.main`.
+    """Run a command in a process of its own; returns the exit code of :func:`ntkspec.cli.program.main`.
 
     There a signal ends what runs; here it ends the loading of libraries before and the exit of Python after that.
     """

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ntkspec.cli import commands as cli
+from ntkspec import cli
 
 
 def run(arguments):

@@ -19,6 +19,8 @@ import ntkspec as ns
 import sample_output
 from ntkspec import activations
 from ntkspec.cli import commands
+from ntkspec.cli.data import DataOptions, dataset_of
+from ntkspec.cli.networks import KernelOptions
 from ntkspec.experiments.analyze import AnalyzeTask, check_analysis
 
 RESULTS = house.ROOT / "benchmarks" / "results"
@@ -140,7 +142,7 @@ def test_tests_that_a_page_names_exist(page):
 # ------------------------------------------------------------------------------------------------------------ defaults
 def test_the_first_command_has_the_setting_that_is_said():
     activation, width, d, n = re.search(r"\((\w+), width (\d+), d = (\d+), ([\d,]+)\s+points\)", README).groups()
-    task, data = check_analysis(AnalyzeTask()), commands._dataset(commands.DataOptions(), 0)
+    task, data = check_analysis(AnalyzeTask()), dataset_of(DataOptions(), 0)
     assert (task.activation, task.width) == (activation, int(width))
     assert data.X.shape == (int(n.replace(",", "")), int(d))
 
@@ -162,7 +164,7 @@ def test_the_failure_probability_is_the_one_that_is_said():
 def test_named_activations_are_counted():
     (count,) = re.findall(r"(\w+) are named", (house.ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     assert WORDS.index(count) + 1 == len(activations.functions.NAMES)
-    listed = re.search(r"^    \"(identity, .*)\"$", inspect.getsource(commands.KernelOptions), re.MULTILINE)[1]
+    listed = re.search(r"^    \"(identity, .*)\"$", inspect.getsource(KernelOptions), re.MULTILINE)[1]
     assert sorted(re.findall(r"\w+", listed.replace(" or ", " "))) == sorted(activations.functions.NAMES)
 
 
@@ -172,7 +174,7 @@ LACKS = {
     "no weight decay": lambda: not TRAINS & {"weight_decay", "decay"},
     "the squared error only": lambda: not {"loss"} & (TRAINS | {*inspect.signature(ns.predict_gd).parameters}),
     "No tracking of a folder of checkpoints": lambda: "track" not in ns.__all__ and "track" not in SUBCOMMANDS,
-    "no Gaussian-process posterior": lambda: "posterior" not in ns.__all__,
+    "no ensembles of networks trained for a finite time": lambda: "ensemble" not in ns.__all__,
     "the spectral norm of one kernel": lambda: not hasattr(ns.cluster, "kernel"),
     "has not run on a GPU yet": lambda: not [*RESULTS.glob("*gpu*"), *RESULTS.glob("*h200*"), *RESULTS.glob("*h100*")],
 }

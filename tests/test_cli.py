@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from commands import run, unpainted
-from ntkspec import datasets, storage
+from ntkspec import cli, datasets, storage
 from ntkspec.activations.functions import NAMES
-from ntkspec.cli import commands as cli
 from ntkspec.experiments import analyze as analysis_module
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
 from ntkspec.reporting.analysis import report

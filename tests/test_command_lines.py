@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec import checks
+from ntkspec import checks, cli
 from ntkspec.activations.functions import LARGEST_PARAMETER
-from ntkspec.cli import commands as cli
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import MOST_PER_CORE, Place, client_of
 from ntkspec.experiments.analyze import AnalyzeTask, analyze, check_analysis

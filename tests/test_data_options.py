@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ntkspec import datasets
-from ntkspec.cli import commands as cli
+from ntkspec import cli, datasets
+from ntkspec.cli import commands
+from ntkspec.cli.data import dataset_of
 
 X = np.random.default_rng(5).standard_normal((40, 3)) + 4
 TEN = np.arange(40) % 10
@@ -14,8 +15,9 @@ TEN = np.arange(40) % 10
 def dataset(tmp_path, monkeypatch):
     """The data of a command line, without the experiment."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_run", lambda *given, data, seed, engine, own: made.append(cli._dataset(data, seed)))
     made: list = []
+    asked = lambda *given, data, seed, engine, own: made.append(dataset_of(data, seed))  # noqa: E731
+    monkeypatch.setattr(commands, "measure", asked)
 
     def of(line: str):
         made.clear()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.cli.commands import main
+from ntkspec.cli import main
 from ntkspec.experiments import deep_runs
 from ntkspec.experiments.deep_runs import (
     DataModel,

@@ -6,9 +6,9 @@ from dataclasses import is_dataclass, replace
 import numpy as np
 import pytest
 
-from ntkspec import storage
+from ntkspec import cli, storage
 from ntkspec.checks import LAYERS
-from ntkspec.cli import commands as cli
+from ntkspec.cli.measuring import KINDS
 from ntkspec.cluster.execution import Place, least_memory
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.experiments.deep_runs import DEEP_COMPARISON
@@ -25,7 +25,7 @@ def of_record(name, types, *parts):
     """Of an analysis or a spectrum."""
 
     def read(path):
-        content = storage.read(path, kind=cli.KINDS[name], types=types)
+        content = storage.read(path, kind=KINDS[name], types=types)
         return {content["provenance"]["engine"]}, numbers([getattr(content[name], part) for part in parts])
 
     return read

@@ -8,7 +8,7 @@ import pytest
 import ntkspec as ns
 from conftest import full_disk
 from ntkspec import storage
-from ntkspec.cli.commands import main
+from ntkspec.cli import main
 from ntkspec.experiments import two_layer_runs as runs
 from ntkspec.experiments.run_cache import kept
 from ntkspec.experiments.two_layer_runs import COMPARISON, Run, Setting, compare, linear_rate

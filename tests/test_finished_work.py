@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from commands import run, unpainted
-from ntkspec import storage
-from ntkspec.cli import commands as cli
+from ntkspec import cli, storage
 from ntkspec.cli.streams import Exit
 from ntkspec.cluster import execution
 from ntkspec.experiments import analyze as analysis_module

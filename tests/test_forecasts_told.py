@@ -95,7 +95,7 @@ def kernels(n):
 def test_a_spectrum_takes_the_bytes_of_the_kernels_as_they_are_planned():
     (theta, linear), sizes = kernels(2000), Sizes(pairs=20, probes=8, steps=100)
     found = spectrum_forecast(theta, linear, sizes)
-    plans = planning.plan(theta, sizes.products), planning.plan(linear, sizes.products_of_pairs)
+    plans = planning.plan(theta, sizes.products), planning.plan(linear, sizes.of_pairs)
     assert found.plan.method == plans[0].method
     assert found.bytes == sum(plan.bytes for plan in plans) + 8 * 2000 * 256
     formed = [spectrum_forecast(theta, None, sizes, method=method).bytes for method in ("factored", "dense")]

@@ -5,18 +5,20 @@ import re
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from cyclopts import App
 
-from ntkspec.cli import commands as cli
+from ntkspec import cli
 from ntkspec.cli import sweeps
+from ntkspec.cli.commands import app
 from ntkspec.cli.help import EXAMPLES, OTHER_NAMES
 from ntkspec.cli.streams import Exit
 from ntkspec.experiments.sweep_grid import Grid
 
 
-def programs(app: App = cli.app, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+def programs(app: App = app, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Every command, as the words that call it."""
     found = [words] if words else []
     for name in app.resolved_commands():
@@ -55,7 +57,7 @@ def test_a_command_tells_its_defaults_an_example_and_how_it_ends(words, capsys):
 
 @pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
 def test_examples_are_lines_that_the_parser_takes(line):
-    cli.app.parse_args(shlex.split(line.split(" > ")[0])[1:], exit_on_error=False, print_error=False)
+    app.parse_args(shlex.split(line.split(" > ")[0])[1:], exit_on_error=False, print_error=False)
 
 
 def test_there_are_examples_of_every_command_and_of_no_other():
@@ -72,6 +74,18 @@ def test_defaults_that_are_told_of_grids_are_those_that_they_have(capsys):
     for statement, own in sweeps._USUAL.items():
         for name, values in own.items():
             assert f"check {statement}: {values[0]}" in texts[name], (statement, name)
+
+
+def test_the_page_of_commands_has_a_section_of_each():
+    page = (Path(__file__).parents[1] / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"{command-help} (.+)", page)) == {" ".join(words) for words in programs()}
+    for words in programs():
+        assert f"{'#' * (1 + len(words))} {' '.join(words)}\n" in page
+
+
+@pytest.mark.parametrize("words", [words for words in programs() if words not in (("constants",), ("doctor",))])
+def test_output_has_its_short_form_wherever_it_is(words, capsys):
+    assert ("--output" in (out := helped(words, capsys))) == ("--output -o PATH" in out)
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)

@@ -17,6 +17,7 @@ from ntkspec.experiments.verdict import verdict
 from ntkspec.plotting.analysis import losses
 from ntkspec.plotting.spectrum import density
 from ntkspec.reporting.analysis import report
+from ntkspec.reporting.screen import spectrum_summary
 from ntkspec.reporting.spectrum import spectrum_report
 from ntkspec.storage.sealed import seal
 
@@ -168,7 +169,7 @@ def test_the_commands_write_records_that_read_back(tmp_path, monkeypatch):
     assert said.code == 0
     (folder,) = (tmp_path / "ntkspec-spectrum").glob("theta-gaussian-erf-cnn-1x8-k3-*")
     stored = storage.read(folder / "spectrum.h5", kind="spectrum", types=SPECTRUM_TYPES)["spectrum"]
-    assert said.out.startswith(spectrum_report(stored))
+    assert said.out.startswith(spectrum_summary(stored))
 
 
 @pytest.mark.parametrize("command", ["analyze", "spectrum"])

@@ -13,8 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ntkspec import progress
-from ntkspec.cli import commands as cli
+from ntkspec import cli, progress
 from ntkspec.cli import signals
 from ntkspec.cli.signals import ENDING, Stopped, stoppable
 from ntkspec.experiments.sweep_cells import measure_cell

@@ -11,6 +11,7 @@ from commands import run
 from ntkspec import storage
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure_spectrum
 from ntkspec.plotting import spectrum as plotting
+from ntkspec.reporting.screen import spectrum_summary
 from ntkspec.reporting.spectrum import spectrum_report
 from ntkspec.spectra import densities
 
@@ -95,7 +96,7 @@ def test_the_command_writes_record_figures_and_report(tmp_path):
     assert stored["inputs"]["X"].shape == (200, 8)
     assert stored["provenance"]["command"].startswith("ntkspec spectrum --n 200")
     record = stored["spectrum"]
-    assert spectrum_report(record) in found.out
+    assert spectrum_summary(record) in found.out
     dataset = ns.datasets.gaussian(200, 8, n_test=0, seed=2, dtype="float32")
     direct = measure_spectrum(SpectrumTask(kernel="gap", activation="relu", width=16, pairs=5, seed=2), dataset)
     assert np.array_equal(direct.leading.values, record.leading.values)

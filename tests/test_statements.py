@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-import ntkspec.cli.commands as cli
+from ntkspec import cli
 from ntkspec.experiments.statements import FAILS, HOLDS, OPEN, _falls, check_statement
 from ntkspec.experiments.sweep_cells import Cell, measure_cell
 from ntkspec.experiments.sweep_grid import Grid
@@ -225,7 +225,19 @@ def test_ctrl_c_says_that_results_are_kept(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.usefixtures("unpainted")
 def test_check_prints_a_verdict_and_draws(tmp_path, capsys):
-    given = ["check", "prop-3.4", "--d", "8", "12", "18", "--seeds", "2", "--output", str(tmp_path / "out")]
+    given = [
+        "check",
+        "prop-3.4",
+        "--d",
+        "8",
+        "12",
+        "18",
+        "--seeds",
+        "2",
+        "--verbose",
+        "--output",
+        str(tmp_path / "out"),
+    ]
     assert cli.main(given) == 0
     printed = capsys.readouterr().out
     assert "prop-3.4: erf, gaussian data, covariance identity" in printed
@@ -249,11 +261,11 @@ def test_sweep_goes_on_and_draws_each_quantity(tmp_path, capsys):
 @pytest.mark.usefixtures("unpainted")
 def test_deep_networks_from_the_command_line(tmp_path, capsys):
     given = ["sweep", "--quantity", "gap-both", "training-both", "--network", "fc:2xd", "cnn:2x4:k3", "--d", "6", "9"]
-    given += ["--n", "30", "--seeds", "1", "--output", str(tmp_path / "s.h5")]
+    given += ["--n", "30", "--seeds", "1", "--verbose", "--output", str(tmp_path / "s.h5")]
     assert cli.main(given) == 0
     assert "cnn:2xm:k3" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} >= {"s-gap-both.png", "s-training-both.png"}
-    given = ["check", "prop-3.4-deep", "--network", "fc:2xd", "--d", "6", "9", "12", "--seeds", "2"]
+    given = ["check", "prop-3.4-deep", "--network", "fc:2xd", "--d", "6", "9", "12", "--seeds", "2", "--verbose"]
     assert cli.main([*given, "--activation", "erf", "gelu", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "prop-3.4-deep: gelu, fc:2xm, gaussian data" in printed
@@ -308,7 +320,7 @@ def test_a_cell_knows_everything_that_its_numbers_depend_on():
 @pytest.mark.usefixtures("unpainted")
 def test_proposition_4_1_on_the_cube(tmp_path, capsys):
     """Measured against the kernel's own definition at one cell; holds at q = d^0.9, and n = d says nothing."""
-    check, given = ["check", "prop-4.1", "--d"], ["24", "36", "54", "--seeds", "2", "--output"]
+    check, given = ["check", "prop-4.1", "--verbose", "--d"], ["24", "36", "54", "--seeds", "2", "--output"]
     assert cli.main([*check, "24", "36", "54", "81", "--seeds", "3", "--output", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "prop-4.1, erf, cube data, covariance identity: holds" in out

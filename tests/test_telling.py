@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from commands import run, unpainted
-from ntkspec import datasets, storage
-from ntkspec.cli import commands as cli
+from ntkspec import cli, datasets, storage
 from ntkspec.cli.telling import coloured
 from ntkspec.experiments.analyze import RECORD_TYPES, AnalyzeTask, analyze
 from ntkspec.experiments.headline import headline
 from ntkspec.experiments.verdict import beside_headline, verdict
-from ntkspec.reporting.summary import COLUMNS, summary
+from ntkspec.reporting.rows import COLUMNS
+from ntkspec.reporting.summary import summary
 
 LINES = 40
 SMALL = ["--n", "60", "--d", "6", "--n-test", "20", "--width", "16", "--steps", "20"]
@@ -147,7 +147,8 @@ def test_only_one_way_of_telling_at_once(capsys):
 
 def test_exponents_of_figure_5_are_printed(capsys):
     out, _ = printed(["figure", "5", "--d", "4", "6", "8", "--seeds", "2", "--n", "20", "--width", "8"], capsys)
-    assert out.count("gap-first") == 8  # two panels of four norms
+    assert out.count("exponent  ") == 2  # two panels of four norms each
+    assert "7 other exponents" in out
 
 
 # ------------------------------------------------------------------------------------------------------------ colour
@@ -220,7 +221,12 @@ def test_numbers_that_have_changed_end_with_1(document, capsys, tmp_path):
 
 def test_files_that_are_no_runs_are_not_repeated(tmp_path, capsys):
     storage.write(tmp_path / "other.h5", {"a": 1.0}, kind="result")
-    assert "rerun repeats what analyze and spectrum wrote" in printed(["rerun", "other.h5"], capsys, code=2).err
+    assert (
+        "rerun repeats what analyze, spectrum, sweep, check and figure wrote"
+        in printed(["rerun", "other.h5"], capsys, code=2).err
+    )
+    storage.write(tmp_path / "bare.h5", {}, kind="analyze")  # as a program may write it
+    assert "does not say by which command it was made" in printed(["rerun", "bare.h5"], capsys, code=2).err
 
 
 # ----------------------------------------------------------------------------------------------------------- plurals

@@ -13,10 +13,11 @@ class CommandHelp(Directive):
     """A literal block with the help of one command."""
 
     optional_arguments = 1
+    final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
         """Run the command in a terminal of 84 columns, without colours."""
-        command = [sys.executable, "-m", "ntkspec", *self.arguments, "--help"]
+        command = [sys.executable, "-m", "ntkspec", *" ".join(self.arguments).split(), "--help"]
         plain = {**os.environ, "COLUMNS": "84", "NO_COLOR": "1"}
         text = subprocess.run(command, capture_output=True, text=True, check=True, env=plain).stdout
         return [nodes.literal_block(text, text, language="none")]

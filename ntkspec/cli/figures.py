@@ -8,7 +8,7 @@ from typing import Literal
 from cyclopts import App, Parameter
 
 from ntkspec.cli.help import epilogue
-from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Whole, located, or_else
+from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Output, Whole, located, or_else
 from ntkspec.cli.results import COMMAND, held
 from ntkspec.cli.sweeps import (
     GridOptions,
@@ -45,7 +45,7 @@ class RunOptions:
     n_test: Whole = 2000
     "test points"
     width: MaybeWhole = None
-    "number of neurons m, even (default: figure 1 256, figure 2 4096)"
+    "number of neurons m, an even number (default: figure 1 256, figure 2 4096)"
     steps: MaybeWhole = None
     "steps of gradient descent (default: figure 1 3000, figure 2 1000)"
     eta: float | None = None
@@ -64,7 +64,7 @@ def figure_1(
     run: RunOptions | None = None,
     dimensions: MaybeSeveral = None,
     panel_steps: Whole = 1000,
-    output: Path | None = None,
+    output: Output = None,
     tells: TellOptions | None = None,
 ) -> int:
     """Figure 1: losses, outputs on five test points, and the discrepancy over d at fixed and at growing width.
@@ -93,7 +93,7 @@ def figure_1(
 
 
 @figure.command(name="2", help_epilogue=epilogue("figure 2"))
-def figure_2(*, run: RunOptions | None = None, output: Path | None = None, tells: TellOptions | None = None) -> int:
+def figure_2(*, run: RunOptions | None = None, output: Output = None, tells: TellOptions | None = None) -> int:
     """Figure 2: a ReLU network learns a function of the norm; its linear model follows, the naive one does not.
 
     The width is beyond d^2, as Theorem 3.5 asks where E[phi(g)] is not 0.
@@ -148,7 +148,7 @@ def figure_3(
     *,
     run: DeepOptions | None = None,
     network: MaybeSeveral = None,
-    output: Path | None = None,
+    output: Output = None,
     tells: TellOptions | None = None,
 ) -> int:
     """Figure 3: deep dense and convolutional networks on images learn the linear part first.
@@ -190,7 +190,7 @@ def figure_5(
     *,
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
-    output: Path | None = None,
+    output: Output = None,
     tells: TellOptions | None = None,
 ) -> int:
     """Figure 5: spectral and Frobenius norm over d, at fixed n and width, and times d/n along n = d^1.5.
@@ -214,7 +214,7 @@ def figure_budget(
     *,
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
-    output: Path | None = None,
+    output: Output = None,
     tells: TellOptions | None = None,
 ) -> int:
     """The budget of the gap: fluctuation, diagonal and remainder over d, measured and predicted.

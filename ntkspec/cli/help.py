@@ -26,7 +26,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
     },
     "constants": {"ntkspec constants gelu": "", "ntkspec constants leaky_relu --negative-slope 0.2": ""},
     "doctor": {"ntkspec doctor": "what to add to a report of a fault"},
-    "rerun": {"ntkspec rerun ntkspec-analyze/NAME/analysis.h5": "after another version was installed"},
+    "rerun": {
+        "ntkspec rerun ntkspec-analyze/NAME/analysis.h5": "after another version was installed",
+        "ntkspec rerun ntkspec-sweep.h5 --verbose": "every number of every cell",
+    },
     "report": {"ntkspec report ntkspec-analyze/NAME/analysis.h5 -o page.html": "one page to send"},
     "completion": {"ntkspec completion bash > ~/.local/share/bash-completion/completions/ntkspec": "for new shells"},
     "figure": {"ntkspec figure 1 --n 2000 --steps 500": "a smaller Figure 1"},

@@ -1,6 +1,7 @@
 """Types of options that more than one file of commands uses."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
@@ -23,6 +24,7 @@ _LIST = Parameter(consume_multiple=1)
 Several = Annotated[list[str], _LIST]
 MaybeSeveral = Annotated[list[str] | None, _LIST]
 Engine = Literal["cpu", "gpu"]
+Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 
 
 def or_else(value: Value | None, default: Value) -> Value:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import Parameter
 
-from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Several, Whole, located
+from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Output, Several, Whole, located
 from ntkspec.cli.results import COMMAND, drawn, ended, held
 from ntkspec.cli.telling import TellOptions, progress, tell, tell_files, told
 
@@ -33,7 +33,7 @@ class GridOptions:
     """two-layer, or deep ones, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, with sizes as for width: fc:3xd^1.5
     (default: two-layer; check prop-3.4-deep: fc:3xd^1.75)"""
     activation: MaybeSeveral = None
-    "activations by name (default: erf)"
+    "activations by name, those of analyze, such as erf relu gelu (default: erf)"
     distribution: MaybeSeveral = None
     "gaussian, cube (entries +1 or -1), sphere or uniform entries (default: gaussian; check prop-4.1: cube)"
     covariance: MaybeSeveral = None
@@ -100,23 +100,23 @@ def sweep(
     grid: GridOptions | None = None,
     quantity: Several,
     place: PlaceOptions | None = None,
-    output: Path | None = None,
+    output: Output = None,
     tells: TellOptions | None = None,
 ) -> int:
     """Measure a grid of settings into one HDF5 file, which a later call completes.
 
-    Prints a row for each cell, draws sizes against d and writes a page, NAME.html, beside the file.
+    Prints medians over seeds and exponents of d (--verbose: every cell), draws sizes against d and writes a page,
+    NAME.html, beside the file.
 
     Parameters
     ----------
     quantity
-        data, gap-LAYER, budget-LAYER or training-LAYER, LAYER being first, second or both; of deep networks data,
-        gap-both or training-both, all layers
+        data (norms and overlaps of the points), gap-LAYER (||Theta - Theta^lin||), budget-LAYER (its three parts),
+        training-LAYER (network against linear model up to the horizon), LAYER being first, second or both; of deep
+        networks data, gap-both or training-both, all layers; gap-cnn, the kernel of prop-4.1
     output
         the file (default: ntkspec-sweep.h5); cells that it holds are not measured again
     """
-    from ntkspec.reporting.check import sweep_report
-
     settings = grid_of(grid, tuple(quantity))
     output = output or Path(f"{located('ntkspec-sweep', settings.engine)}.h5")
     if output.is_dir():
@@ -124,7 +124,7 @@ def sweep(
     names = [f"{output.stem}-{name}" for name in dict.fromkeys(quantity)]
     with held(output.parent, files_of(*names, record=output.name)):
         results = measured([settings], output, place)
-        tell_sweep(results, sweep_report(results))
+        tell_sweep(results)
         return draw(lambda: figures_of(results, output.stem), output.parent, output.name)
 
 
@@ -145,10 +145,12 @@ def check(
     *,
     grid: GridOptions | None = None,
     place: PlaceOptions | None = None,
-    output: Path | None = None,
+    output: Output = None,
     tells: TellOptions | None = None,
 ) -> int:
     """Whether a statement of the paper holds on a setting: measured over d and seeds, fitted, and judged.
+
+    Prints the verdict with its findings, and writes sweep.h5, check.h5, a figure and a page with all of it, check.html.
 
     Parameters
     ----------
@@ -158,12 +160,13 @@ def check(
         size), theorem-3.2 and corollary-3.3 (training the first layer), theorem-3.5 (second), theorem-both (a
         reconstruction)
     output
-        folder for the file of measurements and the figure (default: ntkspec-check/STATEMENT)
+        folder for the results (default: ntkspec-check/STATEMENT); cells that it holds are not measured again
     """
     from ntkspec.experiments.statements import STATEMENTS, check_grid, check_statement
     from ntkspec.experiments.sweep_cells import Cell
-    from ntkspec.reporting.check import check_answer, check_report
+    from ntkspec.reporting.check import check_report
     from ntkspec.reporting.documents import checks_document
+    from ntkspec.reporting.screen import check_summary, check_verdicts
     from ntkspec.storage import Keeper
     from ntkspec.storage.provenance import provenance
     from ntkspec.storage.sweeps import Stored
@@ -174,7 +177,8 @@ def check(
     with held(folder, [*files_of(statement, record=CHECK), "sweep.h5"]):
         results = measured([settings], folder / "sweep.h5", place)
         checks = check_statement(statement, settings, results)
-        tell(check_report(checks) + "\n", answer=check_answer(checks), **checks_document(checks))
+        whole, answer = check_report(checks) + "\n", check_verdicts(checks)
+        tell(check_summary(checks) + "\n", answer=answer, whole=whole, **checks_document(checks))
         made_with = provenance(COMMAND.get("ntkspec check")) | {"engine": settings.engine}
         measurements = Stored(results, [asdict(settings)]).tree(Cell)
         record = {"checks": checks, **measurements, "provenance": made_with}
@@ -182,15 +186,15 @@ def check(
         return draw(lambda: figure_of(results, statement), folder, "sweep.h5", CHECK)
 
 
-def tell_sweep(results: "Sweep", table: str = "") -> None:
-    """Tell the table of the cells, and the exponents that the figures show."""
-    from ntkspec.reporting.check import laws_report
+def tell_sweep(results: "Sweep") -> None:
+    """Tell of a sweep: medians and exponents, or every cell."""
+    from ntkspec.reporting.check import laws_report, sweep_report
     from ntkspec.reporting.documents import sweep_document
+    from ntkspec.reporting.screen import sweep_answer, sweep_summary
 
-    found = results.laws
-    exponents = laws_report(found)
-    text = "\n\n".join(part for part in (table, exponents) if part)
-    tell(text, answer=exponents, **(sweep_document(results, found) if told().how.json else {}))
+    whole = "\n\n".join(part for part in (sweep_report(results), laws_report(results.laws)) if part) + "\n"
+    document = sweep_document(results, results.laws) if told().how.json else {}
+    tell(sweep_summary(results) + "\n", answer=sweep_answer(results), whole=whole, **document)
 
 
 def files_of(*names: str, record: str) -> list[str]:

@@ -168,7 +168,7 @@ def measure_spectrum(
     sizes, method, plan = Sizes(pairs, task.probes, task.steps), task.method, None
     if model.theory is None:  # the nearest linear kernel takes products with Theta as well
         few = (model.full_ntk if model.predicts_all else model.ntk)(X[:FEW])
-        stages.tell(spectrum_forecast(theta, None, sizes, few=few, again=task.kernel == "gap", method=method))
+        stages.expect(spectrum_forecast(theta, None, sizes, few=few, again=task.kernel == "gap", method=method))
         theta, plan = stages("kernel", planning.prepare, theta, sizes.products, method=method)
     kernels = _Kernels(model, theta, stages)
     operator = kernels.named(task.kernel)
@@ -176,7 +176,7 @@ def measure_spectrum(
     if task.kernel != "gap" and not model.predicts_all:
         other = kernels.named("linear" if task.kernel == "theta" else "theta")
     if plan is None:
-        stages.tell(spectrum_forecast(operator, other, sizes, method=method))
+        stages.expect(spectrum_forecast(operator, other, sizes, method=method))
     if plan is None or task.kernel != "theta":
         operator, plan = stages("kernel", planning.prepare, operator, sizes.products, method=method)
     norm = stages("spectral norm", spectral_norm, operator, seed=seed)

@@ -1,7 +1,7 @@
 """What a spectrum will take, in seconds and bytes, before the kernel is formed."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ntkspec.experiments.forecast import Forecast, Step, passes_of
 from ntkspec.operators import KernelOperator, planning
@@ -16,6 +16,8 @@ from ntkspec.spectra.norms import EXPECTED_PRODUCTS
 PASSES, PROBED, ALL_PAIRS = 5.0, 100, 9.0
 # Points on which products through a framework are timed.
 FEW = 256
+# Vectors of a basis before it is restarted, and start vectors of the density that are multiplied together.
+BASIS, TOGETHER = 256, 4
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Sizes:
         return self.probes * self.steps + 30 * self.pairs + 100
 
     @property
-    def products_of_pairs(self) -> int:
-        """Those of the leading pairs."""
+    def of_pairs(self) -> int:
+        """The products of the leading pairs."""
         return 20 * self.pairs + 100
 
 
@@ -52,23 +54,25 @@ def spectrum_forecast(
     difference from a linear kernel that is not known yet is formed beside it.
     """
     n, engine = operator.shape[0], operator.engine
-    plan, step = planning.plan(operator, sizes.products, method=method), Step(0.0)
+    plan, step, timed = planning.plan(operator, sizes.products, method=method), Step(0.0), None
     if few is not None:
         step, each = _timed(few, operator)
-        plan = replace(plan, each=each) if plan.method == "factored" else plan
+        timed = each if plan.method == "factored" else None
     own = passes_of(operator, points_of(operator), checks=True)
-    of_other = None if other is None else planning.plan(other, sizes.products_of_pairs)
-    all_steps = sizes.probes * sizes.steps
+    of_other = None if other is None else planning.plan(other, sizes.of_pairs)
+    of_norm, of_pairs = (_of_products(operator, plan, count, timed) for count in (EXPECTED_PRODUCTS, sizes.of_pairs))
+    of_density = _of_products(operator, plan, sizes.probes * sizes.steps, timed, together=TOGETHER * sizes.steps)
+    of_probes = _of_products(operator, plan, PROBED, timed)
     seconds = {
         "kernel": (2 if again else 1) * plan.build + step.of(own, points_of(operator)),
-        "spectral norm": EXPECTED_PRODUCTS * plan.each,
-        "Frobenius norm": 0.0 if plan.bytes else _squares(operator, plan),
-        "eigenpairs": _seconds(operator, plan, sizes.products_of_pairs, eigenpairs.DENSE_SIZE),
-        "density": _seconds(operator, plan, all_steps, densities.DENSE_SIZE),
+        "spectral norm": of_norm,
+        "Frobenius norm": 0.0 if plan.bytes else 2 * min(_of_entries(operator), of_probes),  # of the alignment, too
+        "eigenpairs": _or_all(operator, plan, of_pairs, sizes.of_pairs, eigenpairs.DENSE_SIZE),
+        "density": _or_all(operator, plan, of_density, sizes.probes * sizes.steps, densities.DENSE_SIZE),
     }
-    kept = (2 if again else 1) * plan.bytes + own.kept + 8.0 * n * min(n, max(256, 6 * sizes.pairs))
+    kept = (2 if again else 1) * plan.bytes + own.kept + own.passing + 8.0 * n * min(n, max(256, 6 * sizes.pairs))
     if other is not None and of_other is not None:
-        pairs = _seconds(other, of_other, sizes.products_of_pairs, eigenpairs.DENSE_SIZE)
+        pairs = _or_all(other, of_other, sizes.of_pairs * of_other.each, sizes.of_pairs, eigenpairs.DENSE_SIZE)
         seconds["eigenpairs of the other kernel"] = of_other.build + pairs
         kept += of_other.bytes
     if n <= densities.DENSE_SIZE:
@@ -76,19 +80,29 @@ def spectrum_forecast(
     return Forecast(seconds, max(engine.used_memory() + kept, engine.most_memory()), plan)
 
 
-def _seconds(operator: KernelOperator, plan: Plan, products: int, most: int) -> float:
-    """Of products, or of all eigenpairs where up to ``most`` points are done at once."""
-    n = operator.shape[0]
-    if n > most or not (plan.bytes or planning.whole(operator, most, products)):
-        return products * plan.each
-    work = Work(flops=ALL_PAIRS * n**3) + (0.0 if plan.bytes else 0.5 * n * n) * operator.cost.entry
+def _of_products(
+    operator: KernelOperator, plan: Plan, products: int, timed: float | None, *, together: int = BASIS
+) -> float:
+    """Seconds of products as they are planned beside a basis of so many vectors, or as one of them was timed."""
+    if timed is not None:
+        return products * timed
+    basis = min(products, together)
+    own = planning.plan(operator, basis, method=plan.method, block=2 if together == BASIS else TOGETHER)
+    return products * own.each
+
+
+def _of_entries(operator: KernelOperator) -> float:
+    work = 0.5 * operator.shape[0] ** 2 * operator.cost.entry
     return planning.clock(operator, work)(work)
 
 
-def _squares(operator: KernelOperator, plan: Plan) -> float:
-    """Of the Frobenius norm, from all entries or from probes; the alignment takes it again."""
-    work = 0.5 * operator.shape[0] ** 2 * operator.cost.entry
-    return 2 * min(planning.clock(operator, work)(work), PROBED * plan.each)
+def _or_all(operator: KernelOperator, plan: Plan, seconds: float, products: int, most: int) -> float:
+    """Those of products, or of all eigenpairs where up to ``most`` points are done at once."""
+    n = operator.shape[0]
+    if n > most or not (plan.bytes or planning.whole(operator, most, products)):
+        return seconds
+    work = Work(flops=ALL_PAIRS * n**3) + (0.0 if plan.bytes else 0.5 * n * n) * operator.cost.entry
+    return planning.clock(operator, work)(work)
 
 
 def _timed(few: KernelOperator, operator: KernelOperator) -> tuple[Step, float]:

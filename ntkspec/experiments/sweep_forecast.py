@@ -35,6 +35,8 @@ from ntkspec.theory.budget import PARTS, gap_parts
 # Seconds of a cell beside its arithmetic, products with a kernel for a prediction, and how many settings of one kind
 # are looked at: those between them take as much for their size.
 EACH, PREDICTION, SETTINGS = 0.1, 100, 6
+# Flops of all eigenpairs, in the cube of their number.
+ALL_PAIRS = 9.0
 # The most vectors of a Lanczos basis in float64, which a cell keeps.
 BASIS = 150
 # Work that takes longer than so many seconds at nominal rates is worth measuring the machine's own (0.2 s, once).
@@ -125,10 +127,15 @@ def _of_budget(cell: Cell, data: Dataset) -> _Taken:
 
 
 def _of_training(cell: Cell, data: Dataset) -> _Taken:
-    """By a trial of a few steps; the second layer alone is predicted."""
+    """By a trial of a few steps; the second layer alone is predicted, by its features where these are few."""
     net = network_of(cell)
     if layer_of(cell) == "second":
-        return _of_products(ntk(net, data.X, layer="second"), PREDICTION, squares=False)
+        theta = ntk(net, data.X, layer="second")
+        factors = theta.low_rank_factors()
+        if factors is None or factors[0].shape[1] >= cell.n:
+            return _of_products(theta, PREDICTION, squares=False)
+        k = factors[0].shape[1]
+        return _Taken(Work(flops=2.0 * cell.n * k**2 + ALL_PAIRS * k**3))
     step = step_of(partial(followed, cell, net, data))
     records = step.of(PassWork(float(RECORDS * TEST_POINTS)), cell.n)
     return _Taken(seconds=last_step(cell) * step.seconds + records)

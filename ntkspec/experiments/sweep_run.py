@@ -11,6 +11,7 @@ from ntkspec.experiments.sweep_cells import Cell, check_cell, measure_cell
 from ntkspec.experiments.sweep_forecast import sweep_forecast
 from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.experiments.sweep_results import Sweep, columns_of_laws
+from ntkspec.experiments.sweep_series import Results
 from ntkspec.objects.words import counted
 from ntkspec.storage.provenance import provenance
 from ntkspec.storage.sweeps import open_sweep, read_sweep
@@ -51,6 +52,18 @@ def run_sweep(
         whole = Sweep.stored(file.stored, path)
         file.complete(columns_of_laws(whole))
         return Sweep({cell: file.results[cell] for cell in cells}, grids, whole.made_with)
+
+
+def measured_again(cells: Sequence[Cell], *, report: Callable[[str], None] = lambda text: None) -> Results:
+    """The numbers of cells, measured here once more and kept in no file."""
+    _check(list(cells), cells[0].engine, HERE)
+    report(f"forecast: {_forecast(list(cells), HERE)}")
+    found = {}
+    with progress.bar(total=len(cells), text="cells") as bar:
+        for cell, numbers in execution.results(measure_cell, cells, HERE):
+            found[cell] = numbers
+            bar.update(1)
+    return found
 
 
 def _check(cells: list[Cell], engine: str, place: Place) -> None:

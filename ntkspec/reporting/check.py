@@ -15,11 +15,6 @@ def check_report(checks: list[Check]) -> str:
     return "\n\n\n".join(_one(check) for check in checks)
 
 
-def check_answer(checks: list[Check]) -> str:
-    """The verdicts, a line for each."""
-    return "\n".join(_verdict(check) for check in checks)
-
-
 def _verdict(check: Check) -> str:
     return f"{check.statement}, {check.setting}: {check.verdict}{reason(check)}{reservation(check)}"
 
@@ -61,7 +56,7 @@ def _table(check: Check) -> list[str]:
     lines = [f"  {place:>20.0f}" + "".join(f"{check.laws[name].medians[k]:>18.4g}" for name in names)
              for k, place in enumerate(d)]  # fmt: skip
     lines.append(f"  {'exponent':>20}" + "".join(f"{check.laws[name].exponent:>+18.3f}" for name in names))
-    lines.append(f"  {'95 %':>20}" + "".join(f"{_interval(check.laws[name]):>18}" for name in names))
+    lines.append(f"  {'95 %':>20}" + "".join(f"{interval_of(check.laws[name]):>18}" for name in names))
     local = [f"{name}: {np.array2string(check.laws[name].local, precision=2)}" for name in names[:1]]
     lines.append(f"  slopes between consecutive d, {local[0]}")
     norms = "; gap, hollow (without its diagonal) and both Frobenius norms times d/n" if "hollow" in names else ""
@@ -77,7 +72,8 @@ def _table(check: Check) -> list[str]:
     return [head, *lines]
 
 
-def _interval(law) -> str:
+def interval_of(law: PowerLaw) -> str:
+    """The interval of an exponent."""
     return f"[{law.lower:+.3f},{law.upper:+.3f}]"
 
 
@@ -90,7 +86,7 @@ def sweep_report(results: dict) -> str:
 def laws_report(laws: Mapping[str, Mapping[str, Mapping[str, PowerLaw]]]) -> str:
     """The exponents that figures have in their legends, a row for each; empty where none could be fitted."""
     rows = [
-        f"  {quantity:<16}{title:<40}{name:<18}{law.exponent:>+8.3f}  {_interval(law)}"
+        f"  {quantity:<16}{title:<40}{name:<18}{law.exponent:>+8.3f}  {interval_of(law)}"
         for quantity, panels in laws.items()
         for title, own in panels.items()
         for name, law in own.items()

@@ -1,5 +1,6 @@
 """Rows and intervals as text."""
 
+import textwrap
 from collections.abc import Iterable
 
 from ntkspec.experiments.linear_models import NearestLinear
@@ -7,7 +8,8 @@ from ntkspec.experiments.own_networks import NetworkRecord
 from ntkspec.objects.words import counted
 from ntkspec.spectra.results import Estimate
 
-WIDTH = 34
+# Of names in rows, and of a terminal's 80 columns.
+WIDTH, COLUMNS = 34, 79
 
 
 def titled(sections: dict[str, list[str]]) -> str:
@@ -18,6 +20,12 @@ def titled(sections: dict[str, list[str]]) -> str:
 def rows(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Names and values in two columns."""
     return [f"  {name:<{WIDTH}} {value}" for name, value in pairs]
+
+
+def wrapped(text: str, first: str = "") -> list[str]:
+    """The text on lines of a terminal. first : what the first one begins with, under which the others are set in."""
+    lines = textwrap.TextWrapper(COLUMNS, first, " " * len(first), break_long_words=False, break_on_hyphens=False)
+    return lines.wrap(text)
 
 
 def prepared(meta: dict) -> dict[str, list[str]]:

@@ -21,10 +21,10 @@ def spectrum_report(record: KernelSpectrum) -> str:
         {
             f"{data['name']}: n = {data['n']}, d = {data['d']}": _setting(record),
             **prepared(data["meta"]),
-            f"Size of {name}": _size(record),
-            f"Leading eigenpairs of {name}": _pairs(record),
-            "Labels": _labels(record),
-            f"Density of {name}": _density(record),
+            f"Size of {name}": size_rows(record),
+            f"Leading eigenpairs of {name}": pair_lines(record),
+            "Labels": label_rows(record),
+            f"Density of {name}": density_rows(record),
             "What this rests on": [f"  {line}" for line in str(record.norm.evidence).splitlines()],
         }
     )
@@ -46,7 +46,8 @@ def _setting(record) -> list[str]:
     return rows([("network", str(task)), *own, ("trained", task.trained), ("products", str(record.plan))])
 
 
-def _size(record) -> list[str]:
+def size_rows(record: KernelSpectrum) -> list[str]:
+    """Norms, trace and dimensions."""
     pairs = [("spectral norm", interval(record.norm))]
     exact = " (exact)" if record.frobenius.failure_probability == 0 else ""
     pairs += [("Frobenius norm", f"{record.frobenius.value:.6g}{exact}" if exact else interval(record.frobenius))]
@@ -60,13 +61,14 @@ def _size(record) -> list[str]:
     return rows(pairs)
 
 
-def _pairs(record) -> list[str]:
+def pair_lines(record: KernelSpectrum, most: int = _SHOWN_PAIRS) -> list[str]:
+    """The leading eigenpairs, at most so many of them."""
     leading = record.leading
     head = f"  {'eigenvalue':>14}{'residual':>12}{'multiplicity':>14}{'label energy':>14}"
     columns = zip(leading.values, leading.residuals, leading.multiplicities, record.energies, strict=True)
     # Values below the rounding of the largest say no more than that they are zero.
     rank = int((abs(leading.values) > _ROUNDING * abs(leading.values).max()).sum())
-    shown = list(columns)[: min(rank, _SHOWN_PAIRS)]
+    shown = list(columns)[: min(rank, most)]
     lines = [f"  {value:>14.6g}{residual:>12.1e}{count:>14}{energy:>14.4g}" for value, residual, count, energy in shown]
     low, high = leading.others
     rest = f"all others between {low:.6g} and {high:.6g}" if low <= high else "these are all eigenvalues"
@@ -74,7 +76,8 @@ def _pairs(record) -> list[str]:
     return [head, *lines, f"  ({counted(len(leading.values), 'pair')}{zeros}; {rest})"]
 
 
-def _labels(record) -> list[str]:
+def label_rows(record: KernelSpectrum) -> list[str]:
+    """Where the labels lie."""
     pairs = [
         ("kernel-target alignment", interval(record.alignment)),
         (f"energy in {counted(len(record.energies), 'leading vector')}", f"{record.energies.sum():.4g} of |y|^2"),
@@ -82,13 +85,14 @@ def _labels(record) -> list[str]:
     if record.angles is not None:
         degrees, error = np.degrees(record.angles.angles), math.degrees(record.angles.error)
         found = f"{degrees.min():.3g} to {degrees.max():.3g} degrees +- {error:.2g}"
-        found = found if error < 90 else "not determined: the last value cannot be told from the next"
+        found = found if error < 90 else "undetermined: last value too near the next"
         other = NAMES["linear" if record.task.kernel == "theta" else "theta"]
         pairs.append((f"angles to those of {other}", found))
     return rows(pairs)
 
 
-def _density(record) -> list[str]:
+def density_rows(record: KernelSpectrum) -> list[str]:
+    """Up to which values parts of the eigenvalues lie."""
     density = record.density
     if density.values is not None:
         return rows(

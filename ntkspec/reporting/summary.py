@@ -1,15 +1,11 @@
 """An analysis on one screen: the answer, the kernel, the losses, and what else the verdict says."""
 
-import textwrap
-
 from ntkspec.experiments.analyze import Analysis
 from ntkspec.experiments.headline import Headline, headline
 from ntkspec.experiments.verdict import beside_headline
 from ntkspec.objects.words import counted
-from ntkspec.reporting.rows import interval, rows, terms
+from ntkspec.reporting.rows import interval, rows, terms, wrapped
 
-# Of a terminal's 80 columns.
-COLUMNS = 79
 _MODELS = {"network": "network", "ntk": "its NTK at initialization, fixed", "linear": "linear model"}
 
 
@@ -17,18 +13,13 @@ def summary(analysis: Analysis) -> str:
     """What a command prints by default; :func:`ntkspec.reporting.analysis.report` is the whole."""
     found = headline(analysis)
     blocks = [
-        [*_wrapped(str(found)), *_wrapped(found.meaning)],
+        [*wrapped(str(found)), *wrapped(found.meaning)],
         _setting(analysis),
         _kernel(analysis),
         _losses(analysis, found),
-        [line for sentence in beside_headline(analysis) for line in _wrapped(sentence, "- ")],
+        [line for sentence in beside_headline(analysis) for line in wrapped(sentence, "- ")],
     ]
     return "\n\n".join("\n".join(lines) for lines in blocks)
-
-
-def _wrapped(text: str, first: str = "") -> list[str]:
-    lines = textwrap.TextWrapper(COLUMNS, first, " " * len(first), break_long_words=False, break_on_hyphens=False)
-    return lines.wrap(text)
 
 
 def _setting(analysis: Analysis) -> list[str]:
@@ -36,7 +27,7 @@ def _setting(analysis: Analysis) -> list[str]:
     rates = ", ".join(f"{name} = {rate:.4g}" for name, rate in zip(names, analysis.rates, strict=True))
     tests = len(analysis.labels.get("test", ()))
     points = counted(tests, "test point") if tests else "no test points"
-    return _wrapped(
+    return wrapped(
         f"{analysis.dataset['name']}: n = {analysis.data.n}, d = {analysis.data.d}, {points}; "
         f"{analysis.task}; {analysis.task.trained}; {counted(analysis.steps[-1], 'step')}, {rates}"
     )

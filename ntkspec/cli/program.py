@@ -1,0 +1,99 @@
+"""One command from its words to its exit code: settings, warnings, errors, signals and the document."""
+
+import contextlib
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclopts import CycloptsError
+
+import ntkspec
+from ntkspec.cli import signals
+from ntkspec.cli.commands import app
+from ntkspec.cli.help import meant
+from ntkspec.cli.results import COMMAND
+from ntkspec.cli.settings import expanded
+from ntkspec.cli.streams import Exit, one_line, spoken
+from ntkspec.cli.telling import Telling, TellOptions, coloured, finished, refuse_contradictions, telling
+from ntkspec.progress import lines, written
+
+# How many words a command may have.
+MOST_WORDS = 1000
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"ntkspec: {coloured('warning:', 'warning', sys.stderr)} {one_line(message)}", file=sys.stderr)
+
+
+def _short(path: Path) -> str:
+    try:
+        return min(os.path.relpath(path), str(path), key=len)
+    except OSError:  # the folder that the command was called in is gone
+        return str(path)
+
+
+def _kept(files: Sequence[Path]) -> str:
+    """What is left of a run that was stopped."""
+    names = [_short(path) for path in dict.fromkeys(files) if path.exists()]
+    kept = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} kept, and the same command goes on"
+    return kept if names else "nothing was written"
+
+
+@spoken
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 after bad input, 130 after Ctrl-C. Never a bare traceback.
+
+    SIGTERM and SIGHUP stop it as Ctrl-C does, with 143 and 129; the handlers from before come back at the end. In a
+    thread that is not the main one signals are left alone.
+    """
+    given, reason = list(sys.argv[1:] if arguments is None else arguments), ""
+    try:
+        given = expanded(app, given)
+    except (ValueError, OSError) as error:
+        reason = one_line(error)
+    COMMAND.set(shlex.join(["ntkspec", *given]))
+    with warnings.catch_warnings(), written.noted() as files, _telling(given) as now, _progress(now.how):
+        warnings.showwarning = _show_warning
+        code, error = _refused(reason) if reason else _ended(given, files, now.how)
+        finished(now, code, error)
+    return code
+
+
+def _progress(how: TellOptions) -> contextlib.AbstractContextManager[None]:
+    """Lines of progress where no terminal shows bars, unless little is asked for."""
+    return contextlib.nullcontext() if how.quiet else lines("ntkspec: ")
+
+
+def _telling(given: Sequence[str]) -> contextlib.AbstractContextManager[Telling]:
+    command, *_ = app.parse_commands(given)
+    return telling(command, given, ntkspec.__version__)
+
+
+def _ended(given: Sequence[str], files: written.Files, how: TellOptions) -> tuple[int, str]:
+    """Run the command; its exit code, and the error that ended it, which is printed."""
+    try:
+        refuse_contradictions(how)
+        if len(given) > MOST_WORDS:
+            raise ValueError(f"{len(given)} words came, but {MOST_WORDS} are read; take ranges such as 32:512:x1.5")
+        outcome = signals.stoppable(app, given, exit_on_error=False, print_error=False, result_action="return_value")
+        return int(Exit.NOT_STORED if files.behind else outcome or Exit.DONE), ""
+    except CycloptsError as error:
+        see = " ".join(["ntkspec", *(error.command_chain or ()), "--help"])
+        reason = f"{meant(given) or one_line(error)} See {see}."
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        if os.environ.get("NTKSPEC_TRACEBACK"):
+            raise
+        reason = one_line(error)
+    except KeyboardInterrupt as stop:
+        reason = f"stopped; {one_line(_kept(files.names))}"
+        print(f"ntkspec: {reason}", file=sys.stderr)
+        return 128 + getattr(stop, "number", signals.ENDING[0]), reason
+    return _refused(reason)
+
+
+def _refused(reason: str) -> tuple[int, str]:
+    print(f"ntkspec: {coloured('error:', 'error', sys.stderr)} {reason}", file=sys.stderr)
+    return int(Exit.REFUSED), reason
