@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec import storage
 from ntkspec.cli import main
 from ntkspec.experiments import deep_runs
 from ntkspec.experiments.deep_runs import (
-    DEEP_COMPARISON,
     DataModel,
     DeepSetting,
     data_coefficient,
@@ -114,7 +112,7 @@ def test_figure_3_by_command(tmp_path, capsys, monkeypatch):
     assert main(given) == 0
     table = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in table[2:5]] == ["linear", "fc:1x8", "cnn:1x4:k2"]
-    kept = storage.read(tmp_path / "figure-3.h5", kind=DEEP_COMPARISON.kind, types=DEEP_COMPARISON.types)
+    kept = ns.load_result(tmp_path / "figure-3.h5")
     assert [run.setting.network for run in kept] == ["linear", "fc:1x8", "cnn:1x4:k2"]
     last = [float(number) for number in table[3].split()[1:]]
     linear, dense = kept[:2]

@@ -35,7 +35,7 @@ def of_runs(how, *parts):
     """Of the runs of a figure."""
 
     def read(path):
-        runs = storage.read(path, kind=how.kind, types=how.types)
+        runs = storage.read(path, kind=how.kind, types=how.types)["runs"]
         return {run.setting.engine for run in runs}, numbers([getattr(run, part) for run in runs for part in parts])
 
     return read

@@ -86,8 +86,18 @@ def test_an_interrupted_figure_keeps_what_is_done(tmp_path):
         kept([SMALL, other], tmp_path / "runs.h5", how)
     kept([SMALL, other], tmp_path / "runs.h5", how)
     assert calls == [SMALL, other, other]
-    found = storage.read(tmp_path / "runs.h5", kind=COMPARISON.kind, types=(Run, Setting))
-    assert [run.setting for run in found] == [SMALL, other]
+    assert [run.setting for run in ns.load_result(tmp_path / "runs.h5")] == [SMALL, other]
+
+
+def test_runs_say_which_commands_made_them_and_older_files_are_read(tmp_path):
+    other = Setting("erf", d=4, n=60, width=4, steps=10, n_test=10)
+    first = kept([SMALL], tmp_path / "runs.h5", COMPARISON, command="one")
+    storage.write(tmp_path / "older.h5", first, kind=COMPARISON.kind)
+    for name, counts in (("runs.h5", {"one": 1, "two": 1}), ("older.h5", {"two": 1})):
+        kept([SMALL, other], tmp_path / name, COMPARISON, command="two")
+        found = storage.read(tmp_path / name, kind=COMPARISON.kind, types=(Run, Setting))
+        assert [run.setting for run in found["runs"]] == [SMALL, other]
+        assert {one["command"]: one["measured"] for one in found["provenance"]} == counts
 
 
 def test_runs_on_a_full_disk_are_returned(tmp_path):
@@ -124,7 +134,7 @@ def test_a_figure_by_command(which, tmp_path, capsys, monkeypatch):
     assert main(command) == 0
     assert (tmp_path / f"figure-{which}.png").exists()
     if which == "1":
-        kept = storage.read(tmp_path / "figure-1.h5", kind=COMPARISON.kind, types=(Run, Setting))
+        kept = ns.load_result(tmp_path / "figure-1.h5")
         assert [(run.setting.d, run.setting.width, run.setting.steps) for run in kept] == [
             *((6, 8, 40), (4, 8, 12), (9, 8, 12)),
             *((4, 4, 12), (9, 14, 12)),

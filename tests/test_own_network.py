@@ -70,6 +70,8 @@ def test_the_network_of_a_file_is_analyzed_and_kept_by_name(tmp_path):
     net = Perceptron.random(5, 6, 1, seed=4, flat=True)
     assert all(map(np.array_equal, found.weights["initial"], net.weights))
     assert "model.py, sha256 " in result.out
+    assert "of the nearest linear kernel" in found._repr_html_()
+    assert "distance of the NTK from the nearest linear kernel" in (folder / "analysis.html").read_text()
     assert {path.suffix for path in folder.iterdir()} == {".h5", ".html", ".pdf", ".png"}
 
 

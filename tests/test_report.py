@@ -197,7 +197,7 @@ def test_the_page_of_a_sweep_says_who_made_it(pages, files):
     (made,) = ns.load_result(files["sweep"]).made_with
     said = "".join(pages["sweep"].words)
     assert made["command"].startswith("ntkspec sweep --quantity gap-first")
-    assert all(str(made[name]) in said for name in ("command", "time", "machine", "cells"))
+    assert all(str(made[name]) in said for name in ("command", "time", "machine", "measured"))
 
 
 def test_a_sweep_in_python_has_the_page_of_its_file(files):

@@ -47,6 +47,11 @@ def test_every_page_stands_in_the_contents_once():
     assert sorted(entries) == sorted([*(page.stem for page in PAGES if page.stem != "index"), "gallery/index"])
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_is_a_comment_that_the_site_leaves_out(page):
+    assert not [line for line in prose(page).splitlines() if line.lstrip().startswith("%")]
+
+
 @pytest.mark.parametrize("page", [*PAGES, house.ROOT / "README.md"], ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     broken = []

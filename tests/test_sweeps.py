@@ -287,7 +287,7 @@ def test_exponents_and_commands_are_kept_with_the_cells(tmp_path, monkeypatch):
     monkeypatch.undo()
     more = replace(grid, d=(4, 6, 9, 13))
     assert run_sweep(more, path, command="second").made_with == Sweep.read(path).made_with
-    counts = {one["command"]: one["cells"] for one in Sweep.read(path).made_with}
+    counts = {one["command"]: one["measured"] for one in Sweep.read(path).made_with}
     assert counts == {"first": len(grid.cells()), "second": len(more.cells()) - len(grid.cells())}
 
 

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from ntkspec.cli.help import epilogue
 from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Output, Whole, located, or_else
-from ntkspec.cli.results import held
+from ntkspec.cli.results import COMMAND, held
 from ntkspec.cli.sweeps import (
     GridOptions,
     PlaceOptions,
@@ -253,7 +253,8 @@ def _files(which: str) -> list[str]:
 def _kept(settings, folder: Path, which: str, how):
     from ntkspec.experiments.run_cache import kept
 
-    return kept(settings, folder / f"figure-{which}.h5", how, report=lambda text: progress(f"{text} ..."))
+    path, command = folder / f"figure-{which}.h5", COMMAND.get("ntkspec figure")
+    return kept(settings, path, how, command=command, report=lambda text: progress(f"{text} ..."))
 
 
 def _draw(make: Callable, folder: Path, which: str) -> int:

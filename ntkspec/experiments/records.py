@@ -8,6 +8,7 @@ from typing import Any
 from ntkspec import storage
 from ntkspec.experiments.analyze import RECORD_TYPES
 from ntkspec.experiments.deep_runs import DEEP_COMPARISON
+from ntkspec.experiments.run_cache import Runs
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES
 from ntkspec.experiments.statements import CHECK_TYPES
 from ntkspec.experiments.sweep_results import Sweep
@@ -30,11 +31,18 @@ def _tree(path: str | Path, kind: str, name: str = "") -> Any:
         return found[name] if name else found
 
 
+def _runs(path: str | Path, kind: str) -> list[Any]:
+    """The runs of a figure, in the order in which they were measured."""
+    tree = _tree(path, kind)
+    with storage.blamed_on(path):
+        return list(Runs.of(tree).runs.values())
+
+
 # What reads it.
 READERS: dict[str, Callable[[str | Path], Any]] = {
     "analyze": partial(_tree, kind="analyze", name="analysis"),
     "spectrum": partial(_tree, kind="spectrum", name="spectrum"),
     "check": partial(_tree, kind="check", name="checks"),
-    **{how.kind: partial(_tree, kind=how.kind) for how in (COMPARISON, DEEP_COMPARISON)},
+    **{how.kind: partial(_runs, kind=how.kind) for how in (COMPARISON, DEEP_COMPARISON)},
     "sweep": Sweep.read,
 }

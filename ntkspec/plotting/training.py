@@ -36,11 +36,11 @@ def figures(runs: list[Run] | list[DeepRun]) -> dict[str, Figure]:
     if not two_layer:
         raise ValueError("the file has no run of the linear model")
     main, *rest = two_layer
-    return {"figure-2": figure_2(main)} if main.setting.naive else {"figure-1": figure_1(main, _over_d(main, rest))}
+    return {"figure-2": figure_2(main)} if main.setting.naive else {"figure-1": figure_1(main, over_d(main, rest))}
 
 
-def _over_d(main: Run, rest: list[Run]) -> dict[str, list[Run]]:
-    """The panels of Figure 1c, of the dimensions that are there."""
+def over_d(main: Run, rest: list[Run]) -> dict[str, list[Run]]:
+    """The panels of Figure 1c beside its main run, of the dimensions that are there."""
     found = {run.setting: run for run in rest}
     steps = rest[0].setting.steps if rest else 1
     panels = over_dimensions(main.setting, sorted({setting.d for setting in found}), steps)

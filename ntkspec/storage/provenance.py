@@ -25,6 +25,18 @@ def provenance(command: str) -> dict[str, Any]:
     }
 
 
+def count(makings: list[dict[str, Any]], made_with: dict[str, Any]) -> None:
+    """One more part of a file that grows was made like that: ``measured`` says how many of them.
+
+    A making is told from others by all but its time, which is that of the first part.
+    """
+    for one in makings:
+        if {**one, "time": "", "measured": 0} == {**made_with, "time": "", "measured": 0}:
+            one["measured"] += 1
+            return
+    makings.append(made_with | {"measured": 1})
+
+
 def fingerprint(setting: object, arrays: Iterable[np.ndarray]) -> str:
     """32 letters that are the same for the same setting (by its repr) of this version on the same arrays.
 

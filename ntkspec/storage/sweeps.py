@@ -3,7 +3,7 @@
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -12,6 +12,7 @@ import numpy as np
 
 from ntkspec.storage.hdf5 import blamed_on
 from ntkspec.storage.places import locked
+from ntkspec.storage.provenance import count
 from ntkspec.storage.trees import Keeper, read
 
 if TYPE_CHECKING:
@@ -68,12 +69,12 @@ class SweepFile(Generic[Cell]):
             if self.results:
                 self._write()
 
-    def add(self, cell: Cell, numbers: Numbers, made_with: Mapping[str, Any] | None = None) -> None:
+    def add(self, cell: Cell, numbers: Numbers, made_with: dict[str, Any] | None = None) -> None:
         """Keep the numbers of a cell, on disk. made_with : the command that measured it, versions and machine."""
         self.results[cell] = numbers
         self.stored.laws = {}
         if made_with is not None:
-            self._count(dict(made_with))
+            count(self.stored.made, made_with)
         self._write()
 
     def complete(self, laws: dict[str, list]) -> None:
@@ -81,14 +82,6 @@ class SweepFile(Generic[Cell]):
         if laws != self.stored.laws:
             self.stored.laws = laws
             self._write()
-
-    def _count(self, made_with: dict[str, Any]) -> None:
-        """One more cell of that making; it is told from others by all but the time, which is that of the first."""
-        for one in self.stored.made:
-            if {**one, "time": "", "cells": 0} == {**made_with, "time": "", "cells": 0}:
-                one["cells"] += 1
-                return
-        self.stored.made.append(made_with | {"cells": 1})
 
     def _write(self) -> None:
         self._file.write(self.stored.tree(self._cell_type))

@@ -83,7 +83,7 @@ def _made_with(found: dict[str, Any]) -> Facts:
     versions = ", ".join(f"{library} {version}" for library, version in found.get("versions", {}).items())
     known = {
         "command": found.get("command"),
-        "cells": found.get("cells"),
+        "measured with it": found.get("measured"),
         "made at (UTC)": found.get("time"),
         "seconds": f"{found['seconds']:.0f}" if "seconds" in found else None,
         "versions": f"Python {found.get('python')}, {versions}",

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import astuple, replace
 
 from ntkspec.experiments.deep_runs import DeepRun, relative_mse
+from ntkspec.experiments.run_cache import Runs
 from ntkspec.experiments.two_layer_runs import Run
 from ntkspec.plotting import training as figures
 from ntkspec.plotting.svg import panels
 from ntkspec.reporting.page.elements import Cell, Chart, Element, Section, Table, Words, columns
-from ntkspec.reporting.page.footing import promises, provenance, symbols
+from ntkspec.reporting.page.footing import promises, provenances, symbols
 from ntkspec.reporting.page.page import Content
 from ntkspec.reporting.page.typeset import Given
 
@@ -18,20 +19,16 @@ _MEASURED = (
     "Losses and differences are measured for one seed of data and network, at the recorded steps. The linear models "
     "are computed in closed form, exact up to rounding. No number here has an interval over seeds."
 )
-_NOT_KEPT = "A file of runs grows run by run, and does not keep what they were made with."
+_NOT_KEPT = "These runs do not say what they were made with."
 _SYMBOLS = ("n, d, m", "eta, t", "f, y")
 
 
-def content(runs: Sequence[Run], name: str) -> Content:
+def content(found: Runs, name: str) -> Content:
     """What the page of runs on synthetic data says. name : of their file."""
+    runs: list[Run] = list(found.runs.values())
     first = runs[0]
     sections = [_of_run(run, k) for k, run in enumerate(runs[:MOST_RUNS], 1)]
-    others = [run for run in runs if not run.setting.naive]
-    groups = {f"width {width}": [run for run in others if run.setting.width == width] for width in _widths(others)}
-    groups = {title: own for title, own in groups.items() if len({run.setting.d for run in own}) > 1}
-    growing = [run for run in others if not any(run in own for own in groups.values())]
-    if len({run.setting.d for run in growing}) > 1:
-        groups["growing width"] = growing
+    groups = {title: own for title, own in figures.over_d(first, runs[1:]).items() if len(own) > 1}
     if groups:
         sections.append(Section("Discrepancy over d", [_over_d(groups)]))
     return Content(
@@ -44,13 +41,9 @@ def content(runs: Sequence[Run], name: str) -> Content:
             Section("All runs", [_table(runs)]),
             promises({}, [_MEASURED]),
             symbols(*_SYMBOLS),
-            provenance(None, name, _NOT_KEPT),
+            provenances(found.made, name, _NOT_KEPT),
         ],
     )
-
-
-def _widths(runs: Sequence[Run]) -> list[int]:
-    return list(dict.fromkeys(run.setting.width for run in runs))
 
 
 def _said(run: Run) -> str:
@@ -116,8 +109,9 @@ def _table(runs: Sequence[Run]) -> Table:
 
 
 # --------------------------------------------------------------------------------------------------- deep networks
-def deep_content(runs: Sequence[DeepRun], name: str) -> Content:
+def deep_content(found: Runs, name: str) -> Content:
     """What the page of deep runs on images says. name : of their file."""
+    runs: list[DeepRun] = list(found.runs.values())
     groups: dict[tuple, list[DeepRun]] = {}
     for run in runs:
         groups.setdefault(astuple(replace(run.setting, network="")), []).append(run)
@@ -130,7 +124,12 @@ def deep_content(runs: Sequence[DeepRun], name: str) -> Content:
         headline=first,
         setting=Given(f"{runs[0].source}, {len(runs)} run{'s' * (len(runs) != 1)}"),
         verdict=[Words(rest or [_MEASURED])],
-        sections=[*sections, promises({}, [_MEASURED]), symbols(*_SYMBOLS), provenance(None, name, _NOT_KEPT)],
+        sections=[
+            *sections,
+            promises({}, [_MEASURED]),
+            symbols(*_SYMBOLS),
+            provenances(found.made, name, _NOT_KEPT),
+        ],
     )
 
 

@@ -10,6 +10,7 @@ from ntkspec.experiments.analyze import Analysis
 from ntkspec.experiments.deep_runs import DEEP_COMPARISON
 from ntkspec.experiments.records import TYPES
 from ntkspec.experiments.results import RESULTS, Copies
+from ntkspec.experiments.run_cache import Runs
 from ntkspec.experiments.spectrum import KernelSpectrum
 from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.experiments.sweep_results import Sweep
@@ -70,7 +71,7 @@ _OF_KIND: dict[str, Callable[[Any, str], Content]] = {
     "spectrum": lambda tree, name: spectrum.content(tree["spectrum"], tree.get("provenance"), name),
     "sweep": _sweep,
     "check": _check,
-    COMPARISON.kind: runs.content,
-    DEEP_COMPARISON.kind: runs.deep_content,
+    COMPARISON.kind: lambda tree, name: runs.content(Runs.of(tree), name),
+    DEEP_COMPARISON.kind: lambda tree, name: runs.deep_content(Runs.of(tree), name),
     kept_results.KIND: results.content,
 }
