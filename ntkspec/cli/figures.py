@@ -20,7 +20,7 @@ from ntkspec.cli.sweeps import (
     measured,
     tell_sweep,
 )
-from ntkspec.cli.telling import TellOptions, progress, tell
+from ntkspec.cli.telling import TellOptions, stage, tell
 
 figure = App(
     name="figure",
@@ -253,7 +253,7 @@ def _files(which: str) -> list[str]:
 def _kept(settings, folder: Path, which: str, how):
     from ntkspec.experiments.run_cache import kept
 
-    return kept(settings, folder / f"figure-{which}.h5", how, report=lambda text: progress(f"{text} ..."))
+    return kept(settings, folder / f"figure-{which}.h5", how, report=stage)
 
 
 def _draw(make: Callable, folder: Path, which: str) -> int:
