@@ -32,6 +32,7 @@ extensions = [
 exclude_patterns = ["examples", "gallery/*.ipynb", "gallery/*.py"]
 templates_path = ["templates"]
 nitpicky = True
+smartquotes = False  # messages and options stand as they are written: --label, 'cpu'
 
 # Pages: the same files are read on GitHub and run by pytest.
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]

@@ -51,6 +51,8 @@ _HOMES = {
     "Spectrum": "spectra",
     "eigsh": "spectra",
     "Trajectory": "dynamics",
+    "Posterior": "dynamics",
+    "posterior": "dynamics",
     "predict_gd": "dynamics",
     "HeavyBall": "dynamics",
     "largest_stable_rate": "dynamics",

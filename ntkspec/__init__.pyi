@@ -7,9 +7,11 @@ from ntkspec import plotting as plotting
 from ntkspec.activations import Activation as Activation
 from ntkspec.activations import activation as activation
 from ntkspec.dynamics import HeavyBall as HeavyBall
+from ntkspec.dynamics import Posterior as Posterior
 from ntkspec.dynamics import Trajectory as Trajectory
 from ntkspec.dynamics import largest_stable_rate as largest_stable_rate
 from ntkspec.dynamics import learning_modes as learning_modes
+from ntkspec.dynamics import posterior as posterior
 from ntkspec.dynamics import predict_gd as predict_gd
 from ntkspec.experiments.results import load_result as load_result
 from ntkspec.experiments.results import save_result as save_result

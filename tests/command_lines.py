@@ -6,7 +6,6 @@
 import importlib
 import importlib.util
 import os
-import pkgutil
 import random
 import resource
 import signal
@@ -17,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import ntkspec
+import house
 from ntkspec import cli
 from ntkspec.cluster import execution
 from ntkspec.engines import cpu
@@ -208,9 +207,7 @@ class Outcome:
 
 def warm() -> None:
     """Import everything once, for the children; nothing that starts threads, which they would not have."""
-    for module in pkgutil.walk_packages(ntkspec.__path__, "ntkspec."):
-        if ".gpu" not in module.name and not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    house.import_all()
     if importlib.util.find_spec("distributed"):
         importlib.import_module("distributed")
 

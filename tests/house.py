@@ -6,7 +6,9 @@
 import ast
 import dataclasses
 import importlib
+import importlib.util
 import inspect
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator
@@ -133,6 +135,15 @@ def untyped(path: Path) -> Iterator[Finding]:
 
 
 # ---------------------------------------------------------------------------------------------------------- docstrings
+
+
+def import_all() -> None:
+    """Every module of the package but those of the GPU, of programs, and of frameworks that are not installed."""
+    ntkspec = importlib.import_module("ntkspec")
+    for module in pkgutil.walk_packages(ntkspec.__path__, "ntkspec."):
+        missing = any(f".{name}." in module.name and not importlib.util.find_spec(name) for name in ("torch", "jax"))
+        if ".gpu" not in module.name and not module.name.endswith("__main__") and not missing:
+            importlib.import_module(module.name)
 
 
 def public_objects() -> dict[str, object]:

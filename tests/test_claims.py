@@ -174,7 +174,7 @@ LACKS = {
     "no weight decay": lambda: not TRAINS & {"weight_decay", "decay"},
     "the squared error only": lambda: not {"loss"} & (TRAINS | {*inspect.signature(ns.predict_gd).parameters}),
     "No tracking of a folder of checkpoints": lambda: "track" not in ns.__all__ and "track" not in SUBCOMMANDS,
-    "no Gaussian-process posterior": lambda: "posterior" not in ns.__all__,
+    "no ensembles of networks trained for a finite time": lambda: "ensemble" not in ns.__all__,
     "the spectral norm of one kernel": lambda: not hasattr(ns.cluster, "kernel"),
     "has not run on a GPU yet": lambda: not [*RESULTS.glob("*gpu*"), *RESULTS.glob("*h200*"), *RESULTS.glob("*h100*")],
 }

@@ -428,7 +428,9 @@ def test_without_jax_one_line_says_what_to_install(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("ntkspec.networks.jax.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "jax", None)
-    with pytest.raises(ModuleNotFoundError, match=r"needs JAX, which is not installed; install ntkspec\[jax\]"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"needs JAX, which is not installed; python -m pip install 'ntkspec\[jax\]'"
+    ):
         ns.from_jax(linear, W)
 
 

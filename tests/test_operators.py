@@ -1,9 +1,7 @@
 """Every operator against its own dense matrix; an operator enters the registry and inherits all tests."""
 
 import contextlib
-import importlib
 import inspect
-import pkgutil
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import aslinearoperator
 
-import ntkspec
+import house
 from ntkspec import engines, storage
 from ntkspec.operators import (
     Bits,
@@ -426,9 +424,7 @@ def classes_of(operator):
 def test_every_operator_of_the_package_is_in_the_registry(engine):
     if engine.name != "cpu":
         pytest.skip("the same classes")
-    for module in pkgutil.walk_packages(ntkspec.__path__, "ntkspec."):
-        if ".gpu" not in module.name and "__main__" not in module.name:
-            importlib.import_module(module.name)
+    house.import_all()
     concrete = {cls for cls in below(KernelOperator) if not inspect.isabstract(cls)}
     own = {cls for cls in concrete if cls.__module__.startswith("ntkspec.")}
     assert len(own) > 12

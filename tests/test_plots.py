@@ -12,6 +12,7 @@ from ntkspec.experiments.spectrum import SpectrumTask, measure_spectrum
 from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.experiments.sweep_results import Sweep
 from ntkspec.experiments.sweep_run import run_sweep
+from ntkspec.plotting import marks
 from ntkspec.plotting.labels import GAP_NORM, LOSS, formulas, spoken
 from ntkspec.plotting.pictures import pictures_of
 
@@ -124,3 +125,18 @@ def test_labels_are_mathematics_and_can_be_read_aloud():
     assert formulas("erf, n = 2*d^1.25, m = 64") == r"erf, $n$ = $2\,d^{1.25}$, $m$ = 64"
     assert spoken(GAP_NORM) == "‖Θ − Θ^lin‖"
     assert spoken(LOSS) == "(1/2n) Σ (f − y)^2"
+
+
+@pytest.mark.parametrize(("rising", "scale"), [(True, "linear"), (False, "linear"), (False, "log")])
+def test_a_legend_lies_beside_the_lines_where_there_is_room(rising, scale):
+    axis = Figure(figsize=(5.0, 3.8)).subplots()
+    x = np.linspace(1, 2, 30)
+    axis.plot(x, 10.0 ** (x if rising else -x) if scale == "log" else x * (1 if rising else -1), label="a line")
+    axis.set_yscale(scale)
+    marks.step(axis, 1.95 if rising else 1.05, "a mark at some step of many")
+    marks.legend(axis)
+    axis.figure.draw_without_rendering()
+    box = axis.get_legend().get_window_extent()
+    for line in axis.lines:
+        places = line.get_transform().transform(line.get_path().interpolated(200).vertices)
+        assert not any(box.contains(*place) for place in places)

@@ -11,6 +11,8 @@ import ntkspec as ns
 torch = pytest.importorskip("torch", reason="the networks are PyTorch's, which is not installed")
 
 from networks import kernel_of, mlp, signals  # noqa: E402  (after the skip)
+from ntkspec.networks.torch.factors import jacobian as factored  # noqa: E402
+from ntkspec.operators import jacobian as gram  # noqa: E402
 
 X, X_TEST = signals(9, 6), signals(5, 6) + 0.5
 
@@ -83,3 +85,23 @@ def test_kernels_of_jax_share_the_gradients_of_their_points():
     side = weakref.ref(test.right)
     del mean, test
     assert side() is None  # at once, not when garbage is next collected
+
+
+def test_many_vectors_are_multiplied_some_at_a_time(net, monkeypatch):
+    """Two of seven, which is as many as have room."""
+    kernel = ns.ntk(net, X_TEST, X, outputs="full")
+    V = np.random.default_rng(0).standard_normal((kernel.shape[1], 7))
+    found, true = kernel._matmat(V), kernel_of(net.module, X_TEST, "full", X) @ V
+    monkeypatch.setattr(gram, "TANGENT_BYTES", 2 * gram.COPIES * 8.0 * kernel.left.size)
+    close(found, true)
+    close(kernel._matmat(V), true)
+
+
+def test_gradients_that_have_to_be_made_are_told_by_a_bar(net, monkeypatch):
+    told = []
+    monkeypatch.setattr(factored.progress, "bar", lambda items, text: told.append(text) or items)
+    test = ns.ntk(net, X_TEST, X)
+    test._matmat(np.ones((9, 1)))
+    assert told == 2 * ["gradients (blocks of points)"]  # of training points, and of test points
+    test._matmat(np.ones((9, 1)))
+    assert len(told) == 2

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,26 @@ def test_names_of_the_package_exist(page):
                 unknown.append(f"ns{name}")
             value = getattr(value, part, None)
     assert not unknown
+
+
+def test_every_file_that_refuses_stands_on_the_page_of_refusals():
+    text, package = (DOCS / "refusals.md").read_text(encoding="utf-8"), house.ROOT / "ntkspec"
+    named = [place for names in re.findall(r"\{every-refusal\} (.*)", text) for place in names.split()]
+    shown = {place for name in named for place in package.glob(name)}
+    refusing = [
+        file for file in package.rglob("*.py") if re.search(r"(Error|Refused|Unfitting)\(\s*f?\"", file.read_text())
+    ]
+    assert len(refusing) > 100
+    assert not [file for file in refusing if not shown & {file, *file.parents}]
+
+
+def test_extras_are_listed_and_exist():
+    extras = tomllib.loads((house.ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    rows = re.findall(r"^\| (`\w.*?) \|", (DOCS / "install.md").read_text(), re.MULTILINE)
+    assert {name.strip("`") for row in rows for name in row.split(", ")} == extras.keys()
+    sources = [*PAGES, house.ROOT / "README.md", *(house.ROOT / "ntkspec").rglob("*.py")]
+    named = {name for file in sources for name in re.findall(r"ntkspec\[(\w+)\]", file.read_text(encoding="utf-8"))}
+    assert {"torch", "jax", "parquet", "distributed", "cuda12"} <= named <= extras.keys()
 
 
 def test_who_knows_neural_tangents_finds_twenty_functions():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
+import house
 import naive
 import ntkspec as ns
 from conftest import full_disk
@@ -169,6 +171,15 @@ def test_a_data_cell_measures_claim_31():
     assert found["norms"] == pytest.approx(np.abs(np.square(X).sum(axis=1) / 8 - 1).max() / yardstick)
     assert found["overlaps"] == pytest.approx(overlaps.max() / yardstick)
     assert found["gram"] == pytest.approx(np.linalg.norm(X, 2) ** 2 / 60, rel=1e-5)
+
+
+@pytest.mark.parametrize("quantity", ["data", "gap-first", "budget-second", "training-second"])
+def test_the_page_of_fields_names_the_numbers_of_a_quantity(quantity):
+    text = (house.ROOT / "docs" / "fields.md").read_text(encoding="utf-8")
+    _, _, section = text.partition(f"\n| `{quantity.split('-')[0]}")
+    rows = re.match(r".*(\n\| \|.*)*", section)[0]
+    named = {word for name in re.findall(r"(?<!LAYER)`([a-z ]+)`", rows) for word in name.split()}
+    assert named == {word for name in measure_cell(Cell(quantity, 6, 20, 10)) for word in name.split()}
 
 
 @pytest.mark.parametrize(("layer", "act"), [("first", "erf"), ("second", "relu"), ("both", "erf")])

@@ -225,6 +225,8 @@ def test_files_that_are_no_runs_are_not_repeated(tmp_path, capsys):
         "rerun repeats what analyze, spectrum, sweep, check and figure wrote"
         in printed(["rerun", "other.h5"], capsys, code=2).err
     )
+    storage.write(tmp_path / "bare.h5", {}, kind="analyze")  # as a program may write it
+    assert "does not say by which command it was made" in printed(["rerun", "bare.h5"], capsys, code=2).err
 
 
 # ----------------------------------------------------------------------------------------------------------- plurals

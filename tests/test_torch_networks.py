@@ -575,8 +575,8 @@ def test_several_threads_have_right_answers():
 def test_without_pytorch_one_line_says_what_to_install():
     code = "import sys; sys.modules['torch'] = None; import ntkspec as ns; f = ns.from_torch; f(None)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    said = "ModuleNotFoundError: ntkspec.from_torch needs PyTorch, which is not installed; install ntkspec[torch]"
-    assert run.stderr.strip().splitlines()[-1] == said
+    said = "ntkspec.from_torch needs PyTorch, which is not installed; python -m pip install 'ntkspec[torch]'"
+    assert run.stderr.strip().splitlines()[-1] == f"ModuleNotFoundError: {said}"
 
 
 def test_rounding_of_a_rectangle_is_that_of_its_sides(autograd_alone):

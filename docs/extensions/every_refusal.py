@@ -17,22 +17,28 @@ from tables import table
 import ntkspec
 
 ROOT = Path(ntkspec.__file__).parent
-KINDS = ("ValueError", "TypeError", "FileNotFoundError", "ModuleNotFoundError", "MemoryError", "NotImplementedError")
+# Errors of Python, and the package's own that reach people.
+KINDS = re.compile(
+    r"(Value|Type|Attribute|FileNotFound|ModuleNotFound|Import|Memory|NotImplemented|Permission|OS)Error"
+    r"|OutOfMemory|OtherKind|Refused|Unfitting"
+)
 
 
-def messages(path: Path) -> Iterator[tuple[str, str]]:
-    """What the functions of a file raise with words of their own: the kind and the message."""
+def messages(path: Path) -> Iterator[str]:
+    """What the functions of a file refuse with words of their own."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
-            kind, said = ast.unparse(node.exc.func), _words(node.exc.args[0])
-            if kind in KINDS and len(re.findall(r"[a-z]{2,}", said)) > 2:
-                yield kind, said
+        if isinstance(node, ast.Call) and node.args and KINDS.fullmatch(ast.unparse(node.func)):
+            said = _words(node.args[0])
+            if len(re.findall(r"[a-z]{2,}", said)) > 2:
+                yield said
 
 
 def _words(node: ast.expr) -> str:
     """A literal text with its fields as three dots; empty for anything else."""
     if isinstance(node, ast.Constant):
         return str(node.value)
+    if isinstance(node, ast.BinOp):
+        return f"{_words(node.left)}{_words(node.right) or '…'}"
     if isinstance(node, ast.JoinedStr):
         parts = (str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
         return re.sub(r"…(\s*…)+", "…", "".join(parts))
@@ -53,11 +59,12 @@ class EveryRefusal(Directive):
 
     def run(self) -> list[nodes.Node]:
         """Read the sources; each message stands once."""
-        places = [ROOT / name for name in self.arguments[0].split()]
-        files = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
-        if missing := [str(place) for place in places if not place.exists()]:
+        places = {name: sorted(ROOT.glob(name)) for name in self.arguments[0].split()}
+        if missing := [name for name, found in places.items() if not found]:
             raise self.error(f"no such room: {', '.join(missing)}")
-        found = sorted({split(said) for file in files for _, said in messages(file)}, key=lambda row: row[0].lower())
+        shown = [place for found in places.values() for place in found]
+        files = [file for place in shown for file in ([place] if place.is_file() else place.rglob("*.py"))]
+        found = sorted({split(said) for file in files for said in messages(file)}, key=lambda row: row[0].lower())
         return [table(["message", "cure"], [[_plain(text) for text in row] for row in found])]
 
 

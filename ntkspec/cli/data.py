@@ -75,7 +75,7 @@ def dataset_of(options: DataOptions, seed: int) -> "Dataset":
             "n_test": or_else(options.n_test, 2000),
         }
         return getattr(datasets, options.data)(**arguments, target=options.target or "teacher")
-    if options.data not in IMAGES and not Path(options.data).suffix:
+    if options.data not in IMAGES and not Path(options.data).suffix and not Path(options.data).is_dir():
         known = ", ".join((*SYNTHETIC, *IMAGES))
         raise ValueError(f"--data {options.data} is unknown; use {known}, or a file, such as points.npz or table.csv")
     _refuse(options, "d", "target")

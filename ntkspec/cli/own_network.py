@@ -218,7 +218,7 @@ def _told(what: str, path: Path) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         needed = str(error.name).split(".")[0]
-        raise ValueError(f"{what} imports {needed}, which is not installed; pip install {needed}") from error
+        raise ValueError(f"{what} imports {needed}, which is not installed; python -m pip install {needed}") from error
     except (Exception, SystemExit) as error:
         line = error.lineno if isinstance(error, SyntaxError) else _line(error, path)
         place = "" if line is None else f" (line {line})"

@@ -84,7 +84,7 @@ def _by_command(file: Path, kind: str, before: dict[str, Any], run: Callable[[Se
     from ntkspec.experiments.repeating import pairs
 
     name = {"analyze": "analysis"}.get(kind, kind)  # of the record, in its file NAME.h5
-    words = _words(file, before["provenance"].get("command", ""))
+    words = _words(file, before.get("provenance", {}).get("command", ""))
     say(f"repeating: {shlex.join(['ntkspec', *words])}")
     with TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(io.StringIO()):

@@ -115,7 +115,7 @@ def client_of(address: str) -> Iterator[Any]:
         from distributed.utils import LoopRunner
     except ImportError:
         raise ValueError(
-            f"the scheduler {address} needs Dask's distributed; install it with: pip install 'ntkspec[distributed]'"
+            f"the scheduler {address} needs Dask's distributed; python -m pip install 'ntkspec[distributed]'"
         ) from None
     try:
         LoopRunner().run_sync(_greeted, address)

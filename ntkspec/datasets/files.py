@@ -13,6 +13,9 @@ from ntkspec.datasets.prepared import Preparation, prepared
 from ntkspec.datasets.reading import Source
 from ntkspec.engines.arrays import DTypeLike
 
+# What to do with what is not read: tensors of PyTorch, pickles, spreadsheets, pictures.
+_SAVE = "save arrays with numpy.savez('my.npz', X=X, y=y), spreadsheets as .csv"
+
 
 def load(
     path: str | Path,
@@ -136,8 +139,10 @@ def _path(given: str | Path) -> Path:
             f"load reads a file, but got a {type(given).__name__}; pass arrays to ntkspec.datasets.from_arrays(X, y)"
         ) from None
     if path.is_dir():
-        where = "is a folder; name a file, or give the folder of MNIST or CIFAR-10 with --data-dir (data_dir=)"
-        raise FileNotFoundError(f"{path} {where}")
+        raise FileNotFoundError(
+            f"{path} is a folder; name a file, or give the folder of MNIST or CIFAR-10 with --data-dir (data_dir=); "
+            f"{_SAVE}"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist, or is not a file")
     return path
@@ -156,7 +161,9 @@ def _read(path: Path, label, keep_ids: bool, arrays: dict) -> Source:
     if not ending.endswith(ARRAY_ENDINGS):
         plain = [one for one in TABLE_ENDINGS if one.count(".") == 1]
         known = ", ".join((*ARRAY_ENDINGS, *plain))
-        raise ValueError(f"{path} has the ending {path.suffix!r}, but one of {known} is needed (tables also as .gz)")
+        raise ValueError(
+            f"{path} has the ending {path.suffix!r}, but one of {known} is needed (tables also as .gz); {_SAVE}"
+        )
     if keep_ids:
         raise ValueError(f"keep_ids is for tables, but {path} holds arrays")
     return read_arrays(path, label=label, **arrays)

@@ -120,7 +120,8 @@ def _drawn(X, y, count, what: str, seed, reading: list[str]) -> tuple[np.ndarray
 
 def _require_left(n: int | None, left: int, held_out: int) -> None:
     if n is not None and held_out and n > left:
-        raise ValueError(f"n={n}, but {left} points are left after {held_out} were held out; ask for a smaller n_test")
+        most = f"n can be {left}, or up to {left + held_out} with a smaller n_test"
+        raise ValueError(f"n={n}, but {left} points are left after {held_out} were held out; {most}")
 
 
 def _require_variety(y, n_test: int, origin: str) -> None:

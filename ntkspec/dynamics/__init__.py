@@ -2,6 +2,7 @@
 
 from ntkspec.dynamics.laws import GradientDescent, GradientFlow, HeavyBall, Law
 from ntkspec.dynamics.modes import Modes, learning_modes
+from ntkspec.dynamics.posterior import Posterior, posterior
 from ntkspec.dynamics.prediction import predict_gd
 from ntkspec.dynamics.stability import largest_stable_rate, stable_rate
 from ntkspec.dynamics.telling import UnstableRateWarning, warn_if_unstable
@@ -13,11 +14,13 @@ __all__ = [
     "HeavyBall",
     "Law",
     "Modes",
+    "Posterior",
     "Stability",
     "Trajectory",
     "UnstableRateWarning",
     "largest_stable_rate",
     "learning_modes",
+    "posterior",
     "predict_gd",
     "stable_rate",
     "warn_if_unstable",

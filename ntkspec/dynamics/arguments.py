@@ -16,18 +16,20 @@ from ntkspec.operators.layout import Layout
 StartLike: TypeAlias = ArrayLike | tuple[ArrayLike, ArrayLike | None] | None
 
 
-def checked_test(kernel_test: MatrixLike | None, kernel: KernelOperator) -> KernelOperator | None:
+def checked_test(
+    kernel_test: MatrixLike | None, kernel: KernelOperator, *, name: str = "kernel_test"
+) -> KernelOperator | None:
     """The test kernel as an operator of shape (n', n), or (n' K, n K) of a kernel with a row for each output."""
     if kernel_test is None:
         return None
     known = isinstance(kernel_test, KernelOperator | LinearOperator) or issparse(kernel_test)
-    given: Any = kernel_test if known else as_array(kernel_test, "kernel_test")
+    given: Any = kernel_test if known else as_array(kernel_test, name)
     rows, each = kernel.shape[0], kernel.rows_per_point
     shape, count = given.shape, getattr(given, "rows_per_point", 1)
     if len(shape) != 2 or shape[1] != rows or shape[0] % each or count not in (1, each):
         needed = f"(n', {rows})" if each == 1 else f"({each} n', {rows}), {each} rows for each point,"
         found = "" if count == 1 else f" with {count} rows for each point"
-        raise ValueError(f"kernel_test has shape {shape}{found}, but {needed} is needed: test against training")
+        raise ValueError(f"{name} has shape {shape}{found}, but {needed} is needed: test against training")
     return wrap(given, symmetric=None if isinstance(given, KernelOperator) else False)
 
 

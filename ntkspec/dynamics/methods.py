@@ -102,9 +102,7 @@ def by_krylov(problem: Problem) -> Trajectory:
         for k, basis in zip(live, bases, strict=True):
             test[k] = basis.outputs_of(kernel_test)
         # Where only products are known the diagonal would take n of them: the largest Ritz value stands for it.
-        largest = float(
-            kernel.diagonal(np.float64).max() if kernel.entrywise else max(basis.theta.max() for basis in bases)
-        )
+        largest = float(kernel.diagonal().max() if kernel.entrywise else max(basis.theta.max() for basis in bases))
         growth = np.sqrt(2 * problem.rate * steps * problem.law.amplification * largest)
         error_test = np.max([basis.bound for basis in bases], axis=0) * growth
     return Trajectory(steps, train, test, method, error, error_test=error_test, stability=stability)

@@ -48,7 +48,8 @@ def named(name: str) -> Engine:
 
         gpu.free_memory()
     except ModuleNotFoundError as error:
-        raise ValueError(f"the GPU engine needs CuPy: {error}; install ntkspec[cuda12] or ntkspec[cuda13]") from None
+        how = "python -m pip install 'ntkspec[cuda12]' (or [cuda13])"
+        raise ValueError(f"the GPU engine needs CuPy: {error}; {how}") from None
     except ImportError as error:  # CuPy without CUDA's libraries, or switches that it must not have
         first = next((line.strip() for line in str(error).splitlines() if line.strip(" =-")), "it does not load")
         raise ValueError(f"the GPU engine does not load: {first}") from None

@@ -47,7 +47,7 @@ from ntkspec.networks.naming import matching
 from ntkspec.networks.protocol import names_of
 from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.objects.words import counted
-from ntkspec.operators import planning
+from ntkspec.operators import KernelOperator, planning
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.results import Diagnostics, Estimate
 from ntkspec.theory.assumptions import DataSummary, summarize
@@ -270,6 +270,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     data = stages("data", summarize, dataset.X)
     theta = stages("features", model.ntk, dataset.X)
     full = stages("features of all outputs", model.full_ntk, dataset.X) if model.predicts_all else None
+    tested = _test_kernel(model) if task.own else None  # nothing is made yet, and what theta makes stays for it
     trial = partial(train_gd, model.net, model.inputs.train, dataset.y, **model.training(1e-6))
     records = logarithmic_steps(task.steps)
     work = partial(forecast, steps=task.steps, full=full, tests=len(dataset.X_test), records=len(records))
@@ -277,7 +278,7 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     stages.expect(expected)
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
     kernels = measured_kernels(model, theta, full, stages)
-    linear, gap, models = kernels.linear, kernels.gap, _fixed_kernels(model, kernels)
+    linear, gap, models = kernels.linear, kernels.gap, _fixed_kernels(model, kernels, tested)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, linear.data_coefficient, gap, data)
     warn_if_unstable(rate, float(gap.predicting), len(dataset.y))
     with warnings.catch_warnings():
@@ -377,12 +378,17 @@ def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSu
 
 
 # ------------------------------------------------------------------------------------------------------- trajectories
-def _fixed_kernels(model: Model, kernels: MeasuredKernels) -> dict[str, FixedKernel]:
-    """The linear model and the NTK at initialization, with their kernels of the test points."""
+def _test_kernel(model: Model) -> KernelOperator | None:
+    """The kernel between test points and training points that predicts the training."""
     X, X_test = model.dataset.X, model.dataset.X_test
-    theta_test = None
-    if len(X_test):
-        theta_test = model.full_ntk(X_test, X) if model.predicts_all else model.ntk(X_test, X)
+    if not len(X_test):
+        return None
+    return model.full_ntk(X_test, X) if model.predicts_all else model.ntk(X_test, X)
+
+
+def _fixed_kernels(model: Model, kernels: MeasuredKernels, tested: KernelOperator | None) -> dict[str, FixedKernel]:
+    """The linear model and the NTK at initialization, with their kernels of the test points."""
+    theta_test = _test_kernel(model) if tested is None else tested
     return {
         "linear": FixedKernel(kernels.linear.kernel, kernels.linear.kernel_test, "linear prediction"),
         "ntk": FixedKernel(kernels.predicting, theta_test, "NTK prediction"),

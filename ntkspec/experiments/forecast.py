@@ -91,15 +91,21 @@ def forecast(
     seconds = {
         "kernel": chosen.build + step.of(own, n),
         "norms": NORMS * chosen.each + of_gap.seconds + planning.clock(gap, entries)(entries),
-        "NTK prediction": PREDICTION * plan.each + between.entries + step.of(between.passes, n),
+        "NTK prediction": PREDICTION * plan.each + between.seconds + step.of(between.passes, n),
         "training": steps * step.seconds + step.of(PassWork(float(records * tests)), n),
     }
-    stored = held + chosen.bytes + of_gap.bytes + own.kept + between.passes.kept
+    stored, passes = held + chosen.bytes + of_gap.bytes, own + between.passes
     if full is not None:
-        of_all = passes_of(full, n, checks=True)
-        stored += plan.bytes + of_all.kept
-        seconds["kernel of all outputs"] = plan.build + step.of(of_all, n) + NORMS * plan.each
-    return Forecast(seconds, max(stored, theta.engine.most_memory()), chosen)
+        of_all = passes_of(full, 0 if _shared(theta, full) else n, checks=True)
+        stored, passes = stored + plan.bytes, passes + of_all
+        seconds["kernel of all outputs"] = plan.build + step.of(of_all, n)
+        seconds["norms"] += NORMS * plan.each
+    return Forecast(seconds, max(stored + passes.kept + passes.passing, theta.engine.most_memory()), chosen)
+
+
+def _shared(one: KernelOperator, other: KernelOperator) -> bool:
+    """Whether two kernels have the same gradients."""
+    return isinstance(one, JacobianGram) and isinstance(other, JacobianGram) and one.left is other.left
 
 
 def planned(kernel: KernelOperator, products: int, method: str | None) -> Plan:
@@ -113,19 +119,20 @@ def planned(kernel: KernelOperator, products: int, method: str | None) -> Plan:
 
 @dataclass(frozen=True)
 class _Rectangle:
-    """The kernel of test points through a framework: its passes, and the seconds of its entries beside them."""
+    """The kernel of test points through a framework: its passes, and the seconds of its products beside them."""
 
     passes: PassWork
-    entries: float = 0.0
+    seconds: float = 0.0
 
 
 def _between(kernel: KernelOperator, n: int, tests: int) -> _Rectangle:
-    """Nothing where products with factors of our own take its place."""
-    passes = passes_of(kernel, n + tests, checks=False)
+    """Nothing where products with factors of our own take its place. The gradients of the training points are there."""
+    passes = passes_of(kernel, tests, checks=False)
     if not (tests and passes.forward):
         return _Rectangle(PassWork())
     entries = kernel.shape[0] * (kernel.shape[0] / n) * tests * kernel.cost.entry
-    return _Rectangle(passes, planning.clock(kernel, entries)(entries))
+    products = PREDICTION * (n + tests) / (2 * n) * kernel.cost.product
+    return _Rectangle(passes, min(planning.clock(kernel, work)(work) for work in (entries, products)))
 
 
 def passes_of(kernel: KernelOperator, points: int, *, checks: bool) -> PassWork:

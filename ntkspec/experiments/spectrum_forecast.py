@@ -70,7 +70,7 @@ def spectrum_forecast(
         "eigenpairs": _or_all(operator, plan, of_pairs, sizes.of_pairs, eigenpairs.DENSE_SIZE),
         "density": _or_all(operator, plan, of_density, sizes.probes * sizes.steps, densities.DENSE_SIZE),
     }
-    kept = (2 if again else 1) * plan.bytes + own.kept + 8.0 * n * min(n, max(256, 6 * sizes.pairs))
+    kept = (2 if again else 1) * plan.bytes + own.kept + own.passing + 8.0 * n * min(n, max(256, 6 * sizes.pairs))
     if other is not None and of_other is not None:
         pairs = _or_all(other, of_other, sizes.of_pairs * of_other.each, sizes.of_pairs, eigenpairs.DENSE_SIZE)
         seconds["eigenpairs of the other kernel"] = of_other.build + pairs

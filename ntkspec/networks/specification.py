@@ -156,5 +156,5 @@ class NetworkSpec:
 def _unknown(name: str) -> ValueError:
     return ValueError(
         f"network {checks.shown(name)} is unknown; use fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, such as fc:4x512 "
-        f"(a sweep also takes two-layer and fc:3xd^1.5)"
+        f"(a sweep also two-layer and fc:3xd^1.5, analyze and spectrum FILE.py:FUNCTION)"
     )

@@ -1,22 +1,26 @@
 """The Gram operator of gradients, J J'ᵀ, of R scalar functions at n points."""
 
+import contextlib
 import math
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from ntkspec import progress
 from ntkspec.engines import Engine
 from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.rounding import Rounding
 from ntkspec.operators.sampling import forming_error
-from ntkspec.operators.tiles import Rows, Tile
+from ntkspec.operators.tiles import Rows, Tile, slices
 from ntkspec.operators.work import Cost, PassWork, Work
 
 # A block of k vectors of parameters, in whatever form a Jacobian has: what ``pull`` gives and ``push`` takes.
 Tangents: TypeAlias = Any
+# Bytes of the vectors of parameters that are on their way at once, and how often a side holds each of them.
+TANGENT_BYTES, COPIES = 2.0**30, 3
 
 
 class JacobianAt(Protocol):
@@ -26,7 +30,8 @@ class JacobianAt(Protocol):
     whether of one function or of all R together. A side that multiplies float64 vectors in ``dtype`` has an attribute
     ``widens``, which is False. One whose passes are a framework's has methods that give a
     :class:`ntkspec.operators.work.PassWork`: ``passes_of_points(n)``, of the gradients of n points, and
-    ``passes_of_checks(stacked)``, of the estimates of rounding.
+    ``passes_of_checks(stacked)``, of the estimates of rounding. One that runs code of a user's has a method
+    ``told_by_point(name)``, a context in which errors of that code name the point of ``name`` that they come from.
     """
 
     points: int
@@ -128,8 +133,18 @@ class JacobianGram(KernelOperator):
     @cached_property
     def cost(self) -> Cost:
         """A pull and a push, for each function where they are summed; a tile takes the inner products of gradients."""
-        passes = (1.0 if self.stacked else self.functions) * (self.right.pull_work + self.left.push_work)
-        return Cost(passes, own=(1.0 if self.stacked else self.functions) * self.left.entry_work(self.right))
+        times = 1.0 if self.stacked else self.functions
+        with self._told():
+            passes = times * (self.right.pull_work + self.left.push_work)
+            return Cost(passes, own=times * self.left.entry_work(self.right))
+
+    def _told(self) -> contextlib.ExitStack:
+        """Where errors of a user's code are told with the point."""
+        stack, sides = contextlib.ExitStack(), {"X": self.left, "X2": self.right}
+        for name, side in [("", self.left)] if self.right is self.left else sides.items():
+            if hasattr(side, "told_by_point"):
+                stack.enter_context(side.told_by_point(name))
+        return stack
 
     def passes(self, points: int, *, checks: bool) -> PassWork:
         """What a framework does for the gradients of so many points, and for the estimates of rounding; nothing where
@@ -141,6 +156,15 @@ class JacobianGram(KernelOperator):
         return of_points + side.passes_of_checks(self.stacked) if checks else of_points
 
     def _matmat(self, V: Array) -> Array:
+        """As many vectors at once as their products with the gradients have room."""
+        many = max(1, int(TANGENT_BYTES / (COPIES * self.left.size * self.dtype.itemsize)))
+        with self._told():
+            if V.shape[1] <= many:
+                return self._products(V)
+            blocks = progress.bar(slices(V.shape[1], many), text="products with gradients")
+            return self.engine.xp.concatenate([self._products(V[:, block]) for block in blocks], axis=1)
+
+    def _products(self, V: Array) -> Array:
         scale: Any = V.dtype.type(self.scale)
         if self.stacked:
             everything = slice(0, self.functions)
@@ -168,7 +192,8 @@ class JacobianGram(KernelOperator):
         else:
             rows, place = np.unique(self.engine.to_host(tile.rows) // R, return_inverse=True)
             own_rows = self.engine.xp.asarray(place * R + self.engine.to_host(tile.rows) % R)
-        found = self.left.gram(self.right, rows, cols, dtype=tile.dtype, stacked=self.stacked)
+        with self._told():
+            found = self.left.gram(self.right, rows, cols, dtype=tile.dtype, stacked=self.stacked)
         found = self._finite(found)[own_rows, own_cols]
         if self.symmetric and isinstance(tile.rows, slice) and tile.rows == tile.cols and tile.dtype == self.dtype:
             self._seen[tile.rows] = self.scale * found.diagonal()
@@ -195,7 +220,8 @@ class JacobianGram(KernelOperator):
         known = self.known_diagonal
         if known is not None and dtype == self.dtype:
             return known.copy()
-        squares = self._finite((self.scale * self.left.squares(dtype)).astype(dtype, copy=False))
+        with self._told():
+            squares = self._finite((self.scale * self.left.squares(dtype)).astype(dtype, copy=False))
         return squares.ravel() if self.stacked else squares.sum(axis=1)
 
     def _finite(self, found: Array, V: Array | None = None) -> Array:
@@ -223,7 +249,8 @@ class JacobianGram(KernelOperator):
 
         In float64 whoever multiplies refuses kernels that are so small.
         """
-        found = self.left.rounding(self.right, self)
+        with self._told():
+            found = self.left.rounding(self.right, self)
         if self.dtype != np.float32:
             return found
         rows, cols = self.shape

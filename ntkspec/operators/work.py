@@ -78,20 +78,22 @@ class Work:
 @dataclass(frozen=True)
 class PassWork:
     """What a framework does for the entries of a kernel, at its own speed: ``forward`` passes of a point through the
-    network, bytes of gradients ``written`` to new memory, ``programs`` compiled, and bytes that stay, ``kept``. It
-    adds up like :class:`Work`."""
+    network, bytes of gradients ``written`` to new memory, ``programs`` compiled, bytes that stay, ``kept``, and those
+    of a block on its way, ``passing``. It adds up like :class:`Work`, one program and one block after the other."""
 
     forward: float = 0.0
     written: float = 0.0
     programs: float = 0.0
     kept: float = 0.0
+    passing: float = 0.0
 
     def __add__(self, other: "PassWork") -> "PassWork":
-        programs = max(self.programs, other.programs)
-        return PassWork(self.forward + other.forward, self.written + other.written, programs, self.kept + other.kept)
+        done = self.forward + other.forward, self.written + other.written, max(self.programs, other.programs)
+        return PassWork(*done, self.kept + other.kept, max(self.passing, other.passing))
 
     def __rmul__(self, number: float) -> "PassWork":
-        return PassWork(number * self.forward, number * self.written, self.programs, number * self.kept)
+        done = number * self.forward, number * self.written, self.programs
+        return PassWork(*done, number * self.kept, self.passing)
 
 
 @dataclass(frozen=True, eq=False)

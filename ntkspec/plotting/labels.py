@@ -13,6 +13,8 @@ _POWER = re.compile(r"(?<![\w$])(\d+\*)?d\^([0-9.]+)")
 _PLAIN = {
     r"\Theta": "Θ",
     r"\eta": "η",
+    r"\vartheta": "ϑ",
+    r"\lambda": "λ",
     r"\propto": "∝",
     r"\sum": "Σ",
     r"\|": "‖",

@@ -1,21 +1,21 @@
 """What every figure marks in the same way: where something ends, and what counts as small."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from ntkspec.plotting.labels import spoken
 from ntkspec.plotting.values import numbered
 
 _GREY = "#777777"
 # What names the lines that are marks, and not results.
 MARK = "mark"
-# The part of the axes that a legend covers: its width, and the height of an entry.
-_WIDTH, _ENTRY = 0.58, 0.075
-# Lines of few vertices are looked at between them, too.
-_FEW, _BETWEEN = 100, 10
+# A legend in sizes of its font: what stands beside the words, a letter, what stands above and below, and a line.
+_BESIDE, _LETTER, _ABOVE, _LINE = 4.6, 0.49, 1.8, 1.6
+# How many heights are looked at for it, how far apart points of lines, and by how much a layout widens the axes.
+_HEIGHTS, _APART, _WIDENED = 13, 0.02, 1.15
 
 
 def bare(axis: Axes) -> None:
@@ -46,34 +46,49 @@ def thresholds(axis: Axes, levels: Sequence[float]) -> None:
         )  # fmt: skip
 
 
-def legend(axis: Axes, **options: Any) -> None:
+def legend(axis: Axes, *, fontsize: float = 8) -> None:
     """That of the axes, where the least lies below it."""
-    entries = len(axis.get_legend_handles_labels()[0])
-    if entries:
-        axis.legend(**{"fontsize": 8, "framealpha": 0.85, "edgecolor": "none"} | _emptiest(axis, entries) | options)
+    labels = axis.get_legend_handles_labels()[1]
+    if labels:
+        width, height = _size(axis, labels, fontsize)
+        side, top = _emptiest(axis, width, height)
+        place: dict[str, Any] = {"loc": f"upper {side}", "bbox_to_anchor": (0.0 if side == "left" else 1.0, top)}
+        axis.legend(fontsize=fontsize, framealpha=0.85, edgecolor="none", **place)
 
 
-def _emptiest(axis: Axes, entries: int) -> dict[str, Any]:
-    """The place with the fewest vertices of lines and bars. Matplotlib's own search takes seconds on long lines."""
+def _size(axis: Axes, labels: list[str], fontsize: float) -> tuple[float, float]:
+    """About the part of the width and the height of the axes that a legend takes, in Matplotlib's usual spacing."""
+    em = fontsize * axis.figure.dpi / 72
+    width = (_BESIDE + _LETTER * max(len(spoken(label)) for label in labels)) * em
+    height = (_ABOVE + _LINE * len(labels)) * em
+    return min(1.0, width / (_WIDENED * axis.bbox.width)), min(1.0, height / (_WIDENED * axis.bbox.height))
+
+
+def _emptiest(axis: Axes, width: float, height: float) -> tuple[str, float]:
+    """The side and the upper end of the place below which the lines are shortest.
+
+    Matplotlib's own search takes seconds on long lines.
+    """
     axis.get_xlim(), axis.get_ylim()  # which the data may not have set yet
-    x, y = np.concatenate([np.empty((0, 2)), *map(partial(_places, axis), [*axis.lines, *axis.patches])]).T
-    height = min(1.0, 0.04 + _ENTRY * entries)
+    artists: list[Any] = [*axis.lines, *axis.patches]
+    paths = [(artist.get_transform(), artist.get_path()) for artist in artists]
+    paths += [(artist.get_transform(), path) for artist in axis.collections for path in artist.get_paths()]
+    places = [_places((transform - axis.transAxes).transform(path.vertices)) for transform, path in paths]
+    x, y = np.concatenate([np.empty((0, 2)), *places]).T
 
     def below(place: tuple[str, float]) -> int:
-        beside = x > 1 - _WIDTH if place[0] == "right" else x < _WIDTH
+        beside = x > 1 - width if place[0] == "right" else x < width
         return int((beside & (x >= 0) & (x <= 1) & (y <= place[1]) & (y >= place[1] - height)).sum())
 
-    places = [
-        (side, float(top)) for top in (1.0, *np.linspace(1 - height / 4, height, 8)) for side in ("right", "left")
-    ]
-    side, top = min(places, key=below)
-    return {"loc": f"upper {side}", "bbox_to_anchor": (0.0 if side == "left" else 1.0, top)}
+    tops = sorted(np.linspace(height, 1.0, _HEIGHTS), key=lambda top: -abs(top - (1 + height) / 2))
+    return min([(side, float(top)) for top in tops for side in ("right", "left")], key=below)
 
 
-def _places(axis: Axes, artist: Any) -> np.ndarray:
-    """(k, 2), where a line or bar is, as parts of the axes."""
-    with np.errstate(all="ignore"):
-        path = artist.get_path()
-        dense = path.interpolated(_BETWEEN) if len(path.vertices) < _FEW else path
-        places = (artist.get_transform() - axis.transAxes).transform(dense.vertices)
-    return places[np.isfinite(places).all(axis=1)]
+def _places(corners: np.ndarray) -> np.ndarray:
+    """Points of a line at equal distances, from its corners, both as parts of the axes."""
+    corners = np.clip(corners[np.isfinite(corners).all(axis=1)], -1, 2)
+    if len(corners) < 2:
+        return corners
+    along = np.append(0.0, np.cumsum(np.hypot(*np.diff(corners, axis=0).T)))
+    at = np.linspace(0, along[-1], 2 + int(along[-1] / _APART))
+    return np.stack([np.interp(at, along, column) for column in corners.T], axis=1)

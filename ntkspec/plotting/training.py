@@ -60,6 +60,7 @@ def figure_1(main: Run, panels: dict[str, list[Run]]) -> Figure:
     low, high = zip(*(axis.get_ylim() for axis in rest), strict=True)
     for axis in rest:
         axis.set_ylim(min(low), max(high))
+    _named(*figure.axes)
     figure.suptitle(_settings(main), fontsize=9)
     return figure
 
@@ -72,6 +73,7 @@ def one_run(run: Run) -> Figure:
     losses.set_title("losses (solid: train, dashed: test)", fontsize=9, loc="left")
     _outputs(outputs, run)
     outputs.set_title("outputs on five test points", fontsize=9, loc="left")
+    _named(losses, outputs)
     return figure
 
 
@@ -81,6 +83,7 @@ def discrepancies(panels: dict[str, list[Run]]) -> Figure:
     for axis, (title, runs) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         _discrepancies(axis, runs)
         axis.set_title(formulas(title), fontsize=9, loc="left")
+    _named(*figure.axes)
     return figure
 
 
@@ -103,6 +106,7 @@ def figure_2(run: Run) -> Figure:
     _labelled(distances, "mean squared difference (test)")
     marks.finished(distances, run.finished, run.steps[-1])
     distances.set_title("b  distance from the network", fontsize=9, loc="left")
+    _named(losses, distances)
     figure.suptitle(_settings(run), fontsize=9)
     return figure
 
@@ -131,9 +135,10 @@ def figure_3(linear: DeepRun, networks: list[DeepRun]) -> Figure:
     ):
         axis.set_xscale("symlog", linthresh=1, linscale=0.3)
         axis.set_xlim(0, linear.steps[-1])
-        _labelled(axis, quantity, named=axis is residuals)
+        _labelled(axis, quantity)
     distances.set_xlim(1, linear.steps[-1])
     distances.set_ylim(bottom=0)
+    _named(residuals)
     figure.suptitle(_deep_settings(linear, networks), fontsize=9)
     return figure
 
@@ -189,16 +194,20 @@ def _discrepancies(axis: Axes, runs: list[Run]) -> None:
     _labelled(axis, "mean squared difference (test)")
 
 
-def _labelled(axis: Axes, quantity: str, *, named: bool = True) -> None:
+def _labelled(axis: Axes, quantity: str) -> None:
     axis.set_xlabel("step")
     axis.set_ylabel(quantity)
     marks.bare(axis)
-    if named:
-        marks.legend(axis, fontsize=7)
     axis.tick_params(labelsize=8)
     if axis.get_xscale() == "linear":
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axis.set_xlim(left=0)
+
+
+def _named(*axes: Axes) -> None:
+    """A legend on each, once all is drawn that it may lie on."""
+    for axis in axes:
+        marks.legend(axis, fontsize=7)
 
 
 def _settings(run: Run) -> str:

@@ -39,7 +39,8 @@ def check_seal(path: str | Path) -> bool:
             return False
         match = _SEAL.fullmatch(found)
         if match is None:
-            raise ValueError(f"{path} is damaged: it begins with neither a checksum nor the signature of HDF5")
+            begins = "it begins with neither a checksum nor the signature of HDF5"
+            raise ValueError(f"{path} is damaged: {begins}; pass a file that ntkspec wrote")
         if not _holds(file, found, _ranges(match)):
             raise ValueError(f"{path} is damaged: its content does not match its checksum")
     return True

@@ -246,7 +246,7 @@ def _frame_of(content: bytes):
     try:
         from pyarrow import parquet
     except ImportError:
-        raise ValueError("Parquet needs pyarrow; install it with pip install 'ntkspec[parquet]'") from None
+        raise ValueError("Parquet needs pyarrow; python -m pip install 'ntkspec[parquet]'") from None
     with _arrow_errors():
         head = parquet.ParquetFile(io.BytesIO(content))
     _require_sizes(head.metadata, head.schema_arrow, len(content))

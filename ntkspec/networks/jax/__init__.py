@@ -75,6 +75,6 @@ def from_jax(function: Callable[[Any, Any], Any], params: Any, *, parameters: "P
         if error.name not in ("jax", "jaxlib"):
             raise
         raise ModuleNotFoundError(
-            "ntkspec.from_jax needs JAX, which is not installed; install ntkspec[jax]", name="jax"
+            "ntkspec.from_jax needs JAX, which is not installed; python -m pip install 'ntkspec[jax]'", name="jax"
         ) from None
     return JaxNetwork.of(function, params, parameters)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkspec import progress
 from ntkspec.engines import Engine, engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.blocks import block_rows, vector_blocks
@@ -86,7 +87,8 @@ class JaxJacobian:
         """One forward and one backward for each function, whose gradients are copied twice."""
         each = self.functions * self.size * self.dtype.itemsize
         kept = n * each if self.keeps else 0.0
-        return PassWork(3.0 * n * self.functions, COPIES * n * each, programs=2.0, kept=kept)
+        passing = COPIES * min(GRADIENT_BYTES, n * each)
+        return PassWork(3.0 * n * self.functions, COPIES * n * each, programs=2.0, kept=kept, passing=passing)
 
     def passes_of_checks(self, stacked: bool) -> PassWork:
         """Of sampled rows and columns in float64, and of products of some points in both precisions."""
@@ -131,7 +133,7 @@ class JaxJacobian:
 
     def _blocks(self, vectors: int) -> Iterator[tuple[slice, int, Points]]:
         size = self.net.block_rows(self.at, vectors)
-        for here in slices(self.points, size):
+        for here in progress.bar(slices(self.points, size), text="gradients (blocks of points)"):
             yield here, size, filled(self.at, here, size)
 
     # -------------------------------------------------------------------------------------------------------- entries
@@ -179,10 +181,13 @@ class JaxJacobian:
         with _TURN:
             if self._kept is None:
                 found = np.empty((self.points, self.functions, self.size), self.dtype)
-                for mine in self._function_blocks:
-                    for part, arrays in self._gradients(np.arange(self.points), mine):
-                        own = [np.asarray(array)[: part.stop - part.start] for array in arrays]
-                        np.concatenate(own, axis=2, out=found[part, mine])
+                blocks = self._function_blocks
+                with progress.bar(total=self.points * len(blocks), text="gradients (points)") as bar:
+                    for mine in blocks:
+                        for part, arrays in self._gradients(np.arange(self.points), mine):
+                            own = [np.asarray(array)[: part.stop - part.start] for array in arrays]
+                            np.concatenate(own, axis=2, out=found[part, mine])
+                            bar.update(part.stop - part.start)
                 self._kept = found
             return self._kept
 

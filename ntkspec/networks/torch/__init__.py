@@ -76,6 +76,7 @@ def from_torch(
         if error.name != "torch":
             raise
         raise ModuleNotFoundError(
-            "ntkspec.from_torch needs PyTorch, which is not installed; install ntkspec[torch]", name="torch"
+            "ntkspec.from_torch needs PyTorch, which is not installed; python -m pip install 'ntkspec[torch]'",
+            name="torch",
         ) from None
     return TorchNetwork(module, forward=forward, parameters=parameters)

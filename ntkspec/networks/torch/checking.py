@@ -11,13 +11,15 @@ from torch.utils.flop_counter import flop_registry
 from ntkspec.networks.points import count, parts, rows
 from ntkspec.networks.torch.differentiating import pull
 from ntkspec.networks.torch.facts import Facts
+from ntkspec.networks.torch.failing import integers
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import changed, shapes
 from ntkspec.networks.torch.surroundings import NARROW, random_numbers, same_random_numbers
 from ntkspec.networks.torch.ways import inner, random_vectors
 
-# Points that are tried; steps of a difference quotient, and how far it may be from the derivative, relatively.
-TRIED, STEPS, QUOTIENT_ERROR = 3, (1e-6, 1e-4, 1e-3), 1e-3
+# Points that are tried; steps of a difference quotient, and how far it may be from the derivative, relatively. Within
+# the smallest step few of the many ReLUs that are near zero in a new network change sides.
+TRIED, STEPS, SMALLEST, QUOTIENT_ERROR = 3, (1e-6, 1e-4, 1e-3), 1e-8, 1e-3
 # Passes that have to give the same outputs: of any module, and of one that draws random numbers.
 FEW_PASSES, PASSES = 2, 100
 FORWARD = "give from_torch a forward=lambda module, points: ... that returns what is needed"
@@ -59,8 +61,9 @@ def _outputs(function: ModuleFunction, points: Any) -> torch.Tensor:
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"the module raised {type(error).__name__} ({reason}) for points of shape {shapes(points)}, parameters of "
-            f"{_short(function.dtype)}; give points as it takes them, or {FORWARD}"
+            f"the module raised {type(error).__name__} ({reason}) for points of shape {shapes(points)}"
+            f"{integers(function, points)}, parameters of {_short(function.dtype)}; give points as it takes them, "
+            f"or {FORWARD}"
         ) from error
     n = count(points)
     if not isinstance(found, torch.Tensor):
@@ -283,7 +286,7 @@ def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str],
         v[name] *= gradient[name] != 0
     derivative = sum(inner(gradient[name], v[name]) for name in names)
     state, best = function.state, float("inf")
-    for step in STEPS[1:] if rough else STEPS:
+    for step in STEPS[1:] if rough else (*STEPS, SMALLEST):
         ends = [
             function.outputs(
                 points, {name: torch.add(state[name], v[name], alpha=sign * step) for name in names}
@@ -293,6 +296,8 @@ def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str],
         quotient = float(((ends[0] - ends[1]) * u).sum()) / (2 * step)
         eps = torch.finfo(torch.float32 if rough else function.dtype).eps
         noise = 8 * eps * float(ends[0].norm() * u.norm()) / step
+        if step == SMALLEST and noise > QUOTIENT_ERROR * abs(derivative):  # it would hide what is looked for
+            continue
         apart = max(0.0, abs(quotient - derivative) - noise)
         best = min(best, apart / max(abs(derivative), abs(quotient), 1e-300))
         if best <= (10 if rough else 1) * QUOTIENT_ERROR:

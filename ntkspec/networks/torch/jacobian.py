@@ -1,6 +1,7 @@
 """The gradients of a module's outputs at fixed points by autograd alone, which any module has."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from ntkspec.networks.points import count, rows
 from ntkspec.networks.torch.blocks import GRADIENT_BYTES, fitting, points_at_once
 from ntkspec.networks.torch.differentiating import pull
 from ntkspec.networks.torch.facts import Facts
+from ntkspec.networks.torch.failing import told_by_point
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.rounding import SAMPLE, estimated
 from ntkspec.networks.torch.tensors import array_of, engine_for, numpy_dtype, tensor_of
@@ -82,8 +84,10 @@ class AutogradJacobian(OnEngine):
         return Work(flops=2.0 * self.size + again)
 
     def passes_of_points(self, n: int) -> PassWork:
-        """One forward, and one backward of each function, twice as long."""
-        return PassWork(forward=n * (1.0 + 2.0 * self.functions))
+        """One forward, and one backward of each function, twice as long; gradients of rows and a third as many columns
+        are there at once."""
+        each = self._functions_at_once * self._bytes_of_gradient
+        return PassWork(n * (1.0 + 2.0 * self.functions), passing=4 / 3 * min(n, self._gradients_at_once) * each)
 
     def passes_of_checks(self, stacked: bool) -> PassWork:
         """Of the rows and pieces of columns from which rounding is estimated, in both precisions."""
@@ -171,6 +175,10 @@ class AutogradJacobian(OnEngine):
         """Those of a block of points, (b, r, size of a parameter) for each."""
         at, turned = rows(self.at, block), self._of_functions(functions)
         return gradients(self.function, at, self.names, turned)
+
+    def told_by_point(self, name: str) -> AbstractContextManager[None]:
+        """Where what the module raises is told with the number of the point."""
+        return told_by_point(self.function, self.at, name)
 
     def rounding(self, other: "AutogradJacobian", kernel: JacobianGram) -> Rounding:
         """An estimate from products at a few points, in this dtype and in another."""

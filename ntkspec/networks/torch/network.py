@@ -20,6 +20,7 @@ from ntkspec.networks.torch.blocks import points_at_once
 from ntkspec.networks.torch.checking import examined
 from ntkspec.networks.torch.differentiating import pulled
 from ntkspec.networks.torch.facts import Facts
+from ntkspec.networks.torch.failing import told_by_point
 from ntkspec.networks.torch.function import ModuleFunction
 from ntkspec.networks.torch.points import as_tensors, form_of, shapes
 from ntkspec.networks.torch.program import Forward, Program, state_of
@@ -175,7 +176,7 @@ class TorchNetwork:
         at = self.as_points(points)
         facts = self._facts_at(at)
         function = self._function(self._state())
-        with function.undisturbed():  # with gradients, as a module may take some itself
+        with told_by_point(function, at), function.undisturbed():  # with gradients, as a module may take some itself
             found = [function.outputs(rows(at, block)).detach() for block in self._blocks(at, facts)]
         return _shaped(array_of(torch.cat(found), self.engine), facts)
 
@@ -208,7 +209,7 @@ class TorchNetwork:
         facts = self._facts_at(points)
         function, outputs, total = self._function(self._state()), [], None
         for block in self._blocks(points, facts):
-            with function.recorded(rows(points, block), self.names) as (found, leaves):
+            with told_by_point(function, points), function.recorded(rows(points, block), self.names) as (found, leaves):
                 outputs.append(_shaped(array_of(found, self.engine), facts))
                 given = tensor_of(cotangent(block, outputs[-1])).to(found).reshape(found.shape)
                 more = pulled(found, leaves, given)
@@ -236,8 +237,9 @@ class TorchNetwork:
         facts = self._facts_at(at)
         function = self._function(self._state())
         vector = self._tensors(tangents, "tangents")
-        way = push_of(function, at, self.names)
-        found = [way(function, rows(at, block), [vector], None)[:, :, 0] for block in self._blocks(at, facts)]
+        with told_by_point(function, at):
+            way = push_of(function, at, self.names)
+            found = [way(function, rows(at, block), [vector], None)[:, :, 0] for block in self._blocks(at, facts)]
         return _shaped(array_of(torch.cat(found), self.engine), facts)
 
     # ---------------------------------------------------------------------------------------- other weights, kernels

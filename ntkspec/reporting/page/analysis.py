@@ -238,12 +238,15 @@ def _setting(analysis: Analysis) -> Section:
 # ------------------------------------------------------------------------------------------------------------ promises
 def _measured(analysis: Analysis) -> list[str]:
     error = float(analysis.trajectories["ntk"].error.max())
+    truncated = (
+        f"The prediction by the NTK has a truncation error of at most {error:.1e} (root mean square over the training "
+        f"points), beside rounding; that of the linear model is exact up to rounding."
+    )
     lines = [
         f"Losses, differences and agreements are measured on these points, for this seed and at "
         f"{len(analysis.steps)} recorded steps of {analysis.steps[-1]}: between two of them nothing is known, and "
         f"other data and seeds may differ.",
-        f"The prediction by the NTK has a truncation error of at most {error:.1e} (root mean square over the training "
-        f"points), beside rounding; that of the linear model is exact up to rounding.",
+        truncated if error else "The predictions by the NTK and by the linear model are exact up to rounding.",
         "The leading eigenvalues are computed to 0.1 %; the learning rate and the forecast are choices and estimates.",
     ]
     if analysis.own is None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # matplotlib is imported where figures are drawn
 
 # Rows of one table that a page shows, and how many of them stand open below a chart.
 MOST_ROWS, OPEN_ROWS = 400, 12
+# Letters of a text that stays on one line of a table, and the columns of a table that paper has room for.
+SHORT, WIDE = 40, 8
 
 Cell = str | float | int | None
 
@@ -71,11 +73,12 @@ class Table:
             for row in shown
         )
         label = escape(self.caption or ", ".join(self.head))
+        wide = " class=wide" if len(self.head) > WIDE else ""
         rest = len(self.rows) - len(shown)
         left = f'<p class="note">{rest} more rows are in the file.</p>' if rest else ""
         return (
-            f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>{caption}<thead><tr>{head}'
-            f"</tr></thead><tbody>{body}</tbody></table></div>{left}"
+            f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table{wide}>{caption}'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{left}"
         )
 
 
@@ -87,7 +90,8 @@ def columns(named: Mapping[str, Iterable], caption: str = "") -> Table:
 
 def _cell(tag: str, value: Cell, right: bool, more: str = "") -> str:
     text = typeset(value) if isinstance(value, str) else number(math.nan if value is None else value)
-    return f"<{tag}{more}{' class=n' if right else ''}>{text}</{tag}>"
+    short = tag == "td" and isinstance(value, str) and len(value) <= SHORT
+    return f"<{tag}{more}{' class=n' if right else ' class=s' if short else ''}>{text}</{tag}>"
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,13 @@ _FIRST = {
     "training": "The largest difference of network and linear model on the training points",
     "data": "The spread of ‖x‖²/d over sqrt(log n / d)",
 }
+# By the second word of a quantity.
+_LAYERS = {
+    "first": " (first layer)",
+    "second": " (second layer)",
+    "both": " (all layers)",
+    "cnn": " (convolutional, infinitely many channels)",
+}
 
 
 def content(sweep: Sweep, name: str) -> Content:
@@ -60,7 +67,7 @@ def content(sweep: Sweep, name: str) -> Content:
         tiles=_tiles(found),
         sections=[
             *(Section(quantity, over_d(quantity, panels, most)) for quantity, panels in found.items()),
-            Section("Cells", [Folded(_cells(sweep))]),
+            Section("Cells", [Words(["Each cell with its numbers, as the file has them."]), Folded(_cells(sweep))]),
             promises({}, [MEASURED, FITS]),
             symbols(*symbols_of(list(found))),
             provenances(sweep.made_with, name, "This sweep does not say what it was made with."),
@@ -71,8 +78,9 @@ def content(sweep: Sweep, name: str) -> Content:
 def _setting(sweep: Sweep) -> str:
     """Of what the page is, in a line."""
     d, seeds = (sorted({getattr(cell, what) for cell in sweep}) for what in ("d", "seed"))
-    sizes = {f"n = {n}": None for grid in sweep.grids for n in grid.n}
-    sizes |= {network.label: None for grid in sweep.grids for network in grid.networks()}
+    points = dict.fromkeys(n for grid in sweep.grids for n in grid.n)
+    networks = dict.fromkeys(network.label for grid in sweep.grids for network in grid.networks())
+    sizes = [f"n = {' and '.join(points)}", " and ".join(networks)] if sweep.grids else []
     said = [f"{len(sweep)} cells", f"d = {d[0]} to {d[-1]}", *sizes, f"seeds {few(seeds)}"]
     return f"{', '.join(dict.fromkeys(cell.quantity for cell in sweep))}; {', '.join(said)}"
 
@@ -130,8 +138,8 @@ def _called(name: str) -> str:
 
 def _law_in_words(quantity: str, title: str, own: Panel) -> str:
     """How the first number of a series moves with d."""
-    what, layer = _what(quantity, own), quantity.partition("-")[2]
-    where = f"for {title}{f' ({layer})' if layer else ''}"
+    what = _what(quantity, own)
+    where = f"for {title}{_LAYERS.get(quantity.partition('-')[2], '')}"
     law = own.laws.get(own.names[0])
     if law is None:
         return f"{what} has no exponent {where}: a fit takes three d, two seeds and numbers above 0."

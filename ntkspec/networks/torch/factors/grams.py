@@ -10,7 +10,7 @@ from ntkspec.networks.torch.factors.sides import Room, Side
 from ntkspec.operators.tiles import slices
 
 # Numbers of gradients that are formed at a time, where the memory has room for them.
-GRADIENTS = 2**26
+GRADIENTS = 2**24
 # Rows of a symmetric tile that are multiplied together.
 STRIP = 128
 

@@ -1,6 +1,6 @@
 """The gradients of a module's outputs at fixed points through layer factors, and by autograd where there are none."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ntkspec import progress
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.points import rows
 from ntkspec.networks.torch import differentiating
-from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory, number_of
+from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory, number_of, points_at_once
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
 from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, held_flops, product_flops
-from ntkspec.networks.torch.factors.grams import add_gram, numbers_together
+from ntkspec.networks.torch.factors.grams import GRADIENTS, add_gram, numbers_together
 from ntkspec.networks.torch.factors.held import biases, held
 from ntkspec.networks.torch.factors.layouts import Rearranged
 from ntkspec.networks.torch.factors.parts import parts_of
@@ -27,11 +28,14 @@ from ntkspec.networks.torch.jacobian import AutogradJacobian, Pulled
 from ntkspec.networks.torch.tensors import array_of, tensor_of
 from ntkspec.networks.torch.ways import PASSES
 from ntkspec.objects.lazy import cached_property
+from ntkspec.operators.sampling import PIECE, SAMPLED_PIECES, SAMPLED_ROWS
 from ntkspec.operators.tiles import Rows, slices
 from ntkspec.operators.work import PassWork, Work
 
 # Bytes of a block of points on its way, and of the factors of a tile's rows, or columns, that are not stored.
 BLOCK_BYTES, TILE_BYTES = 2**28, 2**32
+# A block of more points, with so many bytes, takes longer: what it writes has left the cache when it is read.
+ENOUGH_POINTS, ENOUGH_BYTES = 32, 2**26
 # Shares of the free memory: of stored factors, and, of what these leave, of a block on its way, rows and columns.
 STORED_SHARE, BLOCK_SHARE, ROWS_SHARE, COLUMNS_SHARE = 0.4, 0.2, 0.35, 0.2
 
@@ -87,12 +91,13 @@ class FactoredJacobian(AutogradJacobian):
     # ------------------------------------------------------------------------------------------------------ forecasts
     @property
     def pull_work(self) -> Work:
-        """Matrix products with the factors; two passes more where these are not stored."""
+        """Matrix products with the factors, which are read; two passes more where these are not stored."""
         _, stored = held_flops(self._sample, self.functions)
         again = product_flops(self._sample) + 2.0 * self.facts.flops
         own = self._points_stored * stored + (self.points - self._points_stored) * again
+        read = Work(bytes=self._points_stored * self.bytes_per_point)
         rest = self.rest
-        return Work(flops=own) + (Work() if rest is None else rest.pull_work)
+        return Work(flops=own) + read + (Work() if rest is None else rest.pull_work)
 
     @property
     def push_work(self) -> Work:
@@ -115,13 +120,24 @@ class FactoredJacobian(AutogradJacobian):
         return Work(flops=own) + (Work() if rest is None else rest.entry_work(rest))
 
     def passes_of_points(self, n: int) -> PassWork:
-        """Of the factors, which are kept as far as they fit."""
-        most = STORED_SHARE * free_memory(self.function.device)
-        return replace(super().passes_of_points(n), kept=min(n * self.bytes_per_point, most))
+        """Of the factors, which are kept as far as they fit. On their way are those of a block or the gradients of a
+        tile, and a block of training: a heap that they had does not give it back."""
+        most, found = STORED_SHARE * free_memory(self.function.device), super().passes_of_points(n)
+        formed = 2.0 * min(GRADIENTS, min(n, self.engine.TILE) * self.size) * self.dtype.itemsize
+        trained = 2.0 * self.facts.bytes * min(n, points_at_once(self.facts, self.points, self.function.device))
+        others = found.passing if self.rest is not None else 0.0
+        passing = max(formed, self._bytes_of_block(n), others) + trained
+        return replace(found, kept=min(n * self.bytes_per_point, most), passing=passing)
 
     def passes_of_checks(self, stacked: bool) -> PassWork:
-        """Whose factors go with them."""
-        return replace(super().passes_of_checks(stacked), kept=0.0)
+        """Whose factors go with them, those in float64 of twice the size."""
+        pairs = SAMPLED_PIECES * (SAMPLED_ROWS + PIECE)
+        return replace(super().passes_of_checks(stacked), kept=0.0, passing=2.0 * self._bytes_of_block(pairs))
+
+    def _bytes_of_block(self, n: int) -> float:
+        """Of factors on their way, beside what is kept of them."""
+        each = self.facts.bytes + bytes_of_point(self._sample, self.functions) + self.bytes_per_point
+        return min(n, self._points_at_once) * each
 
     @property
     def _sample(self) -> Factors:
@@ -148,8 +164,9 @@ class FactoredJacobian(AutogradJacobian):
     @property
     def _points_at_once(self) -> int:
         most, sample = max(LEAST_BYTES, BLOCK_SHARE * self._free), self._sample
-        passes = number_of(min(BLOCK_BYTES, most), self.facts.bytes + bytes_of_point(sample, 1))
-        return min(self.points, passes, number_of(min(4 * BLOCK_BYTES, most), bytes_of_point(sample, self.functions)))
+        passes, every = (self.facts.bytes + bytes_of_point(sample, R) for R in (1, self.functions))
+        fitting = min(number_of(min(BLOCK_BYTES, most), passes), number_of(min(4 * BLOCK_BYTES, most), every))
+        return min(self.points, fitting, max(ENOUGH_POINTS, number_of(ENOUGH_BYTES, every)))
 
     @property
     def _part_bytes(self) -> tuple[float, float]:
@@ -175,7 +192,7 @@ class FactoredJacobian(AutogradJacobian):
         state, k = self.function.state, given.shape[2]
         sums = {name: given.new_zeros(k, state[name].numel()) for name in self.factored}
         with self.function.undisturbed(), torch.no_grad():
-            for number, block in enumerate(self.point_blocks) if sums else ():
+            for number, block in self._passed() if sums else ():
                 if not self.stores(number) and 1 + 2 * k < self._passes(functions, k):
                     u = self._of_outputs(given[block], functions).unbind(2)
                     found = differentiating.pull(self.function, rows(self.at, block), list(sums), u)
@@ -202,7 +219,7 @@ class FactoredJacobian(AutogradJacobian):
         sums = {name: torch.stack([vector[name].flatten() for vector in vectors]) for name in self.factored}
         out = torch.zeros(self.points, R, len(vectors), dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
-            for number, block in enumerate(self.point_blocks) if sums else ():
+            for number, block in self._passed() if sums else ():
                 if not self.stores(number) and PASSES[self._push] * len(vectors) < self._passes(
                     functions, len(vectors)
                 ):
@@ -271,14 +288,15 @@ class FactoredJacobian(AutogradJacobian):
     def squares(self, dtype: np.dtype) -> Array:
         """Parameter by parameter, in blocks of points."""
         side = self._in(dtype)
-        return side._tried(side._squares).astype(dtype, copy=False)
+        return side._tried(lambda: side._squares(keep=side is self)).astype(dtype, copy=False)
 
-    def _squares(self) -> Array:
+    def _squares(self, *, keep: bool) -> Array:
         out = torch.zeros(self.points, self.functions, dtype=self.function.dtype, device=self.function.device)
         every, room = slice(0, self.functions), Room()
         with self.function.undisturbed(), torch.no_grad():
             for number, block in enumerate(self.point_blocks) if self.factored else ():
-                for name, own in self.factors(number, every).items():
+                made = self.factors(number, every) if keep or number in self._kept else self._captured(number, every)
+                for name, own in made.items():
                     if own:
                         out[block] += Side([own], self.function.state[name].numel()).squares(
                             every, numbers_together(out), room
@@ -299,6 +317,12 @@ class FactoredJacobian(AutogradJacobian):
         if functions == every:
             return kept
         return {name: [one.of(functions) for one in own] for name, own in kept.items()}
+
+    def _passed(self) -> Iterable[tuple[int, slice]]:
+        """The blocks of points, with a bar where factors have to be made."""
+        blocks = list(enumerate(self.point_blocks))
+        made = all(number in self._kept for number, _ in blocks)
+        return blocks if made else progress.bar(blocks, text="gradients (blocks of points)")
 
     def stores(self, number: int) -> bool:
         """Whether the factors of a block are stored once they are there."""
