@@ -89,7 +89,7 @@ def progress(text: str) -> None:
 
 def stage(text: str) -> None:
     """Say which stage begins, or the forecast of all."""
-    progress(text if text.startswith("forecast") else f"{text} ...")
+    progress(text if text.startswith("forecast: ") else f"{text} ...")
 
 
 def tell_files(text: str, folder: Path, names: Iterable[str]) -> None:
