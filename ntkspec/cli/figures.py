@@ -20,7 +20,7 @@ from ntkspec.cli.sweeps import (
     measured,
     tell_sweep,
 )
-from ntkspec.cli.telling import TellOptions, progress, tell
+from ntkspec.cli.telling import TellOptions, stage, tell
 
 figure = App(
     name="figure",
@@ -254,7 +254,7 @@ def _kept(settings, folder: Path, which: str, how):
     from ntkspec.experiments.run_cache import kept
 
     path, command = folder / f"figure-{which}.h5", COMMAND.get("ntkspec figure")
-    return kept(settings, path, how, command=command, report=lambda text: progress(f"{text} ..."))
+    return kept(settings, path, how, command=command, report=stage)
 
 
 def _draw(make: Callable, folder: Path, which: str) -> int:

@@ -12,7 +12,7 @@ from ntkspec.cli.data import DataOptions, dataset_of
 from ntkspec.cli.own_network import NetworkFile
 from ntkspec.cli.results import COMMAND, Record, drawn, ended, held
 from ntkspec.cli.streams import Exit, say
-from ntkspec.cli.telling import coloured, progress, tell, tell_files, told
+from ntkspec.cli.telling import coloured, stage, tell, tell_files, told
 
 if TYPE_CHECKING:
     from ntkspec.experiments.network_tasks import NetworkTask
@@ -90,7 +90,7 @@ def measure(
             say(f"{kept.path} holds this setting; only its figures are drawn")
             return _show(job, record, kept, start)
         with contextlib.nullcontext() if own is None else own.computing():
-            found = job.measure(task, placed(dataset, device), report=lambda stage: progress(f"{stage} ..."))
+            found = job.measure(task, placed(dataset, device), report=stage)
         made_with = provenance(COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "fingerprint": same}
         made_with |= {"seconds": time.perf_counter() - start}
         inputs = {name: arrays[name] for name in ("X", "X_test")}

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ntkspec.cli.streams import Exit, say
-from ntkspec.cli.telling import progress, tell
+from ntkspec.cli.telling import stage, tell
 
 if TYPE_CHECKING:
     from ntkspec.experiments.repeating import Pair
@@ -126,7 +126,7 @@ def _by_cells(file: Path, kind: str, record: dict[str, Any]) -> Again:
     stored = stored_of(file, {**record, "provenance": []}, Cell)
     before = Sweep.stored(stored, file)
     say(f"repeating: {len(before)} cells of {file}")
-    now = measured_again(list(before), report=progress)
+    now = measured_again(list(before), report=stage)
     found = pairs_of_cells(before, now)
     if kind == "check" and before.grids:
         checks = record["checks"]
@@ -145,9 +145,9 @@ def _by_settings(kind: str, runs: list[Any]) -> Again:
     settings = [run.setting for run in runs]
     for setting in settings:
         how.check(setting)
-    progress(f"forecast: {how.forecast(settings)}")
+    stage(f"forecast: {how.forecast(settings)}")
     found = []
     for run in runs:
-        now = how.measure(run.setting, report=lambda text: progress(f"{text} ..."))
+        now = how.measure(run.setting, report=stage)
         found += pairs(run, now, run.setting.dtype)
     return Again(found)

@@ -87,6 +87,11 @@ def progress(text: str) -> None:
         say(text)
 
 
+def stage(text: str) -> None:
+    """Say which stage begins, or the forecast of all."""
+    progress(text if text.startswith("forecast: ") else f"{text} ...")
+
+
 def tell_files(text: str, folder: Path, names: Iterable[str]) -> None:
     """Say where the results are."""
     now = told()
