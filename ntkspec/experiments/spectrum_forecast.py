@@ -15,7 +15,7 @@ from ntkspec.spectra.norms import EXPECTED_PRODUCTS
 # eigenpairs, in n cubed.
 PASSES, PROBED, ALL_PAIRS = 5.0, 100, 9.0
 # Points on which products through a framework are timed.
-FEW = 256
+FEW = 64
 # Vectors of a basis before it is restarted, and start vectors of the density that are multiplied together.
 BASIS, TOGETHER = 256, 4
 
@@ -106,13 +106,17 @@ def _or_all(operator: KernelOperator, plan: Plan, seconds: float, products: int,
 
 
 def _timed(few: KernelOperator, operator: KernelOperator) -> tuple[Step, float]:
-    """A step of training, as forecasts count passes of a framework, and a product with all points, from the second of
-    two products with few; the first one compiles what has to be compiled."""
-    times, ones = [], few.engine.xp.ones(few.shape[1], few.dtype)
+    """A step of training, as forecasts count passes of a framework, and a product with all points, from two products
+    with few points. The first one makes what is kept of passes, or compiles what has to be compiled."""
+    own, n, times = passes_of(few, points_of(few), checks=False), points_of(operator), []
+    ones = few.engine.xp.ones(few.shape[1], few.dtype)
+    few.cost  # noqa: B018 (what is found out once about a network)
     for _ in range(2):
         start = time.perf_counter()
-        few @ ones
+        few._multiplied(ones[:, None])
         times.append(time.perf_counter() - start)
-    first, each = times[0], times[1] * points_of(operator) / points_of(few)
+    beside, each = max(0.0, times[0] - times[1]), times[1] * n / points_of(few)
+    if own.kept and not own.programs:
+        return Step(3 * n * beside / own.forward), each
     functions = 1 if getattr(few, "stacked", True) else getattr(few, "functions", 1)
-    return Step(3 * each / (PASSES * functions), max(0.0, first - times[1]) / 2), each
+    return Step(3 * each / (PASSES * functions), beside / 2), each
