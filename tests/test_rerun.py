@@ -67,7 +67,7 @@ def test_a_number_that_has_changed_is_shown_and_ends_with_1(folder, tmp_path):
 
 
 def test_figures_whose_numbers_have_changed_end_with_1(folder, tmp_path):
-    (stored,) = storage.read(folder / "figure-2.h5", kind=COMPARISON.kind, types=COMPARISON.types)
+    (stored,) = storage.read(folder / "figure-2.h5", kind=COMPARISON.kind, types=COMPARISON.types)["runs"]
     losses = {model: {part: 1.1 * values for part, values in parts.items()} for model, parts in stored.losses.items()}
     storage.write(tmp_path / "figure-2.h5", [replace(stored, losses=losses)], kind=COMPARISON.kind)
     found = run(["rerun", tmp_path / "figure-2.h5"])

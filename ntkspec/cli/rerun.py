@@ -135,19 +135,18 @@ def _by_cells(file: Path, kind: str, record: dict[str, Any]) -> Again:
 
 
 # ------------------------------------------------------------------------------------------------------------- figures
-def _by_settings(kind: str, runs: list[Any]) -> Again:
+def _by_settings(kind: str, record: Any) -> Again:
     """Every run of a figure once more, from its setting."""
     from ntkspec.experiments.deep_runs import DEEP_COMPARISON
     from ntkspec.experiments.repeating import pairs
+    from ntkspec.experiments.run_cache import Runs
     from ntkspec.experiments.two_layer_runs import COMPARISON
 
-    how = {one.kind: one for one in (COMPARISON, DEEP_COMPARISON)}[kind]
-    settings = [run.setting for run in runs]
-    for setting in settings:
+    how, runs = {one.kind: one for one in (COMPARISON, DEEP_COMPARISON)}[kind], Runs.of(record).runs
+    for setting in runs:
         how.check(setting)
-    stage(f"forecast: {how.forecast(settings)}")
+    stage(f"forecast: {how.forecast(list(runs))}")
     found = []
-    for run in runs:
-        now = how.measure(run.setting, report=stage)
-        found += pairs(run, now, run.setting.dtype)
+    for setting, run in runs.items():
+        found += pairs(run, how.measure(setting, report=stage), setting.dtype)
     return Again(found)
