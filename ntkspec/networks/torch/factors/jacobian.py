@@ -124,7 +124,8 @@ class FactoredJacobian(AutogradJacobian):
         tile, and a block of training: a heap that they had does not give it back."""
         most, found = STORED_SHARE * free_memory(self.function.device), super().passes_of_points(n)
         formed = 2.0 * min(GRADIENTS, min(n, self.engine.TILE) * self.size) * self.dtype.itemsize
-        trained = 2.0 * self.facts.bytes * min(n, points_at_once(self.facts, self.points, self.function.device))
+        together = min(n, self.points, points_at_once(self.facts, self.points, self.function.device))
+        trained = 2.0 * self.facts.bytes * together
         others = found.passing if self.rest is not None else 0.0
         passing = max(formed, self._bytes_of_block(n), others) + trained
         return replace(found, kept=min(n * self.bytes_per_point, most), passing=passing)
