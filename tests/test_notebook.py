@@ -32,6 +32,7 @@ def made():
         "plan": ns.plan(THETA),
         "estimate": ns.spectral_norm(THETA),
         "spectrum": ns.eigsh(THETA, 3),
+        "angles": ns.subspace_angles(ns.eigsh(THETA, 3), ns.eigsh(THETA, 2)),
         "density": density,
         "histogram": density.histogram(4),
         "smoothed": density.smoothed(7),
@@ -100,7 +101,7 @@ def test_what_a_table_holds_is_text_and_no_markup():
 
 def test_columns_are_the_numbers(results):
     tables = {name: found.to_dataframe() for name, found in results.items() if isinstance(found, Columned)}
-    assert len(tables) == 11
+    assert len(tables) == 12
     spectrum, trajectory, analysis = results["spectrum"], results["trajectory"], results["analysis"]
     assert np.array_equal(tables["spectrum"]["value"], spectrum.values)
     outputs = tables["trajectory"].set_index(["step", "part", "point", "output"])["value"]

@@ -14,6 +14,7 @@ import ntkspec as ns
 from commands import run, unpainted
 from ntkspec import storage
 from ntkspec.experiments.analyze import RECORD_TYPES
+from ntkspec.experiments.headline import headline
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES
 from ntkspec.experiments.statements import CHECK_TYPES
 from ntkspec.experiments.sweep_cells import Cell
@@ -140,8 +141,9 @@ def test_an_analysis_says_its_verdict_first_and_all_numbers(files, pages):
     tree = storage.read(files["analyze"], kind="analyze", types=RECORD_TYPES)
     found, page = tree["analysis"], pages["analyze"]
     text = "".join(page.words)
-    places = [text.find(html.unescape(re.sub("<.*?>", "", typeset(line)))) for line in verdict(found)]
-    assert -1 < places[0] < min(places[1:])
+    said = [str(headline(found)), *verdict(found)]  # what the command prints first, too
+    places = [text.find(html.unescape(re.sub("<.*?>", "", typeset(line)))) for line in said]
+    assert -1 < places[0] < places[1] < min(places[2:])
     assert max(places) < text.index("Kernel at initialization", max(places))
     for name, one in (("‖Θ‖", found.kernel.theta), ("‖Θ\xa0−\xa0Θlin‖", found.kernel.gap)):
         (row,) = (row for row in page.rows if row and row[0] == name and len(row) == 7)

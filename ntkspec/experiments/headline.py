@@ -51,7 +51,7 @@ class Headline:
             return "Not linear at any recorded step"
         rates = ", ".join(f"{name} T = {value:.3g}" for name, value in self.time.items())
         if found.from_start and found.to_end:
-            return f"Linear up to the last step, {found.until} ({rates}): its end was not reached"
+            return f"Linear up to the last step, {found.until} ({rates}), and perhaps longer"
         if found.from_start:
             return f"Linear until step {found.until} ({rates})"
         return f"Linear from step {found.since} only, until step {found.until} ({rates})"

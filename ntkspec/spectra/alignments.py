@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -9,6 +10,7 @@ import scipy.linalg
 from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import ArrayLike
+from ntkspec.objects.notebook import Columned, Row, Shown, Table
 from ntkspec.operators import Gram, KernelOperator, as_symmetric
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.base import points_of
@@ -319,7 +321,7 @@ def label_energy(spectrum: Spectrum, y: ArrayLike) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Angles:
+class Angles(Shown, Columned):
     """Principal angles between two spaces.
 
     Attributes
@@ -332,6 +334,21 @@ class Angles:
 
     angles: np.ndarray
     error: float
+
+    def _shown(self) -> Table:
+        degrees = np.degrees(self.angles)
+        named = {
+            "smallest": degrees[:1],
+            "median": [np.median(degrees)] if len(degrees) else [],
+            "largest": degrees[-1:],
+        }
+        rows = [Row(name, f"{angle:.4g} degrees") for name, angles in named.items() for angle in angles]
+        error = Row("error", f"{np.degrees(self.error):.2g} degrees", "of each angle at most")
+        return Table(f"{len(degrees)} principal angles", [*rows, error])
+
+    def _columns(self) -> dict[str, Any]:
+        """A row for each angle."""
+        return {"angle": self.angles}
 
 
 def subspace_angles(one: Spectrum, other: Spectrum) -> Angles:

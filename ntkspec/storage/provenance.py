@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-LIBRARIES = ("ntkspec", "numpy", "scipy", "numba", "h5py", "matplotlib")
+LIBRARIES = ("ntkspec", "numpy", "scipy", "numba", "h5py", "matplotlib", "torch", "jax")
 
 
 def provenance(command: str) -> dict[str, Any]:

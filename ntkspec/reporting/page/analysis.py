@@ -7,6 +7,7 @@ import numpy as np
 
 from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
+from ntkspec.experiments.headline import headline
 from ntkspec.experiments.own_networks import compared_with
 from ntkspec.experiments.verdict import describe, verdict
 from ntkspec.plotting import analysis as figures
@@ -24,15 +25,15 @@ _MOST_POINTS = 5
 
 def content(analysis: Analysis, made_with: dict[str, Any] | None, name: str) -> Content:
     """What the page of an analysis says. made_with, name : the provenance, and the file that it comes from."""
-    first, *rest = verdict(analysis)
+    answer = headline(analysis)
     return Content(
         kind="analysis",
-        headline=first,
+        headline=str(answer),
         setting=Given(
             f"{analysis.dataset['name']}: n = {analysis.data.n}, d = {analysis.data.d}; {analysis.task.label}"
         ),
         tiles=_tiles(analysis),
-        verdict=[Words(rest)],
+        verdict=[Words([answer.meaning, *verdict(analysis)])],
         sections=[
             _training(analysis),
             _kernel(analysis),
