@@ -151,7 +151,7 @@ def test_passes_of_a_framework_take_the_time_of_its_steps(monkeypatch):
 def test_stages_are_announced_with_their_forecast():
     told = []
     stages = Stages(told.append)
-    stages.tell(Expected({"training": 12.4, "norms": 0.2}, 1e9))
+    stages.expect(Expected({"training": 12.4, "norms": 0.2}, 1e9))
     assert [stages(name, int) for name in ("training (5 steps)", "norms", "data")] == [0, 0, 0]
     assert told == ["forecast: about 13 s (training 12 s) and 1 GB", "training (5 steps), about 12 s", "norms", "data"]
     assert list(stages.seconds) == ["training", "norms", "data"]
