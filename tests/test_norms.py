@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 import ntkspec as ns
 from adversarial import SPECTRA, every_spectrum, matrix_with, operator_with
-from ntkspec.operators import Dense, EntrywiseOperator, Gram, form, wrap
+from ntkspec.operators import Dense, EntrywiseOperator, Gram, KernelOperator, Rounding, form, wrap
 from ntkspec.spectra import certificates, norms
 
 N = 130
@@ -266,6 +266,36 @@ def test_a_kernel_that_is_not_finite_has_no_answer(ask, bad):
     matrix[4, 4] = bad
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"NaN or infini(ty|te)"):
         ask(Unchecked(matrix))
+
+
+class Rough(KernelOperator):
+    """Products off by up to 1e-4 of the norm, in a way of their own for each vector, and it says so."""
+
+    symmetric = True
+
+    def __init__(self, matrix):
+        self.matrix, self.shape, self.dtype = matrix, matrix.shape, matrix.dtype
+        self.off = 1e-4 * float(np.linalg.norm(matrix, 2))
+
+    @property
+    def rounding(self):
+        return Rounding(float(np.linalg.norm(self.matrix)), self.off, self.off)
+
+    def _matmat(self, V):
+        noise = np.random.default_rng(int(1e6 * abs(V).sum())).standard_normal(V.shape)
+        noise *= np.linalg.norm(V, axis=0) / np.linalg.norm(noise, axis=0)
+        return self.matrix @ V + 0.5 * self.off * noise
+
+
+def test_what_rounding_hides_is_given_up_soon():
+    """No basis excludes what is nearer than the rounding of products; a full one would take all 900 products."""
+    values = np.linspace(0, 1, 900) ** 3
+    for seed in range(3):
+        found = ns.spectral_norm(Rough(matrix_with(values)), rtol=1e-4, method="factored", seed=seed)
+        assert not found.converged
+        assert found.products < 300
+        assert found.lower <= 1 <= found.upper < 1.3
+        assert found.evidence.rounding_share > 0.9
 
 
 def test_bad_input_is_refused():

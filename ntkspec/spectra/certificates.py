@@ -188,7 +188,7 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
                 return Outcome("full", lowest, highest)
             if lanczos.exhausted:
                 return Outcome("hidden")
-        elif _hidden(lanczos, (ends[0] - theta[0], ends[1] - theta[-1]), level):
+        elif _hidden(lanczos, (ends[0] - theta[0], ends[1] - theta[-1]), level) or _drowned(bounds, level):
             return Outcome("hidden")
         expected = forecast(slacks) or 0
         bar.expect(expected)
@@ -214,6 +214,11 @@ def _hidden(lanczos: Lanczos, gaps, level: float) -> bool:
     error = lanczos.error * max(1.0, TYPICAL_STEPS / lanczos.steps) ** 0.5
     overlap = 2 * (block / size) ** 0.5
     return block < BLOCKS[-1] and any(WEIGHT * error * overlap > level * abs(gap) for gap in gaps)
+
+
+def _drowned(bounds: list[tuple[float, float]], level: float) -> bool:
+    """Whether rounding alone is past the level at an end where next to nothing else is left: more steps add to it."""
+    return any(rounding > level and exact < 0.1 * rounding for exact, rounding in bounds)
 
 
 def _log_ratio(level: float, bound: float) -> float:
