@@ -113,7 +113,8 @@ def figure_2(run: Run) -> Figure:
 
 def figure_3(linear: DeepRun, networks: list[DeepRun]) -> Figure:
     """a: the residual in the span of the inputs and outside. b: outputs on three points. c: relative MSE."""
-    figure = Figure(figsize=(12.0, 3.8), layout="constrained")
+    figure = Figure(figsize=(12.0, 3.8))
+    figure.set_layout_engine("constrained", wspace=0.06)  # room for the label of c beside b
     residuals, outputs, distances = figure.subplots(1, 3)
     for run, colour in zip([linear, *networks], DEEP_COLOURS, strict=False):
         label, width = (run.setting.network, 1.8) if run is not linear else ("linear model", 1.2)
