@@ -14,6 +14,7 @@ from ntkspec.plotting.colours import POINT_COLOURS
 from ntkspec.plotting.densities import whole_index
 from ntkspec.plotting.files import save
 from ntkspec.plotting.labels import LINEAR, LOSS, RELATIVE, THETA, TO_LABELS
+from ntkspec.plotting.sheets import sheet
 from ntkspec.plotting.values import logarithmic, shown
 
 # Okabe-Ito colours, told apart in grey by lightness and by line style.
@@ -182,7 +183,7 @@ def _figure(analysis: Analysis, names: list[str]) -> Figure:
     """The pictures of these names side by side, losses above accuracies, with one legend."""
     rows = 2 if any("accuracy" in name for name in names) else 1
     count = len(names) // rows
-    figure = Figure(figsize=(5.0 * count, 3.8 * rows), layout="constrained")
+    figure = sheet(5.0 * count, 3.8 * rows)
     axes, found = np.atleast_1d(figure.subplots(rows, count)).ravel(), pictures(analysis)
     for axis, name in zip(axes, names, strict=True):
         found[name](axis)

@@ -14,6 +14,7 @@ from ntkspec.experiments.spectrum import KernelSpectrum
 from ntkspec.experiments.sweep_results import Sweep
 from ntkspec.experiments.two_layer_runs import Run
 from ntkspec.plotting import analysis, densities, marks, results, spectrum, sweeps, training
+from ntkspec.plotting.sheets import sheet
 from ntkspec.spectra.densities import Density, Histogram, Smoothed
 from ntkspec.spectra.results import Spectrum
 from ntkspec.theory.budget import Budget
@@ -117,7 +118,7 @@ def figures_of(record: Any) -> dict[str, Figure]:
 
 
 def _alone(draw: Callable[[Axes], None]) -> Figure:
-    figure = Figure(figsize=(5.0, 3.8), layout="constrained")
+    figure = sheet(5.0, 3.8)
     axis = figure.subplots()
     draw(axis)
     _finish(axis)

@@ -12,6 +12,7 @@ from ntkspec.experiments.power_laws import at_distinct
 from ntkspec.experiments.sweep_panels import Panel, Panels
 from ntkspec.plotting import marks
 from ntkspec.plotting.labels import formulas
+from ntkspec.plotting.sheets import sheet
 from ntkspec.plotting.values import logarithmic, numbered, shown
 from ntkspec.theory.budget import PARTS
 
@@ -38,7 +39,7 @@ def scaling(panels: Panels, *, ylabel: str = "norm") -> Figure:
 
     The legend gives fitted exponents with their 95 % intervals where there are enough dimensions and seeds.
     """
-    figure = Figure(figsize=(3.3 * len(panels) + 0.4, 4.2), layout="constrained")
+    figure = sheet(3.3 * len(panels) + 0.4, 4.2)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (title, own) in zip(axes, panels.items(), strict=True):
         panel(axis, own, ylabel=ylabel)

@@ -13,6 +13,7 @@ from ntkspec.plotting import marks
 from ntkspec.plotting.densities import BINS, COLOUR, bars, counting, geometric, leading, smoothed, whole_index
 from ntkspec.plotting.files import save
 from ntkspec.plotting.labels import GAP, LINEAR, THETA
+from ntkspec.plotting.sheets import sheet
 
 NAMES = {"theta": THETA, "linear": LINEAR, "gap": GAP}
 
@@ -68,7 +69,7 @@ def _energies(axis: Axes, energies: np.ndarray) -> None:
 
 
 def _figure(record: KernelSpectrum, names: list[str]) -> Figure:
-    figure = Figure(figsize=(5.0 * len(names), 3.8), layout="constrained")
+    figure = sheet(5.0 * len(names), 3.8)
     task, data, found = record.task, record.dataset, pictures(record)
     for axis, name in zip(figure.subplots(1, len(names)), names, strict=True):
         found[name](axis)

@@ -12,6 +12,7 @@ from ntkspec.experiments.two_layer_runs import Run, over_dimensions
 from ntkspec.plotting import marks
 from ntkspec.plotting.colours import DEEP_COLOURS, POINT_COLOURS
 from ntkspec.plotting.labels import LOSS, formulas
+from ntkspec.plotting.sheets import sheet
 from ntkspec.plotting.values import logarithmic, shown
 
 # Colour, width of the line, name.
@@ -49,7 +50,7 @@ def over_d(main: Run, rest: list[Run]) -> dict[str, list[Run]]:
 
 def figure_1(main: Run, panels: dict[str, list[Run]]) -> Figure:
     """a: losses. b: outputs on five test points. c: the test discrepancy over steps for each d, a panel per title."""
-    figure = Figure(figsize=(4.1 * 2, 3.6 * 2), layout="constrained")
+    figure = sheet(4.1 * 2, 3.6 * 2)
     losses, outputs, *rest = figure.subplots(2, 2).ravel()
     _losses(losses, main, ("train", "test"))
     losses.set_title("a  losses (solid: train, dashed: test)", fontsize=9, loc="left")
@@ -67,7 +68,7 @@ def figure_1(main: Run, panels: dict[str, list[Run]]) -> Figure:
 
 def one_run(run: Run) -> Figure:
     """Panels a and b of Figure 1 for any run: its losses, and its outputs on five test points."""
-    figure = Figure(figsize=(8.2, 3.6), layout="constrained")
+    figure = sheet(8.2, 3.6)
     losses, outputs = figure.subplots(1, 2)
     _losses(losses, run, ("train", "test"))
     losses.set_title("losses (solid: train, dashed: test)", fontsize=9, loc="left")
@@ -79,7 +80,7 @@ def one_run(run: Run) -> Figure:
 
 def discrepancies(panels: dict[str, list[Run]]) -> Figure:
     """Panels c of Figure 1: {title: runs}, the test discrepancy over steps for each d."""
-    figure = Figure(figsize=(4.1 * len(panels), 3.6), layout="constrained")
+    figure = sheet(4.1 * len(panels), 3.6)
     for axis, (title, runs) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         _discrepancies(axis, runs)
         axis.set_title(formulas(title), fontsize=9, loc="left")
@@ -89,7 +90,7 @@ def discrepancies(panels: dict[str, list[Run]]) -> Figure:
 
 def figure_2(run: Run) -> Figure:
     """Test losses of the network, its linear model and the naive one; and how far the two are from the network."""
-    figure = Figure(figsize=(8.2, 3.6), layout="constrained")
+    figure = sheet(8.2, 3.6)
     losses, distances = figure.subplots(1, 2)
     _losses(losses, run, ("test",))
     logarithmic(losses)
@@ -113,8 +114,7 @@ def figure_2(run: Run) -> Figure:
 
 def figure_3(linear: DeepRun, networks: list[DeepRun]) -> Figure:
     """a: the residual in the span of the inputs and outside. b: outputs on three points. c: relative MSE."""
-    figure = Figure(figsize=(12.0, 3.8))
-    figure.set_layout_engine("constrained", wspace=0.06)  # room for the label of c beside b
+    figure = sheet(12.0, 3.8)
     residuals, outputs, distances = figure.subplots(1, 3)
     for run, colour in zip([linear, *networks], DEEP_COLOURS, strict=False):
         label, width = (run.setting.network, 1.8) if run is not linear else ("linear model", 1.2)
