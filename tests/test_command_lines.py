@@ -32,13 +32,13 @@ PROGRAM = Path(__file__).parent / "command_lines.py"
 
 def test_random_command_lines_end_well():
     """A short version of ``python tests/command_lines.py 1000 SEED``; a program of its own, since it forks."""
-    run = subprocess.run([sys.executable, PROGRAM, "20", "2024"], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, PROGRAM, "12", "2024"], capture_output=True, text=True, check=False)
     *lines, last = run.stdout.splitlines()
     assert [line for line in lines if line.startswith("FAULT")] == []
     counts = ast.literal_eval(last)
-    assert sum(counts.values()) == 20
-    assert counts["refused"] > 6
-    assert counts.get("done", 0) + counts.get("began to measure", 0) > 3
+    assert sum(counts.values()) == 12
+    assert counts["refused"] > 3
+    assert counts.get("done", 0) + counts.get("began to measure", 0) > 1
 
 
 def told(arguments, capsys) -> str:

@@ -47,7 +47,7 @@ def test_some_damaged_and_crafted_files_are_refused_or_read(tmp_path):
             found = worker.read(one.reader, place / one.main, place / MARKER)
             tally.add(one.kind, one.name, found)
             assert found["outcome"] == "refused", (one.name, found)
-    damage.fuzz(OF_DATA[:: len(OF_DATA) // 10], 40, 1, tally, tmp_path)
+    damage.fuzz(OF_DATA[:: len(OF_DATA) // 10], 15, 1, tally, tmp_path)
     assert tally.failures == []
 
 

@@ -119,7 +119,7 @@ def test_a_second_writer_and_foreign_content_are_refused_before_the_work(tmp_pat
             kept([SMALL], path, how)
 
 
-@pytest.mark.parametrize("which", ["1", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("which", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_a_figure_by_command(which, tmp_path, capsys, monkeypatch):
     panels = ["--dimensions", "4", "9", "--panel-steps", "12"] if which == "1" else []
     command = ["figure", which, *GIVEN, *panels, "--output", str(tmp_path)]

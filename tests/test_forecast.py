@@ -114,6 +114,7 @@ print(before, found.forecast.bytes, most())
 """
 
 
+@pytest.mark.slow
 def test_the_forecast_for_a_network_of_several_outputs_counts_what_the_framework_takes():
     """Beside what PyTorch takes once it runs: gradients of training and test points, blocks, tiles and training."""
     pytest.importorskip("torch", reason="the network is PyTorch's, which is not installed")

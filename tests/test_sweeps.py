@@ -514,6 +514,7 @@ def test_an_exception_in_a_process_is_raised_here():
         list(execution.results(failing, [1], Place(2)))
 
 
+@pytest.mark.slow
 def test_a_sweep_on_processes_agrees_with_one_here(tmp_path):
     one = run_sweep(SMALL, tmp_path / "a.h5")
     other = run_sweep(SMALL, tmp_path / "b.h5", place=Place(2))

@@ -188,7 +188,9 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
                 return Outcome("full", lowest, highest)
             if lanczos.exhausted:
                 return Outcome("hidden")
-        elif _hidden(lanczos, (ends[0] - theta[0], ends[1] - theta[-1]), level) or _drowned(bounds, level):
+        elif _hidden(lanczos, (ends[0] - theta[0], ends[1] - theta[-1]), level) or (
+            _drowned(bounds, level) and most < lanczos.basis.shape[1] - lanczos.locked
+        ):
             return Outcome("hidden")
         expected = forecast(slacks) or 0
         bar.expect(expected)

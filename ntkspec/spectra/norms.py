@@ -111,7 +111,7 @@ def spectral_norm(
         lanczos, budget = Lanczos(operator), FailureBudget(failure_probability, seed)
         outcome = prove(lanczos, target_interval(operator.storage_error, rtol), budget, bar)
         norm = norm_of(collect(lanczos, (outcome.lowest, outcome.highest), failure_probability), rtol, plan)
-        if outcome.reason == "full" and not lanczos.complete:
+        if outcome.reason in ("full", "hidden") and not lanczos.complete:
             norm = _deflated(lanczos, norm, budget, rtol=rtol, bar=bar)
     return replace(norm, products=lanczos.products)
 
@@ -167,7 +167,8 @@ def _target_above(lanczos: Lanczos, rtol: float) -> TargetInterval:
 
 
 def _deflated(lanczos: Lanczos, norm: Estimate, budget: FailureBudget, *, rtol: float, bar: progress.Bar) -> Estimate:
-    """A narrower interval where the basis was full: outer pairs are locked, and a new basis proves what is left.
+    """A narrower interval where the basis was full or rounding hid the rest: outer pairs are locked, and a new basis
+    proves what is left.
 
     It is given up where those pairs do not converge soon: their neighbours are too close for any basis that fits.
     """
