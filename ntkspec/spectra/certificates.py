@@ -169,6 +169,7 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
     """Extend a run from a random block until it excludes what it should, or cannot."""
     level, slacks, steps = _level(lanczos, failure_probability), {}, 4
     most = fitting_basis(lanczos, LARGEST_BASIS)
+    whole = most >= lanczos.basis.shape[1] - lanczos.locked  # the whole space fits, whose basis bounds all to rounding
     while True:
         before = lanczos.products
         lanczos.extend(min(steps, -(-(most - lanczos.size) // max(1, lanczos.residual_width))))
@@ -189,7 +190,7 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
             if lanczos.exhausted:
                 return Outcome("hidden")
         elif _hidden(lanczos, (ends[0] - theta[0], ends[1] - theta[-1]), level) or (
-            _drowned(bounds, level) and most < lanczos.basis.shape[1] - lanczos.locked
+            not whole and _drowned(bounds, level)
         ):
             return Outcome("hidden")
         expected = forecast(slacks) or 0
