@@ -92,6 +92,14 @@ def test_labels_outside_a_singular_kernel_are_told():
     assert inside.mean == pytest.approx(F_TEST[:, 0], abs=1e-6)
 
 
+@pytest.mark.parametrize("K", [np.zeros((3, 3)), np.diag([1.0, 0.0, 0.0])])
+def test_labels_in_the_null_space_are_told_and_nothing_else_is(K):
+    with pytest.warns(RuntimeWarning) as caught:
+        found = ns.posterior(K, np.ones((1, 3)), None, [0.0, 1.0, 1.0])
+    assert ["noise > 0" in str(one.message) for one in caught] == [True]
+    assert (found.mean.tolist(), found.residual, found.converged) == ([0.0], pytest.approx(1), False)
+
+
 def test_an_array_is_certified_where_its_eigenvalues_allow_it():
     matrix = np.diag(np.linspace(1.0, 5.0, N))
     cross = rng.standard_normal((3, N))

@@ -71,10 +71,11 @@ def _moves(kernel, R, noise: float, targets: np.ndarray, bar) -> tuple[Array, in
     of_R, products = _times(kernel, R, noise), R.shape[1]
     of_P, curvature = of_R.copy(), (R * of_R).sum(axis=0)
     for _ in range(min(ITERATIONS, 2 * len(R) + 10)):
-        step = curvature / (of_P * of_P).sum(axis=0)
-        moves[:, live] += xp.where(curvature > 0, step, 0.0) * P
+        rising = curvature > 0
+        step = xp.where(rising, curvature, 0.0) / xp.where(rising, (of_P * of_P).sum(axis=0), 1.0)
+        moves[:, live] += step * P
         R -= step * of_P
-        on = xp.flatnonzero((curvature > 0) & ((R * R).sum(axis=0) > limits))
+        on = xp.flatnonzero(rising & ((R * R).sum(axis=0) > limits))
         if not len(on):
             break
         R, P, of_P, live, limits, before = R[:, on], P[:, on], of_P[:, on], live[on], limits[on], curvature[on]

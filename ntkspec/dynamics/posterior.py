@@ -95,7 +95,7 @@ class Posterior(Shown, Columned):
 
     def _columns(self) -> dict[str, Any]:
         """A row for each test point and output."""
-        mean = np.asarray(self.mean)
+        mean = engine_of(self.mean).to_host(self.mean)
         indices = dict(zip(("point", "output"), np.indices(mean.shape).reshape(mean.ndim, -1), strict=False))
         return indices | {"mean": mean.ravel(), "error": self.error.ravel()}
 
