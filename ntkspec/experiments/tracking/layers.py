@@ -9,7 +9,7 @@ from ntkspec.engines import engine_of
 from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.networks.naming import matching
 from ntkspec.networks.outputs import OutputChoice
-from ntkspec.networks.protocol import Layer, Network, Points
+from ntkspec.networks.protocol import Layer, Network, Points, names_of
 from ntkspec.networks.trained_layers import trained_layers
 from ntkspec.spectra.traces import trace
 
@@ -38,7 +38,7 @@ def layers_of(net: Network, layer: Layer) -> list[NamedLayer]:
 
 
 def _by_modules(net: Network, layer: Layer) -> Iterator[NamedLayer]:
-    names = list(getattr(net, "parameters", {}))
+    names = names_of(net)
     chosen = names if layer == "all" else matching(layer, "layer", {name: [name] for name in names})
     modules: dict[str, list[str]] = {}
     for name in chosen:
