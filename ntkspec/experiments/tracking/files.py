@@ -207,7 +207,7 @@ def _with_arrays(net: Network, path: Path) -> Network:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of a .npz file of numbers. Raises ValueError in one line."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as given, np.load(given, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
         raise ValueError(f"{path} is no file of arrays, or damaged: {' '.join(str(error).split())}") from None

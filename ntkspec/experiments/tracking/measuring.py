@@ -35,6 +35,8 @@ from ntkspec.spectra.traces import trace
 from ntkspec.spectra.two_kernels import kernel_alignment, kernel_distance
 
 Number: TypeAlias = Estimate | float
+# Rows up to which a kernel is stored: forming it takes no time beside what asks for its entries.
+SMALL = 1500
 # Steps from a checkpoint on at which its prediction is kept.
 AHEAD = np.array([0, *(2**k for k in range(15))])
 
@@ -71,7 +73,10 @@ class Checkpoint:
     @cached_property
     def prepared(self) -> tuple[KernelOperator, planning.Plan]:
         """The kernel as products with it are soonest, and the plan of that."""
-        return planning.prepare(self._kernel(self.choice), self.task.products, method=self.task.method)
+        kernel, method = self._kernel(self.choice), self.task.method
+        if method is None and kernel.shape[0] <= SMALL:
+            method = "dense"
+        return planning.prepare(kernel, self.task.products, method=method)
 
     @property
     def kernel(self) -> KernelOperator:
@@ -115,11 +120,7 @@ class Checkpoint:
     @property
     def frobenius_rtol(self) -> float:
         """Norms of a matrix that is there are exact; otherwise from products, where that is sooner."""
-        return 0.0 if self.kernel.stored or self.kernel.shape[0] <= SMALL else PROBED
-
-
-# Rows of a kernel whose entries are formed in no time.
-SMALL = 1500
+        return 0.0 if self.kernel.stored else PROBED
 
 
 def loss_of(outputs: Array, y: Array) -> float:

@@ -29,6 +29,8 @@ OF_KERNEL = tuple(name for name in QUANTITIES if name not in ("layers", "movemen
 # Those that need its leading eigenvectors.
 OF_PAIRS = ("label_energy", "angles")
 PAIRS = 10
+# Products that some take beside a norm and eigenpairs, where no matrix is there.
+_PRODUCTS = {"from_start": 300, "from_previous": 300, "target_alignment": 50, "linear": 200, "prediction": 100}
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class TrackTask:
     def products(self) -> int:
         """About how many products with one kernel that takes."""
         pairs = 20 * self.pairs + 100 if self.asks(*OF_PAIRS) else 0
-        return 100 + pairs + (200 if self.asks("linear") else 0) + (100 if self.asks("prediction") else 0)
+        return 100 + pairs + sum(_PRODUCTS[name] for name in _PRODUCTS if self.asks(name))
 
 
 def checked_task(task: TrackTask) -> TrackTask:

@@ -1,6 +1,8 @@
 """Parameters of PyTorch modules in files of checkpoints: read without running anything in them, and put in place."""
 
 import pickle
+import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ STATES = ("model", "state_dict", "model_state_dict", "model_state", "module", "n
 STEPS = ("step", "global_step", "steps", "iteration")
 # What wrappers of modules put before the names of their parameters.
 _WRAPPERS = ("_orig_mod.", "module.")
+# How PyTorch says which object it does not read.
+_OBJECT = re.compile(r"GLOBAL ([\w.]+)")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -23,9 +27,13 @@ def read(path: Path) -> dict[str, Any]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"{path} is no file of torch.save, or damaged") from None
+        what = _OBJECT.search(str(error))
+        which = f" ({what[1]})" if what else ""
         raise ValueError(
-            f"{path} holds more than tensors and plain values, which are not read since they could run anything "
-            f"({_first_line(error)}); save the parameters alone: torch.save(module.state_dict(), path)"
+            f"{path} holds more than tensors and plain values{which}, which is not read since it could run anything; "
+            f"save the parameters alone: torch.save(module.state_dict(), path)"
         ) from None
     except Exception as error:  # a damaged file fails in all ways
         raise ValueError(f"{path} is no file of torch.save, or damaged: {_first_line(error)}") from None
