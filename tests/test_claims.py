@@ -173,7 +173,7 @@ LACKS = {
     "Momentum and gradient flow are predicted, but not trained": lambda: not TRAINS & {"law", "momentum"},
     "no weight decay": lambda: not TRAINS & {"weight_decay", "decay"},
     "the squared error only": lambda: not {"loss"} & (TRAINS | {*inspect.signature(ns.predict_gd).parameters}),
-    "No tracking of a folder of checkpoints": lambda: "track" not in ns.__all__ and "track" not in SUBCOMMANDS,
+    "at one rate on the squared error": lambda: not {"law", "loss"} & {*inspect.signature(ns.track).parameters},
     "no ensembles of networks trained for a finite time": lambda: "ensemble" not in ns.__all__,
     "the spectral norm of one kernel": lambda: not hasattr(ns.cluster, "kernel"),
     "has not run on a GPU yet": lambda: not [*RESULTS.glob("*gpu*"), *RESULTS.glob("*h200*"), *RESULTS.glob("*h100*")],
