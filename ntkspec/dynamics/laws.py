@@ -17,7 +17,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from ntkspec.engines.arrays import Array, ArrayLike
 FOLLOWED = np.errstate(all="ignore")
 
 
+@runtime_checkable
 class Law(Protocol):
     """How steps of training are made of gradients: a user's own class needs these two names.
 
@@ -188,7 +189,11 @@ class GradientFlow(SpectralLaw):
 
 
 PLAIN = GradientDescent()
-_NAMED: dict[str, SpectralLaw] = {"gd": PLAIN, "flow": GradientFlow()}
+FLOW = GradientFlow()
+_NAMED: dict[str, SpectralLaw] = {"gd": PLAIN, "flow": FLOW}
+
+
+_KNOWN = "'gd', 'flow', ntkspec.HeavyBall(momentum) or ntkspec.Nesterov(momentum)"
 
 
 def law_of(given: LawLike) -> SpectralLaw:
@@ -196,11 +201,42 @@ def law_of(given: LawLike) -> SpectralLaw:
     if isinstance(given, SpectralLaw):
         return given
     if not isinstance(given, str) or given not in _NAMED:
-        raise ValueError(
-            f"law={checks.shown(given)}, but 'gd', 'flow', ntkspec.HeavyBall(momentum) or ntkspec.Nesterov(momentum) "
-            f"is needed"
-        )
+        raise ValueError(f"law={checks.shown(given)}, but {_KNOWN} is needed")
     return _NAMED[given]
+
+
+def steps_of(given: LawLike) -> Law:
+    """The law as what takes steps: one with ``slots`` and ``move``, which is tried on three numbers.
+
+    Raises ValueError for gradient flow, which has no steps, TypeError for a law whose move does not fit.
+    """
+    law = given if _takes_steps(given) else law_of(given)
+    if not isinstance(law, Law):
+        raise ValueError(
+            f"law={checks.shown(given)} has no steps: gradient flow is the limit of small ones. Take law='gd' with a "
+            f"tenth of eta and ten times the steps; ntkspec.predict_gd(..., law='flow') follows the flow of a kernel"
+        )
+    checks.whole_number(law.slots, f"slots of {type(law).__name__}", 0)
+    zeros = np.zeros(3)
+    moved(law, zeros, [zeros] * law.slots, 0)
+    return law
+
+
+def _takes_steps(given: object) -> bool:
+    return not isinstance(given, str | type) and isinstance(given, Law)
+
+
+def moved(law: Law, descent: Array, memory: Sequence[Array], step: int) -> tuple[Array, list[Array]]:
+    """``law.move``, whose arrays are like ``descent``; TypeError where they are not."""
+    move, kept = law.move(descent, memory, step)
+    arrays = [move, *kept]
+    if len(kept) != law.slots or any(getattr(array, "shape", None) != descent.shape for array in arrays):
+        raise TypeError(
+            f"move of {type(law).__name__} has to return (move, kept): an array of the shape of descent, and a list of "
+            f"slots={law.slots} such arrays"
+        )
+    first, *others = (array.astype(descent.dtype, copy=False) for array in arrays)
+    return first, others
 
 
 def grid(x: ArrayLike, t: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

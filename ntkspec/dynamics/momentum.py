@@ -7,13 +7,14 @@ heavy ball M = 1 + beta - x and P = beta, for Nesterov M = (1 + beta) (1 - x) an
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ntkspec import checks
 from ntkspec.dynamics.laws import FOLLOWED, PLAIN, SpectralLaw, grid, per_x, sign_of
-from ntkspec.engines.arrays import ArrayLike
+from ntkspec.engines.arrays import Array, ArrayLike
 
 # Terms of the series of early times: the first that is left out is below 1e-19 of the first.
 EARLY_TERMS = 20
@@ -207,6 +208,11 @@ class HeavyBall(Momentum):
     ([0.1, 0.19], [0.1, 0.28])
     """
 
+    def move(self, descent: Array, memory: Sequence[Array], step: int) -> tuple[Array, list[Array]]:
+        """Down the gradient, and the part ``momentum`` of the last move again."""
+        move = float(self.momentum) * memory[0] - descent
+        return move, [move]
+
     @property
     def limit(self) -> float:
         """2 (1 + momentum)."""
@@ -274,6 +280,11 @@ class Nesterov(Momentum):
     >>> plain.train[:, 0].round(4).tolist(), ahead.train[:, 0].round(4).tolist()
     ([0.1, 0.19], [0.19, 0.4249])
     """
+
+    def move(self, descent: Array, memory: Sequence[Array], step: int) -> tuple[Array, list[Array]]:
+        """Down the gradient, and the part ``momentum`` of the way from z to the next z."""
+        way = float(self.momentum) * memory[0] - descent
+        return float(self.momentum) * way - descent, [way]
 
     @property
     def limit(self) -> float:
