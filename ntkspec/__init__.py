@@ -55,6 +55,7 @@ _HOMES = {
     "posterior": "dynamics",
     "predict_gd": "dynamics",
     "HeavyBall": "dynamics",
+    "Nesterov": "dynamics",
     "largest_stable_rate": "dynamics",
     "learning_modes": "dynamics",
     "train_gd": "training",

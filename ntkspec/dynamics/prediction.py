@@ -7,7 +7,7 @@ from functools import partial
 from ntkspec import checks
 from ntkspec.dynamics.arguments import StartLike, checked_starts, checked_test
 from ntkspec.dynamics.krylov import EXPECTED
-from ntkspec.dynamics.laws import Law, law_of
+from ntkspec.dynamics.laws import LawLike, law_of
 from ntkspec.dynamics.methods import by_eigenpairs, by_features, by_krylov
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.trajectory import Trajectory
@@ -27,7 +27,7 @@ def predict_gd(
     eta: float,
     steps: ArrayLike,
     kernel_test: MatrixLike | None = None,
-    law: str | Law = "gd",
+    law: LawLike = "gd",
     start: StartLike = None,
 ) -> Trajectory:
     r"""Full-batch training of the kernel model u <- u - (eta/n) K (u - y), in closed form.
@@ -53,8 +53,9 @@ def predict_gd(
         Recorded steps, whole numbers >= 0 in any order, of any size; for gradient flow times >= 0, whole or not.
     kernel_test : KernelOperator, array, sparse matrix, LinearOperator or None, default None
         K_*, (n', n), test points against training points; (n' K, n K) where the kernel has a row for each output.
-    law : {"gd", "flow"} or HeavyBall, default "gd"
-        Gradient descent, its continuous limit (gradient flow, time in steps), or ``ntkspec.HeavyBall(momentum)``.
+    law : {"gd", "flow"}, HeavyBall or Nesterov, default "gd"
+        Gradient descent, its continuous limit (gradient flow, time in steps), ``ntkspec.HeavyBall(momentum)`` or
+        ``ntkspec.Nesterov(momentum)``.
     start : array of the shape of y, or tuple of two arrays, or None, default None
         Outputs at step 0: u_0, (n,) or (n, K), or (u_0, f_0) with those on the test points, (n',) or (n', K), which
         ``kernel_test`` needs. None is zero.
@@ -91,7 +92,7 @@ def predict_gd(
 
     The basis grows until the bound on the truncation error of every step, returned as ``error``, is below 1e-10
     (float32 kernels: 1e-5) of \|y - u_0\|, or warns. For gradient flow and for eta lambda_max <= n the bound is a
-    proof, up to rounding, for a semidefinite kernel and a stable rate. For larger rates and the heavy ball it sums what
+    proof, up to rounding, for a semidefinite kernel and a stable rate. For larger rates and with momentum it sums what
     is missed up to step 5,000, and beyond by quadrature. Past the stable range it takes the largest Ritz value for the
     largest eigenvalue. ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point
     (where only products are known, the largest Ritz value, which bounds the entries that y - u_0 touches).

@@ -19,15 +19,15 @@ class Descent(Trainer):
     r"""Equation (4) for targets y + offset: outputs are those of the network less the offset.
 
     One step is one pass over the rows: u = X Wᵀ / sqrt d, phi(u), phi'(u), the outputs and residuals r, and
-    sum r_i phi'(u_i) x_iᵀ and sum r_i phi(u_i), block by block. ``state`` is (step, [W, v]), replaced as a whole, and
-    ``seen`` the last one whose outputs were finite.
+    sum r_i phi'(u_i) x_iᵀ and sum r_i phi(u_i), block by block. ``state`` has the weights [W, v], is replaced as a
+    whole, and ``seen`` is the last one whose outputs were finite.
     """
 
     def __init__(self, task: Task):
         super().__init__(task)
         net: Any = task.net
         self._width = net.width
-        W, v = self.state[1]
+        W, v = self.state.weights
         weights, _ = scaled_weights(W, v, self.y.dtype)
         m, d = W.shape
         self._flops = m * (6.0 * d + FLOPS_OF_PHI)
@@ -46,7 +46,7 @@ class Descent(Trainer):
         """Outputs now (:meth:`Trainer.outputs`), and in the same pass the gradients."""
         xp, dtype = self.engine.xp, self.y.dtype
         X, targets, offset = self.chosen(rows)
-        W, v = self.state[1]
+        W, v = self.state.weights
         weights, readout = scaled_weights(W, v, dtype)
         for space in self._spaces:
             space.forward.weights = weights
@@ -64,11 +64,11 @@ class Descent(Trainer):
     @DIVERGING
     def step(self) -> None:
         """Equation (4), with the gradients of the last outputs."""
-        (gradient_W, gradient_v), (step, (W, v)), dtype = self._gradients, self.state, self.y.dtype.type
+        (gradient_W, gradient_v), (W, v), dtype = self._gradients, self.state.weights, self.y.dtype.type
         m, d = W.shape
         W_step = dtype(self.rates[0] / (m * d) ** 0.5) * v[:, None] * gradient_W
         v_step = dtype(self.rates[1] / m**0.5) * gradient_v
-        self.state = step + 1, [W - W_step, v - v_step]
+        self.move([W_step, v_step])
 
     @staticmethod
     def _pass(

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntkspec import checks, progress
 from ntkspec.dynamics import Trajectory
+from ntkspec.dynamics.laws import PLAIN, Law, LawLike, steps_of
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.networks.outputs import OutputsLike
@@ -35,12 +36,15 @@ def train_gd(
     X_test: Points | None = None,
     outputs: OutputsLike = "full",
     subtract_start: bool = False,
+    law: LawLike = "gd",
     batch: int | None = None,
     seed: int = 0,
     watch: Metric | Sequence[Metric] = (),
     checkpoint: str | Path | None = None,
 ) -> Trajectory:
     r"""Train a network on :math:`L = \frac{1}{2n} \sum (f_k(x_i) - y_{ik})^2`; two layers by equation (4).
+
+    By gradient descent or another law, which is the one that :func:`ntkspec.predict_gd` takes.
 
     .. math:: \nabla_{w_r} L = \tfrac1n \sum_i (f_i - y_i) \tfrac{v_r \phi'(u_{ir}) x_i}{\sqrt{md}}, \quad
               \partial_{v_r} L = \tfrac1n \sum_i (f_i - y_i) \tfrac{\phi(u_{ir})}{\sqrt m}
@@ -71,6 +75,12 @@ def train_gd(
     subtract_start : bool
         Train f(x) - f_0(x), with f_0 the network at the start. Outputs then start at 0 without the pairs of equation
         (3); recorded outputs are less f_0, ``network`` is f itself. Default False.
+    law : "gd", HeavyBall, Nesterov or a law of your own
+        How the steps are made of gradients: plain gradient descent, ``ntkspec.HeavyBall(momentum)``,
+        ``ntkspec.Nesterov(momentum)``, or any object with two names: ``slots``, how many arrays it keeps for each
+        array of weights (zero at the start), and ``move(descent, memory, step)``, which takes the learning rate times
+        the gradient, these arrays and the number of the step from 0, and returns (what is added to the weights, the
+        arrays to keep). Default "gd".
     batch : int, optional
         Points of a step. Each epoch goes through all points in a new order. Default None: all points in each step.
     seed : int
@@ -80,9 +90,9 @@ def train_gd(
         Metrics: functions of (net, the network now, X) that return {name: number}, called at the recorded steps, such
         as :func:`ntkspec.weight_movement` and :func:`ntkspec.kernel_drift`. Default: none.
     checkpoint : str or Path, optional
-        A file that keeps weights and records, written every minute, on Ctrl-C and at the end. The same call goes on
-        after an interruption and ends with the same bits on the same number of cores; a later call may ask for further
-        steps. Default None: no file.
+        A file that keeps weights, what the law remembers, and records, written every minute, on Ctrl-C and at the end.
+        The same call goes on after an interruption and ends with the same bits on the same number of cores; a later
+        call may ask for further steps. Default None: no file.
 
     Returns
     -------
@@ -95,9 +105,11 @@ def train_gd(
     Raises
     ------
     TypeError
-        Where ``net`` is no network, or a metric is no function or does not return {name: number}.
+        Where ``net`` is no network, a metric is no function or does not return {name: number}, or a law of your own
+        does not return what it has to.
     ValueError
-        Where shapes, rates, steps, outputs or batches do not fit, and where ``checkpoint`` is the file of another run.
+        Where shapes, rates, steps, outputs or batches do not fit, for ``law="flow"``, which has no steps, and where
+        ``checkpoint`` is the file of another run.
     MemoryError
         Where the recorded outputs do not fit into memory.
 
@@ -136,6 +148,7 @@ def train_gd(
     points, tests = net.as_points(X), None if X_test is None else net.as_points(X_test, "X_test")
     n, recorded, metrics = count(points), checks.as_steps(steps), _checked_metrics(watch)
     targets = targets_of(net, y, n, outputs)
+    law = steps_of(law)
     rates, last = rates_of(targets.net, eta1, eta2, eta), int(recorded.max())
     checks.duration(last, n if batch is None else 1, f"training for {last} steps", "take fewer")
     batches = None if batch is None else Batches(n, checks.whole_number(batch, "batch", 1), seed)
@@ -145,12 +158,12 @@ def train_gd(
             targets.reading.of(targets.net(given)) if subtract_start and given is not None else None
             for given in (points, tests)
         )
-        task = Task(targets.net, points, labels, rates, offset, targets.reading, batched=batches is not None)
+        task = Task(targets.net, points, labels, rates, offset, targets.reading, batched=batches is not None, law=law)
         trainer = trainer_of(task)
         records = Records(task, tests, steps=np.unique(recorded), metrics=metrics, offset_test=offset_test)
         with Checkpoint(checkpoint, trainer, records, batch=batch, seed=seed) as saved:
             _run(trainer, records, batches, saved)
-        return _in_order(records, recorded, trainer.network())
+        return _in_order(records, recorded, trainer.network(), _name_of(law))
 
 
 @DIVERGING
@@ -172,7 +185,7 @@ def _checked_metrics(watch: Metric | Sequence[Metric]) -> list[Metric]:
 
 def _run(trainer: Trainer, records: Records, batches: Batches | None, saved: Checkpoint) -> None:
     """From the state of the trainer to the last recorded step."""
-    step, last = trainer.state[0], records.last
+    step, last = trainer.state.step, records.last
     bar = progress.bar(total=last, text="gradient descent (steps)", initial=step)
     # A network of the user's own has its framework's threads.
     threads = trainer.engine.one_blas_thread() if trainer.on_workers else nullcontext()
@@ -210,10 +223,17 @@ def _one(trainer: Trainer, records: Records, batches: Batches | None, step: int)
     return True
 
 
-def _in_order(records: Records, steps: np.ndarray, network: Network) -> Trajectory:
+def _name_of(law: Law) -> str:
+    if law == PLAIN:
+        return "gradient descent"
+    named = type(law).__repr__ is not object.__repr__
+    return f"training by {checks.shown(law) if named else type(law).__name__}"
+
+
+def _in_order(records: Records, steps: np.ndarray, network: Network, method: str) -> Trajectory:
     """The records in the order that was asked for."""
     place = np.searchsorted(records.steps, steps)
     measured = {name: values[place] for name, values in records.measured.items()}
     there, nothing = engine_of(records.train).xp.asarray(place), np.zeros(len(steps))
     test = None if records.test is None else records.test[there]
-    return Trajectory(steps, records.train[there], test, "gradient descent", nothing, network, watched=measured)
+    return Trajectory(steps, records.train[there], test, method, nothing, network, watched=measured)

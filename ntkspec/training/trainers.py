@@ -40,7 +40,7 @@ def _(net: TwoLayer, task: Task) -> Trainer:
     """By the engine's own steps where it has them, for training on all points."""
     if task.reading is not ALL:
         return NetworkDescent(task)
-    if task.batched:
+    if not task.plain:
         return Descent(task)
     fused = engine_of(task.X, task.y).training.fused_steps
     steps = fused(net.activation.compiled, task.X, task.y, rates=task.rates, width=net.width)
