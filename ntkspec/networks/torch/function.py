@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ntkspec.networks.points import count
+from ntkspec.networks.torch.blocks import SMALL_BYTES
 from ntkspec.networks.torch.points import copied, in_dtype
 from ntkspec.networks.torch.program import Program
 from ntkspec.networks.torch.surroundings import Widened, undisturbed
@@ -85,6 +86,13 @@ class ModuleFunction:
     @cached_property
     def _others(self) -> dict[torch.dtype, "ModuleFunction"]:
         return {}
+
+    def release(self) -> bool:
+        """Drop the numbers in other dtypes, where they are large: making them again takes less than a pass."""
+        large = 2 * sum(tensor.nbytes for tensor in self.state.values()) > SMALL_BYTES
+        if large:
+            self._others.clear()
+        return large
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}

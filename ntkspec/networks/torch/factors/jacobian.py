@@ -11,7 +11,6 @@ from torch import Tensor
 from ntkspec import progress
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.points import rows
-from ntkspec.networks.torch import differentiating
 from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory, number_of, points_at_once
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
 from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, held_flops, product_flops
@@ -187,54 +186,64 @@ class FactoredJacobian(AutogradJacobian):
         return self._tried(lambda: self._pulled(U, functions))
 
     def _pulled(self, U: Array, functions: slice) -> Pulled:
-        given = tensor_of(U).to(self.function.device)
-        scales = given.abs().amax(dim=(0, 1)).clamp_min(torch.finfo(given.dtype).tiny)
-        given = (given / scales).to(self.function.dtype)
-        state, k = self.function.state, given.shape[2]
-        sums = {name: given.new_zeros(k, state[name].numel()) for name in self.factored}
+        given, scales = self._scaled(U)
+        k = given.shape[2]
+        sums = self._zeros(self.factored, k)
         with self.function.undisturbed(), torch.no_grad():
             for number, block in self._passed() if sums else ():
                 if not self.stores(number) and 1 + 2 * k < self._passes(functions, k):
-                    u = self._of_outputs(given[block], functions).unbind(2)
-                    found = differentiating.pull(self.function, rows(self.at, block), list(sums), u)
-                    for j, vector in enumerate(found):
-                        for name in sums:
-                            sums[name][j] += vector[name].flatten()
+                    self._add_pulled(sums, block, given, functions)
                     continue
                 for name, own in self.factors(number, functions).items():
                     pull(own, given[block], sums[name])
-        vectors = [{name: sums[name][j].reshape(state[name].shape) for name in sums} for j in range(k)]
         rest = self.rest
         if rest is not None:
             others = rest.pull(array_of(given, self.engine), functions)
-            for vector, more, scale in zip(vectors, others.vectors, others.scales, strict=True):
-                vector |= {name: float(scale) * t for name, t in more.items()}
-        return Pulled(vectors, scales.double().cpu().numpy())
+            own_scales = tensor_of(others.scales).to(given)[:, None]
+            sums |= {name: own_scales * block for name, block in others.blocks.items()}
+        return Pulled(sums, scales)
 
     def push(self, tangents: Pulled, functions: slice) -> Array:
         """Block by block of points, all vectors at once."""
         return self._tried(lambda: self._pushed(tangents, functions))
 
     def _pushed(self, tangents: Pulled, functions: slice) -> Array:
-        vectors, R = tangents.vectors, functions.stop - functions.start
-        sums = {name: torch.stack([vector[name].flatten() for vector in vectors]) for name in self.factored}
-        out = torch.zeros(self.points, R, len(vectors), dtype=self.function.dtype, device=self.function.device)
+        names, R, k = self.factored, functions.stop - functions.start, len(tangents.scales)
+        out = torch.zeros(self.points, R, k, dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
-            for number, block in self._passed() if sums else ():
-                if not self.stores(number) and PASSES[self._push] * len(vectors) < self._passes(
-                    functions, len(vectors)
-                ):
-                    own = [{name: vector[name] for name in sums} for vector in vectors]
+            for number, block in self._passed() if names else ():
+                if not self.stores(number) and self._sooner_by_autograd(self._passes(functions, k), k):
+                    own = tangents.vectors(self.function.state, names)
                     out[block] = self._push(self.function, rows(self.at, block), own, self._of_functions(functions))
                     continue
                 for name, uses in self.factors(number, functions).items():
-                    push(uses, sums[name], out[block])
-        total = out.double() * torch.from_numpy(tangents.scales).to(out.device)
-        found, rest = array_of(total, self.engine), self.rest
+                    push(uses, tangents.blocks[name], out[block])
+        found, rest = self._unscaled(out, tangents.scales), self.rest
         if rest is not None:
-            others = [{name: vector[name] for name in rest.names} for vector in vectors]
-            found = found + rest.push(Pulled(others, tangents.scales), functions)
+            found = found + rest.push(tangents, functions)
         return found
+
+    def multiplied(self, U: Array) -> Array:
+        """Parameter by parameter where all factors are stored, so that no vector of all parameters is held."""
+        return self._tried(lambda: self._multiplied(U)) if self._points_stored == self.points else super().multiplied(U)
+
+    def _multiplied(self, U: Array) -> Array:
+        given, scales = self._scaled(U)
+        out, every = torch.zeros_like(given), slice(0, self.functions)
+        with self.function.undisturbed(), torch.no_grad():
+            blocks = [(block, self.factors(number, every)) for number, block in self._passed()] if self.factored else []
+            for name in self.factored:
+                (total,) = self._zeros([name], given.shape[2]).values()
+                for block, own in blocks:
+                    pull(own[name], given[block], total)
+                for block, own in blocks:
+                    push(own[name], total, out[block])
+        found, rest = self._unscaled(out, scales), self.rest
+        return found if rest is None else found + rest.multiplied(U)
+
+    def _sooner_by_autograd(self, passes: int, k: int) -> bool:
+        """Whether k vectors are pushed in fewer passes forward; which way the module knows is found out at need."""
+        return min(PASSES.values()) * k < passes and PASSES[self._push] * k < passes
 
     # ------------------------------------------------------------------------------------------------------- entries
     def gram(self, other: AutogradJacobian, rows: Rows, cols: slice, *, dtype: np.dtype, stacked: bool) -> Array:
