@@ -263,7 +263,8 @@ class JacobianGram(KernelOperator):
     def _forming_error(self) -> float:
         """A side that rounds to float32 whatever it is asked for hides that from the sample."""
         with self._released():
-            return max(forming_error(self), self.rounding.forming_error_bound)
+            sampled = forming_error(self)
+        return max(sampled, self.rounding.forming_error_bound)
 
     @contextlib.contextmanager
     def _released(self) -> Iterator[None]:

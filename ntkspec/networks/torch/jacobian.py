@@ -239,8 +239,9 @@ class AutogradJacobian(OnEngine):
 
     def release(self) -> None:
         """Drop what was made in float64 for estimates, where it is large."""
-        if self.function.release():
+        if self.function.large:
             self.__dict__.pop("precise", None)
+            self.function.release()
 
     def _in(self, dtype: np.dtype) -> Self:
         return self.precise if dtype == np.float64 and self.dtype == np.float32 else self
