@@ -3,6 +3,7 @@
 Read from files below ``root``; a machine that has none of them limits nothing.
 """
 
+import ctypes
 import math
 import re
 import resource
@@ -45,6 +46,13 @@ def most_memory() -> int:
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
         return max(used_memory(), 1024 * int(found[1])) if found else used_memory()
     return max(used_memory(), 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def give_back_memory() -> None:
+    """Hand freed memory back to the system, where the C library keeps it (glibc): milliseconds."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def allowed_memory(threads: int = 0, root: Path = ROOT) -> float:

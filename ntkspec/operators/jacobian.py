@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
@@ -31,7 +32,8 @@ class JacobianAt(Protocol):
     ``widens``, which is False. One whose passes are a framework's has methods that give a
     :class:`ntkspec.operators.work.PassWork`: ``passes_of_points(n)``, of the gradients of n points, and
     ``passes_of_checks(stacked)``, of the estimates of rounding. One that runs code of a user's has a method
-    ``told_by_point(name)``, a context in which errors of that code name the point of ``name`` that they come from.
+    ``told_by_point(name)``, a context in which errors of that code name the point of ``name`` that they come from. One
+    that keeps what it makes for estimates of rounding has a method ``release()``, which drops it.
     """
 
     points: int
@@ -249,7 +251,7 @@ class JacobianGram(KernelOperator):
 
         In float64 whoever multiplies refuses kernels that are so small.
         """
-        with self._told():
+        with self._told(), self._released():
             found = self.left.rounding(self.right, self)
         if self.dtype != np.float32:
             return found
@@ -260,7 +262,19 @@ class JacobianGram(KernelOperator):
     @cached_property
     def _forming_error(self) -> float:
         """A side that rounds to float32 whatever it is asked for hides that from the sample."""
-        return max(forming_error(self), self.rounding.forming_error_bound)
+        with self._released():
+            sampled = forming_error(self)
+        return max(sampled, self.rounding.forming_error_bound)
+
+    @contextlib.contextmanager
+    def _released(self) -> Iterator[None]:
+        """An estimate after which sides drop what was made for it."""
+        try:
+            yield
+        finally:
+            for side in (self.left, self.right):
+                if hasattr(side, "release"):
+                    side.release()
 
     @property
     def T(self) -> "JacobianGram":
