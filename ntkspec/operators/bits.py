@@ -66,6 +66,16 @@ class Bits(OnEngine):
         weights = step**2, self.low * step, self.low**2 * self.shape[1]
         return Levels(*weights, self._ones[rows], other._ones[cols])
 
+    @property
+    def products(self) -> Any:
+        """Products with numbers by looked-up sums, where the engine has them."""
+        return self.engine.lookups.products(self.words, self.shape[1], (self.low, self.high))
+
+    def squares_of_parts(self) -> Array:
+        """Sum over a row of (\\|low\\| + \\|high - low\\| bit)²: what the rounding of such a product is relative to."""
+        zero, one = self.low**2, (abs(self.low) + abs(self.high - self.low)) ** 2
+        return zero * self.shape[1] + (one - zero) * self._ones
+
     @cached_property
     def _ones(self):
         """The number of ones of each row."""
