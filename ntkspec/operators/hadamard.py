@@ -13,15 +13,13 @@ from ntkspec.operators.base import KernelOperator
 from ntkspec.operators.bits import Bits
 from ntkspec.operators.factors import paired_factors, summing_depth
 from ntkspec.operators.rounding import HALF_ULP, Rounding
-from ntkspec.operators.tiles import Tile, slices, taken
+from ntkspec.operators.tiles import Tile, taken
 from ntkspec.operators.work import Cost, Work
 
 # A product keeps an (m, d) matrix for each vector on each worker: at most this many vectors go together.
 VECTORS_AT_ONCE = 8
 # Numbers of the row blocks that each worker multiplies: gemm reaches its rate, and float64 copies stay in the cache.
 NUMBERS_AT_ONCE = 2**19
-# Parts of the points whose sums are added up in a fixed order, and lines looked up that are worth a part.
-PARTS, LINES_OF_A_PART = 16, 2e5
 # How often a product moves each number of D, X and the products with X: they are read, packed by gemm, read again.
 MOVES = 3
 
@@ -95,17 +93,15 @@ class HadamardGram(KernelOperator):
         self.cost = Cost(work, grams=((self.D, self.D2), (self.X, self.X2)))
 
     def _work_of_products(self) -> Work:
-        """By multiplications or by look-ups, as is sooner for a point: parts of the points choose alike."""
+        """By multiplications, or by look-ups where that is sooner."""
         (n, others), (m, d), dtype = self.shape, (self.D.shape[1], self.X.shape[1]), self.dtype
         each = Work(flops=2.0 * m * d, bytes=float(MOVES * (m + 2 * d) * dtype.itemsize))
-        by_bits = [side.products for side in (self.D, self.D2)] if isinstance(self.D, Bits) else [None]
-        self._looks_up = False
-        if by_bits[0] is None:
+        works = self.D.works(d) if isinstance(self.D, Bits) else None
+        self._looks_up = works is not None
+        if works is None:
             return (n + others) * each
-        read = Work(bytes=float(m / 8 + d * dtype.itemsize))
-        scattered, gathered = (Work(lookups=by_bits[0].work(d, dtype)[which]) + read for which in (1, 0))
-        self._looks_up = (scattered + gathered).nominal_seconds < (2 * each).nominal_seconds
-        return n * scattered + others * gathered if self._looks_up else (n + others) * each
+        gathered, scattered = works
+        return others * gathered + n * scattered
 
     def tile_terms(self, tile: Tile, scale: float = 1.0) -> Iterator[HadamardTerm]:
         yield HadamardTerm(scale, tile.gram(self.D, self.D2), tile.gram(self.X, self.X2))
@@ -122,7 +118,7 @@ class HadamardGram(KernelOperator):
         """D'ᵀ diag(u) X' for each column u of V, which adds up over parts of the points: transposed, (k d, m), or as
         look-ups leave it."""
         if self._looks_up:
-            return self._gathered(V)
+            return self.D2.gather(self.X2, V)
         xp, dtype, (m, d), k = self.engine.xp, V.dtype, (self.D.shape[1], self.X.shape[1]), V.shape[1]
 
         def gather(share):
@@ -137,7 +133,7 @@ class HadamardGram(KernelOperator):
     def local_jvp(self, total: Array) -> Array:
         """d_i · (total x_i) for each point."""
         if self._looks_up:
-            return self._scattered(total)
+            return self.D.scatter(self.X, total)
         xp, dtype, d = self.engine.xp, total.dtype, self.X.shape[1]
         k = len(total) // d
         out = xp.empty((self.shape[0], k), dtype)
@@ -149,20 +145,6 @@ class HadamardGram(KernelOperator):
 
         self.engine.run(scatter, self.engine.shares(self.shape[0]))
         return out
-
-    def _gathered(self, V: Array) -> Array:
-        products, n = self.D2.products, self.shape[1]
-        lines = n * V.shape[1] * products.work(self.X.shape[1], V.dtype)[0]
-        size = -(-n // int(min(PARTS, 1 + lines / LINES_OF_A_PART)))
-        found = self.engine.run(lambda rows: products.gather(rows, self.X2, V), slices(n, size))
-        return sum(found[1:], start=found[0])
-
-    def _scattered(self, total: Array) -> Array:
-        lines = len(total) * self.D.products.work(self.X.shape[1], total.dtype)[1]
-        shares = self.engine.shares(self.shape[0], 10 * lines)
-        return self.engine.xp.concatenate(
-            self.engine.run(lambda rows: self.D.products.scatter(rows, self.X, total), shares)
-        )
 
     def _blocks(self, share: slice, vectors: int):
         return self.engine.blocks(share, self.D.shape[1] + vectors * self.X.shape[1], NUMBERS_AT_ONCE)
@@ -186,7 +168,7 @@ class HadamardGram(KernelOperator):
         squares = [self.engine.linalg.row_products(X, X, np.dtype(float)) for _, X in sides]
         sums = [float(D.squares_of_parts() @ own) for (D, _), own in zip(sides, squares, strict=True)]
         d = self.X.shape[1]
-        depth = PARTS + self.D2.products.depth(d, self.shape[1])[0] + self.D.products.depth(d, self.shape[0])[1]
+        depth = self.D2.depths(d)[0] + self.D.depths(d)[1]
         return depth * HALF_ULP * (sums[0] * sums[-1]) ** 0.5
 
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:

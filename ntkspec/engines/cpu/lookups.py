@@ -6,6 +6,7 @@ import numpy as xp
 
 from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.engines.cpu.tables import BITS, ROWS, SUMS, TABLES, WORD, gather_loop, lines, scatter_loop, width
+from ntkspec.engines.cpu.words import bend
 
 # Rows whose selections and sums stay in a core's second cache, and rows that one call of a loop takes.
 _BLOCK, _SLAB = 42 * ROWS, 336 * ROWS
@@ -67,17 +68,30 @@ class LookedUp:
                 own += x.astype(dtype, copy=False) @ plain.T
         return out
 
+    def activate(self, rows: slice, inputs: Array, readout: Array) -> Array:
+        """phi(inputs) @ readout for the phi with phi(0) = 0 whose slopes below and above 0 are the two values, the
+        second of them 1; D[rows] becomes phi'(inputs), (rows, m)."""
+        out, number = xp.empty(len(inputs), inputs.dtype), inputs.dtype.type
+        lowest = -xp.inf if self.low else -1.0  # 0 times -inf is 0 here
+        bend(self.words[rows], out, inputs, readout, number(self.low), number(lowest))
+        return out
+
     def _in_lines(self, numbers: Array) -> Array:
-        """(k, d) as (k, lines, width)."""
+        """(..., d) as (..., lines, width)."""
         wide = width(numbers.dtype)
-        padded = xp.pad(numbers, ((0, 0), (0, -numbers.shape[1] % wide)))
-        return padded.reshape(len(numbers), -1, wide)
+        padded = xp.zeros((*numbers.shape[:-1], -(-numbers.shape[-1] // wide) * wide), numbers.dtype)
+        padded[..., : numbers.shape[-1]] = numbers
+        return padded.reshape(*numbers.shape[:-1], -1, wide)
+
+    def lines(self, matrix: Array) -> Array:
+        """A matrix (m, d) as :meth:`scatter` takes it, for one vector."""
+        found = self.empty(1, matrix.shape[1], matrix.dtype)
+        found[0, :, : self.columns] = self._in_lines(matrix).transpose(1, 0, 2)
+        return found
 
     def matrix(self, sums: Array, numbers: int) -> Array:
-        """(vectors, m, d), of results in lines."""
-        count, parts, _, wide = sums.shape
-        whole = sums[:, :, : self.columns].transpose(0, 2, 1, 3).reshape(count, self.columns, parts * wide)
-        return whole[:, :, :numbers]
+        """(m, d), of a result in lines for one vector."""
+        return sums[0, :, : self.columns].transpose(1, 0, 2).reshape(self.columns, -1)[:, :numbers]
 
     def work(self, numbers: int, dtype: DTypeLike) -> tuple[float, float]:
         """Lines of sums that a row takes, of a product with Dᵀ and of one with D, where points have so many numbers."""
