@@ -36,6 +36,10 @@ for name in ("relu", "erf"):
     found[f"images {name}"] = images.to_dense()
 words = rng.integers(0, 2**63, (7, 3), dtype=np.uint64)
 found["common"] = cpu.bits.count_common(words, words[:5], np.float64)
+for low in (0.0, -1.0):
+    looked_up = cpu.lookups.products(words, 150, (low, 1.0))
+    found[f"gathered {low}"] = looked_up.gather(slice(0, 7), rng.standard_normal((7, 11)), rng.standard_normal((7, 2)))
+    found[f"scattered {low}"] = looked_up.scatter(slice(0, 7), rng.standard_normal((7, 11)), found[f"gathered {low}"])
 matrix = rng.standard_normal((41, 41))
 found["squares"] = np.array(cpu.symmetric.squares_and_defect(matrix, 0, 41))
 found["largest"] = np.array([cpu.tiles.largest_entry(matrix, 0), cpu.tiles.sum_of_squares(matrix)])

@@ -97,8 +97,8 @@ def test_work_adds_up_and_a_shared_product_counts_once():
     assert (theta - Gram(X.copy())).cost.entry.flops == 2 * (7 + 3 + 3)
     assert (theta - linear).cost.entry.entries == 3
     assert 2 * Work(1, 2, 3, 4, 5) + Work(1, 1, 1, 1, 1) == Work(3, 5, 7, 9, 11)
-    rates = SimpleNamespace(flops=2.0, words=4.0, entries=8.0, bytes=16.0, copied=32.0)
-    assert Work(1, 2, 4, 8, 16).seconds(rates) == 2.5
+    rates = SimpleNamespace(flops=2.0, words=4.0, entries=8.0, bytes=16.0, copied=32.0, lookups=64.0)
+    assert Work(1, 2, 4, 8, 16, 32).seconds(rates) == 3.0
 
 
 def test_too_little_memory_is_refused_with_numbers():

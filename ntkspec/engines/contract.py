@@ -12,7 +12,19 @@ from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.engines.rates import Rates
 from ntkspec.engines.terms import Levels, Term
 
-__all__ = ["Bits", "Engine", "Functions", "FusedTraining", "Linalg", "Pairs", "Patches", "Symmetric", "Terms", "Tiles"]
+__all__ = [
+    "Bits",
+    "Engine",
+    "Functions",
+    "FusedTraining",
+    "Linalg",
+    "Lookups",
+    "Pairs",
+    "Patches",
+    "Symmetric",
+    "Terms",
+    "Tiles",
+]
 
 
 class Bits(Protocol):
@@ -79,6 +91,13 @@ class Linalg(Protocol):
 
     def row_products(self, A: Array, B: Array, dtype: DTypeLike) -> Array:
         """sum_d A[i, ..., d] B[i, d] computed in a dtype: (n,) for A (n, d), and (n, k) for A (n, k, d)."""
+
+
+class Lookups(Protocol):
+    """Products of a matrix of bits with one of numbers, by sums that are looked up instead of multiplications."""
+
+    def products(self, words: Array, columns: int, values: tuple[float, float]) -> Any:
+        """Products of a matrix (n, columns) of two values; None where multiplications are always sooner."""
 
 
 class Pairs(Protocol):
@@ -183,6 +202,10 @@ class Engine(Protocol):
     @property
     def linalg(self) -> Linalg:
         """Dense linear algebra."""
+
+    @property
+    def lookups(self) -> Lookups:
+        """Products of bits with numbers."""
 
     @property
     def pairs(self) -> Pairs:

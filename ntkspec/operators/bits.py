@@ -8,7 +8,13 @@ from ntkspec.engines import OnEngine, engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.engines.terms import Levels
 from ntkspec.objects.lazy import cached_property
-from ntkspec.operators.tiles import Rows
+from ntkspec.operators.tiles import Rows, slices
+from ntkspec.operators.work import Work
+
+# Parts of the points whose sums are added up in a fixed order, and lines looked up that are worth a part.
+PARTS, LINES_OF_A_PART = 16, 2e5
+# Flops of a matrix product that take as long as a line.
+FLOPS_OF_A_LINE = 50.0
 
 
 class Bits(OnEngine):
@@ -65,6 +71,53 @@ class Bits(OnEngine):
         step = self.high - self.low
         weights = step**2, self.low * step, self.low**2 * self.shape[1]
         return Levels(*weights, self._ones[rows], other._ones[cols])
+
+    # ------------------------------------------------------------------------------------- products with numbers
+    @property
+    def products(self) -> Any:
+        """Products with numbers by sums that are looked up, in one thread; None where the engine has none."""
+        return self.engine.lookups.products(self.words, self.shape[1], (self.low, self.high))
+
+    def works(self, numbers: int) -> tuple[Work, Work] | None:
+        """What a row takes of :meth:`gather` and of :meth:`scatter`, where points have so many numbers; None where
+        multiplications are sooner, which counts no rows, so that all parts of the points choose alike."""
+        if self.products is None:
+            return None
+        columns, size = self.shape[1], self.dtype.itemsize
+        read = Work(bytes=columns / 8 + numbers * size)
+        gathered, scattered = (Work(lookups=lines) + read for lines in self.products.work(numbers, self.dtype))
+        multiplied = Work(flops=4.0 * columns * numbers)
+        sooner = (gathered + scattered).nominal_seconds < multiplied.nominal_seconds
+        return (gathered, scattered) if sooner else None
+
+    def gather(self, X: Array, V: Array) -> Array:
+        """selfᵀ diag(v) X for each column v of V, as ``products`` leave it: it adds up over parts of the points.
+
+        The same for any number of workers: the sums of a few parts of the rows are added in their order.
+        """
+        products, n = self.products, self.shape[0]
+        lines = n * V.shape[1] * products.work(X.shape[1], V.dtype)[0]
+        parts = slices(n, -(-n // int(min(PARTS, 1 + lines / LINES_OF_A_PART))))
+        found = self.engine.run(lambda rows: products.gather(rows, X, V), parts)
+        return sum(found[1:], start=found[0])
+
+    def scatter(self, X: Array, total: Array) -> Array:
+        """d_i · (G x_i) for each row i and each of the G of a :meth:`gather`, (n, k)."""
+        products = self.products
+        lines = len(total) * products.work(X.shape[1], total.dtype)[1]
+        shares = self.engine.shares(self.shape[0], FLOPS_OF_A_LINE * lines)
+        found = self.engine.run(lambda rows: products.scatter(rows, X, total), shares)
+        return self.engine.xp.concatenate(found)
+
+    def depths(self, numbers: int) -> tuple[float, float]:
+        """Roundings on the longest path through :meth:`gather` and through :meth:`scatter`, in float64."""
+        gathered, scattered = self.products.depth(numbers, self.shape[0])
+        return PARTS + gathered, scattered
+
+    def squares_of_parts(self) -> Array:
+        """Sum over a row of (\\|low\\| + \\|high - low\\| bit)²: what the rounding of such a product is relative to."""
+        zero, one = self.low**2, (abs(self.low) + abs(self.high - self.low)) ** 2
+        return zero * self.shape[1] + (one - zero) * self._ones
 
     @cached_property
     def _ones(self):

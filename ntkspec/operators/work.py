@@ -9,7 +9,7 @@ from ntkspec.engines.rates import Rates
 from ntkspec.objects.lazy import cached_property
 
 # Rates of a common two-core machine, for choices that are too small to be worth measuring.
-NOMINAL = Rates(flops=2e11, words=3e10, entries=4e9, bytes=3e10, copied=3e10)
+NOMINAL = Rates(flops=2e11, words=3e10, entries=4e9, bytes=3e10, copied=3e10, lookups=4e9)
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Work:
         Bytes read from memory.
     copied : float, default 0
         Bytes copied to a GPU.
+    lookups : float, default 0
+        Lines of 64 bytes of sums that are looked up, where a matrix of bits meets one of numbers.
 
     Examples
     --------
@@ -41,6 +43,7 @@ class Work:
     entries: float = 0.0
     bytes: float = 0.0
     copied: float = 0.0
+    lookups: float = 0.0
 
     @classmethod
     def of_gram(cls, A: Any) -> "Work":
@@ -63,7 +66,7 @@ class Work:
 
     def seconds(self, rates: Rates) -> float:
         """The time at an engine's ``Rates``."""
-        each = rates.flops, rates.words, rates.entries, rates.bytes, rates.copied
+        each = rates.flops, rates.words, rates.entries, rates.bytes, rates.copied, rates.lookups
         return sum(part / rate for part, rate in zip(self._parts(), each, strict=True))
 
     @property
@@ -72,7 +75,7 @@ class Work:
         return self.seconds(NOMINAL)
 
     def _parts(self):
-        return self.flops, self.words, self.entries, self.bytes, self.copied
+        return self.flops, self.words, self.entries, self.bytes, self.copied, self.lookups
 
 
 @dataclass(frozen=True)

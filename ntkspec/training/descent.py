@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
-from ntkspec.networks.two_layer_passes import Forward, scaled_weights
+from ntkspec.networks.two_layer_passes import Bent, Forward, scaled_weights
 from ntkspec.training.task import Task
 from ntkspec.training.trainer import DIVERGING, Trainer
 
@@ -32,8 +33,12 @@ class Descent(Trainer):
         m, d = W.shape
         self._flops = m * (6.0 * d + FLOPS_OF_PHI)
         shares = self.engine.shares(len(self.y), self._flops)
-        self._spaces = [_Space(self.engine.xp, Forward(net.activation, weights)) for _ in shares]
+        self._spaces = [self._space(net.activation, weights) for _ in shares]
         self._works = self._shared(len(self.y))
+
+    def _space(self, activation: Any, weights: Array) -> "_Space | _BentSpace":
+        bent = Bent.sooner(activation, weights)
+        return _Space(self.engine.xp, Forward(activation, weights)) if bent is None else _BentSpace(bent)
 
     def _shared(self, n: int) -> list:
         """Blocks of n rows for each worker, and its memory."""
@@ -49,12 +54,12 @@ class Descent(Trainer):
         W, v = self.state.weights
         weights, readout = scaled_weights(W, v, dtype)
         for space in self._spaces:
-            space.forward.weights = weights
+            space.turn(weights)
         rates, out = self.rates if gradients else (0.0, 0.0), xp.empty(len(targets), dtype)
         works = self._works if rows is None else self._shared(len(out))
 
-        def of_share(work: tuple[list, _Space]) -> tuple[Array, Array]:
-            return self._pass(*work, X=X, targets=targets, out=out, readout=readout, rates=rates)
+        def of_share(work: tuple[list, Any]) -> tuple[Array, Array]:
+            return work[1].passed(work[0], X=X, targets=targets, out=out, readout=readout, rates=rates)
 
         # A worker has settings of its own.
         parts = [of_share(works[0])] if len(works) == 1 else self.engine.run(DIVERGING(of_share), works)
@@ -70,29 +75,33 @@ class Descent(Trainer):
         v_step = dtype(self.rates[1] / m**0.5) * gradient_v
         self.move([W_step, v_step])
 
-    @staticmethod
-    def _pass(
-        blocks: list,
-        space: "_Space",
-        *,
-        X: Array,
-        targets: Array,
-        out: Array,
-        readout: Array,
-        rates: tuple[float, float],
+
+class _BentSpace:
+    """The same for an activation of two slopes, by look-ups."""
+
+    def __init__(self, bent: Bent):
+        self._bent, weights = bent, bent.weights
+        xp = engine_of(weights).xp
+        self._zeros = xp.zeros_like(weights.T), xp.zeros_like(weights[0])
+
+    def turn(self, weights: Array) -> None:
+        """Go on with other weights."""
+        self._bent.weights = weights
+
+    def passed(
+        self, blocks: list, *, X: Array, targets: Array, out: Array, readout: Array, rates: tuple[float, float]
     ) -> tuple[Array, Array]:
-        """Write the outputs of blocks of rows; their part of sum r_i phi'(u_i) x_iᵀ and of sum r_i phi(u_i)."""
-        for number, rows in blocks:
-            x = X[rows]
-            value, slope = space.forward(x)
-            out[rows] = found = value @ readout
-            residual = found - targets[rows]
-            if rates[0]:
-                space.add(0, number, slope.T, x * residual[:, None])
-            if rates[1]:
-                space.add(1, number, residual[None], value)
-        gradient_W, gradient_v = space.gradients
-        return gradient_W, gradient_v[0]
+        """:meth:`_Space.passed`."""
+        first, last = blocks[0][1].start, blocks[-1][1].stop
+        self._bent.start(last - first)
+        for _, rows in blocks:
+            out[rows] = self._bent.forward(slice(rows.start - first, rows.stop - first), X[rows], readout)
+        residual = out[first:last] - targets[first:last]
+        of_W, of_v = self._zeros
+        if any(rates):
+            found = self._bent.gradients(self._bent.gathered(X[first:last], residual))
+            of_W, of_v = (own if rate else zero for own, rate, zero in zip(found, rates, self._zeros, strict=True))
+        return of_W, of_v
 
 
 class _Space:
@@ -102,6 +111,26 @@ class _Space:
         d, m = forward.weights.shape
         self.forward, self._xp, dtype = forward, xp, forward.weights.dtype
         self.gradients, self._parts = ([xp.zeros(shape, dtype) for shape in ((m, d), (1, m))] for _ in range(2))
+
+    def turn(self, weights: Array) -> None:
+        """Go on with other weights."""
+        self.forward.weights = weights
+
+    def passed(
+        self, blocks: list, *, X: Array, targets: Array, out: Array, readout: Array, rates: tuple[float, float]
+    ) -> tuple[Array, Array]:
+        """Write the outputs of blocks of rows; their part of sum r_i phi'(u_i) x_iᵀ and of sum r_i phi(u_i)."""
+        for number, rows in blocks:
+            x = X[rows]
+            value, slope = self.forward(x)
+            out[rows] = found = value @ readout
+            residual = found - targets[rows]
+            if rates[0]:
+                self.add(0, number, slope.T, x * residual[:, None])
+            if rates[1]:
+                self.add(1, number, residual[None], value)
+        gradient_W, gradient_v = self.gradients
+        return gradient_W, gradient_v[0]
 
     def add(self, which: int, number: int, left: Array, right: Array) -> None:
         """Make left @ right a gradient where it is that of the first block, and add it where it is not."""

@@ -15,7 +15,7 @@ import numpy as xp
 
 from ntkspec.engines import host
 from ntkspec.engines.arrays import Array, DTypeLike
-from ntkspec.engines.cpu import bits, functions, linalg, pairs, patches, symmetric, terms, tiles, training
+from ntkspec.engines.cpu import bits, functions, linalg, lookups, pairs, patches, symmetric, terms, tiles, training
 from ntkspec.engines.cpu.threads import blocks, one_blas_thread, run, shares, workers
 from ntkspec.engines.host import most_memory, used_memory
 from ntkspec.engines.rates import Rates
@@ -31,6 +31,7 @@ __all__ = [
     "free_memory",
     "functions",
     "linalg",
+    "lookups",
     "most_memory",
     "name",
     "one_blas_thread",
@@ -117,6 +118,12 @@ def _measured(dtype: str) -> Rates:
     def read(_):
         symmetric.triangle_product(blocks, 0, 36, vectors, xp.zeros_like(vectors))
 
+    numbers = xp.ones((2016, 64), dtype)
+    found = lookups.products(rng.integers(0, 2**63, (len(numbers), 16), dtype=xp.uint64), 1024, (0.0, 1.0))
+
+    def look_up(_):
+        found.scatter(slice(0, len(numbers)), numbers, found.gather(slice(0, len(numbers)), numbers, numbers[:, :1]))
+
     def rate(task, amount):
         items = [None] * workers()
         return amount * len(items) / min(_seconds(run, task, items) for _ in range(4))
@@ -126,6 +133,7 @@ def _measured(dtype: str) -> Rates:
         words=rate(lambda _: [bits.count_common(words, words, dtype) for _ in range(4)], 4 * 64.0 * size**2),
         entries=rate(add, 4.0 * size**2),
         bytes=rate(read, float(blocks.nbytes)),
+        lookups=rate(look_up, len(numbers) * sum(found.work(numbers.shape[1], dtype))),
     )
 
 

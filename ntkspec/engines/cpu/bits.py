@@ -6,6 +6,7 @@ from numba.core import cgutils, types
 
 from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.engines.cpu.compiling import compiled, in_llvm
+from ntkspec.engines.cpu.words import pack_loop
 from ntkspec.engines.terms import Levels
 
 # A block of the Gram matrix of 4 rows and 16 columns: its 8 vectors of counts stay in registers over all words, so that
@@ -122,19 +123,9 @@ def empty(n: int, columns: int) -> Array:
     return xp.zeros((n, -(-columns // 64)), xp.uint64)
 
 
-@compiled
-def _pack_loop(words, matrix, high):
-    for i in range(matrix.shape[0]):
-        for k in range(words.shape[1]):
-            word = xp.uint64(0)
-            for b in range(min(64, matrix.shape[1] - 64 * k)):
-                word |= xp.uint64(matrix[i, 64 * k + b] == high) << xp.uint64(b)
-            words[i, k] = word
-
-
 def pack(words: Array, matrix: Array, high: float) -> None:
     """Set bit j of row i of ``words`` where ``matrix[i, j] == high``; the last word of a row is padded with zeros."""
-    _pack_loop(words, matrix, matrix.dtype.type(high))
+    pack_loop(words, matrix, matrix.dtype.type(high))
 
 
 @compiled

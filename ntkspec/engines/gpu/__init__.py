@@ -18,7 +18,7 @@ import numpy as np
 from ntkspec import progress as progress_bars
 from ntkspec.engines import host
 from ntkspec.engines.arrays import Array, DTypeLike
-from ntkspec.engines.gpu import bits, functions, linalg, pairs, patches, symmetric, terms, tiles, training
+from ntkspec.engines.gpu import bits, functions, linalg, lookups, pairs, patches, symmetric, terms, tiles, training
 from ntkspec.engines.gpu.streaming import fill_tiles, link_rate, spare_tiles
 from ntkspec.engines.rates import Rates
 from ntkspec.engines.terms import HadamardTerm
@@ -33,6 +33,7 @@ __all__ = [
     "free_memory",
     "functions",
     "linalg",
+    "lookups",
     "most_memory",
     "name",
     "one_blas_thread",
