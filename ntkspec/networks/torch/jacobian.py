@@ -39,9 +39,7 @@ class Pulled:
 
     def vectors(self, state: Mapping[str, torch.Tensor], names: Iterable[str]) -> list[dict[str, torch.Tensor]]:
         """One after the other, in some of the parameters, of the shapes in ``state``."""
-        return [
-            {name: self.blocks[name][j].view(state[name].shape) for name in names} for j in range(len(self.scales))
-        ]
+        return [{name: self.blocks[name][j].view(state[name].shape) for name in names} for j in range(len(self.scales))]
 
 
 class AutogradJacobian(OnEngine):
