@@ -145,8 +145,9 @@ def constants(name: str, /, *, negative_slope: float | None = None, tells: TellO
 
     act = activation(name, **({} if negative_slope is None else {"negative_slope": negative_slope}))
     values = act.constants
-    labels = ("zeta", "vartheta0", "vartheta1", "vartheta2")
-    numbers = [f"{label:<12}{getattr(values, label): .16g}" for label in labels]
+    found = {label: getattr(values, label) for label in ("zeta", "vartheta0", "vartheta1", "vartheta2")}
+    # A number within the error of quadrature is not told from zero.
+    numbers = [f"{label:<12}{value if abs(value) > values.error else 0.0: .16g}" for label, value in found.items()]
     lines = [
         *numbers,
         f"{'computed by':<13}{values.method}, absolute error below {values.error:.0e}",
@@ -158,7 +159,6 @@ def constants(name: str, /, *, negative_slope: float | None = None, tells: TellO
         "error": values.error,
         "assumption": act.assumption,
     }
-    found = {label: getattr(values, label) for label in labels}
     tell("\n".join(lines), answer="\n".join(numbers), **found, **fields)
 
 
