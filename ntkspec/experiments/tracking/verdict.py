@@ -11,8 +11,8 @@ from ntkspec.objects.words import counted
 # The distance of kernels, one minus their cosine, up to which training is called lazy, and from which on the network
 # learns features. 0.01 turns a kernel by 8 degrees, 0.1 by 26.
 LAZY, FEATURES = 0.01, 0.1
-# How near to 2/eta the largest eigenvalue over n is called to be at it, as a factor, and of how many checkpoints.
-NEAR, FEW = 1.25, 3
+# From which part of 2/eta to which the largest eigenvalue over n is called to be at it, and at how many checkpoints.
+NEAR, FEW = (0.9, 1.25), 3
 
 
 def verdict(series: Series) -> list[str]:
@@ -25,17 +25,17 @@ def verdict(series: Series) -> list[str]:
 
 # ---------------------------------------------------------------------------------------------------------------- edge
 def at_the_edge(series: Series) -> int | None:
-    """The place of the first checkpoint from which on the sharpness stays within the factor NEAR of 2/eta.
+    """The place of the first checkpoint from which on the sharpness stays at 2/eta, as NEAR says, to the last one.
 
-    None where it does not, at the last FEW checkpoints.
+    None where it does not at the last FEW checkpoints, or has not come up to 2/eta at any of them.
     """
     if "sharpness" not in series or not math.isfinite(series.edge):
         return None
     ends = np.stack([series.lower("sharpness"), series.upper("sharpness")]) / series.edge
-    near = (ends[1] >= 1 / NEAR) & (ends[0] <= NEAR)
-    away = np.flatnonzero(~near)
-    first = int(away[-1]) + 1 if len(away) else 0
-    return first if len(series) - first >= FEW else None
+    first = _from((ends[1] >= NEAR[0]) & (ends[0] <= NEAR[1]))
+    if first is None or len(series) - first < FEW or ends[1][first:].max() < 1:
+        return None
+    return first
 
 
 def above_the_edge(series: Series) -> int | None:
