@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +19,7 @@ from ntkspec.plotting.labels import LOSS, THETA
 from ntkspec.plotting.sheets import sheet
 from ntkspec.plotting.values import logarithmic, shown
 
-_BLUE, _ORANGE, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
+_BLUE, _ORANGE, _GREEN, _BLACK, _GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#777777"
 # Panels beside one another, layers with a line of their own, and checkpoints whose prediction is drawn.
 ACROSS, LAYERS, PREDICTED = 3, 7, 6
 # Where the middle checkpoint lies before this part of the steps, these are on a logarithmic axis.
@@ -127,14 +128,19 @@ def _distance(axis: Axes, series: Series) -> None:
     named = {"distance_from_start": (_BLUE, "to the start"), "distance_from_previous": (_GREEN, "to the one before")}
     for name, (colour, label) in named.items():
         if name in series:
-            _line(axis, series, name, colour, label)
+            _line(axis, series, name, colour, label, positive=True)
     _log_of_positive(axis)
     if axis.get_yscale() == "log" and "distance_from_start" in series:
-        for level, words in ((LAZY, "lazy below"), (FEATURES, "feature learning above")):
-            axis.axhline(level, color="#777777", linewidth=0.7, zorder=0.5, gid=marks.MARK)
-            axis.annotate(f"{words} {level:g}", (0.02, level), xycoords=("axes fraction", "data"), xytext=(0, 2),
-                          textcoords="offset points", fontsize=7, color="#777777", annotation_clip=True)  # fmt: skip
+        for level, words in ((LAZY, "lazy"), (FEATURES, "features")):
+            axis.axhline(level, color=_GREY, linewidth=0.7, zorder=0.5, gid=marks.MARK)
+            _beside(axis, level, words)
     _over_steps(axis, series, f"distance of {THETA}")
+
+
+def _beside(axis: Axes, level: float, words: str) -> None:
+    """A word at the right end of a line."""
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (2, 0), "textcoords": "offset points"}
+    axis.annotate(words, (1, level), va="center", rotation=90, fontsize=7, color=_GREY, annotation_clip=True, **place)
 
 
 def _labels(axis: Axes, series: Series) -> None:
@@ -161,7 +167,7 @@ def _some(count: int) -> list[int]:
 
 
 def _residual(axis: Axes, series: Series) -> None:
-    _line(axis, series, "residual_position", _BLUE, r"of $y - f$")
+    _line(axis, series, "residual_position", _BLUE, r"of $y - f$", positive=True)
     _log_of_positive(axis)
     _over_steps(axis, series, "position in the spectrum")
 
@@ -188,7 +194,7 @@ def _movement(axis: Axes, series: Series) -> None:
 
 def _angles(axis: Axes, series: Series) -> None:
     degrees = np.degrees(series.arrays["angles"])
-    axis.plot(series.steps, degrees[:, :-1], color="#777777", linewidth=0.7)
+    axis.plot(series.steps, degrees[:, :-1], color=_GREY, linewidth=0.7)
     axis.plot(series.steps, degrees[:, -1], color=_BLUE, marker=_marker(series), markersize=3, label="largest")
     low, high = (np.degrees(end("largest_angle")) for end in (series.lower, series.upper))
     axis.fill_between(series.steps, low, high, color=_BLUE, alpha=0.15, linewidth=0, label="what is known of it")
@@ -203,16 +209,19 @@ def _linear(axis: Axes, series: Series) -> None:
 
 
 def _prediction(axis: Axes, series: Series) -> None:
-    _line(axis, series, "prediction_error", _BLUE, "by the kernel of the checkpoint before")
+    _line(axis, series, "prediction_error", _BLUE, "by the kernel of the checkpoint before", positive=True)
     _log_of_positive(axis)
     _over_steps(axis, series, r"$\|f_{\mathrm{pred}} - f\|^2 \,/\, \|f - f_{\mathrm{before}}\|^2$")
 
 
 # --------------------------------------------------------------------------------------------------------------- lines
-def _line(axis: Axes, series: Series, name: str, colour: str, label: str) -> None:
-    """Values over steps, and their intervals where these can be seen."""
-    axis.plot(series.steps, shown(series[name]), color=colour, marker=_marker(series), markersize=3, label=label)
-    low, high = shown(series.lower(name)), shown(series.upper(name))
+def _line(axis: Axes, series: Series, name: str, colour: str, label: str, *, positive: bool = False) -> None:
+    """Values over steps, and their intervals where these can be seen; ``positive`` leaves out what is zero."""
+    values, low, high = (
+        np.where(part > 0, part, np.nan) if positive else part
+        for part in (shown(end) for end in (series[name], series.lower(name), series.upper(name)))
+    )
+    axis.plot(series.steps, values, color=colour, marker=_marker(series), markersize=3, label=label)
     if np.isfinite(low).any():
         axis.fill_between(series.steps, low, high, color=colour, alpha=0.25, linewidth=0)
 
@@ -222,7 +231,12 @@ def _of_layers(axis: Axes, series: Series, values: np.ndarray) -> None:
     order = np.argsort(-np.nan_to_num(values[-1]), kind="stable")[:LAYERS]
     for colour, k in zip(DEEP_COLOURS, sorted(order.tolist()), strict=False):
         axis.plot(series.steps, shown(values[:, k]), color=colour, marker=_marker(series), markersize=3,
-                  label=series.layers[k])  # fmt: skip
+                  label=_layer(series.layers[k]))  # fmt: skip
+
+
+def _layer(name: str) -> str:
+    """A number alone says too little."""
+    return f"layer {name}" if name.isdecimal() else name
 
 
 def _marker(series: Series) -> str:
