@@ -19,6 +19,7 @@ from ntkspec.experiments.tracking.task import TrackTask, checked_task
 from ntkspec.networks import points as points_
 from ntkspec.networks.outputs import choice_of
 from ntkspec.networks.protocol import Network, Points, as_network
+from ntkspec.objects.lazy import cached_property
 from ntkspec.storage.provenance import count, fingerprint, provenance
 
 KIND = "track"
@@ -77,11 +78,16 @@ class Recorder:
     @property
     def series(self) -> Series | None:
         """What was measured; None before the first checkpoint."""
-        return self._tree.get("series")
+        return self._tree.get("track")
 
     def _write(self) -> None:
         if self._file is not None:
             self._file.write(self._tree)
+
+    @cached_property
+    def _made_with(self) -> dict[str, Any]:
+        """What this process is."""
+        return provenance(self.command)
 
     # -------------------------------------------------------------------------------------------------------- recording
     def record(self, step: int, network: Network, source: str = "") -> int:
@@ -95,7 +101,7 @@ class Recorder:
         net.as_points(self._points)  # the first points tell some networks how many outputs they have
         now = Checkpoint(step, net.with_weights(self._on_device(net)), self._data, self._own_task())
         digest = fingerprint(step, now.weights)
-        series = self._tree["series"]
+        series = self._tree["track"]
         place = np.flatnonzero(series.steps == step)
         if len(place):
             self._require_same(int(place[0]), digest)
@@ -111,19 +117,18 @@ class Recorder:
         return [W.copy() for W in net.weights]
 
     def _own_task(self) -> TrackTask:
-        return replace(self.task, method=self._tree["series"].method or self.task.method)
+        return replace(self.task, method=self._tree["track"].method or self.task.method)
 
     def _measured(self, now: Checkpoint, digest: str, source: str) -> None:
         start = time.perf_counter()
         first, previous = self._before(now)
-        self.report(f"step {now.step}")
         with _at(now.step, source):
             found = measure(Place(now, first, previous))
         origin = Origin(now.step, digest, source, time.perf_counter() - start)
-        series = grown(self._tree["series"], origin, found)
+        series = grown(self._tree["track"], origin, found)
         method = series.method or (now.prepared[1].method if needs_kernel(self.task) else "")
-        count(self._tree["provenance"], provenance(self.command))
-        self._tree["series"] = replace(series, method=method)
+        count(self._tree["provenance"], self._made_with)
+        self._tree["track"] = replace(series, method=method)
         self._keep(now)
         if self.keeps:
             self._tree["networks"] = {"start": _stored(first), "last": _stored(now)}
@@ -135,7 +140,7 @@ class Recorder:
 
     def _before(self, now: Checkpoint) -> tuple[Checkpoint, Checkpoint | None]:
         """The first checkpoint and the one before, those of another run from the weights that the file keeps."""
-        series = self._tree["series"]
+        series = self._tree["track"]
         if not len(series):
             return now, None
         first, last = int(series.steps[0]), int(series.steps[-1])
@@ -151,7 +156,7 @@ class Recorder:
         kept = self._tree.get("networks", {}).get(name)
         if kept is None:
             raise ValueError(
-                f"{self.path} holds the steps {_ends(self._tree['series'])}, but the network of step {step} did not "
+                f"{self.path} holds the steps {_ends(self._tree['track'])}, but the network of step {step} did not "
                 f"come again; pass all networks from the first one on, those that are measured cost nothing"
             )
         xp = engine_of(now.net.weights[0]).xp
@@ -173,11 +178,11 @@ class Recorder:
         arrays = [engine_of(one).to_host(one) for one in (as_array(part) for part in [*points_.parts(points), y])]
         task = replace(self.task, method=None, network="")
         run = fingerprint((task, repr(task.outputs), task.inputs), arrays)
-        found = self._tree.get("series")
+        found = self._tree.get("track")
         if found is None:
             named = [one.name for one in layers.layers_of(net, self.task.layer)]
             series = begun(self.task, points_.count(points), ahead=AHEAD, layers=named, dataset=self.dataset)
-            self._tree = {"series": series, "run": run, "provenance": []}
+            self._tree = {"track": series, "run": run, "provenance": []}
         elif self._tree["run"] != run:
             raise ValueError(
                 f"{self.path} holds another series: points, labels, quantities, learning rate or kernel differ; remove "
@@ -186,7 +191,7 @@ class Recorder:
         return Data(points, y, _vectors(self._points, y))
 
     def _require_same(self, place: int, digest: str) -> None:
-        series = self._tree["series"]
+        series = self._tree["track"]
         if series.digests[place] != digest:
             where = f"{self.path} holds" if self.path else "the series has"
             raise ValueError(
@@ -198,7 +203,7 @@ class Recorder:
 def _read(path: Path) -> dict[str, Any]:
     tree = storage.read(path, kind=KIND, types=TYPES)
     with storage.blamed_on(path):
-        if not isinstance(tree["series"], Series) or not isinstance(tree["provenance"], list):
+        if not isinstance(tree["track"], Series) or not isinstance(tree["provenance"], list):
             raise ValueError("it holds no series")
         tree["run"]
     return tree
