@@ -173,7 +173,6 @@ def test_named_activations_are_counted():
 LACKS = {
     "Gradient flow is predicted, but not trained": lambda: not hasattr(law_of("flow"), "move"),
     "no weight decay": lambda: not TRAINS & {"weight_decay", "decay"},
-    "training knows the squared error only": lambda: "loss" not in TRAINS,
     "No tracking of a folder of checkpoints": lambda: "track" not in ns.__all__ and "track" not in SUBCOMMANDS,
     "no ensembles of networks trained for a finite time": lambda: "ensemble" not in ns.__all__,
     "the spectral norm of one kernel": lambda: not hasattr(ns.cluster, "kernel"),
