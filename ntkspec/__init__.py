@@ -56,6 +56,8 @@ _HOMES = {
     "predict_gd": "dynamics",
     "HeavyBall": "dynamics",
     "Nesterov": "dynamics",
+    "Huber": "dynamics",
+    "Loss": "dynamics",
     "largest_stable_rate": "dynamics",
     "learning_modes": "dynamics",
     "train_gd": "training",

@@ -7,6 +7,8 @@ from ntkspec import plotting as plotting
 from ntkspec.activations import Activation as Activation
 from ntkspec.activations import activation as activation
 from ntkspec.dynamics import HeavyBall as HeavyBall
+from ntkspec.dynamics import Huber as Huber
+from ntkspec.dynamics import Loss as Loss
 from ntkspec.dynamics import Nesterov as Nesterov
 from ntkspec.dynamics import Posterior as Posterior
 from ntkspec.dynamics import Trajectory as Trajectory
