@@ -39,9 +39,7 @@ class Pulled:
 
     def vectors(self, state: Mapping[str, torch.Tensor], names: Iterable[str]) -> list[dict[str, torch.Tensor]]:
         """One after the other, in some of the parameters, of the shapes in ``state``."""
-        return [
-            {name: self.blocks[name][j].view(state[name].shape) for name in names} for j in range(len(self.scales))
-        ]
+        return [{name: self.blocks[name][j].view(state[name].shape) for name in names} for j in range(len(self.scales))]
 
 
 class AutogradJacobian(OnEngine):
@@ -52,7 +50,7 @@ class AutogradJacobian(OnEngine):
     Vectors are multiplied in the dtype of the module, each scaled to entries of at most 1.
     """
 
-    widens = False
+    widens, takes_all_threads = False, True
     probed: Any = None  # how layer factors are read, which both sides of a kernel have in common
 
     def __init__(
