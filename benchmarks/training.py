@@ -20,16 +20,18 @@ ETA = 0.3
 def cases(quick: bool):
     """erf and ReLU in the setting of Figure 1, and ReLU with more inputs and neurons."""
     sizes, steps = ((2000, 20, 64), 5) if quick else ((20000, 50, 256), 20)
-    torch_ways = _torch_ways()
+    torch_ways = _torch_ways(quick)
     for name in ("erf", "relu"):
         yield _training(name, sizes, steps, torch_ways)
     yield _training("relu", (2000, 64, 128) if quick else (20000, 256, 1024), 5, torch_ways)
 
 
-def _torch_ways() -> dict:
-    """The mode of torch.compile of each way that works here; None is eager."""
+def _torch_ways(quick: bool) -> dict:
+    """The mode of torch.compile of each way that works here; None is eager, the only quick one."""
     if not importlib.util.find_spec("torch"):
         return {}
+    if quick:
+        return {"PyTorch": None}
     if reason := torch_peer.why_not_compiled():
         print(f"left out: torch.compile, {reason}")
         return {"PyTorch": None}

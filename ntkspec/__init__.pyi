@@ -7,6 +7,9 @@ from ntkspec import plotting as plotting
 from ntkspec.activations import Activation as Activation
 from ntkspec.activations import activation as activation
 from ntkspec.dynamics import HeavyBall as HeavyBall
+from ntkspec.dynamics import Huber as Huber
+from ntkspec.dynamics import Loss as Loss
+from ntkspec.dynamics import Nesterov as Nesterov
 from ntkspec.dynamics import Posterior as Posterior
 from ntkspec.dynamics import Trajectory as Trajectory
 from ntkspec.dynamics import largest_stable_rate as largest_stable_rate
@@ -15,6 +18,10 @@ from ntkspec.dynamics import posterior as posterior
 from ntkspec.dynamics import predict_gd as predict_gd
 from ntkspec.experiments.results import load_result as load_result
 from ntkspec.experiments.results import save_result as save_result
+from ntkspec.experiments.tracking import Series as Series
+from ntkspec.experiments.tracking import Tracker as Tracker
+from ntkspec.experiments.tracking import checkpoints as checkpoints
+from ntkspec.experiments.tracking import track as track
 from ntkspec.kernels import LinearFit as LinearFit
 from ntkspec.kernels import cnn_linear_kernel as cnn_linear_kernel
 from ntkspec.kernels import expected_cnn_ntk as expected_cnn_ntk

@@ -32,6 +32,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # BLAS's threads would spin on the cores of other processes. The engine, which counts them first, keeps its workers.
     cpu.workers()
     threadpool_limits(1, user_api="blas")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # and those of commands that tests start
 
 
 def _no_gpu() -> str:

@@ -109,6 +109,17 @@ def heavy_ball(K, K_test, y, how, start):
     return np.array([train[t] for t in steps]), np.array([test[t] for t in steps])
 
 
+def nesterov(K, K_test, y, how, start):
+    """z_{t+1} = w_t - eta grad(w_t) and w_{t+1} = z_{t+1} + momentum (z_{t+1} - z_t), as `heavy_ball`."""
+    (eta, momentum, steps), (u0, f0) = how, start
+    n, w, z, train, test = len(y), np.zeros(len(y)), np.zeros(len(y)), {}, {}
+    for t in range(max(steps) + 1):
+        train[t], test[t] = u0 + K @ w, f0 + K_test @ w
+        before, z = z, w - eta / n * (train[t] - y)
+        w = z + momentum * (z - before)
+    return np.array([train[t] for t in steps]), np.array([test[t] for t in steps])
+
+
 def kernel_flow(K, K_test, y, eta, times):
     """du/dt = -(eta/n) K (u - y) from 0 by the exponential of the matrix [[K, .], [K*, 0]] acting on outputs."""
     n, n_test = len(y), len(K_test)

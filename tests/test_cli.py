@@ -369,6 +369,12 @@ def test_constants_are_printed(capsys):
     assert "piecewise linear" in out
 
 
+def test_constants_within_their_error_are_zero(capsys):
+    """Of an odd function, where quadrature leaves some 1e-17."""
+    assert cli.main(["constants", "tanh", "--quiet"]) == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]] == ["0"] * 3
+
+
 def test_constants_take_the_slope(capsys):
     assert cli.main(["constants", "leaky_relu", "--negative-slope", "0.5"]) == 0
     assert capsys.readouterr().out.split()[1] == "0.75"

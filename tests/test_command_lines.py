@@ -30,14 +30,15 @@ from ntkspec.networks.specification import NetworkSpec
 PROGRAM = Path(__file__).parent / "command_lines.py"
 
 
-def test_random_command_lines_end_well():
+@pytest.mark.parametrize("count", [6, pytest.param(40, marks=pytest.mark.slow)])
+def test_random_command_lines_end_well(count):
     """A short version of ``python tests/command_lines.py 1000 SEED``; a program of its own, since it forks."""
-    run = subprocess.run([sys.executable, PROGRAM, "12", "2024"], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, PROGRAM, str(count), "2024"], capture_output=True, text=True, check=False)
     *lines, last = run.stdout.splitlines()
     assert [line for line in lines if line.startswith("FAULT")] == []
     counts = ast.literal_eval(last)
-    assert sum(counts.values()) == 12
-    assert counts["refused"] > 3
+    assert sum(counts.values()) == count
+    assert counts["refused"] > count // 4
     assert counts.get("done", 0) + counts.get("began to measure", 0) > 1
 
 

@@ -124,6 +124,7 @@ def test_figure_3_by_command(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 @needs_images
 @pytest.mark.usefixtures("unpainted")
 def test_figure_3_on_other_digits_has_as_many_test_points_as_there_are(tmp_path):

@@ -71,7 +71,7 @@ def test_shares_and_blocks_cover_every_row_once(n, engine):
     ("n", "flops", "count"), [(50, 600.0, 1), (10_000, 600.0, 3), (10**6, 600.0, 4), (3, 1e9, 3), (1, 1e9, 1)]
 )
 def test_tiny_work_is_one_share_and_large_work_is_shared_by_all(n, flops, count, monkeypatch):
-    monkeypatch.setattr(cpu, "workers", lambda: 4)
+    monkeypatch.setattr(cpu.threads, "workers", lambda: 4)
     shares = cpu.shares(n, flops)
     assert len(shares) == count
     assert [i for share in shares for i in range(n)[share]] == list(range(n))
@@ -84,14 +84,14 @@ def test_small_networks_train_in_the_thread_that_calls(net, monkeypatch):
     def refuse():
         raise AssertionError("a step of 50 points took the pool")
 
-    monkeypatch.setattr(cpu, "workers", lambda: 2)
+    monkeypatch.setattr(cpu.threads, "workers", lambda: 2)
     X = np.random.default_rng(0).standard_normal((20_000, 6))
     shared = ns.train_gd(net, X, X[:, 0], eta=0.1, steps=[3]).train
-    monkeypatch.setattr(cpu, "WORTH_A_WORKER", float("inf"))
+    monkeypatch.setattr(cpu.threads, "WORTH_A_WORKER", float("inf"))
     assert np.allclose(shared, ns.train_gd(net, X, X[:, 0], eta=0.1, steps=[3]).train, rtol=0, atol=1e-12)
     monkeypatch.undo()
-    monkeypatch.setattr(cpu, "workers", lambda: 2)
-    monkeypatch.setattr(cpu, "_pool", refuse)
+    monkeypatch.setattr(cpu.threads, "workers", lambda: 2)
+    monkeypatch.setattr(cpu.threads, "_pool", refuse)
     ns.train_gd(net, X[:50], X[:50, 0], eta=0.1, steps=[30])
 
 
@@ -140,17 +140,17 @@ def test_rates_are_measured_once_and_are_plausible(dtype):
 
 
 def test_the_pool_has_all_workers_even_where_blas_is_limited_first():
-    code = "from ntkspec.engines import cpu; n = cpu._blas().info()[0]['num_threads']; cpu.run(str, [1, 2]); "
-    code += "assert cpu._pool()._max_workers == n == cpu.workers()"
+    code = "from ntkspec.engines import cpu; n = cpu.threads._blas().info()[0]['num_threads']; cpu.run(str, [1, 2]); "
+    code += "assert cpu.threads._pool()._max_workers == n == cpu.workers()"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def blas_threads():
-    return [library["num_threads"] for library in cpu._blas().info()]
+    return [library["num_threads"] for library in cpu.threads._blas().info()]
 
 
 def test_blas_gets_its_threads_back_after_errors_and_overlapping_runs():
-    with cpu._blas().limit(limits=2):  # whatever the tests run with
+    with cpu.threads._blas().limit(limits=2):  # whatever the tests run with
         before = blas_threads()
         assert cpu.run(lambda _: set(blas_threads()), range(3)) == [{1}] * 3
         with pytest.raises(ZeroDivisionError):

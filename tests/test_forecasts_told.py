@@ -148,7 +148,7 @@ def test_training_takes_its_steps_its_records_and_its_outputs(monkeypatch):
     assert both.bytes == found.bytes
 
 
-@pytest.mark.parametrize("which", ["1", "2"])
+@pytest.mark.parametrize("which", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_a_figure_tells_the_forecast_of_what_is_missing_first(which, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "step_of", lambda train: Step(2.0))
     words = ["figure", which, "--d", "4", "--n", "30", "--n-test", "10", "--width", "8", "--steps", "9", "--output"]

@@ -78,7 +78,7 @@ RESTORED = """
 import os, threading
 from ntkspec.engines import cpu
 
-threads = lambda: {library["num_threads"] for library in cpu._blas().info()}
+threads = lambda: {library["num_threads"] for library in cpu.threads._blas().info()}
 assert threads() == {2}
 
 def child(work):

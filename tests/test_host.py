@@ -114,9 +114,9 @@ def test_the_shell_limits_address_space_and_data(data, space, left, tree):
 
 @pytest.mark.parametrize(("allowed", "workers"), [(0.5, 1), (2.5, 3), (8, 8), (float("inf"), 8)])
 def test_a_container_has_as_many_workers_as_it_has_cores(allowed, workers, monkeypatch):
-    monkeypatch.setattr(cpu, "_blas", lambda: SimpleNamespace(info=lambda: [{"num_threads": 8}]))
-    monkeypatch.setattr(cpu, "allowed_cores", lambda: allowed)
-    assert cpu.workers.__wrapped__() == workers
+    monkeypatch.setattr(cpu.threads, "_blas", lambda: SimpleNamespace(info=lambda: [{"num_threads": 8}]))
+    monkeypatch.setattr(cpu.threads, "allowed_cores", lambda: allowed)
+    assert cpu.threads.workers.__wrapped__() == workers
 
 
 IN_A_SHELL = """
@@ -222,10 +222,10 @@ def test_threads_that_cannot_start_are_told(monkeypatch):
     def refuse(thread):
         raise RuntimeError("can't start new thread")
 
-    cpu._pool.cache_clear()
+    cpu.threads._pool.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr("threading.Thread.start", refuse)
         with pytest.raises(MemoryError, match=r"no room for . threads; set OMP_NUM_THREADS to fewer"):
             cpu.run(str, range(4))
-    cpu._pool.cache_clear()
+    cpu.threads._pool.cache_clear()
     assert cpu.run(str, range(4)) == ["0", "1", "2", "3"]

@@ -20,7 +20,7 @@ def test_times_and_energies_of_a_diagonal_kernel():
     assert flow.e_folds == pytest.approx([2.5, 5, 10])
 
 
-@pytest.mark.parametrize("law", ["gd", "flow", ns.HeavyBall(0.5)], ids=str)
+@pytest.mark.parametrize("law", ["gd", "flow", ns.HeavyBall(0.5), ns.Nesterov(0.5)], ids=str)
 def test_steps_to_learn_is_where_the_linear_residual_falls_below_the_part(law):
     data = ns.datasets.gaussian(300, 10, seed=3)
     linear = ns.linear_kernel("erf", data.X)

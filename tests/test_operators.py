@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import aslinearoperator
 
 import house
+from conftest import STAND_IN
 from ntkspec import engines, storage
 from ntkspec.operators import (
     Bits,
@@ -394,10 +395,14 @@ def close(found, expected, dtype):
     assert np.abs(found - expected).max() <= 2000 * np.finfo(dtype).eps * scale
 
 
+@pytest.mark.filterwarnings("ignore:.* only products of this")  # of all columns, which take long on a busy machine
 @pytest.mark.covering(2)
 @over_everything
 def test_dense_tile_product_diagonal_and_transpose_agree(build, size, dtype):
-    operator, matrix = build(*size, dtype)
+    points, *others = size
+    if STAND_IN and HOME[0].name == "gpu":
+        points = min(points, 300)  # a GPU's tiles are larger than either, and the stand-in is slow
+    operator, matrix = build(points, *others, dtype)
     close(operator.to_dense(), matrix, dtype)
     n, columns = operator.shape
     rows, cols = slice(n // 3, n), slice(columns // 2, columns)

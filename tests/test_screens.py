@@ -125,7 +125,11 @@ def test_many_checks_are_a_line_each():
 @pytest.mark.parametrize(
     ("words", "whole"),
     [
-        ("sweep --quantity gap-first --d 4 6 8 --seeds 2 --n 20 --width 8 --output s.h5", "hollow lower"),
+        pytest.param(
+            "sweep --quantity gap-first --d 4 6 8 --seeds 2 --n 20 --width 8 --output s.h5",
+            "hollow lower",
+            marks=pytest.mark.slow,
+        ),
         ("check prop-3.4 --d 4 6 8 --seeds 2 --n 20 --width 8 --output c", "Assumptions\n-----"),
     ],
 )

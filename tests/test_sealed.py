@@ -278,6 +278,7 @@ def test_odd_content_is_one_line_within_a_second(tmp_path, change, with_seal):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow  # five seconds of computing; tests/test_open_arrays.py stops such a process after one
 def test_a_heap_of_words_that_goes_in_circles_is_damaged(tmp_path):
     """HDF5 looks for the next word of this file without end."""
     path = older(tmp_path / "a.h5", {"word": "circle"})

@@ -16,7 +16,7 @@ from several_outputs import Perceptron, full_kernel, random_jacobian
 
 N, K, TESTS = 9, 3, 4
 STEPS = [0, 1, 2, 7, 40]
-LAWS = {"gd": "gd", "flow": "flow", "heavy ball": ns.HeavyBall(0.8)}
+LAWS = {"gd": "gd", "flow": "flow", "heavy ball": ns.HeavyBall(0.8), "nesterov": ns.Nesterov(0.8)}
 
 
 def labels(n=N, K=K, seed=0):

@@ -21,7 +21,7 @@ def device(gpu, monkeypatch):
     return gpu
 
 
-@pytest.fixture(params=[1, 3, 100])
+@pytest.fixture(params=[1, 3, pytest.param(100, marks=pytest.mark.slow)])
 def at_once(request, device, monkeypatch):
     """So many tiles of float64 are copied at once: every one alone, groups with a rest, all of them."""
     from ntkspec.engines.gpu import streaming

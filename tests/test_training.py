@@ -1,5 +1,6 @@
 """Real gradient descent against the plain loop, PyTorch, and the kernel it starts from."""
 
+import os
 import subprocess
 import sys
 import time
@@ -253,7 +254,9 @@ ns.train_gd(net, X, np.sign(X[:, 0]), eta1=1.0, eta2=1.0, steps=[0, 5, 4000], ch
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path):
     """kill -9 in the middle, with a checkpoint after each step: the same bits, and not from the start."""
     path = tmp_path / "run.h5"
-    process = subprocess.Popen([sys.executable, "-c", KILLED.format(path=str(path))])
+    # The same number of threads here and there, since that decides the bits.
+    environment = os.environ | {"OMP_NUM_THREADS": str(cpu.workers())}
+    process = subprocess.Popen([sys.executable, "-c", KILLED.format(path=str(path))], env=environment)
     deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -81,30 +81,18 @@ class NetworkFile:
 
     def _adapted(self, made: Any) -> "Network":
         """A module or a JAX function with its parameters, through its framework's adapter; a network as it is."""
-        import ntkspec
+        from ntkspec.networks.adapting import adapted
         from ntkspec.networks.protocol import is_network
 
         parameters = None if self.layer == "all" else self.layer
         chosen = "" if parameters is None else f", with --layer {self.layer}"
         what = f"what {self.make.__name__} of {self.path} returns"
-        if _is_module(made):
-            with _refused(what + chosen):
-                return ntkspec.from_torch(made, parameters=parameters)
-        if isinstance(made, tuple) and len(made) == 2 and callable(made[0]):
-            with _refused(what + chosen):
-                return ntkspec.from_jax(*made, parameters=parameters)
-        if not is_network(made):
-            raise ValueError(
-                f"{what} is a {type(made).__name__}, but a PyTorch module, a pair (function, parameters) of JAX, or a "
-                f"network of ntkspec.from_torch or ntkspec.from_jax is needed; a Flax or Equinox module comes in such "
-                f"a pair (docs/any_network_jax.md)"
-            )
-        if parameters is not None:
+        if parameters is not None and is_network(made):
             raise ValueError(
                 f"--layer {self.layer} chooses parameters of a module or of JAX, but {what} is a network already; "
                 f"choose them there: ntkspec.from_torch(module, parameters={self.layer!r})"
             )
-        return made
+        return adapted(made, what, parameters=parameters, told=lambda: _refused(what + chosen))
 
 
 def network_file(network: str, layer: str) -> NetworkFile:
@@ -163,11 +151,6 @@ def _asked(make: Callable[..., Any], values: dict[str, Any], path: Path) -> dict
             known = ", ".join(f"{one} ({meaning})" for one, meaning in ARGUMENTS.items())
             raise ValueError(f"{make.__name__} of {path} asks for {name}, but what it may ask for is {known}")
     return given
-
-
-def _is_module(made: Any) -> bool:
-    """Whether it is a PyTorch module, which is not imported for that."""
-    return any(f"{cls.__module__}.{cls.__name__}" == "torch.nn.modules.module.Module" for cls in type(made).__mro__)
 
 
 # -------------------------------------------------------------------------------------------------------- around it

@@ -1,7 +1,9 @@
-"""Training of kernel models in closed form: trajectories, laws, stable rates, and the modes that learn."""
+"""Training of kernel models in closed form: trajectories, laws and losses, stable rates, and the modes that learn."""
 
-from ntkspec.dynamics.laws import GradientDescent, GradientFlow, HeavyBall, Law
+from ntkspec.dynamics.laws import GradientDescent, GradientFlow, Law, LawLike, SpectralLaw, law_of
+from ntkspec.dynamics.losses import Huber, Loss, LossFunction, LossLike, loss_of
 from ntkspec.dynamics.modes import Modes, learning_modes
+from ntkspec.dynamics.momentum import HeavyBall, Nesterov
 from ntkspec.dynamics.posterior import Posterior, posterior
 from ntkspec.dynamics.prediction import predict_gd
 from ntkspec.dynamics.stability import largest_stable_rate, stable_rate
@@ -12,14 +14,23 @@ __all__ = [
     "GradientDescent",
     "GradientFlow",
     "HeavyBall",
+    "Huber",
     "Law",
+    "LawLike",
+    "Loss",
+    "LossFunction",
+    "LossLike",
     "Modes",
+    "Nesterov",
     "Posterior",
+    "SpectralLaw",
     "Stability",
     "Trajectory",
     "UnstableRateWarning",
     "largest_stable_rate",
+    "law_of",
     "learning_modes",
+    "loss_of",
     "posterior",
     "predict_gd",
     "stable_rate",

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.linalg.blas import dtbsv
 
 from ntkspec import progress
-from ntkspec.dynamics.laws import Law
+from ntkspec.dynamics.laws import SpectralLaw
 from ntkspec.dynamics.problem import Problem
 from ntkspec.engines.arrays import Array
 from ntkspec.operators import Dense, KernelOperator, planning
@@ -158,7 +158,7 @@ def _growing_sums(terms: np.ndarray, growth: float) -> np.ndarray:
     return dtbsv(1, np.stack([np.ones_like(terms), np.full_like(terms, -growth)]), terms, lower=1, diag=1)
 
 
-def _sums_beyond(law: Law, x, defects, nodes, *, total: float, growth: float) -> np.ndarray:
+def _sums_beyond(law: SpectralLaw, x, defects, nodes, *, total: float, growth: float) -> np.ndarray:
     """The sums at the nodes, from the total at the first one on; each step lets them grow by the factor ``growth``.
 
     The largest of a few consecutive terms stands for all of an interval of a geometric grid, over which what is still

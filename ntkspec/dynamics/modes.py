@@ -6,7 +6,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.dynamics.features import feature_modes
-from ntkspec.dynamics.laws import Law, law_of
+from ntkspec.dynamics.laws import LawLike, SpectralLaw, law_of
 from ntkspec.engines.arrays import ArrayLike
 from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.operators import as_symmetric
@@ -38,7 +38,7 @@ class Modes(Shown, Columned, Drawn):
         The learning rate.
     n : int
         The number of points.
-    law : GradientDescent, GradientFlow or HeavyBall
+    law : GradientDescent, GradientFlow, HeavyBall or Nesterov
         The dynamics.
     """
 
@@ -48,7 +48,7 @@ class Modes(Shown, Columned, Drawn):
     complete: bool
     eta: float
     n: int
-    law: Law
+    law: SpectralLaw
 
     def __repr__(self) -> str:
         which = "all" if self.complete else "the leading"
@@ -139,9 +139,7 @@ def _part(part) -> float:
     return float(part)
 
 
-def learning_modes(
-    kernel: MatrixLike, y: ArrayLike, *, eta: float, k: int | None = None, law: str | Law = "gd"
-) -> Modes:
+def learning_modes(kernel: MatrixLike, y: ArrayLike, *, eta: float, k: int | None = None, law: LawLike = "gd") -> Modes:
     r"""The leading modes of a kernel for labels: how fast each is learned, and what part of the labels it carries.
 
     Parameters
@@ -156,8 +154,9 @@ def learning_modes(
         Learning rate of the loss (1/2n) \|f - y\|², a sum over points and outputs.
     k : int or None, default None
         How many modes. None takes all of a kernel F Fᵀ of features, 20 of any other.
-    law : {"gd", "flow"} or HeavyBall, default "gd"
-        Gradient descent, its continuous limit (gradient flow, time in steps), or ``ntkspec.HeavyBall(momentum)``.
+    law : {"gd", "flow"}, HeavyBall or Nesterov, default "gd"
+        Gradient descent, its continuous limit (gradient flow, time in steps), ``ntkspec.HeavyBall(momentum)`` or
+        ``ntkspec.Nesterov(momentum)``.
 
     Returns
     -------

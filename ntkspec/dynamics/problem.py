@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntkspec.dynamics.laws import Law
+from ntkspec.dynamics.laws import SpectralLaw
 from ntkspec.engines.arrays import Array
 from ntkspec.operators import KernelOperator
 from ntkspec.operators.base import points_of
@@ -21,7 +21,7 @@ class Problem:
     kernel_test: KernelOperator | None
     residual: Array
     rate: float
-    law: Law
+    law: SpectralLaw
     steps: np.ndarray
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ntkspec.dynamics.laws import Law, law_of
+from ntkspec.dynamics.laws import LawLike, law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.trajectory import Stability
 from ntkspec.operators import as_symmetric
@@ -16,8 +16,8 @@ from ntkspec.spectra.norms import largest_eigenvalue
 from ntkspec.spectra.results import Estimate
 
 
-def stable_rate(norm: float, n: int, law: str | Law = "gd") -> float:
-    """2 n / lambda_max for gradient descent, 2 (1 + momentum) n / lambda_max for the heavy ball, inf for the flow."""
+def stable_rate(norm: float, n: int, law: LawLike = "gd") -> float:
+    """limit n / lambda_max: 2 n / lambda_max for gradient descent, inf for the flow."""
     limit = law_of(law).limit
     return limit * n / norm if norm > 0 and limit < math.inf else math.inf
 
@@ -25,7 +25,7 @@ def stable_rate(norm: float, n: int, law: str | Law = "gd") -> float:
 def largest_stable_rate(
     kernel: MatrixLike,
     *,
-    law: str | Law = "gd",
+    law: LawLike = "gd",
     rtol: float = 1e-3,
     failure_probability: float = 1e-6,
     seed: int = 0,
@@ -36,15 +36,17 @@ def largest_stable_rate(
     stands for K ⊗ I, has the same rate for any number of outputs.
 
     .. math:: \eta < \frac{2 n}{\lambda_{max}} \text{ (gradient descent)}, \qquad
-              \eta < \frac{2 (1 + \beta) n}{\lambda_{max}} \text{ (heavy ball with momentum } \beta)
+              \eta < \frac{2 (1 + \beta) n}{\lambda_{max}} \text{ (heavy ball with momentum } \beta), \qquad
+              \eta < \frac{2 (1 + \beta) n}{(1 + 2 \beta) \lambda_{max}} \text{ (Nesterov)}
 
     Parameters
     ----------
     kernel : KernelOperator, array, sparse matrix or LinearOperator
         The kernel K on the n training points, (n, n), symmetric; or (n K, n K) with a row for each of K outputs, as
         ``outputs="full"`` of :func:`ntkspec.ntk` gives. Anything that :func:`ntkspec.operators.wrap` takes.
-    law : {"gd", "flow"} or HeavyBall, default "gd"
-        Gradient descent, its continuous limit (gradient flow, time in steps), or ``ntkspec.HeavyBall(momentum)``.
+    law : {"gd", "flow"}, HeavyBall or Nesterov, default "gd"
+        Gradient descent, its continuous limit (gradient flow, time in steps), ``ntkspec.HeavyBall(momentum)`` or
+        ``ntkspec.Nesterov(momentum)``.
     rtol : float, default 1e-3
         Largest width of the interval of the largest eigenvalue, relative to its upper end.
     failure_probability : float, default 1e-6

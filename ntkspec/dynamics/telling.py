@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from ntkspec.dynamics.laws import Law, law_of
+from ntkspec.dynamics.laws import LawLike, law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.stability import of_all, stability_of, stable_rate
 from ntkspec.dynamics.trajectory import Stability
@@ -14,7 +14,7 @@ class UnstableRateWarning(RuntimeWarning):
     """The learning rate is past the largest stable one."""
 
 
-def warn_if_unstable(eta: float, norm: float, n: int, law: str | Law = "gd", *, stacklevel: int = 3) -> None:
+def warn_if_unstable(eta: float, norm: float, n: int, law: LawLike = "gd", *, stacklevel: int = 3) -> None:
     """Warn where training with rate eta and a kernel of that norm diverges; the threshold is named, and is stable.
 
     n : points, of which the norm has the rounding.

@@ -3,10 +3,12 @@
 Read from files below ``root``; a machine that has none of them limits nothing.
 """
 
+import ctypes
 import math
 import re
 import resource
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import psutil
@@ -20,6 +22,8 @@ _MEMORY = (
     ("memory.high", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
+# What version 1 says where there is none is the largest number of whole pages.
+_NO_LIMIT = 2.0**62
 # Limits of the shell by the names of /proc/self/limits (ulimit -v, ulimit -d), and what counts towards them.
 _SHELL = (("Max address space", "VmSize"), ("Max data size", "VmData"))
 _QUOTA = ("quota", "period")
@@ -44,6 +48,13 @@ def most_memory() -> int:
     return max(used_memory(), 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
+def give_back_memory() -> None:
+    """Hand freed memory back to the system, where the C library keeps it (glibc): milliseconds."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def allowed_memory(threads: int = 0, root: Path = ROOT) -> float:
     """Bytes that this process can still allocate within its limits; infinite where it has none.
 
@@ -61,18 +72,27 @@ def allowed_cores(root: Path = ROOT) -> float:
 
 
 def _left(folder: Path) -> Iterator[float]:
-    for limit, use, cache in _MEMORY:
-        allowed, taken = _number(_text(folder / limit)), _number(_text(folder / use))
-        if allowed is not None and taken is not None:
-            yield allowed - max(0.0, taken - _table(folder / "memory.stat").get(cache, 0.0))
+    for limit, use, given_up in _MEMORY:
+        allowed = _number(_text(folder / limit))
+        if allowed is None or allowed >= _NO_LIMIT:
+            continue
+        taken = _number(_text(folder / use))
+        if taken is not None:
+            yield allowed - max(0.0, taken - _table(folder / "memory.stat").get(given_up, 0.0))
 
 
 def _left_by_the_shell(root: Path) -> Iterator[float]:
-    limits, status = _text(root / "proc/self/limits"), _table(root / "proc/self/status")
-    for line in limits.splitlines():
-        for name, taken in _SHELL:
-            if line.startswith(name) and taken in status:
-                yield (_number(line.removeprefix(name)) or 0.0) - 1024 * status[taken]
+    limits = {
+        name: line.removeprefix(name)
+        for line in _lines(root / "proc/self/limits")
+        for name, _ in _SHELL
+        if line.startswith(name)
+    }
+    allowed = {name: number for name, text in limits.items() if math.isfinite(number := _number(text) or 0.0)}
+    status = _table(root / "proc/self/status") if allowed else {}
+    for name, taken in _SHELL:
+        if name in allowed and taken in status:
+            yield allowed[name] - 1024 * status[taken]
 
 
 def _quotas(folder: Path) -> Iterator[float]:
@@ -83,8 +103,13 @@ def _quotas(folder: Path) -> Iterator[float]:
             yield quota / period
 
 
-def _groups(controller: str, root: Path) -> Iterator[Path]:
+@cache
+def _groups(controller: str, root: Path) -> list[Path]:
     """The folders of this process's control group and of those that hold it, in each hierarchy of a controller."""
+    return list(_folders(controller, root))
+
+
+def _folders(controller: str, root: Path) -> Iterator[Path]:
     own = {names: path for _, names, path in (line.split(":", 2) for line in _lines(root / "proc/self/cgroup"))}
     for line in _lines(root / "proc/self/mountinfo"):
         before, _, after = line.partition(" - ")

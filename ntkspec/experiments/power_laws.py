@@ -87,15 +87,16 @@ def _by_seeds(x, y, seeds, slope: float) -> tuple[float, float]:
 
 
 def _bootstrap(x, y, seeds, seed: int) -> tuple[float, float]:
-    """Percentiles of the slope over resampled seeds."""
+    """Percentiles of the slope over resampled seeds, from each seed's sums of log x, log y and their products."""
     rng, clusters = np.random.default_rng(seed), np.unique(seeds)
-    members = [np.flatnonzero(seeds == cluster) for cluster in clusters]
-    log_x, log_y, slopes = np.log(x), np.log(y), []
-    for draw in rng.integers(0, len(clusters), (RESAMPLES, len(clusters))):
-        chosen = np.concatenate([members[k] for k in draw])
-        u, v = log_x[chosen] - log_x[chosen].mean(), log_y[chosen]
-        if (u @ u) > 0:
-            slopes.append((u @ v) / (u @ u))
+    u, v = np.log(x) - np.log(x).mean(), np.log(y) - np.log(y).mean()
+    own = [seeds == cluster for cluster in clusters]
+    sums = np.array([[mask.sum(), u[mask].sum(), v[mask].sum(), u[mask] @ u[mask], u[mask] @ v[mask]] for mask in own])
+    ends = np.array([[u[mask].min(), u[mask].max()] for mask in own])
+    draws = rng.integers(0, len(clusters), (RESAMPLES, len(clusters)))
+    count, of_u, of_v, of_uu, of_uv = sums[draws].sum(1).T
+    several = ends[draws, 0].min(1) < ends[draws, 1].max(1)
+    slopes = ((of_uv - of_u * of_v / count)[several]) / ((of_uu - of_u**2 / count)[several])
     low, high = np.quantile(slopes, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 

@@ -1,4 +1,4 @@
-"""Files of commands as the objects that they were: analyses, spectra, sweeps and the runs of figures."""
+"""Files of commands as the objects that they were: analyses, spectra, series, sweeps and the runs of figures."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +12,8 @@ from ntkspec.experiments.run_cache import Runs
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES
 from ntkspec.experiments.statements import CHECK_TYPES
 from ntkspec.experiments.sweep_results import Sweep
+from ntkspec.experiments.tracking.recorder import KIND
+from ntkspec.experiments.tracking.recorder import TYPES as TRACK_TYPES
 from ntkspec.experiments.two_layer_runs import COMPARISON
 
 # By the kind that a file names: the dataclasses in it.
@@ -20,6 +22,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "spectrum": SPECTRUM_TYPES,
     "check": CHECK_TYPES,
     "sweep": (),
+    KIND: TRACK_TYPES,
     **{how.kind: how.types for how in (COMPARISON, DEEP_COMPARISON)},
 }
 
@@ -43,6 +46,7 @@ READERS: dict[str, Callable[[str | Path], Any]] = {
     "analyze": partial(_tree, kind="analyze", name="analysis"),
     "spectrum": partial(_tree, kind="spectrum", name="spectrum"),
     "check": partial(_tree, kind="check", name="checks"),
+    KIND: partial(_tree, kind=KIND, name="track"),
     **{how.kind: partial(_runs, kind=how.kind) for how in (COMPARISON, DEEP_COMPARISON)},
     "sweep": Sweep.read,
 }

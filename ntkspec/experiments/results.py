@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkspec.activations import Activation, Constants
-from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Posterior, Stability, Trajectory
+from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Nesterov, Posterior, Stability, Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.engines.containers import library
 from ntkspec.kernels import LinearCoefficients
@@ -40,7 +40,7 @@ RESULTS: tuple[type, ...] = (
         Spectrum,
         Trajectory,
     ),
-    *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, LinearCoefficients, Part, Stability),
+    *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, LinearCoefficients, Nesterov, Part, Stability),
 )
 # What files of other kinds are, and what reads them.
 _OTHERS = {

@@ -181,22 +181,48 @@ def spectral_position(
     """
     operator = as_symmetric(operator)
     checks.accuracy(rtol, failure_probability, seed)
-    r, layout = labels_of(r, operator)
-    vectors = layout.vectors(_in_range(r))
-    size = float((vectors * vectors).sum())
-    if not size > 0:
-        raise ValueError("the vector is zero, which lies nowhere in the spectrum")
-    quotient = _quadratic_forms(operator, vectors) / size
+    quotient = _RayleighQuotient.of(operator, r)
     norm = spectral_norm(operator, rtol=rtol, failure_probability=failure_probability, seed=seed)
-    rounded = 2 * vectors.size * HALF_ULP * norm.upper
-    slack = operator.rounding.matvec_error_bound + operator.storage_error + rounded
-    low, high = quotient - slack, quotient + slack
-    lower = _cosine(low, norm.upper if low > 0 else norm.lower)
-    upper = _cosine(high, norm.lower if high > 0 else norm.upper)
-    if operator.semidefinite:
-        lower, upper = max(0.0, lower), max(0.0, upper)
-    rest = norm.failure_probability, norm.products + len(vectors), norm.converged, norm.plan, norm.evidence
-    return Estimate(float(np.clip(_cosine(quotient, norm.value), lower, upper)), lower, upper, *rest)
+    return quotient.over(norm)
+
+
+def spectral_position_of(operator: KernelOperator, r: ArrayLike, norm: Estimate) -> Estimate:
+    """:func:`spectral_position` where the spectral norm of the kernel is known."""
+    return _RayleighQuotient.of(operator, r).over(norm)
+
+
+@dataclass(frozen=True)
+class _RayleighQuotient:
+    """rᵀ K r / |r|² of ``vectors`` in all, and how far rounding may move it where |K| is 1 (``rounded``) or any."""
+
+    value: float
+    vectors: int
+    error: float
+    rounded: float
+    semidefinite: bool
+
+    @classmethod
+    def of(cls, operator: KernelOperator, r: ArrayLike) -> "_RayleighQuotient":
+        """Of one product; ValueError for a vector that is zero."""
+        r, layout = labels_of(r, operator)
+        vectors = layout.vectors(_in_range(r))
+        size = float((vectors * vectors).sum())
+        if not size > 0:
+            raise ValueError("the vector is zero, which lies nowhere in the spectrum")
+        value = _quadratic_forms(operator, vectors) / size
+        error = operator.rounding.matvec_error_bound + operator.storage_error
+        return cls(value, len(vectors), error, 2 * vectors.size * HALF_ULP, operator.semidefinite)
+
+    def over(self, norm: Estimate) -> Estimate:
+        """Over the norm, from -1 to 1, from 0 where the kernel is semidefinite."""
+        slack = self.error + self.rounded * norm.upper
+        low, high = self.value - slack, self.value + slack
+        lower = _cosine(low, norm.upper if low > 0 else norm.lower)
+        upper = _cosine(high, norm.lower if high > 0 else norm.upper)
+        if self.semidefinite:
+            lower, upper = max(0.0, lower), max(0.0, upper)
+        rest = norm.failure_probability, norm.products + self.vectors, norm.converged, norm.plan, norm.evidence
+        return Estimate(float(np.clip(_cosine(self.value, norm.value), lower, upper)), lower, upper, *rest)
 
 
 def _in_range(y):

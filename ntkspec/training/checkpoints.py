@@ -13,11 +13,13 @@ from types import CodeType
 import numpy as np
 
 from ntkspec import storage
+from ntkspec.dynamics.laws import PLAIN
+from ntkspec.dynamics.losses import SQUARED
 from ntkspec.engines import as_array, engine_of
 from ntkspec.networks import points
 from ntkspec.training.records import Records
 from ntkspec.training.task import Task
-from ntkspec.training.trainer import DIVERGING, Trainer
+from ntkspec.training.trainer import DIVERGING, State, Trainer
 
 KIND, SECONDS = "training", 60.0
 # Points on which networks are told apart.
@@ -80,24 +82,29 @@ class Checkpoint:
                 RuntimeWarning,
                 stacklevel=4,
             )
-        weights = [self.trainer.engine.xp.asarray(W) for W in tree["weights"]]
-        self.trainer.resume(tree["step"], weights)
+        here = self.trainer.engine.xp.asarray
+        weights, memory = ([here(array) for array in tree.get(name, [])] for name in ("weights", "memory"))
+        self.trainer.resume(State(tree["step"], weights, memory))
         self.records.restore(tree["records"], tree["step"])
 
     def _require_fitting(self, tree: dict) -> None:
         """What another program sealed may have any shapes."""
-        given, own = ([(W.shape, W.dtype) for W in part] for part in (tree["weights"], self.trainer.state[1]))
         for name in ("step", "workers"):
             if type(tree[name]) is not int or tree[name] < 0:
                 raise ValueError(f"{name} is {tree[name]!r}")
-        if given != own:
-            raise ValueError(f"its weights have shapes and dtypes {given}, not {own}")
+        state = self.trainer.state
+        # Files of versions before there were laws have no memory.
+        for name, now in (("weights", state.weights), ("memory", state.memory)):
+            given, own = ([(W.shape, W.dtype) for W in part] for part in (tree.get(name, []), now))
+            if given != own:
+                raise ValueError(f"its {name} have shapes and dtypes {given}, not {own}")
         self.records.require_fitting(tree["records"])
 
     def _write(self) -> None:
-        step, weights = self.trainer.seen  # what follows is repeated: its outputs are not known to be finite
-        weights = [self.trainer.engine.to_host(W) for W in weights]
-        tree = {"run": self._run, "behaviour": self._behaviour, "step": step, "weights": weights}
+        state = self.trainer.seen  # what follows is repeated: its outputs are not known to be finite
+        tree = {"run": self._run, "behaviour": self._behaviour, "step": state.step}
+        for name, arrays in (("weights", state.weights), ("memory", state.memory)):
+            tree[name] = [self.trainer.engine.to_host(array) for array in arrays]
         tree |= {"workers": self.trainer.engine.workers(), "records": self.records.tree()}
         self._file.write(tree)
         self._written = time.monotonic()
@@ -105,21 +112,36 @@ class Checkpoint:
 
 def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, int]) -> str:
     """A digest of everything that a run depends on, but for what the network makes of its weights."""
-    task, weights = trainer.task, trainer.state[1]
+    task, weights = trainer.task, trainer.state.weights
     tests = [] if records.X_test is None else points.parts(records.X_test)
     given = [*points.parts(task.X), task.y, *weights, *tests]
     arrays = [engine_of(array).to_host(array) for array in map(as_array, given)]
     reading = None if task.reading.weights is None else task.reading.weights.tolist()
-    # Objects that are not described in words are shown by where they lie.
-    network = re.sub(r" at 0x[0-9a-f]+", "", repr(task.net))
+    network = _unplaced(task.net)
     metrics = [_described(function) for function in records.metrics]
     names = list(task.X) if isinstance(task.X, dict) else None
-    settings = repr((network, names, task.rates, task.offset is None, reading, metrics, batches))
+    law = () if task.law == PLAIN else _own(task.law, type(task.law).move)
+    loss = () if task.loss == SQUARED else _own(task.loss, type(task.loss).derivative)
+    settings = repr((network, names, task.rates, task.offset is None, reading, metrics, batches, *law, *loss))
     found = hashlib.sha256(settings.encode())
     for array in arrays:
         found.update(repr((array.shape, str(array.dtype))).encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
+
+
+def _own(given: object, method: Callable) -> tuple:
+    """What tells a law or loss from others: its class and numbers, and the instructions of a method and of its own
+    functions."""
+    held = {
+        name: _described(value) if callable(value) else value for name, value in getattr(given, "__dict__", {}).items()
+    }
+    return _described(method), _unplaced((given, held))
+
+
+def _unplaced(described: object) -> str:
+    """Its repr, without where it lies."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(described))
 
 
 @DIVERGING

@@ -9,7 +9,7 @@ import numpy as np
 from ntkspec.engines.arrays import Array
 from ntkspec.training.targets import ALL, FIRST
 from ntkspec.training.task import Task
-from ntkspec.training.trainer import Trainer
+from ntkspec.training.trainer import State, Trainer
 
 
 class IndependentDescent(Trainer):
@@ -36,12 +36,14 @@ class IndependentDescent(Trainer):
         self.on_workers = any(column.on_workers for column in self._columns)
         self.together = min(column.together for column in self._columns)
 
-    def resume(self, step: int, weights: Sequence[Array]) -> None:
-        """Go on from these weights, which are kept, at a step whose outputs were finite."""
+    def resume(self, state: State) -> None:
+        """Go on from a state whose outputs were finite, and which is kept."""
         independent: Any = self.net
-        for column, own in zip(self._columns, independent.split(list(weights)), strict=True):
-            column.resume(step, own)
-        self.state = self.seen = self._now(step)
+        slots, memory = self.task.law.slots, state.memory
+        for column, own in zip(self._columns, independent.split(state.weights), strict=True):
+            column.resume(State(state.step, own, memory[: slots * len(own)]))
+            memory = memory[slots * len(own) :]
+        self.state = self.seen = self._now(state.step)
 
     def outputs(self, *, gradients: bool, rows: np.ndarray | None = None) -> Array | None:
         """Outputs now (:meth:`Trainer.outputs`), and in the same pass the gradients."""
@@ -57,19 +59,25 @@ class IndependentDescent(Trainer):
         """All networks one step further."""
         for column in self._columns:
             column.step()
-        self.state = self._now(self.state[0] + 1)
+        self.state = self._now(self.state.step + 1)
 
     def advance(self, count: int) -> int:
         """``count`` steps further, of each network in one go; where one diverges, again from before, step by step."""
         if self.together == 1:
             return super().advance(count)
-        first, before = self.state[0], (self.seen[0], [W.copy() for W in self.seen[1]])
+        first, before = self.state.step, self.seen.copy()
         if min([column.advance(count) for column in self._columns]) == count:
             self.state = self._now(first + count)
-            self.seen = first + count - 1, [W for column in self._columns for W in column.seen[1]]
+            self.seen = _together(first + count - 1, [column.seen for column in self._columns])
             return count
-        self.resume(*before)
-        return super().advance(first + count - before[0]) - (first - before[0])
+        self.resume(before)
+        return super().advance(first + count - before.step) - (first - before.step)
 
-    def _now(self, step: int) -> tuple[int, list[Array]]:
-        return step, [W for column in self._columns for W in column.state[1]]
+    def _now(self, step: int) -> State:
+        return _together(step, [column.state for column in self._columns])
+
+
+def _together(step: int, states: Sequence[State]) -> State:
+    """One state of all networks."""
+    weights = [W for state in states for W in state.weights]
+    return State(step, weights, [array for state in states for array in state.memory])

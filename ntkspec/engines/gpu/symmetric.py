@@ -9,7 +9,7 @@ from ntkspec.engines.gpu.streaming import inbound
 
 # As in symmetric.cu: rows of a tile that a block of threads takes.
 _STRIP = 64
-# Rows and columns of the tiles of a matrix that is stored row by row.
+# Rows and columns of the tiles of a matrix that is stored row by row; a smaller one is one tile.
 _SIDE = 2048
 # Numbers of partial sums that are kept at once (128 MB in float64).
 _PARTIAL = 2**24
@@ -37,10 +37,11 @@ def product(matrix: Array, first: int, last: int, vectors: Array, out: Array) ->
     read; the rows are all of them, or end at multiples of 2048. vectors, out : (k, n), float64, or the matrix's dtype.
     """
     n, step = len(matrix), matrix.strides[0] // matrix.itemsize
-    rows = -(-n // _SIDE)
-    places = _lower(rows * (rows + 1) // 2, lambda tile, row, column: _SIDE * (row * step + column))
-    inside = (places[:, 0] * _SIDE >= first) & (places[:, 0] * _SIDE < last)
-    _products(matrix, step, places[inside], _SIDE, vectors, out)
+    side = min(_SIDE, n)
+    rows = -(-n // side)
+    places = _lower(rows * (rows + 1) // 2, lambda tile, row, column: side * (row * step + column))
+    inside = (places[:, 0] * side >= first) & (places[:, 0] * side < last)
+    _products(matrix, step, places[inside], side, vectors, out)
 
 
 def _lower(count: int, start):

@@ -11,8 +11,8 @@ from ntkspec.networks.torch.facts import Facts
 # Bytes of what the passes through a block of points keep, and of a block of gradients; the share of the free memory
 # that they take at most.
 BLOCK_BYTES, GRADIENT_BYTES, MEMORY_SHARE = 2**29, 2**31, 0.2
-# A block of passes has so many bytes however little memory is free: a few points at a time take many times as long.
-LEAST_BYTES = 2**26
+# A block of passes has so many bytes however little memory is free: a point at a time takes many times as long.
+LEAST_BYTES = 2**24
 # What fits without a look at the memory, which takes milliseconds.
 SMALL_BYTES = 2**24
 

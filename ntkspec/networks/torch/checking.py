@@ -29,11 +29,9 @@ def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Fac
     """What is known of the module after a few points. Raises TypeError and ValueError."""
     some = _sample(points)
     one = rows(some, slice(0, 1))  # float64 takes many times as long
-    before = {name: tensor.clone() for name, tensor in function.state.items() if name not in function.buffers}
     with same_random_numbers(), function.undisturbed():
-        first = _outputs(function, some)
+        first = _first_outputs(function, some)
         n_outputs = None if first.ndim == 1 else first.shape[1]
-        _check_state(function, before)
         _check_deterministic(function, some, first)
         _check_independent(function, some, first)
         unreached, kept = _graph(function, some, names)
@@ -42,6 +40,8 @@ def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Fac
         precise, reason, rough = _in_float64(function, one)
         exact = function if reason else precise
         _check_quotient(exact, exact.points(one), reached, n_outputs or 1, rough=rough or bool(reason))
+        del precise, exact
+        function.release()
     return Facts(n_outputs, flops, kept, tuple(unreached), reason, rough)
 
 
@@ -118,8 +118,10 @@ def _in_training(function: ModuleFunction, *kinds: str) -> str:
     return f" ({', '.join(found[:4])} {'is' if len(found) == 1 else 'are'} in training mode)" if found else ""
 
 
-def _check_state(function: ModuleFunction, before: dict[str, torch.Tensor]) -> None:
-    """The parameters, which a pass must not change."""
+def _first_outputs(function: ModuleFunction, points: Any) -> torch.Tensor:
+    """Those of a pass, which must not change the parameters."""
+    before = {name: tensor.clone() for name, tensor in function.state.items() if name not in function.buffers}
+    found = _outputs(function, points)
     moved = [name for name, tensor in before.items() if not torch.equal(tensor, function.state[name])]
     for name in moved:
         function.state[name].copy_(before[name])
@@ -128,6 +130,7 @@ def _check_state(function: ModuleFunction, before: dict[str, torch.Tensor]) -> N
             f"a pass through the module changes its parameters in place: {', '.join(moved[:4])}; do that outside of "
             f"forward, and leave out max_norm of embeddings"
         )
+    return found
 
 
 def _check_independent(function: ModuleFunction, points: Any, first: torch.Tensor) -> None:
@@ -282,9 +285,11 @@ def _check_quotient(function: ModuleFunction, points: Any, names: Sequence[str],
     """<Jᵀ u, v> against <u, f(w + h v) - f(w - h v)> / 2 h: at one step size they have to agree."""
     v, u = random_vectors(function, names, (count(points), outputs))
     (gradient,) = pull(function, points, names, [u])
-    for name in names:  # what autograd takes for constant stays: padding of embeddings, detached uses
-        v[name] *= gradient[name] != 0
-    derivative = sum(inner(gradient[name], v[name]) for name in names)
+    derivative = 0.0
+    for name in names:
+        own = gradient.pop(name)
+        v[name] *= own != 0  # what autograd takes for constant stays: padding of embeddings, detached uses
+        derivative += inner(own, v[name])
     state, best = function.state, float("inf")
     for step in STEPS[1:] if rough else (*STEPS, SMALLEST):
         ends = [

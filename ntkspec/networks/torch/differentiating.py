@@ -4,7 +4,7 @@ Functions g_r are the outputs, or weighted sums of them: ``directions`` (R, K), 
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -19,10 +19,14 @@ Vector: TypeAlias = Mapping[str, torch.Tensor]
 
 def pull(
     function: ModuleFunction, points: Any, names: Sequence[str], cotangents: Sequence[torch.Tensor]
-) -> list[dict[str, torch.Tensor]]:
-    """Jᵀ u for each cotangent u of the outputs (b, K): one pass forward, and one backward each."""
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Jᵀ u for each cotangent u of the outputs (b, K): one pass forward, and one backward each, when it is asked for.
+
+    The last one frees the activations.
+    """
     with function.recorded(points, names) as (outputs, leaves):
-        return [pulled(outputs, leaves, given, retain_graph=True) for given in cotangents]
+        for left, given in zip(range(len(cotangents) - 1, -1, -1), cotangents, strict=True):
+            yield pulled(outputs, leaves, given, retain_graph=left > 0)
 
 
 def pulled(

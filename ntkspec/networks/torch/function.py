@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from ntkspec.engines.host import give_back_memory
 from ntkspec.networks.points import count
+from ntkspec.networks.torch.blocks import SMALL_BYTES
 from ntkspec.networks.torch.points import copied, in_dtype
 from ntkspec.networks.torch.program import Program
 from ntkspec.networks.torch.surroundings import Widened, undisturbed
@@ -85,6 +87,17 @@ class ModuleFunction:
     @cached_property
     def _others(self) -> dict[torch.dtype, "ModuleFunction"]:
         return {}
+
+    @property
+    def large(self) -> bool:
+        """Whether its numbers in float64 are worth to be dropped after use: they take less than a pass to make."""
+        return 2 * sum(tensor.nbytes for tensor in self.state.values()) > SMALL_BYTES
+
+    def release(self) -> None:
+        """Drop the numbers in other dtypes, where they are large."""
+        if self.large:
+            self._others.clear()
+            give_back_memory()
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -1,6 +1,6 @@
 """The gradients of a module's outputs at fixed points by autograd alone, which any module has."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -32,10 +32,14 @@ DOUBLE = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Pulled:
-    """k vectors of parameters: ``scales`` (k,) times ``vectors``."""
+    """k vectors of parameters: ``scales`` (k,) times ``blocks``, (k, size of a parameter) for each."""
 
-    vectors: list[dict[str, torch.Tensor]]
+    blocks: dict[str, torch.Tensor]
     scales: np.ndarray
+
+    def vectors(self, state: Mapping[str, torch.Tensor], names: Iterable[str]) -> list[dict[str, torch.Tensor]]:
+        """One after the other, in some of the parameters, of the shapes in ``state``."""
+        return [{name: self.blocks[name][j].view(state[name].shape) for name in names} for j in range(len(self.scales))]
 
 
 class AutogradJacobian(OnEngine):
@@ -46,7 +50,7 @@ class AutogradJacobian(OnEngine):
     Vectors are multiplied in the dtype of the module, each scaled to entries of at most 1.
     """
 
-    widens = False
+    widens, takes_all_threads = False, True
     probed: Any = None  # how layer factors are read, which both sides of a kernel have in common
 
     def __init__(
@@ -98,20 +102,29 @@ class AutogradJacobian(OnEngine):
     @torch.inference_mode(False)
     def pull(self, U: Array, functions: slice) -> Pulled:
         """Block by block, one pass forward for all vectors."""
+        given, scales = self._scaled(U)
+        total = self._zeros(self.names, given.shape[2])
+        for block in self._blocks(self._points_at_once):
+            self._add_pulled(total, block, given, functions)
+        return Pulled(total, scales)
+
+    def _scaled(self, U: Array) -> tuple[torch.Tensor, np.ndarray]:
+        """(the vectors with entries of at most 1, what they were divided by)."""
         given = tensor_of(U).to(self.function.device)
         scales = given.abs().amax(dim=(0, 1)).clamp_min(torch.finfo(given.dtype).tiny)
-        given = (given / scales).to(self.function.dtype)
-        total: list[dict[str, torch.Tensor]] = []
-        for block in self._blocks(self._points_at_once):
-            u = self._of_outputs(given[block], functions)
-            found = pull(self.function, rows(self.at, block), self.names, u.unbind(2))
-            if not total:
-                total = found
-                continue
-            for own, more in zip(total, found, strict=True):
-                for name in self.names:
-                    own[name] += more[name]
-        return Pulled(total, scales.double().cpu().numpy())
+        return (given / scales).to(self.function.dtype), scales.double().cpu().numpy()
+
+    def _zeros(self, names: Iterable[str], k: int) -> dict[str, torch.Tensor]:
+        """(k, size) for each of some parameters."""
+        state = self.function.state
+        return {name: state[name].new_zeros(k, state[name].numel()) for name in names}
+
+    def _add_pulled(self, total: dict[str, torch.Tensor], block: slice, u: torch.Tensor, functions: slice) -> None:
+        """Add Jᵀ u of a block of points, one vector after the other."""
+        vectors = self._of_outputs(u[block], functions).unbind(2)
+        for j, found in enumerate(pull(self.function, rows(self.at, block), list(total), vectors)):
+            for name, own in total.items():
+                own[j] += found.pop(name).flatten()
 
     def _of_outputs(self, u: torch.Tensor, functions: slice) -> torch.Tensor:
         """Cotangents (b, r, k) of some functions as ones of the outputs, (b, K, k)."""
@@ -126,13 +139,20 @@ class AutogradJacobian(OnEngine):
     @torch.inference_mode(False)
     def push(self, tangents: Pulled, functions: slice) -> Array:
         """Block by block."""
-        turned = self._of_functions(functions)
+        turned, vectors = self._of_functions(functions), tangents.vectors(self.function.state, self.names)
         found = [
-            self._push(self.function, rows(self.at, block), tangents.vectors, turned)
+            self._push(self.function, rows(self.at, block), vectors, turned)
             for block in self._blocks(self._points_at_once)
         ]
-        scaled = torch.cat(found).double() * torch.from_numpy(tangents.scales).to(self.function.device)
-        return array_of(scaled, self.engine)
+        return self._unscaled(torch.cat(found), tangents.scales)
+
+    def _unscaled(self, found: torch.Tensor, scales: np.ndarray) -> Array:
+        return array_of(found.double() * torch.from_numpy(scales).to(found.device), self.engine)
+
+    def multiplied(self, U: Array) -> Array:
+        """J Jᵀ U for U (n, R, k), all functions."""
+        every = slice(0, self.functions)
+        return self.push(self.pull(U, every), every)
 
     def _of_functions(self, functions: slice) -> torch.Tensor | None:
         if self.directions is not None:
@@ -214,6 +234,12 @@ class AutogradJacobian(OnEngine):
                 f"products is estimated with; let its code follow the dtype of its input, as in x.to(self.weight.dtype)"
             )
         return self.in_dtype(torch.float64)
+
+    def release(self) -> None:
+        """Drop what was made in float64 for estimates, where it is large."""
+        if self.function.large:
+            self.__dict__.pop("precise", None)
+            self.function.release()
 
     def _in(self, dtype: np.dtype) -> Self:
         return self.precise if dtype == np.float64 and self.dtype == np.float32 else self

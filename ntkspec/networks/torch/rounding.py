@@ -51,9 +51,7 @@ def _relative(side: Any) -> float:
         U = rng.standard_normal((ours.points, ours.functions, PROBES))
         U[:, :, 0] = 1.0  # what all points have in common adds up
         U /= np.sqrt((U**2).sum(axis=(0, 1)))
-        every = slice(0, ours.functions)
-        U = side.engine.xp.asarray(U)
-        products = [one.push(one.pull(U, every), every) for one in (single, double)]
+        products = [one.multiplied(side.engine.xp.asarray(U)) for one in (single, double)]
     except RuntimeError:
         if side.dtype == np.float32:
             raise

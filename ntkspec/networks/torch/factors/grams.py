@@ -9,7 +9,7 @@ from ntkspec.networks.torch.factors.readings import Factor
 from ntkspec.networks.torch.factors.sides import Room, Side
 from ntkspec.operators.tiles import slices
 
-# Numbers of gradients that are formed at a time, where the memory has room for them.
+# Numbers of gradients in float32 that are formed at a time where the memory has room; half as many in float64.
 GRADIENTS = 2**24
 # Rows of a symmetric tile that are multiplied together.
 STRIP = 128
@@ -67,7 +67,7 @@ def _add_by_gradients(out: Tensor, left: Side, right: Side, room: Room, stacked:
 
 def numbers_together(like: Tensor) -> int:
     """Numbers of gradients that are formed at a time."""
-    return fitting(GRADIENTS * like.element_size(), like.element_size(), like.device)
+    return fitting(4.0 * GRADIENTS, like.element_size(), like.device)
 
 
 def add_product(out: Tensor, G: Tensor, H: Tensor) -> None:

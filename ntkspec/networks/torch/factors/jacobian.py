@@ -10,15 +10,15 @@ from torch import Tensor
 
 from ntkspec import progress
 from ntkspec.engines.arrays import Array
+from ntkspec.engines.host import give_back_memory
 from ntkspec.networks.points import rows
-from ntkspec.networks.torch import differentiating
 from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory, number_of, points_at_once
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
 from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, held_flops, product_flops
 from ntkspec.networks.torch.factors.grams import GRADIENTS, add_gram, numbers_together
 from ntkspec.networks.torch.factors.held import biases, held
 from ntkspec.networks.torch.factors.layouts import Rearranged
-from ntkspec.networks.torch.factors.parts import parts_of
+from ntkspec.networks.torch.factors.parts import Part, parts_of
 from ntkspec.networks.torch.factors.probing import Probed
 from ntkspec.networks.torch.factors.sides import Room, Side, pull, push
 from ntkspec.networks.torch.factors.verifying import disagreements
@@ -36,8 +36,9 @@ from ntkspec.operators.work import PassWork, Work
 BLOCK_BYTES, TILE_BYTES = 2**28, 2**32
 # A block of more points, with so many bytes, takes longer: what it writes has left the cache when it is read.
 ENOUGH_POINTS, ENOUGH_BYTES = 32, 2**26
-# Shares of the free memory: of stored factors, and, of what these leave, of a block on its way, rows and columns.
-STORED_SHARE, BLOCK_SHARE, ROWS_SHARE, COLUMNS_SHARE = 0.4, 0.2, 0.35, 0.2
+# Shares of the free memory: of stored factors, and, of what these leave, of a block on its way, rows and columns. A
+# tile makes its columns again for each part of its rows, so that most of the memory is worth most to rows.
+STORED_SHARE, BLOCK_SHARE, ROWS_SHARE, COLUMNS_SHARE = 0.4, 0.15, 0.45, 0.05
 
 Found = TypeVar("Found")
 
@@ -48,7 +49,12 @@ class FactoredJacobian(AutogradJacobian):
     The factors of the first blocks of points are stored where those of half of the points fit, so that others are
     computed again for each product and tile. What fits is decided once, at first use. Parameters that have none go
     through autograd, as a further term of each sum.
+
+    lasts : whether factors are stored at first use; rows of a rectangular kernel, as of test points, are used once, and
+    stored from the second product on.
     """
+
+    lasts = True
 
     def __init__(
         self,
@@ -63,6 +69,7 @@ class FactoredJacobian(AutogradJacobian):
         self.probed = Probed(at, names, facts) if probed is None else probed
         self._kept: dict[int, Factors] = {}
         self._picked: tuple[bytes, Any] = b"", None
+        self._rows: tuple[Rows | None, dict[str, Side]] = None, {}
 
     @property
     def recipe(self) -> Recipe:
@@ -110,30 +117,49 @@ class FactoredJacobian(AutogradJacobian):
         side = min(self.engine.TILE, self.points, other.points)
         stored = self._points_stored == self.points
         height, width = (side, side) if stored else (min(side, self._fitting(most)) for most in self._part_bytes)
-        halved = 1 / -(-self.points // side) if other is self else 0.0  # of the tiles, about, only a triangle
+        tiles = -(-self.points // side)
+        halved = 1 / tiles if other is self else 0.0  # of the tiles, about, only a triangle
         own = entry_flops(self._sample, self.functions, (1 - halved / 2) * (1 / height + 1 / width))
         if not stored:  # those of the columns once for each part of the rows
-            made = 1.0 + (1 - halved / 2) * -(-side // height)
+            again = 1.0 if height < side else 2 / (1 + tiles)  # rows of one part are kept from tile to tile
+            made = again + (1 - halved / 2) * -(-side // height)
             each = 2.0 * (1 + 1 / self.functions) * self.facts.flops
             own += made / side * (each + held_flops(self._sample, self.functions)[0])
         rest = self.rest
         return Work(flops=own) + (Work() if rest is None else rest.entry_work(rest))
 
     def passes_of_points(self, n: int) -> PassWork:
-        """Of the factors, which are kept as far as they fit. On their way are those of a block or the gradients of a
-        tile, and a block of training: a heap that they had does not give it back."""
-        most, found = STORED_SHARE * free_memory(self.function.device), super().passes_of_points(n)
-        formed = 2.0 * min(GRADIENTS, min(n, self.engine.TILE) * self.size) * self.dtype.itemsize
+        """Of the factors, which are kept as far as they fit. On their way are those of a block, vectors of parameters
+        or gradients of a tile, and a block of training: a heap that they had does not give it back."""
+        found = super().passes_of_points(n)
+        formed = 2.0 * max(
+            min(4.0 * GRADIENTS, min(n, self.engine.TILE) * self._bytes_of_parameters), self._bytes_of_parameters
+        )
         together = min(n, self.points, points_at_once(self.facts, self.points, self.function.device))
         trained = 2.0 * self.facts.bytes * together
         others = found.passing if self.rest is not None else 0.0
         passing = max(formed, self._bytes_of_block(n), others) + trained
-        return replace(found, kept=min(n * self.bytes_per_point, most), passing=passing)
+        return replace(found, kept=self._bytes_of_factors(n), passing=passing)
 
     def passes_of_checks(self, stacked: bool) -> PassWork:
-        """Whose factors go with them, those in float64 of twice the size."""
+        """Whose factors go with them, those in float64 of twice the size, beside the parameters in float64 and as many
+        numbers of gradients."""
         pairs = SAMPLED_PIECES * (SAMPLED_ROWS + PIECE)
-        return replace(super().passes_of_checks(stacked), kept=0.0, passing=2.0 * self._bytes_of_block(pairs))
+        passing = 2.0 * self._bytes_of_block(pairs) + 16.0 * self.size
+        return replace(super().passes_of_checks(stacked), kept=0.0, passing=passing)
+
+    def _bytes_of_factors(self, n: int) -> float:
+        """Of those of n points that are stored, and of the rows and columns of a tile where they are not."""
+        free, every, tile = free_memory(self.function.device), n * self.bytes_per_point, self.engine.TILE
+        if every <= STORED_SHARE * free:
+            return every
+        stored = STORED_SHARE * free if every <= 2 * STORED_SHARE * free else 0.0
+        shares = (share * (free - stored) for share in (ROWS_SHARE, COLUMNS_SHARE))
+        return stored + sum(min(share, tile * self.bytes_per_point) for share in shares)
+
+    @property
+    def _bytes_of_parameters(self) -> float:
+        return float(self.size * self.dtype.itemsize)
 
     def _bytes_of_block(self, n: int) -> float:
         """Of factors on their way, beside what is kept of them."""
@@ -187,54 +213,69 @@ class FactoredJacobian(AutogradJacobian):
         return self._tried(lambda: self._pulled(U, functions))
 
     def _pulled(self, U: Array, functions: slice) -> Pulled:
-        given = tensor_of(U).to(self.function.device)
-        scales = given.abs().amax(dim=(0, 1)).clamp_min(torch.finfo(given.dtype).tiny)
-        given = (given / scales).to(self.function.dtype)
-        state, k = self.function.state, given.shape[2]
-        sums = {name: given.new_zeros(k, state[name].numel()) for name in self.factored}
+        given, scales = self._scaled(U)
+        k = given.shape[2]
+        sums = self._zeros(self.factored, k)
         with self.function.undisturbed(), torch.no_grad():
             for number, block in self._passed() if sums else ():
                 if not self.stores(number) and 1 + 2 * k < self._passes(functions, k):
-                    u = self._of_outputs(given[block], functions).unbind(2)
-                    found = differentiating.pull(self.function, rows(self.at, block), list(sums), u)
-                    for j, vector in enumerate(found):
-                        for name in sums:
-                            sums[name][j] += vector[name].flatten()
+                    self._add_pulled(sums, block, given, functions)
                     continue
                 for name, own in self.factors(number, functions).items():
                     pull(own, given[block], sums[name])
-        vectors = [{name: sums[name][j].reshape(state[name].shape) for name in sums} for j in range(k)]
+        self.lasts = True
         rest = self.rest
         if rest is not None:
             others = rest.pull(array_of(given, self.engine), functions)
-            for vector, more, scale in zip(vectors, others.vectors, others.scales, strict=True):
-                vector |= {name: float(scale) * t for name, t in more.items()}
-        return Pulled(vectors, scales.double().cpu().numpy())
+            own_scales = tensor_of(others.scales).to(given)[:, None]
+            sums |= {name: own_scales * block for name, block in others.blocks.items()}
+        return Pulled(sums, scales)
 
     def push(self, tangents: Pulled, functions: slice) -> Array:
         """Block by block of points, all vectors at once."""
         return self._tried(lambda: self._pushed(tangents, functions))
 
     def _pushed(self, tangents: Pulled, functions: slice) -> Array:
-        vectors, R = tangents.vectors, functions.stop - functions.start
-        sums = {name: torch.stack([vector[name].flatten() for vector in vectors]) for name in self.factored}
-        out = torch.zeros(self.points, R, len(vectors), dtype=self.function.dtype, device=self.function.device)
+        names, R, k = self.factored, functions.stop - functions.start, len(tangents.scales)
+        out = torch.zeros(self.points, R, k, dtype=self.function.dtype, device=self.function.device)
         with self.function.undisturbed(), torch.no_grad():
-            for number, block in self._passed() if sums else ():
-                if not self.stores(number) and PASSES[self._push] * len(vectors) < self._passes(
-                    functions, len(vectors)
-                ):
-                    own = [{name: vector[name] for name in sums} for vector in vectors]
+            for number, block in self._passed() if names else ():
+                if not self.stores(number) and self._sooner_by_autograd(self._passes(functions, k), k):
+                    own = tangents.vectors(self.function.state, names)
                     out[block] = self._push(self.function, rows(self.at, block), own, self._of_functions(functions))
                     continue
                 for name, uses in self.factors(number, functions).items():
-                    push(uses, sums[name], out[block])
-        total = out.double() * torch.from_numpy(tangents.scales).to(out.device)
-        found, rest = array_of(total, self.engine), self.rest
+                    push(uses, tangents.blocks[name], out[block])
+        self.lasts = True
+        found, rest = self._unscaled(out, tangents.scales), self.rest
         if rest is not None:
-            others = [{name: vector[name] for name in rest.names} for vector in vectors]
-            found = found + rest.push(Pulled(others, tangents.scales), functions)
+            found = found + rest.push(tangents, functions)
         return found
+
+    def multiplied(self, U: Array) -> Array:
+        """Parameter by parameter where the factors of all points are stored, or smaller than vectors of parameters."""
+        smaller = self.points * self.bytes_per_point <= U.shape[2] * self.size * self.dtype.itemsize
+        if smaller or self._points_stored == self.points:
+            return self._tried(lambda: self._multiplied(U))
+        return super().multiplied(U)
+
+    def _multiplied(self, U: Array) -> Array:
+        given, scales = self._scaled(U)
+        out, every = torch.zeros_like(given), slice(0, self.functions)
+        with self.function.undisturbed(), torch.no_grad():
+            blocks = [(block, self.factors(number, every)) for number, block in self._passed()] if self.factored else []
+            for name in self.factored:
+                (total,) = self._zeros([name], given.shape[2]).values()
+                for block, own in blocks:
+                    pull(own[name], given[block], total)
+                for block, own in blocks:
+                    push(own[name], total, out[block])
+        found, rest = self._unscaled(out, scales), self.rest
+        return found if rest is None else found + rest.multiplied(U)
+
+    def _sooner_by_autograd(self, passes: int, k: int) -> bool:
+        """Whether k vectors are pushed in fewer passes forward; which way the module knows is found out at need."""
+        return min(PASSES.values()) * k < passes and PASSES[self._push] * k < passes
 
     # ------------------------------------------------------------------------------------------------------- entries
     def gram(self, other: AutogradJacobian, rows: Rows, cols: slice, *, dtype: np.dtype, stacked: bool) -> Array:
@@ -268,7 +309,7 @@ class FactoredJacobian(AutogradJacobian):
         with self.function.undisturbed(), torch.no_grad():
             top, room, along = 0, Room(), biases(self._sample)
             for height in heights if self.factored else []:
-                left, first = height.sides(along), 0
+                left, first = self._sides_of_rows(height, rows, along), 0
                 place = out[top * each : (top + height.points) * each]
                 if same:  # the columns before these rows
                     widths = parts_of(other, slice(cols.start, cols.start + top), other._part_bytes[1])
@@ -279,12 +320,23 @@ class FactoredJacobian(AutogradJacobian):
                 if same:
                     _add(place[:, top * each : (top + height.points) * each], left, left, room, stacked)
                 top += height.points
+            if same or cols.stop == other.points:  # the last tile of these rows
+                self._rows = None, {}
             if same:
                 out = out.tril() + out.tril(-1).T
         found, rest, others = array_of(out, self.engine), self.rest, other.rest
         if rest is not None and others is not None:
             found = found + rest.gram(others, rows, cols, dtype=self.dtype, stacked=stacked)
         return found
+
+    def _sides_of_rows(self, height: Part, rows: Rows, along: dict[str, str]) -> dict[str, Side]:
+        """Rows that are one part stay for the tiles that follow."""
+        if not isinstance(rows, slice) or height.points < rows.stop - rows.start:
+            return height.sides(along)
+        if self._rows[0] != rows:
+            self._rows = None, {}  # which makes room
+            self._rows = rows, height.sides(along)
+        return self._rows[1]
 
     def squares(self, dtype: np.dtype) -> Array:
         """Parameter by parameter, in blocks of points."""
@@ -327,7 +379,7 @@ class FactoredJacobian(AutogradJacobian):
 
     def stores(self, number: int) -> bool:
         """Whether the factors of a block are stored once they are there."""
-        return self.point_blocks[number].stop <= self._points_stored
+        return self.lasts and self.point_blocks[number].stop <= self._points_stored
 
     def _passes(self, functions: slice, k: int) -> int:
         """What factors of so many functions, made for one product with k vectors, take in passes forward."""
@@ -351,20 +403,32 @@ class FactoredJacobian(AutogradJacobian):
 
     @torch.inference_mode(False)
     def _tried(self, way: Callable[[], Found]) -> Found:
-        """Where a block of points computes something else than the first points did, all goes through autograd."""
+        """Where a block of points computes something else than the first points did, all goes through autograd.
+
+        The heap of each thread keeps what passes took.
+        """
         try:
             return way()
         except Rearranged as error:
             self.probed.give_up(self.function, str(error))
             self._kept.clear()
+            self._rows = None, {}
             return way()
+        finally:
+            if self._points_stored < self.points:
+                give_back_memory()
+
+    def release(self) -> None:
+        """Drop the factors of single rows as well, and those of rows of a tile."""
+        self._picked, self._rows = (b"", None), (None, {})
+        super().release()
 
     def elsewhere(self, points: Any, facts: Facts) -> Self:
         """At other points, and what is known of those."""
         return self._like(at=points, facts=facts)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_kept": {}, "_picked": (b"", None)}
+        return super().__getstate__() | {"_kept": {}, "_picked": (b"", None), "_rows": (None, {})}
 
     def _like(self, **changes: Any) -> Self:
         own = {name: getattr(self, name) for name in ("function", "facts", "at", "directions")} | changes

@@ -37,6 +37,7 @@ class Probed:
         """For a function of the module, found when it is first asked for."""
         if function.dtype not in self._recipes:
             self._recipes[function.dtype] = self._found(function)
+            function.release()
         return self._recipes[function.dtype]
 
     def give_up(self, function: ModuleFunction, reason: str) -> None:
