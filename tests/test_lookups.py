@@ -145,8 +145,8 @@ def test_any_number_of_threads_gives_the_same_numbers(monkeypatch):
     u, found = draw(20_000, seed=8), []
     for count in (1, 2, 3, 7):
         with ThreadPoolExecutor(count) as pool:
-            monkeypatch.setattr(cpu, "workers", lambda count=count: count)
-            monkeypatch.setattr(cpu, "_pool", lambda pool=pool: pool)
+            monkeypatch.setattr(cpu.threads, "workers", lambda count=count: count)
+            monkeypatch.setattr(cpu.threads, "_pool", lambda pool=pool: pool)
             found.append(kernel._matmat(u[:, None]))
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
