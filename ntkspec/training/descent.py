@@ -6,7 +6,7 @@ import numpy as np
 
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.two_layer_passes import Forward, scaled_weights
-from ntkspec.training.task import Task
+from ntkspec.training.task import Rates, Task
 from ntkspec.training.trainer import DIVERGING, Chosen, Trainer
 
 # Numbers of phi of a block of rows: small enough for a core's caches, large enough for fast matrix products.
@@ -50,7 +50,8 @@ class Descent(Trainer):
         weights, readout = scaled_weights(W, v, dtype)
         for space in self._spaces:
             space.forward.weights = weights
-        rates, out = self.rates if gradients else (0.0, 0.0), xp.empty(len(chosen.y), dtype)
+        rates: Rates = self.rates if gradients else (0.0, 0.0)
+        out = xp.empty(len(chosen.y), dtype)
         works = self._works if rows is None else self._shared(len(out))
 
         def of_share(work: tuple[list, _Space]) -> tuple[Array, Array]:
@@ -65,9 +66,9 @@ class Descent(Trainer):
     def step(self) -> None:
         """Equation (4), with the gradients of the last outputs."""
         (gradient_W, gradient_v), (W, v), dtype = self._gradients, self.state.weights, self.y.dtype.type
-        m, d = W.shape
-        W_step = dtype(self.rates[0] / (m * d) ** 0.5) * v[:, None] * gradient_W
-        v_step = dtype(self.rates[1] / m**0.5) * gradient_v
+        (m, d), rates = W.shape, self.rates_now
+        W_step = dtype(rates[0] / (m * d) ** 0.5) * v[:, None] * gradient_W
+        v_step = dtype(rates[1] / m**0.5) * gradient_v
         self.move([W_step, v_step])
 
     @staticmethod
@@ -78,7 +79,7 @@ class Descent(Trainer):
         chosen: Chosen,
         out: Array,
         readout: Array,
-        rates: tuple[float, float],
+        rates: Rates,
     ) -> tuple[Array, Array]:
         """Write the outputs of blocks of rows; their part of sum r_i phi'(u_i) x_iᵀ and of sum r_i phi(u_i)."""
         for number, rows in blocks:
