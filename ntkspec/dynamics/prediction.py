@@ -126,9 +126,9 @@ def predict_gd(
 
     Other losses, laws of your own, rates that change and batches: one product with the kernel a step, 4 n k flops with
     k features. Nothing is truncated, ``error`` is 0. Gradient flow of another loss is solved as an ordinary
-    differential equation by a Runge-Kutta method of order 8 with steps as small as the largest eigenvalue asks for, some 5 eta
-    lambda_max t / n products; ``error`` is then an estimate, the distance from a solution with a hundred times the
-    tolerance.
+    differential equation by a Runge-Kutta method of order 8 with steps as small as the largest eigenvalue asks for,
+    some 5 eta lambda_max t / n products; ``error`` is then an estimate, the distance from a solution with a hundred
+    times the tolerance.
 
     Rounding of the kernel, about eta t / n times that of its entries, is in neither bound: take float64 for late steps.
     A Krylov basis sees the modes that y - u_0 touches; :func:`ntkspec.largest_stable_rate` is the threshold of all.
