@@ -114,8 +114,8 @@ def load_result(path: str | Path, *, activation: str | Activation | None = None)
     -------
     Trajectory, Estimate, Spectrum, Density, ...
         What was written: the same class, numbers bit by bit, arrays of NumPy. Of the files of commands an Analysis
-        (``ntkspec analyze``), a KernelSpectrum (``spectrum``), a Sweep (``sweep``, ``check``, ``figure 5`` and
-        ``budget``), a list of checks (``check.h5``), a list of runs (``figure 1``, ``2`` and ``3``).
+        (``ntkspec analyze``), a KernelSpectrum (``spectrum``), a Series (``track``), a Sweep (``sweep``, ``check``,
+        ``figure 5`` and ``budget``), a list of checks (``check.h5``), a list of runs (``figure 1``, ``2`` and ``3``).
 
     Raises
     ------
