@@ -58,6 +58,7 @@ _HOMES = {
     "Nesterov": "dynamics",
     "Huber": "dynamics",
     "Loss": "dynamics",
+    "loss": "dynamics",
     "largest_stable_rate": "dynamics",
     "learning_modes": "dynamics",
     "train_gd": "training",

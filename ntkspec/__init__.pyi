@@ -14,6 +14,7 @@ from ntkspec.dynamics import Posterior as Posterior
 from ntkspec.dynamics import Trajectory as Trajectory
 from ntkspec.dynamics import largest_stable_rate as largest_stable_rate
 from ntkspec.dynamics import learning_modes as learning_modes
+from ntkspec.dynamics import loss as loss
 from ntkspec.dynamics import posterior as posterior
 from ntkspec.dynamics import predict_gd as predict_gd
 from ntkspec.experiments.results import load_result as load_result

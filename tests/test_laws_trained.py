@@ -8,7 +8,7 @@ import pytest
 
 import ntkspec as ns
 from conftest import Interrupt
-from ntkspec.dynamics import loss_of, stable_rate
+from ntkspec.dynamics import stable_rate
 from ntkspec.networks import IndependentOutputs
 from ntkspec.training.batches import Batches
 from several_outputs import Perceptron
@@ -173,7 +173,7 @@ def test_every_loss_trains_every_network_as_the_plain_loop(kind, loss, how):
     X, y = trained_on(loss, net)
     whole = net if net(X).shape == y.shape else IndependentOutputs([net, net])
     zero = whole(X) if "subtract_start" in how else 0 * whole(X)
-    weights, outputs, derivative = whole.weights, [], loss_of(loss).derivative
+    weights, outputs, derivative = whole.weights, [], ns.loss(loss).derivative
     batches = Batches(len(X), how.get("batch", len(X)), 3)
     for step in range(STEPS[-1] + 1):
         now = whole.with_weights(weights)
@@ -189,7 +189,7 @@ def test_every_loss_trains_every_network_as_the_plain_loop(kind, loss, how):
     found = ns.train_gd(net, X, y, eta=eta, steps=STEPS, loss=loss, seed=3, X_test=X[:4], **how)
     assert np.abs(found.train - np.array(outputs)[STEPS]).max() <= 1e-11
     assert np.abs(found.test - found.train[:, :4]).max() <= 1e-12
-    assert loss_of(loss).mean(found.train, y)[-1] < loss_of(loss).mean(found.train, y)[0]
+    assert ns.loss(loss).mean(found.train, y)[-1] < ns.loss(loss).mean(found.train, y)[0]
 
 
 @pytest.mark.parametrize("loss", ["logistic", "cross-entropy", ns.Huber(0.2), HINGE], ids=str)
@@ -224,7 +224,7 @@ def test_torch_minimizes_the_same_cross_entropy():
     found = ns.train_gd(net, X, np.eye(3)[classes], eta=0.5, steps=[19, 20], loss="cross-entropy")
     mine = found.network.weights
     assert all(np.abs(a - b.detach().numpy()).max() < 1e-12 for a, b in zip(mine, weights, strict=True))
-    assert loss_of("cross-entropy").mean(found.train[0], np.eye(3)[classes]) == pytest.approx(loss.item(), rel=1e-12)
+    assert ns.loss("cross-entropy").mean(found.train[0], np.eye(3)[classes]) == pytest.approx(loss.item(), rel=1e-12)
     assert found.method == "gradient descent, cross-entropy loss"
 
 

@@ -8,10 +8,10 @@ import pytest
 import scipy.optimize
 
 import ntkspec as ns
-from ntkspec.dynamics import loss_of, prediction
+from ntkspec.dynamics import prediction
 from ntkspec.operators import Dense, wrap
 
-SQUARED, LOGISTIC, CROSS = (loss_of(name) for name in ("squared", "logistic", "cross-entropy"))
+SQUARED, LOGISTIC, CROSS = (ns.loss(name) for name in ("squared", "logistic", "cross-entropy"))
 HUBER = ns.Huber(0.3)
 LOSSES = [SQUARED, LOGISTIC, CROSS, HUBER]
 

@@ -276,7 +276,7 @@ def test_the_edge_is_where_the_sharpness_stays_at_it():
     assert rising.verdict[0] == (
         "Edge of stability: at step 30 the largest eigenvalue over n reaches 2/eta = 2 (2.1 in [2.0979, 2.1021]; 1.85 "
         "at the checkpoint before), and from there on it hovers at it, between 1.8981 and 2.1021; at step 50 it is "
-        "2.05 in [2.0479, 2.0521]."
+        "2.05 in [2.0479, 2.052]."
     )
     below = made([0.5, 0.7, 0.9])
     assert (at_the_edge(below), above_the_edge(below)) == (None, None)

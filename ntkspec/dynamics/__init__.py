@@ -1,7 +1,7 @@
 """Training of kernel models in closed form: trajectories, laws and losses, stable rates, and the modes that learn."""
 
 from ntkspec.dynamics.laws import GradientDescent, GradientFlow, Law, LawLike, SpectralLaw, law_of
-from ntkspec.dynamics.losses import Huber, Loss, LossFunction, LossLike, loss_of
+from ntkspec.dynamics.losses import Huber, Loss, LossFunction, LossLike, loss
 from ntkspec.dynamics.modes import Modes, learning_modes
 from ntkspec.dynamics.momentum import HeavyBall, Nesterov
 from ntkspec.dynamics.posterior import Posterior, posterior
@@ -30,7 +30,7 @@ __all__ = [
     "largest_stable_rate",
     "law_of",
     "learning_modes",
-    "loss_of",
+    "loss",
     "posterior",
     "predict_gd",
     "stable_rate",

@@ -255,8 +255,34 @@ SQUARED = Squared()
 _NAMED: dict[str, LossFunction] = {"squared": SQUARED, "logistic": Logistic(), "cross-entropy": CrossEntropy()}
 
 
-def loss_of(given: LossLike) -> LossFunction:
-    """The loss of that name, or a loss itself, such as ``Huber(1.0)``."""
+def loss(given: LossLike) -> LossFunction:
+    r"""The loss of a name, with its values, derivatives and means.
+
+    Parameters
+    ----------
+    given : {"squared", "logistic", "cross-entropy"}, Huber or Loss
+        The name, as :func:`ntkspec.predict_gd` and :func:`ntkspec.train_gd` take it, or a loss, which comes back.
+
+    Returns
+    -------
+    LossFunction
+        With ``values(u, y)``, the losses of the points, (n,), of outputs u and labels y (n,) or (n, K);
+        ``derivative(u, y)``, of the loss of each point in its outputs; and ``mean(outputs, y)``, the mean loss over the
+        points, of all steps of a trajectory at once.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkspec as ns
+    >>> run = ns.predict_gd(np.eye(2), [1.0, -1.0], eta=4.0, steps=[0, 5], loss="logistic")
+    >>> ns.loss("logistic").mean(run.train, [1.0, -1.0]).round(4).tolist()
+    [0.6931, 0.0901]
+    """
     if isinstance(given, LossFunction):
         return given
     if not isinstance(given, str) or given not in _NAMED:
@@ -268,7 +294,7 @@ def loss_of(given: LossLike) -> LossFunction:
 
 
 def name_of(loss: LossFunction) -> str:
-    """As :func:`loss_of` takes it."""
+    """As :func:`loss` takes it."""
     return next((name for name, known in _NAMED.items() if known == loss), repr(loss))
 
 

@@ -11,7 +11,8 @@ from ntkspec.dynamics.arguments import StartLike, checked_starts, checked_test
 from ntkspec.dynamics.coordinates import Coordinates, Features, Points
 from ntkspec.dynamics.krylov import EXPECTED
 from ntkspec.dynamics.laws import FLOW, LawLike, SpectralLaw, law_of, linear_steps_of, takes_steps
-from ntkspec.dynamics.losses import SQUARED, LossLike, loss_of
+from ntkspec.dynamics.losses import SQUARED, LossLike
+from ntkspec.dynamics.losses import loss as loss_of
 from ntkspec.dynamics.methods import by_eigenpairs, by_features, by_krylov
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.recursion import Descent, by_ode, by_steps

@@ -157,7 +157,7 @@ def _energy(axis: Axes, series: Series) -> None:
         what = "leading eigenvector" if k == 0 else f"{k + 1} leading eigenvectors"
         axis.plot(series.steps, energies[:, k], marker=_marker(series), markersize=3, label=what,
                   color=DEEP_COLOURS[_some(energies.shape[1]).index(k)])  # fmt: skip
-    axis.set_ylim(0, 1.02)
+    axis.set_ylim(bottom=0)
     _over_steps(axis, series, r"part of $\|y\|^2$")
 
 

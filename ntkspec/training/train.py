@@ -10,7 +10,8 @@ import numpy as np
 from ntkspec import checks, progress
 from ntkspec.dynamics import Trajectory
 from ntkspec.dynamics.laws import PLAIN, Law, LawLike, steps_of
-from ntkspec.dynamics.losses import SQUARED, LossFunction, LossLike, loss_of, name_of
+from ntkspec.dynamics.losses import SQUARED, LossFunction, LossLike, name_of
+from ntkspec.dynamics.losses import loss as loss_of
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.networks.outputs import OutputsLike

@@ -12,6 +12,7 @@ import numpy as np
 from ntkspec import checks, storage
 from ntkspec.engines import as_array, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
+from ntkspec.experiments.forecast import Expected
 from ntkspec.experiments.tracking import layers
 from ntkspec.experiments.tracking.measuring import AHEAD, Checkpoint, Data, Place, measure, needs_kernel
 from ntkspec.experiments.tracking.series import Origin, Series, begun, grown
@@ -54,7 +55,6 @@ class Recorder:
         self._last: Checkpoint | None = None
         self._tree: dict[str, Any] = {}
         self._file: storage.Keeper | None = None
-        self._there = 0  # checkpoints of the file that have not come again
 
     # ----------------------------------------------------------------------------------------------------------- file
     @contextlib.contextmanager
@@ -90,8 +90,8 @@ class Recorder:
         return provenance(self.command)
 
     # -------------------------------------------------------------------------------------------------------- recording
-    def record(self, step: int, network: Network, source: str = "") -> int:
-        """Measure a network, unless the file has it already; its place in the series.
+    def record(self, step: int, network: Network, source: str = "") -> float:
+        """Measure a network, and the seconds of that; 0 where the file has it already.
 
         Raises ValueError for a step that is not after all others, and one that the file has with other weights.
         """
@@ -106,11 +106,18 @@ class Recorder:
         if len(place):
             self._require_same(int(place[0]), digest)
             self._keep(now)
-            return int(place[0])
+            return 0.0
         if len(series) and step < series.steps[-1]:
             raise ValueError(f"step {step} came after step {series.steps[-1]}; record steps in ascending order")
-        self._measured(now, digest, source)
-        return len(series)
+        return self._measured(now, digest, source)
+
+    def expect(self, seconds: float) -> None:
+        """Say how long the other checkpoints take, where each takes as long as this one, and how much memory."""
+        engine, size = engine_of(self._tree["track"].steps), 0
+        if self._last is not None and needs_kernel(self.task):
+            engine, size = self._last.kernel.engine, self._last.prepared[1].bytes
+        memory = max(engine.used_memory() + 2 * size, engine.most_memory())
+        self.report(f"forecast: {Expected({'checkpoints': seconds}, memory)}")
 
     def _on_device(self, net: Network) -> list[Array]:
         """Copies of its weights: what trains goes on, and kernels are of this moment."""
@@ -119,7 +126,7 @@ class Recorder:
     def _own_task(self) -> TrackTask:
         return replace(self.task, method=self._tree["track"].method or self.task.method)
 
-    def _measured(self, now: Checkpoint, digest: str, source: str) -> None:
+    def _measured(self, now: Checkpoint, digest: str, source: str) -> float:
         start = time.perf_counter()
         first, previous = self._before(now)
         with _at(now.step, source):
@@ -133,6 +140,7 @@ class Recorder:
         if self.keeps:
             self._tree["networks"] = {"start": _stored(first), "last": _stored(now)}
         self._write()
+        return origin.seconds
 
     def _keep(self, now: Checkpoint) -> None:
         self._start = self._start or now

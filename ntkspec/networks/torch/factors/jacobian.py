@@ -15,7 +15,7 @@ from ntkspec.networks.points import rows
 from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory, number_of, points_at_once
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
 from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, held_flops, product_flops
-from ntkspec.networks.torch.factors.grams import GRADIENTS, add_gram, numbers_together
+from ntkspec.networks.torch.factors.grams import add_gram, numbers_together
 from ntkspec.networks.torch.factors.held import biases, held
 from ntkspec.networks.torch.factors.layouts import Rearranged
 from ntkspec.networks.torch.factors.parts import Part, parts_of
@@ -132,8 +132,9 @@ class FactoredJacobian(AutogradJacobian):
         """Of the factors, which are kept as far as they fit. On their way are those of a block, vectors of parameters
         or gradients of a tile, and a block of training: a heap that they had does not give it back."""
         found = super().passes_of_points(n)
+        every, own = min(n, self.engine.TILE) * self.size, self.size * self.dtype.itemsize
         formed = 2.0 * max(
-            min(4.0 * GRADIENTS, min(n, self.engine.TILE) * self._bytes_of_parameters), self._bytes_of_parameters
+            min(numbers_together(self.function.dtype, self.function.device), every) * self.dtype.itemsize, own
         )
         together = min(n, self.points, points_at_once(self.facts, self.points, self.function.device))
         trained = 2.0 * self.facts.bytes * together
@@ -156,10 +157,6 @@ class FactoredJacobian(AutogradJacobian):
         stored = STORED_SHARE * free if every <= 2 * STORED_SHARE * free else 0.0
         shares = (share * (free - stored) for share in (ROWS_SHARE, COLUMNS_SHARE))
         return stored + sum(min(share, tile * self.bytes_per_point) for share in shares)
-
-    @property
-    def _bytes_of_parameters(self) -> float:
-        return float(self.size * self.dtype.itemsize)
 
     def _bytes_of_block(self, n: int) -> float:
         """Of factors on their way, beside what is kept of them."""
@@ -352,7 +349,7 @@ class FactoredJacobian(AutogradJacobian):
                 for name, own in made.items():
                     if own:
                         out[block] += Side([own], self.function.state[name].numel()).squares(
-                            every, numbers_together(out), room
+                            every, numbers_together(out.dtype, out.device), room
                         )
         found, rest = array_of(out, self.engine), self.rest
         return found if rest is None else found + rest.squares(self.dtype)
