@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import ntkspec as ns
 from ntkspec.engines import cpu
-from ntkspec.networks import two_layer_passes
+from ntkspec.networks import deep_kernel, two_layer_passes
 from ntkspec.operators import Bits, HadamardGram
 
 VALUES = [(0.0, 1.0), (-1.0, 1.0), (0.01, 1.0), (0.5, -0.25)]
@@ -187,6 +187,19 @@ def test_parts_of_the_points_add_up():
         part = HadamardGram(Bits(kernel.D.words[rows], 256, (0.0, 1.0), kernel.dtype), kernel.X[rows])
         total = total + part.local_vjp(u[rows])
     np.testing.assert_allclose(kernel.local_jvp(total), kernel.to_dense() @ u, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [ns.FullyConnected.random, ns.FullyConnected.paired])
+def test_the_last_hidden_layer_of_a_deep_network_is_bits(make, monkeypatch):
+    net, X, Y = make(9, [80, 130], "abs"), draw(60, 9), draw(7, 9, seed=1)
+    kernels, u = [ns.ntk(net, X), ns.ntk(net, Y, X)], draw(60, 2, seed=2)
+    monkeypatch.setattr(deep_kernel, "_as_bits", lambda *arguments: None)
+    for kernel, numbers in zip(kernels, [ns.ntk(net, X), ns.ntk(net, Y, X)], strict=True):
+        assert any(isinstance(getattr(term, "D", None), Bits) for _, term in kernel.terms)
+        assert not any(isinstance(getattr(term, "D", None), Bits) for _, term in numbers.terms)
+        matrix = numbers.to_dense()
+        np.testing.assert_allclose(kernel.to_dense(), matrix, rtol=1e-13, atol=1e-12)
+        np.testing.assert_allclose(kernel._matmat(u), matrix @ u, atol=1e-12 * abs(matrix).sum(axis=1).max())
 
 
 # ------------------------------------------------------------------------------------------- passes of two-layer nets
