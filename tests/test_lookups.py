@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import ntkspec as ns
 from ntkspec.engines import cpu
-from ntkspec.networks import two_layer_passes
+from ntkspec.networks import deep_kernel, two_layer_passes
 from ntkspec.operators import Bits, HadamardGram
 
 VALUES = [(0.0, 1.0), (-1.0, 1.0), (0.01, 1.0), (0.5, -0.25)]
@@ -140,6 +140,34 @@ def test_products_between_two_sets_of_points():
         assert (error <= 2 * operator.rounding.matvec_error_bound).all()
 
 
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_a_network_whose_second_layer_differs_has_bits_with_weights(dtype):
+    net, X, Y = network("leaky_relu", dtype), draw(90, 70, dtype=dtype), draw(40, 70, dtype=dtype, seed=1)
+    net = ns.TwoLayer(net.W, draw(202, dtype=dtype, seed=2), net.activation)
+    D, E = (net.activation.derivative(points @ net.W.T / 70**0.5) * net.v for points in (X, Y))
+    for kernel, matrix in (
+        (ns.ntk(net, X, layer="first"), (D @ D.T) * (X @ X.T) / (202 * 70)),
+        (ns.ntk(net, X, Y, layer="first"), (D @ E.T) * (X @ Y.T) / (202 * 70)),
+    ):
+        assert kernel.cost.product.lookups
+        assert kernel.cost.entry.words == 0
+        u = draw(matrix.shape[1], 2, dtype=dtype, seed=3)
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(kernel.to_dense(), matrix, atol=50 * eps * abs(matrix).max())
+        np.testing.assert_allclose(kernel._matmat(u), matrix @ u, atol=200 * eps * abs(matrix @ u).max())
+    (_, one), u = kernel.terms[0], draw(40, 3, seed=4)
+    exact = one.to_dense(np.float64) @ u
+    error = np.linalg.norm(one._matmat(u) - exact, axis=0) / np.linalg.norm(u, axis=0)
+    assert (error <= 2 * one.rounding.matvec_error_bound).all()
+
+
+def test_sides_of_different_values_are_multiplied_as_numbers():
+    masks = draw(9, 70) > 0, draw(7, 70, seed=1) > 0
+    one, other = packed(masks[0], (0.25, 1.0)), packed(masks[1])
+    found = one.gram(slice(0, 9), other, slice(0, 7), np.dtype(float))
+    np.testing.assert_allclose(found, np.where(masks[0], 1.0, 0.25) @ masks[1].T)
+
+
 def test_any_number_of_threads_gives_the_same_numbers(monkeypatch):
     kernel, _ = theta(20_000, 200, 64)
     u, found = draw(20_000, seed=8), []
@@ -159,6 +187,19 @@ def test_parts_of_the_points_add_up():
         part = HadamardGram(Bits(kernel.D.words[rows], 256, (0.0, 1.0), kernel.dtype), kernel.X[rows])
         total = total + part.local_vjp(u[rows])
     np.testing.assert_allclose(kernel.local_jvp(total), kernel.to_dense() @ u, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [ns.FullyConnected.random, ns.FullyConnected.paired])
+def test_the_last_hidden_layer_of_a_deep_network_is_bits(make, monkeypatch):
+    net, X, Y = make(9, [80, 130], "abs"), draw(60, 9), draw(7, 9, seed=1)
+    kernels, u = [ns.ntk(net, X), ns.ntk(net, Y, X)], draw(60, 2, seed=2)
+    monkeypatch.setattr(deep_kernel, "_as_bits", lambda *arguments: None)
+    for kernel, numbers in zip(kernels, [ns.ntk(net, X), ns.ntk(net, Y, X)], strict=True):
+        assert any(isinstance(getattr(term, "D", None), Bits) for _, term in kernel.terms)
+        assert not any(isinstance(getattr(term, "D", None), Bits) for _, term in numbers.terms)
+        matrix = numbers.to_dense()
+        np.testing.assert_allclose(kernel.to_dense(), matrix, rtol=1e-13, atol=1e-12)
+        np.testing.assert_allclose(kernel._matmat(u), matrix @ u, atol=1e-12 * abs(matrix).sum(axis=1).max())
 
 
 # ------------------------------------------------------------------------------------------- passes of two-layer nets

@@ -96,6 +96,15 @@ def bits_of_leaky_slopes(n, d, m, dtype):
     return bits(n, d, m, dtype, (-0.25, 1.0))
 
 
+def bits_with_weights(n, d, m, dtype):
+    X, weights = draw(n, d, dtype=dtype, seed=1), draw(m, dtype=dtype, seed=2)
+    D = np.where(draw(n, m) > 0.3, 1.0, 0.25)
+    words = packed_bits(D, (0.25, 1.0), dtype).words
+    weighted = (D * weights).astype(dtype)
+    packed = Bits(words, m, (0.25, 1.0), np.dtype(dtype), on(weights))
+    return HadamardGram(packed, on(X)), (weighted @ weighted.T * (X @ X.T)).astype(dtype)
+
+
 def bits_between(n, d, m, dtype):
     masks, X, X2 = (draw(n, m) > 0, draw(n + 6, m, seed=4) > 0), draw(n, d, dtype=dtype), draw(n + 6, d, dtype=dtype)
     D, D2 = (np.where(mask, 1.0, 0.5) for mask in masks)
@@ -366,6 +375,7 @@ def on_disk(n, d, m, dtype):
 
 
 SYMMETRIC = [gram, hadamard, hadamard_wide_data, bits, bits_of_leaky_slopes, dense, difference, triangle, sharing]
+SYMMETRIC += [bits_with_weights]
 SYMMETRIC += [triangle_minus_gram, gram_function, function_minus_gram, rescaled, diagonal, jacobian_gram, patch_gram]
 SYMMETRIC += [of_entries, on_disk, jacobian_of_all_outputs, jacobian_summed_over_outputs, interleaved]
 # Entries cost whole products.

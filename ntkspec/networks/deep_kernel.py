@@ -3,8 +3,9 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
-from ntkspec.operators import GradientsAt, Gram, HadamardGram, JacobianGram, KernelOperator
+from ntkspec.operators import Bits, GradientsAt, Gram, HadamardGram, JacobianGram, KernelOperator
 
 if TYPE_CHECKING:
     from ntkspec.networks.deep import DeepNetwork
@@ -22,7 +23,7 @@ def hadamard_kernel(net: "DeepNetwork", chosen: range, sides: list[Array]) -> Ke
     .. math:: \Theta = \sum_l \frac{(\Delta_l \Delta_l'^T) \odot (H_{l-1} H_{l-1}'^T)}{m_{l-1}}
 
     with the inputs H of each layer and the gradients Delta of f in its outputs: Hadamard products of Gram matrices,
-    kept as n (m_l + m_{l-1}) numbers for each layer.
+    kept as n (m_l + m_{l-1}) numbers for each layer; Delta of the last hidden layer as bits where phi' has two values.
     """
     signals = [net.signals(points) for points in sides]
     terms = []
@@ -34,8 +35,30 @@ def hadamard_kernel(net: "DeepNetwork", chosen: range, sides: list[Array]) -> Ke
             scale = float(factors[0][0, 0]) ** 2
             terms.append(scale / layer.weights[1] * Gram(*factors[1::2]))
         else:
+            if k % net.n_weights == net.n_weights - 2:
+                factors[::2] = _as_bits(net, signals, k) or factors[::2]
             terms.append(1 / layer.weights[1] * HadamardGram(*factors))
     return sum(terms[1:], start=terms[0])
+
+
+def _as_bits(net: "DeepNetwork", signals: list, k: int) -> list[Bits] | None:
+    """The gradients in the last hidden layer, phi' times the weights of the output, as bits; None where phi' takes more
+    than two values, or products with bits are not sooner."""
+    values, found = net.activation.slopes, []
+    for one in signals if values else []:
+        (_, inputs, signal), (output, _, factor), engine = one[k], one[k + 1], engine_of(one[k][2])
+        weights = output.vjp(net.parameters[k + 1], None, factor[:1])[0]
+        bits = Bits(engine.bits.empty(*signal.shape), signal.shape[1], values, signal.dtype, weights)
+        if not bits.works(inputs.shape[1]):
+            return None
+        below = signal.dtype.type(values[0]) * weights
+        for rows in engine.blocks(slice(0, len(signal)), signal.shape[1]):
+            ones = signal[rows] == weights
+            if not bool((ones | (signal[rows] == below)).all()):
+                return None
+            engine.bits.pack(bits.words[rows], ones.astype(signal.dtype), 1.0)
+        found.append(bits)
+    return found or None
 
 
 class _Gradients:

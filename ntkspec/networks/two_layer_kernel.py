@@ -26,7 +26,7 @@ def two_layer_ntk(
 class _Features:
     """phi(U) and phi'(U) |v| of the neurons that the kernel needs; ``slope_scale`` holds a constant v² instead.
 
-    Where phi' takes two values and v² is constant, ``slope`` is stored as bits.
+    Where phi' takes two values, ``slope`` is stored as bits: if v² is constant, or if products with bits are sooner.
     """
 
     def __init__(self, activation: Activation, W: Array, v: Array, X: Array, layer: str):
@@ -34,11 +34,14 @@ class _Features:
         constant = bool((v == v[0]).all())
         self.slope_scale = float(v[0]) ** 2 if constant else 1.0
         weights = None if constant else v.astype(dtype, copy=False)
-        values, n = activation.slopes if constant else None, X.shape[0]
+        n, slopes = X.shape[0], None
+        if layer != "second" and activation.slopes:
+            slopes = Bits(engine.bits.empty(n, self.width), self.width, activation.slopes, dtype, weights)
+        bits = slopes if slopes is not None and (constant or slopes.works(X.shape[1])) else None
         self.value: Any = engine.xp.empty((n, self.width), dtype) if layer != "first" else None
         self.slope: Any = None
         if layer != "second":
-            self.slope = engine.bits.empty(n, self.width) if values else engine.xp.empty((n, self.width), dtype)
+            self.slope = engine.xp.empty((n, self.width), dtype) if bits is None else bits
         scaled, _ = scaled_weights(W, v, dtype)
 
         def fill(share):
@@ -49,14 +52,12 @@ class _Features:
                     self.value[rows] = value
                 if self.slope is None:
                     continue
-                if values:
-                    engine.bits.pack(self.slope[rows], slope, values[1])
+                if bits is not None:
+                    engine.bits.pack(bits.words[rows], slope, bits.high)
                 else:
                     self.slope[rows] = slope if weights is None else slope * weights
 
         engine.run(fill, engine.shares(n))
-        if values and layer != "second":
-            self.slope = Bits(self.slope, self.width, values, dtype)
 
 
 def _first_layer(left: _Features, right: _Features | None) -> KernelOperator:

@@ -30,12 +30,15 @@ class Bits(OnEngine):
         What the bits 0 and 1 stand for.
     dtype : float32 or float64
         What rows are unpacked to.
+    weights : array, shape (m,), optional
+        Numbers that the columns are multiplied with; none unless given.
 
     Notes
     -----
     With the bits B and their row sums p, the Gram matrix is
     :math:`m\,low^2 + low\,(high - low)(p_i + p_j) + (high - low)^2 (B B^T)_{ij}`, and B Bᵀ is AND and popcount: exact
-    integers. Takes m / 8 bytes a row; ``bits[rows]`` unpacks rows to an array of the dtype.
+    integers; with weights it is that of unpacked rows. Takes m / 8 bytes a row; ``bits[rows]`` unpacks rows to an
+    array of the dtype.
 
     Examples
     --------
@@ -48,8 +51,15 @@ class Bits(OnEngine):
     array([[0., 1., 1.]])
     """
 
-    def __init__(self, words: Array, columns: int, values: tuple[float, float], dtype: np.dtype):
-        self.words, self.engine = words, engine_of(words)
+    def __init__(
+        self,
+        words: Array,
+        columns: int,
+        values: tuple[float, float],
+        dtype: np.dtype,
+        weights: Array | None = None,
+    ):
+        self.words, self.engine, self.weights = words, engine_of(words), weights
         self.low, self.high = values[0], values[1]
         self.shape, self.dtype, self.ndim = (words.shape[0], columns), dtype, 2
 
@@ -58,10 +68,19 @@ class Bits(OnEngine):
 
     def unpacked(self, rows: Rows, dtype: np.dtype) -> Array:
         """``self[rows]`` as numbers of another dtype."""
-        return self.engine.bits.unpack(self.words[rows], self.shape[1], (self.low, self.high), dtype)
+        found = self.engine.bits.unpack(self.words[rows], self.shape[1], (self.low, self.high), dtype)
+        return found if self.weights is None else found * self.weights.astype(dtype, copy=False)
+
+    @property
+    def counts(self) -> bool:
+        """Whether Gram matrices are counts of common ones."""
+        return self.weights is None
 
     def gram(self, rows: Rows, other: "Bits", cols: slice, dtype: np.dtype) -> Any:
-        """``self[rows] @ other[cols].T`` without unpacking, as a factor of parts; m / 64 words of AND and popcount."""
+        """``self[rows] @ other[cols].T`` as a factor of parts: without unpacking m / 64 words of AND and popcount."""
+        alike = (self.low, self.high) == (other.low, other.high)
+        if not (alike and self.counts and other.counts):
+            return self.unpacked(rows, dtype) @ other.unpacked(cols, dtype).T
         return self.engine.bits.gram(self.words[rows], other.words[cols], self._levels(rows, other, cols), dtype)
 
     def _levels(self, rows, other: "Bits", cols: slice) -> Levels | None:
@@ -86,7 +105,7 @@ class Bits(OnEngine):
         columns, size = self.shape[1], self.dtype.itemsize
         read = Work(bytes=columns / 8 + numbers * size)
         gathered, scattered = (Work(lookups=lines) + read for lines in self.products.work(numbers, self.dtype))
-        multiplied = Work(flops=4.0 * columns * numbers)
+        multiplied = Work(flops=4.0 * columns * numbers * size / 4)  # float64 takes as long as two of float32
         sooner = (gathered + scattered).nominal_seconds < multiplied.nominal_seconds
         return (gathered, scattered) if sooner else None
 
@@ -99,25 +118,39 @@ class Bits(OnEngine):
         lines = n * V.shape[1] * products.work(X.shape[1], V.dtype)[0]
         count = int(min(PARTS, 1 + n / POINTS_OF_A_PART, 1 + lines / LINES_OF_A_PART))
         found = self.engine.run(lambda rows: products.gather(rows, X, V), slices(n, -(-n // count)))
-        return sum(found[1:], start=found[0])
+        return self._weighted(sum(found[1:], start=found[0]))
 
     def scatter(self, X: Array, total: Array) -> Array:
         """d_i · (G x_i) for each row i and each of the G of a :meth:`gather`, (n, k)."""
-        products = self.products
+        products, total = self.products, self._weighted(total)
         lines = len(total) * products.work(X.shape[1], total.dtype)[1]
         shares = self.engine.shares(self.shape[0], FLOPS_OF_A_LINE * lines)
         found = self.engine.run(lambda rows: products.scatter(rows, X, total), shares)
         return self.engine.xp.concatenate(found)
 
+    def _weighted(self, total: Array) -> Array:
+        """A result of :meth:`gather` with its rows times the weights of the columns."""
+        if self.weights is None:
+            return total
+        weights = self.engine.xp.zeros(total.shape[2], total.dtype)
+        weights[: self.shape[1]] = self.weights
+        return total * weights[:, None]
+
     def depths(self, numbers: int) -> tuple[float, float]:
         """Roundings on the longest path through :meth:`gather` and through :meth:`scatter`, in float64."""
         gathered, scattered = self.products.depth(numbers, self.shape[0])
-        return PARTS + gathered, scattered
+        return PARTS + gathered + 1, scattered + 1
 
     def squares_of_parts(self) -> Array:
-        """Sum over a row of (\\|low\\| + \\|high - low\\| bit)²: what the rounding of such a product is relative to."""
+        """Sums over rows of (w (abs(low) + abs(high - low) bit))², what the rounding of products is relative to."""
         zero, one = self.low**2, (abs(self.low) + abs(self.high - self.low)) ** 2
-        return zero * self.shape[1] + (one - zero) * self._ones
+        if self.weights is None:
+            return zero * self.shape[1] + (one - zero) * self._ones
+        squares, rows = self.weights.astype(np.float64) ** 2, slice(0, self.shape[0])
+        unpack, columns = self.engine.bits.unpack, self.shape[1]
+        blocks = self.engine.blocks(rows, columns)
+        found = [unpack(self.words[block], columns, (zero, one), np.float64) @ squares for block in blocks]
+        return self.engine.xp.concatenate(found)
 
     @cached_property
     def _ones(self):

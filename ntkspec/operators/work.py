@@ -49,7 +49,7 @@ class Work:
     def of_gram(cls, A: Any) -> "Work":
         """The work of one entry of A Bᵀ, for an array (n, k) or :class:`Bits`."""
         columns = A.shape[1]
-        return cls(words=-(-columns // 64)) if hasattr(A, "words") else cls(flops=2.0 * columns)
+        return cls(words=-(-columns // 64)) if getattr(A, "counts", False) else cls(flops=2.0 * columns)
 
     @classmethod
     def lasting(cls, seconds: float) -> "Work":
