@@ -1,5 +1,7 @@
 """Training of kernel models in closed form: trajectories, laws, stable rates, and the modes that learn."""
 
+from ntkspec.dynamics.ensemble import ensemble
+from ntkspec.dynamics.gaussians import Ensemble, Gaussian
 from ntkspec.dynamics.laws import GradientDescent, GradientFlow, Law, LawLike, SpectralLaw, law_of
 from ntkspec.dynamics.modes import Modes, learning_modes
 from ntkspec.dynamics.momentum import HeavyBall, Nesterov
@@ -10,6 +12,8 @@ from ntkspec.dynamics.telling import UnstableRateWarning, warn_if_unstable
 from ntkspec.dynamics.trajectory import Stability, Trajectory
 
 __all__ = [
+    "Ensemble",
+    "Gaussian",
     "GradientDescent",
     "GradientFlow",
     "HeavyBall",
@@ -22,6 +26,7 @@ __all__ = [
     "Stability",
     "Trajectory",
     "UnstableRateWarning",
+    "ensemble",
     "largest_stable_rate",
     "law_of",
     "learning_modes",
