@@ -6,13 +6,21 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.dynamics.ensemble_kernels import Kernels, checked_kernels
-from ntkspec.dynamics.gaussians import Ensemble, Gaussian, counted_steps
+from ntkspec.dynamics.gaussians import Ensemble, Gaussian
 from ntkspec.dynamics.laws import FOLLOWED, LawLike, SpectralLaw, law_of
 from ntkspec.dynamics.methods import float64_matrix
-from ntkspec.dynamics.sandwich import Learning, Spread, means, spread_of_readout, spread_on_test, spread_on_train
+from ntkspec.dynamics.sandwich import (
+    Learning,
+    means,
+    spread_of_readout,
+    spread_on_test,
+    spread_on_train,
+    symmetric_parts,
+)
 from ntkspec.dynamics.telling import warn_if_growing, warn_if_unstable
 from ntkspec.engines import as_array, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
+from ntkspec.objects.words import counted
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.layout import Layout, labels_of
 
@@ -163,7 +171,7 @@ def _fits(kernels: Kernels, steps: int, *, train: bool, full: bool) -> None:
     checks.memory(
         needed,
         kernels.engine,
-        f"an ensemble of {n:,} training and {points:,} test points at {counted_steps(steps)}",
+        f"an ensemble of {n:,} training and {points:,} test points at {counted(steps, 'step')}",
         "take fewer points or steps, or covariance=False; ntkspec.predict_gd gives the mean at any n",
     )
 
@@ -207,11 +215,17 @@ class _Problem:
     layout: Layout
     full: bool
 
-    def gaussian(self, mean: Array, spread: Spread | None) -> Gaussian:
+    def gaussian(self, mean: Array, spread: Array | None) -> Gaussian:
         """In the kernels' dtype, with arrays of the labels' form."""
-        variance, covariance = (None, None) if spread is None else spread
-        kept = [None if one is None else one.astype(self.kernels.dtype, copy=False) for one in (variance, covariance)]
-        return Gaussian(self.layout.arrays(mean).astype(self.kernels.dtype, copy=False), *kept)
+        dtype, variance, covariance = self.kernels.dtype, spread, None
+        mean = self.layout.arrays(mean).astype(dtype, copy=False)
+        if spread is None:
+            return Gaussian(mean, None, None)
+        if self.full:
+            symmetric_parts(spread)
+            covariance = spread.astype(dtype, copy=False)
+            variance = covariance.diagonal(axis1=1, axis2=2).copy()
+        return Gaussian(mean, variance.astype(dtype, copy=False), covariance)
 
 
 @FOLLOWED

@@ -9,6 +9,7 @@ import numpy as np
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.objects.notebook import Columned, Row, Shown, Table
+from ntkspec.objects.words import counted
 from ntkspec.spectra.showing import few
 
 
@@ -38,17 +39,12 @@ class Gaussian:
 
     def __repr__(self) -> str:
         known = [name for name in ("mean", "variance", "covariance") if getattr(self, name) is not None]
-        return f"Gaussian, {self.size} outputs at {counted_steps(len(self.mean))}: {', '.join(known)}"
+        return f"Gaussian, {self.size} outputs at {counted(len(self.mean), 'step')}: {', '.join(known)}"
 
     @property
     def size(self) -> str:
         """Points, and outputs where there are several."""
         return " x ".join(f"{size:,}" for size in self.mean.shape[1:])
-
-
-def counted_steps(count: int) -> str:
-    """1 step, 2 steps."""
-    return f"{count} step{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -98,7 +94,7 @@ class Ensemble(Shown, Columned):
                 spread = np.sqrt(np.maximum(0.0, engine_of(part.variance).to_host(part.variance).mean(axis=1)))
                 rows.append(Row(f"spread on {name}", few(spread), "root of the mean variance, at each step"))
         rows.append(Row("modes that stand still", f"{self.still:,}", "their eigenvalue is 0 up to rounding"))
-        return Table(f"Ensemble at {counted_steps(len(self.steps))}", rows)
+        return Table(f"Ensemble at {counted(len(self.steps), 'step')}", rows)
 
     def _columns(self) -> dict[str, Any]:
         """A row for each step, part, point and output."""

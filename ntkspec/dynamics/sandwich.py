@@ -6,11 +6,12 @@ those on test points to f_t = f_0 + A_t (y - u_0), with E_t = e_t(Theta) and A_t
 .. math:: E[u_t] = (I - E_t) y, \qquad Cov[u_t] = E_t K E_t, \qquad E[f_t] = A_t y, \qquad
           Cov[f_t] = K_{**} - A_t K_*^T - K_* A_t^T + A_t K A_t^T .
 
-Functions give (variances, covariances) of all steps, (steps, points) and (steps, points, points) or None.
+A spread is of all steps: variances (steps, points), or where they are asked for in ``full`` matrices (steps, points,
+points) whose symmetric parts are the covariances.
 """
 
+import itertools
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,8 +20,6 @@ from ntkspec.engines.arrays import Array
 
 # Column blocks of a triangle: eight of them take 9/16 of the flops of the whole matrix.
 COLUMN_BLOCKS = 8
-
-Spread: TypeAlias = tuple[Array, Array | None]
 
 
 @dataclass(frozen=True)
@@ -42,73 +41,66 @@ def means(rows: Array, parts: Array, labels: Array) -> Array:
     return engine_of(rows).xp.stack([(parts * label) @ rows.T for label in labels])
 
 
-def spread_on_train(learning: Learning, inner: Array | None, *, full: bool) -> Spread:
+def spread_on_train(learning: Learning, inner: Array | None, *, full: bool) -> Array:
     """E_t K E_t. inner : Vᵀ K V, None where K is Theta."""
     if inner is None:
         return _sums(learning.V, learning.values * learning.left**2, full=full)
     return _sandwiches(learning.V, learning.left, inner, full=full)
 
 
-def spread_of_readout(learning: Learning, rows: Array, test: Array, *, full: bool) -> Spread:
+def spread_of_readout(learning: Learning, rows: Array, test: Array, *, full: bool) -> Array:
     """On test points, where K is Theta: K_** - K_* g_t (1 + e_t) K_*ᵀ. rows : K_* V. test : K_**, or its diagonal."""
-    variance, covariance = _sums(rows, -learning.gain * (1 + learning.left), full=full)
-    return _added(variance, covariance, test)
+    found = _sums(rows, -learning.gain * (1 + learning.left), full=full)
+    found += test
+    return found
 
 
 def spread_on_test(
     learning: Learning, inner: Array, test: Array, *, rows: Array, prior_rows: Array, full: bool
-) -> Spread:
+) -> Array:
     """On test points. rows, prior_rows : Theta_* V and K_* V. test : K_**, or its diagonal."""
-    variance, covariance = _sandwiches(rows, learning.gain, inner, full=full)
-    if covariance is None:
-        variance -= 2 * learning.gain @ (rows * prior_rows).T
+    found = _sandwiches(rows, learning.gain, inner, full=full)
+    if full:
+        for one, gain in zip(found, learning.gain, strict=True):
+            one -= 2 * (rows * gain) @ prior_rows.T
     else:
-        for one, gain in zip(covariance, learning.gain, strict=True):
-            both = (rows * gain) @ prior_rows.T
-            one -= both
-            one -= both.T
-    return _added(variance, covariance, test)
+        found -= 2 * learning.gain @ (rows * prior_rows).T
+    found += test
+    return found
 
 
-def _added(variance: Array, covariance: Array | None, test: Array) -> Spread:
-    if covariance is None:
-        return variance + test, None
-    covariance += test
-    return _diagonals(covariance), covariance
-
-
-def _diagonals(covariance: Array) -> Array:
-    return covariance.diagonal(axis1=1, axis2=2).copy()
-
-
-def _sums(rows: Array, weights: Array, *, full: bool) -> Spread:
-    """Rows diag(w) rowsᵀ for the weights w of each step."""
-    if not full:
-        return weights @ (rows**2).T, None
-    covariance = engine_of(rows).xp.stack([(rows * weight) @ rows.T for weight in weights])
-    return _diagonals(covariance), covariance
-
-
-def _sandwiches(rows: Array, weights: Array, inner: Array, *, full: bool) -> Spread:
-    """S M Sᵀ with S = rows diag(w) for the weights w of each step, M symmetric."""
-    xp, count = engine_of(rows).xp, len(rows)
-    if not full:
-        triangle = 2 * xp.triu(inner, 1) + xp.diag(inner.diagonal())
-        return xp.stack([_quadratic(rows * weight, triangle) for weight in weights]), None
-    covariance = xp.empty((len(weights), count, count))
-    for one, weight in zip(covariance, weights, strict=True):
-        weighted = rows * weight
-        one[:] = (weighted @ inner) @ weighted.T
+def symmetric_parts(matrices: Array) -> None:
+    """Of each matrix, in its place."""
+    for one in matrices:
         one += one.T.copy()
         one /= 2
-    return _diagonals(covariance), covariance
+
+
+def _sums(rows: Array, weights: Array, *, full: bool) -> Array:
+    """Rows diag(w) rowsᵀ for the weights w of each step."""
+    if not full:
+        return weights @ (rows**2).T
+    found = engine_of(rows).xp.empty((len(weights), len(rows), len(rows)))
+    for one, weight in zip(found, weights, strict=True):
+        one[:] = (rows * weight) @ rows.T
+    return found
+
+
+def _sandwiches(rows: Array, weights: Array, inner: Array, *, full: bool) -> Array:
+    """S M Sᵀ with S = rows diag(w) for the weights w of each step, M symmetric."""
+    xp = engine_of(rows).xp
+    found = xp.empty((len(weights), len(rows), len(rows)) if full else (len(weights), len(rows)))
+    triangle = 2 * xp.triu(inner, 1) + xp.diag(inner.diagonal())
+    for one, weight in zip(found, weights, strict=True):
+        S = rows * weight
+        one[:] = (S @ inner) @ S.T if full else _quadratic(S, triangle)
+    return found
 
 
 def _quadratic(S: Array, triangle: Array) -> Array:
     """S_i U S_iᵀ of each row i, U upper triangular."""
-    total: Any = 0.0
-    for columns in np.array_split(np.arange(len(triangle)), COLUMN_BLOCKS):
-        if len(columns):
-            some, end = slice(columns[0], columns[-1] + 1), columns[-1] + 1
-            total = total + ((S[:, :end] @ triangle[:end, some]) * S[:, some]).sum(axis=1)
+    total = engine_of(S).xp.zeros(len(S))
+    edges = np.linspace(0, len(triangle), COLUMN_BLOCKS + 1).astype(int)
+    for first, end in itertools.pairwise(edges):
+        total += ((S[:, :end] @ triangle[:end, first:end]) * S[:, first:end]).sum(axis=1)
     return total
