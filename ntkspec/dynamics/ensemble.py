@@ -217,15 +217,15 @@ class _Problem:
 
     def gaussian(self, mean: Array, spread: Array | None) -> Gaussian:
         """In the kernels' dtype, with arrays of the labels' form."""
-        dtype, variance, covariance = self.kernels.dtype, spread, None
+        dtype = self.kernels.dtype
         mean = self.layout.arrays(mean).astype(dtype, copy=False)
         if spread is None:
             return Gaussian(mean, None, None)
-        if self.full:
-            symmetric_parts(spread)
-            covariance = spread.astype(dtype, copy=False)
-            variance = covariance.diagonal(axis1=1, axis2=2).copy()
-        return Gaussian(mean, variance.astype(dtype, copy=False), covariance)
+        if not self.full:
+            return Gaussian(mean, spread.astype(dtype, copy=False), None)
+        symmetric_parts(spread)
+        covariance = spread.astype(dtype, copy=False)
+        return Gaussian(mean, covariance.diagonal(axis1=1, axis2=2).copy(), covariance)
 
 
 @FOLLOWED
