@@ -24,8 +24,8 @@ def cases(quick: bool):
         yield _norms(name, *sizes)
     yield _matrix(*sizes)
     yield _bit_gram(*((600, 700) if quick else (4096, 4096)))
-    for name in ("relu", "erf"):
-        yield _product(name, *((3000, 64, 128) if quick else (200_000, 256, 1024)))
+    for name, vector in (("relu", "float32"), ("relu", "float64"), ("erf", "float32")):
+        yield _product(name, vector, *((3000, 64, 128) if quick else (200_000, 256, 1024)))
     if importlib.util.find_spec("torch"):
         yield _rows(*((600, 32, 128, 64) if quick else (4096, 128, 2048, 512)))
 
@@ -144,27 +144,38 @@ def _bit_gram(n, m) -> Case:
     )
 
 
-def _product(name, n, d, m) -> Case:
-    """A network with m different neurons: nothing is halved. Inputs are exact, so that all agree on their signs."""
+def _product(name, vector, n, d, m) -> Case:
+    """A network with m different neurons: nothing is halved. Inputs are exact, so that all agree on their signs.
+
+    The floor is that of multiplications where products are those, and the lines that are looked up where they are not.
+    """
     X, net = _exact_inputs(name, n, d, m)
-    u = np.random.default_rng(2).standard_normal(n).astype(np.float32)
-    theta, G = ns.ntk(net, X, layer="first"), np.ones((m, d), np.float32)
-    D = net.activation.derivative(X @ net.W.T / np.float32(math.sqrt(d)))
+    u = np.random.default_rng(2).standard_normal(n).astype(vector)
+    theta, G = ns.ntk(net, X, layer="first"), np.ones((m, d), vector)
+    D = net.activation.derivative(X @ net.W.T / np.float32(math.sqrt(d))).astype(vector)
+    points = X.astype(vector)
 
     def expert():
-        G = D.T @ (u[:, None] * X)
-        return (np.einsum("nm,nm->n", D, X @ G.T) / np.float32(m * d),)
+        G = D.T @ (u[:, None] * points)
+        return (np.einsum("nm,nm->n", D, points @ G.T) / u.dtype.type(m * d),)
 
-    peers = {"NumPy": expert, "its two sgemms alone": lambda: Timed((theta @ u,), _two_products(D, X, G))}
-    if importlib.util.find_spec("torch"):
+    peers = {
+        "NumPy": expert,
+        f"its two {'sgemms' if vector == 'float32' else 'dgemms'} alone": lambda: Timed(
+            (theta @ u,), _two_products(D, points, G)
+        ),
+    }
+    if importlib.util.find_spec("torch") and vector == "float32":
         peers["torch.func vjp, jvp"] = lambda: (torch_peer.ntk_vector_product(X, net.W, net.v, name, u),)
+    what = "factored product" if vector == "float32" else "factored product of float64 vectors"
+    work = theta.cost.product if vector == "float32" else theta.product_in_float64
     return Case(
-        name=f"factored product, {name}, n={n} d={d} m={m}",
+        name=f"{what}, {name}, n={n} d={d} m={m}",
         ours=lambda: (theta @ u,),
         peers=peers,
-        tolerance=2e-4,
-        floor=Work(flops=4.0 * n * d * m),
-        dtype="float32",
+        tolerance=2e-4 if vector == "float32" else 1e-10,
+        floor=Work(lookups=work.lookups) if work.lookups else Work(flops=4.0 * n * d * m),
+        dtype=vector,
     )
 
 

@@ -18,11 +18,12 @@ ETA = 0.3
 
 
 def cases(quick: bool):
-    """erf and ReLU in the setting of Figure 1."""
-    n, d, m, steps = (2000, 20, 64, 5) if quick else (20000, 50, 256, 20)
+    """erf and ReLU in the setting of Figure 1, and ReLU with more inputs and neurons."""
+    sizes, steps = ((2000, 20, 64), 5) if quick else ((20000, 50, 256), 20)
     torch_ways = _torch_ways(quick)
     for name in ("erf", "relu"):
-        yield _training(name, (n, d, m), steps, torch_ways)
+        yield _training(name, sizes, steps, torch_ways)
+    yield _training("relu", (2000, 64, 128) if quick else (20000, 256, 1024), 5, torch_ways)
 
 
 def _torch_ways(quick: bool) -> dict:

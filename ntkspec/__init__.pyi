@@ -8,12 +8,15 @@ from ntkspec.activations import Activation as Activation
 from ntkspec.activations import activation as activation
 from ntkspec.dynamics import Ensemble as Ensemble
 from ntkspec.dynamics import HeavyBall as HeavyBall
+from ntkspec.dynamics import Huber as Huber
+from ntkspec.dynamics import Loss as Loss
 from ntkspec.dynamics import Nesterov as Nesterov
 from ntkspec.dynamics import Posterior as Posterior
 from ntkspec.dynamics import Trajectory as Trajectory
 from ntkspec.dynamics import ensemble as ensemble
 from ntkspec.dynamics import largest_stable_rate as largest_stable_rate
 from ntkspec.dynamics import learning_modes as learning_modes
+from ntkspec.dynamics import loss as loss
 from ntkspec.dynamics import posterior as posterior
 from ntkspec.dynamics import predict_gd as predict_gd
 from ntkspec.experiments.results import load_result as load_result

@@ -53,7 +53,12 @@ if STAND_IN:
 
 
 # Pages whose examples need a framework that is not always installed.
-PAGES = {"any_network.md": ["torch"], "pitfalls.md": ["torch"], "any_network_jax.md": ["jax", "flax", "equinox"]}
+PAGES = {
+    "any_network.md": ["torch"],
+    "pitfalls.md": ["torch"],
+    "tracking.md": ["torch"],
+    "any_network_jax.md": ["jax", "flax", "equinox"],
+}
 
 
 def pytest_runtest_setup():

@@ -33,6 +33,16 @@ def slope_of_swish(z):
     return (1 + np.exp(-z) * (1 + z)) / (1 + np.exp(-z)) ** 2
 
 
+def quartic(u, y):
+    """(u - y)^4 / 4."""
+    return (u - y) ** 4 / 4
+
+
+def slope_of_quartic(u, y):
+    """Its derivative in u."""
+    return (u - y) ** 3
+
+
 def doubled(v):
     """A product with 2 I."""
     return 2 * v
@@ -111,7 +121,8 @@ def kernels() -> dict:
 @cache
 def results() -> dict:
     """What functions of the package return beside kernels and networks."""
-    theta, products = ns.ntk(NETWORKS["two layers"], X), operators.wrap(doubled, N)
+    net = NETWORKS["two layers"]
+    theta, products = ns.ntk(net, X), operators.wrap(doubled, N)
     norm, pairs, density = ns.spectral_norm(theta), ns.eigsh(theta, 3), ns.spectral_density(theta)
     heavy = {"eta": 0.1, "steps": [0, 3], "law": ns.HeavyBall(0.5)}
     watched = {"watch": [ns.weight_movement, ns.kernel_drift], "X_test": X2}
@@ -139,6 +150,10 @@ def results() -> dict:
         "nearest linear kernel": (fit := ns.nearest_linear_kernel(theta, X, trace_ratio=1.0)),
         "its coefficients": fit.coefficients,
         "constants": ns.activation("tanh").constants,
+        "series": ns.track([(0, net), (9, ns.train_gd(net, X, y, eta=0.1, steps=[9]).network)], X, y, eta=0.1),
+        "Nesterov": ns.Nesterov(0.5),
+        "Huber": ns.Huber(0.25),
+        "loss": ns.Loss(quartic, slope_of_quartic),
         "interval": norm.interval,
         "work": theta.cost.product,
         "law": ns.HeavyBall(0.25),

@@ -173,7 +173,6 @@ def test_named_activations_are_counted():
 LACKS = {
     "Gradient flow is predicted, but not trained": lambda: not hasattr(law_of("flow"), "move"),
     "no weight decay": lambda: not TRAINS & {"weight_decay", "decay"},
-    "the squared error only": lambda: not {"loss"} & (TRAINS | {*inspect.signature(ns.predict_gd).parameters}),
     "at one rate on the squared error": lambda: not {"law", "loss"} & {*inspect.signature(ns.track).parameters},
     "take all eigenpairs of their kernel": lambda: (
         not {"method", "rtol"} & {*inspect.signature(ns.ensemble).parameters}

@@ -1,4 +1,4 @@
-"""Training by laws other than plain gradient descent: on every network, against a plain loop, and as predicted."""
+"""Training by other laws and on other losses: on every network, against a plain loop, and as predicted."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +10,7 @@ import ntkspec as ns
 from conftest import Interrupt
 from ntkspec.dynamics import stable_rate
 from ntkspec.networks import IndependentOutputs
+from ntkspec.training.batches import Batches
 from several_outputs import Perceptron
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
@@ -150,6 +151,94 @@ def test_no_momentum_is_gradient_descent_and_single_precision_is_kept():
     assert np.abs(found.train - exact.train).max() < 1e-5
 
 
+# -------------------------------------------------------------------------------------------------------------- losses
+HINGE = ns.Loss(
+    lambda u, y: np.maximum(0, 1 - u * y) ** 2 / 2, lambda u, y: -y * np.maximum(0, 1 - u * y), name="squared hinge"
+)
+
+
+def trained_on(loss, net, n=12):
+    """(X, y) with labels of the loss; of one output columns, which copies of the network learn."""
+    X, y = data(net, n)
+    if loss == "cross-entropy":
+        return X, np.random.default_rng(1).dirichlet(np.ones(2), n)
+    return X, y if isinstance(loss, ns.Huber) else np.sign(y)
+
+
+@pytest.mark.parametrize("how", [{}, {"batch": 5}, {"subtract_start": True}], ids=str)
+@pytest.mark.parametrize("loss", ["logistic", "cross-entropy", ns.Huber(0.2), HINGE], ids=str)
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_loss_trains_every_network_as_the_plain_loop(kind, loss, how):
+    net, eta = NETWORKS[kind](), 0.7
+    X, y = trained_on(loss, net)
+    whole = net if net(X).shape == y.shape else IndependentOutputs([net, net])
+    zero = whole(X) if "subtract_start" in how else 0 * whole(X)
+    weights, outputs, derivative = whole.weights, [], ns.loss(loss).derivative
+    batches = Batches(len(X), how.get("batch", len(X)), 3)
+    for step in range(STEPS[-1] + 1):
+        now = whole.with_weights(weights)
+        outputs.append(now(X) - zero)
+        rows = batches.rows(step) if "batch" in how else np.arange(len(X))
+        there, labels = whole.as_points(X[rows]), y[rows]
+
+        def slope(part, f, labels=labels, start=zero[rows]):
+            return derivative(f - start[part], labels[part])
+
+        _, gradient = now.value_and_vjp(there, slope)
+        weights = [W - eta / len(rows) * own for W, own in zip(weights, gradient, strict=True)]
+    found = ns.train_gd(net, X, y, eta=eta, steps=STEPS, loss=loss, seed=3, X_test=X[:4], **how)
+    assert np.abs(found.train - np.array(outputs)[STEPS]).max() <= 1e-11
+    assert np.abs(found.test - found.train[:, :4]).max() <= 1e-12
+    assert ns.loss(loss).mean(found.train, y)[-1] < ns.loss(loss).mean(found.train, y)[0]
+
+
+@pytest.mark.parametrize("loss", ["logistic", "cross-entropy", ns.Huber(0.2), HINGE], ids=str)
+@pytest.mark.parametrize("law", ["gd", *LAWS], ids=str)
+@pytest.mark.parametrize("kind", [kind for kind in NETWORKS if kind not in ("torch", "jax")])
+def test_an_expansion_trains_on_every_loss_as_its_kernel_predicts(kind, law, loss):
+    net = NETWORKS[kind]()
+    X, y = trained_on(loss, net)
+    if net(X).shape != y.shape:
+        net = IndependentOutputs([net, net])
+    new, theta = X[:4] / 2, ns.ntk(net, X, outputs="full")
+    how = {"eta": 0.4, "steps": [*STEPS, 60], "law": law, "loss": loss}
+    found = ns.train_gd(ns.linearize(net), X, y, X_test=new, **how)
+    theta_new = ns.ntk(net, new, X, outputs="full")
+    predicted = ns.predict_gd(theta, y, kernel_test=theta_new, start=(net(X), net(new)), **how)
+    assert np.abs(found.train - predicted.train).max() <= 1e-10
+    assert np.abs(found.test - predicted.test).max() <= 1e-10
+
+
+def test_torch_minimizes_the_same_cross_entropy():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; its loss and autograd take the steps")
+    net = perceptron(3)
+    X, classes = data(net)[0], np.arange(12) % 3
+    weights = [torch.tensor(W, requires_grad=True) for W in net.weights]
+    optimizer = torch.optim.SGD(weights, lr=0.5)
+    for _ in range(20):
+        optimizer.zero_grad()
+        outputs = torch.tanh(torch.tensor(X) @ weights[0].T) @ weights[1].T
+        loss = torch.nn.functional.cross_entropy(outputs, torch.tensor(classes))
+        loss.backward()
+        optimizer.step()
+    found = ns.train_gd(net, X, np.eye(3)[classes], eta=0.5, steps=[19, 20], loss="cross-entropy")
+    mine = found.network.weights
+    assert all(np.abs(a - b.detach().numpy()).max() < 1e-12 for a, b in zip(mine, weights, strict=True))
+    assert ns.loss("cross-entropy").mean(found.train[0], np.eye(3)[classes]) == pytest.approx(loss.item(), rel=1e-12)
+    assert found.method == "gradient descent, cross-entropy loss"
+
+
+def test_labels_that_are_none_of_the_loss_are_told_before():
+    net = NETWORKS["two layers"]()
+    X, y = data(net)
+    with pytest.raises(ValueError, match="labels of the logistic loss are 1 and -1"):
+        ns.train_gd(net, X, y, eta=0.3, steps=[1], loss="logistic")
+    with pytest.raises(ValueError, match=r"labels of the cross-entropy are \(n, K\)"):
+        ns.train_gd(net, X, np.sign(y), eta=0.3, steps=[1], loss="cross-entropy")
+    with pytest.raises(ValueError, match="loss='mse', but 'squared'"):
+        ns.train_gd(net, X, y, eta=0.3, steps=[1], loss="mse")
+
+
 # --------------------------------------------------------------------------------------------------------- checkpoints
 @pytest.mark.parametrize("batch", [None, 5])
 @pytest.mark.parametrize("law", LAWS, ids=str)
@@ -170,6 +259,22 @@ def test_an_interrupted_run_ends_with_the_same_bits(kind, law, batch, tmp_path):
     assert np.array_equal(found.train, whole.train)
     assert np.array_equal(found.test, whole.test)
     assert all(np.array_equal(*pair) for pair in zip(found.network.weights, whole.network.weights, strict=True))
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", HINGE], ids=str)
+def test_an_interrupted_run_on_another_loss_ends_with_the_same_bits(loss, tmp_path):
+    net = NETWORKS["two layers"]()
+    X, y = trained_on(loss, net)
+    how = {"eta": 0.3, "steps": [0, 1, 4, 9, 12], "law": ns.Nesterov(0.9), "loss": loss}
+    whole = ns.train_gd(net, X, y, watch=Interrupt(0, value=lambda now: 0.0), **how)
+    with pytest.raises(KeyboardInterrupt):
+        ns.train_gd(net, X, y, watch=Interrupt(3, value=lambda now: 0.0), checkpoint=tmp_path / "run.h5", **how)
+    how |= {"watch": Interrupt(0, value=lambda now: 0.0), "checkpoint": tmp_path / "run.h5"}
+    assert np.array_equal(ns.train_gd(net, X, y, **how).train, whole.train)
+    other = ns.Loss(HINGE.value, lambda u, y: HINGE.slope(u, y) * 1.0, name="squared hinge")
+    for wrong in ("squared", ns.Huber(1.0), *([other] if loss is HINGE else [])):
+        with pytest.raises(ValueError, match="checkpoint of another run"):
+            ns.train_gd(net, X, y, **(how | {"loss": wrong}))
 
 
 def test_a_checkpoint_of_another_law_is_refused(tmp_path):

@@ -15,10 +15,11 @@ import pytest
 
 import ntkspec as ns
 import objects
+from ntkspec.engines import cpu
 from objects import SWISH, answers, classes_in, same, sent_back
 
 # What exists while a file is open, or a tile is formed.
-PASSING = {"_Checkpointed", "HadamardTerm", "LowRankTerm"}
+PASSING = {"_Checkpointed", "HadamardTerm", "LowRankTerm", "Tracker"}
 WAYS = {"pickle": lambda given: pickle.loads(pickle.dumps(given)), "copy": copy.copy, "deepcopy": copy.deepcopy}
 SOME = {"data": ns.datasets.gaussian(9, 3, n_test=2, dtype=np.float32, seed=1)}
 GROUPS = "activations", "kernels", "networks", "results", "data"
@@ -79,7 +80,7 @@ def public_classes() -> set[str]:
 
 def test_an_object_of_every_public_class_is_here():
     here = {cls.__name__ for cls in classes_in([some(group) for group in GROUPS])}
-    assert public_classes() - here == {"OnDisk", "Page"}  # which have tests of their own
+    assert public_classes() - here == {"Checkpoints", "OnDisk", "Page"}  # which have tests of their own
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -89,7 +90,8 @@ def test_pickles_and_copies_have_the_same_fields(group, way):
         assert same(WAYS[way](given), given), name
 
 
-def test_another_process_computes_the_same_bits():
+def test_another_process_computes_the_same_bits(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", str(cpu.workers()))  # the number of threads decides the bits
     things = {f"{group}: {name}": given for group in GROUPS for name, given in some(group).items()}
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as others:
         back, found = others.submit(sent_back, things).result()

@@ -25,6 +25,7 @@ from ntkspec.cli.options import Engine, MaybeWhole, Output, Whole
 from ntkspec.cli.report import report as report_command
 from ntkspec.cli.streams import ENDS
 from ntkspec.cli.telling import TellOptions, tell
+from ntkspec.cli.tracking import track
 
 app = App(
     name="ntkspec",
@@ -172,6 +173,7 @@ def doctor(*, tells: TellOptions | None = None) -> None:
     tell(lines, answer=lines, findings={label: str(value) for label, value in found.items()})
 
 
+app.command(track, help_epilogue=epilogue("track"))
 app.command(sweeps.sweep, help_epilogue=epilogue("sweep"))
 app.command(sweeps.check, help_epilogue=epilogue("check"))
 app.command(figure)
@@ -183,13 +185,13 @@ def rerun(file: Path, /, *, tells: TellOptions | None = None) -> int:
     """Repeat a stored run and compare its numbers: which agree within their intervals.
 
     Ends with 1 where one does not. Nothing is written. Numbers without an interval agree to 1e-3 of their size in
-    float32 and 1e-6 in float64. Analyses and spectra are repeated by their stored command, which reads data and
+    float32 and 1e-6 in float64. Analyses, spectra and series are repeated by their stored command, which reads data and
     networks again from where it names them; cells of a sweep or check and runs of a figure by their stored settings.
 
     Parameters
     ----------
     file
-        what analyze, spectrum, sweep, check or figure wrote: analysis.h5, sweep.h5, check.h5, figure-1.h5, ...
+        what analyze, spectrum, track, sweep, check or figure wrote: analysis.h5, sweep.h5, check.h5, figure-1.h5, ...
     """
     from ntkspec.cli.rerun import rerun as repeat
 

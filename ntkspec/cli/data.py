@@ -62,8 +62,11 @@ class DataOptions:
     "precision of data and network (one of your own computes in its own)"
 
 
-def dataset_of(options: DataOptions, seed: int) -> "Dataset":
-    """The data set of the options. Raises ValueError or OSError in one line for what it does not have."""
+def dataset_of(options: DataOptions, seed: int, *, as_they_are: bool = False) -> "Dataset":
+    """The data set of the options. Raises ValueError or OSError in one line for what it does not have.
+
+    as_they_are : points of a file are neither centred nor scaled.
+    """
     from ntkspec import datasets
 
     arguments: dict[str, Any] = {"n": options.n, "n_test": options.n_test, "seed": seed, "dtype": options.dtype}
@@ -85,6 +88,8 @@ def dataset_of(options: DataOptions, seed: int) -> "Dataset":
         where: dict[str, Any] = {"pool": or_else(options.pool, 1), "data_dir": options.data_dir}
         return getattr(datasets, options.data)(**arguments, **where)
     _refuse(options, "pool", "data_dir")
+    if as_they_are:
+        arguments |= {"center": False, "scale": False}
     return datasets.load(options.data, **arguments, **{name: getattr(options, name) for name in OF_FILES})
 
 

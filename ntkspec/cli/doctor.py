@@ -23,6 +23,7 @@ def findings() -> Iterator[tuple[str, str]]:
         rates = engine.rates(np.dtype(dtype).char)
         yield f"products, {dtype}", f"{rates.flops / 1e9:.0f} GFLOP/s in tiles, {rates.bytes / 1e9:.0f} GB/s stored"
     yield "products of bits", f"{rates.words / 1e9:.0f}e9 words of 64 bits/s"
+    yield "bits with numbers", f"{rates.lookups / 1e9:.1f}e9 lines of 64 bytes looked up/s, float64"
     yield "GPU", _gpu()
     yield "NTKSPEC_DATA", os.environ.get("NTKSPEC_DATA", "not set")
     yield "mnist", _found(datasets.mnist)

@@ -16,6 +16,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "ntkspec spectrum --data my.npz --kernel gap": "of Theta - Theta^lin",
         "ntkspec spectrum --data mnist --n-test 0 --activation relu --width 4096": "60,000 images",
     },
+    "track": {
+        "ntkspec track --network model.py:make --checkpoints 'runs/*.pt' --data my.npz --eta 0.1": "a run of PyTorch",
+        "ntkspec track --network fc:2x64 --checkpoints runs --data my.npz --quantities edge from_start": "a folder",
+    },
     "check": {
         "ntkspec check prop-3.4 --activation erf relu --n d^1.5 --width d^1.5": "two activations",
         "ntkspec check prop-3.4-deep --network fc:3xd^1.75": "deep networks",

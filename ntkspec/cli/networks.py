@@ -85,9 +85,13 @@ def task_options(network: KernelOptions) -> dict[str, Any]:
     return options
 
 
-def folder_name(data: DataOptions, task: "NetworkTask", engine: str) -> str:
-    """Readable, and different for different settings: the same command, the same folder."""
+def folder_name(data: DataOptions, task: "NetworkTask", engine: str, *, more: tuple[Any, ...] = ()) -> str:
+    """Readable, and different for different settings: the same command, the same folder.
+
+    more : what else a setting consists of.
+    """
     setting = (data, task, task.outputs, task.inputs) if task.own else (data, task)
+    setting += more
     key = hashlib.sha256(repr(setting).encode()).hexdigest()[:8]
     if task.own:
         return located(f"{Path(data.data).stem}-{Path(task.name).name.replace('.py:', '-')}-{key}", engine)

@@ -16,7 +16,7 @@ def report(
 ) -> None:
     """One self-contained page of a file of results: the verdict, figures with their numbers, what they promise.
 
-    Takes the files of analyze, spectrum, sweep, check and figure, and those of ntkspec.save_result. Nothing is
+    Takes the files of analyze, spectrum, track, sweep, check and figure, and those of ntkspec.save_result. Nothing is
     measured again. The page opens in any browser, without a network.
 
     Parameters

@@ -32,10 +32,10 @@ class Again:
 def rerun(file: Path, *, run: Callable[[Sequence[str]], int]) -> int:
     """Repeat a stored run, and compare each number; DIFFERS where one does not agree.
 
-    run : a command of this program, which analyses and spectra are repeated by.
+    run : a command of this program, which analyses, spectra and series are repeated by.
     """
     kind, record = _read(file)
-    if kind in ("analyze", "spectrum"):
+    if kind in ("analyze", "spectrum", "track"):
         found = _by_command(file, kind, record, run)
     elif kind in ("sweep", "check"):
         found = _by_cells(file, kind, record)
@@ -73,18 +73,20 @@ def _read(file: Path) -> tuple[str, Any]:
     kind = storage.kind_of(file)
     if kind not in TYPES:
         raise ValueError(
-            f"{file} holds no run of a command; rerun repeats what analyze, spectrum, sweep, check and figure wrote"
+            f"{file} holds no run of a command; rerun repeats what analyze, spectrum, track, sweep, check and figure "
+            f"wrote"
         )
     return kind, storage.read(file, kind=kind, types=TYPES[kind])
 
 
-# ------------------------------------------------------------------------------------------------ analyses and spectra
+# ---------------------------------------------------------------------------------------- analyses, spectra and series
 def _by_command(file: Path, kind: str, before: dict[str, Any], run: Callable[[Sequence[str]], int]) -> Again | int:
     """The command of a record once more, into a folder that is removed; its exit code where it left nothing."""
     from ntkspec.experiments.repeating import pairs
 
     name = {"analyze": "analysis"}.get(kind, kind)  # of the record, in its file NAME.h5
-    words = _words(file, before.get("provenance", {}).get("command", ""))
+    made = before.get("provenance", {})
+    words = _words(file, (made[-1] if isinstance(made, list) else made).get("command", ""))
     say(f"repeating: {shlex.join(['ntkspec', *words])}")
     with TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -93,6 +95,9 @@ def _by_command(file: Path, kind: str, before: dict[str, Any], run: Callable[[Se
         if not again.exists():
             return code or Exit.NOT_STORED
         _, now = _read(again)
+    if kind == "track":
+        of_points = [one.dataset.get("points") for one in (before[name], now[name])]
+        return Again(pairs(before[name], now[name], now[name].dataset["dtype"]), of_points[0] == of_points[1])
     points, others = before["inputs"]["X"], now["inputs"]["X"]
     same = bool(points.shape == others.shape and (points == others).all())
     return Again(pairs(before[name], now[name], str(others.dtype)), same)

@@ -107,15 +107,16 @@ def standardized(
     dtype: DTypeLike,
     center: bool = True,
     standardize: bool = False,
+    scale: bool = True,
     features: Sequence[str] | None = None,
 ) -> Dataset:
     """Real data as a data set: centred by the training mean and scaled so that the training mean of ‖x‖² is d.
 
     X (n, d), y (n,) or (n, K) : training points; X_test, y_test : test points, moved and scaled as those of training
     are. center=False leaves the mean where it is; standardize=True divides each feature by its standard deviation over
-    the training points, but for constant ones. What was done is added to meta["reading"], sentences for a report, and
-    meta["as_they_came"] holds the size of mean, trace and largest feature before, by its name where ``features`` names
-    them.
+    the training points, but for constant ones. scale=False, where neither is done, leaves the points as they came. What
+    was done is added to meta["reading"], sentences for a report, and meta["as_they_came"] holds the size of mean, trace
+    and largest feature before, by its name where ``features`` names them.
     X 2^k gives the same points as X, bit by bit. Raises ValueError where every feature is constant, a number is beyond
     the range of dtype or the squares of labels are, TypeError where dtype is neither float32 nor float64.
     """
@@ -125,6 +126,7 @@ def standardized(
     exponent = math.frexp(float(np.abs(X).max()))[1]
     X, X_test = np.ldexp(X, -exponent), np.ldexp(X_test, -exponent)  # exact, and no square overflows or vanishes
     came, constant = _moments(X, exponent, features), constant_features(X)
+    unscaled = None if scale else [np.ldexp(part, exponent) for part in (X, X_test)]
     mean = np.where(constant, X[0], X.mean(axis=0)) if center else np.zeros(X.shape[1])
     X -= mean
     largest = float(np.abs(X).max())
@@ -139,7 +141,10 @@ def standardized(
     X_test = (X_test - mean) / spread / size
     ratio = estimated_trace_ratio(X)[0] if len(X) > 1 else 1.0
     meta = {**meta, "centred": center, "standardized": standardize, "as_they_came": came}
-    if not standardize:
+    if unscaled is not None:
+        X, X_test = unscaled
+        meta["scale"] = 1.0
+    elif not standardize:
         meta["scale"] = _times_power(1 / (largest * size), -exponent)
     parts = {"X": X, "y": y, "X_test": X_test, "y_test": y_test}
     arrays = {what: _rounded(array, dtype, f"{what} of {name}") for what, array in parts.items()}
@@ -186,6 +191,8 @@ def _require_squares(y: np.ndarray, name: str) -> None:
 def _done(meta: dict) -> str:
     """What was done to the points, in a sentence."""
     centred = "centred by the training mean" if meta["centred"] else "not centred"
+    if meta.get("scale") == 1.0 and not meta["centred"]:
+        return "points as they came: neither centred nor scaled"
     if meta["standardized"]:
         return f"{centred}; each feature divided by its standard deviation"
     return f"{centred}; scaled by {meta['scale']:.4g}, so that the training mean of |x|^2 is d"

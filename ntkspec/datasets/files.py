@@ -32,6 +32,7 @@ def load(
     channels: str | None = None,
     center: bool = True,
     standardize: bool = False,
+    scale: bool = True,
     seed: int = 0,
     dtype: DTypeLike = np.float64,
 ) -> Dataset:
@@ -73,6 +74,9 @@ def load(
         Subtract the mean over the training points.
     standardize : bool, default False
         Divide each feature by its standard deviation over the training points; constant features stay zero.
+    scale : bool, default True
+        False, with ``center=False``, leaves the points as they stand in the file, for networks that were trained on
+        them.
     seed : int, default 0
         Seed of the random subsets.
     dtype : {float64, float32}, default float64
@@ -121,6 +125,7 @@ def load(
         channels=channels,
         center=center,
         standardize=standardize,
+        scale=scale,
         seed=seed,
         dtype=dtype,
     )

@@ -25,11 +25,14 @@ class Preparation:
     channels: str | None = None
     center: bool = True
     standardize: bool = False
+    scale: bool = True
     seed: int = 0
     dtype: Any = np.float64
 
     def __post_init__(self):
         checks.float_dtype(self.dtype)
+        if not self.scale and (self.center or self.standardize):
+            raise ValueError("scale=False leaves points as they came, so that it needs center=False and no standardize")
 
 
 def prepared(source: Source, how: Preparation, *, name: str, origin: str) -> Dataset:
@@ -68,6 +71,7 @@ def prepared(source: Source, how: Preparation, *, name: str, origin: str) -> Dat
         dtype=how.dtype,
         center=how.center,
         standardize=how.standardize,
+        scale=how.scale,
         features=source.features,
     )
 

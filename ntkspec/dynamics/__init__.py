@@ -1,8 +1,9 @@
-"""Training of kernel models in closed form: trajectories, laws, stable rates, and the modes that learn."""
+"""Training of kernel models in closed form: trajectories, laws and losses, stable rates, and the modes that learn."""
 
 from ntkspec.dynamics.ensemble import ensemble
 from ntkspec.dynamics.gaussians import Ensemble, Gaussian
 from ntkspec.dynamics.laws import GradientDescent, GradientFlow, Law, LawLike, SpectralLaw, law_of
+from ntkspec.dynamics.losses import Huber, Loss, LossFunction, LossLike, loss
 from ntkspec.dynamics.modes import Modes, learning_modes
 from ntkspec.dynamics.momentum import HeavyBall, Nesterov
 from ntkspec.dynamics.posterior import Posterior, posterior
@@ -17,8 +18,12 @@ __all__ = [
     "GradientDescent",
     "GradientFlow",
     "HeavyBall",
+    "Huber",
     "Law",
     "LawLike",
+    "Loss",
+    "LossFunction",
+    "LossLike",
     "Modes",
     "Nesterov",
     "Posterior",
@@ -30,6 +35,7 @@ __all__ = [
     "largest_stable_rate",
     "law_of",
     "learning_modes",
+    "loss",
     "posterior",
     "predict_gd",
     "stable_rate",

@@ -210,7 +210,7 @@ def steps_of(given: LawLike) -> Law:
 
     Raises ValueError for gradient flow, which has no steps, TypeError for a law whose move does not fit.
     """
-    law = given if _takes_steps(given) else law_of(given)
+    law = given if takes_steps(given) else law_of(given)
     if not isinstance(law, Law):
         raise ValueError(
             f"law={checks.shown(given)} has no steps: gradient flow is the limit of small ones. Take law='gd' with a "
@@ -222,7 +222,25 @@ def steps_of(given: LawLike) -> Law:
     return law
 
 
-def _takes_steps(given: object) -> bool:
+def linear_steps_of(given: LawLike) -> Law:
+    """:func:`steps_of`, of a law whose moves are linear combinations of what it is given; ValueError for others."""
+    law, rng = steps_of(given), np.random.default_rng(0)
+    turn, given_arrays = rng.standard_normal((5, 5)), [rng.standard_normal(5) for _ in range(1 + law.slots)]
+    first, rest = moved(law, given_arrays[0], given_arrays[1:], 0)
+    turned = [turn @ array for array in given_arrays]
+    other, others = moved(law, turned[0], turned[1:], 0)
+    for one, two in zip([first, *rest], [other, *others], strict=True):
+        if not np.allclose(turn @ one, two, rtol=1e-8, atol=1e-8):
+            raise ValueError(
+                f"the moves of {type(law).__name__} are no linear combinations of gradients, so that a kernel does not "
+                f"tell what it does to outputs; train the network's expansion, ntkspec.linearize(net), by "
+                f"ntkspec.train_gd"
+            )
+    return law
+
+
+def takes_steps(given: object) -> bool:
+    """Whether an object is a law with ``slots`` and ``move``."""
     return not isinstance(given, str | type) and isinstance(given, Law)
 
 

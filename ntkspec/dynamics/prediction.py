@@ -1,18 +1,25 @@
-"""Training of a kernel model in closed form: three methods behind one name."""
+"""Training of a kernel model: three methods in closed form, and two that follow it, behind one name."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from ntkspec import checks
 from ntkspec.dynamics.arguments import StartLike, checked_starts, checked_test
+from ntkspec.dynamics.coordinates import Coordinates, Features, Points
 from ntkspec.dynamics.krylov import EXPECTED
-from ntkspec.dynamics.laws import LawLike, law_of
+from ntkspec.dynamics.laws import FLOW, LawLike, SpectralLaw, law_of, linear_steps_of, takes_steps
+from ntkspec.dynamics.losses import SQUARED, LossLike
+from ntkspec.dynamics.losses import loss as loss_of
 from ntkspec.dynamics.methods import by_eigenpairs, by_features, by_krylov
 from ntkspec.dynamics.problem import Problem
+from ntkspec.dynamics.recursion import Descent, by_ode, by_steps
 from ntkspec.dynamics.trajectory import Trajectory
+from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import ArrayLike
-from ntkspec.operators import as_symmetric, planning
+from ntkspec.operators import KernelOperator, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.layout import Layout, labels_of
 
@@ -28,12 +35,15 @@ def predict_gd(
     steps: ArrayLike,
     kernel_test: MatrixLike | None = None,
     law: LawLike = "gd",
+    loss: LossLike = "squared",
     start: StartLike = None,
 ) -> Trajectory:
-    r"""Full-batch training of the kernel model u <- u - (eta/n) K (u - y), in closed form.
+    r"""Full-batch training of the kernel model u <- u - (eta/n) K (u - y), in closed form, or of another loss by steps.
 
     .. math:: u_t = u_0 + (I - e_t(\eta K / n)) (y - u_0), \qquad
               f_t = f_0 + K_* g_t(K) (y - u_0), \qquad g_t(\lambda) = (1 - e_t(\eta\lambda/n)) / \lambda
+
+    Of a loss l that is not the squared one, u <- u - (eta/n) K l'(u, y) is followed step by step.
 
     Of several outputs a kernel of points, (n, n), trains each column of y (n, K) on its own: it stands for K ⊗ I. A
     kernel with a row for each output, (n K, n K), trains all of them together. n is the number of points in both.
@@ -47,15 +57,20 @@ def predict_gd(
     y : array, shape (n,) or (n, K)
         Targets, finite, on the kernel's device. A kernel (n K, n K) needs (n, K).
     eta : float
-        Learning rate of the loss (1/2n) \|f - y\|², a sum over points and outputs. Unequal rates of two layers:
+        Learning rate of the loss, (1/2n) \|f - y\|² where it is the squared one. Unequal rates of two layers:
         ``predict_gd(eta1*K1 + eta2*K2, y, eta=1, ...)``.
     steps : int or list of int
         Recorded steps, whole numbers >= 0 in any order, of any size; for gradient flow times >= 0, whole or not.
     kernel_test : KernelOperator, array, sparse matrix, LinearOperator or None, default None
         K_*, (n', n), test points against training points; (n' K, n K) where the kernel has a row for each output.
-    law : {"gd", "flow"}, HeavyBall or Nesterov, default "gd"
-        Gradient descent, its continuous limit (gradient flow, time in steps), ``ntkspec.HeavyBall(momentum)`` or
-        ``ntkspec.Nesterov(momentum)``.
+    law : {"gd", "flow"}, HeavyBall, Nesterov or a law of your own, default "gd"
+        Gradient descent, its continuous limit (gradient flow, time in steps), ``ntkspec.HeavyBall(momentum)``,
+        ``ntkspec.Nesterov(momentum)``, or any law that :func:`ntkspec.train_gd` takes and whose moves are linear
+        combinations of gradients.
+    loss : {"squared", "logistic", "cross-entropy"}, Huber or Loss, default "squared"
+        (u - y)²/2; log(1 + exp(-y u)) for labels 1 and -1; the cross-entropy of the softmax of K outputs, for y (n, K)
+        of probabilities, such as one-hot labels; ``ntkspec.Huber(delta)``; ``ntkspec.Loss(value, derivative)``, one of
+        your own. Each is a mean over points, of losses that are sums over outputs.
     start : array of the shape of y, or tuple of two arrays, or None, default None
         Outputs at step 0: u_0, (n,) or (n, K), or (u_0, f_0) with those on the test points, (n',) or (n', K), which
         ``kernel_test`` needs. None is zero.
@@ -64,15 +79,16 @@ def predict_gd(
     -------
     Trajectory
         ``steps``, ``train`` (steps, n), ``test`` (steps, n') or None, ``method``, ``error`` and ``error_test``
-        (steps,), bounds on the truncation error, and ``stability``, which counts the modes that grow. For y (n, K)
-        ``train`` is (steps, n, K) and ``test`` (steps, n', K).
+        (steps,), bounds on the truncation error, and ``stability``, which counts the modes that grow (None of steps one
+        by one). For y (n, K) ``train`` is (steps, n, K) and ``test`` (steps, n', K).
 
     Raises
     ------
     ValueError
-        Where the kernel is not symmetric, or shapes, ``eta``, ``steps``, ``start`` or ``law`` do not fit.
+        Where the kernel is not symmetric, shapes, ``eta``, ``steps``, ``start``, ``law`` or ``loss`` do not fit, or the
+        labels are none of the loss.
     TypeError
-        Where arrays lie on another device than the kernel.
+        Where arrays lie on another device than the kernel, or a law or loss of your own returns what does not fit.
 
     Warns
     -----
@@ -80,7 +96,8 @@ def predict_gd(
         Where ``eta`` is past the largest stable rate; the warning names it. Nothing is clipped: modes that grow are
         followed.
     RuntimeWarning
-        Where the bound on the truncation error is not met, or a negative eigenvalue makes outputs grow.
+        Where the bound on the truncation error is not met, or a negative eigenvalue makes outputs grow, or where
+        outputs are no longer finite: those from there on are NaN.
 
     Notes
     -----
@@ -96,6 +113,11 @@ def predict_gd(
     is missed up to step 5,000, and beyond by quadrature. Past the stable range it takes the largest Ritz value for the
     largest eigenvalue. ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point
     (where only products are known, the largest Ritz value, which bounds the entries that y - u_0 touches).
+
+    Other losses, and laws of your own: one product with the kernel a step, 4 n k flops with k features. Nothing is
+    truncated, ``error`` is 0. Gradient flow of another loss is solved as an ordinary differential equation by a
+    Runge-Kutta method of order 8, some 2 eta lambda_max t / n products with steps as small as the largest eigenvalue
+    asks for; ``error`` is then an estimate, the distance from a solution with a hundred times the tolerance.
 
     Rounding of the kernel, about eta t / n times that of its entries, is in neither bound: take float64 for late steps.
     A Krylov basis sees the modes that y - u_0 touches; :func:`ntkspec.largest_stable_rate` is the threshold of all.
@@ -122,16 +144,65 @@ def predict_gd(
     >>> both = ns.predict_gd(K, np.stack([y, -y], axis=1), eta=0.5, steps=[1, 2])
     >>> both.train.shape, bool(np.allclose(both.train[..., 1], -run.train))
     ((2, 2, 2), True)
+
+    Logistic regression:
+
+    >>> run = ns.predict_gd(K, y, eta=0.5, steps=[1, 100], loss="logistic")
+    >>> run.method, bool((run.train[1] * y > 1).all())
+    ('recursion in function space (101 products), logistic loss', True)
     """
-    kernel, law = as_symmetric(kernel), law_of(law)
+    kernel, loss = as_symmetric(kernel), loss_of(loss)
+    closed = law_of(law) if isinstance(law, SpectralLaw) or not takes_steps(law) else None
+    moves = None if closed == FLOW else linear_steps_of(law)
     y, layout = labels_of(y, kernel)
-    y = y.astype(kernel.dtype, copy=False)
-    eta, steps = checks.learning_rate(eta, "eta"), law.times(steps)
+    y = loss.checked(y).astype(kernel.dtype, copy=False)
+    eta, steps = checks.learning_rate(eta, "eta"), checks.as_steps(steps) if closed is None else closed.times(steps)
     test = checked_test(kernel_test, kernel)
     start_train, start_test = checked_starts(start, kernel, test, layout)
-    residual = layout.vectors(y if start_train is None else y - start_train)
-    problem = Problem(kernel, test, residual, eta / layout.points, law, steps)
-    return _moved(_method(problem)(problem), layout, start_train, start_test)
+    rate = eta / layout.points
+    if closed is not None and loss == SQUARED:
+        residual = layout.vectors(y if start_train is None else y - start_train)
+        problem = Problem(kernel, test, residual, rate, closed, steps)
+        return _moved(_method(problem)(problem), layout, start_train, start_test)
+    ascending, place = np.unique(steps, return_inverse=True)
+    descent = Descent(
+        coordinates=_coordinates(kernel, test, layout, products=EXPECTED if moves is None else int(ascending[-1])),
+        y=y,
+        start=start_train,
+        start_test=start_test,
+        loss=loss,
+        rate=rate,
+        steps=ascending,
+        dtype=kernel.dtype,
+        dtype_test=None if test is None else np.result_type(kernel.dtype, test.dtype),
+    )
+    found = by_ode(descent) if moves is None else by_steps(descent, moves)
+    return _in_order(found, place)
+
+
+def _coordinates(
+    kernel: KernelOperator, kernel_test: KernelOperator | None, layout: Layout, *, products: int
+) -> Coordinates:
+    """Those of the features where there are fewer of them than rows; of the points else, for so many products."""
+    factors = _shared_factors(kernel, kernel_test)
+    if factors is not None:
+        return Features(factors[0], factors[1], layout)
+    columns = 1 if layout.stacked else layout.outputs or 1
+    prepared, _ = planning.prepare(kernel, max(1, products * columns), block=columns)
+    return Points(prepared, kernel_test, layout)
+
+
+def _in_order(found: Trajectory, place: np.ndarray) -> Trajectory:
+    """The ascending steps in the order that was asked for."""
+    there = engine_of(found.train).xp.asarray(place)
+    return replace(
+        found,
+        steps=found.steps[place],
+        train=found.train[there],
+        test=None if found.test is None else found.test[there],
+        error=found.error[place],
+        error_test=None if found.error_test is None else found.error_test[place],
+    )
 
 
 def _moved(found: Trajectory, layout: Layout, start, start_test) -> Trajectory:

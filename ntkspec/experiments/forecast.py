@@ -127,12 +127,18 @@ class _Rectangle:
 
 def _between(kernel: KernelOperator, n: int, tests: int) -> _Rectangle:
     """Nothing where products with factors of our own take its place. The gradients of the training points are there."""
-    passes = passes_of(kernel, tests, checks=False)
+    passes = _of_rows(kernel, tests)
     if not (tests and passes.forward):
         return _Rectangle(PassWork())
     entries = kernel.shape[0] * (kernel.shape[0] / n) * tests * kernel.cost.entry
     products = PREDICTION * (n + tests) / (2 * n) * kernel.cost.product
     return _Rectangle(passes, min(planning.clock(kernel, work)(work) for work in (entries, products)))
+
+
+def _of_rows(kernel: KernelOperator, points: int) -> PassWork:
+    """Of points whose gradients are used once, those of the rows of a tile together."""
+    passes = passes_of(kernel, points, checks=False)
+    return replace(passes, kept=passes_of(kernel, min(points, kernel.engine.TILE), checks=False).kept)
 
 
 def passes_of(kernel: KernelOperator, points: int, *, checks: bool) -> PassWork:

@@ -46,7 +46,7 @@ READERS: dict[str, Callable[[str | Path], Any]] = {
     "analyze": partial(_tree, kind="analyze", name="analysis"),
     "spectrum": partial(_tree, kind="spectrum", name="spectrum"),
     "check": partial(_tree, kind="check", name="checks"),
-    KIND: partial(_tree, kind=KIND, name="series"),
+    KIND: partial(_tree, kind=KIND, name="track"),
     **{how.kind: partial(_runs, kind=how.kind) for how in (COMPARISON, DEEP_COMPARISON)},
     "sweep": Sweep.read,
 }

@@ -14,12 +14,13 @@ from ntkspec.experiments.spectrum import KernelSpectrum
 from ntkspec.experiments.statements import Check
 from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.experiments.sweep_series import Results
+from ntkspec.experiments.tracking import Series
 from ntkspec.experiments.two_layer_runs import Run
 from ntkspec.spectra.results import Estimate
 
 Ends: TypeAlias = tuple[float, float, float]  # a value, and the interval around it
 Number: TypeAlias = Estimate | Ends | float
-Record: TypeAlias = Analysis | KernelSpectrum | Run | DeepRun
+Record: TypeAlias = Analysis | KernelSpectrum | Series | Run | DeepRun
 # Numbers without an interval agree to this part of the larger one, by the precision of the data.
 TOLERANCES = {"float32": 1e-3, "float64": 1e-6}
 
@@ -105,6 +106,8 @@ def _numbers(record: Record) -> Iterator[tuple[str, Number]]:
         return _of_analysis(record)
     if isinstance(record, KernelSpectrum):
         return _of_spectrum(record)
+    if isinstance(record, Series):
+        return _of_series(record)
     return _of_deep_run(record) if isinstance(record, DeepRun) else _of_run(record)
 
 
@@ -140,3 +143,12 @@ def _of_spectrum(record: KernelSpectrum) -> Iterator[tuple[str, Number]]:
         if getattr(record, name) is not None:
             yield label, getattr(record, name)
     yield "label energy in the leading vectors", float(record.energies.sum())
+
+
+def _of_series(record: Series) -> Iterator[tuple[str, Number]]:
+    """Each number of each checkpoint, but for those that there are none of, such as the distance before the first."""
+    for step in record.steps.tolist():
+        for name in record:
+            found = record.at(name, step)
+            if not np.isnan(found.value):
+                yield f"step {step}: {name.replace('_', ' ')}", found

@@ -67,6 +67,8 @@ class KernelOperator(OnEngine, Shown, ABC):
         The sum of the squared entries, once all of them have been formed.
     columns_are_dear : bool, default False
         A column of a tile costs passes through a network, however few rows there are.
+    takes_all_threads : bool, default False
+        A tile is formed by all threads together, so that products take one tile after the other.
     widens : bool, default True
         Products of a float32 kernel with float64 vectors are computed in float64; else in float32, as a network does.
     rows_per_point : int, default 1
@@ -105,6 +107,7 @@ class KernelOperator(OnEngine, Shown, ABC):
     storage_error: float = 0.0
     frobenius_squared: float | None = None
     columns_are_dear: bool = False
+    takes_all_threads: bool = False
     widens: bool = True
     rows_per_point: int = 1
 
@@ -404,7 +407,12 @@ class KernelOperator(OnEngine, Shown, ABC):
                 total = total + self.tile(rows, cols, dtype) @ V[cols]
             product[rows] = total
 
-        self.engine.run(fill, slices(self.shape[0], self.engine.TILE), progress="products by tiles")
+        strips, text = slices(self.shape[0], self.engine.TILE), "products by tiles"
+        if not self.takes_all_threads:
+            self.engine.run(fill, strips, progress=text)
+            return product
+        for rows in progress.bar(strips, text=text):  # what is kept of some rows is dropped before the next ones
+            fill(rows)
         return product
 
     def to_dense(self, dtype: DTypeLike | None = None) -> Array:

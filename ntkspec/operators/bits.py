@@ -11,8 +11,8 @@ from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.tiles import Rows, slices
 from ntkspec.operators.work import Work
 
-# Parts of the points whose sums are added up in a fixed order, and lines looked up that are worth a part.
-PARTS, LINES_OF_A_PART = 16, 2e5
+# Parts of the points whose sums are added up in a fixed order; points and lines looked up that are worth a part.
+PARTS, POINTS_OF_A_PART, LINES_OF_A_PART = 16, 1000, 1e6
 # Flops of a matrix product that take as long as a line.
 FLOPS_OF_A_LINE = 50.0
 
@@ -97,8 +97,8 @@ class Bits(OnEngine):
         """
         products, n = self.products, self.shape[0]
         lines = n * V.shape[1] * products.work(X.shape[1], V.dtype)[0]
-        parts = slices(n, -(-n // int(min(PARTS, 1 + lines / LINES_OF_A_PART))))
-        found = self.engine.run(lambda rows: products.gather(rows, X, V), parts)
+        count = int(min(PARTS, 1 + n / POINTS_OF_A_PART, 1 + lines / LINES_OF_A_PART))
+        found = self.engine.run(lambda rows: products.gather(rows, X, V), slices(n, -(-n // count)))
         return sum(found[1:], start=found[0])
 
     def scatter(self, X: Array, total: Array) -> Array:

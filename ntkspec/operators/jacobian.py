@@ -29,11 +29,12 @@ class JacobianAt(Protocol):
 
     points : n. functions : R. size : P. dtype : of its numbers. ``pull_work`` and ``push_work`` are for one vector,
     whether of one function or of all R together. A side that multiplies float64 vectors in ``dtype`` has an attribute
-    ``widens``, which is False. One whose passes are a framework's has methods that give a
-    :class:`ntkspec.operators.work.PassWork`: ``passes_of_points(n)``, of the gradients of n points, and
-    ``passes_of_checks(stacked)``, of the estimates of rounding. One that runs code of a user's has a method
-    ``told_by_point(name)``, a context in which errors of that code name the point of ``name`` that they come from. One
-    that keeps what it makes for estimates of rounding has a method ``release()``, which drops it.
+    ``widens``, which is False; one whose tiles are formed by all threads together ``takes_all_threads``. One whose
+    passes are a framework's has methods that give a :class:`ntkspec.operators.work.PassWork`: ``passes_of_points(n)``,
+    of the gradients of n points, and ``passes_of_checks(stacked)``, of the estimates of rounding. One that runs code of
+    a user's has a method ``told_by_point(name)``, a context in which errors of that code name the point of ``name``
+    that they come from. One that keeps what it makes for estimates of rounding has a method ``release()``, which drops
+    it.
     """
 
     points: int
@@ -127,6 +128,7 @@ class JacobianGram(KernelOperator):
         # One function has the same matrix either way, and one pull for a product.
         self.functions, self.stacked = left.functions, stacked or left.functions == 1
         self.engine, self.dtype = left.engine, left.dtype
+        self.takes_all_threads = getattr(left, "takes_all_threads", False)
         self.widens = all(getattr(side, "widens", True) for side in (self.left, self.right))
         self.symmetric = self.semidefinite = self.right is self.left
         self.rows_per_point = self.functions if self.stacked else 1

@@ -12,8 +12,9 @@ from ntkspec.experiments.analyze import Analysis
 from ntkspec.experiments.deep_runs import DeepRun
 from ntkspec.experiments.spectrum import KernelSpectrum
 from ntkspec.experiments.sweep_results import Sweep
+from ntkspec.experiments.tracking import Series
 from ntkspec.experiments.two_layer_runs import Run
-from ntkspec.plotting import analysis, densities, marks, results, spectrum, sweeps, training
+from ntkspec.plotting import analysis, densities, marks, results, series, spectrum, sweeps, training
 from ntkspec.plotting.sheets import sheet
 from ntkspec.spectra.densities import Density, Histogram, Smoothed
 from ntkspec.spectra.results import Spectrum
@@ -31,6 +32,7 @@ def pictures_of(result: Any) -> Pictures:
 pictures_of.register(Analysis, analysis.pictures)
 pictures_of.register(KernelSpectrum, spectrum.pictures)
 pictures_of.register(Sweep, sweeps.pictures)
+pictures_of.register(Series, series.pictures)
 
 
 @pictures_of.register
@@ -109,7 +111,7 @@ def figures_of(record: Any) -> dict[str, Figure]:
 
     Raises TypeError for what has no picture.
     """
-    for kind, room in ((Analysis, analysis), (KernelSpectrum, spectrum), (Sweep, sweeps)):
+    for kind, room in ((Analysis, analysis), (KernelSpectrum, spectrum), (Sweep, sweeps), (Series, series)):
         if isinstance(record, kind):
             return room.figures(record)
     if isinstance(record, list) and record and isinstance(record[0], Run | DeepRun):

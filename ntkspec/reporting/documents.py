@@ -15,6 +15,8 @@ from ntkspec.experiments.power_laws import PowerLaw
 from ntkspec.experiments.spectrum import KernelSpectrum
 from ntkspec.experiments.statements import Check
 from ntkspec.experiments.sweep_cells import Cell
+from ntkspec.experiments.tracking import Series
+from ntkspec.experiments.tracking.verdict import above_the_edge, at_the_edge, learns_features, leaves_lazy
 from ntkspec.experiments.verdict import verdict
 from ntkspec.spectra.results import Estimate
 
@@ -107,6 +109,28 @@ def spectrum_document(record: KernelSpectrum) -> dict[str, Any]:
         ],
         "other_eigenvalues": {"lower": plain(low), "upper": plain(high)} if low <= high else None,
         "seconds": plain(record.timings),
+    }
+
+
+def series_document(series: Series) -> dict[str, Any]:
+    """The fields of ``ntkspec track``."""
+    found = {"at_the_edge": at_the_edge(series), "above_the_edge": above_the_edge(series)}
+    if "distance_from_start" in series:
+        found |= {"leaves_lazy": leaves_lazy(series), "learns_features": learns_features(series)}
+    return {
+        "verdict": series.verdict,
+        "first_steps": {name: None if place is None else int(series.steps[place]) for name, place in found.items()},
+        "edge": plain(series.edge),
+        "task": plain(series.task),
+        "data": {"name": series.dataset.get("name", ""), "n": series.points},
+        "checkpoints": [
+            {"step": step, "file": file, **{name: plain(series.at(name, step)) for name in series}}
+            for step, file in zip(series.steps.tolist(), series.sources, strict=True)
+        ],
+        "layers": series.layers,
+        "arrays": plain(series.arrays),
+        "ahead": plain(series.ahead),
+        "seconds": plain(series.seconds),
     }
 
 

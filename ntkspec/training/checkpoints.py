@@ -13,7 +13,8 @@ from types import CodeType
 import numpy as np
 
 from ntkspec import storage
-from ntkspec.dynamics.laws import PLAIN, Law
+from ntkspec.dynamics.laws import PLAIN
+from ntkspec.dynamics.losses import SQUARED
 from ntkspec.engines import as_array, engine_of
 from ntkspec.networks import points
 from ntkspec.training.records import Records
@@ -119,8 +120,9 @@ def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, 
     network = _unplaced(task.net)
     metrics = [_described(function) for function in records.metrics]
     names = list(task.X) if isinstance(task.X, dict) else None
-    law = () if task.law == PLAIN else _all_of(task.law)
-    settings = repr((network, names, task.rates, task.offset is None, reading, metrics, batches, *law))
+    law = () if task.law == PLAIN else _own(task.law, type(task.law).move)
+    loss = () if task.loss == SQUARED else _own(task.loss, type(task.loss).derivative)
+    settings = repr((network, names, task.rates, task.offset is None, reading, metrics, batches, *law, *loss))
     found = hashlib.sha256(settings.encode())
     for array in arrays:
         found.update(repr((array.shape, str(array.dtype))).encode())
@@ -128,9 +130,13 @@ def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, 
     return found.hexdigest()
 
 
-def _all_of(law: Law) -> tuple:
-    """What tells a law from others: its name and numbers, and the instructions of its move."""
-    return _described(type(law).move), _unplaced((law, getattr(law, "__dict__", None)))
+def _own(given: object, method: Callable) -> tuple:
+    """What tells a law or loss from others: its class and numbers, and the instructions of a method and of its own
+    functions."""
+    held = {
+        name: _described(value) if callable(value) else value for name, value in getattr(given, "__dict__", {}).items()
+    }
+    return _described(method), _unplaced((given, held))
 
 
 def _unplaced(described: object) -> str:

@@ -8,7 +8,7 @@ from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.two_layer_passes import Bent, Forward, scaled_weights
 from ntkspec.training.task import Task
-from ntkspec.training.trainer import DIVERGING, Trainer
+from ntkspec.training.trainer import DIVERGING, Chosen, Trainer
 
 # Numbers of phi of a block of rows: small enough for a core's caches, large enough for fast matrix products.
 BLOCK = 2**17
@@ -19,9 +19,9 @@ FLOPS_OF_PHI = 50.0
 class Descent(Trainer):
     r"""Equation (4) for targets y + offset: outputs are those of the network less the offset.
 
-    One step is one pass over the rows: u = X Wᵀ / sqrt d, phi(u), phi'(u), the outputs and residuals r, and
-    sum r_i phi'(u_i) x_iᵀ and sum r_i phi(u_i), block by block. ``state`` has the weights [W, v], is replaced as a
-    whole, and ``seen`` is the last one whose outputs were finite.
+    One step is one pass over the rows: u = X Wᵀ / sqrt d, phi(u), phi'(u), the outputs and the slopes r of the loss in
+    them, and sum r_i phi'(u_i) x_iᵀ and sum r_i phi(u_i), block by block. ``state`` has the weights [W, v], is replaced
+    as a whole, and ``seen`` is the last one whose outputs were finite.
     """
 
     def __init__(self, task: Task):
@@ -50,21 +50,21 @@ class Descent(Trainer):
     def outputs(self, *, gradients: bool, rows: np.ndarray | None = None) -> Array | None:
         """Outputs now (:meth:`Trainer.outputs`), and in the same pass the gradients."""
         xp, dtype = self.engine.xp, self.y.dtype
-        X, targets, offset = self.chosen(rows)
+        chosen = self.chosen(rows)
         W, v = self.state.weights
         weights, readout = scaled_weights(W, v, dtype)
         for space in self._spaces:
             space.turn(weights)
-        rates, out = self.rates if gradients else (0.0, 0.0), xp.empty(len(targets), dtype)
+        rates, out = self.rates if gradients else (0.0, 0.0), xp.empty(len(chosen.y), dtype)
         works = self._works if rows is None else self._shared(len(out))
 
         def of_share(work: tuple[list, Any]) -> tuple[Array, Array]:
-            return work[1].passed(work[0], X=X, targets=targets, out=out, readout=readout, rates=rates)
+            return work[1].passed(work[0], chosen=chosen, out=out, readout=readout, rates=rates)
 
         # A worker has settings of its own.
         parts = [of_share(works[0])] if len(works) == 1 else self.engine.run(DIVERGING(of_share), works)
         self._gradients = [sum(own[1:], own[0]) / len(out) for own in zip(*parts, strict=True)]
-        return self.finite_outputs(out, offset)
+        return self.finite_outputs(out, chosen.offset)
 
     @DIVERGING
     def step(self) -> None:
@@ -89,17 +89,17 @@ class _BentSpace:
         self._bent.weights = weights
 
     def passed(
-        self, blocks: list, *, X: Array, targets: Array, out: Array, readout: Array, rates: tuple[float, float]
+        self, blocks: list, *, chosen: Chosen, out: Array, readout: Array, rates: tuple[float, float]
     ) -> tuple[Array, Array]:
         """:meth:`_Space.passed`."""
         first, last = blocks[0][1].start, blocks[-1][1].stop
         self._bent.start(last - first)
         for _, rows in blocks:
-            out[rows] = self._bent.forward(slice(rows.start - first, rows.stop - first), X[rows], readout)
-        residual = out[first:last] - targets[first:last]
+            out[rows] = self._bent.forward(slice(rows.start - first, rows.stop - first), chosen.X[rows], readout)
+        residual = chosen.slope(out[first:last], slice(first, last))
         of_W, of_v = self._zeros
         if any(rates):
-            found = self._bent.gradients(self._bent.gathered(X[first:last], residual))
+            found = self._bent.gradients(self._bent.gathered(chosen.X[first:last], residual))
             of_W, of_v = (own if rate else zero for own, rate, zero in zip(found, rates, self._zeros, strict=True))
         return of_W, of_v
 
@@ -117,14 +117,14 @@ class _Space:
         self.forward.weights = weights
 
     def passed(
-        self, blocks: list, *, X: Array, targets: Array, out: Array, readout: Array, rates: tuple[float, float]
+        self, blocks: list, *, chosen: Chosen, out: Array, readout: Array, rates: tuple[float, float]
     ) -> tuple[Array, Array]:
         """Write the outputs of blocks of rows; their part of sum r_i phi'(u_i) x_iᵀ and of sum r_i phi(u_i)."""
         for number, rows in blocks:
-            x = X[rows]
+            x = chosen.X[rows]
             value, slope = self.forward(x)
             out[rows] = found = value @ readout
-            residual = found - targets[rows]
+            residual = chosen.slope(found, rows)
             if rates[0]:
                 self.add(0, number, slope.T, x * residual[:, None])
             if rates[1]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from ntkspec.engines.arrays import Array
 from ntkspec.networks import IndependentOutputs
-from ntkspec.networks.protocol import Points, Weights
-from ntkspec.training.trainer import DIVERGING, Trainer
+from ntkspec.networks.protocol import Weights
+from ntkspec.training.trainer import DIVERGING, Chosen, Trainer
 
 
 class NetworkDescent(Trainer):
@@ -18,13 +18,13 @@ class NetworkDescent(Trainer):
     @DIVERGING
     def outputs(self, *, gradients: bool, rows: np.ndarray | None = None) -> Array | None:
         """Outputs now (:meth:`Trainer.outputs`), and in the same pass the gradients."""
-        X, targets, offset = self.chosen(rows)
+        chosen = self.chosen(rows)
         if not all(bool(self.engine.xp.isfinite(W).all()) for W in self.state.weights):
             self.state = self.seen
             return None
-        outputs, total = self.passed(self.state.weights, X, targets, gradients)
-        self._gradients = [own / len(targets) for own in total]
-        return self.finite_outputs(self.task.reading.of(outputs), offset)
+        outputs, total = self.passed(self.state.weights, chosen, gradients)
+        self._gradients = [own / len(chosen.y) for own in total]
+        return self.finite_outputs(self.task.reading.of(outputs), chosen.offset)
 
     @DIVERGING
     def step(self) -> None:
@@ -33,12 +33,12 @@ class NetworkDescent(Trainer):
         rates = _rate_of_each(self.net, self.rates)
         self.move([real(rate) * own for rate, own in zip(rates, self._gradients, strict=True)])
 
-    def passed(self, weights: Weights, X: Points, targets: Array, gradients: bool) -> tuple[Array, Weights]:
+    def passed(self, weights: Weights, chosen: Chosen, gradients: bool) -> tuple[Array, Weights]:
         """(outputs, n times the gradients of the loss, or none) at weights and points."""
         net, reading = self.net.with_weights(weights), self.task.reading
         if not gradients:
-            return net(X), []
-        return net.value_and_vjp(X, lambda rows, f: reading.back(reading.of(f) - targets[rows], f))
+            return net(chosen.X), []
+        return net.value_and_vjp(chosen.X, lambda rows, f: reading.back(chosen.slope(reading.of(f), rows), f))
 
 
 def _rate_of_each(net: Any, rates: tuple[float, float]) -> list[float]:
@@ -53,7 +53,7 @@ class DeepDescent(NetworkDescent):
 
     on_workers = True
 
-    def passed(self, weights: Weights, X: Points, targets: Array, gradients: bool) -> tuple[Array, Weights]:
+    def passed(self, weights: Weights, chosen: Chosen, gradients: bool) -> tuple[Array, Weights]:
         """(outputs, n times the gradients of the loss, or none) at weights and points."""
         net: Any = self.net.with_weights(weights)
         whole = super().passed
@@ -61,9 +61,9 @@ class DeepDescent(NetworkDescent):
         @DIVERGING  # a worker has settings of its own
         def of_share(share: slice) -> tuple[Array, Weights]:
             if not gradients:
-                return net.outputs(X[share]), []
-            return whole(weights, X[share], targets[share], True)
+                return net.outputs(chosen.X[share]), []
+            return whole(weights, chosen.rows(share), True)
 
-        parts = self.engine.run(of_share, self.engine.shares(len(X), 3 * net.flops))
+        parts = self.engine.run(of_share, self.engine.shares(len(chosen.y), 3 * net.flops))
         total = [sum(own) for own in zip(*(found for _, found in parts), strict=True)]
         return self.engine.xp.concatenate([outputs for outputs, _ in parts]), total

@@ -10,6 +10,8 @@ import numpy as np
 from ntkspec import checks, progress
 from ntkspec.dynamics import Trajectory
 from ntkspec.dynamics.laws import PLAIN, Law, LawLike, steps_of
+from ntkspec.dynamics.losses import SQUARED, LossFunction, LossLike, name_of
+from ntkspec.dynamics.losses import loss as loss_of
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.networks.outputs import OutputsLike
@@ -37,6 +39,7 @@ def train_gd(
     outputs: OutputsLike = "full",
     subtract_start: bool = False,
     law: LawLike = "gd",
+    loss: LossLike = "squared",
     batch: int | None = None,
     seed: int = 0,
     watch: Metric | Sequence[Metric] = (),
@@ -44,7 +47,7 @@ def train_gd(
 ) -> Trajectory:
     r"""Train a network on :math:`L = \frac{1}{2n} \sum (f_k(x_i) - y_{ik})^2`; two layers by equation (4).
 
-    By gradient descent or another law, which is the one that :func:`ntkspec.predict_gd` takes.
+    Or on another loss, and by gradient descent or another law: the objects are those of :func:`ntkspec.predict_gd`.
 
     .. math:: \nabla_{w_r} L = \tfrac1n \sum_i (f_i - y_i) \tfrac{v_r \phi'(u_{ir}) x_i}{\sqrt{md}}, \quad
               \partial_{v_r} L = \tfrac1n \sum_i (f_i - y_i) \tfrac{\phi(u_{ir})}{\sqrt m}
@@ -59,7 +62,7 @@ def train_gd(
         lists or dicts of arrays with one first axis.
     y : array, shape (n,) or (n, K)
         Labels, (n, K) for a network of K outputs. A network of one output is trained K times, once on each column: one
-        class against the rest.
+        class against the rest, or on all of them together where the loss is not a sum over columns.
     steps : int or sequence of int
         The steps to record, numbers >= 0 in any order; 0 is the start. Training runs to the largest.
     eta1, eta2 : float, optional
@@ -81,6 +84,10 @@ def train_gd(
         array of weights (zero at the start), and ``move(descent, memory, step)``, which takes the learning rate times
         the gradient, these arrays and the number of the step from 0, and returns (what is added to the weights, the
         arrays to keep). Default "gd".
+    loss : {"squared", "logistic", "cross-entropy"}, Huber or Loss
+        (f - y)²/2; log(1 + exp(-y f)) for labels 1 and -1; the cross-entropy of the softmax of K outputs, for y (n, K)
+        of probabilities, such as one-hot labels; ``ntkspec.Huber(delta)``; ``ntkspec.Loss(value, derivative)``, one of
+        your own. Each is a mean over points, of losses that are sums over outputs. Default "squared".
     batch : int, optional
         Points of a step. Each epoch goes through all points in a new order. Default None: all points in each step.
     seed : int
@@ -105,11 +112,11 @@ def train_gd(
     Raises
     ------
     TypeError
-        Where ``net`` is no network, a metric is no function or does not return {name: number}, or a law of your own
-        does not return what it has to.
+        Where ``net`` is no network, a metric is no function or does not return {name: number}, or a law or loss of your
+        own does not return what it has to.
     ValueError
-        Where shapes, rates, steps, outputs or batches do not fit, for ``law="flow"``, which has no steps, and where
-        ``checkpoint`` is the file of another run.
+        Where shapes, rates, steps, outputs, batches or the labels of a loss do not fit, for ``law="flow"``, which has
+        no steps, and where ``checkpoint`` is the file of another run.
     MemoryError
         Where the recorded outputs do not fit into memory.
 
@@ -147,8 +154,9 @@ def train_gd(
     net = as_network(net, "training")
     points, tests = net.as_points(X), None if X_test is None else net.as_points(X_test, "X_test")
     n, recorded, metrics = count(points), checks.as_steps(steps), _checked_metrics(watch)
+    law, loss = steps_of(law), loss_of(loss)
     targets = targets_of(net, y, n, outputs)
-    law = steps_of(law)
+    loss.checked(targets.y)
     rates, last = rates_of(targets.net, eta1, eta2, eta), int(recorded.max())
     checks.duration(last, n if batch is None else 1, f"training for {last} steps", "take fewer")
     batches = None if batch is None else Batches(n, checks.whole_number(batch, "batch", 1), seed)
@@ -158,12 +166,14 @@ def train_gd(
             targets.reading.of(targets.net(given)) if subtract_start and given is not None else None
             for given in (points, tests)
         )
-        task = Task(targets.net, points, labels, rates, offset, targets.reading, batched=batches is not None, law=law)
+        task = Task(
+            targets.net, points, labels, rates, offset, targets.reading, batched=batches is not None, law=law, loss=loss
+        )
         trainer = trainer_of(task)
         records = Records(task, tests, steps=np.unique(recorded), metrics=metrics, offset_test=offset_test)
         with Checkpoint(checkpoint, trainer, records, batch=batch, seed=seed) as saved:
             _run(trainer, records, batches, saved)
-        return _in_order(records, recorded, trainer.network(), _name_of(law))
+        return _in_order(records, recorded, trainer.network(), _method(law, loss))
 
 
 @DIVERGING
@@ -223,11 +233,10 @@ def _one(trainer: Trainer, records: Records, batches: Batches | None, step: int)
     return True
 
 
-def _name_of(law: Law) -> str:
-    if law == PLAIN:
-        return "gradient descent"
+def _method(law: Law, loss: LossFunction) -> str:
     named = type(law).__repr__ is not object.__repr__
-    return f"training by {checks.shown(law) if named else type(law).__name__}"
+    own = f"training by {checks.shown(law) if named else type(law).__name__}"
+    return ("gradient descent" if law == PLAIN else own) + ("" if loss == SQUARED else f", {name_of(loss)} loss")
 
 
 def _in_order(records: Records, steps: np.ndarray, network: Network, method: str) -> Trajectory:

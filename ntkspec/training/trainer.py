@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ntkspec.dynamics.laws import moved
+from ntkspec.dynamics.losses import SQUARED, LossFunction
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.networks import points
@@ -28,6 +29,29 @@ class State:
     def copy(self) -> "State":
         """The same, in memory of its own."""
         return State(self.step, [W.copy() for W in self.weights], [array.copy() for array in self.memory])
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The points of a step: X, labels y, targets y + offset of the squared loss, and the offset, or None for zero."""
+
+    X: Points
+    y: Array
+    targets: Array
+    offset: Array | None
+    loss: LossFunction
+
+    def rows(self, which: slice | Array) -> "Chosen":
+        """Some of them."""
+        offset = None if self.offset is None else self.offset[which]
+        return Chosen(points.rows(self.X, which), self.y[which], self.targets[which], offset, self.loss)
+
+    def slope(self, outputs: Array, rows: slice) -> Array:
+        """The derivative of the loss of each point in the network's outputs, at some rows."""
+        if self.loss == SQUARED:
+            return outputs - self.targets[rows]
+        found = outputs if self.offset is None else outputs - self.offset[rows]
+        return self.loss.derivative(found, self.y[rows])
 
 
 class Trainer(ABC):
@@ -92,12 +116,10 @@ class Trainer(ABC):
             self.step()
         return count
 
-    def chosen(self, rows: np.ndarray | None) -> tuple[Points, Array, Array | None]:
-        """(X, targets, offset) of the points with these numbers; None is all of them."""
-        if rows is None:
-            return self.X, self.targets, self.offset
-        rows = self.engine.xp.asarray(rows)
-        return points.rows(self.X, rows), self.targets[rows], None if self.offset is None else self.offset[rows]
+    def chosen(self, rows: np.ndarray | None) -> Chosen:
+        """The points with these numbers; None is all of them."""
+        whole = Chosen(self.X, self.y, self.targets, self.offset, self.task.loss)
+        return whole if rows is None else whole.rows(self.engine.xp.asarray(rows))
 
     def finite_outputs(self, out: Array, offset: Array | None) -> Array | None:
         """The outputs less their offset; None where one is not finite, and the state goes back to the last that was."""

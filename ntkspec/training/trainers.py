@@ -32,7 +32,9 @@ def _(net: DeepNetwork, task: Task) -> Trainer:
 
 @_by_class.register
 def _(net: IndependentOutputs, task: Task) -> Trainer:
-    return NetworkDescent(task) if task.reading is not ALL else IndependentDescent(task, trainer_of)
+    """Each for itself, where the loss does not hold the outputs of a point together."""
+    apart = task.reading is ALL and task.loss.elementwise
+    return IndependentDescent(task, trainer_of) if apart else NetworkDescent(task)
 
 
 @_by_class.register

@@ -5,6 +5,7 @@ tables are read together: 48 rows, 32 KiB, which stay in a core's first cache. T
 what bits select is written as one word for eight lookups, a byte each.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def width(dtype: DTypeLike) -> int:
 
 def lines(*shape: int, dtype: DTypeLike) -> Array:
     """Zeros (..., width), where each line lies in one line of the cache."""
-    size = int(xp.prod(shape)) * LINE
+    size = math.prod(shape) * LINE
     memory = xp.zeros(size + LINE, xp.uint8)
     start = -memory.ctypes.data % LINE
     return memory[start : start + size].view(dtype).reshape(*shape, width(dtype))

@@ -106,7 +106,7 @@ def checkpoints(make: Callable[[], Any], where: Where) -> Checkpoints:
     """
     if not callable(make):
         raise TypeError(f"make is a {type(make).__name__}, but a function that makes the network is needed")
-    paths = _found(where)
+    paths = found(where)
     for path in paths:
         if path.suffix.lower() not in TORCH + ARRAYS:
             raise ValueError(f"{path} is no checkpoint: its ending has to be one of {', '.join(TORCH + ARRAYS)}")
@@ -119,7 +119,7 @@ def checkpoints(make: Callable[[], Any], where: Where) -> Checkpoints:
     return Checkpoints(make, dict(sorted(by_step.items())))
 
 
-def _found(where: Where) -> list[Path]:
+def found(where: Where) -> list[Path]:
     """The files of a pattern, a folder or a list. Raises FileNotFoundError where there are none."""
     if not isinstance(where, str | os.PathLike):
         paths = [Path(one).expanduser() for one in where]

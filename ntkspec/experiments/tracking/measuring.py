@@ -38,7 +38,7 @@ Number: TypeAlias = Estimate | float
 # Rows up to which a kernel is stored: forming it takes no time beside what asks for its entries.
 SMALL = 1500
 # Steps from a checkpoint on at which its prediction is kept.
-AHEAD = np.array([0, *(2**k for k in range(15))])
+AHEAD = np.array([0, 1, 2, *(part for k in range(1, 14) for part in (3 * 2 ** (k - 1), 2 ** (k + 1)))])
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from ntkspec import checks, storage
 from ntkspec.engines import as_array, engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
+from ntkspec.experiments.forecast import Expected
 from ntkspec.experiments.tracking import layers
 from ntkspec.experiments.tracking.measuring import AHEAD, Checkpoint, Data, Place, measure, needs_kernel
 from ntkspec.experiments.tracking.series import Origin, Series, begun, grown
@@ -19,6 +20,7 @@ from ntkspec.experiments.tracking.task import TrackTask, checked_task
 from ntkspec.networks import points as points_
 from ntkspec.networks.outputs import choice_of
 from ntkspec.networks.protocol import Network, Points, as_network
+from ntkspec.objects.lazy import cached_property
 from ntkspec.storage.provenance import count, fingerprint, provenance
 
 KIND = "track"
@@ -53,7 +55,6 @@ class Recorder:
         self._last: Checkpoint | None = None
         self._tree: dict[str, Any] = {}
         self._file: storage.Keeper | None = None
-        self._there = 0  # checkpoints of the file that have not come again
 
     # ----------------------------------------------------------------------------------------------------------- file
     @contextlib.contextmanager
@@ -77,15 +78,20 @@ class Recorder:
     @property
     def series(self) -> Series | None:
         """What was measured; None before the first checkpoint."""
-        return self._tree.get("series")
+        return self._tree.get("track")
 
     def _write(self) -> None:
         if self._file is not None:
             self._file.write(self._tree)
 
+    @cached_property
+    def _made_with(self) -> dict[str, Any]:
+        """What this process is."""
+        return provenance(self.command)
+
     # -------------------------------------------------------------------------------------------------------- recording
-    def record(self, step: int, network: Network, source: str = "") -> int:
-        """Measure a network, unless the file has it already; its place in the series.
+    def record(self, step: int, network: Network, source: str = "") -> float:
+        """Measure a network, and the seconds of that; 0 where the file has it already.
 
         Raises ValueError for a step that is not after all others, and one that the file has with other weights.
         """
@@ -95,39 +101,46 @@ class Recorder:
         net.as_points(self._points)  # the first points tell some networks how many outputs they have
         now = Checkpoint(step, net.with_weights(self._on_device(net)), self._data, self._own_task())
         digest = fingerprint(step, now.weights)
-        series = self._tree["series"]
+        series = self._tree["track"]
         place = np.flatnonzero(series.steps == step)
         if len(place):
             self._require_same(int(place[0]), digest)
             self._keep(now)
-            return int(place[0])
+            return 0.0
         if len(series) and step < series.steps[-1]:
             raise ValueError(f"step {step} came after step {series.steps[-1]}; record steps in ascending order")
-        self._measured(now, digest, source)
-        return len(series)
+        return self._measured(now, digest, source)
+
+    def expect(self, seconds: float) -> None:
+        """Say how long the other checkpoints take, where each takes as long as this one, and how much memory."""
+        engine, size = engine_of(self._tree["track"].steps), 0
+        if self._last is not None and needs_kernel(self.task):
+            engine, size = self._last.kernel.engine, self._last.prepared[1].bytes
+        memory = max(engine.used_memory() + 2 * size, engine.most_memory())
+        self.report(f"forecast: {Expected({'checkpoints': seconds}, memory)}")
 
     def _on_device(self, net: Network) -> list[Array]:
         """Copies of its weights: what trains goes on, and kernels are of this moment."""
         return [W.copy() for W in net.weights]
 
     def _own_task(self) -> TrackTask:
-        return replace(self.task, method=self._tree["series"].method or self.task.method)
+        return replace(self.task, method=self._tree["track"].method or self.task.method)
 
-    def _measured(self, now: Checkpoint, digest: str, source: str) -> None:
+    def _measured(self, now: Checkpoint, digest: str, source: str) -> float:
         start = time.perf_counter()
         first, previous = self._before(now)
-        self.report(f"step {now.step}")
         with _at(now.step, source):
             found = measure(Place(now, first, previous))
         origin = Origin(now.step, digest, source, time.perf_counter() - start)
-        series = grown(self._tree["series"], origin, found)
+        series = grown(self._tree["track"], origin, found)
         method = series.method or (now.prepared[1].method if needs_kernel(self.task) else "")
-        count(self._tree["provenance"], provenance(self.command))
-        self._tree["series"] = replace(series, method=method)
+        count(self._tree["provenance"], self._made_with)
+        self._tree["track"] = replace(series, method=method)
         self._keep(now)
         if self.keeps:
             self._tree["networks"] = {"start": _stored(first), "last": _stored(now)}
         self._write()
+        return origin.seconds
 
     def _keep(self, now: Checkpoint) -> None:
         self._start = self._start or now
@@ -135,7 +148,7 @@ class Recorder:
 
     def _before(self, now: Checkpoint) -> tuple[Checkpoint, Checkpoint | None]:
         """The first checkpoint and the one before, those of another run from the weights that the file keeps."""
-        series = self._tree["series"]
+        series = self._tree["track"]
         if not len(series):
             return now, None
         first, last = int(series.steps[0]), int(series.steps[-1])
@@ -151,7 +164,7 @@ class Recorder:
         kept = self._tree.get("networks", {}).get(name)
         if kept is None:
             raise ValueError(
-                f"{self.path} holds the steps {_ends(self._tree['series'])}, but the network of step {step} did not "
+                f"{self.path} holds the steps {_ends(self._tree['track'])}, but the network of step {step} did not "
                 f"come again; pass all networks from the first one on, those that are measured cost nothing"
             )
         xp = engine_of(now.net.weights[0]).xp
@@ -173,11 +186,11 @@ class Recorder:
         arrays = [engine_of(one).to_host(one) for one in (as_array(part) for part in [*points_.parts(points), y])]
         task = replace(self.task, method=None, network="")
         run = fingerprint((task, repr(task.outputs), task.inputs), arrays)
-        found = self._tree.get("series")
+        found = self._tree.get("track")
         if found is None:
             named = [one.name for one in layers.layers_of(net, self.task.layer)]
             series = begun(self.task, points_.count(points), ahead=AHEAD, layers=named, dataset=self.dataset)
-            self._tree = {"series": series, "run": run, "provenance": []}
+            self._tree = {"track": series, "run": run, "provenance": []}
         elif self._tree["run"] != run:
             raise ValueError(
                 f"{self.path} holds another series: points, labels, quantities, learning rate or kernel differ; remove "
@@ -186,7 +199,7 @@ class Recorder:
         return Data(points, y, _vectors(self._points, y))
 
     def _require_same(self, place: int, digest: str) -> None:
-        series = self._tree["series"]
+        series = self._tree["track"]
         if series.digests[place] != digest:
             where = f"{self.path} holds" if self.path else "the series has"
             raise ValueError(
@@ -198,7 +211,7 @@ class Recorder:
 def _read(path: Path) -> dict[str, Any]:
     tree = storage.read(path, kind=KIND, types=TYPES)
     with storage.blamed_on(path):
-        if not isinstance(tree["series"], Series) or not isinstance(tree["provenance"], list):
+        if not isinstance(tree["track"], Series) or not isinstance(tree["provenance"], list):
             raise ValueError("it holds no series")
         tree["run"]
     return tree

@@ -241,11 +241,15 @@ def tracked(networks: Pairs, recorder: Recorder) -> Series:
     """The series of a recorder, with all of the networks in it."""
     total = len(networks) if isinstance(networks, Sequence | Checkpoints) else None
     with recorder.open(), progress.bar(total=total, text="checkpoints") as bar:
-        for pair in networks:
+        told = total is None
+        for number, pair in enumerate(networks, 1):
             step, network = _pair(pair)
             source = networks.source(step) if isinstance(networks, Checkpoints) else ""
-            recorder.record(step, network, source)
+            seconds = recorder.record(step, network, source)
             bar.update()
+            if not told and seconds and total is not None:
+                told = True
+                recorder.expect(seconds * (total - number))
         if recorder.series is None:
             raise ValueError(
                 "no checkpoints came; pass (step, network) pairs, or ntkspec.checkpoints(make, 'runs/*.pt')"

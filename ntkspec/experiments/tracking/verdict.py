@@ -6,13 +6,12 @@ import numpy as np
 
 from ntkspec.experiments.tracking.measuring import PLAIN
 from ntkspec.experiments.tracking.series import Series
-from ntkspec.objects.words import counted
 
 # The distance of kernels, one minus their cosine, up to which training is called lazy, and from which on the network
 # learns features. 0.01 turns a kernel by 8 degrees, 0.1 by 26.
 LAZY, FEATURES = 0.01, 0.1
-# How near to 2/eta the largest eigenvalue over n is called to be at it, as a factor, and of how many checkpoints.
-NEAR, FEW = 1.25, 3
+# Between which parts of 2/eta the largest eigenvalue over n hovers at it once it is there, and at how many checkpoints.
+NEAR, FEW = (0.9, 1.25), 3
 
 
 def verdict(series: Series) -> list[str]:
@@ -25,17 +24,17 @@ def verdict(series: Series) -> list[str]:
 
 # ---------------------------------------------------------------------------------------------------------------- edge
 def at_the_edge(series: Series) -> int | None:
-    """The place of the first checkpoint from which on the sharpness stays within the factor NEAR of 2/eta.
+    """The place of the first checkpoint whose sharpness reaches 2/eta and then hovers there, as NEAR says, to the end.
 
-    None where it does not, at the last FEW checkpoints.
+    None where there is none, or fewer than FEW checkpoints from there on.
     """
     if "sharpness" not in series or not math.isfinite(series.edge):
         return None
     ends = np.stack([series.lower("sharpness"), series.upper("sharpness")]) / series.edge
-    near = (ends[1] >= 1 / NEAR) & (ends[0] <= NEAR)
-    away = np.flatnonzero(~near)
-    first = int(away[-1]) + 1 if len(away) else 0
-    return first if len(series) - first >= FEW else None
+    near = _from((ends[1] >= NEAR[0]) & (ends[0] <= NEAR[1]))
+    reached = np.flatnonzero(ends[1] >= 1)
+    there = reached[reached >= (len(series) if near is None else near)]
+    return int(there[0]) if len(there) and len(series) - there[0] >= FEW else None
 
 
 def above_the_edge(series: Series) -> int | None:
@@ -54,13 +53,13 @@ def _edge(series: Series) -> list[str]:
             f"{values[-1]:.4g} at step {steps[-1]}; with the learning rate (eta) it is compared with 2/eta."
         ]
     edge, first, crossed = f"2/eta = {series.edge:.5g}", at_the_edge(series), above_the_edge(series)
-    certain = "" if crossed is None else f" It is above 2/eta for certain first at step {steps[crossed]}."
     if first is not None:
-        before = f"; at step {steps[first - 1]} it was {values[first - 1]:.4g}" if first else ""
+        before = f"; {values[first - 1]:.5g} at the checkpoint before" if first else ""
+        low, high = series.lower("sharpness")[first:].min(), series.upper("sharpness")[first:].max()
         return [
-            f"Edge of stability: from step {steps[first]} on the largest eigenvalue over n hovers at {edge}, between "
-            f"{series.lower('sharpness')[first:].min():.5g} and {series.upper('sharpness')[first:].max():.5g} at "
-            f"{counted(len(series) - first, 'checkpoint')}{before}.{certain}"
+            f"Edge of stability: at step {steps[first]} the largest eigenvalue over n reaches {edge} "
+            f"({_interval(series, first)}{before}), and from there on it hovers at it, between {low:.5g} and "
+            f"{high:.5g}; at step {steps[-1]} it is {_interval(series, -1)}."
         ]
     if crossed is None:
         largest = int(np.argmax(values))
@@ -69,9 +68,17 @@ def _edge(series: Series) -> list[str]:
             f"{values[largest]:.5g}, {values[largest] / series.edge:.1%} of {edge}, at step {steps[largest]}."
         ]
     return [
-        f"The largest eigenvalue over n passes {edge}, and does not stay near it: it is {values[-1]:.5g} at step "
-        f"{steps[-1]}.{certain}"
+        f"The largest eigenvalue over n passes {edge}, and does not stay near it; at step {steps[-1]} it is "
+        f"{_interval(series, -1)}. It is above for certain first at step {steps[crossed]}."
     ]
+
+
+def _interval(series: Series, place: int) -> str:
+    """The sharpness of a checkpoint with its interval."""
+    value, low, high = (
+        end[place] for end in (series["sharpness"], series.lower("sharpness"), series.upper("sharpness"))
+    )
+    return f"{value:.5g} in [{low:.5g}, {high:.5g}]"
 
 
 # ---------------------------------------------------------------------------------------------------------------- lazy

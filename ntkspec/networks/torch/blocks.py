@@ -12,7 +12,7 @@ from ntkspec.networks.torch.facts import Facts
 # that they take at most.
 BLOCK_BYTES, GRADIENT_BYTES, MEMORY_SHARE = 2**29, 2**31, 0.2
 # A block of passes has so many bytes however little memory is free: a point at a time takes many times as long.
-LEAST_BYTES = 2**24
+LEAST_BYTES = 2**23
 # What fits without a look at the memory, which takes milliseconds.
 SMALL_BYTES = 2**24
 

@@ -50,7 +50,7 @@ class AutogradJacobian(OnEngine):
     Vectors are multiplied in the dtype of the module, each scaled to entries of at most 1.
     """
 
-    widens = False
+    widens, takes_all_threads = False, True
     probed: Any = None  # how layer factors are read, which both sides of a kernel have in common
 
     def __init__(

@@ -44,6 +44,10 @@ def sides_at(
     for points, facts, content in places:
         side, likewise = shared.find(what, content), (*what, id(first.probed))
         if side is None or side.probed is not first.probed:
-            side = shared.find(likewise, content) or shared.keep(likewise, content, first.elsewhere(points, facts))
+            side = shared.find(likewise, content)
+        if side is None:
+            side = shared.keep(likewise, content, first.elsewhere(points, facts))
+            side.lasts = False
         found.append(side)
+    found[-1].lasts = True  # the columns; rows of their own are used once
     return found

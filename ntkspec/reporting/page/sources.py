@@ -14,9 +14,11 @@ from ntkspec.experiments.run_cache import Runs
 from ntkspec.experiments.spectrum import KernelSpectrum
 from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.experiments.sweep_results import Sweep
+from ntkspec.experiments.tracking import Series
+from ntkspec.experiments.tracking.recorder import KIND as TRACK
 from ntkspec.experiments.two_layer_runs import COMPARISON
 from ntkspec.networks.saved import Parts
-from ntkspec.reporting.page import analysis, check, results, runs, spectrum, sweep
+from ntkspec.reporting.page import analysis, check, results, runs, series, spectrum, sweep
 from ntkspec.reporting.page.page import Content
 from ntkspec.storage.sweeps import stored_of
 
@@ -31,8 +33,8 @@ def content_of_file(path: Path) -> Content:
     if kind not in _OF_KIND:
         what = f"is {_NO_REPORT[kind]}" if kind in _NO_REPORT else "is no file of results of ntkspec"
         raise ValueError(
-            f"{path} {what}, which has no report; pass a file of analyze, spectrum, sweep, check or figure, or one of "
-            f"ntkspec.save_result"
+            f"{path} {what}, which has no report; pass a file of analyze, spectrum, track, sweep, check or figure, "
+            f"or one of ntkspec.save_result"
         )
     tree = storage.read(path, kind=kind, types=TYPES.get(kind, _TYPES_OF_RESULTS))
     with storage.blamed_on(path):
@@ -50,6 +52,8 @@ def content_of_result(result: Any) -> Content:
         return analysis.content(result, None, "")
     if isinstance(result, KernelSpectrum):
         return spectrum.content(result, None, "")
+    if isinstance(result, Series) and len(result):
+        return series.content(result, [], "")
     if isinstance(result, Sweep) and result:
         return sweep.content(result, "")
     return results.content(result, "")
@@ -69,6 +73,7 @@ _TYPES_OF_RESULTS = (*RESULTS, Parts, Copies)
 _OF_KIND: dict[str, Callable[[Any, str], Content]] = {
     "analyze": lambda tree, name: analysis.content(tree["analysis"], tree.get("provenance"), name),
     "spectrum": lambda tree, name: spectrum.content(tree["spectrum"], tree.get("provenance"), name),
+    TRACK: lambda tree, name: series.content(tree["track"], tree["provenance"], name),
     "sweep": _sweep,
     "check": _check,
     COMPARISON.kind: lambda tree, name: runs.content(Runs.of(tree), name),

@@ -1,5 +1,6 @@
 """Inner products of the gradients of one parameter at two sets of points."""
 
+import torch
 from torch import Tensor
 
 from ntkspec.networks.torch.blocks import fitting
@@ -9,8 +10,10 @@ from ntkspec.networks.torch.factors.readings import Factor
 from ntkspec.networks.torch.factors.sides import Room, Side
 from ntkspec.operators.tiles import slices
 
-# Numbers of gradients that are formed at a time, where the memory has room for them.
+# Numbers of gradients in float32 that are formed at a time where the memory has room; half as many in float64.
 GRADIENTS = 2**24
+# Share of the free memory that those of rows, and as many of columns, take at most.
+GRADIENTS_SHARE = 0.1
 # Rows of a symmetric tile that are multiplied together.
 STRIP = 128
 
@@ -48,7 +51,9 @@ def _add_by_gradients(out: Tensor, left: Side, right: Side, room: Room, stacked:
     functions = [slice(0, R)] if stacked else [slice(r, r + 1) for r in range(R)]
     each = R if stacked else 1
     rows, width = left.rows
-    most = max(1, numbers_together(out) // (each * width))  # points whose gradients have room, a row at least
+    most = max(
+        1, numbers_together(out.dtype, out.device) // (each * width)
+    )  # points whose gradients have room, a row at least
     step = max(1, most // max(left.points, right.points))
     step = -(-rows // -(-rows // step))  # pieces of about one size
     for i in range(0, left.points, most):
@@ -65,9 +70,9 @@ def _add_by_gradients(out: Tensor, left: Side, right: Side, room: Room, stacked:
                     add_product(part, G, G if same else others.gradients(chosen, piece, room, place=1))
 
 
-def numbers_together(like: Tensor) -> int:
+def numbers_together(dtype: torch.dtype, device: torch.device) -> int:
     """Numbers of gradients that are formed at a time."""
-    return fitting(GRADIENTS * like.element_size(), like.element_size(), like.device)
+    return fitting(4.0 * GRADIENTS, dtype.itemsize, device, GRADIENTS_SHARE)
 
 
 def add_product(out: Tensor, G: Tensor, H: Tensor) -> None:

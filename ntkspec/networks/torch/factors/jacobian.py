@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ntkspec import progress
 from ntkspec.engines.arrays import Array
+from ntkspec.engines.host import give_back_memory
 from ntkspec.networks.points import rows
 from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory, number_of, points_at_once
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
 from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, held_flops, product_flops
-from ntkspec.networks.torch.factors.grams import GRADIENTS, add_gram, numbers_together
+from ntkspec.networks.torch.factors.grams import add_gram, numbers_together
 from ntkspec.networks.torch.factors.held import biases, held
 from ntkspec.networks.torch.factors.layouts import Rearranged
 from ntkspec.networks.torch.factors.parts import Part, parts_of
@@ -48,7 +49,12 @@ class FactoredJacobian(AutogradJacobian):
     The factors of the first blocks of points are stored where those of half of the points fit, so that others are
     computed again for each product and tile. What fits is decided once, at first use. Parameters that have none go
     through autograd, as a further term of each sum.
+
+    lasts : whether factors are stored at first use; rows of a rectangular kernel, as of test points, are used once, and
+    stored from the second product on.
     """
+
+    lasts = True
 
     def __init__(
         self,
@@ -123,20 +129,34 @@ class FactoredJacobian(AutogradJacobian):
         return Work(flops=own) + (Work() if rest is None else rest.entry_work(rest))
 
     def passes_of_points(self, n: int) -> PassWork:
-        """Of the factors, which are kept as far as they fit. On their way are those of a block or the gradients of a
-        tile, and a block of training: a heap that they had does not give it back."""
-        most, found = STORED_SHARE * free_memory(self.function.device), super().passes_of_points(n)
-        formed = 2.0 * min(GRADIENTS, min(n, self.engine.TILE) * self.size) * self.dtype.itemsize
+        """Of the factors, which are kept as far as they fit. On their way are those of a block, vectors of parameters
+        or gradients of a tile, and a block of training: a heap that they had does not give it back."""
+        found = super().passes_of_points(n)
+        every, own = min(n, self.engine.TILE) * self.size, self.size * self.dtype.itemsize
+        formed = 2.0 * max(
+            min(numbers_together(self.function.dtype, self.function.device), every) * self.dtype.itemsize, own
+        )
         together = min(n, self.points, points_at_once(self.facts, self.points, self.function.device))
         trained = 2.0 * self.facts.bytes * together
         others = found.passing if self.rest is not None else 0.0
         passing = max(formed, self._bytes_of_block(n), others) + trained
-        return replace(found, kept=min(n * self.bytes_per_point, most), passing=passing)
+        return replace(found, kept=self._bytes_of_factors(n), passing=passing)
 
     def passes_of_checks(self, stacked: bool) -> PassWork:
-        """Whose factors go with them, those in float64 of twice the size."""
+        """Whose factors go with them, those in float64 of twice the size, beside the parameters in float64 and as many
+        numbers of gradients."""
         pairs = SAMPLED_PIECES * (SAMPLED_ROWS + PIECE)
-        return replace(super().passes_of_checks(stacked), kept=0.0, passing=2.0 * self._bytes_of_block(pairs))
+        passing = 2.0 * self._bytes_of_block(pairs) + 16.0 * self.size
+        return replace(super().passes_of_checks(stacked), kept=0.0, passing=passing)
+
+    def _bytes_of_factors(self, n: int) -> float:
+        """Of those of n points that are stored, and of the rows and columns of a tile where they are not."""
+        free, every, tile = free_memory(self.function.device), n * self.bytes_per_point, self.engine.TILE
+        if every <= STORED_SHARE * free:
+            return every
+        stored = STORED_SHARE * free if every <= 2 * STORED_SHARE * free else 0.0
+        shares = (share * (free - stored) for share in (ROWS_SHARE, COLUMNS_SHARE))
+        return stored + sum(min(share, tile * self.bytes_per_point) for share in shares)
 
     def _bytes_of_block(self, n: int) -> float:
         """Of factors on their way, beside what is kept of them."""
@@ -200,6 +220,7 @@ class FactoredJacobian(AutogradJacobian):
                     continue
                 for name, own in self.factors(number, functions).items():
                     pull(own, given[block], sums[name])
+        self.lasts = True
         rest = self.rest
         if rest is not None:
             others = rest.pull(array_of(given, self.engine), functions)
@@ -222,6 +243,7 @@ class FactoredJacobian(AutogradJacobian):
                     continue
                 for name, uses in self.factors(number, functions).items():
                     push(uses, tangents.blocks[name], out[block])
+        self.lasts = True
         found, rest = self._unscaled(out, tangents.scales), self.rest
         if rest is not None:
             found = found + rest.push(tangents, functions)
@@ -327,7 +349,7 @@ class FactoredJacobian(AutogradJacobian):
                 for name, own in made.items():
                     if own:
                         out[block] += Side([own], self.function.state[name].numel()).squares(
-                            every, numbers_together(out), room
+                            every, numbers_together(out.dtype, out.device), room
                         )
         found, rest = array_of(out, self.engine), self.rest
         return found if rest is None else found + rest.squares(self.dtype)
@@ -354,7 +376,7 @@ class FactoredJacobian(AutogradJacobian):
 
     def stores(self, number: int) -> bool:
         """Whether the factors of a block are stored once they are there."""
-        return self.point_blocks[number].stop <= self._points_stored
+        return self.lasts and self.point_blocks[number].stop <= self._points_stored
 
     def _passes(self, functions: slice, k: int) -> int:
         """What factors of so many functions, made for one product with k vectors, take in passes forward."""
@@ -378,7 +400,10 @@ class FactoredJacobian(AutogradJacobian):
 
     @torch.inference_mode(False)
     def _tried(self, way: Callable[[], Found]) -> Found:
-        """Where a block of points computes something else than the first points did, all goes through autograd."""
+        """Where a block of points computes something else than the first points did, all goes through autograd.
+
+        The heap of each thread keeps what passes took.
+        """
         try:
             return way()
         except Rearranged as error:
@@ -386,6 +411,9 @@ class FactoredJacobian(AutogradJacobian):
             self._kept.clear()
             self._rows = None, {}
             return way()
+        finally:
+            if self._points_stored < self.points:
+                give_back_memory()
 
     def release(self) -> None:
         """Drop the factors of single rows as well, and those of rows of a tile."""

@@ -1,0 +1,108 @@
+"""A kernel model in coordinates c of its own: outputs u = u_0 + A c, and what a gradient in the outputs is in c.
+
+Training of a model that is linear in its weights stays in the span of the gradients of its outputs. For a kernel K =
+J Jᵀ the coordinates are those of the points, w = w_0 + Jᵀ c, so that A = K and a gradient r in the outputs is r itself;
+for K = F Fᵀ of few features they are the k weights of the features, A = F and r becomes Fᵀ r. A law whose moves are
+linear in what it is given takes the same steps there as in the weights.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from ntkspec.engines import engine_of
+from ntkspec.engines.arrays import Array
+from ntkspec.operators import KernelOperator
+from ntkspec.operators.layout import Layout
+
+
+class Coordinates(Protocol):
+    """How outputs, arrays (n,) or (n, K), hang on coordinates, float64 arrays like ``zero``."""
+
+    @property
+    def zero(self) -> Array: ...
+
+    @property
+    def description(self) -> str: ...
+
+    def outputs(self, c: Array) -> Array:
+        """A c on the training points, in float64."""
+
+    def outputs_on_test(self, many: list[Array]) -> Array:
+        """The same on the test points, (steps, n') or (steps, n', K), of coordinates at so many steps."""
+
+    def gradient(self, slope: Array) -> Array:
+        """Aᵀ r for a kernel of features, r for one of points."""
+
+
+class Points:
+    """One coordinate for each row of the kernel."""
+
+    def __init__(self, kernel: KernelOperator, kernel_test: KernelOperator | None, layout: Layout):
+        self._kernel, self._test, self._layout, self.products = kernel, kernel_test, layout, 0
+
+    @property
+    def zero(self) -> Array:
+        """Of the shape of the labels."""
+        return self._kernel.engine.xp.zeros(self._layout.shape(self._layout.points))
+
+    @property
+    def description(self) -> str:
+        """With the products that it took."""
+        return f"in function space ({self.products} products)"
+
+    def outputs(self, c: Array) -> Array:
+        """K c."""
+        self.products += 1 if self._layout.stacked else self._layout.outputs or 1
+        given = c.reshape(-1) if self._layout.stacked else c
+        found = self._kernel @ given.astype(self._kernel.dtype)
+        return found.astype(np.float64).reshape(c.shape)
+
+    def outputs_on_test(self, many: list[Array]) -> Array:
+        """K_* c for each."""
+        assert self._test is not None
+        return _on_test(self._test, many, self._layout)
+
+    def gradient(self, slope: Array) -> Array:
+        """The slope itself."""
+        return slope
+
+
+class Features:
+    """One coordinate for each feature, and of a kernel of points for each output."""
+
+    def __init__(self, F: Array, F_test: Array | None, layout: Layout):
+        self._F, self._layout = F.astype(np.float64, copy=False), layout
+        self._test = None if F_test is None else F_test.astype(np.float64, copy=False)
+
+    @property
+    def zero(self) -> Array:
+        """(k,), or (k, K)."""
+        shape = (self._F.shape[1],) if self._layout.stacked else self._layout.shape(self._F.shape[1])
+        return engine_of(self._F).xp.zeros(shape)
+
+    @property
+    def description(self) -> str:
+        """With their number."""
+        return f"in features ({self._F.shape[1]})"
+
+    def outputs(self, c: Array) -> Array:
+        """F c."""
+        return (self._F @ c).reshape(self._layout.shape(self._layout.points))
+
+    def outputs_on_test(self, many: list[Array]) -> Array:
+        """F_* c for each."""
+        assert self._test is not None
+        return _on_test(self._test, many, self._layout)
+
+    def gradient(self, slope: Array) -> Array:
+        """Fᵀ r."""
+        return self._F.T @ (slope.reshape(-1) if self._layout.stacked else slope)
+
+
+def _on_test(matrix: KernelOperator | Array, many: list[Array], layout: Layout) -> Array:
+    """(steps, n') or (steps, n', K), by one product of all steps together."""
+    xp, rows = engine_of(many[0]).xp, matrix.shape[0]
+    columns = xp.concatenate([c.reshape(matrix.shape[1], -1) for c in many], axis=1)
+    found = (matrix @ columns.astype(matrix.dtype)).reshape(rows, len(many), -1).transpose(1, 0, 2)
+    return xp.ascontiguousarray(found).reshape(len(many), *layout.shape(rows // layout.rows_per_point))
