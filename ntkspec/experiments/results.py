@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from ntkspec.activations import Activation, Constants
-from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Nesterov, Posterior, Stability, Trajectory
+from ntkspec.dynamics import (
+    Ensemble,
+    Gaussian,
+    GradientDescent,
+    GradientFlow,
+    HeavyBall,
+    Modes,
+    Nesterov,
+    Posterior,
+    Stability,
+    Trajectory,
+)
 from ntkspec.engines import engine_of
 from ntkspec.engines.containers import library
 from ntkspec.kernels import LinearCoefficients
@@ -30,6 +41,7 @@ RESULTS: tuple[type, ...] = (
         Budget,
         Constants,
         Density,
+        Ensemble,
         Estimate,
         Expansion,
         Histogram,
@@ -40,7 +52,7 @@ RESULTS: tuple[type, ...] = (
         Spectrum,
         Trajectory,
     ),
-    *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, LinearCoefficients, Nesterov, Part, Stability),
+    *(Diagnostics, Gaussian, GradientDescent, GradientFlow, HeavyBall, LinearCoefficients, Nesterov, Part, Stability),
 )
 # What files of other kinds are, and what reads them.
 _OTHERS = {
