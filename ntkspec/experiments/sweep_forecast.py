@@ -16,15 +16,14 @@ from ntkspec.experiments.sweep_cells import (
     RECORDS,
     TEST_POINTS,
     Cell,
-    bytes_of,
     data_of,
     followed,
     gap_kernels,
     last_step,
     layer_of,
     network_of,
-    work_of,
 )
+from ntkspec.experiments.sweep_limits import bytes_of, work_of
 from ntkspec.kernels import ntk
 from ntkspec.networks import TwoLayer
 from ntkspec.operators import Gram, KernelOperator, planning

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 
 from ntkspec import checks
 from ntkspec.activations import plain_name
-from ntkspec.experiments.sweep_cells import Cell, work_of
+from ntkspec.experiments.sweep_cells import Cell
+from ntkspec.experiments.sweep_limits import work_of
 from ntkspec.networks.size_laws import LARGEST_SIZE, WHOLE, points_of, whole
 from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from ntkspec import progress
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import HERE, Place
-from ntkspec.experiments.sweep_cells import Cell, check_cell, measure_cell
+from ntkspec.experiments.sweep_cells import Cell, measure_cell
 from ntkspec.experiments.sweep_forecast import sweep_forecast
 from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.experiments.sweep_limits import check_cell
 from ntkspec.experiments.sweep_results import Sweep, columns_of_laws
 from ntkspec.experiments.sweep_series import Results
 from ntkspec.objects.words import counted
