@@ -14,6 +14,7 @@ from ntkspec.engines import named
 from ntkspec.engines.arrays import ArrayLike
 from ntkspec.experiments.agreement import mean_squared_difference
 from ntkspec.experiments.devices import on_host, placed
+from ntkspec.experiments.kernel_drift import NTK, Start, drift_of
 from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, expected_ntk, linear_expansion, linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import DeepNetwork, TwoLayer
@@ -46,11 +47,13 @@ class Cell:
 
     quantity : "data" (Claim 3.1), "gap-LAYER" (norms of Theta - Theta^lin, with and without the diagonal), "gap-cnn"
     (those of Proposition 4.1: the convolutional kernel of infinitely many channels, filters of ``width`` positions,
-    less its linear kernel), "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up
-    to the horizon, with the labels of an erf teacher). network : "two-layer", that of equation (3), or an antisymmetric
+    less its linear kernel), "budget-LAYER" (those of F, D and R), "training-LAYER" (network against linear model up
+    to the horizon, with the labels of an erf teacher), "drift" or "drift-first" (how far the kernel moves up to there,
+    where all layers train, or the first one). network : "two-layer", that of equation (3), or an antisymmetric
     deep one with ``width`` neurons or channels m in each hidden layer, "fc:3xm" or "cnn:3xm:k5", the latter for a
     sequence of d positions and one channel. width : 0 is the limit of infinite width, Theta being the expected kernel.
     Data and network have the seed. engine : "cpu" or "gpu"; both draw the same numbers, and round differently.
+    parameterization : "ntk", or "mup" of a drift: the maximal update parameterization of two layers.
     """
 
     quantity: str
@@ -65,6 +68,7 @@ class Cell:
     seed: int = 0
     network: str = TWO_LAYER
     engine: str = "cpu"
+    parameterization: str = NTK
 
     @cached_property
     def spec(self) -> NetworkSpec:
@@ -131,10 +135,15 @@ def gap_kernels(cell: Cell, data: Dataset) -> tuple[KernelOperator, KernelOperat
     return theta, linear_model(net, data, layer)[0]
 
 
+def is_drift(quantity: str) -> bool:
+    """Whether it is how far the kernel moves."""
+    return quantity.startswith("drift")
+
+
 def layer_of(cell: Cell) -> str:
-    """The layers that the quantity names, as kernels know them."""
-    layer = cell.quantity.split("-")[1]
-    return "all" if layer == "both" else layer
+    """The layers that the quantity names, as kernels know them; a drift that names none is that of all."""
+    layer = cell.quantity.partition("-")[2]
+    return "all" if layer in ("", "both") else layer
 
 
 def _expected(net, X, layer: str):
@@ -199,13 +208,13 @@ def _training(cell: Cell, data: Dataset) -> dict[str, float]:
         "optimum train": float(mean_squared_difference(network.train[-1:], fitted.train[-1:])[0]),
         "optimum test": float(np.minimum(at_end, 1.0).mean(dtype=np.float64)),
         "steps": float(last),
-        "c": last * eta / (cell.d * math.log(cell.d)),
+        "c": constant_of(cell),
     }
 
 
 def rate_of(cell: Cell) -> float:
-    """The learning rate of a cell of training-LAYER."""
-    layer = cell.quantity.split("-")[1]
+    """The learning rate of a cell that trains."""
+    layer = layer_of(cell)
     of_centred = centred(cell.activation, layer, cell.spec)
     return PART_OF_RATE * bounds.largest_rate(cell.n, cell.d, layer=layer, centred=of_centred)
 
@@ -214,6 +223,11 @@ def last_step(cell: Cell) -> int:
     """The step at which its training ends."""
     most = FOREVER if layer_of(cell) == "second" else MOST_STEPS
     return int(min(most, max(1, round(bounds.horizon(cell.d, rate_of(cell), HORIZON)))))
+
+
+def constant_of(cell: Cell) -> float:
+    """c of the horizon T = c d log d / eta at which its training ends."""
+    return last_step(cell) * rate_of(cell) / (cell.d * math.log(cell.d))
 
 
 def followed(cell: Cell, net: TwoLayer | DeepNetwork, data: Dataset, steps: ArrayLike) -> Trajectory:
@@ -226,10 +240,24 @@ def followed(cell: Cell, net: TwoLayer | DeepNetwork, data: Dataset, steps: Arra
     return train_gd(net, data.X, data.y, eta1=eta1, eta2=eta2, steps=steps, X_test=data.X_test)
 
 
+def start_of(cell: Cell) -> Start:
+    """Where the training of a cell of a drift starts."""
+    layer = layer_of(cell).replace("all", "both")
+    return Start.of(network_of(cell), layer=layer, parameterization=cell.parameterization)
+
+
+def _drift(cell: Cell, data: Dataset) -> dict[str, float]:
+    eta, last = rate_of(cell), last_step(cell)
+    found = drift_of(start_of(cell), data, eta=eta, last=last)
+    return found | {"steps": float(last), "c": constant_of(cell)}
+
+
 # What can be measured, by name.
 QUANTITIES: dict[str, Callable[[Cell, Dataset], dict[str, float]]] = {
     "data": _data,
     **{f"gap-{layer}": _gap for layer in (*checks.LAYERS, "cnn")},
     **{f"budget-{layer}": _budget for layer in checks.LAYERS},
     **{f"training-{layer}": _training for layer in checks.LAYERS},
+    "drift": _drift,
+    "drift-first": _drift,
 }

@@ -7,15 +7,16 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.activations import activation
 from ntkspec.engines import named
-from ntkspec.experiments.sweep_cells import COVARIANCES, DISTRIBUTIONS, QUANTITIES, Cell
+from ntkspec.experiments.kernel_drift import NTK, PARAMETERIZATIONS
+from ntkspec.experiments.sweep_cells import COVARIANCES, DISTRIBUTIONS, QUANTITIES, Cell, is_drift
 from ntkspec.kernels import linear_kernel
 from ntkspec.networks import DeepNetwork
 from ntkspec.networks.size_laws import INFINITE, INFINITE_LAW
-from ntkspec.networks.specification import NetworkSpec
+from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
 from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 
 # What is measured of deep networks.
-DEEP_QUANTITIES = "data", "gap-both", "training-both"
+DEEP_QUANTITIES = "data", "gap-both", "training-both", "drift"
 
 
 def check_cell(cell: Cell, memory: float) -> None:
@@ -29,6 +30,7 @@ def check_cell(cell: Cell, memory: float) -> None:
     activation(cell.activation)
     for name, least in (("d", 2), ("n", 2), ("seed", 0)):
         checks.whole_number(getattr(cell, name), name, least)
+    _refuse_parameterization(cell)
     needed = bytes_of(cell)
     if needed > memory:
         raise ValueError(
@@ -37,9 +39,27 @@ def check_cell(cell: Cell, memory: float) -> None:
         )
 
 
+def _refuse_parameterization(cell: Cell) -> None:
+    """ValueError where the cell has not the choice that it makes."""
+    checks.one_of(cell.parameterization, "parameterization", PARAMETERIZATIONS)
+    if cell.parameterization == NTK:
+        return
+    if not is_drift(cell.quantity):
+        raise ValueError(
+            f"{cell.quantity} is measured with --parameterization {NTK} only; drift and drift-first take "
+            f"{cell.parameterization}"
+        )
+    if cell.spec.deep:
+        raise ValueError(
+            f"--parameterization {cell.parameterization} is that of {TWO_LAYER} networks here; of {cell.spec.name} "
+            f"take {NTK}"
+        )
+
+
 def bytes_of(cell: Cell) -> float:
     """About what a cell keeps in memory."""
-    return 2.0 * np.dtype(cell.dtype).itemsize * _numbers(cell)
+    kernels = 3.0 if is_drift(cell.quantity) else 1.0  # after training the neurons are no pairs: twice as many
+    return 2.0 * kernels * np.dtype(cell.dtype).itemsize * _numbers(cell)
 
 
 def work_of(cell: Cell) -> float:

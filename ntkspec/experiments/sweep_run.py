@@ -39,8 +39,10 @@ def run_sweep(
     _check([cell for cell in cells if cell not in there], engine, place)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_sweep(path, Cell) as file:
+        known = Sweep.stored(file.stored, path).grids
         for one in grids:
-            file.note(asdict(one))
+            if one not in known:  # also where an older version, which had fewer fields, asked for it
+                file.note(asdict(one))
         missing = [cell for cell in cells if cell not in file.results]
         report(f"{len(cells) - len(missing)} of {counted(len(cells), 'cell')} are there, {len(missing)} to measure")
         if missing and (line := _forecast(missing, place)):
