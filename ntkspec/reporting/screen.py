@@ -40,7 +40,9 @@ def sweep_answer(sweep: Sweep) -> str:
         for name, law in panel.laws.items()
     ]
     if not laws:
-        return f"{cells}; no exponent, which needs three values of d, or widths at one d, two seeds and numbers above 0."
+        return (
+            f"{cells}; no exponent, which needs three values of d, or widths at one d, two seeds and numbers above 0."
+        )
     others = "" if len(laws) == 1 else f"; {counted(len(laws) - 1, 'other exponent')}"
     return f"{cells}: {laws[0]}{others}."
 
