@@ -30,7 +30,7 @@ def hadamard_kernel(net: "DeepNetwork", chosen: range, sides: list[Array]) -> Ke
     for k in range(len(signals[0])):
         if k % net.n_weights not in chosen:
             continue
-        (layer, *_) = signals[0][k]
+        layer = signals[0][k][0]
         factors: list[Any] = [part for one in signals for part in (one[k][2], one[k][1])]
         if k % net.n_weights == net.n_weights - 1:  # the gradient in the output is the same number at each point
             scale = float(factors[0][0, 0]) ** 2
