@@ -12,6 +12,7 @@ from scipy.sparse.linalg import aslinearoperator
 import ntkspec as ns
 from ntkspec import operators
 from ntkspec.activations.functions import NAMES
+from ntkspec.dynamics.losses import loss
 from ntkspec.networks import DeepNetwork
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.interleaved import Interleaved
@@ -154,6 +155,7 @@ def results() -> dict:
         "Nesterov": ns.Nesterov(0.5),
         "Huber": ns.Huber(0.25),
         "loss": ns.Loss(quartic, slope_of_quartic),
+        "named losses": [loss(name) for name in ("squared", "logistic", "cross-entropy")],
         "interval": norm.interval,
         "work": theta.cost.product,
         "law": ns.HeavyBall(0.25),
