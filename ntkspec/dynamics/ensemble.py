@@ -109,8 +109,10 @@ def ensemble(
     fit of least norm.
 
     Cost: 9 n³ flops, 4 n³ more with ``ntk``, and for each step with ``ntk`` 2 n² n' flops for n' points, of variances
-    half of them; 48 n² bytes. Results are refused that do not fit into memory. At any n :func:`ntkspec.predict_gd` has
-    the mean, and :func:`ntkspec.posterior` the limit for ``ntk=None``.
+    half of them; 48 n² bytes and the results, refused where they do not fit into memory. At any n
+    :func:`ntkspec.predict_gd` has the mean, and :func:`ntkspec.posterior` the limit for ``ntk=None``.
+
+    neural-tangents divides eta by the number of labels, n K, where n is the number of points here.
 
     References
     ----------
@@ -172,7 +174,8 @@ def _fits(kernels: Kernels, steps: int, *, train: bool, full: bool) -> None:
         needed,
         kernels.engine,
         f"an ensemble of {n:,} training and {points:,} test points at {counted(steps, 'step')}",
-        "take fewer points or steps, or covariance=False; ntkspec.predict_gd gives the mean at any n",
+        "take fewer points or steps, or covariance=False; at any n ntkspec.predict_gd gives the mean, and "
+        "ntkspec.posterior the limit for ntk=None",
     )
 
 
