@@ -23,6 +23,7 @@ from ntkspec.cli.data import DataOptions, dataset_of
 from ntkspec.cli.networks import KernelOptions
 from ntkspec.dynamics import law_of
 from ntkspec.experiments.analyze import AnalyzeTask, check_analysis
+from ntkspec.experiments.statements import STATEMENTS
 
 RESULTS = house.ROOT / "benchmarks" / "results"
 SUBCOMMANDS = tuple(name for name in commands.app if not name.startswith("-"))
@@ -177,6 +178,7 @@ LACKS = {
     "at one rate on the squared error": lambda: not {"law", "loss"} & {*inspect.signature(ns.track).parameters},
     "no ensembles of networks trained for a finite time": lambda: "ensemble" not in ns.__all__,
     "the spectral norm of one kernel": lambda: not hasattr(ns.cluster, "kernel"),
+    "No `check` judges how far the kernel moves": lambda: "drift" not in {one.quantity for one in STATEMENTS.values()},
     "has not run on a GPU yet": lambda: not [*RESULTS.glob("*gpu*"), *RESULTS.glob("*h200*"), *RESULTS.glob("*h100*")],
 }
 TRAINS = {*inspect.signature(ns.train_gd).parameters}
