@@ -91,7 +91,7 @@ def test_cells_that_cannot_run_are_refused_before_any_runs(tmp_path):
         ({"width": 7}, "width=7"),
         ({"n": 10**9}, "needs .* GB, but 10 GB are there"),
         ({"parameterization": "sp"}, "parameterization='sp'"),
-        ({"parameterization": "mup"}, "gap-first is measured with --parameterization ntk only; drift"),
+        ({"parameterization": "mup"}, "data is measured with --parameterization ntk only; drift"),
         ({"parameterization": "mup", "quantity": "drift", "network": "fc:2xm"}, "two-layer networks here; of fc:2x10"),
         ({"width": 0, "quantity": "drift"}, "drift is measured at finite widths only"),
         ({"network": "fc:2xm", "quantity": "drift-first"}, "take data, gap-both, training-both, drift"),
