@@ -51,7 +51,7 @@ def test_a_cell_takes_the_bytes_of_its_kernel_as_it_is_planned():
     assert several.bytes == 2 * found.bytes
 
 
-@pytest.mark.parametrize("quantity", ["data", "gap-both", "budget-first", "training-first", "training-second"])
+@pytest.mark.parametrize("quantity", ["data", "gap-both", "budget-first", "training-first", "training-second", "drift"])
 def test_more_points_take_longer_and_more_memory(quantity):
     cells = [Cell(quantity, 12, n, 30) for n in (200, 800, 2400)]
     found = [sweeps.sweep_forecast([cell], HERE) for cell in cells]

@@ -182,7 +182,7 @@ def test_a_sweep_lists_every_cell_and_fits_what_can_be_fitted(pages):
     rows = pages["sweep"].rows
     cells = [row for row in rows if row[:1] == ["gap-first"]]
     assert len(cells) == 2 * 3 * 2  # two laws of n, three d, two seeds
-    assert {row[0] for row in rows if len(row) == 5 and row[1] == "spectral"} == {
+    assert {row[0] for row in rows if len(row) == 6 and row[1] == "spectral"} == {
         "erf, n = 20, m = 8".replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"),
         "erf, n = d1.5, m = 8".replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"),
     }

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, fields, make_dataclass, replace
+from dataclasses import asdict, dataclass, fields, make_dataclass, replace
 
 import h5py
 import numpy as np
@@ -90,6 +90,11 @@ def test_cells_that_cannot_run_are_refused_before_any_runs(tmp_path):
         ({"distribution": "ball"}, "distribution='ball'"),
         ({"width": 7}, "width=7"),
         ({"n": 10**9}, "needs .* GB, but 10 GB are there"),
+        ({"parameterization": "sp"}, "parameterization='sp'"),
+        ({"parameterization": "mup"}, "data is measured with --parameterization ntk only; drift"),
+        ({"parameterization": "mup", "quantity": "drift", "network": "fc:2xm"}, "two-layer networks here; of fc:2x10"),
+        ({"width": 0, "quantity": "drift"}, "drift is measured at finite widths only"),
+        ({"network": "fc:2xm", "quantity": "drift-first"}, "take data, gap-both, training-both, drift"),
         ({"network": "fc:2xm", "quantity": "gap-first"}, "of fc:2x10 take data, gap-both, training-both"),
         ({"network": "fc:2xm", "quantity": "gap-both", "second": "normal"}, "all weights of fc:2x10 are N"),
         ({"network": "fc:2xm", "quantity": "gap-both", "width": 7}, "width=7"),
@@ -174,7 +179,7 @@ def test_a_data_cell_measures_claim_31():
     assert found["gram"] == pytest.approx(np.linalg.norm(X, 2) ** 2 / 60, rel=1e-5)
 
 
-@pytest.mark.parametrize("quantity", ["data", "gap-first", "budget-second", "training-second"])
+@pytest.mark.parametrize("quantity", ["data", "gap-first", "budget-second", "training-second", "drift"])
 def test_the_page_of_fields_names_the_numbers_of_a_quantity(quantity):
     text = (house.ROOT / "docs" / "fields.md").read_text(encoding="utf-8")
     _, _, section = text.partition(f"\n| `{quantity.split('-')[0]}")
@@ -425,13 +430,16 @@ def test_files_of_another_kind_or_version_are_refused(tmp_path):
 
 def test_a_file_from_before_there_were_other_networks_goes_on(tmp_path, monkeypatch):
     """What a cell of it does not name is at its default."""
-    names = [field.name for field in fields(Cell) if field.name not in ("network", "engine")]
+    names = [field.name for field in fields(Cell) if field.name not in ("network", "engine", "parameterization")]
     Older = make_dataclass("Older", names, frozen=True)
     path, cells = tmp_path / "sweep.h5", SMALL.cells()
+    asked = {name: value for name, value in asdict(SMALL).items() if name not in ("network", "parameterization")}
     with open_sweep(path, Older) as file:
+        file.note(asked)
         for k, cell in enumerate(cells):
             file.add(Older(*(getattr(cell, name) for name in names)), {"gap": float(k)})
     assert list(read_sweep(path, Cell)) == cells
+    assert run_sweep(SMALL, path).grids == Sweep.read(path).grids == (SMALL,)
     deep = replace(SMALL, network=("two-layer", "fc:2x4"), quantity=("data",))
     results = run_sweep(deep, path)
     assert len(results) == 12
