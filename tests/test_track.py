@@ -274,11 +274,11 @@ def made(sharpness, distance=None, eta=1.0):
 def test_the_edge_is_where_the_sharpness_stays_at_it():
     rising = made([0.5, 1.0, 1.85, 2.1, 1.9, 2.05])  # 2/eta = 2; it hovers from 1.8 to 2.5
     assert (at_the_edge(rising), above_the_edge(rising)) == (3, 3)
-    assert rising.verdict[0] == (
-        "Edge of stability: at step 30 the largest eigenvalue over n reaches 2/eta = 2 (2.1 in [2.0979, 2.1021]; 1.85 "
-        "at the checkpoint before), and from there on it hovers at it, between 1.8981 and 2.1021; at step 50 it is "
-        "2.05 in [2.0479, 2.052]."
-    )
+    assert rising.verdict == [
+        "Edge of stability: from step 30 on the largest eigenvalue over n hovers at 2/eta = 2.",
+        "That eigenvalue over n is 2.1 in [2.0979, 2.1021] at step 30 (1.85 at the checkpoint before), then between "
+        "1.8981 and 2.1021, and 2.05 in [2.0479, 2.052] at step 50.",
+    ]
     below = made([0.5, 0.7, 0.9])
     assert (at_the_edge(below), above_the_edge(below)) == (None, None)
     assert "at most 0.9, 45.0% of 2/eta = 2, at step 20" in below.verdict[0]

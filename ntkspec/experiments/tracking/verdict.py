@@ -18,7 +18,8 @@ def verdict(series: Series) -> list[str]:
     """Sentences, most important first."""
     if not len(series):
         return ["No checkpoint was measured."]
-    said = [*_edge(series), *_lazy(series), *_labels(series), *_residual(series), *_prediction(series)]
+    edge = _edge(series)
+    said = [*edge[:1], *_lazy(series), *edge[1:], *_labels(series), *_residual(series), *_prediction(series)]
     return [*(said or _movement(series)), *_open(series)] or ["See the numbers of the layers."]
 
 
@@ -54,12 +55,12 @@ def _edge(series: Series) -> list[str]:
         ]
     edge, first, crossed = f"2/eta = {series.edge:.5g}", at_the_edge(series), above_the_edge(series)
     if first is not None:
-        before = f"; {values[first - 1]:.5g} at the checkpoint before" if first else ""
+        before = f" ({values[first - 1]:.5g} at the checkpoint before)" if first else ""
         low, high = series.lower("sharpness")[first:].min(), series.upper("sharpness")[first:].max()
         return [
-            f"Edge of stability: at step {steps[first]} the largest eigenvalue over n reaches {edge} "
-            f"({_interval(series, first)}{before}), and from there on it hovers at it, between {low:.5g} and "
-            f"{high:.5g}; at step {steps[-1]} it is {_interval(series, -1)}."
+            f"Edge of stability: from step {steps[first]} on the largest eigenvalue over n hovers at {edge}.",
+            f"That eigenvalue over n is {_interval(series, first)} at step {steps[first]}{before}, then between "
+            f"{low:.5g} and {high:.5g}, and {_interval(series, -1)} at step {steps[-1]}.",
         ]
     if crossed is None:
         largest = int(np.argmax(values))

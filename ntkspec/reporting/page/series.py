@@ -58,10 +58,11 @@ def _tiles(series: Series) -> list[Tile]:
 
 def _charts(series: Series) -> Section:
     """All panels, and every number that was measured."""
-    caption = (
-        "Each quantity over steps, with its interval where that can be seen. Dashed in the first panel: 2/eta. Dashed "
-        "beside the loss: what the kernel of a checkpoint, kept fixed, predicts."
-    )
+    caption = "Each quantity over steps, with its interval where that can be seen."
+    if math.isfinite(series.edge) and "sharpness" in series:
+        caption += " Dashed beside the largest eigenvalue: 2/eta."
+    if "ahead_losses" in series.arrays:
+        caption += " Dashed beside the loss: what the kernel of a checkpoint, kept fixed, predicts."
     return Section(
         "Along the training", [Chart("track", caption, panels(figures.overview(series), "track"), _tables(series))]
     )
