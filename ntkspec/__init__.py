@@ -51,6 +51,8 @@ _HOMES = {
     "Spectrum": "spectra",
     "eigsh": "spectra",
     "Trajectory": "dynamics",
+    "Ensemble": "dynamics",
+    "ensemble": "dynamics",
     "Posterior": "dynamics",
     "posterior": "dynamics",
     "predict_gd": "dynamics",

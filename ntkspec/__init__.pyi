@@ -6,12 +6,14 @@ from ntkspec import operators as operators
 from ntkspec import plotting as plotting
 from ntkspec.activations import Activation as Activation
 from ntkspec.activations import activation as activation
+from ntkspec.dynamics import Ensemble as Ensemble
 from ntkspec.dynamics import HeavyBall as HeavyBall
 from ntkspec.dynamics import Huber as Huber
 from ntkspec.dynamics import Loss as Loss
 from ntkspec.dynamics import Nesterov as Nesterov
 from ntkspec.dynamics import Posterior as Posterior
 from ntkspec.dynamics import Trajectory as Trajectory
+from ntkspec.dynamics import ensemble as ensemble
 from ntkspec.dynamics import largest_stable_rate as largest_stable_rate
 from ntkspec.dynamics import learning_modes as learning_modes
 from ntkspec.dynamics import loss as loss

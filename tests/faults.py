@@ -103,6 +103,19 @@ TRAIN_GD = """
     run = ns.train_gd(net, X, y, eta1=1.0, eta2=1.0, checkpoint="out/run.h5", **how)
     print(digest(run.train, run.network.W, run.network.v))
 """
+TRACK = """
+    def networks():
+        net = ns.FullyConnected.random(4, [16, 16], "tanh")
+        for step in range(6):
+            print("ntkspec: checkpoint ...", file=sys.stderr)
+            yield step, net
+            net = ns.train_gd(net, X, y, eta=1.0, steps=[1]).network
+
+    X = np.random.default_rng(0).standard_normal((200, 4))
+    y = np.sign(X[:, 0])
+    series = ns.track(networks(), X, y, eta=1.0, path="out/track.h5")
+    print(digest(series.steps, *series.numbers.values(), *series.arrays.values()))
+"""
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,7 @@ COMMANDS = {
     "figure budget": Command(f"figure budget {_GRID}"),
     "save_kernel": Command(script=SAVE_KERNEL, unfinished=("out/kernel.h5.partial",)),
     "spectral_norm": Command(script=SPECTRAL_NORM, unfinished=("out/products",), answers=True),
+    "track": Command(script=TRACK, unfinished=("out/track.h5",), answers=True),
     "train_gd": Command(script=TRAIN_GD, unfinished=("out/run.h5",), answers=True),
 }
 

@@ -141,6 +141,7 @@ def results() -> dict:
         "run": ns.train_gd(NETWORKS["two layers"], X, y, eta=0.1, steps=[0, 5], **watched),
         "deep run": ns.train_gd(NETWORKS["deep, paired"], X, y, eta=0.1, steps=[3]),
         "modes": ns.learning_modes(theta, y, eta=0.1, k=2),
+        "ensemble": ns.ensemble(theta, HALF, y, eta=0.1, steps=[0, np.inf], train=True, ntk_cross=np.ones((5, N))),
         "posterior": ns.posterior(theta, ns.ntk(NETWORKS["two layers"], X2, X), np.eye(len(X2)), y, noise=0.5),
         "modes, flowing": ns.learning_modes(theta, y, eta=0.1, k=2, law="flow"),
         "angles": ns.subspace_angles(pairs, pairs),

@@ -165,6 +165,10 @@ BAD = {
         lambda path: torch.save(module(0).state_dict() | {"5.bias": torch.zeros(1)}, path),
         "the network has no 5.bias",
     ),
+    "diverged-1.pt": (
+        lambda path: torch.save({name: np.nan * W for name, W in module(0).state_dict().items()}, path),
+        "step 1 .*: the module holds NaN or infinity in 0.weight",
+    ),
     "damaged-1.npz": (lambda path: path.write_bytes(b"PK\x03\x04nothing"), "is no file of arrays, or damaged"),
     "pickled-1.npz": (lambda path: np.savez(path, a=np.array([Evil()])), "is no file of arrays, or damaged"),
     "less-1.npz": (lambda path: np.savez(path, a=np.zeros(3)), "it lacks 0.weight, .*; the network has no a"),

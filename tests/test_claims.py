@@ -174,7 +174,9 @@ LACKS = {
     "Gradient flow is predicted, but not trained": lambda: not hasattr(law_of("flow"), "move"),
     "no weight decay": lambda: not TRAINS & {"weight_decay", "decay"},
     "at one rate on the squared error": lambda: not {"law", "loss"} & {*inspect.signature(ns.track).parameters},
-    "no ensembles of networks trained for a finite time": lambda: "ensemble" not in ns.__all__,
+    "take all eigenpairs of their kernel": lambda: (
+        not {"method", "rtol"} & {*inspect.signature(ns.ensemble).parameters}
+    ),
     "the spectral norm of one kernel": lambda: not hasattr(ns.cluster, "kernel"),
     "has not run on a GPU yet": lambda: not [*RESULTS.glob("*gpu*"), *RESULTS.glob("*h200*"), *RESULTS.glob("*h100*")],
 }

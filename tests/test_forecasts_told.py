@@ -15,8 +15,9 @@ from ntkspec.experiments import sweep_forecast as sweeps
 from ntkspec.experiments import training_forecast as training
 from ntkspec.experiments.forecast import Expected, Step
 from ntkspec.experiments.spectrum_forecast import Sizes, spectrum_forecast
-from ntkspec.experiments.sweep_cells import Cell, bytes_of
+from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.experiments.sweep_limits import bytes_of
 from ntkspec.experiments.training_forecast import Length, one_after_another, training_forecast
 from ntkspec.operators import JacobianGram, planning
 from ntkspec.operators.work import PassWork

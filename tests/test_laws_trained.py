@@ -9,8 +9,8 @@ import pytest
 import ntkspec as ns
 from conftest import Interrupt
 from ntkspec.dynamics import stable_rate
+from ntkspec.dynamics.batches import Batches
 from ntkspec.networks import IndependentOutputs
-from ntkspec.training.batches import Batches
 from several_outputs import Perceptron
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
@@ -209,6 +209,29 @@ def test_an_expansion_trains_on_every_loss_as_its_kernel_predicts(kind, law, los
     assert np.abs(found.test - predicted.test).max() <= 1e-10
 
 
+@pytest.mark.parametrize("law", ["gd", ns.Nesterov(0.8)], ids=str)
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_batches_and_rates_that_change_are_trained_as_predicted(kind, law):
+    net = NETWORKS[kind]()
+    X, y = data(net)
+    table = 0.5 / np.sqrt(1 + np.arange(STEPS[-1]))
+    how = {"eta": table, "steps": STEPS, "law": law, "batch": 5, "seed": 2}
+    found = ns.train_gd(ns.linearize(net), X, y, **how)
+    predicted = ns.predict_gd(ns.ntk(net, X, outputs="full"), y, start=net(X), **how)
+    assert np.abs(found.train - predicted.train).max() <= 1e-10
+    same = ns.train_gd(ns.linearize(net), X, y, **(how | {"eta": lambda step: table[step]}))
+    assert np.array_equal(found.train, same.train)
+
+
+def test_layers_take_schedules_of_their_own():
+    net = NETWORKS["two layers"]()
+    X, y = data(net)
+    still = ns.train_gd(net, X, y, eta1=lambda step: float(step >= 3), eta2=0.3, steps=[3]).network
+    assert np.array_equal(still.W, net.W)
+    one = ns.train_gd(net, X, y, eta1=[0.3] * 9, eta2=0.3, steps=[9]).train
+    assert np.array_equal(one, ns.train_gd(net, X, y, eta=0.3, steps=[9]).train)
+
+
 def test_torch_minimizes_the_same_cross_entropy():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; its loss and autograd take the steps")
     net = perceptron(3)
@@ -275,6 +298,22 @@ def test_an_interrupted_run_on_another_loss_ends_with_the_same_bits(loss, tmp_pa
     for wrong in ("squared", ns.Huber(1.0), *([other] if loss is HINGE else [])):
         with pytest.raises(ValueError, match="checkpoint of another run"):
             ns.train_gd(net, X, y, **(how | {"loss": wrong}))
+
+
+def test_checkpoints_know_rates_that_change(tmp_path):
+    net = NETWORKS["two layers"]()
+    X, y = data(net)
+    how = {"steps": [0, 1, 4, 9], "law": ns.HeavyBall(0.9), "checkpoint": tmp_path / "run.h5"}
+
+    def rate(step):
+        return 0.3 / (1 + step)
+
+    whole = ns.train_gd(net, X, y, eta=rate, **(how | {"checkpoint": None}))
+    ns.train_gd(net, X, y, eta=rate, **(how | {"steps": [0, 1, 4]}))
+    assert np.array_equal(ns.train_gd(net, X, y, eta=rate, **how).train, whole.train)
+    for other in (0.3, lambda step: 0.3 / (2 + step), [rate(step) for step in range(9)]):
+        with pytest.raises(ValueError, match="checkpoint of another run"):
+            ns.train_gd(net, X, y, eta=other, **how)
 
 
 def test_a_checkpoint_of_another_law_is_refused(tmp_path):

@@ -9,6 +9,7 @@ import scipy.optimize
 
 import ntkspec as ns
 from ntkspec.dynamics import prediction
+from ntkspec.dynamics.batches import Batches
 from ntkspec.operators import Dense, wrap
 
 SQUARED, LOGISTIC, CROSS = (ns.loss(name) for name in ("squared", "logistic", "cross-entropy"))
@@ -107,7 +108,7 @@ class Averaged:
 LAWS = ["gd", ns.HeavyBall(0.7), ns.Nesterov(0.7), Averaged()]
 
 
-def loop(K, K_test, y, *, loss, law, eta, steps, start):
+def loop(K, K_test, y, *, loss, law, eta, steps, start, batches=None):
     """Dual coefficients in extended precision, point-major where there are several outputs."""
     real = np.longdouble
     K, K_test = K.astype(real), K_test.astype(real)
@@ -116,7 +117,9 @@ def loop(K, K_test, y, *, loss, law, eta, steps, start):
     for t in range(max(steps) + 1):
         u, f = u0 + (K @ w.ravel()).reshape(y.shape), f0 + (K_test @ w.ravel()).reshape(-1, *y.shape[1:])
         train[t], test[t] = u, f
-        down = eta / len(y) * loss.derivative(u, y)
+        rows = slice(None) if batches is None else batches.rows(t)
+        down = np.zeros_like(u)
+        down[rows] = (eta(t) if callable(eta) else eta) / len(y[rows]) * loss.derivative(u[rows], y[rows])
         if isinstance(law, ns.HeavyBall):
             w, last = w - down + law.momentum * (w - last), w
         elif isinstance(law, ns.Nesterov):
@@ -159,6 +162,27 @@ def test_predictions_agree_with_the_plain_loop(form, loss, law):
     assert np.abs(found.test - test).max() <= 1e-12
     assert not found.error.any()
     assert found.steps.tolist() == STEPS
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+@pytest.mark.parametrize("loss", [SQUARED, CROSS], ids=str)
+def test_rates_that_change_and_batches_agree_with_the_plain_loop(loss, law):
+    y, (K, K_test) = labels(loss, 11), kernels()
+    whole = (np.kron(K, np.eye(3)), np.kron(K_test, np.eye(3))) if loss is CROSS else (K, K_test)
+    zeros = np.zeros(y.shape), np.zeros((3, *y.shape[1:]))
+    how = {"loss": loss, "law": law, "steps": STEPS}
+
+    def rate(step):
+        return 0.9 / (1 + 0.1 * step)
+
+    table = [rate(step) for step in range(40)]
+    for batch in (None, 4):
+        batches = None if batch is None else Batches(11, batch, 7)
+        train, test = loop(*whole, y, eta=rate, start=zeros, batches=batches, **how)
+        for eta in (rate, table, np.array([*table, 0.0])):
+            found = ns.predict_gd(K, y, kernel_test=K_test, eta=eta, batch=batch, seed=7, **how)
+            assert np.abs(found.train - train).max() <= 1e-12
+            assert np.abs(found.test - test).max() <= 1e-12
 
 
 @pytest.mark.parametrize("loss", [LOGISTIC, CROSS], ids=str)
@@ -296,6 +320,21 @@ def test_labels_that_are_none_of_the_loss_are_told():
     for wrong in (0, -1.0, np.inf, "a", True):
         with pytest.raises(ValueError, match="a finite number above 0 is needed"):
             ns.Huber(wrong)
+
+
+def test_rates_that_do_not_fit_are_told():
+    how = {"steps": [0, 5], "loss": "logistic"}
+    K, y = np.eye(2), np.array([1.0, -1.0])
+    with pytest.raises(ValueError, match="eta has 3 learning rates, but there are 5 steps; give one for each"):
+        ns.predict_gd(K, y, eta=[1.0] * 3, **how)
+    with pytest.raises(ValueError, match="eta at step 2=-1, but a learning rate is a finite number >= 0"):
+        ns.predict_gd(K, y, eta=lambda step: 1 - step, **how)
+    for more in ({"eta": [1.0] * 9}, {"eta": 1.0, "batch": 1}):
+        with pytest.raises(ValueError, match="gradient flow has no steps: it takes one learning rate, and no batches"):
+            ns.predict_gd(K, y, law="flow", **more, **how)
+    for batch in (0, 1.5, "a"):
+        with pytest.raises(ValueError, match="batch="):
+            ns.predict_gd(K, y, eta=1.0, batch=batch, **how)
 
 
 def test_a_loss_of_ones_own_is_tried():

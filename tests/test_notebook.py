@@ -37,6 +37,7 @@ def made():
         "histogram": density.histogram(4),
         "smoothed": density.smoothed(7),
         "trajectory": ns.predict_gd(THETA, np.stack([DATA.y, DATA.y], axis=1), eta=0.1, steps=[0, 2]),
+        "ensemble": ns.ensemble(THETA, np.eye(len(DATA.y)), DATA.y, eta=0.1, steps=[0, 2]),
         "modes": ns.learning_modes(THETA, DATA.y, eta=0.1, k=4),
         "budget": ns.gap_budget(NET, DATA.X),
         "nearest": ns.nearest_linear_kernel(THETA, DATA.X),
@@ -101,7 +102,7 @@ def test_what_a_table_holds_is_text_and_no_markup():
 
 def test_columns_are_the_numbers(results):
     tables = {name: found.to_dataframe() for name, found in results.items() if isinstance(found, Columned)}
-    assert len(tables) == 12
+    assert len(tables) == 13
     spectrum, trajectory, analysis = results["spectrum"], results["trajectory"], results["analysis"]
     assert np.array_equal(tables["spectrum"]["value"], spectrum.values)
     outputs = tables["trajectory"].set_index(["step", "part", "point", "output"])["value"]

@@ -78,7 +78,9 @@ def test_sweeps_of_any_size_fit_and_say_what_is_left_out(grid):
 
 
 def test_without_exponents_it_says_what_they_need():
-    assert "needs three values of d, two seeds" in sweep_answer(invented(Grid((8, 16), n=("d",), width=("8",))))
+    assert "needs three values of d, or widths at one d, two seeds" in sweep_answer(
+        invented(Grid((8, 16), n=("d",), width=("8",)))
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- checks

@@ -20,8 +20,9 @@ from conftest import full_disk
 from ntkspec import storage
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import Place
-from ntkspec.experiments.sweep_cells import Cell, check_cell, measure_cell
+from ntkspec.experiments.sweep_cells import Cell, measure_cell
 from ntkspec.experiments.sweep_grid import Grid, dimensions
+from ntkspec.experiments.sweep_limits import check_cell
 from ntkspec.experiments.sweep_results import Sweep
 from ntkspec.experiments.sweep_run import run_sweep
 from ntkspec.networks.size_laws import points_of, width_of

@@ -17,7 +17,7 @@ X, Y = RNG.standard_normal((40, 5)), RNG.standard_normal(40)
 NET = ns.FullyConnected.random(5, [24, 24], "relu", seed=1)
 
 
-def trained(net, steps, eta=0.3):
+def trained(net, steps, eta=0.3, *, X=X, Y=Y):
     """(step, network) pairs of gradient descent."""
     found = [(0, net)]
     for before, step in zip([0, *steps], steps, strict=False):
@@ -62,8 +62,9 @@ def cosine(K, L):
 
 
 def test_every_quantity_is_that_of_dense_formulas():
-    n, eta = len(X), 0.3
-    nets = trained(NET, [4, 9], eta)
+    n, eta = 120, 0.3
+    X, Y = RNG.standard_normal((n, 5)), RNG.standard_normal(n)
+    nets = trained(NET, [4, 9], eta, X=X, Y=Y)
     series = ns.track(nets, X, Y, eta=eta, quantities="all", pairs=3)
     kernels = [ns.ntk(net, X).to_dense() for _, net in nets]
     outputs = [net(X) for _, net in nets]

@@ -13,9 +13,9 @@ import naive
 import ntkspec as ns
 from conftest import Interrupt, full_disk
 from ntkspec import storage
+from ntkspec.dynamics.batches import Batches
 from ntkspec.engines import cpu
 from ntkspec.training import checkpoints
-from ntkspec.training.batches import Batches
 
 STEPS = [0, 1, 2, 5, 12]
 
@@ -243,7 +243,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(dtype, subtract, tmp_path):
 KILLED = """
 import numpy as np, ntkspec as ns
 from ntkspec.training import checkpoints
-from ntkspec.training.batches import Batches
+from ntkspec.dynamics.batches import Batches
 checkpoints.SECONDS = 0
 X = np.random.default_rng(0).standard_normal((500, 4))
 net = ns.TwoLayer.symmetric(4, 16, "erf")

@@ -9,10 +9,10 @@ import pytest
 import ntkspec as ns
 from conftest import Interrupt
 from ntkspec import storage
+from ntkspec.dynamics.batches import Batches
 from ntkspec.experiments.results import Copies
 from ntkspec.networks import IndependentOutputs
 from ntkspec.training import accuracy
-from ntkspec.training.batches import Batches
 from several_outputs import Perceptron
 
 # PyTorch's forward derivatives warn of what they import themselves.

@@ -44,6 +44,9 @@ class GridOptions:
     "initial second layer: signs or N(0, 1)"
     dtype: Literal["float32", "float64"] = "float64"
     "precision of data and network"
+    parameterization: MaybeSeveral = None
+    """of drifts: ntk, or mup, the maximal update parameterization of two layers, v divided by sqrt m and the first
+    layer's rate times m (default: ntk)"""
     engine: Engine = "cpu"
     "where cells are computed: on the CPU, or on an NVIDIA GPU (needs CuPy)"
 
@@ -105,15 +108,16 @@ def sweep(
 ) -> int:
     """Measure a grid of settings into one HDF5 file, which a later call completes.
 
-    Prints medians over seeds and exponents of d (--verbose: every cell), draws sizes against d and writes a page,
-    NAME.html, beside the file.
+    Prints medians over seeds and exponents of d, or of the width where there is one d (--verbose: every cell), draws
+    them and writes a page, NAME.html, beside the file.
 
     Parameters
     ----------
     quantity
         data (norms and overlaps of the points), gap-LAYER (||Theta - Theta^lin||), budget-LAYER (its three parts),
-        training-LAYER (network against linear model up to the horizon), LAYER being first, second or both; of deep
-        networks data, gap-both or training-both, all layers; gap-cnn, the kernel of prop-4.1
+        training-LAYER (network against linear model up to the horizon), LAYER being first, second or both; drift or
+        drift-first (how far the kernel moves up to there, all layers being trained or the first one); of deep networks
+        data, gap-both, training-both or drift, all layers; gap-cnn, the kernel of prop-4.1
     output
         the file (default: ntkspec-sweep.h5); cells that it holds are not measured again
     """

@@ -1,5 +1,7 @@
 """Training of kernel models in closed form: trajectories, laws and losses, stable rates, and the modes that learn."""
 
+from ntkspec.dynamics.ensemble import ensemble
+from ntkspec.dynamics.gaussians import Ensemble, Gaussian
 from ntkspec.dynamics.laws import GradientDescent, GradientFlow, Law, LawLike, SpectralLaw, law_of
 from ntkspec.dynamics.losses import Huber, Loss, LossFunction, LossLike, loss
 from ntkspec.dynamics.modes import Modes, learning_modes
@@ -11,6 +13,8 @@ from ntkspec.dynamics.telling import UnstableRateWarning, warn_if_unstable
 from ntkspec.dynamics.trajectory import Stability, Trajectory
 
 __all__ = [
+    "Ensemble",
+    "Gaussian",
     "GradientDescent",
     "GradientFlow",
     "HeavyBall",
@@ -27,6 +31,7 @@ __all__ = [
     "Stability",
     "Trajectory",
     "UnstableRateWarning",
+    "ensemble",
     "largest_stable_rate",
     "law_of",
     "learning_modes",

@@ -8,7 +8,7 @@ from scipy.sparse.linalg import LinearOperator
 from ntkspec import checks
 from ntkspec.engines import as_array
 from ntkspec.engines.arrays import Array, ArrayLike
-from ntkspec.operators import KernelOperator, wrap
+from ntkspec.operators import KernelOperator, as_symmetric, wrap
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.layout import Layout
 
@@ -31,6 +31,18 @@ def checked_test(
         found = "" if count == 1 else f" with {count} rows for each point"
         raise ValueError(f"{name} has shape {shape}{found}, but {needed} is needed: test against training")
     return wrap(given, symmetric=None if isinstance(given, KernelOperator) else False)
+
+
+def checked_square(
+    kernel_test: MatrixLike | None, cross: KernelOperator, *, name: str, of: str
+) -> KernelOperator | None:
+    """The symmetric kernel of the test points, which are the rows of the kernel ``cross`` of that name ``of``."""
+    if kernel_test is None:
+        return None
+    test, size = as_symmetric(kernel_test), cross.shape[0]
+    if test.shape[0] != size:
+        raise ValueError(f"{name} has shape {test.shape}, but {of} has {size} rows: ({size}, {size})")
+    return test
 
 
 def checked_starts(

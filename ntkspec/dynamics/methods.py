@@ -42,7 +42,7 @@ def by_features(problem: Problem, *, F: Array, F_test: Array | None) -> Trajecto
 def by_eigenpairs(problem: Problem) -> Trajectory:
     """Through all eigenpairs of K."""
     engine, kernel = problem.kernel.engine, problem.kernel
-    values, V = engine.linalg.eigh(_float64_matrix(kernel))
+    values, V = engine.linalg.eigh(float64_matrix(kernel))
     values, targets = engine.to_host(values), [engine.to_host(V.T @ residual) for residual in problem.residual]
     stability = reported(problem, [(values, np.square(targets).sum(axis=0))])
     x, law = problem.rate * values, problem.law
@@ -69,7 +69,7 @@ def _exact(problem: Problem, train, test, method: str, stability: Stability) -> 
     return Trajectory(problem.steps, train, test, method, nothing, error_test=error_test, stability=stability)
 
 
-def _float64_matrix(kernel):
+def float64_matrix(kernel):
     """The matrix in float64, from the features where there are some: then its null space is one to 1e-16."""
     factors = kernel.low_rank_factors()
     if factors is None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.dynamics.arguments import checked_test
+from ntkspec.dynamics.arguments import checked_square, checked_test
 from ntkspec.dynamics.conjugate_residuals import Solutions, solve
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
@@ -191,7 +191,7 @@ def posterior(
     y, layout = labels_of(y, kernel)
     cross = checked_test(kernel_cross, kernel, name="kernel_cross")
     assert cross is not None  # it is not left out
-    test, noise = _checked_square(kernel_test, cross), _checked_noise(noise)
+    test, noise = checked_square(kernel_test, cross, name="kernel_test", of="kernel_cross"), _checked_noise(noise)
     checks.accuracy(rtol, 1e-6, seed)
     labels, n_test, engine = layout.vectors(y).T.astype(np.float64), cross.shape[0], kernel.engine
     columns = labels.shape[1] + (0 if test is None else n_test)
@@ -241,15 +241,6 @@ def _checked_noise(noise: Any) -> float:
     if not isinstance(noise, Real) or not 0 <= float(noise) < math.inf:
         raise ValueError(f"{noise=}, but a finite number of at least 0 is needed: the variance of the labels' noise")
     return float(noise)
-
-
-def _checked_square(kernel_test: MatrixLike | None, cross: KernelOperator) -> KernelOperator | None:
-    if kernel_test is None:
-        return None
-    test, size = as_symmetric(kernel_test), cross.shape[0]
-    if test.shape[0] != size:
-        raise ValueError(f"kernel_test has shape {test.shape}, but kernel_cross has {size} rows: ({size}, {size})")
-    return test
 
 
 def _smallest(kernel: KernelOperator, noise: float, seed: int) -> tuple[float, float, int]:

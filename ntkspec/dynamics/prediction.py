@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.dynamics.arguments import StartLike, checked_starts, checked_test
+from ntkspec.dynamics.batches import Batches
 from ntkspec.dynamics.coordinates import Coordinates, Features, Points
 from ntkspec.dynamics.krylov import EXPECTED
 from ntkspec.dynamics.laws import FLOW, LawLike, SpectralLaw, law_of, linear_steps_of, takes_steps
@@ -15,7 +16,8 @@ from ntkspec.dynamics.losses import SQUARED, LossLike
 from ntkspec.dynamics.losses import loss as loss_of
 from ntkspec.dynamics.methods import by_eigenpairs, by_features, by_krylov
 from ntkspec.dynamics.problem import Problem
-from ntkspec.dynamics.recursion import Descent, by_ode, by_steps
+from ntkspec.dynamics.rates import RateLike, Schedule, rate_of
+from ntkspec.dynamics.recursion import Task, by_ode, by_steps
 from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import ArrayLike
@@ -31,12 +33,14 @@ def predict_gd(
     kernel: MatrixLike,
     y: ArrayLike,
     *,
-    eta: float,
+    eta: RateLike,
     steps: ArrayLike,
     kernel_test: MatrixLike | None = None,
     law: LawLike = "gd",
     loss: LossLike = "squared",
     start: StartLike = None,
+    batch: int | None = None,
+    seed: int = 0,
 ) -> Trajectory:
     r"""Full-batch training of the kernel model u <- u - (eta/n) K (u - y), in closed form, or of another loss by steps.
 
@@ -56,8 +60,9 @@ def predict_gd(
         is told by ``rows_per_point`` that an array is of the second kind.
     y : array, shape (n,) or (n, K)
         Targets, finite, on the kernel's device. A kernel (n K, n K) needs (n, K).
-    eta : float
-        Learning rate of the loss, (1/2n) \|f - y\|² where it is the squared one. Unequal rates of two layers:
+    eta : float, function or array, shape (steps,)
+        Learning rate of the loss, (1/2n) \|f - y\|² where it is the squared one: one number, or one for each step, as a
+        function of the step from 0 or an array. Unequal rates of two layers:
         ``predict_gd(eta1*K1 + eta2*K2, y, eta=1, ...)``.
     steps : int or list of int
         Recorded steps, whole numbers >= 0 in any order, of any size; for gradient flow times >= 0, whole or not.
@@ -74,6 +79,11 @@ def predict_gd(
     start : array of the shape of y, or tuple of two arrays, or None, default None
         Outputs at step 0: u_0, (n,) or (n, K), or (u_0, f_0) with those on the test points, (n',) or (n', K), which
         ``kernel_test`` needs. None is zero.
+    batch : int or None, default None
+        Points of a step: the batches of :func:`ntkspec.train_gd` with the same ``seed``, one after the other. None
+        takes all points in each step.
+    seed : int, default 0
+        A whole number >= 0 that the order of the points in batches is drawn from.
 
     Returns
     -------
@@ -114,10 +124,11 @@ def predict_gd(
     largest eigenvalue. ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point
     (where only products are known, the largest Ritz value, which bounds the entries that y - u_0 touches).
 
-    Other losses, and laws of your own: one product with the kernel a step, 4 n k flops with k features. Nothing is
-    truncated, ``error`` is 0. Gradient flow of another loss is solved as an ordinary differential equation by a
-    Runge-Kutta method of order 8, some 2 eta lambda_max t / n products with steps as small as the largest eigenvalue
-    asks for; ``error`` is then an estimate, the distance from a solution with a hundred times the tolerance.
+    Other losses, laws of your own, rates that change and batches: one product with the kernel a step, 4 n k flops with
+    k features. Nothing is truncated, ``error`` is 0. Gradient flow of another loss is solved as an ordinary
+    differential equation by a Runge-Kutta method of order 8 with steps as small as the largest eigenvalue asks for,
+    some 5 eta lambda_max t / n products; ``error`` is then an estimate, the distance from a solution with a hundred
+    times the tolerance.
 
     Rounding of the kernel, about eta t / n times that of its entries, is in neither bound: take float64 for late steps.
     A Krylov basis sees the modes that y - u_0 touches; :func:`ntkspec.largest_stable_rate` is the threshold of all.
@@ -156,28 +167,22 @@ def predict_gd(
     moves = None if closed == FLOW else linear_steps_of(law)
     y, layout = labels_of(y, kernel)
     y = loss.checked(y).astype(kernel.dtype, copy=False)
-    eta, steps = checks.learning_rate(eta, "eta"), checks.as_steps(steps) if closed is None else closed.times(steps)
+    steps = checks.as_steps(steps) if closed is None else closed.times(steps)
+    rate = rate_of(eta, "eta", 0 if moves is None else int(steps.max()))
+    batches = None if batch is None else Batches(layout.points, checks.whole_number(batch, "batch", 1), seed)
+    if moves is None and (batch is not None or isinstance(rate, Schedule)):
+        raise ValueError("gradient flow has no steps: it takes one learning rate, and no batches")
     test = checked_test(kernel_test, kernel)
     start_train, start_test = checked_starts(start, kernel, test, layout)
-    rate = eta / layout.points
-    if closed is not None and loss == SQUARED:
+    if closed is not None and loss == SQUARED and batches is None and not isinstance(rate, Schedule):
         residual = layout.vectors(y if start_train is None else y - start_train)
-        problem = Problem(kernel, test, residual, rate, closed, steps)
+        problem = Problem(kernel, test, residual, rate / layout.points, closed, steps)
         return _moved(_method(problem)(problem), layout, start_train, start_test)
     ascending, place = np.unique(steps, return_inverse=True)
-    descent = Descent(
-        coordinates=_coordinates(kernel, test, layout, products=EXPECTED if moves is None else int(ascending[-1])),
-        y=y,
-        start=start_train,
-        start_test=start_test,
-        loss=loss,
-        rate=rate,
-        steps=ascending,
-        dtype=kernel.dtype,
-        dtype_test=None if test is None else np.result_type(kernel.dtype, test.dtype),
-    )
-    found = by_ode(descent) if moves is None else by_steps(descent, moves)
-    return _in_order(found, place)
+    coordinates = _coordinates(kernel, test, layout, products=EXPECTED if moves is None else int(ascending[-1]))
+    dtypes = [part.dtype for part in (kernel, test) if part is not None]
+    task = Task(coordinates, loss, y, start_train, start_test, rate, ascending, dtypes=dtypes, batches=batches)
+    return _in_order(by_ode(task) if moves is None else by_steps(task, moves), place)
 
 
 def _coordinates(

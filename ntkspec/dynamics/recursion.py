@@ -8,9 +8,11 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from ntkspec import checks, progress
+from ntkspec.dynamics.batches import Batches
 from ntkspec.dynamics.coordinates import Coordinates
 from ntkspec.dynamics.laws import Law, moved
 from ntkspec.dynamics.losses import LossFunction, name_of
+from ntkspec.dynamics.rates import Rate, at
 from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
@@ -22,25 +24,33 @@ _FOLLOWED = np.errstate(over="ignore", invalid="ignore")
 
 
 @dataclass(frozen=True)
-class Descent:
-    """Labels y, outputs at step 0 (zero where they are None), the loss and eta / n; steps or times, ascending.
+class Task:
+    """What is trained: a model, on a loss of labels y, from outputs at step 0 (None is zero), at a learning rate.
 
-    dtype, dtype_test : of the recorded outputs, on the training and on the test points; None for no test points.
+    steps : or times, ascending. dtypes : of the kernel, and of the test kernel where there is one. batches : which
+    points each step takes; None is all of them.
     """
 
     coordinates: Coordinates
+    loss: LossFunction
     y: Array
     start: Array | None
     start_test: Array | None
-    loss: LossFunction
-    rate: float
+    eta: Rate
     steps: np.ndarray
-    dtype: np.dtype
-    dtype_test: np.dtype | None = None
+    dtypes: list[np.dtype]
+    batches: Batches | None = None
 
-    def slope(self, c: Array) -> Array:
-        """eta / n times the gradient of n times the loss, in coordinates."""
-        return self.rate * self.coordinates.gradient(self.loss.derivative(self.train(c), self.y))
+    def descent(self, u: Array, step: int) -> Array:
+        """The learning rate times the gradient of the loss at outputs u, in coordinates."""
+        if self.batches is None:
+            slope, count = self.loss.derivative(u, self.y), len(u)
+        else:
+            xp = engine_of(u).xp
+            rows = xp.asarray(self.batches.rows(step))
+            slope, count = xp.zeros_like(u), len(rows)
+            slope[rows] = self.loss.derivative(u[rows], self.y[rows])
+        return at(self.eta, step) / count * self.coordinates.gradient(slope)
 
     def train(self, c: Array) -> Array:
         """Outputs on the training points."""
@@ -49,16 +59,16 @@ class Descent:
 
 
 @_FOLLOWED
-def by_steps(descent: Descent, law: Law) -> Trajectory:
+def by_steps(task: Task, law: Law) -> Trajectory:
     """The recursion itself: nothing is truncated. Where outputs are no longer finite it ends, and says so."""
-    due, last, found = set(descent.steps.tolist()), int(descent.steps[-1]), _Outputs(descent)
-    c = descent.coordinates.zero
+    due, last, found = set(task.steps.tolist()), int(task.steps[-1]), _Outputs(task)
+    c = task.coordinates.zero
     memory = [0.0 * c for _ in range(law.slots)]
     checks.duration(last, c.size, f"a prediction of {last} steps, one by one,", "take fewer")
     with progress.bar(total=last, text="prediction (steps)") as bar:
         for step in range(last + 1):
-            u = descent.train(c)
-            if not bool(engine_of(u).xp.isfinite(u.astype(descent.dtype)).all()):
+            u = task.train(c)
+            if not bool(engine_of(u).xp.isfinite(u.astype(task.dtypes[0])).all()):
                 warnings.warn(
                     f"outputs are no longer finite at step {step}; take a smaller learning rate", RuntimeWarning, 4
                 )
@@ -66,23 +76,22 @@ def by_steps(descent: Descent, law: Law) -> Trajectory:
             if step in due:
                 found.write(u, c)
             if step < last:
-                slope = descent.coordinates.gradient(descent.loss.derivative(u, descent.y))
-                way, memory = moved(law, descent.rate * slope, memory, step)
+                way, memory = moved(law, task.descent(u, step), memory, step)
                 c = c + way
                 bar.update(1)
     return found.trajectory("recursion")
 
 
 @_FOLLOWED
-def by_ode(descent: Descent) -> Trajectory:
+def by_ode(task: Task) -> Trajectory:
     """Gradient flow by a method of order eight; its error is the distance from a solution at a larger tolerance."""
-    fine, coarse = _Outputs(descent), _Outputs(descent)
-    tolerance = TOLERANCE[descent.dtype.char]
+    fine, coarse = _Outputs(task), _Outputs(task)
+    tolerance = TOLERANCE[task.dtypes[0].char]
     for outputs, allowed in ((coarse, COARSER * tolerance), (fine, tolerance)):
-        for c in _solution(descent, allowed):
-            outputs.write(descent.train(c), c)
+        for c in _solution(task, allowed):
+            outputs.write(task.train(c), c)
     found, other = fine.trajectory("gradient flow as an ODE"), coarse.trajectory("")
-    points, to_host = len(descent.y), engine_of(descent.y).to_host
+    points, to_host = len(task.y), engine_of(task.y).to_host
     apart = to_host(found.train - other.train).astype(np.float64).reshape(len(found.steps), -1)
     error, error_test = np.linalg.norm(apart, axis=1) / math.sqrt(points), None
     if found.test is not None and other.test is not None:
@@ -90,27 +99,27 @@ def by_ode(descent: Descent) -> Trajectory:
     return replace(found, error=error, error_test=error_test)
 
 
-def _solution(descent: Descent, tolerance: float) -> list[Array]:
+def _solution(task: Task, tolerance: float) -> list[Array]:
     """The coordinates at the times asked for."""
-    zero, last = descent.coordinates.zero, float(descent.steps[-1])
+    zero, last = task.coordinates.zero, float(task.steps[-1])
     engine = engine_of(zero)
 
     def here(c: np.ndarray) -> Array:
         return engine.xp.asarray(c).reshape(zero.shape)
 
     def moving(t: float, c: np.ndarray) -> np.ndarray:
-        return -engine.to_host(descent.slope(here(c))).ravel()
+        return -engine.to_host(task.descent(task.train(here(c)), 0)).ravel()
 
     # Coordinates that stay small are followed as far as the first unit of time moves the others.
     size = float(np.abs(moving(0.0, engine.to_host(zero).ravel())).max()) * min(1.0, last)
     if not size:
-        return [zero] * len(descent.steps)
+        return [zero] * len(task.steps)
     found = solve_ivp(
         moving,
         (0.0, last),
         engine.to_host(zero).ravel(),
         method="DOP853",
-        t_eval=descent.steps,
+        t_eval=task.steps,
         rtol=tolerance,
         atol=tolerance * size,
     )
@@ -122,11 +131,11 @@ def _solution(descent: Descent, tolerance: float) -> list[Array]:
 class _Outputs:
     """What is recorded on the way, at ascending steps; NaN from where nothing was recorded."""
 
-    def __init__(self, descent: Descent):
-        self._descent = descent
+    def __init__(self, task: Task):
+        self._task = task
         self._coordinates: list[Array] = []
-        shape = len(descent.steps), *descent.y.shape
-        self._train = engine_of(descent.y).xp.full(shape, np.nan, descent.dtype)
+        shape = len(task.steps), *task.y.shape
+        self._train = engine_of(task.y).xp.full(shape, np.nan, task.dtypes[0])
 
     def write(self, u: Array, c: Array) -> None:
         """The next step: outputs u on the training points, and the coordinates."""
@@ -135,18 +144,18 @@ class _Outputs:
 
     def trajectory(self, method: str) -> Trajectory:
         """All of it, without errors."""
-        descent, nothing = self._descent, np.zeros(len(self._descent.steps))
-        method = f"{method} {descent.coordinates.description}, {name_of(descent.loss)} loss"
-        test = self._test() if descent.dtype_test is not None else None
+        task, nothing = self._task, np.zeros(len(self._task.steps))
+        method = f"{method} {task.coordinates.description}, {name_of(task.loss)} loss"
+        test = self._test() if len(task.dtypes) > 1 else None
         error_test = None if test is None else nothing
-        return Trajectory(descent.steps, self._train, test, method, nothing, error_test=error_test)
+        return Trajectory(task.steps, self._train, test, method, nothing, error_test=error_test)
 
     def _test(self) -> Array:
         """Outputs on the test points."""
-        descent = self._descent
-        found = descent.coordinates.outputs_on_test(self._coordinates or [descent.coordinates.zero])
-        if descent.start_test is not None:
-            found = found + descent.start_test
-        whole = engine_of(found).xp.full((len(descent.steps), *found.shape[1:]), np.nan, descent.dtype_test)
+        task = self._task
+        found = task.coordinates.outputs_on_test(self._coordinates or [task.coordinates.zero])
+        if task.start_test is not None:
+            found = found + task.start_test
+        whole = engine_of(found).xp.full((len(task.steps), *found.shape[1:]), np.nan, np.result_type(*task.dtypes))
         whole[: len(found)] = found
         return whole

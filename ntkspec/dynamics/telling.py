@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from ntkspec.dynamics.laws import LawLike, law_of
+from ntkspec.dynamics.laws import LawLike, SpectralLaw, law_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.stability import of_all, stability_of, stable_rate
 from ntkspec.dynamics.trajectory import Stability
@@ -38,12 +38,17 @@ def reported(problem: Problem, modes: list[tuple[np.ndarray, np.ndarray]], *, co
         return stability
     warn_if_unstable(problem.rate * n, float(values.max()), n, problem.law, stacklevel=6)
     smallest = min(0.0, float(values.min()))
-    growth = float(np.max(problem.steps) * max(0.0, -problem.law.decay(problem.rate * smallest)))
+    warn_if_growing(problem.law, problem.rate, smallest, problem.steps, stacklevel=6)
+    return stability
+
+
+def warn_if_growing(law: SpectralLaw, rate: float, smallest: float, steps: np.ndarray, *, stacklevel: int = 3) -> None:
+    """Warn where the smallest eigenvalue is negative, and grows over the steps by what is seen."""
+    growth = float(np.max(steps, initial=0.0) * max(0.0, -law.decay(rate * min(0.0, smallest))))
     if growth > 0.01:
         warnings.warn(
             f"the kernel has the eigenvalue {smallest:.3g} < 0, whose part of y grows by exp({growth:.3g}) over "
             f"the steps; where it comes from rounding, use float64 or fewer steps",
             RuntimeWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
-    return stability

@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """y = constant x^exponent, fitted in logarithms over all seeds.
+    """y = constant x^exponent, fitted in logarithms over all seeds. of : what x is, d or the width m.
 
     lower, upper : 95 % interval of the exponent, the wider end of two: Student's t on the slopes of the single seeds,
     and a bootstrap that resamples whole seeds. x, medians : distinct x and the median y there; local : slopes between
@@ -31,10 +31,11 @@ class PowerLaw:
     medians: np.ndarray
     local: np.ndarray
     points: int
+    of: str = "d"
 
 
-def fit_power_law(x: ArrayLike, y: ArrayLike, seeds: ArrayLike, *, seed: int = 0) -> PowerLaw:
-    """Fit y = c x^p to positive y (k,) at x (k,), in clusters of equal ``seeds`` (k,).
+def fit_power_law(x: ArrayLike, y: ArrayLike, seeds: ArrayLike, *, of: str = "d", seed: int = 0) -> PowerLaw:
+    """Fit y = c x^p to positive y (k,) at x (k,), in clusters of equal ``seeds`` (k,). of : what x is.
 
     Raises ValueError for fewer than three distinct x or two seeds: no interval can be given then.
     """
@@ -59,6 +60,7 @@ def fit_power_law(x: ArrayLike, y: ArrayLike, seeds: ArrayLike, *, seed: int = 0
         medians=medians,
         local=np.diff(np.log(medians)) / np.diff(np.log(distinct)),
         points=len(x),
+        of=of,
     )
 
 

@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from ntkspec.activations import Activation, Constants
-from ntkspec.dynamics import GradientDescent, GradientFlow, HeavyBall, Modes, Nesterov, Posterior, Stability, Trajectory
+from ntkspec.dynamics import (
+    Ensemble,
+    Gaussian,
+    GradientDescent,
+    GradientFlow,
+    HeavyBall,
+    Modes,
+    Nesterov,
+    Posterior,
+    Stability,
+    Trajectory,
+)
 from ntkspec.engines import engine_of
 from ntkspec.engines.containers import library
 from ntkspec.kernels import LinearCoefficients
@@ -30,6 +41,7 @@ RESULTS: tuple[type, ...] = (
         Budget,
         Constants,
         Density,
+        Ensemble,
         Estimate,
         Expansion,
         Histogram,
@@ -40,7 +52,7 @@ RESULTS: tuple[type, ...] = (
         Spectrum,
         Trajectory,
     ),
-    *(Diagnostics, GradientDescent, GradientFlow, HeavyBall, LinearCoefficients, Nesterov, Part, Stability),
+    *(Diagnostics, Gaussian, GradientDescent, GradientFlow, HeavyBall, LinearCoefficients, Nesterov, Part, Stability),
 )
 # What files of other kinds are, and what reads them.
 _OTHERS = {
@@ -114,8 +126,8 @@ def load_result(path: str | Path, *, activation: str | Activation | None = None)
     -------
     Trajectory, Estimate, Spectrum, Density, ...
         What was written: the same class, numbers bit by bit, arrays of NumPy. Of the files of commands an Analysis
-        (``ntkspec analyze``), a KernelSpectrum (``spectrum``), a Sweep (``sweep``, ``check``, ``figure 5`` and
-        ``budget``), a list of checks (``check.h5``), a list of runs (``figure 1``, ``2`` and ``3``).
+        (``ntkspec analyze``), a KernelSpectrum (``spectrum``), a Series (``track``), a Sweep (``sweep``, ``check``,
+        ``figure 5`` and ``budget``), a list of checks (``check.h5``), a list of runs (``figure 1``, ``2`` and ``3``).
 
     Raises
     ------

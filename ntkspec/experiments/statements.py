@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A statement on one setting. laws : fitted power laws in d by name. terms : the two-term fit, where it applies."""
+    """A statement on one setting. laws : fitted power laws by name. terms : the two-term fit, where it applies."""
 
     statement: str
     claim: str
@@ -44,6 +44,11 @@ class Check:
     verdict: str
     laws: dict[str, PowerLaw]
     terms: TwoTerms | None = None
+
+    @property
+    def of(self) -> str:
+        """What its laws are powers of, d or m."""
+        return next((law.of for law in self.laws.values()), "d")
 
 
 # What storage.read needs to know to read checks back.

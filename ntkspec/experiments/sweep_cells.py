@@ -3,24 +3,23 @@
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
-from functools import cache
 
 import numpy as np
 
 from ntkspec import checks, datasets
-from ntkspec.activations import Activation, activation
+from ntkspec.activations import Activation
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import Trajectory, predict_gd
 from ntkspec.engines import named
 from ntkspec.engines.arrays import ArrayLike
 from ntkspec.experiments.agreement import mean_squared_difference
 from ntkspec.experiments.devices import on_host, placed
+from ntkspec.experiments.kernel_drift import NTK, Start, drift_of
 from ntkspec.kernels import cnn_linear_kernel, expected_cnn_ntk, expected_ntk, linear_expansion, linear_kernel, ntk
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks import DeepNetwork, TwoLayer
 from ntkspec.networks.size_laws import INFINITE, INFINITE_LAW
 from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
-from ntkspec.networks.two_layer import SECOND_LAYERS, even_width
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import Diagonal, KernelOperator, planning
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
@@ -32,8 +31,6 @@ from ntkspec.training import train_gd
 DISTRIBUTIONS = {"gaussian": "gaussian", "cube": "rademacher", "sphere": "sphere", "uniform": "subgaussian"}
 # Variances of the d directions: all 1, or evenly spaced from 0.2 to 1.8.
 COVARIANCES = {"identity": lambda d: None, "graded": lambda d: np.linspace(0.2, 1.8, d) if d > 1 else None}
-# What is measured of deep networks.
-DEEP_QUANTITIES = "data", "gap-both", "training-both"
 # The relative width of the spectral norms' intervals.
 RTOL = 1e-3
 # Products with Theta - Theta^lin that its norms take, with and without the diagonal.
@@ -50,11 +47,13 @@ class Cell:
 
     quantity : "data" (Claim 3.1), "gap-LAYER" (norms of Theta - Theta^lin, with and without the diagonal), "gap-cnn"
     (those of Proposition 4.1: the convolutional kernel of infinitely many channels, filters of ``width`` positions,
-    less its linear kernel), "budget-LAYER" (those of F, D and R) or "training-LAYER" (network against linear model up
-    to the horizon, with the labels of an erf teacher). network : "two-layer", that of equation (3), or an antisymmetric
+    less its linear kernel), "budget-LAYER" (those of F, D and R), "training-LAYER" (network against linear model up
+    to the horizon, with the labels of an erf teacher), "drift" or "drift-first" (how far the kernel moves up to there,
+    where all layers train, or the first one). network : "two-layer", that of equation (3), or an antisymmetric
     deep one with ``width`` neurons or channels m in each hidden layer, "fc:3xm" or "cnn:3xm:k5", the latter for a
     sequence of d positions and one channel. width : 0 is the limit of infinite width, Theta being the expected kernel.
     Data and network have the seed. engine : "cpu" or "gpu"; both draw the same numbers, and round differently.
+    parameterization : "ntk", or "mup" of a drift: the maximal update parameterization of two layers.
     """
 
     quantity: str
@@ -69,6 +68,7 @@ class Cell:
     seed: int = 0
     network: str = TWO_LAYER
     engine: str = "cpu"
+    parameterization: str = NTK
 
     @cached_property
     def spec(self) -> NetworkSpec:
@@ -92,83 +92,6 @@ def network_of(cell: Cell) -> TwoLayer | DeepNetwork:
     spec = cell.spec.with_width(2) if cell.width == INFINITE else cell.spec
     dtype = np.dtype(cell.dtype).type
     return spec.build((cell.d,), cell.activation, second=cell.second, seed=cell.seed, dtype=dtype).to(cell.engine)
-
-
-def check_cell(cell: Cell, memory: float) -> None:
-    """Refuse a cell that cannot run in so many bytes, with the reason: names, sizes, and memory."""
-    checks.one_of(cell.quantity, "quantity", tuple(QUANTITIES))
-    checks.one_of(cell.distribution, "distribution", tuple(DISTRIBUTIONS))
-    checks.one_of(cell.covariance, "covariance", tuple(COVARIANCES))
-    checks.one_of(cell.second, "second", SECOND_LAYERS)
-    checks.one_of(cell.dtype, "dtype", ("float32", "float64"))
-    checks.one_of(cell.engine, "engine", ("cpu", "gpu"))
-    activation(cell.activation)
-    for name, least in (("d", 2), ("n", 2), ("seed", 0)):
-        checks.whole_number(getattr(cell, name), name, least)
-    needed = bytes_of(cell)
-    if needed > memory:
-        raise ValueError(
-            f"the cell {cell.key} needs {needed / 1e9:.3g} GB, but {memory / 1e9:.3g} GB are there for it; take fewer "
-            f"points, a smaller width, fewer processes or larger workers"
-        )
-
-
-def bytes_of(cell: Cell) -> float:
-    """About what a cell keeps in memory."""
-    return 2.0 * np.dtype(cell.dtype).itemsize * _numbers(cell)
-
-
-def work_of(cell: Cell) -> float:
-    """What its time grows with: entries of the kernel times the numbers of a row."""
-    return float(cell.n) ** 2 * (cell.width + cell.d)
-
-
-def _numbers(cell: Cell) -> float:
-    """About half the numbers that a cell keeps. Raises ValueError for a network that cannot be, or be measured."""
-    if cell.spec.deep:
-        return _numbers_of_deep(cell)
-    if cell.quantity != "gap-cnn":
-        return cell.n * (_finite_width(cell) + 2.0 * cell.d)
-    if not 1 <= cell.width <= cell.d:
-        raise ValueError(
-            f"filters of {cell.width} positions (--width) do not fit into d = {cell.d}; take d^0.9 or less"
-        )
-    return cell.n * 2.0 * cell.d
-
-
-def _numbers_of_deep(cell: Cell) -> float:
-    spec, name = cell.spec, cell.spec.name
-    if cell.quantity not in DEEP_QUANTITIES:
-        raise ValueError(
-            f"{cell.quantity} is measured of two-layer networks only; of {name} take {', '.join(DEEP_QUANTITIES)}"
-        )
-    if cell.second != "rademacher":
-        raise ValueError(f"second={cell.second!r} is a choice of two-layer networks; all weights of {name} are N(0, 1)")
-    if cell.width != INFINITE:
-        spec.refuse_swapped()
-    net = _narrow(spec.with_width(2), cell.d, cell.activation)
-    inner = sum(W.size for W in net.parameters[1 : net.n_weights - 1]) * (_finite_width(cell) / 2) ** 2
-    if net.recomputes:  # gradients of the points of a tile; that of a GPU is as large as most n
-        points = cell.n if cell.engine == "gpu" else named("cpu").TILE
-        return cell.n * 2.0 * cell.d + points * inner
-    return cell.n * (spec.hidden_layers * cell.width + 2.0 * cell.d) + inner
-
-
-def _finite_width(cell: Cell) -> int:
-    """The width, 0 where it is infinite. Raises ValueError for one that the network or the quantity cannot have."""
-    if cell.width != INFINITE:
-        return even_width(cell.width)
-    if cell.quantity != "data" and not cell.quantity.startswith("gap"):
-        raise ValueError(f"{cell.quantity} is measured at finite widths only; at width {INFINITE_LAW} take gap-LAYER")
-    return 0
-
-
-@cache
-def _narrow(spec: NetworkSpec, d: int, act: str) -> DeepNetwork:
-    """The network, narrow as the spec is. Raises ValueError where its linear model is not known."""
-    net = spec.build_deep((d,), act)
-    linear_kernel(net, np.eye(2, d))
-    return net
 
 
 def measure_cell(cell: Cell) -> dict[str, float]:
@@ -212,10 +135,15 @@ def gap_kernels(cell: Cell, data: Dataset) -> tuple[KernelOperator, KernelOperat
     return theta, linear_model(net, data, layer)[0]
 
 
+def is_drift(quantity: str) -> bool:
+    """Whether it is how far the kernel moves."""
+    return quantity.startswith("drift")
+
+
 def layer_of(cell: Cell) -> str:
-    """The layers that the quantity names, as kernels know them."""
-    layer = cell.quantity.split("-")[1]
-    return "all" if layer == "both" else layer
+    """The layers that the quantity names, as kernels know them; a drift that names none is that of all."""
+    layer = cell.quantity.partition("-")[2]
+    return "all" if layer in ("", "both") else layer
 
 
 def _expected(net, X, layer: str):
@@ -280,13 +208,13 @@ def _training(cell: Cell, data: Dataset) -> dict[str, float]:
         "optimum train": float(mean_squared_difference(network.train[-1:], fitted.train[-1:])[0]),
         "optimum test": float(np.minimum(at_end, 1.0).mean(dtype=np.float64)),
         "steps": float(last),
-        "c": last * eta / (cell.d * math.log(cell.d)),
+        "c": constant_of(cell),
     }
 
 
 def rate_of(cell: Cell) -> float:
-    """The learning rate of a cell of training-LAYER."""
-    layer = cell.quantity.split("-")[1]
+    """The learning rate of a cell that trains."""
+    layer = layer_of(cell)
     of_centred = centred(cell.activation, layer, cell.spec)
     return PART_OF_RATE * bounds.largest_rate(cell.n, cell.d, layer=layer, centred=of_centred)
 
@@ -295,6 +223,11 @@ def last_step(cell: Cell) -> int:
     """The step at which its training ends."""
     most = FOREVER if layer_of(cell) == "second" else MOST_STEPS
     return int(min(most, max(1, round(bounds.horizon(cell.d, rate_of(cell), HORIZON)))))
+
+
+def constant_of(cell: Cell) -> float:
+    """c of the horizon T = c d log d / eta at which its training ends."""
+    return last_step(cell) * rate_of(cell) / (cell.d * math.log(cell.d))
 
 
 def followed(cell: Cell, net: TwoLayer | DeepNetwork, data: Dataset, steps: ArrayLike) -> Trajectory:
@@ -307,10 +240,24 @@ def followed(cell: Cell, net: TwoLayer | DeepNetwork, data: Dataset, steps: Arra
     return train_gd(net, data.X, data.y, eta1=eta1, eta2=eta2, steps=steps, X_test=data.X_test)
 
 
+def start_of(cell: Cell) -> Start:
+    """Where the training of a cell of a drift starts."""
+    layer = layer_of(cell).replace("all", "both")
+    return Start.of(network_of(cell), layer=layer, parameterization=cell.parameterization)
+
+
+def _drift(cell: Cell, data: Dataset) -> dict[str, float]:
+    eta, last = rate_of(cell), last_step(cell)
+    found = drift_of(start_of(cell), data, eta=eta, last=last)
+    return found | {"steps": float(last), "c": constant_of(cell)}
+
+
 # What can be measured, by name.
 QUANTITIES: dict[str, Callable[[Cell, Dataset], dict[str, float]]] = {
     "data": _data,
     **{f"gap-{layer}": _gap for layer in (*checks.LAYERS, "cnn")},
     **{f"budget-{layer}": _budget for layer in checks.LAYERS},
     **{f"training-{layer}": _training for layer in checks.LAYERS},
+    "drift": _drift,
+    "drift-first": _drift,
 }

@@ -9,22 +9,25 @@ import numpy as np
 
 from ntkspec.cluster.execution import Place
 from ntkspec.datasets import Dataset
+from ntkspec.dynamics import Trajectory
 from ntkspec.engines import named
 from ntkspec.experiments.forecast import Expected, step_of
+from ntkspec.experiments.kernel_drift import PRODUCTS, Start
 from ntkspec.experiments.sweep_cells import (
     GAP_PRODUCTS,
     RECORDS,
     TEST_POINTS,
     Cell,
-    bytes_of,
     data_of,
     followed,
     gap_kernels,
     last_step,
     layer_of,
     network_of,
-    work_of,
+    rate_of,
+    start_of,
 )
+from ntkspec.experiments.sweep_limits import bytes_of, work_of
 from ntkspec.kernels import ntk
 from ntkspec.networks import TwoLayer
 from ntkspec.operators import Gram, KernelOperator, planning
@@ -95,7 +98,7 @@ def _shares(cells: Iterable[Cell]) -> list[tuple[Cell, float]]:
 def _of_cell(cell: Cell) -> _Taken:
     """What one cell takes, from the operators that it measures; they are made, but not multiplied."""
     data, what = data_of(cell), cell.quantity.split("-")[0]
-    own = {"data": _of_data, "gap": _of_gap, "budget": _of_budget, "training": _of_training}[what](cell, data)
+    own = _PARTS[what](cell, data)
     return _Taken(own.work, own.seconds + EACH, own.bytes + bytes_of(cell) + 8.0 * cell.n * min(cell.n, BASIS))
 
 
@@ -139,3 +142,19 @@ def _of_training(cell: Cell, data: Dataset) -> _Taken:
     step = step_of(partial(followed, cell, net, data))
     records = step.of(PassWork(float(RECORDS * TEST_POINTS)), cell.n)
     return _Taken(seconds=last_step(cell) * step.seconds + records)
+
+
+def _of_drift(cell: Cell, data: Dataset) -> _Taken:
+    """Training by a trial of a few steps; two kernels that are formed, and the norms of both and their difference."""
+    start = start_of(cell)
+    step = step_of(partial(_trained, cell, start, data))
+    kernels = 3.0 * _of_products(start.kernel(start.net, data.X), PRODUCTS, squares=True)
+    return kernels + _Taken(seconds=last_step(cell) * step.seconds)
+
+
+def _trained(cell: Cell, start: Start, data: Dataset, *, steps: Sequence[int]) -> Trajectory:
+    return start.trained(data, eta=rate_of(cell), steps=steps)
+
+
+# What cells take, by the first word of their quantity.
+_PARTS = {"data": _of_data, "gap": _of_gap, "budget": _of_budget, "training": _of_training, "drift": _of_drift}

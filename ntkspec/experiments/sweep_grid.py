@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields
 
 from ntkspec import checks
 from ntkspec.activations import plain_name
-from ntkspec.experiments.sweep_cells import Cell, work_of
+from ntkspec.experiments.kernel_drift import NTK
+from ntkspec.experiments.sweep_cells import Cell
+from ntkspec.experiments.sweep_limits import work_of
 from ntkspec.networks.size_laws import LARGEST_SIZE, WHOLE, points_of, whole
 from ntkspec.networks.specification import TWO_LAYER, NetworkSpec
 
@@ -24,8 +26,8 @@ class Grid:
     d : dimensions. n, width : whole numbers, or powers of d such as "d^1.5" and "2*d^1.25" (widths are rounded to even
     numbers; "inf" is the limit of infinite width). network : "two-layer", which has each of the widths, or deep ones
     with such a size in their names, "fc:3xd^1.5" and "cnn:3x64:k5". seeds : how many; they are 0, 1, 2, ...
-    engine : "cpu" or "gpu", where all cells are computed. Raises ValueError where a list is empty, and for more than
-    100,000 combinations.
+    engine : "cpu" or "gpu", where all cells are computed. parameterization : "ntk", and "mup" of drifts. Raises
+    ValueError where a list is empty, and for more than 100,000 combinations.
     """
 
     d: tuple[int, ...]
@@ -40,6 +42,7 @@ class Grid:
     dtype: str = "float64"
     network: tuple[str, ...] = (TWO_LAYER,)
     engine: str = "cpu"
+    parameterization: tuple[str, ...] = (NTK,)
 
     def __post_init__(self):
         checks.whole_number(self.seeds, "seeds", 1)
@@ -63,7 +66,14 @@ class Grid:
 
     def cells(self) -> list[Cell]:
         """Every cell once, the small ones first."""
-        kinds = itertools.product(self.quantity, self.activation, self.distribution, self.covariance, range(self.seeds))
+        kinds = itertools.product(
+            self.quantity,
+            self.activation,
+            self.distribution,
+            self.covariance,
+            self.parameterization,
+            range(self.seeds),
+        )
         found = {
             Cell(
                 quantity=quantity,
@@ -78,8 +88,9 @@ class Grid:
                 seed=seed,
                 network=spec.of_any_width.name,
                 engine=self.engine,
+                parameterization=parameterization,
             )
-            for (quantity, act, distribution, covariance, seed), d, n, spec in itertools.product(
+            for (quantity, act, distribution, covariance, parameterization, seed), d, n, spec in itertools.product(
                 kinds, self.d, self.n, self.networks()
             )
         }

@@ -1,4 +1,4 @@
-"""The cells of a sweep in panels, series over d that figures, pages and tables of exponents have alike."""
+"""The cells of a sweep in panels, series over d or the width that figures, pages and tables have alike."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec.experiments.power_laws import PowerLaw, fit_power_law
+from ntkspec.experiments.sweep_cells import is_drift
 from ntkspec.experiments.sweep_grid import Grid
-from ntkspec.experiments.sweep_series import Results, kind_of, series
-from ntkspec.networks.size_laws import WHOLE, points_of
+from ntkspec.experiments.sweep_series import SYMBOLS, Results, kind_of, series, size_of
+from ntkspec.networks.size_laws import INFINITE_LAW, WHOLE, points_of
+from ntkspec.networks.specification import NetworkSpec
 from ntkspec.objects.lazy import cached_property
 from ntkspec.theory.budget import PARTS
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Cells of one quantity along one law of their sizes.
+    """Cells of one quantity along one law of their sizes in d, or at one d along their widths.
 
     names : of the numbers that are shown. scaled : whether they are multiplied by d/n.
     """
@@ -25,21 +27,31 @@ class Panel:
     names: tuple[str, ...]
     scaled: bool = False
 
+    @property
+    def size(self) -> str:
+        """Along which size of the cells the series goes, "d" or "width"."""
+        return size_of(self.results)
+
+    @property
+    def symbol(self) -> str:
+        """What that size is called, d or m."""
+        return SYMBOLS[self.size]
+
     def sizes(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """d and the named number of each cell, times d/n if ``scaled``; NaN where there is none."""
-        d, n = (np.array([getattr(cell, size) for cell in self.results], dtype=float) for size in ("d", "n"))
+        """The size and the named number of each cell, times d/n if ``scaled``; NaN where there is none."""
+        x, d, n = (np.array([getattr(cell, size) for cell in self.results], float) for size in (self.size, "d", "n"))
         y = np.array([numbers.get(name, np.nan) for numbers in self.results.values()], dtype=float)
-        return d, y * (d / n) if self.scaled else y
+        return x, y * (d / n) if self.scaled else y
 
     @cached_property
     def laws(self) -> dict[str, PowerLaw]:
-        """The power laws in d of the numbers that have three d, two seeds and values above 0."""
+        """The power laws of the numbers that have three sizes, two seeds and values above 0."""
         seeds = np.array([cell.seed for cell in self.results])
         found = {}
         for name in self.names:
-            d, y = self.sizes(name)
-            if len(np.unique(d)) >= 3 and len(np.unique(seeds)) >= 2 and (np.isfinite(y) & (y > 0)).all():
-                found[name] = fit_power_law(d, y, seeds)
+            x, y = self.sizes(name)
+            if len(np.unique(x)) >= 3 and len(np.unique(seeds)) >= 2 and (np.isfinite(y) & (y > 0)).all():
+                found[name] = fit_power_law(x, y, seeds, of=self.symbol)
         return found
 
 
@@ -79,23 +91,43 @@ def measured_of(quantity: str) -> tuple[tuple[str, ...], bool]:
         return PARTS, True
     if quantity.startswith("training"):
         return ("train", "test"), False
+    if is_drift(quantity):
+        return ("drift", "distance", "movement"), False
     if quantity == "data":
         return ("norms", "overlaps", "gram"), False
     return ("gap", "frobenius", "hollow", "hollow frobenius"), True
 
 
 def _of_grid(results: Results, grid: Grid, *, sizes: bool) -> dict[str, Results]:
-    """A panel for each activation, distribution, covariance, network and law of its sizes.
+    """A panel for each activation, distribution, covariance, parameterization, network and law of its sizes.
 
     sizes : the title names the laws also where there is only one of each.
     """
-    asked = set(grid.cells())
+    asked, lines = set(grid.cells()), _lines(grid)
     found: dict[str, Results] = {}
-    several = sizes or len(grid.n) > 1 or len(grid.networks()) > 1
-    for n, network in itertools.product(grid.n, grid.networks()):
-        law = [f"n = {n}, {network.label}"] if several else [network.label] if network.deep else []
+    several = sizes or len(grid.n) > 1 or len(lines) > 1
+    for n, networks, parameterization in itertools.product(grid.n, lines, grid.parameterization):
+        law = [_label(networks)] if several or networks[0].deep else []
+        law = [f"n = {n}", *law] if several else law
         for cell, numbers in results.items():
-            here = points_of(n, cell.d), network.of_any_width.name, network.width_at(cell.d)
-            if cell in asked and (cell.n, cell.network, cell.width) == here:
-                found.setdefault(", ".join([*kind_of(cell), *law]), {})[cell] = numbers
+            here = [(one.of_any_width.name, one.width_at(cell.d)) for one in networks]
+            own = cell.n == points_of(n, cell.d) and cell.parameterization == parameterization
+            if cell in asked and own and (cell.network, cell.width) in here:
+                found.setdefault(", ".join([*kind_of(cell), *filter(None, law)]), {})[cell] = numbers
     return found
+
+
+def _lines(grid: Grid) -> list[list[NetworkSpec]]:
+    """The networks of each series: one law of the width, and at one d all finite widths of a kind."""
+    found: dict[str, list[NetworkSpec]] = {}
+    for network in grid.networks():
+        along = len(grid.d) == 1 and network.width != INFINITE_LAW
+        found.setdefault(network.of_any_width.name if along else network.label, []).append(network)
+    return list(found.values())
+
+
+def _label(networks: Sequence[NetworkSpec]) -> str:
+    """What titles say of them beside n; nothing of two layers along their widths."""
+    if len(networks) == 1:
+        return networks[0].label
+    return networks[0].of_any_width.name if networks[0].deep else ""

@@ -51,15 +51,15 @@ class Sweep(Shown, Columned, Drawn, dict[Cell, dict[str, float]]):
 
     @property
     def panels(self) -> dict[str, Panels]:
-        """{quantity: {title: panel}}, the series over d that figures, pages and tables show."""
+        """{quantity: {title: panel}}, the series over d or the width that figures, pages and tables show."""
         return panels_of(self, self.grids)
 
     @property
     def laws(self) -> dict[str, dict[str, dict[str, PowerLaw]]]:
-        """{quantity: {title of the panel: {name: law}}}: the powers of d in the legends of the figures.
+        """{quantity: {title of the panel: {name: law}}}: the powers of d or the width in the legends of figures.
 
-        With their 95 % intervals. Names without three dimensions and two seeds, or with numbers that are not positive,
-        have none.
+        With their 95 % intervals. Names without three sizes and two seeds, or with numbers that are not positive, have
+        none.
         """
         return {
             quantity: {title: panel.laws for title, panel in panels.items()} for quantity, panels in self.panels.items()
@@ -100,7 +100,7 @@ def columns_of_laws(sweep: Sweep) -> dict[str, list[Any]]:
     """The exponents of a sweep as columns, a row for each; nothing where none could be fitted."""
     rows = [
         {"quantity": quantity, "panel": title, "number": name, "scaled": panel.scaled}
-        | {what: getattr(law, what) for what in ("exponent", "lower", "upper", "constant")}
+        | {what: getattr(law, what) for what in ("exponent", "lower", "upper", "constant", "of")}
         for quantity, panels in sweep.panels.items()
         for title, panel in panels.items()
         for name, law in panel.laws.items()

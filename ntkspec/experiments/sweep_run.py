@@ -7,9 +7,10 @@ from pathlib import Path
 from ntkspec import progress
 from ntkspec.cluster import execution
 from ntkspec.cluster.execution import HERE, Place
-from ntkspec.experiments.sweep_cells import Cell, check_cell, measure_cell
+from ntkspec.experiments.sweep_cells import Cell, measure_cell
 from ntkspec.experiments.sweep_forecast import sweep_forecast
 from ntkspec.experiments.sweep_grid import Grid
+from ntkspec.experiments.sweep_limits import check_cell
 from ntkspec.experiments.sweep_results import Sweep, columns_of_laws
 from ntkspec.experiments.sweep_series import Results
 from ntkspec.objects.words import counted
@@ -38,8 +39,10 @@ def run_sweep(
     _check([cell for cell in cells if cell not in there], engine, place)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_sweep(path, Cell) as file:
+        known = Sweep.stored(file.stored, path).grids
         for one in grids:
-            file.note(asdict(one))
+            if one not in known:  # also where an older version, which had fewer fields, asked for it
+                file.note(asdict(one))
         missing = [cell for cell in cells if cell not in file.results]
         report(f"{len(cells) - len(missing)} of {counted(len(cells), 'cell')} are there, {len(missing)} to measure")
         if missing and (line := _forecast(missing, place)):

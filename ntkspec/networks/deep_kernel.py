@@ -1,7 +1,7 @@
 """The Neural Tangent Kernel of a given deep network."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
@@ -30,7 +30,8 @@ def hadamard_kernel(net: "DeepNetwork", chosen: range, sides: list[Array]) -> Ke
     for k in range(len(signals[0])):
         if k % net.n_weights not in chosen:
             continue
-        (layer, *_), factors = signals[0][k], [part for one in signals for part in (one[k][2], one[k][1])]
+        layer = signals[0][k][0]
+        factors: list[Any] = [part for one in signals for part in (one[k][2], one[k][1])]
         if k % net.n_weights == net.n_weights - 1:  # the gradient in the output is the same number at each point
             scale = float(factors[0][0, 0]) ** 2
             terms.append(scale / layer.weights[1] * Gram(*factors[1::2]))
@@ -44,8 +45,11 @@ def hadamard_kernel(net: "DeepNetwork", chosen: range, sides: list[Array]) -> Ke
 def _as_bits(net: "DeepNetwork", signals: list, k: int) -> list[Bits] | None:
     """The gradients in the last hidden layer, phi' times the weights of the output, as bits; None where phi' takes more
     than two values, or products with bits are not sooner."""
-    values, found = net.activation.slopes, []
-    for one in signals if values else []:
+    values = net.activation.slopes
+    if values is None:
+        return None
+    found: list[Bits] = []
+    for one in signals:
         (_, inputs, signal), (output, _, factor), engine = one[k], one[k + 1], engine_of(one[k][2])
         weights = output.vjp(net.parameters[k + 1], None, factor[:1])[0]
         bits = Bits(engine.bits.empty(*signal.shape), signal.shape[1], values, signal.dtype, weights)
@@ -58,7 +62,7 @@ def _as_bits(net: "DeepNetwork", signals: list, k: int) -> list[Bits] | None:
                 return None
             engine.bits.pack(bits.words[rows], ones.astype(signal.dtype), 1.0)
         found.append(bits)
-    return found or None
+    return found
 
 
 class _Gradients:

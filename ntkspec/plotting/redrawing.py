@@ -24,7 +24,7 @@ def draw(
     Parameters
     ----------
     path : str or Path
-        The HDF5 file of ``ntkspec analyze``, ``spectrum``, ``sweep``, ``check`` or ``figure``, or of
+        The HDF5 file of ``ntkspec analyze``, ``spectrum``, ``track``, ``sweep``, ``check`` or ``figure``, or of
         :func:`ntkspec.save_result`.
     style : str, Path, dict or a list of them, default ()
         Styles of Matplotlib, as ``matplotlib.style.use`` takes them: a name, a file of settings, or settings such as

@@ -1,4 +1,4 @@
-"""The figures of sweeps: sizes against d, with fitted slopes. They read in grey, at the width of a column."""
+"""The figures of sweeps: sizes against d or the width, with fitted slopes. They read in grey, in a column."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +28,9 @@ STYLES = {
     "remainder": ("#009E73", "^", "-", "remainder $R$"),
     "train": ("#0072B2", "o", "-", "training points"),
     "test": ("#D55E00", "s", "-", "test points, clipped at 1"),
+    "drift": ("#0072B2", "o", "-", "kernel, spectral norm"),
+    "distance": ("#009E73", "^", "-", "kernel, 1 - cosine"),
+    "movement": ("#D55E00", "s", "-", "weights"),
     "norms": ("#0072B2", "o", "-", "norms"),
     "overlaps": ("#D55E00", "s", "-", "overlaps"),
     "gram": ("#009E73", "^", "-", r"$\|X X^T\|/n$"),
@@ -37,7 +40,7 @@ STYLES = {
 def scaling(panels: Panels, *, ylabel: str = "norm") -> Figure:
     """One pair of axes for each panel: medians and ranges of its numbers over seeds.
 
-    The legend gives fitted exponents with their 95 % intervals where there are enough dimensions and seeds.
+    The legend gives fitted exponents with their 95 % intervals where there are enough sizes and seeds.
     """
     figure = sheet(3.3 * len(panels) + 0.4, 4.2)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -58,8 +61,8 @@ def panel(axis: Axes, drawn: Panel, *, ylabel: str) -> None:
     axis.set_xscale("log")
     logarithmic(axis)
     marks.bare(axis)
-    axis.set_xlabel("$d$")
-    ticks = sorted({cell.d for cell in drawn.results})
+    axis.set_xlabel(f"${drawn.symbol}$")
+    ticks = sorted({getattr(cell, drawn.size) for cell in drawn.results})
     axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
     axis.xaxis.set_minor_locator(NullLocator())
     axis.tick_params(axis="y", which="both", labelsize=8)
@@ -68,7 +71,7 @@ def panel(axis: Axes, drawn: Panel, *, ylabel: str) -> None:
 def below(axis: Axes) -> None:
     """The legend under the axes; it says what its numbers are where it has some."""
     fitted = any("[" in label for label in axis.get_legend_handles_labels()[1])
-    title = "exponent of $d$ [95 % interval]" if fitted else None
+    title = f"exponent of {axis.get_xlabel()} [95 % interval]" if fitted else None
     place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
     axis.legend(fontsize=7, title=title, title_fontsize=7, **place)
 
@@ -78,6 +81,7 @@ def _alike(axes: list[Axes]) -> None:
     if axes:
         low, high = zip(*(axis.get_ylim() for axis in axes), strict=True)
         for axis in axes:
+            axis.set_yscale(axis.get_yscale())  # ticks anew: those of its own range may be others
             axis.set_ylim(min(low), max(high))
             numbered(axis.yaxis)
         for axis in axes[1:]:
@@ -95,9 +99,9 @@ def _curve(axis: Axes, drawn: Panel, name: str) -> None:
 
 
 def _over_seeds(drawn: Panel, name: str, *summaries: Callable) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Each d, and the summaries of what an axis can show of a number there."""
-    d, y = drawn.sizes(name)
-    return np.unique(d), [at_distinct(summary, d, shown(y)) for summary in summaries]
+    """Each size, and the summaries of what an axis can show of a number there."""
+    x, y = drawn.sizes(name)
+    return np.unique(x), [at_distinct(summary, x, shown(y)) for summary in summaries]
 
 
 def budget(panels: Panels) -> Figure:

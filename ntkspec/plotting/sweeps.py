@@ -6,6 +6,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ntkspec.experiments.sweep_cells import is_drift
 from ntkspec.experiments.sweep_panels import Panel, Panels
 from ntkspec.experiments.sweep_results import Sweep
 from ntkspec.plotting import scaling
@@ -52,4 +53,6 @@ def _ylabel(quantity: str) -> str:
         return scaling.PART_NORM
     if quantity.startswith("training"):
         return "largest discrepancy up to $T$"
+    if is_drift(quantity):
+        return "relative movement up to $T$"
     return "ratio of Claim 3.1" if quantity == "data" else GAP_NORM

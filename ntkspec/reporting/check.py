@@ -1,11 +1,13 @@
 """Checks and sweeps as lines of text for a terminal."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from ntkspec.experiments.power_laws import PowerLaw
 from ntkspec.experiments.statements import HOLDS, OPEN, Check
+from ntkspec.experiments.sweep_cells import is_drift
 from ntkspec.networks.size_laws import INFINITE, INFINITE_LAW
 from ntkspec.reporting.rows import titled
 
@@ -24,7 +26,7 @@ def _one(check: Check) -> str:
         f"{check.statement}: {check.setting}": [f"  {check.claim}"],
         "Assumptions": [_line(finding) for finding in check.assumptions],
         "Findings": [_line(finding) for finding in check.findings],
-        "Against d": _table(check),
+        f"Against {check.of}": _table(check),
         "Verdict": [f"  {_verdict(check)}"],
     }
     return titled(sections)
@@ -51,14 +53,14 @@ def _line(finding) -> str:
 def _table(check: Check) -> list[str]:
     if not check.laws:
         return ["  nothing to fit: all series vanish up to rounding"]
-    names, d = list(check.laws), next(iter(check.laws.values())).x
-    head = f"  {'d':>20}" + "".join(f"{name:>18}" for name in names)
+    names, x = list(check.laws), next(iter(check.laws.values())).x
+    head = f"  {check.of:>20}" + "".join(f"{name:>18}" for name in names)
     lines = [f"  {place:>20.0f}" + "".join(f"{check.laws[name].medians[k]:>18.4g}" for name in names)
-             for k, place in enumerate(d)]  # fmt: skip
+             for k, place in enumerate(x)]  # fmt: skip
     lines.append(f"  {'exponent':>20}" + "".join(f"{check.laws[name].exponent:>+18.3f}" for name in names))
     lines.append(f"  {'95 %':>20}" + "".join(f"{interval_of(check.laws[name]):>18}" for name in names))
     local = [f"{name}: {np.array2string(check.laws[name].local, precision=2)}" for name in names[:1]]
-    lines.append(f"  slopes between consecutive d, {local[0]}")
+    lines.append(f"  slopes between consecutive {check.of}, {local[0]}")
     norms = "; gap, hollow (without its diagonal) and both Frobenius norms times d/n" if "hollow" in names else ""
     lines.append(f"  medians over seeds{norms}")
     if check.terms:
@@ -86,22 +88,27 @@ def sweep_report(results: dict) -> str:
 def laws_report(laws: Mapping[str, Mapping[str, Mapping[str, PowerLaw]]]) -> str:
     """The exponents that figures have in their legends, a row for each; empty where none could be fitted."""
     rows = [
-        f"  {quantity:<16}{title:<40}{name:<18}{law.exponent:>+8.3f}  {interval_of(law)}"
+        f"  {quantity:<16}{title:<40}{name:<18}{law.of} {law.exponent:>+8.3f}  {interval_of(law)}"
         for quantity, panels in laws.items()
         for title, own in panels.items()
         for name, law in own.items()
     ]
-    return "\n".join(["Exponents of d, with 95 % intervals (of norms times d/n where n grows)", *rows]) if rows else ""
+    return (
+        "\n".join(["Exponents of d or of the width m, with 95 % intervals (of norms times d/n where n grows)", *rows])
+        if rows
+        else ""
+    )
 
 
 def _of_quantity(quantity: str, results: dict) -> str:
     own = {cell: numbers for cell, numbers in results.items() if cell.quantity == quantity}
     names = sorted({name for numbers in own.values() for name in numbers if "predicted" not in name})
-    fields = ("network", "activation", "distribution", "d", "n", "width", "seed")
+    said = ("parameterization",) if is_drift(quantity) else ()
+    fields = ("network", "activation", "distribution", *said, "d", "n", "width", "seed")
     lines = [quantity, "  ".join([*(f"{name:>12}" for name in fields), *(f"{name:>17}" for name in names)])]
     for cell, numbers in own.items():
-        setting = [f"{_shown(name, getattr(cell, name)):>12}" for name in fields]
-        lines.append("  ".join([*setting, *(f"{numbers[name]:>17.6g}" for name in names)]))
+        setting = [f"{_shown(name, getattr(cell, name)):>{max(12, len(name))}}" for name in fields]
+        lines.append("  ".join([*setting, *(f"{numbers.get(name, math.nan):>17.6g}" for name in names)]))
     return "\n".join(lines)
 
 

@@ -27,7 +27,7 @@ def plain(value: Any) -> Any:
         ends = {name: plain(getattr(value, name)) for name in ("value", "lower", "upper", "failure_probability")}
         return ends | {"closed": bool(value.converged)}
     if isinstance(value, PowerLaw):
-        return {"exponent": plain(value.exponent), "lower": plain(value.lower), "upper": plain(value.upper)}
+        return {name: plain(getattr(value, name)) for name in ("exponent", "lower", "upper", "of")}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | list | tuple):

@@ -33,25 +33,27 @@ def sweep_answer(sweep: Sweep) -> str:
     """The first exponent, and how many there are, in one sentence."""
     cells = counted(len(sweep), "cell")
     laws = [
-        f"{name}{' times d/n' if panel.scaled else ''} ({quantity}, {title}) goes as d^{law.exponent:.3g}, 95 % "
+        f"{name}{' times d/n' if panel.scaled else ''} ({quantity}, {title}) goes as {law.of}^{law.exponent:.3g}, 95 % "
         f"interval {interval_of(law)}"
         for quantity, panels in sweep.panels.items()
         for title, panel in panels.items()
         for name, law in panel.laws.items()
     ]
     if not laws:
-        return f"{cells}; no exponent of d, which needs three values of d, two seeds and numbers above 0."
+        return (
+            f"{cells}; no exponent, which needs three values of d, or widths at one d, two seeds and numbers above 0."
+        )
     others = "" if len(laws) == 1 else f"; {counted(len(laws) - 1, 'other exponent')}"
     return f"{cells}: {laws[0]}{others}."
 
 
 def sweep_summary(sweep: Sweep) -> str:
-    """What ``ntkspec sweep`` prints by default: medians over seeds against d, and exponents."""
+    """What ``ntkspec sweep`` prints by default: medians over seeds against d or the width, and exponents."""
     lines, blocks = wrapped(sweep_answer(sweep)), []
     for quantity, panels in sweep.panels.items():
         for title, panel in panels.items():
             what = f"{quantity}, {title}: medians over seeds{', times d/n' if panel.scaled else ''}"
-            blocks.append([*wrapped(what), *_against_d(_medians(panel), panel.laws)])
+            blocks.append([*wrapped(what), *_against(panel.symbol, _medians(panel), panel.laws)])
     for k, block in enumerate(blocks):
         if len(lines) + len(block) + 3 > LINES and k:
             left = counted(len(blocks) - k, "more table")
@@ -61,23 +63,23 @@ def sweep_summary(sweep: Sweep) -> str:
 
 
 def _medians(panel: Panel) -> dict[str, tuple[Array, Array]]:
-    """{name: (d, medians)} of the numbers that are there."""
+    """{name: (sizes, medians)} of the numbers that are there."""
     found = {}
     for name in panel.names:
-        d, y = panel.sizes(name)
+        x, y = panel.sizes(name)
         if np.isfinite(y).any():
-            found[name] = np.unique(d), at_distinct(np.median, d, y)
+            found[name] = np.unique(x), at_distinct(np.median, x, y)
     return found
 
 
-def _against_d(series: Mapping[str, tuple[Array, Array]], laws: Mapping[str, PowerLaw]) -> list[str]:
-    """A table with a row for each d, for some of many, and the exponents below."""
+def _against(size: str, series: Mapping[str, tuple[Array, Array]], laws: Mapping[str, PowerLaw]) -> list[str]:
+    """A table with a row for each size, for some of many, and the exponents below."""
     names = list(series)[:COLUMNS]
     if not names:
         return ["  nothing to show: all numbers vanish up to rounding"]
-    d = series[names[0]][0]
-    some = np.unique(np.linspace(0, len(d) - 1, min(ROWS, len(d))).round().astype(int))
-    rows = [["d", *names]] + [[f"{d[k]:.0f}", *(f"{series[name][1][k]:.4g}" for name in names)] for k in some]
+    x = series[names[0]][0]
+    some = np.unique(np.linspace(0, len(x) - 1, min(ROWS, len(x))).round().astype(int))
+    rows = [[size, *names]] + [[f"{x[k]:.0f}", *(f"{series[name][1][k]:.4g}" for name in names)] for k in some]
     if laws:
         fits = [laws.get(name) for name in names]
         rows.append(["exponent", *("" if law is None else f"{law.exponent:+.3f}" for law in fits)])
@@ -110,7 +112,7 @@ def check_summary(checks: Sequence[Check]) -> str:
         lines += ["", *wrapped(check.claim), ""]
         lines += [line for finding in check.findings for line in _finding(finding)]
         norms = ", norms times d/n" if "hollow" in series else ""
-        lines += ["", f"Medians over seeds{norms}", *_against_d(series, check.laws)]
+        lines += ["", f"Medians over seeds{norms}", *_against(check.of, series, check.laws)]
     return "\n".join([*lines, "", "Assumptions, findings and all exponents: --verbose"])
 
 

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import numpy as np
 
 from ntkspec import storage
 from ntkspec.dynamics.laws import PLAIN
 from ntkspec.dynamics.losses import SQUARED
+from ntkspec.dynamics.rates import Rate, Schedule
 from ntkspec.engines import as_array, engine_of
 from ntkspec.networks import points
 from ntkspec.training.records import Records
@@ -22,8 +24,8 @@ from ntkspec.training.task import Task
 from ntkspec.training.trainer import DIVERGING, State, Trainer
 
 KIND, SECONDS = "training", 60.0
-# Points on which networks are told apart.
-PROBED = 8
+# Points on which networks are told apart, and steps at which functions of the step are.
+PROBED, SHOWN = 8, 64
 
 
 class Checkpoint:
@@ -122,7 +124,9 @@ def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, 
     names = list(task.X) if isinstance(task.X, dict) else None
     law = () if task.law == PLAIN else _own(task.law, type(task.law).move)
     loss = () if task.loss == SQUARED else _own(task.loss, type(task.loss).derivative)
-    settings = repr((network, names, task.rates, task.offset is None, reading, metrics, batches, *law, *loss))
+    settings = repr(
+        (network, names, tuple(map(_rate, task.rates)), task.offset is None, reading, metrics, batches, *law, *loss)
+    )
     found = hashlib.sha256(settings.encode())
     for array in arrays:
         found.update(repr((array.shape, str(array.dtype))).encode())
@@ -137,6 +141,19 @@ def _own(given: object, method: Callable) -> tuple:
         name: _described(value) if callable(value) else value for name, value in getattr(given, "__dict__", {}).items()
     }
     return _described(method), _unplaced((given, held))
+
+
+def _rate(rate: Rate) -> Any:
+    """A number, an array, or what tells a function from others."""
+    if not isinstance(rate, Schedule):
+        return rate
+    if not callable(rate.given):
+        return rate.given.tolist()
+    first: list[float] = []
+    with contextlib.suppress(Exception):  # a function that ends before
+        for step in range(SHOWN):
+            first.append(rate(step))
+    return _described(rate.given), first
 
 
 def _unplaced(described: object) -> str:

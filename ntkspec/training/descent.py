@@ -7,7 +7,7 @@ import numpy as np
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.two_layer_passes import Bent, Forward, scaled_weights
-from ntkspec.training.task import Task
+from ntkspec.training.task import Rates, Task
 from ntkspec.training.trainer import DIVERGING, Chosen, Trainer
 
 # Numbers of phi of a block of rows: small enough for a core's caches, large enough for fast matrix products.
@@ -55,7 +55,8 @@ class Descent(Trainer):
         weights, readout = scaled_weights(W, v, dtype)
         for space in self._spaces:
             space.turn(weights)
-        rates, out = self.rates if gradients else (0.0, 0.0), xp.empty(len(chosen.y), dtype)
+        rates: Rates = self.rates if gradients else (0.0, 0.0)
+        out = xp.empty(len(chosen.y), dtype)
         works = self._works if rows is None else self._shared(len(out))
 
         def of_share(work: tuple[list, Any]) -> tuple[Array, Array]:
@@ -70,9 +71,9 @@ class Descent(Trainer):
     def step(self) -> None:
         """Equation (4), with the gradients of the last outputs."""
         (gradient_W, gradient_v), (W, v), dtype = self._gradients, self.state.weights, self.y.dtype.type
-        m, d = W.shape
-        W_step = dtype(self.rates[0] / (m * d) ** 0.5) * v[:, None] * gradient_W
-        v_step = dtype(self.rates[1] / m**0.5) * gradient_v
+        (m, d), rates = W.shape, self.rates_now
+        W_step = dtype(rates[0] / (m * d) ** 0.5) * v[:, None] * gradient_W
+        v_step = dtype(rates[1] / m**0.5) * gradient_v
         self.move([W_step, v_step])
 
 
@@ -88,9 +89,7 @@ class _BentSpace:
         """Go on with other weights."""
         self._bent.weights = weights
 
-    def passed(
-        self, blocks: list, *, chosen: Chosen, out: Array, readout: Array, rates: tuple[float, float]
-    ) -> tuple[Array, Array]:
+    def passed(self, blocks: list, *, chosen: Chosen, out: Array, readout: Array, rates: Rates) -> tuple[Array, Array]:
         """:meth:`_Space.passed`."""
         first, last = blocks[0][1].start, blocks[-1][1].stop
         self._bent.start(last - first)
@@ -116,9 +115,7 @@ class _Space:
         """Go on with other weights."""
         self.forward.weights = weights
 
-    def passed(
-        self, blocks: list, *, chosen: Chosen, out: Array, readout: Array, rates: tuple[float, float]
-    ) -> tuple[Array, Array]:
+    def passed(self, blocks: list, *, chosen: Chosen, out: Array, readout: Array, rates: Rates) -> tuple[Array, Array]:
         """Write the outputs of blocks of rows; their part of sum r_i phi'(u_i) x_iᵀ and of sum r_i phi(u_i)."""
         for number, rows in blocks:
             x = chosen.X[rows]

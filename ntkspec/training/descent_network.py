@@ -30,7 +30,7 @@ class NetworkDescent(Trainer):
     def step(self) -> None:
         """Each array of weights by its rate times its gradient, as the law has it."""
         real = self.y.dtype.type
-        rates = _rate_of_each(self.net, self.rates)
+        rates = _rate_of_each(self.net, self.rates_now)
         self.move([real(rate) * own for rate, own in zip(rates, self._gradients, strict=True)])
 
     def passed(self, weights: Weights, chosen: Chosen, gradients: bool) -> tuple[Array, Weights]:

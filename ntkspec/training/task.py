@@ -1,12 +1,16 @@
 """What a network is to learn."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ntkspec.dynamics.laws import PLAIN, Law
 from ntkspec.dynamics.losses import SQUARED, LossFunction
+from ntkspec.dynamics.rates import Rate, Schedule
 from ntkspec.engines.arrays import Array
 from ntkspec.networks.protocol import Network, Points
 from ntkspec.training.targets import ALL, Reading
+
+Rates: TypeAlias = tuple[Rate, Rate]
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Task:
     net: Network
     X: Points
     y: Array
-    rates: tuple[float, float]
+    rates: Rates
     offset: Array | None = None
     reading: Reading = ALL
     batched: bool = False
@@ -29,5 +33,6 @@ class Task:
 
     @property
     def plain(self) -> bool:
-        """Full-batch gradient descent on the squared loss, for which there are faster ways."""
-        return self.law == PLAIN and self.loss == SQUARED and not self.batched
+        """Full-batch gradient descent on the squared loss with constant rates, for which there are faster ways."""
+        constant = not any(isinstance(rate, Schedule) for rate in self.rates)
+        return constant and self.law == PLAIN and self.loss == SQUARED and not self.batched

@@ -9,15 +9,16 @@ import numpy as np
 
 from ntkspec import checks, progress
 from ntkspec.dynamics import Trajectory
+from ntkspec.dynamics.batches import Batches
 from ntkspec.dynamics.laws import PLAIN, Law, LawLike, steps_of
 from ntkspec.dynamics.losses import SQUARED, LossFunction, LossLike, name_of
 from ntkspec.dynamics.losses import loss as loss_of
+from ntkspec.dynamics.rates import RateLike
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.networks.outputs import OutputsLike
 from ntkspec.networks.points import count, rows
 from ntkspec.networks.protocol import Network, Points, as_network
-from ntkspec.training.batches import Batches
 from ntkspec.training.checkpoints import Checkpoint
 from ntkspec.training.records import Metric, Records
 from ntkspec.training.targets import Targets, targets_of
@@ -32,9 +33,9 @@ def train_gd(
     y: ArrayLike,
     *,
     steps: int | ArrayLike,
-    eta1: float | None = None,
-    eta2: float | None = None,
-    eta: float | None = None,
+    eta1: RateLike | None = None,
+    eta2: RateLike | None = None,
+    eta: RateLike | None = None,
     X_test: Points | None = None,
     outputs: OutputsLike = "full",
     subtract_start: bool = False,
@@ -65,10 +66,10 @@ def train_gd(
         class against the rest, or on all of them together where the loss is not a sum over columns.
     steps : int or sequence of int
         The steps to record, numbers >= 0 in any order; 0 is the start. Training runs to the largest.
-    eta1, eta2 : float, optional
+    eta1, eta2 : float, function or array, optional
         Learning rates of the first and of the second layer of :class:`ntkspec.TwoLayer`, without unit; 0 leaves a layer
-        as it is.
-    eta : float, optional
+        as it is. Each is one number, or one for each step, as a function of the step from 0 or an array.
+    eta : float, function or array, optional
         One rate for all layers, in the place of eta1 and eta2; the one that all other networks take.
     X_test : points, optional
         n' points whose outputs are recorded as well. Default None: no test outputs.
@@ -157,7 +158,8 @@ def train_gd(
     law, loss = steps_of(law), loss_of(loss)
     targets = targets_of(net, y, n, outputs)
     loss.checked(targets.y)
-    rates, last = rates_of(targets.net, eta1, eta2, eta), int(recorded.max())
+    last = int(recorded.max())
+    rates = rates_of(targets.net, eta1, eta2, eta=eta, steps=last)
     checks.duration(last, n if batch is None else 1, f"training for {last} steps", "take fewer")
     batches = None if batch is None else Batches(n, checks.whole_number(batch, "batch", 1), seed)
     labels = _like_outputs(targets, points, tests)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkspec.dynamics.laws import moved
 from ntkspec.dynamics.losses import SQUARED, LossFunction
+from ntkspec.dynamics.rates import at
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.networks import points
@@ -115,6 +116,11 @@ class Trainer(ABC):
                 return taken
             self.step()
         return count
+
+    @property
+    def rates_now(self) -> tuple[float, float]:
+        """Those of the step that comes next."""
+        return at(self.rates[0], self.state.step), at(self.rates[1], self.state.step)
 
     def chosen(self, rows: np.ndarray | None) -> Chosen:
         """The points with these numbers; None is all of them."""

@@ -1,9 +1,11 @@
 """Which rates a network takes, and what trains it: the general way, or a faster one, registered for its class."""
 
 from functools import singledispatch
+from numbers import Real
 from typing import Any
 
 from ntkspec import checks
+from ntkspec.dynamics.rates import RateLike, at, rate_of
 from ntkspec.engines import engine_of
 from ntkspec.networks import DeepNetwork, IndependentOutputs, TwoLayer
 from ntkspec.training.descent import Descent
@@ -11,7 +13,7 @@ from ntkspec.training.descent_fused import FusedDescent
 from ntkspec.training.descent_independent import IndependentDescent
 from ntkspec.training.descent_network import DeepDescent, NetworkDescent
 from ntkspec.training.targets import ALL
-from ntkspec.training.task import Task
+from ntkspec.training.task import Rates, Task
 from ntkspec.training.trainer import Trainer
 
 
@@ -45,35 +47,41 @@ def _(net: TwoLayer, task: Task) -> Trainer:
     if not task.plain:
         return Descent(task)
     fused = engine_of(task.X, task.y).training.fused_steps
-    steps = fused(net.activation.compiled, task.X, task.y, rates=task.rates, width=net.width)
+    rates = at(task.rates[0], 0), at(task.rates[1], 0)
+    steps = fused(net.activation.compiled, task.X, task.y, rates=rates, width=net.width)
     return Descent(task) if steps is None else FusedDescent(task, steps)
 
 
 @singledispatch
-def rates_of(net: Any, eta1: float | None, eta2: float | None, eta: float | None) -> tuple[float, float]:
-    """The checked rates of the first and of all other weights; by the class of the network, equal or not."""
-    if eta is None and (eta1 is None or eta1 != eta2):
-        raise ValueError(
-            f"eta1={eta1}, eta2={eta2}, but a {type(net).__name__} trains with one rate for all its weights; pass eta"
-        )
-    return _of_layers(eta1, eta2, eta)
+def rates_of(net: Any, eta1: RateLike | None, eta2: RateLike | None, *, eta: RateLike | None, steps: int) -> Rates:
+    """The checked rates of the first and of all other weights, for so many steps."""
+    if eta is None and (eta1 is None or not _same(eta1, eta2)):
+        given = f"eta1={checks.shown(eta1)}, eta2={checks.shown(eta2)}"
+        raise ValueError(f"{given}, but a {type(net).__name__} trains with one rate for all its weights; pass eta")
+    return _of_layers(eta1, eta2, eta, steps)
 
 
 @rates_of.register
-def _(net: TwoLayer, eta1: float | None, eta2: float | None, eta: float | None) -> tuple[float, float]:
+def _(net: TwoLayer, eta1: RateLike | None, eta2: RateLike | None, *, eta: RateLike | None, steps: int) -> Rates:
     if eta is None and (eta1 is None or eta2 is None):
         raise ValueError("a learning rate is missing: pass eta1 (first layer) and eta2 (second), or eta for all layers")
-    return _of_layers(eta1, eta2, eta)
+    return _of_layers(eta1, eta2, eta, steps)
 
 
 @rates_of.register
-def _(net: IndependentOutputs, eta1: float | None, eta2: float | None, eta: float | None) -> tuple[float, float]:
-    return rates_of(net.networks[0], eta1, eta2, eta)
+def _(
+    net: IndependentOutputs, eta1: RateLike | None, eta2: RateLike | None, *, eta: RateLike | None, steps: int
+) -> Rates:
+    return rates_of(net.networks[0], eta1, eta2, eta=eta, steps=steps)
 
 
-def _of_layers(eta1: float | None, eta2: float | None, eta: float | None) -> tuple[float, float]:
+def _same(one: RateLike, other: RateLike | None) -> bool:
+    return one is other or (isinstance(one, Real) and isinstance(other, Real) and one == other)
+
+
+def _of_layers(eta1: RateLike | None, eta2: RateLike | None, eta: RateLike | None, steps: int) -> Rates:
     if eta is None:
-        return checks.learning_rate(eta1, "eta1"), checks.learning_rate(eta2, "eta2")
-    if (eta1, eta2) != (None, None):
+        return rate_of(eta1, "eta1", steps), rate_of(eta2, "eta2", steps)
+    if not (eta1 is None and eta2 is None):
         raise ValueError("eta is the rate of all layers; pass it alone, or eta1 and eta2 without it")
-    return (checks.learning_rate(eta, "eta"),) * 2
+    return (rate_of(eta, "eta", steps),) * 2

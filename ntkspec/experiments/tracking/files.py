@@ -68,7 +68,7 @@ def checkpoints(make: Callable[[], Any], where: Where) -> Checkpoints:
         Makes the network, with any weights: a PyTorch module, a pair (function, parameters) of JAX, or a network of
         this package or its adapters. It is called once for each file of PyTorch, else once.
     where : str or Path, or list of them
-        Files: a pattern such as "runs/*.pt", a folder, or their names. ``.pt``, ``.pth``, ``.ckpt`` and ``.bin`` are
+        Files: a pattern as ``"runs/*.pt"``, a folder, or their names. ``.pt``, ``.pth``, ``.ckpt`` and ``.bin`` are
         read as ``torch.save`` writes the ``state_dict`` of a module, alone or under "model", "state_dict" or the like.
         ``.npz`` hold arrays by the names of ``net.parameters``, of built-in networks the arrays of ``net.weights`` in
         their order (``numpy.savez(path, *net.weights)``).

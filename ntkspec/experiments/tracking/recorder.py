@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec import checks, storage
-from ntkspec.engines import as_array, engine_of
+from ntkspec.engines import as_array, engine_of, moved
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.experiments.forecast import Expected
 from ntkspec.experiments.tracking import layers
@@ -96,9 +96,10 @@ class Recorder:
         Raises ValueError for a step that is not after all others, and one that the file has with other weights.
         """
         step, net = checks.whole_number(step, "step", 0), as_network(network, "tracking")
+        with _at(step, source):
+            net.as_points(self._points)  # the first points tell some networks how many outputs they have
         if self._data is None:
             self._data = self._begin(net)
-        net.as_points(self._points)  # the first points tell some networks how many outputs they have
         now = Checkpoint(step, net.with_weights(self._on_device(net)), self._data, self._own_task())
         digest = fingerprint(step, now.weights)
         series = self._tree["track"]
@@ -182,7 +183,8 @@ class Recorder:
     def _begin(self, net: Network) -> Data:
         """Checked points and labels, and the series of the file, or one without checkpoints."""
         points = net.as_points(self._points)
-        y = _labels(net, points, self._y, self.task)
+        engine = engine_of(net(points_.rows(points, slice(0, 1))))
+        y = moved(_labels(net, points, self._y, self.task), engine)
         arrays = [engine_of(one).to_host(one) for one in (as_array(part) for part in [*points_.parts(points), y])]
         task = replace(self.task, method=None, network="")
         run = fingerprint((task, repr(task.outputs), task.inputs), arrays)

@@ -14,7 +14,7 @@ def report(source: Any, path: str | Path | None = None) -> Page:
     Parameters
     ----------
     source : str, Path or result
-        A file of ``ntkspec analyze``, ``spectrum``, ``sweep``, ``check`` or ``figure``, or of
+        A file of ``ntkspec analyze``, ``spectrum``, ``track``, ``sweep``, ``check`` or ``figure``, or of
         :func:`ntkspec.save_result`; or a result itself, or a dictionary of results with their names.
     path : str or Path, optional
         Where to write the page, NAME.html; a file of that name is replaced. Default None: nowhere.

@@ -10,7 +10,7 @@ from ntkspec.reporting.check import reason, reservation
 from ntkspec.reporting.page.elements import Element, Facts, Judged, Section, Table, Tile, Words
 from ntkspec.reporting.page.footing import promises, provenance, symbols
 from ntkspec.reporting.page.page import Content
-from ntkspec.reporting.page.sweep import FITS, MEASURED, MOST_DRAWN, over_d, symbols_of
+from ntkspec.reporting.page.sweep import FITS, MEASURED, MOST_DRAWN, over_sizes, symbols_of
 
 _NAMES = {
     "claim-3.1": "Claim 3.1",
@@ -46,7 +46,7 @@ def content(checks: Sequence[Check], sweep: Sweep, made_with: dict[str, Any] | N
         verdict=[Judged([(one.verdict, one.setting, _because(one)) for one in checks])],
         sections=[
             *(Section(f"{_NAMES[one.statement]}: {one.setting}", _evidence(one)) for one in checks),
-            Section("Against d", over_d(quantity, sweep.panels[quantity], MOST_DRAWN)),
+            Section(f"Against {checks[0].of}", over_sizes(quantity, sweep.panels[quantity], MOST_DRAWN)),
             promises({}, [_RULE, FITS, MEASURED]),
             symbols(*symbols_of([quantity])),
             provenance(made_with, name, "These checks were not read from a file: nothing is known of what made them."),
@@ -72,7 +72,7 @@ def _exponents(checks: Sequence[Check]) -> list[tuple[str, str]]:
     """The first exponent of each of the first checks."""
     firsts = [(one.setting, name, law) for one in checks[:3] for name, law in list(one.laws.items())[:1]]
     return [
-        (f"d^{law.exponent:.2f}", f"{name}, 95 %: {law.lower:.2f} to {law.upper:.2f}; {setting}")
+        (f"{law.of}^{law.exponent:.2f}", f"{name}, 95 %: {law.lower:.2f} to {law.upper:.2f}; {setting}")
         for setting, name, law in firsts
     ]
 
@@ -81,19 +81,19 @@ def _evidence(check: Check) -> list[Element]:
     parts: list[Element] = [Words([check.claim], "claim")]
     parts += [Judged([(one.verdict, one.what, one.evidence) for one in (*check.findings, *check.assumptions)])]
     if check.laws:
-        parts.append(_against_d(check.laws))
+        parts.append(_against(check.of, check.laws))
     if check.terms is not None:
         parts.append(Facts([("two terms", _terms(check))]))
     return parts
 
 
-def _against_d(laws: dict[str, PowerLaw]) -> Table:
+def _against(size: str, laws: dict[str, PowerLaw]) -> Table:
     """Medians over seeds, and the exponents below them."""
     first = next(iter(laws.values()))
-    rows: list = [[str(int(d)), *(float(law.medians[k]) for law in laws.values())] for k, d in enumerate(first.x)]
+    rows: list = [[str(int(x)), *(float(law.medians[k]) for law in laws.values())] for k, x in enumerate(first.x)]
     for what in ("exponent", "lower", "upper"):
         rows.append([what, *(round(getattr(law, what), 4) for law in laws.values())])
-    return Table(["d", *laws], rows, "Medians over seeds at each d, and the exponents with their 95 % intervals")
+    return Table([size, *laws], rows, f"Medians over seeds at each {size}, and the exponents with their 95 % intervals")
 
 
 def _terms(check: Check) -> str:

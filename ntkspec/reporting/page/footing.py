@@ -20,6 +20,10 @@ _OPEN = "An interval that did not close is wider than was asked for; it holds al
 
 SYMBOLS = {
     "Theta": "the neural tangent kernel (NTK) of the network at initialization, a matrix over pairs of points",
+    "Theta(t)": "the same at the weights after t steps, and Theta(0) is Theta",
+    "T": "the last step, c d log(d)/eta, at most 2,000",
+    "ntk, mup": "equation (1), and the maximal update parameterization (muP), in which v is 1/sqrt m times as large "
+    "and the first layer learns m times as fast: the kernel is m Theta_1 + Theta_2",
     "Theta^lin": "the linear kernel that Theta is compared with: that of theory, or the nearest one",
     "‖·‖, ‖·‖_F": "spectral norm (the largest eigenvalue in size) and Frobenius norm (the root of the sum of squares)",
     "n, d, m": "training points, input dimensions, hidden neurons (the width)",

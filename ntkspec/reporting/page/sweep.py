@@ -1,4 +1,4 @@
-"""The page of a sweep, and the charts over d that pages of checks have too."""
+"""The page of a sweep, and the charts over d or the width that pages of checks have too."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ntkspec.experiments.power_laws import at_distinct
-from ntkspec.experiments.sweep_cells import Cell
+from ntkspec.experiments.sweep_cells import Cell, is_drift
 from ntkspec.experiments.sweep_panels import Panel, Panels
 from ntkspec.experiments.sweep_results import Sweep
 from ntkspec.networks.size_laws import INFINITE
@@ -35,12 +35,15 @@ _CHARTS = {
     "gap": "‖Theta - Theta^lin‖ in spectral and Frobenius norm, with and without the diagonal, as the axes say",
     "training": "Largest mean squared difference of network and linear model up to T",
     "budget": "Norms of F, D and R times d/n, measured and (dashes) predicted",
+    "drift": "Movement up to T: ‖Theta(T) - Theta(0)‖/‖Theta(0)‖, one minus the cosine of the two kernels, and the "
+    "Euclidean distance of all weights from their start over their size there",
     "data": "Ratios of Claim 3.1, which are bounded where it holds",
 }
 _FIRST = {
     "gap": "‖Theta - Theta^lin‖",
     "budget": "‖F‖",
     "training": "The largest difference of network and linear model on the training points",
+    "drift": "‖Theta(T) - Theta(0)‖/‖Theta(0)‖",
     "data": "The spread of ‖x‖²/d over sqrt(log n / d)",
 }
 # By the second word of a quantity.
@@ -66,7 +69,7 @@ def content(sweep: Sweep, name: str) -> Content:
         verdict=[Words([*rest, *left] or [FITS])],
         tiles=_tiles(found),
         sections=[
-            *(Section(quantity, over_d(quantity, panels, most)) for quantity, panels in found.items()),
+            *(Section(quantity, over_sizes(quantity, panels, most)) for quantity, panels in found.items()),
             Section("Cells", [Words(["Each cell with its numbers, as the file has them."]), Folded(_cells(sweep))]),
             promises({}, [MEASURED, FITS]),
             symbols(*symbols_of(list(found))),
@@ -81,7 +84,12 @@ def _setting(sweep: Sweep) -> str:
     points = dict.fromkeys(n for grid in sweep.grids for n in grid.n)
     networks = dict.fromkeys(network.label for grid in sweep.grids for network in grid.networks())
     sizes = [f"n = {' and '.join(points)}", " and ".join(networks)] if sweep.grids else []
-    said = [f"{len(sweep)} cells", f"d = {d[0]} to {d[-1]}", *sizes, f"seeds {few(seeds)}"]
+    said = [
+        f"{len(sweep)} cells",
+        f"d = {d[0]} to {d[-1]}" if len(d) > 1 else f"d = {d[0]}",
+        *sizes,
+        f"seeds {few(seeds)}",
+    ]
     return f"{', '.join(dict.fromkeys(cell.quantity for cell in sweep))}; {', '.join(said)}"
 
 
@@ -90,7 +98,7 @@ def _first(quantity: str) -> str:
     return quantity.partition("-")[0]
 
 
-def over_d(quantity: str, found: Panels, most: int) -> list[Element]:
+def over_sizes(quantity: str, found: Panels, most: int) -> list[Element]:
     """A chart of the first panels, with their medians in tables, and the exponents of all."""
     shown = dict(list(found.items())[:most])
     left = f" {len(found) - len(shown)} more series are not drawn." if len(found) > len(shown) else ""
@@ -105,29 +113,31 @@ def over_d(quantity: str, found: Panels, most: int) -> list[Element]:
 
 def symbols_of(quantities: Sequence[str]) -> list[str]:
     """Those of charts of these quantities."""
-    split = ["F, D, R"] if any(_first(quantity) == "budget" for quantity in quantities) else []
-    return ["Theta", "Theta^lin", "‖·‖, ‖·‖_F", "n, d, m", *split]
+    firsts = set(map(_first, quantities))
+    linear = ["Theta^lin"] if firsts - {"drift"} else []
+    moved = ["Theta(t)", "eta, t", "T", "ntk, mup"] if "drift" in firsts else []
+    return ["Theta", *linear, *moved, "‖·‖, ‖·‖_F", "n, d, m", *(["F, D, R"] if "budget" in firsts else [])]
 
 
 def _exponents(found: Panels) -> Table:
     rows: list[list[str | float]] = [
-        [title, _called(name), *(round(value, 4) for value in (law.exponent, law.lower, law.upper))]
+        [title, _called(name), law.of, *(round(value, 4) for value in (law.exponent, law.lower, law.upper))]
         for title, own in found.items()
         for name, law in own.laws.items()
     ]
-    return Table(["series", "of", "exponent of d", "lower, 95 %", "upper, 95 %"], rows, "Fitted power laws")
+    return Table(["series", "number", "of", "exponent", "lower, 95 %", "upper, 95 %"], rows, "Fitted power laws")
 
 
 def _medians(title: str, own: Panel) -> Table:
-    d = np.array([cell.d for cell in own.results])
-    table: dict[str, np.ndarray] = {"d": np.unique(d)}
-    for size in ("n", "width"):
-        table[size] = at_distinct(np.median, d, np.array([getattr(cell, size) for cell in own.results])).astype(int)
-    table["cells"] = np.unique(d, return_counts=True)[1]
+    x = np.array([getattr(cell, own.size) for cell in own.results])
+    table: dict[str, np.ndarray] = {own.size: np.unique(x)}
+    for size in [other for other in ("d", "n", "width") if other != own.size]:
+        table[size] = at_distinct(np.median, x, np.array([getattr(cell, size) for cell in own.results])).astype(int)
+    table["cells"] = np.unique(x, return_counts=True)[1]
     for name in own.names:
         _, y = own.sizes(name)
         for what, summary in (("median", np.median), ("least", np.min), ("most", np.max)):
-            table[f"{_called(name)}, {what}"] = at_distinct(summary, d, y)
+            table[f"{_called(name)}, {what}"] = at_distinct(summary, x, y)
     return columns(table, f"{title}{', times d/n' if own.scaled else ''}")
 
 
@@ -137,16 +147,16 @@ def _called(name: str) -> str:
 
 
 def _law_in_words(quantity: str, title: str, own: Panel) -> str:
-    """How the first number of a series moves with d."""
+    """How the first number of a series moves with d, or at one d with the width."""
     what = _what(quantity, own)
     where = f"for {title}{_LAYERS.get(quantity.partition('-')[2], '')}"
     law = own.laws.get(own.names[0])
     if law is None:
-        return f"{what} has no exponent {where}: a fit takes three d, two seeds and numbers above 0."
+        return f"{what} has no exponent {where}: a fit takes three {own.symbol}, two seeds and numbers above 0."
     ends = f"95 %: {law.lower:.2f} to {law.upper:.2f}"
     if law.lower <= 0 <= law.upper:
-        return f"{what} neither falls nor grows for sure {where}: exponent of d {law.exponent:.2f} ({ends})."
-    return f"{what} {'falls' if law.upper < 0 else 'grows'} as d^{law.exponent:.2f} ({ends}) {where}."
+        return f"{what} neither falls nor grows for sure {where}: exponent of {law.of} {law.exponent:.2f} ({ends})."
+    return f"{what} {'falls' if law.upper < 0 else 'grows'} as {law.of}^{law.exponent:.2f} ({ends}) {where}."
 
 
 def _what(quantity: str, own: Panel) -> str:
@@ -157,7 +167,7 @@ def _what(quantity: str, own: Panel) -> str:
 
 def _tiles(found: dict[str, Panels]) -> list[Tile]:
     laws = [
-        Tile(f"d^{own.laws[own.names[0]].exponent:.2f}", f"{_what(quantity, own)}, {title}")
+        Tile(f"{own.symbol}^{own.laws[own.names[0]].exponent:.2f}", f"{_what(quantity, own)}, {title}")
         for quantity, panels in found.items()
         for title, own in panels.items()
         if own.names[0] in own.laws
@@ -167,7 +177,8 @@ def _tiles(found: dict[str, Panels]) -> list[Tile]:
 
 def _cells(results: Sweep) -> Table:
     names = sorted({name for numbers in results.values() for name in numbers})
-    fields = ("quantity", "activation", "distribution", "covariance", "network", "d", "n", "width", "seed")
+    said = ["parameterization"] if any(is_drift(cell.quantity) for cell in results) else []
+    fields = ("quantity", "activation", "distribution", "covariance", "network", *said, "d", "n", "width", "seed")
 
     rows = [
         [*(_of_cell(cell, field) for field in fields), *(numbers.get(name) for name in names)]
