@@ -36,6 +36,20 @@ def test_mean_and_full_kernels_and_those_of_test_points_have_the_same_training_p
     close(again @ np.eye(9), kernel_of(net.module, X_TEST, points2=X))
 
 
+def test_factors_of_test_points_are_stored_from_the_second_product_on(net):
+    """Those of a prediction are used once."""
+    kernel, true, V = ns.ntk(net, X_TEST, X), kernel_of(net.module, X_TEST, points2=X), np.eye(9)
+    close(kernel.to_dense(), true)
+    close(kernel._tiled_product(V), true)
+    close(kernel._matmat(V), true)
+    assert kernel.right._kept
+    assert not kernel.left._kept
+    assert kernel.left._rows == (None, {})
+    close(kernel._matmat(V), true)
+    assert kernel.left._kept
+    close(ns.ntk(net, X_TEST).to_dense(), kernel_of(net.module, X_TEST))
+
+
 def test_other_parameters_functions_and_points_are_other_sides(net):
     first = ns.ntk(net, X)
     for other in (
