@@ -15,6 +15,7 @@ from ntkspec.dynamics.stability import stability_of
 from ntkspec.dynamics.telling import reported
 from ntkspec.dynamics.trajectory import Stability, Trajectory
 from ntkspec.engines.arrays import Array
+from ntkspec.operators import KernelOperator
 
 # Past the largest stable rate outputs grow to infinity; that is followed, and was warned of.
 _UNSTABLE = np.errstate(over="ignore", invalid="ignore")
@@ -69,7 +70,7 @@ def _exact(problem: Problem, train, test, method: str, stability: Stability) -> 
     return Trajectory(problem.steps, train, test, method, nothing, error_test=error_test, stability=stability)
 
 
-def float64_matrix(kernel):
+def float64_matrix(kernel: KernelOperator) -> Array:
     """The matrix in float64, from the features where there are some: then its null space is one to 1e-16."""
     factors = kernel.low_rank_factors()
     if factors is None:
