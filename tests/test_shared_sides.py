@@ -38,7 +38,8 @@ def test_mean_and_full_kernels_and_those_of_test_points_have_the_same_training_p
 
 def test_factors_of_test_points_are_stored_from_the_second_product_on(net):
     """Those of a prediction are used once."""
-    kernel, true, V = ns.ntk(net, X_TEST, X), kernel_of(net.module, X_TEST, points2=X), np.eye(9)
+    kernel, V = ns.ntk(net, X_TEST, X, outputs="full"), np.eye(27)
+    true = kernel_of(net.module, X_TEST, "full", X)
     close(kernel.to_dense(), true)
     close(kernel._tiled_product(V), true)
     close(kernel._matmat(V), true)

@@ -31,14 +31,14 @@ def sides_at(
 ) -> list[AutogradJacobian]:
     """The sides of one kernel, at points and what is known of those: those of kernels before where there are any.
 
-    Factors of all are read in one way, that of the columns where these are known.
+    Factors of all are read in one way, that of the columns.
     """
     what = tuple(names), None if weights is None else weights.tobytes()
     places = [(points, facts, shared.content(points)) for points, facts in each]
     known = [shared.find(what, content) for *_, content in places]
     first = next((side for side in reversed(known) if side is not None), None)
     if first is None:
-        points, facts, content = places[0]
+        points, facts, content = places[-1]
         first = shared.keep(what, content, jacobian_at(function, facts, points, names, weights))
     found = []
     for points, facts, content in places:

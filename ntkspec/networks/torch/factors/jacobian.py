@@ -211,7 +211,7 @@ class FactoredJacobian(AutogradJacobian):
 
     def _pulled(self, U: Array, functions: slice) -> Pulled:
         given, scales = self._scaled(U)
-        k = given.shape[2]
+        k, self.lasts = given.shape[2], self.lasts or self._in_turn(functions)
         sums = self._zeros(self.factored, k)
         with self.function.undisturbed(), torch.no_grad():
             for number, block in self._passed() if sums else ():
@@ -235,6 +235,7 @@ class FactoredJacobian(AutogradJacobian):
     def _pushed(self, tangents: Pulled, functions: slice) -> Array:
         names, R, k = self.factored, functions.stop - functions.start, len(tangents.scales)
         out = torch.zeros(self.points, R, k, dtype=self.function.dtype, device=self.function.device)
+        self.lasts = self.lasts or self._in_turn(functions)
         with self.function.undisturbed(), torch.no_grad():
             for number, block in self._passed() if names else ():
                 if not self.stores(number) and self._sooner_by_autograd(self._passes(functions, k), k):
@@ -269,6 +270,10 @@ class FactoredJacobian(AutogradJacobian):
                     push(own[name], total, out[block])
         found, rest = self._unscaled(out, scales), self.rest
         return found if rest is None else found + rest.multiplied(U)
+
+    def _in_turn(self, functions: slice) -> bool:
+        """Whether functions that are summed are multiplied one after the other."""
+        return functions.stop - functions.start < self.functions
 
     def _sooner_by_autograd(self, passes: int, k: int) -> bool:
         """Whether k vectors are pushed in fewer passes forward; which way the module knows is found out at need."""
