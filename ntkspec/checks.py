@@ -149,7 +149,8 @@ def float_dtype(dtype: DTypeLike | None) -> np.dtype:
 def as_steps(steps: ArrayLike) -> np.ndarray:
     """The recorded steps as int64, in the order given."""
     given = np.atleast_1d(as_array(steps, "steps"))
-    if given.dtype.kind in "fuO" and not (np.abs(given.astype(object)) < 2**62).all():
+    long = given.dtype.kind == "O" and all(isinstance(step, int) for step in given.ravel())
+    if (long or given.dtype.kind in "fu") and not (np.abs(given.astype(object)) < 2**62).all():
         raise ValueError(f"steps={steps!r}, but a step is a whole number below 2^62")
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iuf" or (given != np.floor(given)).any():
         raise ValueError(f"steps={steps!r}, but a list of whole numbers >= 0 is needed, such as [0, 1, 10, 100]")
