@@ -287,6 +287,22 @@ def test_a_checkpoint_of_another_law_is_refused(tmp_path):
             ns.train_gd(net, X, y, law=other, **how)
 
 
+def test_a_checkpoint_of_a_loss_with_another_number_inside_is_refused(tmp_path):
+    def pinball(part):
+        def value(u, y):
+            return np.where(u < y, part * (y - u), (1 - part) * (u - y))
+
+        return ns.Loss(value, lambda u, y: np.where(u < y, -part, 1 - part), name="pinball")
+
+    net = NETWORKS["two layers"]()
+    X, y = data(net)
+    how = {"eta": 0.3, "steps": [0, 3], "checkpoint": tmp_path / "run.h5"}
+    one, again = (ns.train_gd(net, X, y, loss=pinball(0.3), **how).train for _ in range(2))
+    assert np.array_equal(one, again)
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        ns.train_gd(net, X, y, loss=pinball(0.4), **how)
+
+
 # ---------------------------------------------------------------------------------------------------- laws of one's own
 @dataclass(frozen=True)
 class Damped:
