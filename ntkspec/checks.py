@@ -149,8 +149,9 @@ def float_dtype(dtype: DTypeLike | None) -> np.dtype:
 def as_steps(steps: ArrayLike) -> np.ndarray:
     """The recorded steps as int64, in the order given."""
     given = np.atleast_1d(as_array(steps, "steps"))
+    long = given.dtype.kind == "O" and all(isinstance(step, int) for step in given.ravel())
     with np.errstate(invalid="ignore"):  # NaN is below nothing
-        beyond = given.dtype.kind in "fuO" and not (np.abs(given.astype(object)) < 2**62).all()
+        beyond = (long or given.dtype.kind in "fu") and not (np.abs(given.astype(object)) < 2**62).all()
     if beyond:
         raise ValueError(f"steps={steps!r}, but a step is a whole number below 2^62")
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iuf" or (given != np.floor(given)).any():

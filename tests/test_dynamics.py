@@ -221,8 +221,9 @@ def test_bad_input_is_refused():
         ns.predict_gd(kernel, y, eta=-1, steps=[1])
     with pytest.raises(ValueError, match="steps holds -1"):
         ns.predict_gd(kernel, y, eta=1, steps=[-1])
-    with pytest.raises(ValueError, match="whole numbers"):
-        ns.predict_gd(kernel, y, eta=1, steps=[1.5])
+    for steps in ([1.5], None, [0, None], np.array(["1"], object)):
+        with pytest.raises(ValueError, match="whole numbers"):
+            ns.predict_gd(kernel, y, eta=1, steps=steps)
     with pytest.raises(ValueError, match=r"kernel_test has shape \(10, 4\)"):
         ns.predict_gd(kernel, y, eta=1, steps=[1], kernel_test=ns.ntk(net, X, X_test))
     with pytest.raises(ValueError, match="not square"):

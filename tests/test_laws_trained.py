@@ -326,6 +326,22 @@ def test_a_checkpoint_of_another_law_is_refused(tmp_path):
             ns.train_gd(net, X, y, law=other, **how)
 
 
+def test_a_checkpoint_of_a_loss_with_another_number_inside_is_refused(tmp_path):
+    def pinball(part):
+        def value(u, y):
+            return np.where(u < y, part * (y - u), (1 - part) * (u - y))
+
+        return ns.Loss(value, lambda u, y: np.where(u < y, -part, 1 - part), name="pinball")
+
+    net = NETWORKS["two layers"]()
+    X, y = data(net)
+    how = {"eta": 0.3, "steps": [0, 3], "checkpoint": tmp_path / "run.h5"}
+    one, again = (ns.train_gd(net, X, y, loss=pinball(0.3), **how).train for _ in range(2))
+    assert np.array_equal(one, again)
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        ns.train_gd(net, X, y, loss=pinball(0.4), **how)
+
+
 # ---------------------------------------------------------------------------------------------------- laws of one's own
 @dataclass(frozen=True)
 class Damped:
@@ -348,6 +364,33 @@ def test_a_law_of_ones_own_trains():
     assert np.array_equal(one.train, other.train)
 
 
+class InPlace:
+    """Heavy ball that writes into what it is given."""
+
+    slots = 1
+
+    def move(self, descent, memory, step):
+        memory[0] *= 0.8
+        memory[0] -= descent
+        descent[...] = np.nan
+        return memory[0], memory
+
+
+def test_a_law_that_writes_into_what_it_is_given_trains_and_goes_on(tmp_path):
+    net = NETWORKS["two layers"]()
+    X, y = data(net)
+    how = {"eta": 0.3, "steps": [0, 2, 5, 9]}
+    whole = ns.train_gd(net, X, y, law=ns.HeavyBall(0.8), **how)
+    how |= {"law": InPlace(), "checkpoint": tmp_path / "run.h5"}
+    with pytest.raises(KeyboardInterrupt):
+        ns.train_gd(net, X, y, watch=Interrupt(2, value=lambda now: 0.0), **how)
+    again = ns.train_gd(net, X, y, watch=Interrupt(0, value=lambda now: 0.0), **how)
+    assert again.train == pytest.approx(whole.train)
+    K = ns.ntk(net, X).to_dense()
+    one, other = (ns.predict_gd(K, y, eta=0.3, steps=[7], law=law) for law in (InPlace(), ns.HeavyBall(0.8)))
+    assert one.train == pytest.approx(other.train)
+
+
 class Wrong:
     slots = 1
 
@@ -368,6 +411,8 @@ def test_laws_that_cannot_train_are_told_before():
             ValueError, match=r"law=.*, but 'gd', 'flow', ntkspec.HeavyBall\(momentum\) or .* is needed"
         ):
             ns.train_gd(net, X, y, eta=0.3, steps=[1], law=wrong)
-    for found in (lambda g: (g, []), lambda g: (g[:1], [g]), lambda g: (g, [0.0]), lambda g: (g, [g, g])):
+    pairs = (lambda g: (g, []), lambda g: (g[:1], [g]), lambda g: (g, [0.0]), lambda g: (g, [g, g]), lambda g: (g, g))
+    others = (lambda g: None, lambda g: g, lambda g: (g, [g], 0), lambda g: (g, None), lambda g: (g * 1j, [g]))
+    for found in pairs + others:
         with pytest.raises(TypeError, match=r"move of Wrong has to return \(move, kept\): .* slots=1 such arrays"):
             ns.train_gd(net, X, y, eta=0.3, steps=[1], law=Wrong(found))

@@ -351,8 +351,18 @@ def test_a_loss_of_ones_own_is_tried():
         ns.Loss(lambda u, y: u * u.mean(), lambda u, y: 2 * u)
     with pytest.raises(TypeError, match="value is a int, but a function"):
         ns.Loss(3, slope)
-    with pytest.raises(TypeError, match=r"derivative of Loss\(hinge\) returned \(\), but an array of shape"):
+    with pytest.raises(TypeError, match=r"derivative of Loss\(hinge\) returned float64 \(\), but real numbers"):
         ns.Loss(hinge, lambda u, y: slope(u, y).sum())
+    with pytest.raises(TypeError, match=r"value of Loss\(<lambda>\) returned complex128 \(6,\), but real numbers"):
+        ns.Loss(lambda u, y: hinge(u, y) * 1j, slope)
+    for wrong in (lambda u, y: np.subtract(u, y, out=u), lambda u, y: -np.subtract(y, u, out=y)):
+        with pytest.raises(ValueError, match="writes into the outputs or labels that it is given"):
+            ns.Loss(lambda u, y: (u - y) ** 2 / 2, wrong)
+    with pytest.raises(ValueError, match="is NaN or infinite at outputs of size one"):
+        ns.Loss(lambda u, y: np.log(u - 9), slope)
+    for labels_ in (3.0, [], np.ones((2, 2, 2)), np.ones((3, 0))):
+        with pytest.raises(ValueError, match=r"labels have shape .*, but \(n,\) or \(n, K\) is needed"):
+            ns.Loss(hinge, slope, labels=labels_)
     mine = ns.Loss(CROSS.values, CROSS.derivative, name="mine", labels=np.eye(3))
     y, (K, _) = labels(CROSS, 11), kernels()
     one, other = (ns.predict_gd(K, y, eta=1, steps=[9], loss=loss).train for loss in (mine, "cross-entropy"))

@@ -245,16 +245,28 @@ def takes_steps(given: object) -> bool:
 
 
 def moved(law: Law, descent: Array, memory: Sequence[Array], step: int) -> tuple[Array, list[Array]]:
-    """``law.move``, whose arrays are like ``descent``; TypeError where they are not."""
-    move, kept = law.move(descent, memory, step)
-    arrays = [move, *kept]
-    if len(kept) != law.slots or any(getattr(array, "shape", None) != descent.shape for array in arrays):
+    """``law.move``, whose arrays are like ``descent``; TypeError where they are not.
+
+    A user's law may change what it is given, which are copies.
+    """
+    if not isinstance(law, SpectralLaw):
+        descent, memory = descent.copy(), [array.copy() for array in memory]
+    found = law.move(descent, memory, step)
+    paired = isinstance(found, tuple | list) and len(found) == 2 and isinstance(found[1], tuple | list)
+    arrays = [found[0], *found[1]] if paired else []
+    if len(arrays) != 1 + law.slots or not all(_is_like(array, descent) for array in arrays):
         raise TypeError(
-            f"move of {type(law).__name__} has to return (move, kept): an array of the shape of descent, and a list of "
-            f"slots={law.slots} such arrays"
+            f"move of {type(law).__name__} has to return (move, kept): an array of numbers of the shape of descent, "
+            f"and a list of slots={law.slots} such arrays"
         )
     first, *others = (array.astype(descent.dtype, copy=False) for array in arrays)
     return first, others
+
+
+def _is_like(found: object, array: Array) -> bool:
+    """Whether it is an array of real numbers of the same shape."""
+    kind = getattr(getattr(found, "dtype", None), "kind", "")
+    return getattr(found, "shape", None) == array.shape and kind in tuple("fiu")
 
 
 def grid(x: ArrayLike, t: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

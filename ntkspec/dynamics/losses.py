@@ -304,19 +304,29 @@ def _over_outputs(losses: Array) -> Array:
 
 
 def _like(found: Array, shapes: tuple[tuple[int, ...], ...], what: str) -> Array:
-    if getattr(found, "shape", None) not in shapes:
+    kind = getattr(getattr(found, "dtype", None), "kind", "")
+    if getattr(found, "shape", None) not in shapes or kind not in tuple("fiu"):
+        came = f"{found.dtype} {found.shape}" if kind else type(found).__name__
         raise TypeError(
-            f"{what} returned {getattr(found, 'shape', type(found).__name__)}, but an array of shape "
-            f"{' or '.join(map(str, dict.fromkeys(shapes)))} is needed"
+            f"{what} returned {came}, but real numbers of shape {' or '.join(map(str, dict.fromkeys(shapes)))} are "
+            f"needed"
         )
     return found
 
 
 def _try(loss: Loss, labels: np.ndarray) -> None:
     """Compare the derivative with central differences, of outputs of size one for each label."""
+    if labels.ndim not in (1, 2) or not labels.size:
+        raise ValueError(f"labels have shape {labels.shape}, but (n,) or (n, K) is needed, with some in it")
+    checks.all_finite(labels, "labels")
     y = np.repeat(labels[: max(2, 60 // labels[0].size)], TRIED, axis=0)
     u = np.random.default_rng(0).standard_normal(y.shape)
+    given = u.copy(), y.copy()
     slope, start = loss.derivative(u, y), loss.values(u, y)
+    if not (np.array_equal(u, given[0]) and np.array_equal(y, given[1])):
+        raise ValueError(f"{loss!r} writes into the outputs or labels that it is given; return new arrays")
+    if not (np.isfinite(start).all() and np.isfinite(slope).all()):
+        raise ValueError(f"{loss!r} is NaN or infinite at outputs of size one, in its value or its derivative")
     for place in np.ndindex(u.shape):
         ahead, back = u.copy(), u.copy()
         ahead[place] += STEP

@@ -135,12 +135,20 @@ def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, 
 
 
 def _own(given: object, method: Callable) -> tuple:
-    """What tells a law or loss from others: its class and numbers, and the instructions of a method and of its own
-    functions."""
+    """What tells a law or loss from others: its class and numbers, and a method and its own functions with what these
+    close over."""
     held = {
-        name: _described(value) if callable(value) else value for name, value in getattr(given, "__dict__", {}).items()
+        name: _with_values(value) if callable(value) else value
+        for name, value in getattr(given, "__dict__", {}).items()
     }
-    return _described(method), _unplaced((given, held))
+    return _with_values(method), _unplaced((given, held))
+
+
+def _with_values(function: Callable) -> tuple:
+    """:func:`_described`, and the values that a function has from where it was made."""
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    values = [_described(value) if callable(value) else value for value in cells]
+    return _described(function), _unplaced((getattr(function, "__defaults__", None), values))
 
 
 def _rate(rate: Rate) -> Any:
