@@ -23,7 +23,7 @@ TESTS = {
     "kernels": "deep_networks kernels assumptions expected expected_cnn deep_expected expansion statements adapters",
     "networks": "protocol deep_networks kernels networks",
     "operators": "rows_per_point several_outputs operators",
-    "dynamics": "several_outputs laws modes dynamics training products_only honesty",
+    "dynamics": "several_outputs laws losses modes dynamics laws_trained training products_only honesty",
     "storage": "rows_per_point places sealed storage files kernel_files checkpoints finished_work faults damage "
     "open_arrays sweeps",
     "engines": "host engines functions parts streaming stand_in forks operators expected_cnn fused_training "
@@ -243,7 +243,8 @@ MUTANTS = [
     *_of(
         "dynamics/prediction.py",
         ("y if start_train is None else y - start_train", "y"),
-        ("eta / layout.points", "eta / kernel.shape[0]"),
+        ("rate / layout.points", "rate / kernel.shape[0]"),
+        ("and not ridge", ""),
     ),
     *_of(
         "dynamics/methods.py",
@@ -251,6 +252,15 @@ MUTANTS = [
         ("(targets**2 / values)", "(targets**2)"),
         ("reduce(np.hypot,", "reduce(np.minimum,"),
     ),
+    *_of(
+        "dynamics/losses.py",
+        ("ALLOWED * (1 + abs(exact))", "1.0"),
+        ("np.array_equal(loss.values(ahead, y)[others], start[others])", "True"),
+        ("inner * (size - inner / 2)", "inner * size / 2"),
+        (" * y.sum(axis=1, keepdims=True) - y", " - y"),
+    ),
+    *_of("dynamics/recursion.py", ("if step < last:", "if True:"), ("COARSER * tolerance", "tolerance")),
+    *_of("dynamics/coordinates.py", (".transpose(1, 0, 2)", "")),
     *_of("dynamics/arguments.py", ("// layout.rows_per_point", "")),
     *_of(
         "dynamics/stability.py",

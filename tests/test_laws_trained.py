@@ -223,6 +223,33 @@ def test_batches_and_rates_that_change_are_trained_as_predicted(kind, law):
     assert np.array_equal(found.train, same.train)
 
 
+@pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_ridge_is_trained_as_predicted(kind, loss):
+    net = NETWORKS[kind]()
+    X, y = trained_on(loss, net)
+    if net(X).shape != y.shape:
+        net = IndependentOutputs([net, net])
+    how = {"eta": 0.4, "steps": [*STEPS, 60], "law": ns.HeavyBall(0.5), "loss": loss, "ridge": 0.3}
+    found = ns.train_gd(ns.linearize(net), X, y, **how)
+    predicted = ns.predict_gd(ns.ntk(net, X, outputs="full"), y, start=net(X), **how)
+    assert np.abs(found.train - predicted.train).max() <= 1e-10
+    free = ns.train_gd(net, X, y, **(how | {"ridge": 0.0})).network.weights
+    held = ns.train_gd(net, X, y, **how).network.weights
+    apart = [sum(((a - b) ** 2).sum() for a, b in zip(one, net.weights, strict=True)) for one in (free, held)]
+    assert apart[1] < 0.5 * apart[0]
+
+
+def test_a_ridge_that_does_not_fit_is_told():
+    net = NETWORKS["two layers"]()
+    X, y = data(net)
+    for wrong in (-1.0, "a", np.inf, None, True):
+        with pytest.raises(ValueError, match=r"ridge=.*, but a finite number >= 0 is needed"):
+            ns.train_gd(net, X, y, eta=0.3, steps=[1], ridge=wrong)
+        with pytest.raises(ValueError, match=r"ridge=.*, but a finite number >= 0 is needed"):
+            ns.predict_gd(np.eye(12), y, eta=0.3, steps=[1], ridge=wrong)
+
+
 def test_layers_take_schedules_of_their_own():
     net = NETWORKS["two layers"]()
     X, y = data(net)
@@ -314,6 +341,8 @@ def test_checkpoints_know_rates_that_change(tmp_path):
     for other in (0.3, lambda step: 0.3 / (2 + step), [rate(step) for step in range(9)]):
         with pytest.raises(ValueError, match="checkpoint of another run"):
             ns.train_gd(net, X, y, eta=other, **how)
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        ns.train_gd(net, X, y, eta=rate, ridge=0.1, **how)
 
 
 def test_a_checkpoint_of_another_law_is_refused(tmp_path):

@@ -108,7 +108,7 @@ class Averaged:
 LAWS = ["gd", ns.HeavyBall(0.7), ns.Nesterov(0.7), Averaged()]
 
 
-def loop(K, K_test, y, *, loss, law, eta, steps, start, batches=None):
+def loop(K, K_test, y, *, loss, law, eta, steps, start, batches=None, ridge=0.0):
     """Dual coefficients in extended precision, point-major where there are several outputs."""
     real = np.longdouble
     K, K_test = K.astype(real), K_test.astype(real)
@@ -117,9 +117,9 @@ def loop(K, K_test, y, *, loss, law, eta, steps, start, batches=None):
     for t in range(max(steps) + 1):
         u, f = u0 + (K @ w.ravel()).reshape(y.shape), f0 + (K_test @ w.ravel()).reshape(-1, *y.shape[1:])
         train[t], test[t] = u, f
-        rows = slice(None) if batches is None else batches.rows(t)
-        down = np.zeros_like(u)
-        down[rows] = (eta(t) if callable(eta) else eta) / len(y[rows]) * loss.derivative(u[rows], y[rows])
+        rows, rate = slice(None) if batches is None else batches.rows(t), eta(t) if callable(eta) else eta
+        down = rate * ridge * w
+        down[rows] += rate / len(y[rows]) * loss.derivative(u[rows], y[rows])
         if isinstance(law, ns.HeavyBall):
             w, last = w - down + law.momentum * (w - last), w
         elif isinstance(law, ns.Nesterov):
@@ -162,6 +162,26 @@ def test_predictions_agree_with_the_plain_loop(form, loss, law):
     assert np.abs(found.test - test).max() <= 1e-12
     assert not found.error.any()
     assert found.steps.tolist() == STEPS
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+@pytest.mark.parametrize("loss", [SQUARED, LOGISTIC], ids=str)
+def test_a_ridge_agrees_with_the_plain_loop(loss, law):
+    y, (K, K_test) = labels(loss, 11), kernels()
+    how = {"loss": loss, "law": law, "steps": STEPS, "eta": 0.7, "ridge": 0.05, "start": (0.1 * y, np.ones(3))}
+    train, test = loop(K, K_test, y, **how)
+    found = ns.predict_gd(K, y, kernel_test=K_test, **how)
+    assert np.abs(found.train - train).max() <= 1e-12
+    assert np.abs(found.test - test).max() <= 1e-12
+
+
+@pytest.mark.parametrize("law", ["gd", ns.Nesterov(0.9), "flow"], ids=str)
+@pytest.mark.parametrize("thin", [False, True])
+def test_a_ridge_ends_at_kernel_ridge_regression(thin, law):
+    y, (K, K_test) = labels(SQUARED, 11), kernels(thin=thin)
+    found = ns.predict_gd(K, y, kernel_test=K_test, eta=1.0, steps=[1500], ridge=0.05, law=law)
+    mean = ns.posterior(K, K_test, None, y, noise=11 * 0.05).mean
+    assert np.abs(found.test[0] - mean).max() <= 1e-9
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)

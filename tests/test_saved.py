@@ -136,7 +136,7 @@ def plain(value):
     return results._mapped(value, lambda leaf: leaf.item() if isinstance(leaf, np.generic) else leaf)
 
 
-# A fit holds its kernel; its coefficients and its distance are kept. A series has a file of its own; losses are functions.
+# A fit holds its kernel; its coefficients and distance are kept. A series has a file of its own; losses are functions.
 NOT_KEPT = "interval", "work", "nearest linear kernel", "series", "loss", "named losses", "Huber"
 
 

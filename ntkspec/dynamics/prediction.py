@@ -16,7 +16,7 @@ from ntkspec.dynamics.losses import SQUARED, LossLike
 from ntkspec.dynamics.losses import loss as loss_of
 from ntkspec.dynamics.methods import by_eigenpairs, by_features, by_krylov
 from ntkspec.dynamics.problem import Problem
-from ntkspec.dynamics.rates import RateLike, Schedule, rate_of
+from ntkspec.dynamics.rates import RateLike, Schedule, rate_of, strength_of
 from ntkspec.dynamics.recursion import Task, by_ode, by_steps
 from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines import engine_of
@@ -39,6 +39,7 @@ def predict_gd(
     law: LawLike = "gd",
     loss: LossLike = "squared",
     start: StartLike = None,
+    ridge: float = 0.0,
     batch: int | None = None,
     seed: int = 0,
 ) -> Trajectory:
@@ -79,6 +80,9 @@ def predict_gd(
     start : array of the shape of y, or tuple of two arrays, or None, default None
         Outputs at step 0: u_0, (n,) or (n, K), or (u_0, f_0) with those on the test points, (n',) or (n', K), which
         ``kernel_test`` needs. None is zero.
+    ridge : float, default 0
+        Weight decay towards the start: ridge/2 \|w - w_0\|² is added to the loss, w being the weights of the model.
+        Training on the squared loss then ends at kernel ridge regression, ``posterior(..., noise=n * ridge)``.
     batch : int or None, default None
         Points of a step: the batches of :func:`ntkspec.train_gd` with the same ``seed``, one after the other. None
         takes all points in each step.
@@ -124,8 +128,8 @@ def predict_gd(
     largest eigenvalue. ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point
     (where only products are known, the largest Ritz value, which bounds the entries that y - u_0 touches).
 
-    Other losses, laws of your own, rates that change and batches: one product with the kernel a step, 4 n k flops with
-    k features. Nothing is truncated, ``error`` is 0. Gradient flow of another loss is solved as an ordinary
+    Other losses, laws of your own, rates that change, batches and a ridge: one product with the kernel a step, 4 n k
+    flops with k features. Nothing is truncated, ``error`` is 0. Gradient flow of another loss is solved as an ordinary
     differential equation by a Runge-Kutta method of order 8 with steps as small as the largest eigenvalue asks for,
     some 5 eta lambda_max t / n products; ``error`` is then an estimate, the distance from a solution with a hundred
     times the tolerance.
@@ -174,14 +178,18 @@ def predict_gd(
         raise ValueError("gradient flow has no steps: it takes one learning rate, and no batches")
     test = checked_test(kernel_test, kernel)
     start_train, start_test = checked_starts(start, kernel, test, layout)
-    if closed is not None and loss == SQUARED and batches is None and not isinstance(rate, Schedule):
+    ridge = strength_of(ridge)
+    plain = loss == SQUARED and batches is None and not ridge
+    if closed is not None and plain and not isinstance(rate, Schedule):
         residual = layout.vectors(y if start_train is None else y - start_train)
         problem = Problem(kernel, test, residual, rate / layout.points, closed, steps)
         return _moved(_method(problem)(problem), layout, start_train, start_test)
     ascending, place = np.unique(steps, return_inverse=True)
     coordinates = _coordinates(kernel, test, layout, products=EXPECTED if moves is None else int(ascending[-1]))
     dtypes = [part.dtype for part in (kernel, test) if part is not None]
-    task = Task(coordinates, loss, y, start_train, start_test, rate, ascending, dtypes=dtypes, batches=batches)
+    task = Task(
+        coordinates, loss, y, start_train, start_test, rate, ascending, dtypes=dtypes, batches=batches, ridge=ridge
+    )
     return _in_order(by_ode(task) if moves is None else by_steps(task, moves), place)
 
 

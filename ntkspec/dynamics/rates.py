@@ -1,4 +1,4 @@
-"""Learning rates: one number, or one for each step."""
+"""Learning rates, one number or one for each step, and the strength of weight decay."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,3 +51,10 @@ def rate_of(given: Any, name: str, steps: int) -> Rate:
 def at(rate: Rate, step: int) -> float:
     """The rate of a step."""
     return rate(step) if isinstance(rate, Schedule) else rate
+
+
+def strength_of(ridge: Any) -> float:
+    """A checked ``ridge``."""
+    if isinstance(ridge, bool) or not isinstance(ridge, int | float | np.number) or not 0 <= ridge < np.inf:
+        raise ValueError(f"ridge={checks.shown(ridge)}, but a finite number >= 0 is needed")
+    return float(ridge)

@@ -28,7 +28,7 @@ class Task:
     """What is trained: a model, on a loss of labels y, from outputs at step 0 (None is zero), at a learning rate.
 
     steps : or times, ascending. dtypes : of the kernel, and of the test kernel where there is one. batches : which
-    points each step takes; None is all of them.
+    points each step takes; None is all of them. ridge : added to the loss is ridge/2 |w - w_0|².
     """
 
     coordinates: Coordinates
@@ -40,9 +40,10 @@ class Task:
     steps: np.ndarray
     dtypes: list[np.dtype]
     batches: Batches | None = None
+    ridge: float = 0.0
 
-    def descent(self, u: Array, step: int) -> Array:
-        """The learning rate times the gradient of the loss at outputs u, in coordinates."""
+    def descent(self, u: Array, c: Array, step: int) -> Array:
+        """The learning rate times the gradient of the loss at coordinates c with outputs u."""
         if self.batches is None:
             slope, count = self.loss.derivative(u, self.y), len(u)
         else:
@@ -50,7 +51,9 @@ class Task:
             rows = xp.asarray(self.batches.rows(step))
             slope, count = xp.zeros_like(u), len(rows)
             slope[rows] = self.loss.derivative(u[rows], self.y[rows])
-        return at(self.eta, step) / count * self.coordinates.gradient(slope)
+        rate = at(self.eta, step)
+        descent = rate / count * self.coordinates.gradient(slope)
+        return descent + rate * self.ridge * c if self.ridge else descent
 
     def train(self, c: Array) -> Array:
         """Outputs on the training points."""
@@ -76,7 +79,7 @@ def by_steps(task: Task, law: Law) -> Trajectory:
             if step in due:
                 found.write(u, c)
             if step < last:
-                way, memory = moved(law, task.descent(u, step), memory, step)
+                way, memory = moved(law, task.descent(u, c, step), memory, step)
                 c = c + way
                 bar.update(1)
     return found.trajectory("recursion")
@@ -108,7 +111,7 @@ def _solution(task: Task, tolerance: float) -> list[Array]:
         return engine.xp.asarray(c).reshape(zero.shape)
 
     def moving(t: float, c: np.ndarray) -> np.ndarray:
-        return -engine.to_host(task.descent(task.train(here(c)), 0)).ravel()
+        return -engine.to_host(task.descent(task.train(here(c)), here(c), 0)).ravel()
 
     # Coordinates that stay small are followed as far as the first unit of time moves the others.
     size = float(np.abs(moving(0.0, engine.to_host(zero).ravel())).max()) * min(1.0, last)

@@ -123,9 +123,21 @@ def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, 
     metrics = [_described(function) for function in records.metrics]
     names = list(task.X) if isinstance(task.X, dict) else None
     law = () if task.law == PLAIN else _own(task.law, type(task.law).move)
+    ridge = (task.ridge,) if task.ridge else ()
     loss = () if task.loss == SQUARED else _own(task.loss, type(task.loss).derivative)
     settings = repr(
-        (network, names, tuple(map(_rate, task.rates)), task.offset is None, reading, metrics, batches, *law, *loss)
+        (
+            network,
+            names,
+            tuple(map(_rate, task.rates)),
+            task.offset is None,
+            reading,
+            metrics,
+            batches,
+            *law,
+            *loss,
+            *ridge,
+        )
     )
     found = hashlib.sha256(settings.encode())
     for array in arrays:

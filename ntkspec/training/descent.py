@@ -74,7 +74,7 @@ class Descent(Trainer):
         (m, d), rates = W.shape, self.rates_now
         W_step = dtype(rates[0] / (m * d) ** 0.5) * v[:, None] * gradient_W
         v_step = dtype(rates[1] / m**0.5) * gradient_v
-        self.move([W_step, v_step])
+        self.move([W_step, v_step], rates)
 
 
 class _BentSpace:

@@ -31,7 +31,7 @@ class NetworkDescent(Trainer):
         """Each array of weights by its rate times its gradient, as the law has it."""
         real = self.y.dtype.type
         rates = _rate_of_each(self.net, self.rates_now)
-        self.move([real(rate) * own for rate, own in zip(rates, self._gradients, strict=True)])
+        self.move([real(rate) * own for rate, own in zip(rates, self._gradients, strict=True)], rates)
 
     def passed(self, weights: Weights, chosen: Chosen, gradients: bool) -> tuple[Array, Weights]:
         """(outputs, n times the gradients of the loss, or none) at weights and points."""

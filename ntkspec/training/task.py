@@ -18,7 +18,8 @@ class Task:
     """Descent from a network's weights by a law on a loss of f - offset and y, f the ``reading`` of its outputs.
 
     y : of the shape and dtype of f at the points X. rates : of the first and of all other weights. offset : like y, or
-    None for zero. batched : whether a step takes some of the points.
+    None for zero. batched : whether a step takes some of the points. ridge :
+    added to the loss is ridge/2 |w - w_0|².
     """
 
     net: Network
@@ -30,9 +31,10 @@ class Task:
     batched: bool = False
     law: Law = PLAIN
     loss: LossFunction = SQUARED
+    ridge: float = 0.0
 
     @property
     def plain(self) -> bool:
         """Full-batch gradient descent on the squared loss with constant rates, for which there are faster ways."""
         constant = not any(isinstance(rate, Schedule) for rate in self.rates)
-        return constant and self.law == PLAIN and self.loss == SQUARED and not self.batched
+        return constant and not self.ridge and self.law == PLAIN and self.loss == SQUARED and not self.batched

@@ -13,7 +13,7 @@ from ntkspec.dynamics.batches import Batches
 from ntkspec.dynamics.laws import PLAIN, Law, LawLike, steps_of
 from ntkspec.dynamics.losses import SQUARED, LossFunction, LossLike, name_of
 from ntkspec.dynamics.losses import loss as loss_of
-from ntkspec.dynamics.rates import RateLike
+from ntkspec.dynamics.rates import RateLike, strength_of
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.networks.outputs import OutputsLike
@@ -41,6 +41,7 @@ def train_gd(
     subtract_start: bool = False,
     law: LawLike = "gd",
     loss: LossLike = "squared",
+    ridge: float = 0.0,
     batch: int | None = None,
     seed: int = 0,
     watch: Metric | Sequence[Metric] = (),
@@ -89,6 +90,9 @@ def train_gd(
         (f - y)²/2; log(1 + exp(-y f)) for labels 1 and -1; the cross-entropy of the softmax of K outputs, for y (n, K)
         of probabilities, such as one-hot labels; ``ntkspec.Huber(delta)``; ``ntkspec.Loss(value, derivative)``, one of
         your own. Each is a mean over points, of losses that are sums over outputs. Default "squared".
+    ridge : float
+        Weight decay towards the start: ridge/2 |w - w_0|² is added to the loss, w_0 being the weights of ``net``.
+        Default 0.
     batch : int, optional
         Points of a step. Each epoch goes through all points in a new order. Default None: all points in each step.
     seed : int
@@ -155,7 +159,7 @@ def train_gd(
     net = as_network(net, "training")
     points, tests = net.as_points(X), None if X_test is None else net.as_points(X_test, "X_test")
     n, recorded, metrics = count(points), checks.as_steps(steps), _checked_metrics(watch)
-    law, loss = steps_of(law), loss_of(loss)
+    law, loss, ridge = steps_of(law), loss_of(loss), strength_of(ridge)
     targets = targets_of(net, y, n, outputs)
     loss.checked(targets.y)
     last = int(recorded.max())
@@ -169,7 +173,16 @@ def train_gd(
             for given in (points, tests)
         )
         task = Task(
-            targets.net, points, labels, rates, offset, targets.reading, batched=batches is not None, law=law, loss=loss
+            targets.net,
+            points,
+            labels,
+            rates,
+            offset,
+            targets.reading,
+            batched=batches is not None,
+            law=law,
+            loss=loss,
+            ridge=ridge,
         )
         trainer = trainer_of(task)
         records = Records(task, tests, steps=np.unique(recorded), metrics=metrics, offset_test=offset_test)

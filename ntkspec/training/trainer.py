@@ -98,9 +98,13 @@ class Trainer(ABC):
     def step(self) -> None:
         """All weights one step further, with the gradients of the last `outputs`."""
 
-    def move(self, descents: Sequence[Array]) -> None:
+    def move(self, descents: Sequence[Array], rates: Sequence[float]) -> None:
         """One step further by the law, from the learning rate times the gradient of each array of weights."""
         law, state = self.task.law, self.state
+        if self.task.ridge:
+            parts = zip(descents, rates, state.weights, self.net.weights, strict=True)
+            decays = [rate * self.task.ridge * (W - start.astype(W.dtype)) for _, rate, W, start in parts]
+            descents = [own + decay for own, decay in zip(descents, decays, strict=True)]
         weights: list[Array] = []
         memory: list[Array] = []
         for k, (W, descent) in enumerate(zip(state.weights, descents, strict=True)):
