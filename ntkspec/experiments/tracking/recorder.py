@@ -96,9 +96,10 @@ class Recorder:
         Raises ValueError for a step that is not after all others, and one that the file has with other weights.
         """
         step, net = checks.whole_number(step, "step", 0), as_network(network, "tracking")
+        with _at(step, source):
+            net.as_points(self._points)  # the first points tell some networks how many outputs they have
         if self._data is None:
             self._data = self._begin(net)
-        net.as_points(self._points)  # the first points tell some networks how many outputs they have
         now = Checkpoint(step, net.with_weights(self._on_device(net)), self._data, self._own_task())
         digest = fingerprint(step, now.weights)
         series = self._tree["track"]
@@ -108,7 +109,8 @@ class Recorder:
             self._keep(now)
             return 0.0
         if len(series) and step < series.steps[-1]:
-            raise ValueError(f"step {step} came after step {series.steps[-1]}; record steps in ascending order")
+            kept = f", or remove {self.path}, which holds later ones" if self.path else ""
+            raise ValueError(f"step {step} came after step {series.steps[-1]}; record steps in ascending order{kept}")
         return self._measured(now, digest, source)
 
     def expect(self, seconds: float) -> None:
@@ -130,6 +132,7 @@ class Recorder:
         start = time.perf_counter()
         first, previous = self._before(now)
         with _at(now.step, source):
+            _require_alike(first, now)
             found = measure(Place(now, first, previous))
         origin = Origin(now.step, digest, source, time.perf_counter() - start)
         series = grown(self._tree["track"], origin, found)
@@ -215,6 +218,12 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError("it holds no series")
         tree["run"]
     return tree
+
+
+def _require_alike(first: Checkpoint, now: Checkpoint) -> None:
+    """Raises ValueError for networks of two architectures."""
+    if type(first.net) is not type(now.net) or [W.shape for W in first.weights] != [W.shape for W in now.weights]:
+        raise ValueError(f"its network has other weights than that of step {first.step}; both need one architecture")
 
 
 def _ends(series: Series) -> str:
