@@ -57,6 +57,14 @@ def test_a_step_is_an_entry_where_the_name_has_no_number(tmp_path):
     assert ns.checkpoints(make, tmp_path / "*.npz").steps == [9]
 
 
+def test_a_step_is_not_a_version_or_a_loss(tmp_path):
+    names = {3: "run7_Step_3", 20: "epoch=1-step=20-v1", 300: "epoch=2-step=300-val_loss=0.12", 4000: "k2-4000-0.5"}
+    for name in names.values():
+        torch.save(module(0).state_dict(), tmp_path / f"{name}.ckpt")
+    found = ns.checkpoints(make, tmp_path)
+    assert {step: path.stem for step, path in found.files.items()} == names
+
+
 def test_arrays_by_name_are_the_weights_of_any_network(tmp_path):
     np.savez(tmp_path / "4.npz", **ns.from_torch(module(4)).parameters)
     (found,) = matrices(ns.checkpoints(make, tmp_path)).values()
@@ -158,6 +166,14 @@ BAD = {
     "damaged-1.pt": (lambda path: path.write_bytes(b"nothing"), "is no file of torch.save, or damaged"),
     "empty-1.pt": (lambda path: path.write_bytes(b""), "is no file of torch.save, or damaged"),
     "tensor-1.pt": (lambda path: torch.save(torch.zeros(3), path), "holds a Tensor, but the parameters of a module"),
+    "nan-1.pt": (
+        lambda path: torch.save({name: np.nan * W for name, W in make().state_dict().items()}, path),
+        "the module holds NaN or infinity in 0.weight",
+    ),
+    "numbered-1.pt": (
+        lambda path: torch.save({1: torch.zeros(3)}, path),
+        r"holds 1 entry \(1\), but parameters by name",
+    ),
     "other-1.pt": (lambda path: torch.save({"lr": 0.1}, path), r"holds 1 entry \(lr\), but parameters by name"),
     "wide-1.pt": (lambda path: torch.save(make(7).state_dict(), path), "size mismatch for 0.weight"),
     "less-1.pt": (lambda path: torch.save({"0.weight": torch.zeros(10, 4)}, path), "it lacks 0.bias, 2.weight, 2.bias"),
@@ -197,6 +213,8 @@ def test_what_is_no_checkpoint_is_told_before_any_is_read(tmp_path):
         ns.checkpoints(make, [tmp_path / "missing-1.pt"])
     with pytest.raises(TypeError, match="make is a str"):
         ns.checkpoints("make", tmp_path)
+    with pytest.raises(TypeError, match="where is a int, but a pattern"):
+        ns.checkpoints(make, 3)
     (tmp_path / "notes-1.txt").write_text("")
     with pytest.raises(ValueError, match=r"notes-1\.txt is no checkpoint: its ending"):
         ns.checkpoints(make, tmp_path / "*")

@@ -569,6 +569,11 @@ def test_test_kernels_may_be_plain_arrays():
     assert ns.predict_gd(linear, y, eta=0.5, steps=[3], kernel_test=square.to_dense()).test == pytest.approx(
         ns.predict_gd(linear, y, eta=0.5, steps=[3]).train[:, ::-1], abs=1e-9
     )
+    columns = ns.predict_gd(
+        linear, y, eta=0.5, steps=[0], kernel_test=linear_test, start=(np.ones((30, 1)), np.ones((4, 1)))
+    )
+    assert columns.train.shape == (1, 30)  # outputs of a network whose last layer has one
+    assert columns.test.shape == (1, 4)
     listed = ns.predict_gd(linear, y, eta=0.5, steps=[0], kernel_test=linear_test, start=[np.ones(30), np.ones(4)])
     assert (listed.test == 1).all()
 

@@ -131,6 +131,7 @@ def test_edges():
         ({"rtol": 2.0}, "rtol"),
         ({"y": np.ones(4)}, r"\(3,\)"),
         ({"kernel_cross": np.ones((2, 4))}, r"kernel_cross has shape \(2, 4\), but \(n', 3\) is needed"),
+        ({"kernel_cross": None}, "kernel_cross is None, but"),
         ({"kernel_test": np.eye(3)}, r"kernel_test has shape \(3, 3\), but kernel_cross has 2 rows"),
         ({"kernel": np.triu(np.ones((3, 3)))}, "symmetric"),
     ],

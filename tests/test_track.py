@@ -57,6 +57,18 @@ def test_weights_that_double_scale_a_homogeneous_network():
     assert "prediction" not in series.task.quantities  # no rate is known
 
 
+def test_a_network_that_dies_and_comes_back_is_tracked_through():
+    """The kernel of zero weights is zero: it has no direction, and all else is a number."""
+    dead = NET.with_weights([0 * W for W in NET.weights])
+    series = ns.track([(0, NET), (1, dead), (2, NET)], X, Y, eta=0.1, quantities="all")
+    for name in ("distance_from_start", "alignment_with_start"):
+        assert np.isfinite(series[name]).tolist() == [True, False, True]
+    assert np.isnan(series["distance_from_previous"]).all()
+    assert series["largest_eigenvalue"][1] == 0
+    assert series["loss"][1] == pytest.approx((Y**2).mean() / 2)
+    assert "farther than" not in " ".join(series.verdict)
+
+
 def cosine(K, L):
     return (K * L).sum() / (np.linalg.norm(K) * np.linalg.norm(L))
 
@@ -161,6 +173,7 @@ def test_quantities_are_checked_before_anything_is_computed():
         (["edges"], "quantities='edges', but one of 'edge'"),
         ([], "no quantities are asked for"),
         ("prediction", "needs the learning rate"),
+        (3, "quantities=3, but a list of names is needed"),
     ):
         with pytest.raises(ValueError, match=said):
             ns.track([], X, Y, quantities=given)
@@ -182,9 +195,10 @@ def test_bad_input_is_one_line():
         ns.track([(0, NET)], X, Y[1:])
     with pytest.raises(ValueError, match="all zero"):
         ns.track([(0, NET)], X, 0 * Y)
-    dead = NET.with_weights([0 * W for W in NET.weights])
-    with pytest.raises(ValueError, match=r"step 1: the first kernel is zero"):
-        ns.track([(0, NET), (1, dead)], X, Y, quantities="from_start")
+    wide = ns.FullyConnected.random(5, [25, 24], "relu")
+    for other in (wide, ns.TwoLayer.random(5, 8, "erf")):
+        with pytest.raises(ValueError, match=r"step 1: its network has other weights than that of step 0"):
+            ns.track([(0, NET), (1, other)], X, Y)
 
 
 # ---------------------------------------------------------------------------------------------------------------- files

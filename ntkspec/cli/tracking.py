@@ -48,7 +48,7 @@ def track(
     ----------
     checkpoints
         files: patterns such as 'runs/*.pt' (state_dict of PyTorch) or 'runs/*.npz' (arrays by name), or a folder; a
-        step is the last number of a file's name, or its entry step
+        step is the number after step in a file's name, or the last one, or its entry step
     eta
         learning rate of the loss (1/2n) sum (f - y)^2, twice that of PyTorch's MSELoss over K outputs (default:
         unknown)

@@ -60,9 +60,17 @@ def checked_starts(
             "start needs the outputs at step 0 on the training points and, with kernel_test, those on the test points: "
             "start=(net(X), net(X_test))"
         )
+    if dimensions == 1:  # outputs (n, 1) of one function
+        pair = tuple(_as_vector(part) for part in pair)
     train = layout.checked(pair[0], "start", layout.points).astype(kernel.dtype, copy=False)
     checks.on_engine(train, kernel.engine, "start")
     if kernel_test is None:
         return train, None
     test = layout.checked(pair[1], "start of the test points", kernel_test.shape[0] // layout.rows_per_point)
     return train, test.astype(kernel_test.dtype, copy=False)
+
+
+def _as_vector(start: ArrayLike | None) -> Array | None:
+    """(n,) from (n, 1); anything else as it is."""
+    found = None if start is None else as_array(start, "start")
+    return found[:, 0] if found is not None and found.shape[1:] == (1,) else found

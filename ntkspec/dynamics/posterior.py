@@ -190,7 +190,8 @@ def posterior(
     kernel = as_symmetric(kernel)
     y, layout = labels_of(y, kernel)
     cross = checked_test(kernel_cross, kernel, name="kernel_cross")
-    assert cross is not None  # it is not left out
+    if cross is None:
+        raise ValueError("kernel_cross is None, but the kernel of test against training points is needed")
     test, noise = checked_square(kernel_test, cross, name="kernel_test", of="kernel_cross"), _checked_noise(noise)
     checks.accuracy(rtol, 1e-6, seed)
     labels, n_test, engine = layout.vectors(y).T.astype(np.float64), cross.shape[0], kernel.engine

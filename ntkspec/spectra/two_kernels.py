@@ -11,6 +11,10 @@ from ntkspec.spectra.norms import frobenius_norm
 from ntkspec.spectra.results import Estimate
 
 
+class NoDirection(ValueError):
+    """A kernel is zero, or constant where a constant does not count."""
+
+
 def kernel_distance(
     first: MatrixLike,
     second: MatrixLike,
@@ -182,7 +186,7 @@ def _distance(
     norms = [how.norm(kernel, entrywise) for kernel in (first, second)]
     for name, norm, error in zip(("first", "second"), norms, errors, strict=True):
         if norm.value <= error:
-            raise ValueError(f"the {name} kernel is zero{' but for a constant' if error else ''}; it has no direction")
+            raise NoDirection(f"the {name} kernel is zero{' but for a constant' if error else ''}; it has no direction")
     scale = norms[0].value / norms[1].value
     apart = how.norm(first - scale * second, entrywise)
     # In units of the norm of the first kernel, which the second one is scaled to.

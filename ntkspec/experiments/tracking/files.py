@@ -19,7 +19,8 @@ from ntkspec.networks.protocol import Network, names_of
 Where: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 TORCH = (".pt", ".pth", ".ckpt", ".bin")
 ARRAYS = (".npz",)
-_NUMBER = re.compile(r"\d+")
+# Numbers of a name, but for fractions such as a loss, and the one that is called the step.
+_FRACTION, _NUMBER, _STEP = re.compile(r"\d+\.\d+"), re.compile(r"\d+"), re.compile(r"step\D?(\d+)", re.IGNORECASE)
 _MADE = "what make returns"
 
 
@@ -76,8 +77,8 @@ def checkpoints(make: Callable[[], Any], where: Where) -> Checkpoints:
     Returns
     -------
     Checkpoints
-        Iterates over (step, network). A step is the last number in the file's name ("step-0300.pt"); where the name has
-        none, the entry "step" of the file.
+        Iterates over (step, network). A step is the number after "step" in the file's name ("step-0300-v1.pt"), else
+        the last one that is no fraction; where the name has none, the entry "step" of the file.
 
     Raises
     ------
@@ -114,13 +115,18 @@ def checkpoints(make: Callable[[], Any], where: Where) -> Checkpoints:
     for path in paths:
         step = _step_of(path)
         if step in by_step:
-            raise ValueError(f"{by_step[step]} and {path} are both of step {step}; a step is the last number of a name")
+            raise ValueError(
+                f"{by_step[step]} and {path} are both of step {step}; a step is the number after 'step' in a "
+                f"name, or the last one"
+            )
         by_step[step] = path
     return Checkpoints(make, dict(sorted(by_step.items())))
 
 
 def found(where: Where) -> list[Path]:
     """The files of a pattern, a folder or a list. Raises FileNotFoundError where there are none."""
+    if not isinstance(where, str | os.PathLike | Sequence):
+        raise TypeError(f"where is a {type(where).__name__}, but a pattern such as 'runs/*.pt' or a list is needed")
     if not isinstance(where, str | os.PathLike):
         paths = [Path(one).expanduser() for one in where]
     elif Path(where).expanduser().is_dir():
@@ -137,8 +143,9 @@ def found(where: Where) -> list[Path]:
 
 
 def _step_of(path: Path) -> int:
-    """The last number of its name, or its entry "step"."""
-    numbers = _NUMBER.findall(path.stem)
+    """The number after "step" in its name, or the last one, or its entry "step"."""
+    name = _FRACTION.sub("", path.stem)
+    numbers = _STEP.findall(name) or _NUMBER.findall(name)
     if numbers:
         return checks.whole_number(int(numbers[-1]), f"the step of {path}", 0)
     step = _step_in(path)

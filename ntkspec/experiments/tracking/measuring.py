@@ -32,7 +32,7 @@ from ntkspec.spectra.eigenpairs import eigsh
 from ntkspec.spectra.norms import spectral_norm
 from ntkspec.spectra.results import Estimate, Spectrum
 from ntkspec.spectra.traces import trace
-from ntkspec.spectra.two_kernels import kernel_alignment, kernel_distance
+from ntkspec.spectra.two_kernels import NoDirection, kernel_alignment, kernel_distance
 
 Number: TypeAlias = Estimate | float
 # Rows up to which a kernel is stored: forming it takes no time beside what asks for its entries.
@@ -188,13 +188,18 @@ def _from_previous(place: Place) -> dict[str, Any]:
     return {"distance_from_previous": found[0], "alignment_with_previous": found[1]}
 
 
-def _apart(now: Checkpoint, before: Checkpoint) -> tuple[Estimate, Estimate]:
-    """Distance and alignment of two kernels."""
+def _apart(now: Checkpoint, before: Checkpoint) -> tuple[Number, Number]:
+    """Distance and alignment of two kernels; NaN where one is zero, of the alignment where one is constant."""
     if now is before:
         return _exact(0.0), _exact(1.0)
     how: dict[str, Any] = {"rtol": max(now.frobenius_rtol, before.frobenius_rtol), "seed": now.task.seed}
-    one, other = now.kernel, before.kernel
-    return kernel_distance(one, other, **how), kernel_alignment(one, other, **how)
+    found: list[Number] = []
+    for measured in (kernel_distance, kernel_alignment):
+        try:
+            found.append(measured(now.kernel, before.kernel, **how))
+        except NoDirection:
+            found.append(math.nan)
+    return found[0], found[1]
 
 
 def _exact(value: float) -> Estimate:

@@ -109,7 +109,8 @@ class Recorder:
             self._keep(now)
             return 0.0
         if len(series) and step < series.steps[-1]:
-            raise ValueError(f"step {step} came after step {series.steps[-1]}; record steps in ascending order")
+            kept = f", or remove {self.path}, which holds later ones" if self.path else ""
+            raise ValueError(f"step {step} came after step {series.steps[-1]}; record steps in ascending order{kept}")
         return self._measured(now, digest, source)
 
     def expect(self, seconds: float) -> None:
@@ -131,6 +132,7 @@ class Recorder:
         start = time.perf_counter()
         first, previous = self._before(now)
         with _at(now.step, source):
+            _require_alike(first, now)
             found = measure(Place(now, first, previous))
         origin = Origin(now.step, digest, source, time.perf_counter() - start)
         series = grown(self._tree["track"], origin, found)
@@ -217,6 +219,12 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError("it holds no series")
         tree["run"]
     return tree
+
+
+def _require_alike(first: Checkpoint, now: Checkpoint) -> None:
+    """Raises ValueError for networks of two architectures."""
+    if type(first.net) is not type(now.net) or [W.shape for W in first.weights] != [W.shape for W in now.weights]:
+        raise ValueError(f"its network has other weights than that of step {first.step}; both need one architecture")
 
 
 def _ends(series: Series) -> str:

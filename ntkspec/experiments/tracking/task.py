@@ -83,8 +83,10 @@ def _named(task: TrackTask) -> Sequence[str]:
     given = task.quantities
     if given is None:
         return USUAL
+    if not isinstance(given, str | Sequence):
+        raise ValueError(f"quantities={given!r}, but a list of names is needed; take some of {', '.join(QUANTITIES)}")
     names = [given] if isinstance(given, str) else list(given)
-    if names == ["all"]:
+    if set(names) == {"all"}:
         left = () if task.eta is not None else ("prediction",)
         return [name for name in QUANTITIES if name not in left]
     if not names:

@@ -69,7 +69,8 @@ def _state(found: Mapping[str, Any], path: Path) -> Mapping[str, torch.Tensor]:
     """The parameters by name, wherever the file has them."""
     inner = next((found[name] for name in STATES if isinstance(found.get(name), Mapping)), found)
     tensors = {name: value for name, value in inner.items() if isinstance(value, torch.Tensor)}
-    if not tensors or (inner is found and len(tensors) < len(found) and step_in(found) is None):
+    named = all(isinstance(name, str) for name in tensors)
+    if not tensors or not named or (inner is found and len(tensors) < len(found) and step_in(found) is None):
         keys = some([str(key) for key in found])
         raise ValueError(
             f"{path} holds {counted(len(found), 'entry', 'entries')} ({keys}), but parameters by name are needed, "
