@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 import ntkspec as ns
 from commands import run, unpainted
+from ntkspec.cli.data import DataOptions, dataset_of
 from ntkspec.experiments.tracking import measuring
 from ntkspec.plotting.pictures import figures_of
 
@@ -145,6 +146,15 @@ def test_a_series_is_measured_again(place, done, monkeypatch):
     assert told.code == 0
     count = sum(np.isfinite(ns.load_result("out/track.h5")[name]).sum() for name in ns.load_result("out/track.h5"))
     assert told.out.splitlines()[-1] == f"{count} of {count} numbers agree within their intervals."
+
+
+def test_columns_that_never_change_stay_as_the_network_takes_them(tmp_path):
+    """The margins of digits are zero in all of them."""
+    X = np.random.default_rng(0).uniform(size=(12, 4))
+    X[:, 1], X[:, 3] = 0, 0.5
+    np.savez(tmp_path / "my.npz", X=X, y=np.arange(12) % 2 * 2 - 1)
+    found = dataset_of(DataOptions(data=str(tmp_path / "my.npz"), n_test=0, dtype="float64"), 0, as_they_are=True)
+    assert np.array_equal(found.X, X)
 
 
 def test_prepared_points_are_those_of_load(place, monkeypatch):

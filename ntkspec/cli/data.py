@@ -65,7 +65,7 @@ class DataOptions:
 def dataset_of(options: DataOptions, seed: int, *, as_they_are: bool = False) -> "Dataset":
     """The data set of the options. Raises ValueError or OSError in one line for what it does not have.
 
-    as_they_are : points of a file are neither centred nor scaled.
+    as_they_are : points of a file are neither centred nor scaled, and columns that are constant stay.
     """
     from ntkspec import datasets
 
@@ -88,9 +88,10 @@ def dataset_of(options: DataOptions, seed: int, *, as_they_are: bool = False) ->
         where: dict[str, Any] = {"pool": or_else(options.pool, 1), "data_dir": options.data_dir}
         return getattr(datasets, options.data)(**arguments, **where)
     _refuse(options, "pool", "data_dir")
+    arguments |= {name: getattr(options, name) for name in OF_FILES}
     if as_they_are:
-        arguments |= {"center": False, "scale": False}
-    return datasets.load(options.data, **arguments, **{name: getattr(options, name) for name in OF_FILES})
+        arguments |= {"center": False, "scale": False, "keep_constant": True}
+    return datasets.load(options.data, **arguments)
 
 
 def _refuse(options: DataOptions, *names: str) -> None:
