@@ -6,6 +6,7 @@ import numpy as np
 
 from ntkspec.experiments.tracking import Series
 from ntkspec.experiments.tracking.task import QUANTITIES
+from ntkspec.objects.words import counted
 from ntkspec.reporting.rows import interval, prepared, rows, titled, wrapped
 
 # Of many checkpoints these are shown on one screen, and these columns.
@@ -56,8 +57,11 @@ def series_report(series: Series) -> str:
 def setting(series: Series) -> str:
     """What was measured, in a line."""
     names = [name for name in (series.dataset.get("name"), series.task.network) if name]
-    where = f"{', '.join(names)}: " if names else ""
-    return f"{where}{len(series)} checkpoints of steps {series.steps[0]} to {series.steps[-1]}, n = {series.points}"
+    where, first, last = f"{', '.join(names)}: " if names else "", series.steps[0], series.steps[-1]
+    steps = f"steps {first} to {last}" if last > first else f"step {first}"
+    coded = series.dataset.get("meta", {}).get("labels", "numbers")
+    labels = "" if coded == "numbers" else f"; labels {coded}"
+    return f"{where}{counted(len(series), 'checkpoint')} of {steps}, n = {series.points}{labels}"
 
 
 def _some(count: int) -> list[int]:

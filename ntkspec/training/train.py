@@ -91,7 +91,7 @@ def train_gd(
         of probabilities, such as one-hot labels; ``ntkspec.Huber(delta)``; ``ntkspec.Loss(value, derivative)``, one of
         your own. Each is a mean over points, of losses that are sums over outputs. Default "squared".
     ridge : float
-        Weight decay towards the start: ridge/2 |w - w_0|² is added to the loss, w_0 being the weights of ``net``.
+        Weight decay towards the start: ridge/2 \|w - w_0\|² is added to the loss, w_0 being the weights of ``net``.
         Default 0.
     batch : int, optional
         Points of a step. Each epoch goes through all points in a new order. Default None: all points in each step.
