@@ -222,7 +222,7 @@ def test_numbers_that_have_changed_end_with_1(document, capsys, tmp_path):
 def test_files_that_are_no_runs_are_not_repeated(tmp_path, capsys):
     storage.write(tmp_path / "other.h5", {"a": 1.0}, kind="result")
     assert (
-        "rerun repeats what analyze, spectrum, sweep, check and figure wrote"
+        "rerun repeats what analyze, spectrum, track, sweep, check and figure wrote"
         in printed(["rerun", "other.h5"], capsys, code=2).err
     )
     storage.write(tmp_path / "bare.h5", {}, kind="analyze")  # as a program may write it
