@@ -50,8 +50,7 @@ class HadamardGram(KernelOperator):
     Keeps references. A product is :math:`(K u)_i = x_i \cdot (D'^T \mathrm{diag}(u) X')^T d_i`: 2 m d (n + n') flops
     for each vector and m d numbers for each worker; a tile costs 2 (m + d) flops an entry, m / 64 words in place of 2 m
     flops where D and D' are :class:`Bits`. On CPUs products of bits look up the sums of six rows (the method of four
-    Russians) where that is sooner: a third of the time, the same from run to run for any number of threads, and less
-    rounding.
+    Russians) where that is sooner: about 40 % of the time, the same bits for any number of threads, and less rounding.
 
     References
     ----------

@@ -51,9 +51,8 @@ def _add_by_gradients(out: Tensor, left: Side, right: Side, room: Room, stacked:
     functions = [slice(0, R)] if stacked else [slice(r, r + 1) for r in range(R)]
     each = R if stacked else 1
     rows, width = left.rows
-    most = max(
-        1, numbers_together(out.dtype, out.device) // (each * width)
-    )  # points whose gradients have room, a row at least
+    # Points whose gradients have room, a row at least.
+    most = max(1, numbers_together(out.dtype, out.device) // (each * width))
     step = max(1, most // max(left.points, right.points))
     step = -(-rows // -(-rows // step))  # pieces of about one size
     for i in range(0, left.points, most):
