@@ -449,12 +449,34 @@ def test_another_default_device():
     np.testing.assert_allclose(found, kernel_of(module, X, "full"), rtol=1e-10, atol=1e-12)
 
 
-def test_spectral_norm_in_training_mode():
+@pytest.mark.parametrize("seed", range(8))
+def test_spectral_norm_in_training_mode(seed):
     """Its singular vectors move with each pass."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        module = made(nn.Sequential, torch.nn.utils.spectral_norm(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 2))
-    refused(module.train(), X, r"eval\(\)")
+        module = made(lambda: nn.Sequential(nn.utils.spectral_norm(nn.Linear(4, 5)), nn.Linear(5, 2)), seed=seed)
+    refused(module.train(), X, r"weight_u.*eval\(\)")
+
+
+class Remembering(nn.Linear):
+    """A layer with a buffer that each pass replaces; whether the outputs use it, or only a copy that is the same."""
+
+    def __init__(self, used):
+        super().__init__(4, 2)
+        self.used = used
+        self.register_buffer("passes", torch.zeros(()))
+        self.register_buffer("cosines", torch.zeros(2))
+
+    def forward(self, x):
+        self.passes = self.passes + 1
+        self.cosines = torch.cos(torch.arange(2.0, dtype=x.dtype))  # as rotary embeddings keep theirs
+        return super().forward(x) * self.cosines + self.used * 1e-3 * self.passes
+
+
+def test_buffers_that_outputs_remember():
+    """The derivatives are right in any one pass, so that no difference quotient tells."""
+    refused(made(Remembering, True), X, r"passes, cosines; call module.eval\(\)")
+    check(made(Remembering, False), X)
 
 
 def test_one_point():

@@ -13,7 +13,7 @@ from ntkspec.networks.torch.differentiating import pull
 from ntkspec.networks.torch.facts import Facts
 from ntkspec.networks.torch.failing import integers
 from ntkspec.networks.torch.function import ModuleFunction
-from ntkspec.networks.torch.points import changed, shapes
+from ntkspec.networks.torch.points import changed, copied, shapes
 from ntkspec.networks.torch.surroundings import NARROW, random_numbers, same_random_numbers
 from ntkspec.networks.torch.ways import inner, random_vectors
 
@@ -33,6 +33,7 @@ def examined(function: ModuleFunction, points: Any, names: Sequence[str]) -> Fac
         first = _first_outputs(function, some)
         n_outputs = None if first.ndim == 1 else first.shape[1]
         _check_deterministic(function, some, first)
+        _check_without_memory(function, some, first)
         _check_independent(function, some, first)
         unreached, kept = _graph(function, some, names)
         flops = _flops(function, one)
@@ -106,6 +107,23 @@ def _check_deterministic(function: ModuleFunction, points: Any, first: torch.Ten
                 f"{_in_training(function, 'Drop', 'Stochastic')}; call module.eval(), or leave out what draws random "
                 f"numbers"
             )
+
+
+def _check_without_memory(function: ModuleFunction, points: Any, first: torch.Tensor) -> None:
+    """A second pass with the buffers that one left: in ``raw`` each pass gets them as they were at the start."""
+    with function.running() as program:
+        program(copied(points, slice(None)))
+        moved = [name for name, now in program.module.named_buffers() if _differs(now, function.state.get(name))]
+        second = program(copied(points, slice(None))) if moved else first
+    if _differs(second, first):
+        raise ValueError(
+            f"two passes through the module give different outputs: each changes its buffers {', '.join(moved[:4])}; "
+            f"call module.eval(), or leave out what remembers earlier passes"
+        )
+
+
+def _differs(now: torch.Tensor, before: torch.Tensor | None) -> bool:
+    return before is None or now.dtype != before.dtype or not torch.equal(now, before)
 
 
 def _in_training(function: ModuleFunction, *kinds: str) -> str:
