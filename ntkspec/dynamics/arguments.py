@@ -63,7 +63,7 @@ def checked_starts(
     if dimensions == 1:  # outputs (n, 1) of one function
         pair = tuple(_as_vector(part) for part in pair)
     train = layout.checked(pair[0], "start", layout.points).astype(kernel.dtype, copy=False)
-    checks.on_engine(train, kernel.engine, "start")
+    train = checks.on_engine(train, kernel.engine, "start")
     if kernel_test is None:
         return train, None
     test = layout.checked(pair[1], "start of the test points", kernel_test.shape[0] // layout.rows_per_point)
