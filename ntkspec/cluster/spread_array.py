@@ -46,7 +46,7 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
         return f"SpreadArray(shape={self.shape}, dtype={self.dtype}): {where}"
 
     @property
-    def engine(self) -> "Parts":  # type: ignore[override]
+    def engine(self) -> "Parts":
         """What computes with it."""
         return self.parts
 
@@ -129,7 +129,7 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
         """One axis."""
         return self.reshape(-1)
 
-    def __getitem__(self, key: Any) -> "SpreadArray":
+    def __getitem__(self, key: Any) -> Any:
         keys = list(key) if isinstance(key, tuple) else [key]
         if Ellipsis in [one for one in keys if one is Ellipsis]:
             place = next(k for k, one in enumerate(keys) if one is Ellipsis)
@@ -290,7 +290,11 @@ def _joined(arrays: Sequence[Any], axis: int = 0) -> SpreadArray:
     arrays = [first.parts.placed(array, first.axis) for array in arrays]
     shape = list(first.shape)
     shape[axis] = sum(array.shape[axis] for array in arrays)
-    pieces = first.parts.map(_joined_pieces, [list(own) for own in zip(*(array.pieces for array in arrays))], first.parts.same(axis))
+    pieces = first.parts.map(
+        _joined_pieces,
+        [list(own) for own in zip(*(array.pieces for array in arrays), strict=True)],
+        first.parts.same(axis),
+    )
     return SpreadArray(first.parts, pieces, shape, np.result_type(*(array.dtype for array in arrays)), first.axis)
 
 

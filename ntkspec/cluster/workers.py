@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import ntkspec
 from ntkspec.cluster.execution import all_done, connected
@@ -23,9 +23,9 @@ Future: TypeAlias = Any
 
 
 class Workers:
-    """Those of the scheduler at an address, whose number is that of the first call; ``of`` keeps one for each address."""
+    """Those that the scheduler at an address has when it is first asked; :meth:`of` keeps one for each address."""
 
-    _kept: weakref.WeakValueDictionary[str, "Workers"] = weakref.WeakValueDictionary()
+    _kept: ClassVar[weakref.WeakValueDictionary[str, "Workers"]] = weakref.WeakValueDictionary()
 
     def __init__(self, address: str):
         self.address, self.client = address, connected(address)

@@ -1,4 +1,4 @@
-"""Where the vectors of Lanczos lie, and what is done with them: all that the algorithm does not do with small matrices."""
+"""Where the vectors of Lanczos lie, and all that is done with them: small matrices are the algorithm's own."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -39,7 +39,8 @@ class Basis(Protocol):
         """The norms of its vectors."""
 
     def without(self, block: Block, count: int) -> tuple[np.ndarray, Block]:
-        """The overlaps (count, b) of the first ``count`` vectors with a block, and the block less these vectors' parts."""
+        """The overlaps (count, b) of the first ``count`` vectors with a block, and the block less its parts along
+        them."""
 
     def factored(self, block: Block, rounding: float, room: int) -> tuple[np.ndarray, Block, float]:
         """(A, P, dropped) with block = Aᵀ P up to ``dropped``: at most ``room`` orthonormal vectors P, of the singular
@@ -164,7 +165,8 @@ class ArrayBasis:
 
 
 def split(R: np.ndarray, rounding: float, room: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """(U, A, dropped) with R = U A up to ``dropped``: the singular vectors of those above rounding, at most ``room``."""
+    """(U, A, dropped) with R = U A up to ``dropped``: the singular vectors of values above rounding, at most
+    ``room``."""
     U, sizes, V = np.linalg.svd(R, full_matrices=False)
     kept = min(int((sizes > max(rounding, np.finfo(np.float64).tiny)).sum()), room)
     return U[:, :kept], sizes[:kept, None] * V[:kept], float(np.linalg.norm(sizes[kept:]))

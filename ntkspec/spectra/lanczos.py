@@ -24,9 +24,9 @@ class Lanczos:
     residual block) is the orthonormal block that is multiplied next, C (its width, k) is ``off_diagonal``. All of it is
     float64, whatever the dtype of the operator: products with float64 vectors are accumulated in float64. ``start``
     (k, b) holds the coordinates of the orthonormalized start block Q_1, and the block that was given is
-    ``start_factorᵀ`` Q_1 (rows). F is everything that is not exact: the rounding of products and of Gram-Schmidt, the asymmetry of the operator, directions that were
-    dropped because they are no larger than that; ``error`` bounds its Frobenius norm, to first order in the unit
-    roundoff.
+    ``start_factorᵀ`` Q_1 (rows). F is everything that is not exact: the rounding of products and of Gram-Schmidt, the
+    asymmetry of the operator, directions that were dropped because they are no larger than that; ``error`` bounds its
+    Frobenius norm, to first order in the unit roundoff.
 
     Directions that vanish make the residual block narrower. Where it is empty the space is invariant (``exhausted``):
     T's eigenvalues are eigenvalues of K. Vectors that were locked stay in front of the basis, their values and
@@ -228,7 +228,7 @@ class Lanczos:
 
 
 def basis_of(operator: KernelOperator) -> Basis:
-    """Where the vectors of an operator lie: that of its method ``lanczos_basis``, rows of an array where it has none."""
+    """Where vectors of an operator lie: what its method ``lanczos_basis`` says, rows of an array where it has none."""
     own = getattr(operator, "lanczos_basis", None)
     return ArrayBasis(operator) if own is None else own()
 
