@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec.cluster.over_points import goes_through_sums, local_jvp, local_vjp
+from ntkspec.cluster.spread_array import contiguous
 from ntkspec.cluster.workers import each
 from ntkspec.engines import engine_of, moved, named
 from ntkspec.engines.arrays import Array
@@ -87,24 +88,24 @@ def combined(factors: Sequence[float], operators: Sequence[KernelOperator]) -> K
 # ----------------------------------------------------------------------------------------------------------- products
 def gathered(operator: KernelOperator, block: Array) -> Any:
     """What these points contribute to the products of all with the vectors of a block (k, n')."""
-    return each(operator.engine.to_host, local_vjp(operator, _contiguous(block.T)))
+    return each(operator.engine.to_host, local_vjp(operator, contiguous(block.T)))
 
 
 def scattered(operator: KernelOperator, total: Any, block: Array) -> Array:
     """Their columns of the products, (k, n')."""
-    found = local_jvp(operator, each(lambda one: moved(one, operator.engine), total), _contiguous(block.T))
-    return _contiguous(found.T).astype(np.result_type(found.dtype, block.dtype), copy=False)
+    found = local_jvp(operator, each(lambda one: moved(one, operator.engine), total), contiguous(block.T))
+    return contiguous(found.T).astype(np.result_type(found.dtype, block.dtype), copy=False)
 
 
 def multiplied(one: KernelOperator, other: KernelOperator | None, block: Array) -> Array:
     """Columns of one part of the products with those of another, or None for its own."""
     K = one if other is None else one.against(other)  # type: ignore[attr-defined]
-    return _contiguous(K._multiplied(_contiguous(block.T)).T)
+    return contiguous(K._multiplied(contiguous(block.T)).T)
 
 
 def multiplied_on_host(operator: KernelOperator, V: Array) -> np.ndarray:
     """What a part of the columns adds to a product."""
-    return operator.engine.to_host(operator @ _contiguous(V))
+    return operator.engine.to_host(operator @ contiguous(V))
 
 
 def added_pair(one: Array, other: Array) -> Array:
@@ -125,16 +126,12 @@ def squares(one: KernelOperator, other: KernelOperator | None) -> tuple[float, f
 
 def diagonal(operator: KernelOperator, dtype: np.dtype) -> Array:
     """Of the part."""
-    return operator.diagonal(dtype)
+    return contiguous(operator.diagonal(dtype))
 
 
 def weights(operator: KernelOperator) -> Array:
     """Of the part's rows."""
-    return operator.row_weights()
-
-
-def _contiguous(V: Array) -> Array:
-    return engine_of(V).xp.ascontiguousarray(V)
+    return contiguous(operator.row_weights())
 
 
 # ------------------------------------------------------------------------------------- blocks (b, n') of a Krylov basis
@@ -168,8 +165,8 @@ def without(block: Array, total: np.ndarray, known: Sequence[Array]) -> Array:
 
 def triangle(block: Array) -> tuple[Array, np.ndarray]:
     """(Q, R) of the block's transpose."""
-    Q, R = engine_of(block).xp.linalg.qr(block.T)
-    return Q, engine_of(block).to_host(R)
+    Q, R = engine_of(block).xp.linalg.qr(contiguous(block.T))
+    return contiguous(Q), engine_of(block).to_host(R)
 
 
 def second(pair: tuple[Any, Any]) -> Any:

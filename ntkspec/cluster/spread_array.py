@@ -337,12 +337,18 @@ def _rows_on_host(piece: Array, rows: np.ndarray, axis: int) -> np.ndarray:
     return engine_of(piece).to_host(piece).take(rows, axis=axis)
 
 
+# Pieces are contiguous: what is sent arrives so, and products of other layouts have other roundings.
+def contiguous(piece: Array) -> Array:
+    """In the order of its axes."""
+    return engine_of(piece).xp.ascontiguousarray(piece) if piece.ndim else piece
+
+
 def _transposed(piece: Array, order: list[int]) -> Array:
-    return engine_of(piece).xp.ascontiguousarray(piece.transpose(order))
+    return contiguous(piece.transpose(order))
 
 
 def _typed(piece: Array, dtype: np.dtype) -> Array:
-    return piece.astype(dtype)
+    return contiguous(piece.astype(dtype))
 
 
 def _shaped(piece: Array, shape: tuple[int, ...]) -> Array:
@@ -350,7 +356,7 @@ def _shaped(piece: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _indexed(piece: Array, keys: tuple) -> Array:
-    return piece[keys]
+    return contiguous(piece[keys])
 
 
 def _entries_of(name: str, *inputs: Any) -> Array:
@@ -358,7 +364,7 @@ def _entries_of(name: str, *inputs: Any) -> Array:
     engine = engine_of(*(one for one in inputs if _belongs(one)))
     there = [moved(one, engine) if isinstance(one, np.ndarray) else one for one in inputs]
     with np.errstate(all="ignore"):
-        return getattr(engine.xp, name)(*there)
+        return contiguous(getattr(engine.xp, name)(*there))
 
 
 def _belongs(one: Any) -> bool:
