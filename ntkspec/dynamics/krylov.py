@@ -50,14 +50,14 @@ class Basis:
 
     def outputs(self) -> Array:
         """On the training points, (steps, n)."""
-        law, x, xp = self.problem.law, self.problem.rate * self.theta, self.lanczos.engine.xp
-        learned = xp.asarray((self.weights * law.learned(x, self.problem.steps)) @ self._S.T)
-        return (learned @ self.lanczos.vectors).astype(self.problem.kernel.dtype)
+        law, x = self.problem.law, self.problem.rate * self.theta
+        learned = (self.weights * law.learned(x, self.problem.steps)) @ self._S.T
+        return self.lanczos.combined(learned).astype(self.problem.kernel.dtype)
 
     def outputs_of(self, kernel_test: KernelOperator) -> Array:
         """On test points, (steps, n')."""
         law, rate, xp = self.problem.law, self.problem.rate, self.lanczos.engine.xp
-        vectors = self.lanczos.vectors.T.astype(self.problem.kernel.dtype)
+        vectors = self.lanczos.vectors.astype(self.problem.kernel.dtype)
         basis_test = Dense(kernel_test @ vectors, symmetric=False)
         gains = (self.weights * rate * law.gain(rate * self.theta, self.problem.steps)) @ self._S.T
         return outputs_on_test(basis_test, xp.asarray(gains))
@@ -79,7 +79,7 @@ def grow(problem: Problem) -> list[Basis]:
     bases = [Lanczos(kernel) for _ in problem.residual]
     for lanczos, residual in zip(bases, problem.residual, strict=True):
         lanczos.begin(residual)
-    most = min(kernel.shape[0], MOST, max(50, bases[0].fitting(MEMORY_SHARE) // count))
+    most = min(kernel.shape[0], MOST, max(50, bases[0].basis.fitting(MEMORY_SHARE) // count))
     errors: list[np.ndarray | None] = [None] * count
     with kernel.engine.one_blas_thread(), progress.bar(text="prediction (products)") as bar:
         while growing := [lanczos for lanczos, error in zip(bases, errors, strict=True) if error is None]:

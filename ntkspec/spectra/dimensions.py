@@ -19,7 +19,7 @@ from ntkspec.spectra.certificates import FailureBudget, prove
 from ntkspec.spectra.densities import DENSE_SIZE
 from ntkspec.spectra.eigenpairs import dense_spectrum, eigsh
 from ntkspec.spectra.gauss_rules import jacobi_matrices, radau_rule, rule
-from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum, collect
 from ntkspec.spectra.traces import quadratic_interval, stochastic_is_sooner, trace
@@ -418,8 +418,7 @@ class _EntropyProbes:
         """That many further probes, in blocks of four."""
         for first in range(0, count, FIRST_PROBES):
             before = self.lanczos.products
-            start = stream(seed, "entropy", attempt, first)
-            self.lanczos.begin(random_start(self.lanczos.operator, start, FIRST_PROBES))
+            self.lanczos.begin_random(stream(seed, "entropy", attempt, first), FIRST_PROBES)
             self.lanczos.extend(STEPS)
             self.negative = max(self.negative, self.lanczos.error + self.lanczos.operator.storage_error)
             bar.update(self.lanczos.products - before)

@@ -6,6 +6,7 @@ from functools import lru_cache
 import torch
 
 from ntkspec.engines import engine_of
+from ntkspec.engines.host import give_back_memory
 from ntkspec.networks.torch.facts import Facts
 
 # Bytes of what the passes through a block of points keep, and of a block of gradients; the share of the free memory
@@ -15,6 +16,8 @@ BLOCK_BYTES, GRADIENT_BYTES, MEMORY_SHARE = 2**29, 2**31, 0.2
 LEAST_BYTES = 2**23
 # What fits without a look at the memory, which takes milliseconds.
 SMALL_BYTES = 2**24
+# Share of the free memory from which on freed memory is given back: pages that come anew take as long to fill again.
+GIVEN_BACK_SHARE = 0.01
 
 
 def points_at_once(facts: Facts, points: int, device: torch.device) -> int:
@@ -31,6 +34,12 @@ def fitting(most: float, each: float, device: torch.device, share: float = MEMOR
 def number_of(most: float, each: float) -> int:
     """How many of ``each`` bytes fit into ``most`` bytes; one at least."""
     return max(1, int(most / max(each, 1.0)))
+
+
+def give_back(freed: float, device: torch.device) -> None:
+    """Hand freed memory back to the system where the heap would keep much of what is free."""
+    if device.type == "cpu" and freed > GIVEN_BACK_SHARE * free_memory(device):
+        give_back_memory()
 
 
 def free_memory(device: torch.device) -> float:

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from ntkspec.engines.host import give_back_memory
 from ntkspec.networks.points import count
-from ntkspec.networks.torch.blocks import SMALL_BYTES
+from ntkspec.networks.torch.blocks import SMALL_BYTES, give_back
 from ntkspec.networks.torch.points import copied, in_dtype
 from ntkspec.networks.torch.program import Program
 from ntkspec.networks.torch.surroundings import Widened, undisturbed
@@ -91,13 +90,18 @@ class ModuleFunction:
     @property
     def large(self) -> bool:
         """Whether its numbers in float64 are worth to be dropped after use: they take less than a pass to make."""
-        return 2 * sum(tensor.nbytes for tensor in self.state.values()) > SMALL_BYTES
+        return self._precise_bytes > SMALL_BYTES
+
+    @property
+    def _precise_bytes(self) -> int:
+        """Of its numbers in float64."""
+        return 2 * sum(tensor.nbytes for tensor in self.state.values())
 
     def release(self) -> None:
         """Drop the numbers in other dtypes, where they are large."""
         if self.large:
             self._others.clear()
-            give_back_memory()
+            give_back(self._precise_bytes, self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
