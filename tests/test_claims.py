@@ -173,7 +173,7 @@ def test_named_activations_are_counted():
 # ------------------------------------------------------------------------------------------------ what is missing
 LACKS = {
     "Gradient flow is predicted, but not trained": lambda: not hasattr(law_of("flow"), "move"),
-    "at one rate on the squared error": lambda: not {"law", "loss"} & {*inspect.signature(ns.track).parameters},
+    "at one rate on the squared error": lambda: not {"loss", "batch"} & {*inspect.signature(ns.track).parameters},
     "take all eigenpairs of their kernel": lambda: (
         not {"method", "rtol"} & {*inspect.signature(ns.ensemble).parameters}
     ),
