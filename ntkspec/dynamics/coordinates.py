@@ -23,6 +23,10 @@ class Coordinates(Protocol):
     def zero(self) -> Array: ...
 
     @property
+    def size(self) -> int:
+        """How many columns A has."""
+
+    @property
     def center(self) -> Array | float:
         """Where weight decay leads to: 0 is the start."""
 
@@ -55,6 +59,11 @@ class Points:
 
     def __init__(self, kernel: KernelOperator, kernel_test: KernelOperator | None, layout: Layout):
         self._kernel, self._test, self._layout, self.products = kernel, kernel_test, layout, 0
+
+    @property
+    def size(self) -> int:
+        """One for each row of the kernel."""
+        return self._kernel.shape[0]
 
     @property
     def zero(self) -> Array:
@@ -110,6 +119,11 @@ class Features:
         self._test = None if F_test is None else F_test.astype(np.float64, copy=False)
 
     @property
+    def size(self) -> int:
+        """k."""
+        return self._F.shape[1]
+
+    @property
     def zero(self) -> Array:
         """(k,), or (k, K)."""
         shape = (self._F.shape[1],) if self._layout.stacked else self._layout.shape(self._F.shape[1])
@@ -156,6 +170,11 @@ class Pulled:
 
     def __init__(self, inner: Coordinates, way: Array, way_test: Array | None):
         self._inner, self._way, self._way_test = inner, way, way_test
+
+    @property
+    def size(self) -> int:
+        """Of the others."""
+        return self._inner.size
 
     @property
     def zero(self) -> Array:
