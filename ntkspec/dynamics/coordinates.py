@@ -103,8 +103,8 @@ class Points:
     def of_blocks(self, blocks: Array) -> Array:
         """B itself."""
         n, rows, _ = blocks.shape
-        whole = engine_of(blocks).xp.zeros((n, rows, n, rows))
-        places = np.arange(n)
+        xp = engine_of(blocks).xp
+        whole, places = xp.zeros((n, rows, n, rows)), xp.arange(n)
         whole[places, :, places] = blocks
         return whole.reshape(n * rows, n * rows)
 
