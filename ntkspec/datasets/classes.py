@@ -38,10 +38,8 @@ def classes_of(y: Array) -> Array | None:
     return own.argmax(axis=1) if columns and bool((own.sum(axis=1) == 1).all()) else None
 
 
-def with_others(y: Array, low: float) -> Array | None:
-    """Columns of classes with ``low`` for other classes than the own one; None where labels are no such columns."""
-    if classes_of(y) is None:
-        return None
+def with_others(y: Array, low: float) -> Array:
+    """Columns of classes with ``low`` for other classes than the own one."""
     found = (y == 1).astype(y.dtype)
     return found + low * (1 - found)
 

@@ -34,6 +34,15 @@ class Coordinates(Protocol):
     def gradient(self, slope: Array) -> Array:
         """Aᵀ r for a kernel of features, r for one of points."""
 
+    def matrices(self) -> tuple[Array, Array | None]:
+        """A on the training points and on the test points, in float64."""
+
+    def gradients(self, columns: Array) -> Array:
+        """G applied to each column, G r being the gradient of r in coordinates."""
+
+    def of_blocks(self, blocks: Array) -> Array:
+        """G B Gᵀ of a matrix B with a block for each point, (n, rows of a point, the same), and else zero."""
+
 
 class Points:
     """One coordinate for each row of the kernel."""
@@ -67,6 +76,23 @@ class Points:
         """The slope itself."""
         return slope
 
+    def matrices(self) -> tuple[Array, Array | None]:
+        """The kernels."""
+        test = None if self._test is None else self._test.to_dense(np.float64)
+        return self._kernel.to_dense(np.float64), test
+
+    def gradients(self, columns: Array) -> Array:
+        """The columns themselves."""
+        return columns
+
+    def of_blocks(self, blocks: Array) -> Array:
+        """B itself."""
+        n, rows, _ = blocks.shape
+        whole = engine_of(blocks).xp.zeros((n, rows, n, rows))
+        places = np.arange(n)
+        whole[places, :, places] = blocks
+        return whole.reshape(n * rows, n * rows)
+
 
 class Features:
     """One coordinate for each feature, and of a kernel of points for each output."""
@@ -98,6 +124,19 @@ class Features:
     def gradient(self, slope: Array) -> Array:
         """Fᵀ r."""
         return self._F.T @ (slope.reshape(-1) if self._layout.stacked else slope)
+
+    def matrices(self) -> tuple[Array, Array | None]:
+        """The features."""
+        return self._F, self._test
+
+    def gradients(self, columns: Array) -> Array:
+        """Fᵀ r of each."""
+        return self._F.T @ columns
+
+    def of_blocks(self, blocks: Array) -> Array:
+        """A sum over points of Fᵀ B F."""
+        parts = self._F.reshape(len(blocks), -1, self._F.shape[1])
+        return self._F.T @ (blocks @ parts).reshape(self._F.shape)
 
 
 def _on_test(matrix: KernelOperator | Array, many: list[Array], layout: Layout) -> Array:

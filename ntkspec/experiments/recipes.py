@@ -5,7 +5,7 @@ from typing import Any
 
 from ntkspec import checks
 from ntkspec.datasets import Dataset
-from ntkspec.datasets.classes import with_others
+from ntkspec.datasets.classes import classes_of, with_others
 from ntkspec.dynamics import GradientDescent, HeavyBall, Huber, LawLike, LossFunction, LossLike, Nesterov, SpectralLaw
 from ntkspec.dynamics import loss as loss_of
 from ntkspec.dynamics.laws import PLAIN, law_of, linear_steps_of, takes_steps
@@ -106,9 +106,9 @@ class Recipe:
 
     @property
     def _law_words(self) -> str:
-        named = {HeavyBall: "the heavy ball", Nesterov: "Nesterov's law"}.get(type(self.law))
-        if named is not None:
-            return f"{named} (momentum {self.law.momentum:g})"  # type: ignore[union-attr]
+        if isinstance(self.law, HeavyBall | Nesterov):
+            named = "the heavy ball" if isinstance(self.law, HeavyBall) else "Nesterov's law"
+            return f"{named} (momentum {self.law.momentum:g})"
         return "gradient descent" if self.law in ("gd", PLAIN) else law_name(self.law)
 
     @property
@@ -127,12 +127,10 @@ class Recipe:
         loss = loss_of(self.loss)
         others = OTHERS.get(name_of(loss))
         y, y_test = dataset.y, dataset.y_test
-        found = None if others is None else with_others(y, others)
-        if found is not None and others is not None and not (found == y).all():
+        if others is not None and classes_of(y) is not None:
             reading = f"labels of {self.loss_words}: 1 in the column of a point's own class and {others:g} in others"
-            tests = with_others(y_test, others) if len(y_test) else y_test
             meta = dataset.meta | {"reading": [*dataset.meta.get("reading", ()), reading]}
-            dataset = replace(dataset, y=found, y_test=tests, meta=meta)
+            dataset = replace(dataset, y=with_others(y, others), y_test=with_others(y_test, others), meta=meta)
         for part in (dataset.y, dataset.y_test):
             if len(part):
                 loss.checked(part)
