@@ -10,7 +10,7 @@ from ntkspec import checks
 from ntkspec.dynamics.arguments import StartLike, checked_starts, checked_test
 from ntkspec.dynamics.batch_noise import spread
 from ntkspec.dynamics.batches import Batches
-from ntkspec.dynamics.coordinates import Coordinates, Features, Points
+from ntkspec.dynamics.coordinates import Coordinates, Features, Points, Pulled
 from ntkspec.dynamics.krylov import EXPECTED
 from ntkspec.dynamics.laws import FLOW, Law, LawLike, SpectralLaw, law_of, linear_steps_of, takes_steps
 from ntkspec.dynamics.losses import SQUARED, LossFunction, LossLike, name_of
@@ -21,7 +21,7 @@ from ntkspec.dynamics.rates import RateLike, Schedule, rate_of, strength_of
 from ntkspec.dynamics.recursion import Task, by_ode, by_steps
 from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines import engine_of
-from ntkspec.engines.arrays import ArrayLike
+from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators import KernelOperator, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.layout import Layout, labels_of
@@ -43,6 +43,8 @@ def predict_gd(
     loss: LossLike = "squared",
     start: StartLike = None,
     ridge: float = 0.0,
+    weight_decay: float = 0.0,
+    origin: StartLike = None,
     batch: int | None = None,
     seed: int | None = 0,
 ) -> Trajectory:
@@ -86,6 +88,12 @@ def predict_gd(
     ridge : float, default 0
         Weight decay towards the start: ridge/2 \|w - w_0\|² is added to the loss, w being the weights of the model.
         Training on the squared loss then ends at kernel ridge regression, ``posterior(..., noise=n * ridge)``.
+    weight_decay : float, default 0
+        Weight decay towards zero: weight_decay/2 \|w\|² is added to the loss.
+    origin : array, tuple of two arrays or None, default None
+        Outputs of the model where all its weights are zero, in the form of ``start``, which ``weight_decay`` needs
+        beside the kernel. None is zero, as for a model that is linear in its weights, f = J w. Of a network's expansion
+        it is that of ``ntkspec.linearize(net).with_weights(zeros)``, f_0 - J w_0.
     batch : int or None, default None
         Points of a step: the batches of :func:`ntkspec.train_gd` with the same ``seed``, one after the other. None
         takes all points in each step.
@@ -134,11 +142,11 @@ def predict_gd(
     largest eigenvalue. ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point
     (where only products are known, the largest Ritz value, which bounds the entries that y - u_0 touches).
 
-    Other losses, laws of your own, rates that change, batches and a ridge: one product with the kernel a step, 4 n k
-    flops with k features. Nothing is truncated, ``error`` is 0. Gradient flow of another loss is solved as an ordinary
-    differential equation by a Runge-Kutta method of order 8 with steps as small as the largest eigenvalue asks for,
-    some 5 eta lambda_max t / n products; ``error`` is then an estimate, the distance from a solution with a hundred
-    times the tolerance.
+    Other losses, laws of your own, rates that change, batches and weight decay: one product with the kernel a step,
+    4 n k flops with k features. Nothing is truncated, ``error`` is 0. Gradient flow of another loss is solved as an
+    ordinary differential equation by a Runge-Kutta method of order 8 with steps as small as the largest eigenvalue asks
+    for, some 5 eta lambda_max t / n products; ``error`` is then an estimate, the distance from a solution with a
+    hundred times the tolerance.
 
     The mean over batches is training on all points, exactly: with the squared loss the gradient is linear in outputs.
     ``spread`` follows the covariance of the outputs, 4 n k² + 8 k³ flops a step with k features (with momentum 64 k³);
@@ -190,7 +198,9 @@ def predict_gd(
     batches = _batches(batch, seed, layout, loss)
     test = checked_test(kernel_test, kernel)
     start_train, start_test = checked_starts(start, kernel, test, layout)
-    ridge = strength_of(ridge)
+    decay = strength_of(weight_decay, "weight_decay")
+    ridge = strength_of(ridge, "ridge") + decay
+    of_origin = checked_starts(origin, kernel, test, layout, name="origin")
     plain = loss == SQUARED and batches is None and not ridge
     averaged, found = batch is not None and seed is None, None
     if closed is not None and plain and not isinstance(rate, Schedule):
@@ -201,6 +211,11 @@ def predict_gd(
             return found
     ascending, place = np.unique(steps, return_inverse=True)
     coordinates = _coordinates(kernel, test, layout, products=EXPECTED if moves is None else int(ascending[-1]))
+    if decay:
+        way, way_test = (
+            _way(begin, zero, decay / ridge) for begin, zero in zip((start_train, start_test), of_origin, strict=True)
+        )
+        coordinates = coordinates if way is None else Pulled(coordinates, way, way_test)
     dtypes = [part.dtype for part in (kernel, test) if part is not None]
     task = Task(
         coordinates, loss, y, start_train, start_test, rate, ascending, dtypes=dtypes, batches=batches, ridge=ridge
@@ -208,6 +223,13 @@ def predict_gd(
     if found is None:
         found = _in_order(by_ode(task) if moves is None else by_steps(task, moves), place)
     return found if moves is None or not averaged else _with_spread(found, task, moves, batch or 0, place)
+
+
+def _way(start: Array | None, origin: Array | None, part: float) -> Array | None:
+    """That part of the outputs at the start less those at the origin; None where they are the same."""
+    if start is None or origin is None:
+        return None if start is origin else part * (start if origin is None else -origin)
+    return part * (start - origin)
 
 
 def _batches(batch: int | None, seed: int | None, layout: Layout, loss: LossFunction) -> Batches | None:

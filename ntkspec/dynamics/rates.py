@@ -53,8 +53,8 @@ def at(rate: Rate, step: int) -> float:
     return rate(step) if isinstance(rate, Schedule) else rate
 
 
-def strength_of(ridge: Any) -> float:
-    """A checked ``ridge``."""
-    if isinstance(ridge, bool) or not isinstance(ridge, int | float | np.number) or not 0 <= ridge < np.inf:
-        raise ValueError(f"ridge={checks.shown(ridge)}, but a finite number >= 0 is needed")
-    return float(ridge)
+def strength_of(given: Any, name: str) -> float:
+    """A checked strength of weight decay."""
+    if isinstance(given, bool) or not isinstance(given, int | float | np.number) or not 0 <= given < np.inf:
+        raise ValueError(f"{name}={checks.shown(given)}, but a finite number >= 0 is needed")
+    return float(given)

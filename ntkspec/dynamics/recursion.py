@@ -28,7 +28,8 @@ class Task:
     """What is trained: a model, on a loss of labels y, from outputs at step 0 (None is zero), at a learning rate.
 
     steps : or times, ascending. dtypes : of the kernel, and of the test kernel where there is one. batches : which
-    points each step takes; None is all of them. ridge : added to the loss is ridge/2 |w - w_0|².
+    points each step takes; None is all of them. ridge : added to the loss is ridge/2 times the square of the distance
+    from the coordinates' center.
     """
 
     coordinates: Coordinates
@@ -53,7 +54,7 @@ class Task:
             slope[rows] = self.loss.derivative(u[rows], self.y[rows])
         rate = at(self.eta, step)
         descent = rate / count * self.coordinates.gradient(slope)
-        return descent + rate * self.ridge * c if self.ridge else descent
+        return descent + rate * self.ridge * (c - self.coordinates.center) if self.ridge else descent
 
     def train(self, c: Array) -> Array:
         """Outputs on the training points."""
