@@ -85,6 +85,10 @@ class ShardedLanczos(Lanczos):
     def _sizes(self, W):
         return np.sqrt(sum(self._all("squares")))
 
+    def _overlapped(self, known: int) -> list[slice]:
+        """All rows: a part of them takes as many messages."""
+        return [slice(0, known)]
+
     def _without(self, W, known):
         overlaps = sum(self._all("overlaps", len(known)))
         self._all("subtract", overlaps)
