@@ -186,8 +186,10 @@ class Engine(Protocol):
     name: str
     # The array module, NumPy or CuPy.
     xp: Any
-    # Rows and columns of a tile; rows of a tile, and pairs of patches, that are computed together.
+    # Rows and columns of a tile, and of the least one that is worth a task of its own; rows of a tile, and pairs of
+    # patches, that are computed together.
     TILE: int
+    LEAST_TILE: int
     STRIP: int
     PAIRS: int
 

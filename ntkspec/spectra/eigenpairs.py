@@ -25,8 +25,8 @@ WHICH = ("LM", "LA", "SA", "BE")
 RESOLUTION = 1e-3
 # The basis holds this many vectors, or six for each pair, before it is restarted.
 LEAST_BASIS, PER_PAIR = 256, 6
-# Vectors in the block from which pairs are sought: a product of two reads a stored matrix once, as that of one does; that
-# of four takes longer, and more products are needed.
+# Vectors in the block from which pairs are sought: a product of two reads a stored matrix once, as that of one does.
+# That of four takes longer, and more products are needed.
 BLOCK = 2
 # Restarts after which the pairs that have not converged are given as they are.
 MOST_RESTARTS = 50

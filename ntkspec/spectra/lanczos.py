@@ -189,8 +189,8 @@ class Lanczos:
         """Orthonormal rows P, and (overlaps, factors) with W = overlapsᵀ known + factorsᵀ P.
 
         Block Gram-Schmidt, first along the rows that W overlaps by more than rounding, then along all of them; a third
-        time, normalized, where less than CLEAN of a direction was left (twice is enough: BCGSI+ of Barlow, Smoktunowicz,
-        Numer. Math. 123, 2013). Directions of W that are no larger than rounding are dropped.
+        time, normalized, where less than CLEAN of a direction was left (twice is enough: BCGSI+ of Barlow and
+        Smoktunowicz, Numer. Math. 123, 2013). Directions of W that are no larger than rounding are dropped.
         """
         room = known.shape[1] - len(known)
         overlaps = np.zeros((len(known), len(W)))
