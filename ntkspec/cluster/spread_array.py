@@ -290,7 +290,9 @@ def _joined(arrays: Sequence[Any], axis: int = 0) -> SpreadArray:
     arrays = [first.parts.placed(array, first.axis) for array in arrays]
     shape = list(first.shape)
     shape[axis] = sum(array.shape[axis] for array in arrays)
-    pieces = first.parts.map(_joined_pieces, [list(own) for own in zip(*(array.pieces for array in arrays))], first.parts.same(axis))
+    pieces = first.parts.map(
+        _joined_pieces, [list(own) for own in zip(*(array.pieces for array in arrays))], first.parts.same(axis)
+    )
     return SpreadArray(first.parts, pieces, shape, np.result_type(*(array.dtype for array in arrays)), first.axis)
 
 
