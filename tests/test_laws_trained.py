@@ -464,3 +464,13 @@ def test_laws_that_cannot_train_are_told_before():
     for found in pairs + others:
         with pytest.raises(TypeError, match=r"move of Wrong has to return \(move, kept\): .* slots=1 such arrays"):
             ns.train_gd(net, X, y, eta=0.3, steps=[1], law=Wrong(found))
+
+
+def test_a_move_that_is_no_function_is_told():
+    wrong = type("Wrong", (), {"slots": 0, "move": 3})()
+    net = NETWORKS["two layers"]()
+    X, y = data(net)
+    for call in (lambda: ns.train_gd(net, X, y, eta=0.3, steps=[1], law=wrong),
+                 lambda: ns.predict_gd(np.eye(12), y, eta=0.3, steps=[1], law=wrong)):  # fmt: skip
+        with pytest.raises(TypeError, match=r"move of Wrong is a int, but a function of \(descent, memory, step\)"):
+            call()

@@ -86,6 +86,11 @@ def test_means_are_over_points_of_every_step_and_keep_what_is_not_known(loss):
         loss.mean(u[:, :4], y)
 
 
+def test_means_over_no_points_are_refused():
+    with pytest.raises(ValueError, match=r"y has shape \(0,\), but a mean over points needs one point or more"):
+        ns.loss("squared").mean(np.zeros((2, 0)), np.zeros(0))
+
+
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 def test_single_precision_stays(loss):
     y = labels(loss, 5, 3).astype(np.float32)
@@ -230,6 +235,15 @@ def test_decay_towards_zero_ends_at_kernel_ridge_regression_around_the_origin(la
     assert np.abs(whole.train - same.train).max() <= 1e-9
     with pytest.raises(ValueError, match="origin has shape"):
         ns.predict_gd(K, y, steps=[1], **(how | {"origin": (y[:3], y[:3])}))
+
+
+def test_flows_of_years_are_refused_and_those_that_are_not_stiff_are_followed():
+    with pytest.raises(ValueError, match=r"gradient flow to time 1e\+25 would take .* years"):
+        ns.predict_gd(np.eye(3), np.ones(3), eta=1.0, steps=[1e25], law="flow", ridge=0.1)
+    signs = np.array([1.0, -1.0])
+    far = ns.predict_gd(np.eye(2), signs, eta=1.0, steps=[1e9], law="flow", loss="logistic")
+    # du/dt = 1/2 / (1 + exp(u)) from 0: u + exp(u) - 1 = t / 2.
+    np.testing.assert_allclose(far.train[0] * signs + np.exp(far.train[0] * signs) - 1, 0.5e9, rtol=1e-6)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)

@@ -58,6 +58,8 @@ class LossFunction(ABC):
             raise ValueError(
                 f"outputs have shape {found.shape}, but that of y, {labels.shape}, has to be their last axes"
             )
+        if not labels.size:
+            raise ValueError(f"y has shape {labels.shape}, but a mean over points needs one point or more")
         leading = found.shape[: found.ndim - labels.ndim]
         losses = [float(self.values(u, labels).mean()) for u in found.reshape(-1, *labels.shape)]
         return np.array(losses).reshape(leading)
@@ -174,8 +176,7 @@ class Huber(LossFunction):
     curvature = 1.0
 
     def __post_init__(self):
-        known = isinstance(self.delta, int | float | np.number) and not isinstance(self.delta, bool)
-        if not known or not 0 < self.delta < np.inf:
+        if not checks.is_number(self.delta) or not 0 < self.delta < np.inf:
             raise ValueError(f"delta={checks.shown(self.delta)}, but a finite number above 0 is needed, such as 1.0")
 
     def values(self, u: Array, y: Array) -> Array:
