@@ -81,10 +81,28 @@ def test_the_mean_is_training_on_all_points_and_all_points_have_no_spread():
 
 
 def test_large_kernels_without_features_have_the_mean_alone():
-    F = np.random.default_rng(0).standard_normal((501, 501)) / 20
-    found = ns.predict_gd(F @ F.T, np.ones(501), eta=0.1, steps=[1], batch=10, seed=None)
+    F = np.random.default_rng(0).standard_normal((1001, 1001)) / 30
+    found = ns.predict_gd(F @ F.T, np.ones(1001), eta=0.1, steps=[1], batch=10, seed=None)
     assert found.spread is None
-    assert found.train.shape == (1, 501)
+    assert found.train.shape == (1, 1001)
+    with pytest.raises(ValueError, match=r"the noise of batches over 10+ steps, one by one, would take"):
+        ns.predict_gd(np.eye(3), np.ones(3), eta=0.1, steps=[10**15], batch=2, seed=None)
+
+
+def test_decay_towards_an_origin_adds_no_noise_of_its_own():
+    rng = np.random.default_rng(2)
+    F, y, w = rng.standard_normal((N, 3)), rng.standard_normal(N), rng.standard_normal(3)
+    how = {"eta": 0.2, "batch": BATCH, "start": F @ w, "weight_decay": 0.3}
+    found = ns.predict_gd(Gram(F), y, steps=[STEPS], seed=None, **how)
+    runs = []
+    for batches in itertools.product(itertools.combinations(range(N), BATCH), repeat=STEPS):
+        v = w
+        for batch in batches:
+            rows = list(batch)
+            v = v - 0.2 * (F[rows].T @ (F[rows] @ v - y[rows]) / BATCH + 0.3 * v)
+        runs.append(F @ v)
+    np.testing.assert_allclose(found.train[0], np.mean(runs, axis=0), atol=1e-12)
+    assert found.spread[0] == pytest.approx(spread(np.array(runs)), abs=1e-12)
 
 
 def test_means_that_are_not_known_are_refused():

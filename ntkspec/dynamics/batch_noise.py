@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntkspec import progress
+from ntkspec import checks, progress
 from ntkspec.dynamics.laws import Law, moved
 from ntkspec.dynamics.rates import at
 from ntkspec.dynamics.recursion import Task
@@ -36,6 +36,7 @@ def spread(task: Task, law: Law, batch: int) -> Spread:
     """That of the steps of a task; batch : points of each, at most n. Cost: 4 n k² + 8 k³ flops a step."""
     model, due, last = _Model(task, law, batch), set(task.steps.tolist()), int(task.steps[-1])
     found: list[tuple[float, float]] = []
+    checks.duration(last, model.flops, f"the noise of batches over {last} steps, one by one,", "take fewer")
     with progress.bar(total=last, text="noise of batches (steps)") as bar:
         for step in range(last + 1):
             if step in due:
@@ -63,6 +64,12 @@ class _Model:
         self._two = self._one * (self._batch - 1) / max(1, n - 1)
         self._mean: list[Array] = [task.coordinates.zero for _ in range(slots)]
         self._V = self._xp.zeros((slots, k, slots, k))
+
+    @property
+    def flops(self) -> float:
+        """Of a step."""
+        rows, k = self._A.shape
+        return 4.0 * rows * k**2 + 4.0 * len(self._V) ** 3 * k**3
 
     def spreads(self) -> tuple[float, float]:
         """Of the training points, and of the test points where there are any."""

@@ -23,6 +23,10 @@ class Coordinates(Protocol):
     def zero(self) -> Array: ...
 
     @property
+    def size(self) -> int:
+        """How many columns A has."""
+
+    @property
     def center(self) -> Array | float:
         """Where weight decay leads to: 0 is the start."""
 
@@ -55,6 +59,11 @@ class Points:
 
     def __init__(self, kernel: KernelOperator, kernel_test: KernelOperator | None, layout: Layout):
         self._kernel, self._test, self._layout, self.products = kernel, kernel_test, layout, 0
+
+    @property
+    def size(self) -> int:
+        """One for each row of the kernel."""
+        return self._kernel.shape[0]
 
     @property
     def zero(self) -> Array:
@@ -94,8 +103,8 @@ class Points:
     def of_blocks(self, blocks: Array) -> Array:
         """B itself."""
         n, rows, _ = blocks.shape
-        whole = engine_of(blocks).xp.zeros((n, rows, n, rows))
-        places = np.arange(n)
+        xp = engine_of(blocks).xp
+        whole, places = xp.zeros((n, rows, n, rows)), xp.arange(n)
         whole[places, :, places] = blocks
         return whole.reshape(n * rows, n * rows)
 
@@ -108,6 +117,11 @@ class Features:
     def __init__(self, F: Array, F_test: Array | None, layout: Layout):
         self._F, self._layout = F.astype(np.float64, copy=False), layout
         self._test = None if F_test is None else F_test.astype(np.float64, copy=False)
+
+    @property
+    def size(self) -> int:
+        """k."""
+        return self._F.shape[1]
 
     @property
     def zero(self) -> Array:
@@ -156,6 +170,11 @@ class Pulled:
 
     def __init__(self, inner: Coordinates, way: Array, way_test: Array | None):
         self._inner, self._way, self._way_test = inner, way, way_test
+
+    @property
+    def size(self) -> int:
+        """Of the others."""
+        return self._inner.size
 
     @property
     def zero(self) -> Array:

@@ -1,6 +1,6 @@
 """Training of a kernel model: three methods in closed form, and two that follow it, behind one name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -28,8 +28,8 @@ from ntkspec.operators.layout import Layout, labels_for
 
 # Up to this size the dense eigenproblem is solved, in about a second.
 DENSE_SIZE = 1500
-# Up to this size the spread of batches is followed where a kernel has not few features, some 0.1 s a step.
-SPREAD_SIZE = 500
+# Up to so many features, or rows of a kernel without few of them, the spread of batches is followed: up to 1 s a step.
+SPREAD_SIZE = 1000
 
 
 def predict_gd(
@@ -149,8 +149,8 @@ def predict_gd(
     hundred times the tolerance.
 
     The mean over batches is training on all points, exactly: with the squared loss the gradient is linear in outputs.
-    ``spread`` follows the covariance of the outputs, 4 n k² + 8 k³ flops a step with k features (with momentum 64 k³);
-    kernels without few features have k = n, and a spread up to n = 500, None beyond. :func:`ntkspec.train_gd` goes
+    ``spread`` follows the covariance of the outputs, 4 n k² + 8 k³ flops a step with k features (with momentum 40 k³);
+    kernels without few features have k = n. It is None where k is above 1,000. :func:`ntkspec.train_gd` goes
     through all points before it takes one again, so that a step of an epoch knows of those before: the mean of such
     runs differs from training on all points by terms of order eta², and their spread is smaller.
 
@@ -197,39 +197,45 @@ def predict_gd(
         raise ValueError("gradient flow has no steps: it takes one learning rate, and no batches")
     batches = _batches(batch, seed, layout, loss)
     test = checked_test(kernel_test, kernel)
-    start_train, start_test = checked_starts(start, kernel, test, layout)
+    starts = checked_starts(start, kernel, test, layout)
+    origins = checked_starts(origin, kernel, test, layout, name="origin")
     decay = strength_of(weight_decay, "weight_decay")
     ridge = strength_of(ridge, "ridge") + decay
-    of_origin = checked_starts(origin, kernel, test, layout, name="origin")
     plain = loss == SQUARED and batches is None and not ridge
     averaged, found = batch is not None and seed is None, None
     if closed is not None and plain and not isinstance(rate, Schedule):
-        residual = layout.vectors(y if start_train is None else y - start_train)
+        residual = layout.vectors(y if starts[0] is None else y - starts[0])
         problem = Problem(kernel, test, residual, rate / layout.points, closed, steps)
-        found = _moved(_method(problem)(problem), layout, start_train, start_test)
+        found = _moved(_method(problem)(problem), layout, *starts)
         if not averaged:
             return found
     ascending, place = np.unique(steps, return_inverse=True)
     coordinates = _coordinates(kernel, test, layout, products=EXPECTED if moves is None else int(ascending[-1]))
     if decay:
-        way, way_test = (
-            _way(begin, zero, decay / ridge) for begin, zero in zip((start_train, start_test), of_origin, strict=True)
-        )
-        coordinates = coordinates if way is None else Pulled(coordinates, way, way_test)
+        coordinates = _pulled(coordinates, starts, origins, decay / ridge)
     dtypes = [part.dtype for part in (kernel, test) if part is not None]
-    task = Task(
-        coordinates, loss, y, start_train, start_test, rate, ascending, dtypes=dtypes, batches=batches, ridge=ridge
-    )
+    task = Task(coordinates, loss, y, *starts, rate, ascending, dtypes=dtypes, batches=batches, ridge=ridge)
     if found is None:
         found = _in_order(by_ode(task) if moves is None else by_steps(task, moves), place)
     return found if moves is None or not averaged else _with_spread(found, task, moves, batch or 0, place)
 
 
+def _pulled(
+    coordinates: Coordinates,
+    starts: Sequence[Array | None],
+    origins: Sequence[Array | None],
+    part: float,
+) -> Coordinates:
+    """Those with a center that is this part of the way to the origin."""
+    way, way_test = (_way(start, origin, part) for start, origin in zip(starts, origins, strict=True))
+    return coordinates if way is None else Pulled(coordinates, way, way_test)
+
+
 def _way(start: Array | None, origin: Array | None, part: float) -> Array | None:
-    """That part of the outputs at the start less those at the origin; None where they are the same."""
-    if start is None or origin is None:
-        return None if start is origin else part * (start if origin is None else -origin)
-    return part * (start - origin)
+    """That part of the outputs at the start less those at the origin; None where both are zero."""
+    if start is None:
+        return None if origin is None else -part * origin
+    return part * (start if origin is None else start - origin)
 
 
 def _batches(batch: int | None, seed: int | None, layout: Layout, loss: LossFunction) -> Batches | None:
@@ -250,7 +256,7 @@ def _batches(batch: int | None, seed: int | None, layout: Layout, loss: LossFunc
 def _with_spread(found: Trajectory, task: Task, law: Law, batch: int, place: np.ndarray) -> Trajectory:
     """A mean over batches with how far runs are from it, where that is not too long."""
     found = replace(found, method=f"{found.method}, mean over batches of {batch}")
-    if isinstance(task.coordinates, Points) and task.coordinates.zero.size > SPREAD_SIZE:
+    if task.coordinates.size > SPREAD_SIZE:
         return found
     far = spread(task, law, batch)
     return replace(found, spread=far.train[place], spread_test=None if far.test is None else far.test[place])
