@@ -14,7 +14,7 @@ from benchmarks import torch_peer
 from benchmarks.common import PEER_PYTHON, Case, Timed, elsewhere
 from ntkspec.operators import Work
 
-# Learning rates: with more inputs and neurons a weight moves less in a step, and its own rounding is to stay below that.
+# Learning rates: with more inputs and neurons a weight moves less in a step, and its rounding should stay below that.
 ETA, ETA_WIDE = 0.3, 3.0
 
 
