@@ -92,8 +92,13 @@ def as_vector(y: ArrayLike, name: str, length: int, *, each: str = "data point")
 
 
 def on_engine(array: Array, engine: Device, name: str) -> Array:
-    """The array itself, where it lies on the engine's device; TypeError where it does not."""
+    """The array itself, where it lies on the engine's device; TypeError where it does not.
+
+    One of NumPy is handed to an engine whose arrays lie elsewhere.
+    """
     own = engine_of(array)
+    if own is not engine and hasattr(engine, "placed") and isinstance(array, np.ndarray):
+        return engine.placed(array)
     if own is not engine:
         raise TypeError(
             f"{name} lies on the {own.name}, but the kernel on the {engine.name}; move one of them with "

@@ -68,7 +68,7 @@ def checked_starts(
     if dimensions == 1:  # outputs (n, 1) of one function
         pair = tuple(_as_vector(part) for part in pair)
     train = layout.checked(pair[0], name, layout.points).astype(kernel.dtype, copy=False)
-    checks.on_engine(train, kernel.engine, name)
+    train = checks.on_engine(train, kernel.engine, name)
     if kernel_test is None:
         return train, None
     test = layout.checked(pair[1], f"{name} of the test points", kernel_test.shape[0] // layout.rows_per_point)

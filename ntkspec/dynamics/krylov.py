@@ -39,7 +39,7 @@ SUMMED, CHUNK, RATIO = 5000, 1000, 1.02
 _LOOKED_AT = np.arange(8)
 
 
-class Basis:
+class KrylovPrediction:
     """What a Krylov basis says of one vector: Ritz values, what they carry of it, and a bound on |u - u^Krylov|."""
 
     def __init__(self, problem: Problem, lanczos: Lanczos, error: np.ndarray):
@@ -72,7 +72,7 @@ def outputs_on_test(kernel_test: KernelOperator, dual: Array) -> Array:
     return outputs
 
 
-def grow(problem: Problem) -> list[Basis]:
+def grow(problem: Problem) -> list[KrylovPrediction]:
     """A basis from each residual. Products of all bases are computed together."""
     count = len(problem.residual)
     kernel, _ = planning.prepare(problem.kernel, count * EXPECTED, block=count)
@@ -100,7 +100,7 @@ def grow(problem: Problem) -> list[Basis]:
             RuntimeWarning,
             stacklevel=5,
         )
-    return [Basis(problem, lanczos, error) for lanczos, error in found]
+    return [KrylovPrediction(problem, lanczos, error) for lanczos, error in found]
 
 
 def _settled(problem: Problem, lanczos: Lanczos, most: int) -> np.ndarray | None:

@@ -24,7 +24,7 @@ from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators import KernelOperator, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
-from ntkspec.operators.layout import Layout, labels_of
+from ntkspec.operators.layout import Layout, labels_for
 
 # Up to this size the dense eigenproblem is solved, in about a second.
 DENSE_SIZE = 1500
@@ -189,8 +189,8 @@ def predict_gd(
     kernel, loss = as_symmetric(kernel), loss_of(loss)
     closed = law_of(law) if isinstance(law, SpectralLaw) or not takes_steps(law) else None
     moves = None if closed == FLOW else linear_steps_of(law)
-    y, layout = labels_of(y, kernel)
-    y = loss.checked(y).astype(kernel.dtype, copy=False)
+    y, layout = labels_for(y, kernel.shape[0], kernel.rows_per_point)
+    y = checks.on_engine(loss.checked(y), kernel.engine, "y").astype(kernel.dtype, copy=False)
     steps = checks.as_steps(steps) if closed is None else closed.times(steps)
     rate = rate_of(eta, "eta", 0 if moves is None else int(steps.max()))
     if moves is None and (batch is not None or isinstance(rate, Schedule)):

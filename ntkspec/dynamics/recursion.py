@@ -162,12 +162,11 @@ class _Outputs:
     def __init__(self, task: Task):
         self._task = task
         self._coordinates: list[Array] = []
-        shape = len(task.steps), *task.y.shape
-        self._train = engine_of(task.y).xp.full(shape, np.nan, task.dtypes[0])
+        self._train: list[Array] = []
 
     def write(self, u: Array, c: Array) -> None:
         """The next step: outputs u on the training points, and the coordinates."""
-        self._train[len(self._coordinates)] = u
+        self._train.append(u.astype(self._task.dtypes[0]))
         self._coordinates.append(c)
 
     def trajectory(self, method: str) -> Trajectory:
@@ -176,7 +175,9 @@ class _Outputs:
         method = f"{method} {task.coordinates.description}, {name_of(task.loss)} loss"
         test = self._test() if len(task.dtypes) > 1 else None
         error_test = None if test is None else nothing
-        return Trajectory(task.steps, self._train, test, method, nothing, error_test=error_test)
+        unknown = [np.nan * task.y.astype(task.dtypes[0])] * (len(task.steps) - len(self._train))
+        train = engine_of(task.y).xp.stack([*self._train, *unknown])
+        return Trajectory(task.steps, train, test, method, nothing, error_test=error_test)
 
     def _test(self) -> Array:
         """Outputs on the test points."""

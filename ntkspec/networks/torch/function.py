@@ -90,18 +90,13 @@ class ModuleFunction:
     @property
     def large(self) -> bool:
         """Whether its numbers in float64 are worth to be dropped after use: they take less than a pass to make."""
-        return self._precise_bytes > SMALL_BYTES
-
-    @property
-    def _precise_bytes(self) -> int:
-        """Of its numbers in float64."""
-        return 2 * sum(tensor.nbytes for tensor in self.state.values())
+        return 2 * sum(tensor.nbytes for tensor in self.state.values()) > SMALL_BYTES
 
     def release(self) -> None:
         """Drop the numbers in other dtypes, where they are large."""
         if self.large:
             self._others.clear()
-            give_back(self._precise_bytes, self.device)
+            give_back(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}

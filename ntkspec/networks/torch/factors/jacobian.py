@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ntkspec import progress
 from ntkspec.engines.arrays import Array
-from ntkspec.engines.host import give_back_memory
 from ntkspec.networks.points import rows
-from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory, number_of, points_at_once
+from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory_now, give_back, number_of, points_at_once
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
 from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, held_flops, product_flops
 from ntkspec.networks.torch.factors.grams import add_gram, numbers_together
@@ -130,7 +129,7 @@ class FactoredJacobian(AutogradJacobian):
 
     def passes_of_points(self, n: int) -> PassWork:
         """Of the factors, which are kept as far as they fit. On their way are those of a block, vectors of parameters
-        or gradients of a tile, and a block of training: a heap that they had does not give it back."""
+        or gradients of a tile, or a block of training: what they had is given back."""
         found = super().passes_of_points(n)
         every, own = min(n, self.engine.TILE) * self.size, self.size * self.dtype.itemsize
         formed = 2.0 * max(
@@ -139,7 +138,7 @@ class FactoredJacobian(AutogradJacobian):
         together = min(n, self.points, points_at_once(self.facts, self.points, self.function.device))
         trained = 2.0 * self.facts.bytes * together
         others = found.passing if self.rest is not None else 0.0
-        passing = max(formed, self._bytes_of_block(n), others) + trained
+        passing = max(formed, self._bytes_of_block(n), others, trained)
         return replace(found, kept=self._bytes_of_factors(n), passing=passing)
 
     def passes_of_checks(self, stacked: bool) -> PassWork:
@@ -151,7 +150,7 @@ class FactoredJacobian(AutogradJacobian):
 
     def _bytes_of_factors(self, n: int) -> float:
         """Of those of n points that are stored, and of the rows and columns of a tile where they are not."""
-        free, every, tile = free_memory(self.function.device), n * self.bytes_per_point, self.engine.TILE
+        free, every, tile = self._free, n * self.bytes_per_point, self.engine.TILE
         if every <= STORED_SHARE * free:
             return every
         stored = STORED_SHARE * free if every <= 2 * STORED_SHARE * free else 0.0
@@ -175,8 +174,10 @@ class FactoredJacobian(AutogradJacobian):
 
     @cached_property
     def _free(self) -> float:
-        """Bytes that were free at first use: what is computed then takes its shares of them."""
-        return free_memory(self.function.device)
+        """Bytes that were free at first use, once factors had been tried: what is computed takes its shares of them."""
+        self.recipe  # noqa: B018 (finds it)
+        give_back(self.function.device)
+        return free_memory_now(self.function.device)
 
     @cached_property
     def _points_stored(self) -> int:
@@ -407,8 +408,9 @@ class FactoredJacobian(AutogradJacobian):
     def _tried(self, way: Callable[[], Found]) -> Found:
         """Where a block of points computes something else than the first points did, all goes through autograd.
 
-        The heap of each thread keeps what passes took.
+        The heap keeps what passes took.
         """
+        passes = len(self._kept) < len(self.point_blocks)
         try:
             return way()
         except Rearranged as error:
@@ -417,8 +419,8 @@ class FactoredJacobian(AutogradJacobian):
             self._rows = None, {}
             return way()
         finally:
-            if self._points_stored < self.points:
-                give_back_memory()
+            if passes:
+                give_back(self.function.device)
 
     def release(self) -> None:
         """Drop the factors of single rows as well, and those of rows of a tile."""

@@ -49,8 +49,7 @@ class Part:
             made = self.blocks.factors(number, every)
             own = {name: held([one[local] for one in uses]) for name, uses in made.items() if uses}
             if not self.blocks.stores(number):
-                points = self.blocks.point_blocks[number]  # activations between factors that stay
-                give_back((points.stop - points.start) * self.blocks.bytes_per_point, self.blocks.function.device)
+                give_back(self.blocks.function.device)  # activations between factors that stay
             own |= {weight: with_bias(own[weight]) for weight in biases.values()}
             blocks.append({name: uses for name, uses in own.items() if name not in biases})
         sizes = {name: tensor.numel() for name, tensor in self.blocks.function.state.items()}
