@@ -113,7 +113,7 @@ def measure(setting: Setting) -> dict:
         "norm_floor": stored + norm.products * multiplied,
         "products": norm.products,
         "products_forecast": told[0],
-        "peak_bytes": memory("VmHWM") - before,
+        "peak_bytes": max(1, memory("VmHWM") - before),
     }
 
 
@@ -148,11 +148,8 @@ def draw(cases: list[dict], path: Path) -> None:
     axis = figure.subplots()
     over_n = [case for case in cases if case["varied"] == "n" and case["dtype"] == "float32"]
     for k, (method, activation) in enumerate(product(("factored", "dense"), ("relu", "erf"))):
-        own = sorted(
-            (c["n"], c["norm"], c["norm_forecast"])
-            for c in over_n
-            if (c["method"], c["activation"]) == (method, activation)
-        )
+        chosen = [case for case in over_n if (case["method"], case["activation"]) == (method, activation)]
+        own = sorted((case["n"], case["norm"], case["norm_forecast"]) for case in chosen)
         if own:
             n, seconds, told = zip(*own, strict=True)
             axis.plot(n, seconds, "o-", color=f"C{k}", markersize=4, label=f"{activation}, {method}")
@@ -166,16 +163,26 @@ def draw(cases: list[dict], path: Path) -> None:
 
 def _forecast(setting: Setting, cases: list[dict]) -> float:
     """From the last setting of its series, by the growth of the work; 0 where it is the first."""
-    own = [
-        c
-        for c in cases
-        if all(c[name] == getattr(setting, name) for name in ("varied", "method", "activation", "dtype"))
-    ]
+    same = ("varied", "method", "activation", "dtype")
+    own = [case for case in cases if all(case[name] == getattr(setting, name) for name in same)]
     if not own:
         return 0.0
     last = max(own, key=lambda case: case[setting.varied])
     power = 2 if (setting.varied, setting.method) == ("n", "dense") else 1
     return 1.5 * last["norm"] * (setting.size / last[setting.varied]) ** power
+
+
+def _order(setting: Setting) -> float:
+    return float(setting.n) * (setting.n if setting.method == "dense" else setting.m * setting.d)
+
+
+def _line(key: str, found: dict) -> str:
+    part = found["product_floor"] / found["product"]
+    return (
+        f"{key:<58} product {found['product']:.3g} s ({part:.0%} of the floor, forecast {found['product_forecast']:.3g} "
+        f"s), norm {found['norm']:.3g} s (forecast {found['norm_forecast']:.3g} s), {found['products']} products, "
+        f"{found['peak_bytes'] / 1e6:.0f} MB"
+    )
 
 
 def main() -> None:
@@ -188,9 +195,8 @@ def main() -> None:
     end = time.perf_counter() + options.seconds
     content = json.loads(options.record.read_text(encoding="utf-8")) if options.record.exists() else {"growth": []}
     cases, left_out = content["growth"], []
-    for setting in sorted(
-        settings(), key=lambda one: one.n * one.n if one.method == "dense" else one.n * one.m * one.d
-    ):
+    measure(Setting("n", "dense", "relu", "float32", 700))  # what is compiled or measured once
+    for setting in sorted(settings(), key=_order):
         if any(Setting(**{name: case[name] for name in asdict(setting)}) == setting for case in cases):
             continue
         if time.perf_counter() + _forecast(setting, cases) > end:
@@ -201,13 +207,7 @@ def main() -> None:
         content["slopes"] = {what: slopes(cases, what) for what in ("product", "norm", "peak_bytes")}
         with atomic_path(options.record) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        found = cases[-1]
-        print(
-            f"{setting.key:<58} product {found['product']:.3g} s ({found['product_floor'] / found['product']:.0%} of the "
-            f"floor, forecast {found['product_forecast']:.3g} s), norm {found['norm']:.3g} s (forecast "
-            f"{found['norm_forecast']:.3g} s), {found['products']} products, {found['peak_bytes'] / 1e6:.0f} MB",
-            flush=True,
-        )
+        print(_line(setting.key, cases[-1]), flush=True)
     for what, found in content.get("slopes", {}).items():
         print(what, {name: round(slope, 2) for name, slope in found.items()})
     if options.figure:
