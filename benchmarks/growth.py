@@ -97,7 +97,7 @@ def measure(setting: Setting) -> dict:
     watch, progress.Bar.expect = progress.Bar.expect, lambda bar, total: said.append(total)  # type: ignore[method-assign]
     try:
         start = time.perf_counter()
-        norm = ns.spectral_norm(operator)
+        norm = ns.spectral_norm(operator, method=setting.method)
         solving = time.perf_counter() - start
     finally:
         progress.Bar.expect = watch  # type: ignore[method-assign]
@@ -179,8 +179,8 @@ def _order(setting: Setting) -> float:
 def _line(key: str, found: dict) -> str:
     part = found["product_floor"] / found["product"]
     return (
-        f"{key:<58} product {found['product']:.3g} s ({part:.0%} of the floor, forecast {found['product_forecast']:.3g} "
-        f"s), norm {found['norm']:.3g} s (forecast {found['norm_forecast']:.3g} s), {found['products']} products, "
+        f"{key:<58} product {found['product']:.3g} s ({part:.0%} of the floor, forecast "
+        f"{found['product_forecast']:.3g} s), norm {found['norm']:.3g} s (forecast {found['norm_forecast']:.3g} s), {found['products']} products, "
         f"{found['peak_bytes'] / 1e6:.0f} MB"
     )
 
