@@ -23,7 +23,7 @@ TESTS = {
     "kernels": "deep_networks kernels assumptions expected expected_cnn deep_expected expansion statements adapters",
     "networks": "protocol deep_networks kernels networks",
     "operators": "rows_per_point several_outputs operators",
-    "dynamics": "several_outputs laws losses modes dynamics laws_trained training products_only honesty",
+    "dynamics": "several_outputs laws batch_noise losses modes dynamics laws_trained training products_only honesty",
     "storage": "rows_per_point places sealed storage files kernel_files checkpoints finished_work faults damage "
     "open_arrays sweeps",
     "engines": "host engines functions parts streaming stand_in forks operators expected_cnn fused_training "
@@ -242,9 +242,17 @@ MUTANTS = [
     ),
     *_of(
         "dynamics/prediction.py",
-        ("y if start_train is None else y - start_train", "y"),
+        ("y if starts[0] is None else y - starts[0]", "y"),
         ("rate / layout.points", "rate / kernel.shape[0]"),
         ("and not ridge", ""),
+        ("decay / ridge", "1.0"),
+        ("part * (start if origin is None else start - origin)", "part * start"),
+    ),
+    *_of(
+        "dynamics/batch_noise.py",
+        ("(self._batch - 1) / max(1, n - 1)", "self._batch / n"),
+        ("self._two - self._one**2", "self._two"),
+        ("rate / self._n * self._GA + rate * task.ridge * eye", "rate / self._n * self._GA"),
     ),
     *_of(
         "dynamics/methods.py",

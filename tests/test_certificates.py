@@ -15,7 +15,9 @@ from ntkspec import progress
 from ntkspec.operators import Dense, wrap
 from ntkspec.spectra.certificates import (
     BLOCKS,
+    TELLING_STEPS,
     FailureBudget,
+    expected_products,
     forecast,
     overlap_bounds,
     overlap_quantile,
@@ -177,6 +179,44 @@ def test_the_forecast_extrapolates_the_slack():
     assert forecast({4: -30.0, 8: -25.0}) is None
     assert forecast({4: -30.0, 8: -26.0, 12: -22.0, 16: -18.0}) == 34
     assert forecast({8: -20.0, 16: -20.0}) is None
+
+
+@pytest.mark.parametrize("block", [1, 2, 4])
+def test_the_recurrence_of_a_full_interval_tells_the_products_that_are_left(block):
+    """Of Chebyshev's nodes the coefficients are 0 and 1/2: the overlap falls by exp(arccosh(end)) with each block."""
+    n, end, slack = 300, 1.1, -20.0
+    nodes = Dense(np.diag(np.cos(np.pi * (np.arange(n) + 0.5) / n)))
+    lanczos = started(nodes, block, steps=TELLING_STEPS)
+    left = expected_products(lanczos, (-end, end), slack) - lanczos.products
+    assert left == pytest.approx(-slack / math.acosh(end) * block, rel=0.1, abs=block)
+    one_sided = expected_products(lanczos, (-math.inf, end), slack) - lanczos.products
+    assert one_sided == pytest.approx(left, rel=0.1, abs=block)
+
+
+def test_nothing_is_forecast_from_few_steps_or_for_an_end_inside_the_spectrum():
+    operator = Dense(np.diag(np.linspace(-1, 1, 200)))
+    assert expected_products(started(operator, 2, steps=TELLING_STEPS - 1), (-1.1, 1.1), -5.0) == 0
+    assert expected_products(started(operator, 2, steps=TELLING_STEPS), (-1.1, 0.3), -5.0) == 0
+    narrower = started(Dense(np.diag([1.0] * 150 + list(range(2, 30)))), 3, steps=30)
+    assert expected_products(narrower, (-1.0, 31.0), -5.0) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_forecast_of_a_proof_is_right_to_a_half_before_the_long_part(seed):
+    said = []
+
+    class Watched(progress.Bar):
+        def expect(self, total):
+            said.append(total)
+
+    lanczos = Lanczos(operator_with(np.random.default_rng(seed).standard_normal(700)))
+    outcome = prove(
+        lanczos, lambda theta: (1.005 * theta[0], 1.005 * theta[-1]), FailureBudget(1e-6, seed), Watched(disable=True)
+    )
+    telling = said[3:]
+    assert outcome.reason == "excluded"
+    assert telling
+    assert max(max(total / lanczos.products, lanczos.products / total) for total in telling) < 1.5
 
 
 @pytest.mark.parametrize("name", sorted(SPECTRA))

@@ -63,10 +63,10 @@ class SpreadBasis:
     def sizes(self, block: SpreadArray) -> np.ndarray:
         return np.sqrt(sum(part[0] for part in self._summary(block)))
 
-    def without(self, block: SpreadArray, count: int) -> tuple[np.ndarray, SpreadArray]:
-        if not count or not len(block):
-            return np.zeros((count, len(block))), block
-        known = self._known(0, count)
+    def without(self, block: SpreadArray, first: int, last: int) -> tuple[np.ndarray, SpreadArray]:
+        if first == last or not len(block):
+            return np.zeros((last - first, len(block))), block
+        known = self._known(first, last)
         total = self.parts.total(pieces.overlaps, block.pieces, known)
         found = self.parts.map(pieces.without, block.pieces, self.parts.same(total), known)
         return total, self._block(found, len(block))
@@ -139,7 +139,7 @@ class SpreadBasis:
     def project(self, V: Any, count: int) -> Any:
         found = V.T
         for _ in range(2):
-            _, found = self.without(found, count)
+            _, found = self.without(found, 0, count)
         return found.T
 
 

@@ -1,5 +1,6 @@
-"""Where the vectors of Lanczos lie, and all that is done with them: small matrices are the algorithm's own."""
+"""Where the vectors of Lanczos lie, and what is done with them: all but the algorithm and its small matrices."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -11,6 +12,8 @@ from ntkspec.operators import KernelOperator
 
 # Entries of a basis from which an orthogonalization is worth the time to wake the other workers.
 SHARED_FROM = 2**19
+# Singular values of a block, relative to each other, from which its Gram matrix tells them.
+WELL_APART = 0.1
 # A few vectors (b, n) in the form that a basis has for them; ``len`` is their number, ``T`` their array (n, b).
 Block: TypeAlias = Any
 
@@ -38,9 +41,8 @@ class Basis(Protocol):
     def sizes(self, block: Block) -> np.ndarray:
         """The norms of its vectors."""
 
-    def without(self, block: Block, count: int) -> tuple[np.ndarray, Block]:
-        """The overlaps (count, b) of the first ``count`` vectors with a block, and the block less its parts along
-        them."""
+    def without(self, block: Block, first: int, last: int) -> tuple[np.ndarray, Block]:
+        """The overlaps (last - first, b) of these vectors with a block, and the block less its parts along them."""
 
     def factored(self, block: Block, rounding: float, room: int) -> tuple[np.ndarray, Block, float]:
         """(A, P, dropped) with block = Aᵀ P up to ``dropped``: at most ``room`` orthonormal vectors P, of the singular
@@ -97,21 +99,35 @@ class ArrayBasis:
         return [W[end - len(block) : end] for block, end in zip(blocks, ends, strict=True)]
 
     def faults(self, block: Array) -> tuple[int | None, float]:
-        bad = ~self.engine.xp.isfinite(block).all(axis=1)
-        return int(bad.argmax()) if bad.any() else None, float(abs(block).max())
+        largest = float(abs(block).max())
+        if math.isfinite(largest):
+            return None, largest
+        return int((~self.engine.xp.isfinite(block).all(axis=1)).argmax()), largest
 
     def sizes(self, block: Array) -> np.ndarray:
-        return self.engine.to_host(self.engine.xp.linalg.norm(block, axis=1))
+        return self.engine.to_host(self.engine.xp.einsum("ij,ij->i", block, block)) ** 0.5
 
-    def without(self, block: Array, count: int) -> tuple[np.ndarray, Array]:
-        known = self.rows[:count]
-        overlaps = sum(self._run(lambda share: known[:, share] @ block[:, share].T, known.size))
-        parts = self._run(lambda share: block[:, share] - overlaps.T @ known[:, share], known.size)
-        return self.engine.to_host(overlaps), self.engine.xp.concatenate(parts, axis=1)
+    def without(self, block: Array, first: int, last: int) -> tuple[np.ndarray, Array]:
+        known = self.rows[first:last]
+        if not known.size * len(block):
+            return np.zeros((len(known), len(block))), block
+        overlaps = self._total(lambda share: known[:, share] @ block[:, share].T, known.size)
+        rest = self.engine.xp.empty_like(block)
+
+        def subtract(share):
+            rest[:, share] = block[:, share] - overlaps.T @ known[:, share]
+
+        self._run(subtract, known.size)
+        return self.engine.to_host(overlaps), rest
 
     def factored(self, block: Array, rounding: float, room: int) -> tuple[np.ndarray, Array, float]:
         if len(block) == 0:
             return np.zeros((0, 0)), block, 0.0
+        squares, U = np.linalg.eigh(self.engine.to_host(block @ block.T))
+        least, largest = np.sqrt(np.maximum(squares[[0, -1]], 0.0))
+        if len(block) <= room and least > max(WELL_APART * largest, rounding):
+            sizes, V = np.sqrt(squares[::-1]), U.T[::-1]
+            return sizes[:, None] * V, self.engine.xp.asarray(V / sizes[:, None]) @ block, 0.0
         left, R = self.engine.xp.linalg.qr(block.T)
         U, A, dropped = split(self.engine.to_host(R), rounding, room)
         return A, self.engine.xp.asarray(U).T @ left.T, dropped
@@ -136,7 +152,7 @@ class ArrayBasis:
 
     def gram(self, count: int) -> np.ndarray:
         rows = self.rows[:count]
-        return self.engine.to_host(sum(self._run(lambda share: rows[:, share] @ rows[:, share].T, rows.size)))
+        return self.engine.to_host(self._total(lambda share: rows[:, share] @ rows[:, share].T, rows.size))
 
     def reserve(self, rows: int) -> None:
         """Half as many again, where the array is full."""
@@ -160,13 +176,17 @@ class ArrayBasis:
             V -= known @ (known.T @ V)
         return V
 
+    def _total(self, task: Callable, entries: int) -> Array:
+        """The sum of what the task finds for each share of the points."""
+        first, *others = self._run(task, entries)
+        return sum(others, start=first)
+
     def _run(self, task: Callable, entries: int) -> list:
         return self.engine.run(task, self.engine.shares(self.n) if entries > SHARED_FROM else [slice(0, self.n)])
 
 
 def split(R: np.ndarray, rounding: float, room: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """(U, A, dropped) with R = U A up to ``dropped``: the singular vectors of values above rounding, at most
-    ``room``."""
+    """(U, A, dropped) with R = U A up to ``dropped``: at most ``room`` singular vectors, of values above rounding."""
     U, sizes, V = np.linalg.svd(R, full_matrices=False)
     kept = min(int((sizes > max(rounding, np.finfo(np.float64).tiny)).sum()), room)
     return U[:, :kept], sizes[:kept, None] * V[:kept], float(np.linalg.norm(sizes[kept:]))

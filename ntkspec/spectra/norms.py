@@ -81,7 +81,7 @@ def spectral_norm(
     formed in float32, its distance from the kernel, estimated from a sample of rows, widens both ends.
 
     Products are done with blocks of two float64 vectors, with four or eight where they are inaccurate. Cost: 16 to 160
-    products for most kernels, 8 n k b flops of orthogonalization for k vectors in blocks of b, and a basis of at most
+    products for most kernels, 4 n k b flops of orthogonalization for k vectors in blocks of b, and a basis of at most
     512 vectors of 8 n bytes. Where that is full, outer eigenpairs are computed with restarts and locked, and a new
     basis proves what is left; where they do not converge soon the interval stays open (``converged`` is False).
 
