@@ -23,8 +23,9 @@ class Bar(tqdm):
         known."""
         if not total:
             return
-        if self.total and max(total, self.total) > CHANGED * min(total, self.total):
-            self.set_postfix_str(f"forecast changed from {self.total:.0f} to {total:.0f}", refresh=False)
+        before: float | None = self.total
+        if before and max(total, before) > CHANGED * min(total, before):
+            self.set_postfix_str(f"forecast changed from {before:.0f} to {total:.0f}", refresh=False)
         self.total = total
 
 
