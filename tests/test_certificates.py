@@ -25,12 +25,12 @@ from ntkspec.spectra.certificates import (
     spectrum_bounds,
 )
 from ntkspec.spectra.deflation import LockedPairs
-from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.lanczos import Lanczos
 
 
 def started(operator, block, seed=0, steps=6):
     lanczos = Lanczos(operator)
-    lanczos.begin(random_start(operator, seed, block))
+    lanczos.begin_random(seed, block)
     lanczos.extend(steps)
     return lanczos
 
@@ -57,7 +57,7 @@ def test_no_eigenvector_overlaps_the_start_by_more_than_the_bound(name, block, s
     operator = wrap(lambda v: (matrix + (wrong + wrong.T) / 2) @ v, 60, error=max(noise, 1e-15))
     lanczos = started(operator, block, seed, steps)
     values, vectors = np.linalg.eigh(matrix)
-    start = lanczos.basis[: lanczos.start.shape[1]]
+    start = lanczos.basis.rows[: lanczos.start.shape[1]]
     for i in outside(values, lanczos.ritz()[0]):
         overlap = np.linalg.norm(start @ vectors[:, i])
         assert overlap <= math.hypot(*overlap_bounds(lanczos, values[i])) * (1 + 1e-6) + 1e-13
@@ -93,7 +93,7 @@ class Given(Lanczos):
     def __init__(self, T, start, coupling):
         self.size, self.residual_width, self.pairs, self.error = len(T), len(coupling), LockedPairs(), 0.0
         self._T = np.block([[T, coupling.T], [coupling, np.zeros((len(coupling),) * 2)]])
-        self.start, self.basis = start, np.empty((0, 1000))
+        self.start, self.n = start, 1000
 
 
 def test_a_bound_that_is_not_monotone_is_followed_to_its_outermost_crossing():
@@ -225,7 +225,7 @@ def test_ends_next_to_converged_values_are_below_the_level(name):
     operator = operator_with(SPECTRA[name](150))
     for seed in range(3):
         lanczos = Lanczos(operator)
-        lanczos.begin(random_start(operator, [seed, 9], 2))
+        lanczos.begin_random([seed, 9], 2)
         for _ in range(12):
             lanczos.extend(3)
             if lanczos.complete or (lanczos.exhausted and lanczos.error == 0):
@@ -239,7 +239,7 @@ def test_rounding_widens_the_bounds_by_what_it_can_hide():
     """With F of norm f, |z_1| <= (1 + 1/w²)^(1/2) w f |E^T (λ - T)^-1|: beyond the end that is the level."""
     operator = operator_with(np.linspace(0, 1, 200))
     lanczos = Lanczos(operator)
-    lanczos.begin(random_start(operator, 3, 2))
+    lanczos.begin_random(3, 2)
     lanczos.extend(25)
     level, before = overlap_quantile(200, 2, 1e-6), spectrum_bounds(lanczos, 1e-6)
     lanczos.error = 1e-5

@@ -44,7 +44,7 @@ assert norm.converged
 taken = peak() - start
 told = planned.kept + planned.passing + norm.plan.bytes
 assert told <= most, (planned, norm.plan)
-assert taken <= 1.7 * told, (taken, planned)  # 1.44 and 1.55 seen: libraries, and the heap of each thread
+assert taken <= 1.5 * told, (taken, planned)  # 1.04 to 1.08 seen, on one thread and two
 """
 
 

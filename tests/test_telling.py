@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,6 +180,19 @@ def test_settings_of_a_file_are_options_and_words_come_first(tmp_path, capsys):
     assert "--config" not in found["arguments"]
 
 
+def test_a_table_is_read_by_its_command(tmp_path, capsys):
+    text = "n = 50\nd = 5\nn_test = 0\n[analyze]\nsteps = 7\n[spectrum]\nd = 6\npairs = 3\n[figure.1]\nd = 7\n"
+    (tmp_path / "own.toml").write_text(text)
+    found = json.loads(printed(["spectrum", "--config", "own.toml", "--json", "--width", "8"], capsys).out)
+    assert (found["data"]["n"], found["data"]["d"], len(found["eigenpairs"])) == (50, 6, 3)
+
+
+def test_words_that_belong_to_no_option(capsys):
+    err = printed(["analyze", "mnist", "relu"], capsys, code=2).err
+    assert err.count("\n") == 1
+    assert "no place for 'mnist relu'" in err
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -186,7 +200,10 @@ def test_settings_of_a_file_are_options_and_words_come_first(tmp_path, capsys):
         ("[table]\nn = 3", "'table' is no option of ntkspec analyze"),
         ("n = [[1]]", "n = [[1]], but a number, a text, true, false or a list is needed"),
         ("n = ", "is no TOML file of settings"),
-        ("n = 2.5", "is not a whole number"),
+        ("n = 2.5", 'own.toml: Invalid value for --n: "2.5" is not a whole number'),
+        ("[analyze]\nn = 2.5", 'own.toml: Invalid value for --n: "2.5" is not a whole number'),
+        ("[analyze]\nn_tset = 3", "'n_tset' is no option of ntkspec analyze; did you mean 'n-test'?"),
+        ("[analyze.deeper]\nn = 3", "'deeper' is no option of ntkspec analyze"),
         ('config = "other.toml"', "'config' is no option"),
     ],
 )
@@ -207,6 +224,23 @@ def test_a_run_is_repeated_with_the_same_numbers(document, capsys):
     assert found["same_points"]
     assert len(found["numbers"]) == 12
     assert all(number["agree"] for number in found["numbers"])
+
+
+def test_a_run_by_another_recipe_says_so_and_is_repeated(capsys):
+    told = ["--law", "heavy-ball", "--momentum", "0.5", "--loss", "logistic", "--batch", "16"]
+    found = json.loads(printed(["analyze", *SMALL, *told, "--json", "-o", "out"], capsys).out)
+    words = "the heavy ball (momentum 0.5) on the logistic loss in batches of 16"
+    assert found["training"] == words
+    assert words in found["headline"]
+    assert (found["task"]["law"], found["task"]["loss"], found["task"]["batch"]) == (
+        "HeavyBall(momentum=0.5)",
+        "logistic",
+        16,
+    )
+    assert found["losses"]["network"]["train"][0] == pytest.approx(np.log(2))
+    assert words in Path("out/analysis.html").read_text(encoding="utf-8")
+    again = json.loads(printed(["rerun", "out/analysis.h5", "--json"], capsys).out)
+    assert all(number["agree"] for number in again["numbers"])
 
 
 def test_numbers_that_have_changed_end_with_1(document, capsys, tmp_path):

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclopts import CycloptsError
+from cyclopts.exceptions import UnusedCliTokensError
 
 import ntkspec
 from ntkspec.cli import signals
 from ntkspec.cli.commands import app
 from ntkspec.cli.help import meant
 from ntkspec.cli.results import COMMAND
-from ntkspec.cli.settings import expanded
+from ntkspec.cli.settings import Settings, expanded
 from ntkspec.cli.streams import Exit, one_line, spoken
 from ntkspec.cli.telling import Telling, TellOptions, coloured, finished, refuse_contradictions, telling
 from ntkspec.progress import lines, written
@@ -49,15 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     SIGTERM and SIGHUP stop it as Ctrl-C does, with 143 and 129; the handlers from before come back at the end. In a
     thread that is not the main one signals are left alone.
     """
-    given, reason = list(sys.argv[1:] if arguments is None else arguments), ""
+    settings, reason = Settings(list(sys.argv[1:] if arguments is None else arguments)), ""
     try:
-        given = expanded(app, given)
+        settings = expanded(app, settings.words)
     except (ValueError, OSError) as error:
         reason = one_line(error)
-    COMMAND.set(shlex.join(["ntkspec", *given]))
-    with warnings.catch_warnings(), written.noted() as files, _telling(given) as now, _progress(now.how):
+    COMMAND.set(shlex.join(["ntkspec", *settings.words]))
+    with warnings.catch_warnings(), written.noted() as files, _telling(settings.words) as now, _progress(now.how):
         warnings.showwarning = _show_warning
-        code, error = _refused(reason) if reason else _ended(given, files, now.how)
+        code, error = _refused(reason) if reason else _ended(settings, files, now.how)
         finished(now, code, error)
     return code
 
@@ -72,8 +73,9 @@ def _telling(given: Sequence[str]) -> contextlib.AbstractContextManager[Telling]
     return telling(command, given, ntkspec.__version__)
 
 
-def _ended(given: Sequence[str], files: written.Files, how: TellOptions) -> tuple[int, str]:
+def _ended(settings: Settings, files: written.Files, how: TellOptions) -> tuple[int, str]:
     """Run the command; its exit code, and the error that ended it, which is printed."""
+    given = settings.words
     try:
         refuse_contradictions(how)
         if len(given) > MOST_WORDS:
@@ -81,8 +83,7 @@ def _ended(given: Sequence[str], files: written.Files, how: TellOptions) -> tupl
         outcome = signals.stoppable(app, given, exit_on_error=False, print_error=False, result_action="return_value")
         return int(Exit.NOT_STORED if files.behind else outcome or Exit.DONE), ""
     except CycloptsError as error:
-        see = " ".join(["ntkspec", *(error.command_chain or ()), "--help"])
-        reason = f"{meant(given) or one_line(error)} See {see}."
+        reason = _misread(error, settings)
     except (ValueError, TypeError, OSError, MemoryError) as error:
         if os.environ.get("NTKSPEC_TRACEBACK"):
             raise
@@ -92,6 +93,17 @@ def _ended(given: Sequence[str], files: written.Files, how: TellOptions) -> tupl
         print(f"ntkspec: {reason}", file=sys.stderr)
         return 128 + getattr(stop, "number", signals.ENDING[0]), reason
     return _refused(reason)
+
+
+def _misread(error: CycloptsError, settings: Settings) -> str:
+    """What is wrong with the words, and where it is told how they should be."""
+    command = " ".join(["ntkspec", *(error.command_chain or ())])
+    reason = meant(settings.words) or one_line(error)
+    if isinstance(error, UnusedCliTokensError):
+        words = " ".join(error.unused_tokens or ())
+        reason = f"{command} takes options, such as --seed 1, and has no place for {words!r}."
+    name = error.argument.name if error.argument else None
+    return f"{settings.place(name)}{reason} See {command} --help."
 
 
 def _refused(reason: str) -> tuple[int, str]:

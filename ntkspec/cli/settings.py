@@ -1,8 +1,10 @@
 """Settings from a TOML file: ``--config FILE`` becomes options of the command, before those are read."""
 
 import difflib
+import itertools
 import tomllib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +13,49 @@ from cyclopts import App
 _OPTION = "--config"
 
 
-def expanded(app: App, words: Sequence[str]) -> list[str]:
+@dataclass(frozen=True)
+class Settings:
+    """The words of a command, those of its file among them; ``names`` are the options that came from there."""
+
+    words: list[str]
+    path: Path | None = None
+    names: frozenset[str] = frozenset()
+
+    def place(self, name: str | None) -> str:
+        """How a message about an option begins: with the file that it came from."""
+        return f"{self.path}: " if name in self.names else ""
+
+
+def expanded(app: App, words: Sequence[str]) -> Settings:
     """The words of a command with the settings of its file, but for those that are among the words already.
 
-    Raises ValueError or OSError, in one line, for a file that cannot be read, and for a key that is no option.
+    A table such as ``[analyze]`` or ``[figure.1]`` is read by that command alone. Raises ValueError or OSError, in one
+    line, for a file that cannot be read, and for a key that is no option.
     """
     given, path = _parted(words)
     if path is None:
-        return given
+        return Settings(given)
     command, own, _ = app.parse_commands(given)
     options = _options(own[-1])
     there = {word.partition("=")[0] for word in given if word.startswith("--")}
-    for key, value in _read(path).items():
+    added: dict[str, list[str]] = {}
+    for key, value in _of_command(_read(path), app, command).items():
         names = options.get(name := key.replace("_", "-"))
         if names is None:
             raise ValueError(
                 f"{path}: {key!r} is no option of {' '.join(['ntkspec', *command])}{_nearest(name, options)}"
             )
         if there.isdisjoint(names):
-            given += _as_words(path, name, value, names)
-    return given
+            added[f"--{name}"] = list(_as_words(path, name, value, names))
+    return Settings([*given, *itertools.chain(*added.values())], path, frozenset(added))
+
+
+def _of_command(table: dict[str, Any], app: App, command: Sequence[str]) -> dict[str, Any]:
+    """What stands outside of tables of commands, and in the table of this one, which comes first."""
+    own = {key: value for key, value in table.items() if not (isinstance(value, dict) and key in set(app))}
+    if command and isinstance(inner := table.get(command[0]), dict):
+        own |= _of_command(inner, app[command[0]], command[1:])
+    return own
 
 
 def _parted(words: Sequence[str]) -> tuple[list[str], Path | None]:

@@ -1,7 +1,6 @@
 """The modes of a thin kernel K = F Fᵀ, through the k x k problem of its features."""
 
 import numpy as np
-from scipy.linalg import eigh
 
 from ntkspec.engines import Engine
 from ntkspec.engines.arrays import Array
@@ -21,7 +20,7 @@ def feature_modes(F: Array, Y: Array, engine: Engine) -> tuple[np.ndarray, np.nd
         return [second_moments(engine, F, other, share) for other in (F, *Y)]
 
     parts = zip(*engine.run(normal_equations, engine.shares(len(F))), strict=True)
-    gram, *targets = (engine.to_host(sum(part)) for part in parts)
-    values, V = eigh(gram)
+    gram, *targets = (sum(part) for part in parts)
+    values, V = map(engine.to_host, engine.linalg.eigh(gram))
     seen = values > len(values) * np.finfo(np.float64).eps * values[-1]
-    return values[seen], V[:, seen], np.array([V[:, seen].T @ target for target in targets])
+    return values[seen], V[:, seen], np.array([V[:, seen].T @ engine.to_host(target) for target in targets])

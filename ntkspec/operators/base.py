@@ -68,12 +68,14 @@ class KernelOperator(OnEngine, Shown, ABC):
     columns_are_dear : bool, default False
         A column of a tile costs passes through a network, however few rows there are.
     takes_all_threads : bool, default False
-        A tile is formed by all threads together, so that products take one tile after the other.
+        A tile is formed by all threads together, so that one tile comes after the other.
     widens : bool, default True
         Products of a float32 kernel with float64 vectors are computed in float64; else in float32, as a network does.
     rows_per_point : int, default 1
         K where each of K outputs of a network has a row, point-major: row i K + k is output k of point i. So have the
         columns. ``points`` counts the points of the rows.
+    spread : bool, default False
+        The points lie on the workers of a cluster, and nothing with all of them is formed here.
 
     Notes
     -----
@@ -110,6 +112,7 @@ class KernelOperator(OnEngine, Shown, ABC):
     takes_all_threads: bool = False
     widens: bool = True
     rows_per_point: int = 1
+    spread: bool = False
 
     # -------------------------------------------------------------------------------------- what a subclass writes
     @abstractmethod
@@ -199,7 +202,7 @@ class KernelOperator(OnEngine, Shown, ABC):
         dtype = np.dtype(dtype or self.dtype)
         if self.entrywise:
             blocks = slices(self.shape[0], MEASURED_SIDE)
-            found = self.engine.run(lambda rows: self.tile(rows, rows, dtype).diagonal(), blocks)
+            found = self.over_tiles(lambda rows: self.tile(rows, rows, dtype).diagonal(), blocks)
         else:
             found = self.by_columns(lambda cols, A: A[cols].diagonal(), "diagonal")
         return self.engine.xp.concatenate(found).astype(dtype, copy=False)
@@ -270,7 +273,7 @@ class KernelOperator(OnEngine, Shown, ABC):
 
         places = list(tiles(self))
         weights = np.array([2.0 if self.symmetric and rows != cols else 1.0 for rows, cols in places])
-        sums = self._on_host(self.engine.run(squares, range(len(places)), progress="Frobenius norm (tiles)"))
+        sums = self._on_host(self.over_tiles(squares, range(len(places)), text="Frobenius norm (tiles)"))
         return checks.finite_sum(weights * sums)
 
     def _on_host(self, sums: list) -> Array:
@@ -278,6 +281,17 @@ class KernelOperator(OnEngine, Shown, ABC):
         return self.engine.to_host(self.engine.xp.stack(sums))
 
     # ---------------------------------------------------------------------------------------------- tiles and columns
+    def over_tiles(self, task: Callable[[Any], Any], items: Iterable[Any], *, text: str = "") -> list[Any]:
+        """``[task(item) for item in items]`` for tasks that form tiles, with a bar of this text.
+
+        On all threads of the engine; in this one where a tile takes all: what one tile leaves is dropped before the
+        next, and memory that the heaps of further threads would keep.
+        """
+        if not self.takes_all_threads:
+            return self.engine.run(task, items, progress=text)
+        items = list(items)
+        return [task(item) for item in (progress.bar(items, text=text) if text and len(items) > 1 else items)]
+
     def write(self, out: Array, tile: Tile, squares: bool = False) -> Any:
         """Make the array ``out``, of the tile's shape and dtype, K[tile.rows, tile.cols].
 
@@ -407,12 +421,7 @@ class KernelOperator(OnEngine, Shown, ABC):
                 total = total + self.tile(rows, cols, dtype) @ V[cols]
             product[rows] = total
 
-        strips, text = slices(self.shape[0], self.engine.TILE), "products by tiles"
-        if not self.takes_all_threads:
-            self.engine.run(fill, strips, progress=text)
-            return product
-        for rows in progress.bar(strips, text=text):  # what is kept of some rows is dropped before the next ones
-            fill(rows)
+        self.over_tiles(fill, slices(self.shape[0], self.engine.TILE), text="products by tiles")
         return product
 
     def to_dense(self, dtype: DTypeLike | None = None) -> Array:
@@ -458,7 +467,7 @@ class KernelOperator(OnEngine, Shown, ABC):
             if self.symmetric and rows != cols:
                 self.engine.tiles.copy_transposed(matrix[cols, rows], entries)
 
-        self.engine.run(fill, range(len(places)), progress="kernel matrix")
+        self.over_tiles(fill, range(len(places)), text="kernel matrix")
         return matrix
 
     @property
@@ -498,6 +507,8 @@ class KernelOperator(OnEngine, Shown, ABC):
                 f"a kernel plus the number {other!r} could be K + {other!r} I or {other!r} in every entry; add "
                 f"{other!r} * ntkspec.operators.identity({self.shape[0]}), or an array of shape {self.shape}"
             )
+        if isinstance(other, KernelOperator) and other.spread and not self.spread:
+            return other + self
         return _combined(_terms(self) + _terms(self._like(other)))
 
     __radd__ = __add__

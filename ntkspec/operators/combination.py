@@ -57,6 +57,7 @@ class LinearCombination(KernelOperator):
         self.symmetric = all(operator.symmetric for operator in operators)
         self.entrywise = all(operator.entrywise for operator in operators)
         self.columns_are_dear = any(operator.columns_are_dear for operator in operators)
+        self.takes_all_threads = any(operator.takes_all_threads for operator in operators)
         self.semidefinite = all(c >= 0 and operator.semidefinite for c, operator in self.terms)
         self.storage_error = sum(abs(c) * operator.storage_error for c, operator in self.terms)
 
@@ -96,6 +97,11 @@ class LinearCombination(KernelOperator):
 
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         return _summed([c * operator.diagonal(dtype) for c, operator in self.terms])
+
+    def against(self, other: "LinearCombination") -> "LinearCombination":
+        """The kernel of its rows with those of another, term by term."""
+        pairs = zip(self.terms, other.terms, strict=True)
+        return LinearCombination([(c, one.against(two)) for (c, one), (_, two) in pairs])  # type: ignore[attr-defined]
 
     @property
     def T(self) -> "LinearCombination":

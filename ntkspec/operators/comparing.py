@@ -80,5 +80,5 @@ def _rows(operator: KernelOperator, points, dtype) -> np.ndarray:
         units = engine.xp.zeros((n, len(points)), dtype)
         units[where, engine.xp.arange(len(points))] = 1
         return engine.to_host(operator @ units).T
-    parts = engine.run(lambda cols: operator.tile(where, cols, dtype), slices(n, 4 * engine.TILE))
+    parts = operator.over_tiles(lambda cols: operator.tile(where, cols, dtype), slices(n, 4 * engine.TILE))
     return engine.to_host(engine.xp.hstack(parts))

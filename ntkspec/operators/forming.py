@@ -82,8 +82,11 @@ def _formed(operator: KernelOperator, blocks, squares, keep) -> Triangle:
 
     missing = np.flatnonzero(np.isnan(home.to_host(squares)))
     put = partial(engine.fill_tiles, blocks, keep or squares.__setitem__)
-    if operator.entrywise:
-        put(fill, missing, "kernel matrix (tiles)")
+    text = "kernel matrix (tiles)"
+    if operator.entrywise and operator.takes_all_threads:
+        operator.over_tiles(lambda k: put(fill, [k], ""), missing, text=text)
+    elif operator.entrywise:
+        put(fill, missing, text)
     else:
         _fill_by_columns(operator, where, missing, put)
     return Triangle(

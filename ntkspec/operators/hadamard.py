@@ -169,6 +169,10 @@ class HadamardGram(KernelOperator):
         depth = self.D2.depths(d)[0] + self.D.depths(d)[1]
         return depth * HALF_ULP * (sums[0] * sums[-1]) ** 0.5
 
+    def against(self, other: "HadamardGram") -> "HadamardGram":
+        """The kernel of its rows with those of another."""
+        return HadamardGram(self.D, self.X, other.D, other.X)
+
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         xp, parts, dtype = self.engine.xp, [], np.dtype(dtype or self.dtype)
         for share in self.engine.shares(self.shape[0]):

@@ -278,6 +278,11 @@ class JacobianGram(KernelOperator):
                 if hasattr(side, "release"):
                     side.release()
 
+    def against(self, other: "JacobianGram") -> "JacobianGram":
+        """The kernel of its rows with those of another."""
+        rest = {"stacked": self.stacked, "scale": self.scale, "definition": self.definition}
+        return JacobianGram(self.left, other.left, **rest)
+
     @property
     def T(self) -> "JacobianGram":
         if self.symmetric:

@@ -45,6 +45,6 @@ def forming_error(operator: "KernelOperator") -> float:
         pieces = slices(operator.shape[1], PIECE)
         columns = [pieces[k] for k in sorted(rng.choice(len(pieces), SAMPLED_PIECES, replace=False))]
         part = sum(cols.stop - cols.start for cols in columns) / operator.shape[1]
-    each = engine.to_host(sum(engine.run(squares, columns))) / part
+    each = engine.to_host(sum(operator.over_tiles(squares, columns))) / part
     once = float(np.finfo(np.float32).eps) / 2 * float(np.linalg.norm(sizes))
     return 2 * max(once, math.sqrt(float((each / chances[drawn]).mean())))

@@ -17,7 +17,7 @@ class Transposed(EntrywiseOperator):
         self.operator, self.engine = operator, operator.engine
         self.shape, self.dtype = operator.shape[::-1], operator.dtype
         self.entrywise, self.storage_error = operator.entrywise, operator.storage_error
-        self.rows_per_point = operator.rows_per_point
+        self.rows_per_point, self.takes_all_threads = operator.rows_per_point, operator.takes_all_threads
 
     def _tile(self, rows: Rows, cols: slice, dtype: np.dtype) -> Array:
         if isinstance(rows, slice):

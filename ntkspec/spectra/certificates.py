@@ -117,7 +117,7 @@ def _first_below(lanczos: Lanczos, end: float, step: float, level: float) -> flo
 
 
 def _level(lanczos: Lanczos, failure_probability: float) -> float:
-    n = lanczos.basis.shape[1] - lanczos.locked
+    n = lanczos.n - lanczos.locked
     return overlap_quantile(n, lanczos.start.shape[1], failure_probability)
 
 
@@ -169,7 +169,7 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
     """Extend a run from a random block until it excludes what it should, or cannot."""
     level, slacks, steps = _level(lanczos, failure_probability), {}, 4
     most = fitting_basis(lanczos, LARGEST_BASIS)
-    whole = most >= lanczos.basis.shape[1] - lanczos.locked  # the whole space fits, whose basis bounds all to rounding
+    whole = most >= lanczos.n - lanczos.locked  # the whole space fits, whose basis bounds all to rounding
     while True:
         before = lanczos.products
         lanczos.extend(min(steps, -(-(most - lanczos.size) // max(1, lanczos.residual_width))))
@@ -201,8 +201,8 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
 
 def fitting_basis(lanczos: Lanczos, wanted: int) -> int:
     """How many vectors of a basis fit, and room for them: at most ``wanted``, at least four blocks."""
-    n, block = lanczos.basis.shape[1], max(1, lanczos.residual_width)
-    most = min(n - lanczos.locked, max(4 * block, min(wanted, lanczos.fitting(MEMORY_SHARE))))
+    n, block = lanczos.n, max(1, lanczos.residual_width)
+    most = min(n - lanczos.locked, max(4 * block, min(wanted, lanczos.basis.fitting(MEMORY_SHARE))))
     lanczos.reserve(lanczos.locked + most + block)
     return most
 
@@ -213,7 +213,7 @@ def _hidden(lanczos: Lanczos, gaps, level: float) -> bool:
     A converged Ritz vector has an overlap of about (b/n)^(1/2) with the start, and the error grows with the root of the
     number of products.
     """
-    block, size = lanczos.start.shape[1], lanczos.basis.shape[1]
+    block, size = lanczos.start.shape[1], lanczos.n
     error = lanczos.error * max(1.0, TYPICAL_STEPS / lanczos.steps) ** 0.5
     overlap = 2 * (block / size) ** 0.5
     return block < BLOCKS[-1] and any(WEIGHT * error * overlap > level * abs(gap) for gap in gaps)

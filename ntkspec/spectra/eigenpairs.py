@@ -14,7 +14,7 @@ from ntkspec.operators import KernelOperator, as_symmetric, planning, with_entri
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import FailureBudget, Outcome, fitting_basis, forecast, prove
-from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import Diagnostics, Spectrum, collect, sign
 from ntkspec.storage import checkpointed, target
 
@@ -282,21 +282,19 @@ class _Search:
 
     def run(self, v0: Array | None) -> Spectrum:
         """Find, prove, and find what the proof stumbled over."""
-        lanczos, outcome, start = self.lanczos, None, v0
+        lanczos, outcome = self.lanczos, None
         while lanczos.locked < self.wanted.k:
-            lanczos.begin(self._start() if start is None else start)
+            if v0 is None or lanczos.locked:
+                lanczos.begin_random(stream(self.budget.seed, "search", lanczos.products), self.block)
+            else:
+                lanczos.begin(v0)
             self._converge(replace(self.wanted, k=self.wanted.k - lanczos.locked).choose)
-            start = None
-        while lanczos.locked < lanczos.basis.shape[1]:
+        while lanczos.locked < lanczos.n:
             outcome = prove(lanczos, self._target, self.budget, self.bar)
             if outcome.reason != "stopped":
                 break
             self._converge(self._beyond)
         return self._spectrum(outcome)
-
-    def _start(self):
-        start = stream(self.budget.seed, "search", self.lanczos.products)
-        return random_start(self.lanczos.operator, start, self.block)
 
     def _converge(self, choose) -> None:
         """Find and lock the chosen pairs of what is left."""
@@ -324,7 +322,7 @@ class _Search:
     def _spectrum(self, outcome: Outcome | None) -> Spectrum:
         lanczos, pairs = self.lanczos, self.lanczos.pairs
         chosen = self.wanted.choose(pairs.values)
-        values, vectors = pairs.values[chosen], lanczos.basis[lanczos.engine.xp.asarray(chosen)].T
+        values, vectors = pairs.values[chosen], lanczos.basis.columns(chosen)
         residuals = pairs.residuals[chosen] + lanczos.operator.storage_error
         rest = np.delete(pairs.values, chosen)
         bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)

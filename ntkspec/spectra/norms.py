@@ -175,7 +175,7 @@ def _deflated(lanczos: Lanczos, norm: Estimate, budget: FailureBudget, *, rtol: 
     outer = Wanted(PAIRS_AT_ONCE, "LM", 0.01 * rtol)
     for _ in range(MOST_ROUNDS):
         converged = converge(lanczos, outer, outer.choose, bar, most_restarts=DEFLATION_RESTARTS)
-        if not converged or lanczos.locked == lanczos.basis.shape[1]:
+        if not converged or lanczos.locked == lanczos.n:
             break
         pairs = lanczos.pairs
         interval = target_interval(lanczos.operator.storage_error + pairs.off_diagonal_norm, rtol, pairs.values)

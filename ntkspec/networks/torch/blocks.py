@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import torch
 
-from ntkspec.engines import engine_of
+from ntkspec.engines import engine_of, host
 from ntkspec.networks.torch.facts import Facts
 
 # Bytes of what the passes through a block of points keep, and of a block of gradients; the share of the free memory
@@ -15,6 +15,8 @@ BLOCK_BYTES, GRADIENT_BYTES, MEMORY_SHARE = 2**29, 2**31, 0.2
 LEAST_BYTES = 2**23
 # What fits without a look at the memory, which takes milliseconds.
 SMALL_BYTES = 2**24
+# What the process holds, over the free memory, from which on the heap gives back what it keeps: new pages take time.
+SCARCE = 0.2
 
 
 def points_at_once(facts: Facts, points: int, device: torch.device) -> int:
@@ -33,6 +35,12 @@ def number_of(most: float, each: float) -> int:
     return max(1, int(most / max(each, 1.0)))
 
 
+def give_back(device: torch.device) -> None:
+    """Hand freed memory back to the system, where the heap may keep much beside what is free."""
+    if device.type == "cpu" and host.used_memory() > SCARCE * free_memory(device):
+        host.give_back_memory()
+
+
 def free_memory(device: torch.device) -> float:
     """Bytes that tensors can take on a device; looked up once a second, as it takes longer than a small pass."""
     return _free_memory(device, int(time.monotonic()))
@@ -40,4 +48,9 @@ def free_memory(device: torch.device) -> float:
 
 @lru_cache(maxsize=4)
 def _free_memory(device: torch.device, second: int) -> float:
+    return free_memory_now(device)
+
+
+def free_memory_now(device: torch.device) -> float:
+    """The same, looked up at each call."""
     return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else float(engine_of().free_memory())

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from ntkspec.engines.host import give_back_memory
 from ntkspec.networks.points import count
-from ntkspec.networks.torch.blocks import SMALL_BYTES
+from ntkspec.networks.torch.blocks import SMALL_BYTES, give_back
 from ntkspec.networks.torch.points import copied, in_dtype
 from ntkspec.networks.torch.program import Program
 from ntkspec.networks.torch.surroundings import Widened, undisturbed
@@ -97,7 +96,7 @@ class ModuleFunction:
         """Drop the numbers in other dtypes, where they are large."""
         if self.large:
             self._others.clear()
-            give_back_memory()
+            give_back(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}

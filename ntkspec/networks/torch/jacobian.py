@@ -50,7 +50,7 @@ class AutogradJacobian(OnEngine):
     Vectors are multiplied in the dtype of the module, each scaled to entries of at most 1.
     """
 
-    widens, takes_all_threads = False, True
+    widens = False
     probed: Any = None  # how layer factors are read, which both sides of a kernel have in common
 
     def __init__(
@@ -67,6 +67,11 @@ class AutogradJacobian(OnEngine):
         self.functions = (facts.n_outputs or 1) if directions is None else len(directions)
         self.size = sum(function.state[name].numel() for name in self.names)
         self.dtype, self.engine = numpy_dtype(function.dtype), engine_for(function.device)
+
+    @property
+    def takes_all_threads(self) -> bool:
+        """Tiles are formed on all threads of torch; a device has streams instead."""
+        return self.function.device.type == "cpu"
 
     @property
     def pull_work(self) -> Work:

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ntkspec import progress
 from ntkspec.engines.arrays import Array
-from ntkspec.engines.host import give_back_memory
 from ntkspec.networks.points import rows
-from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory, number_of, points_at_once
+from ntkspec.networks.torch.blocks import LEAST_BYTES, free_memory_now, give_back, number_of, points_at_once
 from ntkspec.networks.torch.factors.capture import Factors, Recipe, captured
 from ntkspec.networks.torch.factors.forecasts import bytes_of_point, entry_flops, held_flops, product_flops
 from ntkspec.networks.torch.factors.grams import add_gram, numbers_together
@@ -113,16 +112,18 @@ class FactoredJacobian(AutogradJacobian):
         return self.pull_work if rest is None else self.pull_work + rest.push_work + -1.0 * rest.pull_work
 
     def entry_work(self, other: AutogradJacobian) -> Work:
-        """Inner products of gradients or of positions; what both need of each point comes once for a tile."""
+        """Inner products of gradients or of positions; what both need of each point comes once for a tile, or at all."""
         side = min(self.engine.TILE, self.points, other.points)
         stored = self._points_stored == self.points
         height, width = (side, side) if stored else (min(side, self._fitting(most)) for most in self._part_bytes)
         tiles = -(-self.points // side)
         halved = 1 / tiles if other is self else 0.0  # of the tiles, about, only a triangle
         own = entry_flops(self._sample, self.functions, (1 - halved / 2) * (1 / height + 1 / width))
-        if not stored:  # those of the columns once for each part of the rows
-            again = 1.0 if height < side else 2 / (1 + tiles)  # rows of one part are kept from tile to tile
-            made = again + (1 - halved / 2) * -(-side // height)
+        once = 2 / (1 + tiles) if other is self else side / self.points + side / other.points
+        again = 1.0 if height < side else 2 / (1 + tiles)  # rows of one part are kept from tile to tile
+        # Factors of the columns are made once for each part of the rows.
+        made = once if stored else again + (1 - halved / 2) * -(-side // height)
+        if not stored or len(self._kept) < len(self.point_blocks):
             each = 2.0 * (1 + 1 / self.functions) * self.facts.flops
             own += made / side * (each + held_flops(self._sample, self.functions)[0])
         rest = self.rest
@@ -130,7 +131,7 @@ class FactoredJacobian(AutogradJacobian):
 
     def passes_of_points(self, n: int) -> PassWork:
         """Of the factors, which are kept as far as they fit. On their way are those of a block, vectors of parameters
-        or gradients of a tile, and a block of training: a heap that they had does not give it back."""
+        or gradients of a tile, or a block of training: what they had is given back."""
         found = super().passes_of_points(n)
         every, own = min(n, self.engine.TILE) * self.size, self.size * self.dtype.itemsize
         formed = 2.0 * max(
@@ -139,7 +140,7 @@ class FactoredJacobian(AutogradJacobian):
         together = min(n, self.points, points_at_once(self.facts, self.points, self.function.device))
         trained = 2.0 * self.facts.bytes * together
         others = found.passing if self.rest is not None else 0.0
-        passing = max(formed, self._bytes_of_block(n), others) + trained
+        passing = max(formed, self._bytes_of_block(n), others, trained)
         return replace(found, kept=self._bytes_of_factors(n), passing=passing)
 
     def passes_of_checks(self, stacked: bool) -> PassWork:
@@ -151,7 +152,7 @@ class FactoredJacobian(AutogradJacobian):
 
     def _bytes_of_factors(self, n: int) -> float:
         """Of those of n points that are stored, and of the rows and columns of a tile where they are not."""
-        free, every, tile = free_memory(self.function.device), n * self.bytes_per_point, self.engine.TILE
+        free, every, tile = self._free, n * self.bytes_per_point, self.engine.TILE
         if every <= STORED_SHARE * free:
             return every
         stored = STORED_SHARE * free if every <= 2 * STORED_SHARE * free else 0.0
@@ -175,8 +176,10 @@ class FactoredJacobian(AutogradJacobian):
 
     @cached_property
     def _free(self) -> float:
-        """Bytes that were free at first use: what is computed then takes its shares of them."""
-        return free_memory(self.function.device)
+        """Bytes that were free at first use, once factors had been tried: what is computed takes its shares of them."""
+        self.recipe  # noqa: B018 (finds it)
+        give_back(self.function.device)
+        return free_memory_now(self.function.device)
 
     @cached_property
     def _points_stored(self) -> int:
@@ -268,6 +271,7 @@ class FactoredJacobian(AutogradJacobian):
                     pull(own[name], given[block], total)
                 for block, own in blocks:
                     push(own[name], total, out[block])
+                give_back(self.function.device)
         found, rest = self._unscaled(out, scales), self.rest
         return found if rest is None else found + rest.multiplied(U)
 
@@ -407,8 +411,9 @@ class FactoredJacobian(AutogradJacobian):
     def _tried(self, way: Callable[[], Found]) -> Found:
         """Where a block of points computes something else than the first points did, all goes through autograd.
 
-        The heap of each thread keeps what passes took.
+        The heap keeps what passes took.
         """
+        passes = len(self._kept) < len(self.point_blocks)
         try:
             return way()
         except Rearranged as error:
@@ -417,8 +422,8 @@ class FactoredJacobian(AutogradJacobian):
             self._rows = None, {}
             return way()
         finally:
-            if self._points_stored < self.points:
-                give_back_memory()
+            if passes:
+                give_back(self.function.device)
 
     def release(self) -> None:
         """Drop the factors of single rows as well, and those of rows of a tile."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ntkspec.engines.host import give_back_memory
+from ntkspec.networks.torch.blocks import give_back
 from ntkspec.networks.torch.factors.capture import Factors
 from ntkspec.networks.torch.factors.held import held, with_bias
 from ntkspec.networks.torch.factors.sides import Side
@@ -49,7 +49,7 @@ class Part:
             made = self.blocks.factors(number, every)
             own = {name: held([one[local] for one in uses]) for name, uses in made.items() if uses}
             if not self.blocks.stores(number):
-                give_back_memory()  # activations between factors that stay, which the heap would keep
+                give_back(self.blocks.function.device)  # activations between factors that stay
             own |= {weight: with_bias(own[weight]) for weight in biases.values()}
             blocks.append({name: uses for name, uses in own.items() if name not in biases})
         sizes = {name: tensor.numel() for name, tensor in self.blocks.function.state.items()}
