@@ -152,11 +152,12 @@ class SpreadKernel(KernelOperator):
         over parts, and scatters in another; where products take all pairs, it goes through all parts."""
         found = [one.rounding for one in self.facts]
         total = sum(one.norm_of_absolute for one in found)
+        adding = HALF_ULP if all(one.widens for one in self.facts) else float(np.finfo(self.dtype).eps) / 2
 
         def bound(name):
             paths = [getattr(one, name) / one.norm_of_absolute for one in found if one.norm_of_absolute]
             longest = 2 * max(paths, default=0.0) if self.facts[0].sums else sum(paths)
-            return (longest + len(found) * HALF_ULP) * total
+            return (longest + len(found) * adding) * total
 
         return Rounding(total, bound("matvec_error_bound"), bound("forming_error_bound"))
 
@@ -171,30 +172,30 @@ class SpreadKernel(KernelOperator):
         if not isinstance(V, SpreadArray) or V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
             raise ValueError(f"a kernel of shape {self.shape} cannot multiply an array of shape {V.shape}")
         block = V.reshape(self.shape[1], -1).astype(np.result_type(self.dtype, V.dtype))
-        return self.multiplied(block).reshape(V.shape)
+        return self.multiplied(block.T).T.reshape(V.shape)
 
     def _matmat(self, V: Array) -> Array:
         return self @ V  # type: ignore[return-value]
 
-    def multiplied(self, V: SpreadArray) -> SpreadArray:
-        """Of a block (n, k)."""
+    def multiplied(self, block: SpreadArray) -> SpreadArray:
+        """Products with the vectors of a block (k, n)."""
         if self.facts[0].sums:
-            terms = self.parts.map(pieces.gathered, self.operators, V.pieces)
+            terms = self.parts.map(pieces.gathered, self.operators, block.pieces)
             total = self.parts.same(self.parts.workers.summed(terms))
-            found = self.parts.map(pieces.scattered, self.operators, total, V.pieces)
+            found = self.parts.map(pieces.scattered, self.operators, total, block.pieces)
         else:
-            found = self._by_pairs(V)
-        return SpreadArray(self.parts, found, V.shape, V.dtype, 0)
+            found = self._by_pairs(block)
+        return SpreadArray(self.parts, found, block.shape, block.dtype, 1)
 
-    def _by_pairs(self, V: SpreadArray) -> list[Future]:
+    def _by_pairs(self, block: SpreadArray) -> list[Future]:
         """Each part with its own points, and then with those of the next ones: no worker holds more than one other part
         of each that it keeps."""
         parts, workers, count = self.parts, self.parts.workers, len(self.parts)
-        found = parts.map(pieces.multiplied, self.operators, parts.same(None), V.pieces)
+        found = parts.map(pieces.multiplied, self.operators, parts.same(None), block.pieces)
         for ahead in range(1, count):
             turn = [(k + ahead) % count for k in range(count)]
             others = [workers.submit(given, self.operators[k], home=parts.homes[k]) for k in turn]
-            terms = parts.map(pieces.multiplied, self.operators, others, [V.pieces[k] for k in turn])
+            terms = parts.map(pieces.multiplied, self.operators, others, [block.pieces[k] for k in turn])
             found = parts.map(pieces.added_pair, found, terms)
             workers.finished(found)
         return found
@@ -207,7 +208,7 @@ class SpreadKernel(KernelOperator):
         return self.frobenius_squared
 
     @property
-    def _forming_error(self) -> float:  # type: ignore[override]
+    def _forming_error(self) -> float:
         return math.sqrt(self._squares[1])
 
     @property
@@ -251,7 +252,7 @@ class SpreadKernel(KernelOperator):
         raise ValueError("the points of this kernel lie on workers, and no whole matrix is formed; use its products")
 
     # ------------------------------------------------------------------------------------------------------- algebra
-    def __add__(self, other: Any) -> "SpreadKernel":  # type: ignore[override]
+    def __add__(self, other: Any) -> "SpreadKernel":
         if isinstance(other, Diagonal | LinearCombination):
             other = self._diagonal(other)
         if not isinstance(other, SpreadKernel):
@@ -265,9 +266,9 @@ class SpreadKernel(KernelOperator):
 
     __radd__ = __add__
 
-    def __mul__(self, scalar: float) -> "SpreadKernel":  # type: ignore[override]
+    def __mul__(self, scalar: float) -> "SpreadKernel":
         if not isinstance(scalar, int | float | np.number):
-            return super().__mul__(scalar)  # type: ignore[return-value]
+            return super().__mul__(scalar)
         return self._combined([float(scalar)], [self.operators])
 
     __rmul__ = __mul__

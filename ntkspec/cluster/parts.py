@@ -57,7 +57,7 @@ class Parts:
         return sum(self.workers.answers(self.map(function, *arguments)))
 
     # --------------------------------------------------------------------------------------------- as of an engine
-    def placed(self, array: Array, axis: int = 0) -> Any:
+    def placed(self, array: Any, axis: int = 0) -> Any:
         """An array of NumPy, its axis over the parts; one without so many rows as it is."""
         if isinstance(array, SpreadArray) or array.ndim <= axis or array.shape[axis] % self.n or not array.shape[axis]:
             return array

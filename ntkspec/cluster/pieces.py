@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec.cluster.over_points import goes_through_sums, local_jvp, local_vjp
+from ntkspec.cluster.spread_array import contiguous
 from ntkspec.cluster.workers import each
 from ntkspec.engines import engine_of, moved, named
 from ntkspec.engines.arrays import Array
@@ -18,8 +19,9 @@ from ntkspec.operators import Diagonal, KernelOperator, LinearCombination, Round
 
 @dataclass(frozen=True)
 class Facts:
-    """What is told of one part: ``kind`` is that of its terms, which all parts have alike; ``sums`` says whether products
-    go through sums over points; ``product`` and ``entry`` are what they cost."""
+    """What is told of one part: ``kind`` is that of its terms, which all parts have alike; ``sums`` says whether
+    products go through sums over points, ``pairs`` whether there are kernels between two parts; ``product`` and
+    ``entry`` are what they cost."""
 
     shape: tuple[int, int]
     rows_per_point: int
@@ -32,6 +34,7 @@ class Facts:
     pairs: bool
     rounding: Rounding
     storage_error: float
+    widens: bool
     product: Work
     entry: Work
 
@@ -53,7 +56,8 @@ def facts(operator: KernelOperator) -> Facts:
     return Facts(
         *(operator.shape, operator.rows_per_point, operator.dtype, operator.engine.name, _kind(operator)),
         *(operator.symmetric, operator.semidefinite, goes_through_sums(operator), _has_pairs(operator)),
-        *(operator.rounding, float(operator.storage_error), operator.product_in_float64, operator.cost.entry),
+        *(operator.rounding, float(operator.storage_error), _widens(operator)),
+        *(operator.product_in_float64, operator.cost.entry),
     )
 
 
@@ -62,6 +66,11 @@ def _kind(operator: KernelOperator) -> str:
     if isinstance(operator, LinearCombination):
         return " + ".join(f"{c:.12g} {_kind(term)}" for c, term in operator.terms)
     return type(operator).__name__
+
+
+def _widens(operator: KernelOperator) -> bool:
+    terms = operator.terms if isinstance(operator, LinearCombination) else []
+    return operator.widens and all(_widens(term) for _, term in terms)
 
 
 def _has_pairs(operator: KernelOperator) -> bool:
@@ -77,25 +86,26 @@ def combined(factors: Sequence[float], operators: Sequence[KernelOperator]) -> K
 
 
 # ----------------------------------------------------------------------------------------------------------- products
-def gathered(operator: KernelOperator, V: Array) -> Any:
-    """What rows V (n', k) contribute to the products of all."""
-    return each(operator.engine.to_host, local_vjp(operator, _contiguous(V)))
+def gathered(operator: KernelOperator, block: Array) -> Any:
+    """What these points contribute to the products of all with the vectors of a block (k, n')."""
+    return each(operator.engine.to_host, local_vjp(operator, contiguous(block.T)))
 
 
-def scattered(operator: KernelOperator, total: Any, V: Array) -> Array:
-    """Rows of the product with vectors whose rows are V."""
-    found = local_jvp(operator, each(lambda one: moved(one, operator.engine), total), _contiguous(V))
-    return found.reshape(len(V), -1)
+def scattered(operator: KernelOperator, total: Any, block: Array) -> Array:
+    """Their columns of the products, (k, n')."""
+    found = local_jvp(operator, each(lambda one: moved(one, operator.engine), total), contiguous(block.T))
+    return contiguous(found.T).astype(np.result_type(found.dtype, block.dtype), copy=False)
 
 
-def multiplied(one: KernelOperator, other: KernelOperator | None, V: Array) -> Array:
-    """Rows of one part of the product with the rows V of another, or None for its own."""
-    return (one if other is None else one.against(other))._multiplied(_contiguous(V))  # type: ignore[attr-defined]
+def multiplied(one: KernelOperator, other: KernelOperator | None, block: Array) -> Array:
+    """Columns of one part of the products with those of another, or None for its own."""
+    K = one if other is None else one.against(other)  # type: ignore[attr-defined]
+    return contiguous(K._multiplied(contiguous(block.T)).T)
 
 
 def multiplied_on_host(operator: KernelOperator, V: Array) -> np.ndarray:
     """What a part of the columns adds to a product."""
-    return operator.engine.to_host(operator @ _contiguous(V))
+    return operator.engine.to_host(operator @ contiguous(V))
 
 
 def added_pair(one: Array, other: Array) -> Array:
@@ -116,16 +126,12 @@ def squares(one: KernelOperator, other: KernelOperator | None) -> tuple[float, f
 
 def diagonal(operator: KernelOperator, dtype: np.dtype) -> Array:
     """Of the part."""
-    return operator.diagonal(dtype)
+    return contiguous(operator.diagonal(dtype))
 
 
 def weights(operator: KernelOperator) -> Array:
     """Of the part's rows."""
-    return operator.row_weights()
-
-
-def _contiguous(V: Array) -> Array:
-    return engine_of(V).xp.ascontiguousarray(V)
+    return contiguous(operator.row_weights())
 
 
 # ------------------------------------------------------------------------------------- blocks (b, n') of a Krylov basis
@@ -159,8 +165,8 @@ def without(block: Array, total: np.ndarray, known: Sequence[Array]) -> Array:
 
 def triangle(block: Array) -> tuple[Array, np.ndarray]:
     """(Q, R) of the block's transpose."""
-    Q, R = engine_of(block).xp.linalg.qr(block.T)
-    return Q, engine_of(block).to_host(R)
+    Q, R = engine_of(block).xp.linalg.qr(contiguous(block.T))
+    return contiguous(Q), engine_of(block).to_host(R)
 
 
 def second(pair: tuple[Any, Any]) -> Any:

@@ -46,7 +46,7 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
         return f"SpreadArray(shape={self.shape}, dtype={self.dtype}): {where}"
 
     @property
-    def engine(self) -> "Parts":  # type: ignore[override]
+    def engine(self) -> "Parts":
         """What computes with it."""
         return self.parts
 
@@ -129,7 +129,7 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
         """One axis."""
         return self.reshape(-1)
 
-    def __getitem__(self, key: Any) -> "SpreadArray":
+    def __getitem__(self, key: Any) -> Any:
         keys = list(key) if isinstance(key, tuple) else [key]
         if Ellipsis in [one for one in keys if one is Ellipsis]:
             place = next(k for k, one in enumerate(keys) if one is Ellipsis)
@@ -291,7 +291,9 @@ def _joined(arrays: Sequence[Any], axis: int = 0) -> SpreadArray:
     shape = list(first.shape)
     shape[axis] = sum(array.shape[axis] for array in arrays)
     pieces = first.parts.map(
-        _joined_pieces, [list(own) for own in zip(*(array.pieces for array in arrays))], first.parts.same(axis)
+        _joined_pieces,
+        [list(own) for own in zip(*(array.pieces for array in arrays), strict=True)],
+        first.parts.same(axis),
     )
     return SpreadArray(first.parts, pieces, shape, np.result_type(*(array.dtype for array in arrays)), first.axis)
 
@@ -335,12 +337,18 @@ def _rows_on_host(piece: Array, rows: np.ndarray, axis: int) -> np.ndarray:
     return engine_of(piece).to_host(piece).take(rows, axis=axis)
 
 
+# Pieces are contiguous: what is sent arrives so, and products of other layouts have other roundings.
+def contiguous(piece: Array) -> Array:
+    """In the order of its axes."""
+    return engine_of(piece).xp.ascontiguousarray(piece) if piece.ndim else piece
+
+
 def _transposed(piece: Array, order: list[int]) -> Array:
-    return engine_of(piece).xp.ascontiguousarray(piece.transpose(order))
+    return contiguous(piece.transpose(order))
 
 
 def _typed(piece: Array, dtype: np.dtype) -> Array:
-    return piece.astype(dtype)
+    return contiguous(piece.astype(dtype))
 
 
 def _shaped(piece: Array, shape: tuple[int, ...]) -> Array:
@@ -348,7 +356,7 @@ def _shaped(piece: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _indexed(piece: Array, keys: tuple) -> Array:
-    return piece[keys]
+    return contiguous(piece[keys])
 
 
 def _entries_of(name: str, *inputs: Any) -> Array:
@@ -356,7 +364,7 @@ def _entries_of(name: str, *inputs: Any) -> Array:
     engine = engine_of(*(one for one in inputs if _belongs(one)))
     there = [moved(one, engine) if isinstance(one, np.ndarray) else one for one in inputs]
     with np.errstate(all="ignore"):
-        return getattr(engine.xp, name)(*there)
+        return contiguous(getattr(engine.xp, name)(*there))
 
 
 def _belongs(one: Any) -> bool:

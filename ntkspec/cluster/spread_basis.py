@@ -8,7 +8,6 @@ import numpy as np
 from ntkspec.cluster import pieces
 from ntkspec.cluster.spread_array import SpreadArray
 from ntkspec.cluster.workers import given
-from ntkspec.engines.arrays import Array
 from ntkspec.spectra.basis import split
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ class SpreadBasis:
         return columns.astype(np.float64).reshape(self.n, -1).T
 
     def products(self, blocks: Sequence[SpreadArray]) -> list[SpreadArray]:
-        together = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        W = self.kernel.multiplied(together.T).T
+        together = joined(blocks)
+        W = self.kernel.multiplied(together)
         if len(blocks) == 1:
             return [W]
         ends = np.cumsum([len(block) for block in blocks])
@@ -85,14 +84,13 @@ class SpreadBasis:
         return A, self._block(self.parts.map(pieces.turned, factors, cuts), len(A)), dropped
 
     def block(self, first: int, last: int) -> SpreadArray:
-        found = self._cut(first, last)
-        return found[0] if len(found) == 1 else np.concatenate(found)
+        return joined(self._cut(first, last))
 
     def put(self, first: int, block: SpreadArray) -> None:
         self.blocks = [*self._cut(0, first), block] if len(block) else self._cut(0, first)
         tail = self.blocks[-JOINED - 1 : -1]
         if len(tail) == JOINED and sum(map(len, tail)) <= LARGEST:
-            self.blocks[-JOINED - 1 : -1] = [np.concatenate(tail)]
+            self.blocks[-JOINED - 1 : -1] = [joined(tail)]
 
     def _cut(self, first: int, last: int) -> list[SpreadArray]:
         """The vectors from first to last, in blocks."""
@@ -138,8 +136,13 @@ class SpreadBasis:
     def combined(self, coefficients: np.ndarray, first: int) -> SpreadArray:
         return self._mixed(np.asarray(coefficients), first)
 
-    def project(self, V: Any, count: int) -> Array:
+    def project(self, V: Any, count: int) -> Any:
         found = V.T
         for _ in range(2):
             _, found = self.without(found, 0, count)
         return found.T
+
+
+def joined(blocks: Sequence[SpreadArray]) -> SpreadArray:
+    """One behind the other."""
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)  # type: ignore[return-value]

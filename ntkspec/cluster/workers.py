@@ -4,15 +4,20 @@ Each task is a function of its arguments alone, and the scheduler keeps how ever
 lost, what it held is computed again elsewhere, from the tasks that made it: the same numbers, on machines of one kind.
 """
 
+import pickle
 import sys
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
 
 import ntkspec
 from ntkspec.cluster.execution import all_done, connected
+from ntkspec.operators import KernelOperator
 
 # Seconds between two looks at the workers, and how long a cluster may be without any.
 LOOK_EVERY, PATIENCE = 2.0, 60.0
@@ -23,9 +28,9 @@ Future: TypeAlias = Any
 
 
 class Workers:
-    """Those of the scheduler at an address, whose number is that of the first call; ``of`` keeps one for each address."""
+    """Those that the scheduler at an address has when it is first asked; :meth:`of` keeps one for each address."""
 
-    _kept: weakref.WeakValueDictionary[str, "Workers"] = weakref.WeakValueDictionary()
+    _kept: ClassVar[weakref.WeakValueDictionary[str, "Workers"]] = weakref.WeakValueDictionary()
 
     def __init__(self, address: str):
         self.address, self.client = address, connected(address)
@@ -52,7 +57,8 @@ class Workers:
     def submit(self, function: Callable, *arguments: Any, home: str | None = None) -> Future:
         """A task, at home as long as that worker lives. Arguments may be futures, and lists of them."""
         where = {} if home is None else {"workers": [home], "allow_other_workers": True}
-        return self.client.submit(function, *arguments, pure=False, **where)
+        key = f"{function.__name__}-{uuid.uuid4().hex}"
+        return self.client.submit(done, function, *arguments, key=key, **where)
 
     def summed(self, futures: Sequence[Future]) -> Future:
         """The sum, in the order given, by a tree of tasks."""
@@ -68,7 +74,7 @@ class Workers:
 
         try:
             self.finished(futures)
-            return self.client.gather(list(futures))
+            return [each(aligned, found) for found in self.client.gather(list(futures))]
         except KilledWorker as error:
             raise ValueError(
                 f"a task killed several workers, is their memory too small? Take more parts: {error}"
@@ -90,6 +96,33 @@ class Workers:
 
 def _version() -> str:
     return f"ntkspec {ntkspec.__version__} on Python {'.'.join(map(str, sys.version_info[:2]))}"
+
+
+class Kept:
+    """An operator on a worker. It travels as bytes of its own, so that its arrays lie on a copy as they did."""
+
+    def __init__(self, operator: KernelOperator):
+        self.operator = operator
+
+    def __reduce__(self) -> tuple:
+        return _unpacked, (pickle.dumps(self.operator, protocol=4),)
+
+
+def _unpacked(content: bytes) -> Kept:
+    return Kept(pickle.loads(content))
+
+
+def done(function: Callable, *arguments: Any) -> Any:
+    """On a worker: a task, with arrays that lie as on the worker that made them."""
+    found = function(*(each(aligned, one) for one in arguments))
+    return Kept(found) if isinstance(found, KernelOperator) else found
+
+
+def aligned(value: Any) -> Any:
+    """An array that came in between other bytes in a place of its own: products with others have other roundings."""
+    if isinstance(value, Kept):
+        return value.operator
+    return np.require(value, requirements="A") if isinstance(value, np.ndarray) else value
 
 
 def given(value: Any) -> Any:

@@ -140,8 +140,10 @@ class Convolution:
 
     def pull(self, U: Tensor) -> Tensor:
         """sum_ir U[i, r] times the gradients, (k, *shape) for U (n, R, k)."""
-        pulled = [self._pull_one(U[..., k]) for k in range(U.shape[2])]
-        return torch.stack(pulled)
+        pulled = U.new_empty(U.shape[2], *self.view.shape)
+        for k, own in enumerate(pulled):
+            own.copy_(self._pull_one(U[..., k]))
+        return pulled
 
     def _pull_one(self, u: Tensor) -> Tensor:
         n, R = u.shape

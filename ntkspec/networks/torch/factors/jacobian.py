@@ -112,16 +112,18 @@ class FactoredJacobian(AutogradJacobian):
         return self.pull_work if rest is None else self.pull_work + rest.push_work + -1.0 * rest.pull_work
 
     def entry_work(self, other: AutogradJacobian) -> Work:
-        """Inner products of gradients or of positions; what both need of each point comes once for a tile."""
+        """Inner products of gradients or of positions; what both need of a point comes once for a tile, or once."""
         side = min(self.engine.TILE, self.points, other.points)
         stored = self._points_stored == self.points
         height, width = (side, side) if stored else (min(side, self._fitting(most)) for most in self._part_bytes)
         tiles = -(-self.points // side)
         halved = 1 / tiles if other is self else 0.0  # of the tiles, about, only a triangle
         own = entry_flops(self._sample, self.functions, (1 - halved / 2) * (1 / height + 1 / width))
-        if not stored:  # those of the columns once for each part of the rows
-            again = 1.0 if height < side else 2 / (1 + tiles)  # rows of one part are kept from tile to tile
-            made = again + (1 - halved / 2) * -(-side // height)
+        once = 2 / (1 + tiles) if other is self else side / self.points + side / other.points
+        again = 1.0 if height < side else 2 / (1 + tiles)  # rows of one part are kept from tile to tile
+        # Factors of the columns are made once for each part of the rows.
+        made = once if stored else again + (1 - halved / 2) * -(-side // height)
+        if not stored or len(self._kept) < len(self.point_blocks):
             each = 2.0 * (1 + 1 / self.functions) * self.facts.flops
             own += made / side * (each + held_flops(self._sample, self.functions)[0])
         rest = self.rest
@@ -269,6 +271,7 @@ class FactoredJacobian(AutogradJacobian):
                     pull(own[name], given[block], total)
                 for block, own in blocks:
                     push(own[name], total, out[block])
+                give_back(self.function.device)
         found, rest = self._unscaled(out, scales), self.rest
         return found if rest is None else found + rest.multiplied(U)
 
