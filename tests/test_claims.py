@@ -176,6 +176,9 @@ LACKS = {
     "Gradient flow is predicted, but not trained": lambda: not hasattr(law_of("flow"), "move"),
     "no weight decay": lambda: not TRAINS & {"weight_decay", "decay"},
     "at one rate on the squared error": lambda: not {"law", "loss"} & {*inspect.signature(ns.track).parameters},
+    "JAX functions have no layer factors": lambda: (
+        not (house.ROOT / "ntkspec" / "networks" / "jax" / "factors").exists()
+    ),
     "take all eigenpairs of their kernel": lambda: (
         not {"method", "rtol"} & {*inspect.signature(ns.ensemble).parameters}
     ),
