@@ -15,10 +15,10 @@ def measure(kernel, repeats: int, path: str) -> None:
     those before it and the kernel. seconds, cpu : best of the repeats after it (of none, of the first call), by the
     clock and by all cores together, which other processes hardly change. rows, means : of :func:`summary`.
     """
-    before = _memory("VmRSS")
-    _forget_peak()
+    before = memory("VmRSS")
+    forget_peak()
     first, K = _timed(kernel)
-    extra, further = _memory("VmHWM") - before - K.nbytes, []
+    extra, further = memory("VmHWM") - before - K.nbytes, []
     for _ in range(repeats):
         del K
         again, K = _timed(kernel)
@@ -40,12 +40,12 @@ def _timed(kernel):
     return (time.perf_counter() - start, time.process_time() - cpu), K
 
 
-def _memory(name: str) -> int:
+def memory(name: str) -> int:
     """Bytes of an entry of /proc/self/status; getrusage would count the process that started this one."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """VmHWM starts again from what is held now."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

@@ -14,7 +14,7 @@ import numpy as np
 
 from ntkspec import datasets, storage
 from ntkspec.datasets.classes import class_columns
-from ntkspec.dynamics import Trajectory
+from ntkspec.dynamics import HeavyBall, Nesterov, Trajectory
 from ntkspec.experiments.analyze import Analysis, AnalyzeTask, analyze
 from ntkspec.experiments.deep_runs import DEEP_COMPARISON, DeepSetting
 from ntkspec.experiments.run_cache import kept
@@ -58,9 +58,30 @@ def spectrum(path: Path) -> None:
     _write(path, "spectrum", replace(found, leading=replace(found.leading, vectors=vectors)), kind="spectrum")
 
 
+def ten_classes(path: Path) -> None:
+    """`ntkspec analyze` on ten classes of MNIST, whose folder NTKSPEC_DATA has to name."""
+    data = datasets.mnist("all", n=1000, n_test=500, seed=0, dtype=np.float32)
+    task = AnalyzeTask("relu", width=512, steps=300, law=Nesterov(0.9), loss="cross-entropy", batch=200)
+    _write(path, "analysis", small(analyze(task, data)), kind="analyze")
+
+
 def figure_1(path: Path) -> None:
     """`ntkspec figure 1` with fewer points and steps."""
-    main = Setting("erf", d=50, n=2000, width=256, steps=1500, n_test=1000)
+    _figure_1(path)
+
+
+def figure_1_momentum(path: Path) -> None:
+    """The same with `--law heavy-ball`."""
+    _figure_1(path, law=HeavyBall(0.9))
+
+
+def figure_1_batches(path: Path) -> None:
+    """The same with `--batch 64`."""
+    _figure_1(path, batch=64)
+
+
+def _figure_1(path: Path, **recipe: Any) -> None:
+    main = Setting("erf", d=50, n=2000, width=256, steps=1500, n_test=1000, **recipe)
     panels = over_dimensions(main, (25, 50, 100), 600)
     kept([main, *(one for own in panels.values() for one in own)], path, COMPARISON, report=print)
 
@@ -97,7 +118,10 @@ RECORDS: dict[str, Callable[[Path], None]] = {
     "two-classes": two_classes,
     "several-classes": several_classes,
     "spectrum": spectrum,
+    "ten-classes": ten_classes,
     "figure-1": figure_1,
+    "figure-1-momentum": figure_1_momentum,
+    "figure-1-batches": figure_1_batches,
     "figure-2": figure_2,
     "figure-3": figure_3,
     "figure-5": figure_5,

@@ -92,8 +92,13 @@ def as_vector(y: ArrayLike, name: str, length: int, *, each: str = "data point")
 
 
 def on_engine(array: Array, engine: Device, name: str) -> Array:
-    """The array itself, where it lies on the engine's device; TypeError where it does not."""
+    """The array itself, where it lies on the engine's device; TypeError where it does not.
+
+    One of NumPy is handed to an engine whose arrays lie elsewhere.
+    """
     own = engine_of(array)
+    if own is not engine and hasattr(engine, "placed") and isinstance(array, np.ndarray):
+        return engine.placed(array)
     if own is not engine:
         raise TypeError(
             f"{name} lies on the {own.name}, but the kernel on the {engine.name}; move one of them with "
@@ -189,31 +194,41 @@ def whole_number(value: Any, name: str, least: int, most: int | None = None) -> 
     return int(value)
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is one real number: no truth value, no array, nothing complex."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def parameter(value: Any, name: str, most: float) -> float:
     """``value`` as a float from -most to most."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not -most <= value <= most:
+    if not is_number(value) or not -most <= value <= most:
         raise ValueError(f"{name}={shown(value)}, but a number from {-most:g} to {most:g} is needed")
+    return float(value)
+
+
+def not_negative(value: Any, name: str, needed: str) -> float:
+    """``value`` as a finite float that is not negative; ``needed`` says so in the message."""
+    known = is_number(value) and 0 <= value < math.inf
+    if not known or (isinstance(value, int) and value > sys.float_info.max):
+        raise ValueError(f"{name}={shown(value)}, but {needed}")
     return float(value)
 
 
 def learning_rate(value: Any, name: str) -> float:
     """``value`` as a finite float that is not negative."""
-    known = isinstance(value, Real)
-    if not known or not 0 <= value <= sys.float_info.max:
-        raise ValueError(f"{name}={shown(value)}, but a learning rate is a finite number >= 0")
-    return float(value)
+    return not_negative(value, name, "a learning rate is a finite number >= 0")
 
 
 def probability(value: Any, name: str) -> float:
     """``value`` as a float between 0 and 1, both excluded."""
-    if not isinstance(value, int | float | np.number) or not 1e-100 <= value < 1:
+    if not is_number(value) or not 1e-100 <= value < 1:
         raise ValueError(f"{name}={shown(value)}, but a probability between 1e-100 and 1 is needed, such as 1e-6")
     return float(value)
 
 
 def accuracy(rtol: Any, failure_probability: Any, seed: Any, *, exact: bool = False) -> None:
     """What a result with an interval is asked for; where it can be ``exact``, rtol may be 0."""
-    if not isinstance(rtol, int | float | np.number) or not (0 < rtol < 1 or (exact and rtol == 0)):
+    if not is_number(rtol) or not (0 < rtol < 1 or (exact and rtol == 0)):
         allowed = "from 0 (exact) to below 1" if exact else "between 0 and 1"
         raise ValueError(f"{rtol=}, but a relative width {allowed} is needed, such as 1e-3")
     probability(failure_probability, "failure_probability")

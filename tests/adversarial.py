@@ -3,6 +3,7 @@
 import numpy as np
 
 from ntkspec.operators import Dense
+from ntkspec.spectra.basis import ArrayBasis
 
 
 def _marchenko_pastur(n: int):
@@ -61,6 +62,11 @@ def matrix_with(values, seed=0, dtype=np.float64):
 def operator_with(values, seed=0, dtype=np.float64) -> Dense:
     """The matrix as an operator."""
     return Dense(matrix_with(values, seed, dtype), symmetric=True)
+
+
+def drawn(operator, seed, block=1):
+    """The Gaussian block (n, b) that Lanczos starts from."""
+    return ArrayBasis(operator).drawn(np.random.default_rng(seed), block).T
 
 
 def every_spectrum(n: int, dtype=np.float64):

@@ -103,10 +103,18 @@ for _absent in ("--data", "--target", "--classes", "--pool", "--data-dir", "--ke
     RUN.pop(_absent)
 DEEP = RUN | {"--data": ["mnist", "cifar10", *WORDS], "--classes": DATA_OPTIONS["--classes"], "--pool": WHOLE}
 DEEP = {name: values for name, values in DEEP.items() if name not in ("--d", "--width")}
+RECIPE = {
+    "--law": ["gd", "heavy-ball", "nesterov", "flow", *WORDS],
+    "--momentum": FLOATS,
+    "--loss": ["squared", "logistic", "cross-entropy", "huber", *WORDS],
+    "--delta": FLOATS,
+    "--batch": WHOLE,
+}
 COMMANDS = {
     "analyze": DATA_OPTIONS
     | KERNEL_OPTIONS
     | COMMON
+    | RECIPE
     | {"--eta": FLOATS, "--eta1": FLOATS, "--eta2": FLOATS, "--steps": WHOLE},
     "spectrum": DATA_OPTIONS
     | KERNEL_OPTIONS
@@ -117,9 +125,10 @@ COMMANDS = {
     "check theorem-3.5": GRID,
     "check prop-3.4-deep": GRID,
     "check prop-4.1": GRID,
+    "check drift": GRID,
     "sweep": GRID | {"--quantity": [*QUANTITIES, MANY]},
-    "figure 1": RUN | {"--dimensions": [*DIMENSIONS, MANY], "--panel-steps": WHOLE},
-    "figure 2": RUN,
+    "figure 1": RUN | RECIPE | {"--dimensions": [*DIMENSIONS, MANY], "--panel-steps": WHOLE},
+    "figure 2": RUN | RECIPE,
     "figure 3": DEEP | {"--network": [*NETWORKS, MANY], "--batch": WHOLE},
     "figure 5": GRID,
     "figure budget": GRID,

@@ -23,7 +23,7 @@ TESTS = {
     "kernels": "deep_networks kernels assumptions expected expected_cnn deep_expected expansion statements adapters",
     "networks": "protocol deep_networks kernels networks",
     "operators": "rows_per_point several_outputs operators",
-    "dynamics": "several_outputs laws losses modes dynamics laws_trained training products_only honesty",
+    "dynamics": "several_outputs laws batch_noise losses modes dynamics laws_trained training products_only honesty",
     "storage": "rows_per_point places sealed storage files kernel_files checkpoints finished_work faults damage "
     "open_arrays sweeps",
     "engines": "host engines functions parts streaming stand_in forks operators expected_cnn fused_training "
@@ -123,7 +123,7 @@ MUTANTS = [
         "spectra/traces.py",
         ("math.log(failure_probability / 2), largest / mean", "math.log(0.5), largest / mean"),
         ("probes * S / (2 * min(largest, S))", "probes * S / min(largest, S)"),
-        ("self.basis.project(G)", "G"),
+        ("self.lanczos.project(G)", "G"),
         ("2 * (squares * x / rest.count) ** 0.5", "0.02 * (squares * x / rest.count) ** 0.5"),
         ("(operator.rounding.forming_error_bound + operator.storage_error) * n**0.5", "0.0 * n"),
     ),
@@ -148,7 +148,7 @@ MUTANTS = [
         ("(overlaps + again @ first, second @ first)", "(overlaps, second @ first)"),
         ("self.error = math.hypot(self.error, defect)", "pass"),
         ("self.error = math.hypot(self.error, math.sqrt(width) * rounding)", "pass"),
-        ("again, W = self._without(W, known)", "again, W = 0 * overlaps, W"),
+        ("again, W = self.basis.without(W, known)", "again, W = 0 * overlaps, W"),
         ("max(ASYMMETRY * self.scale, 1e3 * rounding)", "1e3 * self.scale"),
         ("self.start, self.size = S.T @ self.start, kept", "self.start, self.size = self.start[:kept], kept"),
     ),
@@ -242,9 +242,17 @@ MUTANTS = [
     ),
     *_of(
         "dynamics/prediction.py",
-        ("y if start_train is None else y - start_train", "y"),
+        ("y if starts[0] is None else y - starts[0]", "y"),
         ("rate / layout.points", "rate / kernel.shape[0]"),
         ("and not ridge", ""),
+        ("decay / ridge", "1.0"),
+        ("part * (start if origin is None else start - origin)", "part * start"),
+    ),
+    *_of(
+        "dynamics/batch_noise.py",
+        ("(self._batch - 1) / max(1, n - 1)", "self._batch / n"),
+        ("self._two - self._one**2", "self._two"),
+        ("rate / self._n * self._GA + rate * task.ridge * eye", "rate / self._n * self._GA"),
     ),
     *_of(
         "dynamics/methods.py",

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from ntkspec import storage
+from ntkspec.datasets.classes import class_columns
 from ntkspec.dynamics import stable_rate
-from ntkspec.experiments.analyze import AnalyzeTask, analyze, logarithmic_steps
+from ntkspec.experiments.analyze import RECORD_TYPES, AnalyzeTask, analyze, logarithmic_steps
+from ntkspec.experiments.headline import headline
 from ntkspec.experiments.verdict import verdict
 from ntkspec.kernels import weighted_linear_kernel
 from ntkspec.operators import Gram
+from ntkspec.plotting.analysis import figures
 from ntkspec.reporting.analysis import report
+from ntkspec.reporting.summary import summary
 
 SMALL = AnalyzeTask(width=32, steps=40)
 
@@ -50,6 +55,109 @@ def test_the_record_holds_what_the_public_functions_give(layer, name):
     assert np.array_equal(found.trajectories["network"].train, trained.train)
     assert found.losses["network"]["train"][-1] == pytest.approx(((trained.train[-1] - dataset.y) ** 2).mean() / 2)
     assert report(found).count("\n") > 40
+
+
+POWER = ns.Loss(lambda u, y: (u - y) ** 4, lambda u, y: 4 * (u - y) ** 3, name="fourth power")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "mean"),
+    [
+        ({"law": ns.HeavyBall(0.9)}, lambda u, y: ((u - y) ** 2).mean(axis=1) / 2),
+        ({"law": ns.Nesterov(0.5), "batch": 64}, lambda u, y: ((u - y) ** 2).mean(axis=1) / 2),
+        ({"loss": "logistic", "batch": 64}, lambda u, y: np.log1p(np.exp(-u * y)).mean(axis=1)),
+        ({"loss": POWER, "eta1": 0.1, "eta2": 0.1}, lambda u, y: ((u - y) ** 4).mean(axis=1)),
+    ],
+    ids=["heavy ball", "Nesterov in batches", "logistic in batches", "own loss"],
+)
+def test_network_kernel_and_linear_model_follow_one_recipe(recipe, mean):
+    dataset = data(seed=1)
+    found = analyze(dataclasses.replace(SMALL, seed=1, **recipe), dataset)
+    how = {name: value for name, value in recipe.items() if not name.startswith("eta")}
+    how |= {"steps": found.steps, "seed": 1}
+    net, eta = ns.TwoLayer.symmetric(8, 32, "erf", seed=1), found.rates[0]
+    theta, linear = ns.ntk(net, dataset.X), ns.linear_kernel("erf", dataset.X, trace_ratio=dataset.trace_ratio)
+    expected = {
+        "network": ns.train_gd(net, dataset.X, dataset.y, eta1=eta, eta2=eta, **how).train,
+        "ntk": ns.predict_gd(theta, dataset.y, eta=eta, **how).train,
+        "linear": ns.predict_gd(linear, dataset.y, eta=eta, **how).train,
+    }
+    for name, outputs in expected.items():
+        assert found.trajectories[name].train == pytest.approx(outputs, abs=1e-9)
+        assert found.losses[name]["train"] == pytest.approx(mean(outputs, dataset.y), rel=1e-9)
+    law = ns.largest_stable_rate(theta, law=recipe.get("law", "gd"))
+    curvature = {"logistic": 0.25}.get(recipe.get("loss"), 1.0)
+    if recipe.get("loss") is POWER:
+        assert found.largest_stable_rate is None
+    else:
+        assert found.largest_stable_rate == pytest.approx(float(law) / curvature, rel=1e-3)
+    assert bool(found.final_linear_loss) == ("loss" not in recipe)
+    assert (found.modes is None) == ("loss" in recipe)
+    words = found.recipe.words
+    assert f"steps of {words}" in " ".join(summary(found).split())
+    assert any(words in line for line in verdict(found))
+    assert words in report(found)
+    assert words in str(headline(found))
+    assert pictures_say(found, words)
+
+
+def pictures_say(found, words):
+    """Whether each figure's title has the words."""
+    return all(words in " ".join(figure._suptitle.get_text().split()) for figure in figures(found).values())
+
+
+def test_classes_are_trained_on_the_labels_of_the_loss():
+    dataset, numbers = data(n=60), np.arange(60) % 3
+    columns = dataclasses.replace(dataset, y=class_columns(numbers, 3), y_test=class_columns(numbers[:30], 3))
+    one_hot = np.eye(3)[numbers]
+    found = analyze(dataclasses.replace(SMALL, loss="cross-entropy", steps=9), columns)
+    np.testing.assert_array_equal(found.labels["train"], one_hot)
+    assert found.losses["network"]["train"][0] == pytest.approx(np.log(3))
+    assert found.accuracies["network"]["train"].shape == found.steps.shape
+    how = {"steps": found.steps, "eta": found.rates[0], "loss": "cross-entropy"}
+    trained = ns.train_gd(ns.TwoLayer.symmetric(8, 32, "erf"), dataset.X, one_hot, **how)
+    assert found.trajectories["network"].train == pytest.approx(trained.train, abs=1e-9)
+    assert "labels of the cross-entropy: 1 in the column" in report(found)
+    signs = analyze(dataclasses.replace(SMALL, loss="logistic", steps=2), columns)
+    np.testing.assert_array_equal(signs.labels["test"], 2 * one_hot[:30] - 1)
+
+
+def test_recipes_that_cannot_run_are_refused_before_anything_is_computed():
+    class Own:
+        slots = 0
+
+        def move(self, descent, memory, step):
+            return -descent, []
+
+    refused = [
+        ({"law": "flow"}, "has no steps"),
+        ({"batch": 0}, "batch=0"),
+        ({"loss": "hinge"}, "'logistic'"),
+        ({"law": Own()}, "pass eta"),
+        ({"loss": POWER}, "fourth power"),
+    ]
+    for options, message in refused:
+        with pytest.raises(ValueError, match=message):
+            analyze(dataclasses.replace(SMALL, **options), None)
+    with pytest.raises(ValueError, match="labels 1 and -1 are for 'logistic'"):
+        analyze(dataclasses.replace(SMALL, loss="cross-entropy"), data())
+
+
+def test_laws_and_losses_of_ones_own_are_kept_by_their_names(tmp_path):
+    class Own:
+        slots = 0
+
+        def move(self, descent, memory, step):
+            return -descent, []
+
+    own = analyze(dataclasses.replace(SMALL, law=Own(), loss=POWER, eta1=0.1, eta2=0.1, steps=3), data())
+    known = analyze(dataclasses.replace(SMALL, law=ns.Nesterov(0.5), loss=ns.Huber(0.5), steps=3), data())
+    for found, words in ((own, "Own on the Loss(fourth power) loss"), (known, "of Huber's loss of delta 0.5")):
+        storage.write(tmp_path / "a.h5", {"analysis": found}, kind="analyze")
+        again = storage.read(tmp_path / "a.h5", kind="analyze", types=RECORD_TYPES)["analysis"]
+        assert again.task == found.task
+        assert report(again) == report(found)
+        assert words.removeprefix("of ") in report(again)
 
 
 def test_the_nearest_linear_kernel_splits_the_gap_of_theory():

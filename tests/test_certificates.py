@@ -15,7 +15,9 @@ from ntkspec import progress
 from ntkspec.operators import Dense, wrap
 from ntkspec.spectra.certificates import (
     BLOCKS,
+    TELLING_STEPS,
     FailureBudget,
+    expected_products,
     forecast,
     overlap_bounds,
     overlap_quantile,
@@ -23,12 +25,12 @@ from ntkspec.spectra.certificates import (
     spectrum_bounds,
 )
 from ntkspec.spectra.deflation import LockedPairs
-from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.lanczos import Lanczos
 
 
 def started(operator, block, seed=0, steps=6):
     lanczos = Lanczos(operator)
-    lanczos.begin(random_start(operator, seed, block))
+    lanczos.begin_random(seed, block)
     lanczos.extend(steps)
     return lanczos
 
@@ -55,7 +57,7 @@ def test_no_eigenvector_overlaps_the_start_by_more_than_the_bound(name, block, s
     operator = wrap(lambda v: (matrix + (wrong + wrong.T) / 2) @ v, 60, error=max(noise, 1e-15))
     lanczos = started(operator, block, seed, steps)
     values, vectors = np.linalg.eigh(matrix)
-    start = lanczos.basis[: lanczos.start.shape[1]]
+    start = lanczos.basis.rows[: lanczos.start.shape[1]]
     for i in outside(values, lanczos.ritz()[0]):
         overlap = np.linalg.norm(start @ vectors[:, i])
         assert overlap <= math.hypot(*overlap_bounds(lanczos, values[i])) * (1 + 1e-6) + 1e-13
@@ -91,7 +93,7 @@ class Given(Lanczos):
     def __init__(self, T, start, coupling):
         self.size, self.residual_width, self.pairs, self.error = len(T), len(coupling), LockedPairs(), 0.0
         self._T = np.block([[T, coupling.T], [coupling, np.zeros((len(coupling),) * 2)]])
-        self.start, self.basis = start, np.empty((0, 1000))
+        self.start, self.n = start, 1000
 
 
 def test_a_bound_that_is_not_monotone_is_followed_to_its_outermost_crossing():
@@ -179,13 +181,51 @@ def test_the_forecast_extrapolates_the_slack():
     assert forecast({8: -20.0, 16: -20.0}) is None
 
 
+@pytest.mark.parametrize("block", [1, 2, 4])
+def test_the_recurrence_of_a_full_interval_tells_the_products_that_are_left(block):
+    """Of Chebyshev's nodes the coefficients are 0 and 1/2: the overlap falls by exp(arccosh(end)) with each block."""
+    n, end, slack = 300, 1.1, -20.0
+    nodes = Dense(np.diag(np.cos(np.pi * (np.arange(n) + 0.5) / n)))
+    lanczos = started(nodes, block, steps=TELLING_STEPS)
+    left = expected_products(lanczos, (-end, end), slack) - lanczos.products
+    assert left == pytest.approx(-slack / math.acosh(end) * block, rel=0.1, abs=block)
+    one_sided = expected_products(lanczos, (-math.inf, end), slack) - lanczos.products
+    assert one_sided == pytest.approx(left, rel=0.1, abs=block)
+
+
+def test_nothing_is_forecast_from_few_steps_or_for_an_end_inside_the_spectrum():
+    operator = Dense(np.diag(np.linspace(-1, 1, 200)))
+    assert expected_products(started(operator, 2, steps=TELLING_STEPS - 1), (-1.1, 1.1), -5.0) == 0
+    assert expected_products(started(operator, 2, steps=TELLING_STEPS), (-1.1, 0.3), -5.0) == 0
+    narrower = started(Dense(np.diag([1.0] * 150 + list(range(2, 30)))), 3, steps=30)
+    assert expected_products(narrower, (-1.0, 31.0), -5.0) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_forecast_of_a_proof_is_right_to_a_half_before_the_long_part(seed):
+    said = []
+
+    class Watched(progress.Bar):
+        def expect(self, total):
+            said.append(total)
+
+    lanczos = Lanczos(operator_with(np.random.default_rng(seed).standard_normal(700)))
+    outcome = prove(
+        lanczos, lambda theta: (1.005 * theta[0], 1.005 * theta[-1]), FailureBudget(1e-6, seed), Watched(disable=True)
+    )
+    telling = said[3:]
+    assert outcome.reason == "excluded"
+    assert telling
+    assert max(max(total / lanczos.products, lanczos.products / total) for total in telling) < 1.5
+
+
 @pytest.mark.parametrize("name", sorted(SPECTRA))
 def test_ends_next_to_converged_values_are_below_the_level(name):
     """Two crossings next to a converged Ritz value are computed as complex; the end must lie beyond both."""
     operator = operator_with(SPECTRA[name](150))
     for seed in range(3):
         lanczos = Lanczos(operator)
-        lanczos.begin(random_start(operator, [seed, 9], 2))
+        lanczos.begin_random([seed, 9], 2)
         for _ in range(12):
             lanczos.extend(3)
             if lanczos.complete or (lanczos.exhausted and lanczos.error == 0):
@@ -199,7 +239,7 @@ def test_rounding_widens_the_bounds_by_what_it_can_hide():
     """With F of norm f, |z_1| <= (1 + 1/w²)^(1/2) w f |E^T (λ - T)^-1|: beyond the end that is the level."""
     operator = operator_with(np.linspace(0, 1, 200))
     lanczos = Lanczos(operator)
-    lanczos.begin(random_start(operator, 3, 2))
+    lanczos.begin_random(3, 2)
     lanczos.extend(25)
     level, before = overlap_quantile(200, 2, 1e-6), spectrum_bounds(lanczos, 1e-6)
     lanczos.error = 1e-5

@@ -1,5 +1,7 @@
 """Folders of checkpoints: of PyTorch, of arrays, and what is refused, each in one line that names the file."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,24 @@ def test_buffers_come_with_the_parameters(tmp_path):
     torch.save(other.state_dict(), tmp_path / "0.pt")
     ((_, net),) = ns.checkpoints(normalized, tmp_path)
     assert np.array_equal(net(X), ns.from_torch(other)(X))
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_module_that_make_returns_each_time_is_left_alone(tmp_path, adapted):
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1)).double().eval()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    for step in range(3):
+        state = {name: value + 0.1 * step if value.is_floating_point() else value for name, value in before.items()}
+        torch.save(state, tmp_path / f"step-{step}.pt")
+    X = np.random.default_rng(0).standard_normal((5, 3))
+    given = ns.from_torch(module) if adapted else module
+    shared = dict(ns.checkpoints(lambda: given, tmp_path))
+    fresh = dict(ns.checkpoints(lambda: copy.deepcopy(module), tmp_path))
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    for step, net in fresh.items():
+        np.testing.assert_array_equal(shared[step](X), net(X))
+        np.testing.assert_array_equal(ns.ntk(shared[step], X).to_dense(), ns.ntk(net, X).to_dense())
+    assert np.abs(shared[2](X) - shared[0](X)).max() > 1e-3
 
 
 def test_a_series_of_several_outputs_is_that_of_the_full_kernel(tmp_path):

@@ -1,53 +1,86 @@
-"""A kernel whose points are spread over parts: the same products, the same relation, the same certificate."""
+"""A kernel whose points lie on workers: every public function, with the answers of the same kernel on one machine."""
 
-from concurrent.futures import Future
+import gc
+import os
+import signal
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pytest
 
 import ntkspec as ns
-from ntkspec.cluster.sharded import spectral_norm
-from ntkspec.cluster.sharded_basis import ShardedLanczos
-from ntkspec.cluster.shards import Shard, local_jvp, local_vjp
+from ntkspec.cluster import pieces
+from ntkspec.cluster.kernel import built
+from ntkspec.cluster.over_points import local_jvp, local_vjp
+from ntkspec.cluster.spread_array import SpreadArray
 from ntkspec.engines import moved, named
 from ntkspec.operators import wrap
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import spectrum_bounds
+from ntkspec.spectra.lanczos import Lanczos
+from workers_here import Here
 
 N, DIM, WIDTH = 240, 12, 40
+PARTS = [[(0, N)], [(0, 100), (100, N)], [(0, 1), (1, 90), (90, 95), (95, N)]]
 
 
-def kernel(rows, act="relu", layer="both", engine="cpu"):
+def points(rows=(0, N), engine="cpu", dtype=np.float64):
+    return moved(ns.datasets.gaussian(N, DIM, seed=5).X[slice(*rows)].astype(dtype), named(engine))
+
+
+def kernel(rows=(0, N), act="relu", layer="both", engine="cpu"):
     """Theta - Theta^lin on some rows of one data set, with one network and one trace_ratio."""
-    X = moved(ns.datasets.gaussian(N, DIM, seed=5).X[slice(*rows)], named(engine))
+    X = points(rows, engine)
     net = ns.TwoLayer.symmetric(DIM, WIDTH, act, seed=2).to(engine)
     return ns.ntk(net, X, layer=layer) - ns.linear_kernel(act, X, layer=layer, trace_ratio=1.0)
 
 
-class Here:
-    """A shard in this process that answers as an actor does; ``crossed`` is what went to and fro."""
-
-    def __init__(self, shard):
-        self.shard, self.crossed = shard, []
-
-    def __getattr__(self, name):
-        def call(*arguments):
-            future = Future()
-            future.set_result(getattr(self.shard, name)(*arguments))
-            self.crossed += [*arguments, future.result()]
-            return future
-
-        return call
+def two_layers(rows=(0, N), dtype=np.float64, X_test=None):
+    """A semidefinite kernel, or that of some other points against these rows."""
+    net = ns.TwoLayer.symmetric(DIM, WIDTH, "erf", seed=2, dtype=dtype)
+    X = points(rows, dtype=dtype)
+    return ns.ntk(net, X) if X_test is None else ns.ntk(net, X_test, X)
 
 
-def sharded(parts, build=kernel):
-    return ShardedLanczos([Here(Shard(build, part, k)) for k, part in enumerate(parts)])
+def linear(rows=(0, N), dtype=np.float64):
+    return ns.linear_kernel("relu", points(rows, dtype=dtype), trace_ratio=1.0)
 
 
-PARTS = [[(0, N)], [(0, 100), (100, N)], [(0, 1), (1, 90), (90, 95), (95, N)]]
+def deep(rows=(0, N)):
+    return ns.ntk(ns.FullyConnected.random(DIM, [16, 12], "erf", seed=3), points(rows))
 
 
+def convolutional(rows=(0, N)):
+    return ns.ntk(ns.Convolutional.random((DIM, 1), [3, 2], "erf", filter_size=3, seed=1), points(rows))
+
+
+def several_outputs(rows=(0, N)):
+    """Two rows for each point, of features that the two outputs share."""
+    features = np.stack([np.tanh(points(rows)), points(rows) ** 2], axis=1) / 4
+    return wrap(ns.operators.Gram(features.reshape(-1, DIM)), rows_per_point=2)
+
+
+def infinite_width(rows=(0, N)):
+    return ns.expected_ntk("erf", points(rows))
+
+
+def several_terms(rows=(0, N)):
+    return two_layers(rows) + 2.0 * infinite_width(rows) + 0.5 * ns.operators.identity(rows[1] - rows[0])
+
+
+KERNELS = [kernel, two_layers, linear, deep, convolutional, infinite_width, several_terms]
+
+
+def spread(build=kernel, parts=PARTS[1], workers=None):
+    return built(workers or Here(), build, parts)
+
+
+def host(found):
+    return found.gather() if isinstance(found, SpreadArray) else np.asarray(found)
+
+
+# ------------------------------------------------------------------------------------------------------------ products
 @pytest.mark.parametrize("layer", ["first", "second", "both"])
 @pytest.mark.parametrize("act", ["relu", "erf"])
 def test_what_parts_gather_makes_products(act, layer):
@@ -56,25 +89,82 @@ def test_what_parts_gather_makes_products(act, layer):
     parts = [kernel(rows, act, layer) for rows in PARTS[2]]
     gathered = [local_vjp(part, V[slice(*rows)]) for part, rows in zip(parts, PARTS[2], strict=True)]
     total = [sum(terms) for terms in zip(*gathered, strict=True)]
-    product = np.vstack([local_jvp(part, total) for part in parts])
+    product = np.vstack([local_jvp(part, total, V[slice(*rows)]) for part, rows in zip(parts, PARTS[2], strict=True)])
     assert np.abs(product - operator.to_dense() @ V).max() <= 1e-12 * np.abs(product).max()
 
 
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("build", KERNELS)
+def test_a_spread_kernel_has_the_products_and_the_entries_of_the_whole_one(build, parts):
+    K, whole = spread(build, parts), build().to_dense()
+    V = np.random.default_rng(0).standard_normal((N, 3))
+    assert np.abs((K @ V).gather() - whole @ V).max() <= K.rounding.matvec_error_bound * np.linalg.norm(V)
+    assert np.abs((K @ V[:, 0]).gather() - whole @ V[:, 0]).max() <= K.rounding.matvec_error_bound * np.linalg.norm(V)
+    assert K.diagonal().gather() == pytest.approx(whole.diagonal(), rel=1e-12)
+    norm, total = ns.frobenius_norm(K), ns.trace(K)
+    assert norm.lower <= np.linalg.norm(whole) * (1 + 1e-15)
+    assert norm.upper >= np.linalg.norm(whole) * (1 - 1e-15)
+    assert norm.value == pytest.approx(np.linalg.norm(whole), rel=1e-12)
+    assert total.lower <= np.trace(whole) <= total.upper
+
+
+def test_a_kernel_of_several_outputs_keeps_the_rows_of_a_point_together():
+    K, whole = spread(several_outputs), several_outputs().to_dense()
+    y = np.random.default_rng(1).standard_normal((N, 2))
+    assert (K @ y.reshape(-1)).gather() == pytest.approx(whole @ y.reshape(-1), rel=1e-10)
+    one, other = (ns.predict_gd(k, y, eta=0.1, steps=[1, 20]) for k in (K, several_outputs()))
+    assert one.train.shape == (2, N, 2)
+    assert one.train.gather() == pytest.approx(other.train, abs=1e-8)
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("build", [two_layers, linear])
+def test_errors_of_products_are_within_the_bound_in_float32_too(build, parts):
+    K, whole = spread(partial(build, dtype=np.float32), parts), build(dtype=np.float32)
+    v = np.random.default_rng(0).standard_normal(N)
+    v /= np.linalg.norm(v)
+    assert np.linalg.norm((K @ v).gather() - whole.to_dense(np.float64) @ v) <= K.rounding.matvec_error_bound
+    assert K.rounding.matvec_error_bound <= 5 * whole.rounding.matvec_error_bound
+
+
+# --------------------------------------------------------------------------------------------------------------- bases
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("parts", PARTS)
 @pytest.mark.parametrize("block", [1, 2, 4])
-def test_the_relation_holds_on_the_shards(parts, block, engine):
-    lanczos, matrix = sharded(parts, partial(kernel, engine=engine.name)), kernel((0, N)).to_dense()
+@pytest.mark.parametrize("build", [kernel, infinite_width])
+def test_the_relation_holds_on_the_workers(build, parts, block):
+    lanczos, matrix = Lanczos(spread(build, parts)), build().to_dense()
     lanczos.begin_random(stream(0, "proof", 1), block)
-    lanczos.extend(7)
-    used = lanczos.size + lanczos.residual_width
-    Q = np.hstack([engine.to_host(shard.shard.basis[:used]) for shard in lanczos.shards]).T
+    for _ in range(3):
+        lanczos.extend(4)
+        holds(lanczos, matrix)
+    here = Lanczos(build())
+    here.begin_random(stream(0, "proof", 1), block)
+    here.extend(12)
+    assert lanczos.error <= 5 * here.error
+    theta, S = lanczos.ritz()
+    lanczos.restart(theta[-6:], S[:, -6:])
+    holds(lanczos, matrix)
+    lanczos.extend(3)
+    holds(lanczos, matrix)
+    theta, S = lanczos.ritz()
+    lanczos.lock(theta[-2:], S[:, -2:])
+    lanczos.begin(np.random.default_rng(2).standard_normal((N, 2)))
+    lanczos.extend(5)
+    holds(lanczos, matrix)
+
+
+def holds(lanczos, matrix):
+    """|K Q - Q T - Q' C| beside the locked vectors is at most ``error``, and all vectors are orthonormal."""
+    used = lanczos.locked + lanczos.size + lanczos.residual_width
+    Q = lanczos.basis.columns(slice(0, used)).gather()
     assert np.linalg.norm(Q.T @ Q - np.eye(used)) < 1e-13
     assert lanczos.orthogonality_loss() < 1e-13
-    known, residual_block = Q[:, : lanczos.size], Q[:, lanczos.size :]
-    residual = matrix @ known - known @ lanczos.T - residual_block @ lanczos.off_diagonal
+    locked, known, ahead = np.split(Q, [lanczos.locked, lanczos.locked + lanczos.size], axis=1)
+    residual = matrix @ known - known @ lanczos.T - ahead @ lanczos.off_diagonal
+    residual -= locked @ (locked.T @ residual)
     assert np.linalg.norm(residual) <= lanczos.error
-    assert lanczos.error < 1e-9
+    assert lanczos.vectors.gather() == pytest.approx(known, abs=1e-15)
 
 
 def arrays(crossed):
@@ -82,41 +172,42 @@ def arrays(crossed):
     for one in crossed:
         if isinstance(one, list | tuple):
             yield from arrays(one)
-        elif hasattr(one, "shape"):
+        elif hasattr(one, "shape") and not isinstance(one, pieces.Facts):
             yield one
 
 
 def test_vectors_stay_where_the_parts_compute(engine):
     """What crosses is NumPy's, and no side of it is a number of points."""
-    lanczos = sharded(PARTS[1], partial(kernel, engine=engine.name))
+    workers = Here()
+    lanczos = Lanczos(spread(partial(kernel, engine=engine.name), PARTS[1], workers))
     lanczos.begin_random(stream(0, "proof", 1), 2)
     lanczos.extend(7)
     lanczos.orthogonality_loss()
-    for held, points in zip(lanczos.shards, (100, N - 100), strict=True):
-        for rows in (held.shard.basis, held.shard.block):
-            assert type(rows) is engine.xp.ndarray
-            assert rows.shape[1] == points
-        crossed = list(arrays(held.crossed))
-        assert len(crossed) > 50
-        assert all(type(array) is np.ndarray and not {100, N - 100, N} & {*array.shape} for array in crossed)
+    for block in lanczos.basis.blocks:
+        for piece, held in zip(block.pieces, (100, N - 100), strict=True):
+            assert type(piece.value) is engine.xp.ndarray
+            assert piece.value.shape[1] == held
+    crossed = [array for array in arrays(workers.crossed) if array.size]
+    assert len(crossed) > 50
+    assert all(type(array) is np.ndarray and not {100, N - 100, N} & {*array.shape} for array in crossed)
 
 
 def test_parts_on_a_gpu_and_on_the_processor_are_one_kernel(gpu):
     def either(rows):
         return kernel(rows, engine="gpu" if rows[0] else "cpu")
 
-    here, both = sharded(PARTS[2]), sharded(PARTS[2], either)
+    here, both = Lanczos(spread(parts=PARTS[2])), Lanczos(spread(either, PARTS[2]))
     for lanczos in (here, both):
         lanczos.begin_random(stream(0, "proof", 1), 2)
         lanczos.extend(20)
-    assert {shard.shard.engine.name for shard in both.shards} == {"cpu", "gpu"}
+    assert set(both.operator.parts.engines) == {"cpu", "gpu"}
     assert spectrum_bounds(both, 1e-6) == pytest.approx(spectrum_bounds(here, 1e-6), rel=1e-8)
     assert both.error == pytest.approx(here.error, rel=0.01)
 
 
 @pytest.mark.parametrize("parts", PARTS)
 def test_bounds_are_those_of_the_whole_kernel(parts):
-    lanczos, values = sharded(parts), np.linalg.eigvalsh(kernel((0, N)).to_dense())
+    lanczos, values = Lanczos(spread(parts=parts)), np.linalg.eigvalsh(kernel().to_dense())
     lanczos.begin_random(stream(3, "proof", 1), 2)
     lanczos.extend(25)
     low, high = spectrum_bounds(lanczos, 1e-6)
@@ -126,60 +217,221 @@ def test_bounds_are_those_of_the_whole_kernel(parts):
 
 def test_an_invariant_space_ends_the_run():
     """Rank DIM + 2: the space is exhausted before the basis is full."""
-
-    def linear(rows):
-        X = ns.datasets.gaussian(N, DIM, seed=5).X[slice(*rows)]
-        return ns.linear_kernel("relu", X, trace_ratio=1.0)
-
-    lanczos = sharded(PARTS[1], linear)
+    lanczos = Lanczos(spread(linear))
     lanczos.begin_random(stream(0, "proof", 1), 2)
     lanczos.extend(40)
     assert lanczos.exhausted
     assert lanczos.size <= DIM + 8
-    expected = np.linalg.norm(linear((0, N)).to_dense(), 2)
+    expected = np.linalg.norm(linear().to_dense(), 2)
     assert np.abs(np.linalg.eigvalsh(lanczos.T)).max() == pytest.approx(expected, rel=1e-12)
 
 
-def test_errors_of_the_parts_add_up():
-    def inexact(rows):
-        operator = kernel(rows)
-        operator.storage_error = 0.1
-        return operator
+@pytest.mark.slow
+@pytest.mark.parametrize("probability", [0.3, 0.05])
+def test_intervals_on_the_workers_fail_as_often_as_they_say(probability):
+    """600 runs on a spectrum whose upper end is one eigenvalue among many."""
 
-    whole, parts = sharded(PARTS[1], inexact).operator, [kernel(rows) for rows in PARTS[1]]
-    assert whole.storage_error == pytest.approx(0.2)
-    assert whole.rounding.matvec_error_bound >= sum(part.rounding.matvec_error_bound for part in parts)
-    assert whole.rounding.norm_of_absolute == pytest.approx(sum(part.rounding.norm_of_absolute for part in parts))
+    def thin(rows):
+        return ns.operators.Gram(np.diag(np.sqrt(np.r_[1.0, np.linspace(0.5, 0.97, 59)]))[slice(*rows)])
+
+    K, missed = spread(thin, [(0, 20), (20, 60)]), 0
+    for seed in range(600):
+        lanczos = Lanczos(K)
+        lanczos.begin_random(stream(seed, "proof", 1), 2)
+        lanczos.extend(4)
+        missed += spectrum_bounds(lanczos, probability)[1] < 1 - 1e-12
+    assert missed <= 600 * probability + 3 * (600 * probability) ** 0.5
 
 
-def test_parts_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="a symmetric kernel operator is needed"):
-        Shard(lambda part: np.eye(3), 0, 0)
-    with pytest.raises(ValueError, match="a symmetric kernel operator is needed"):
-        Shard(lambda part: wrap(np.triu(np.ones((3, 3)))), 0, 0)
+# ---------------------------------------------------------------------------------------------------- public functions
+X_TEST = ns.datasets.gaussian(9, DIM, seed=7).X
+Y = np.stack([np.sign(points()[:, 0]), points()[:, 1]], axis=1)
+CLASSES = np.eye(2)[(Y[:, 0] > 0).astype(int)]
+
+
+def trajectory(run):
+    """Outputs on all points, as rows of numbers."""
+    parts = [run.train] + ([] if run.test is None else [run.test])
+    return np.concatenate([host(part).reshape(len(run.steps), -1) for part in parts], axis=1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A public function of a kernel, and a kernel of test points; what it gives as an estimate, or as numbers."""
+
+    call: object
+    kernels: tuple = (two_layers,)
+    rtol: float = 1e-8
+
+
+def predicted(labels=0, **options):
+    """A prediction of the labels with that number, or of those given."""
+    y = Y[:, labels] if isinstance(labels, int) else labels
+    return Case(lambda K, K_test: trajectory(ns.predict_gd(K, y, eta=0.05, kernel_test=K_test, **options)), rtol=1e-6)
+
+
+def first_angles(K, _):
+    return ns.subspace_angles(ns.eigsh(K, 3, rtol=1e-9), ns.eigsh(K + ns.operators.identity(N), 4, rtol=1e-9)).angles
+
+
+CASES = {
+    "spectral_norm": Case(lambda K, _: ns.spectral_norm(K), (*KERNELS,)),
+    "frobenius_norm": Case(lambda K, _: ns.frobenius_norm(K), (kernel, deep, infinite_width)),
+    "frobenius_norm, probes": Case(lambda K, _: ns.frobenius_norm(K, rtol=0.2, method="stochastic"), (kernel, deep)),
+    "trace": Case(lambda K, _: ns.trace(K), (kernel, convolutional)),
+    "condition_number": Case(lambda K, _: ns.condition_number(K + ns.operators.identity(N))),
+    "effective_rank": Case(lambda K, _: ns.effective_rank(K), (two_layers, infinite_width)),
+    "participation_ratio": Case(lambda K, _: ns.participation_ratio(K)),
+    "spectral_entropy": Case(lambda K, _: ns.spectral_entropy(K)),
+    "kernel_target_alignment": Case(lambda K, _: ns.kernel_target_alignment(K, Y[:, 0]), (two_layers, kernel)),
+    "kernel_target_alignment, outputs": Case(lambda K, _: ns.kernel_target_alignment(K, Y)),
+    "kernel_target_alignment, centered": Case(lambda K, _: ns.kernel_target_alignment(K, Y[:, 0], centered=True)),
+    "spectral_position": Case(lambda K, _: ns.spectral_position(K, Y[:, 1])),
+    "largest_stable_rate": Case(lambda K, _: ns.largest_stable_rate(K), (two_layers, kernel)),
+    "largest_stable_rate, heavy ball": Case(
+        lambda K, _: ns.largest_stable_rate(-1.0 * K, law=ns.HeavyBall(0.5)), (kernel,)
+    ),
+    "eigsh, values": Case(lambda K, _: ns.eigsh(K, 5, which="BE").values, (kernel, deep, infinite_width), 1e-9),
+    "eigsh, start": Case(lambda K, _: ns.eigsh(K, 2, v0=Y).values, (kernel,), 1e-9),
+    "label_energy": Case(lambda K, _: ns.label_energy(ns.eigsh(K, 3, rtol=1e-9), Y[:, 0]), rtol=1e-6),
+    "subspace_angles": Case(first_angles, rtol=1e-3),
+    "learning_modes": Case(lambda K, _: ns.learning_modes(K, Y[:, 0], eta=0.1, k=4).energies, rtol=1e-4),
+    "predict_gd": predicted(steps=[1, 10, 100]),
+    "predict_gd, outputs": predicted(Y, steps=[1, 30], start=(0.1 * Y, np.zeros((9, 2)))),
+    "predict_gd, nothing to learn": predicted(0 * Y, steps=[1]),
+    "predict_gd, heavy ball": predicted(steps=[1, 10, 100], law=ns.HeavyBall(0.5)),
+    "predict_gd, Nesterov": predicted(steps=[1, 10, 100], law=ns.Nesterov(0.5)),
+    "predict_gd, flow": predicted(steps=[1, 10.5], law="flow"),
+    "predict_gd, weight decay": predicted(steps=[1, 4], ridge=0.1),
+    "predict_gd, logistic": predicted(steps=[1, 5], loss="logistic"),
+    "predict_gd, cross-entropy": predicted(CLASSES, steps=[1, 5], loss="cross-entropy"),
+    "predict_gd, Huber": predicted(steps=[1, 5], loss=ns.Huber(0.5)),
+    "sums": Case(lambda K, _: ns.spectral_norm((2 * K - K / 4) + 3 * ns.operators.identity(N))),
+    "differences": Case(lambda K, _: ns.spectral_norm(ns.operators.identity(N) - K)),
+}
+
+
+@pytest.mark.parametrize(("name", "build"), [(name, build) for name, case in CASES.items() for build in case.kernels])
+def test_a_public_function_answers_alike_on_one_machine_and_on_workers(name, build):
+    case = CASES[name]
+    K_test, K_test_spread = two_layers(X_test=X_TEST), spread(partial(two_layers, X_test=X_TEST), PARTS[2])
+    here, there = case.call(build(), K_test), case.call(spread(build, PARTS[2]), K_test_spread)
+    if isinstance(here, ns.Estimate):
+        assert max(here.lower, there.lower) <= min(here.upper, there.upper)
+        assert there.lower <= there.value <= there.upper
+        assert there.converged or not here.converged
+    else:
+        assert host(there) == pytest.approx(host(here), rel=case.rtol, abs=case.rtol)
+
+
+def test_a_density_on_the_workers_holds_the_shares():
+    values = np.linalg.eigvalsh(kernel().to_dense())
+    density = ns.spectral_density(spread(), probes=6, steps=40)
+    assert density.lowest <= values[0]
+    assert density.highest >= values[-1]
+    at = np.quantile(values, [0.1, 0.5, 0.9]) + 1e-9
+    _, lower, upper = density.cumulative(at, failure_probability=1e-6)
+    truth = np.searchsorted(values, at) / N
+    assert (lower <= truth).all()
+    assert (truth <= upper).all()
+
+
+def test_two_kernels_of_the_same_parts_are_one_kernel():
+    workers = Here()
+    one, other = spread(two_layers, PARTS[2], workers), spread(linear, PARTS[2], workers)
+    gap, whole = one - other / 3, (two_layers() - linear() / 3).to_dense()
+    v = np.random.default_rng(0).standard_normal(N)
+    assert (gap @ v).gather() == pytest.approx(whole @ v, abs=1e-10)
+    with pytest.raises(ValueError, match="build both from the same parts"):
+        one + spread(linear, PARTS[1], workers)
+    with pytest.raises(ValueError, match=r"one .* here cannot be added"):
+        one + linear()
+
+
+def test_rows_are_taken_out_and_gathered():
+    vectors = ns.eigsh(spread(parts=PARTS[2]), 3).vectors
+    assert isinstance(vectors, SpreadArray)
+    whole = vectors.gather()
+    assert whole.shape == vectors.shape == (N, 3)
+    for key in (
+        np.s_[5],
+        np.s_[:, 1],
+        np.s_[60:99:3],
+        np.s_[::-1, 0],
+        np.s_[[5, 200, 3]],
+        np.s_[..., 0],
+        np.s_[None, 5],
+    ):
+        assert np.array_equal(host(vectors[key]), whole[key])
+    assert np.array_equal(np.asarray(vectors.T), whole.T)
+    assert (vectors.T @ vectors) == pytest.approx(np.eye(3), abs=1e-12)
+    assert np.linalg.norm(vectors, axis=0) == pytest.approx(np.ones(3), abs=1e-12)
+    assert vectors.mean(axis=1).gather() == pytest.approx(whole.mean(axis=1))
+
+
+# ------------------------------------------------------------------------------------------------------------- refusals
+def test_parts_that_do_not_fit_are_refused_with_their_number():
+    def failing(rows):
+        if rows[0]:
+            raise OSError("no such file")
+        return kernel(rows)
 
     def mixed(rows):
-        X = np.ones((2, 3), np.float32 if rows else np.float64)
-        return ns.linear_kernel("erf", X, trace_ratio=1.0)
+        return ns.linear_kernel("erf", np.ones((2, 3), np.float32 if rows[0] else np.float64), trace_ratio=1.0)
 
-    with pytest.raises(ValueError, match="one kernel has one dtype"):
-        sharded([0, 1], mixed)
+    def scaled(rows):
+        return (1.0 + rows[0]) * two_layers(rows)
+
+    for build, said in {
+        failing: r"build failed on part 1, \(100, 240\): OSError: no such file",
+        mixed: "part 1 has the dtype float32, but part 0 has float64",
+        scaled: "part 1 has the kind .* but part 0 has",
+        lambda rows: np.eye(3): "(?s)build gave .* for part 0",
+        lambda rows: wrap(np.eye(rows[1] - rows[0])): "part 0 is Dense, which cannot be spread",
+        lambda rows: wrap(np.triu(np.ones((rows[1] - rows[0],) * 2))): "part 1 has shape .* a symmetric kernel",
+        lambda rows: two_layers((rows[0], rows[0])): "build failed on part 0",
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            spread(build)
 
 
-def test_a_cluster_certifies_the_norm(cluster):
-    truth = np.linalg.norm(kernel((0, N)).to_dense(), 2)
-    norm = spectral_norm(kernel, [(0, 70), (70, 200), (200, N)], scheduler=cluster)
+def test_what_would_form_everything_is_refused():
+    K = spread()
+    for call in (K.to_dense, lambda: ns.spectral_norm(K, method="dense")):
+        with pytest.raises(ValueError, match="the points of this kernel lie on workers"):
+            call()
+    with pytest.raises(ValueError, match=r"cannot multiply an array of shape \(7,\)"):
+        K @ np.ones(7)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "tcp://10.0.0.1:0", 7])
+def test_a_wrong_address_is_refused(address):
+    with pytest.raises((ValueError, TypeError)):
+        ns.cluster.kernel(kernel, PARTS[1], scheduler=address)
+    with pytest.raises(ValueError, match="parts is empty"):
+        ns.cluster.kernel(kernel, [], scheduler="tcp://10.0.0.1:8786")
+
+
+# --------------------------------------------------------------------------------------------------------- real workers
+def test_a_cluster_certifies_the_norm_and_keeps_the_rows(cluster):
+    matrix = kernel().to_dense()
+    values = np.linalg.eigvalsh(matrix)
+    K = ns.cluster.kernel(kernel, [(0, 70), (70, 200), (200, N)], scheduler=cluster)
+    norm = ns.spectral_norm(K)
     assert norm.converged
-    assert norm.lower <= truth <= norm.upper
-    local = ns.spectral_norm(kernel((0, N)), method="factored")
-    assert norm.value == pytest.approx(local.value, rel=1e-6)
-    assert norm.products <= 2 * local.products
+    assert norm.lower <= abs(values).max() <= norm.upper
+    v = np.random.default_rng(0).standard_normal(N)
+    assert (K @ v).gather() == pytest.approx(matrix @ v, abs=1e-10)
+    del K
+    gc.collect()
 
 
+@pytest.mark.slow
 def test_a_cluster_of_cards_certifies_the_same_interval(cluster, gpu):
     """Two workers that each have a GPU, or share one."""
     parts = [(0, 130), (130, N)]
-    norms = [spectral_norm(partial(kernel, engine=name), parts, scheduler=cluster) for name in ("cpu", "gpu")]
+    kernels = [ns.cluster.kernel(partial(kernel, engine=name), parts, scheduler=cluster) for name in ("cpu", "gpu")]
+    norms = [ns.spectral_norm(one) for one in kernels]
     one, other = ((norm.value, norm.lower, norm.upper) for norm in norms)
     assert other == pytest.approx(one, rel=1e-8)
     assert norms[0].products == norms[1].products
@@ -187,15 +439,14 @@ def test_a_cluster_of_cards_certifies_the_same_interval(cluster, gpu):
 
 def dying(rows):
     """The second part takes its worker down while it is built."""
-    import os
-    import signal
-
     if rows[0]:
         os.kill(os.getpid(), signal.SIGKILL)
     return kernel(rows)
 
 
-def test_a_worker_that_dies_ends_the_run_with_the_reason(mortal_cluster):
+@pytest.mark.slow
+def test_a_part_that_kills_every_worker_ends_the_run_with_the_reason(mortal_cluster, monkeypatch):
+    monkeypatch.setattr("ntkspec.cluster.workers.PATIENCE", 3.0)
     address, _ = mortal_cluster
-    with pytest.raises(ValueError, match="a worker that held a part of the points was lost"):
-        spectral_norm(dying, [(0, 70), (70, N)], scheduler=address)
+    with pytest.raises(ValueError, match=r"has had no worker for 3 s|killed several workers"):
+        ns.cluster.kernel(dying, [(0, 70), (70, N)], scheduler=address)

@@ -258,13 +258,17 @@ def port():
         while True:
             try:
                 kept.append(listener.accept()[0])
+                kept[-1].sendall(spoken[0])
             except OSError:
                 return
-            kept[-1].sendall(spoken[0])
 
-    threading.Thread(target=answer, daemon=True).start()
+    answering = threading.Thread(target=answer, daemon=True)
+    answering.start()
     yield listener.getsockname()[1], spoken
-    listener.close()
+    listener.shutdown(socket.SHUT_RDWR)  # wakes accept, which close alone does not
+    answering.join()
+    for connection in (listener, *kept):
+        connection.close()
 
 
 @pytest.mark.parametrize(

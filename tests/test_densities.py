@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 import ntkspec as ns
-from adversarial import SPECTRA, matrix_with, operator_with
+from adversarial import SPECTRA, drawn, matrix_with, operator_with
 from ntkspec.operators import wrap
 from ntkspec.randomness import stream
 from ntkspec.spectra import densities
 from ntkspec.spectra.gauss_rules import jacobi_matrices, share_below
-from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.lanczos import Lanczos
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_share_of_a_probe_never_leaves_its_bounds(name, steps, block, place,
     """For single vectors and for the columns of a block, at any x, after any number of steps: no chance is in this."""
     operator = operator_with(SPECTRA[name](70), seed)
     lanczos = Lanczos(operator)
-    start = random_start(operator, seed, block)
+    start = drawn(operator, seed, block)
     lanczos.begin(start)
     lanczos.extend(steps)
     values, vectors = np.linalg.eigh(operator.matrix)
@@ -51,7 +51,7 @@ def test_the_share_of_a_probe_never_leaves_its_bounds(name, steps, block, place,
 
 def test_the_jacobi_matrices_of_a_block_are_those_of_its_columns():
     operator = operator_with(np.linspace(-1, 2, 300))
-    lanczos, start = Lanczos(operator), random_start(operator, 3, 3)
+    lanczos, start = Lanczos(operator), drawn(operator, 3, 3)
     lanczos.begin(start)
     lanczos.extend(12)
     for (alpha, beta, k, _), g in zip(jacobi_matrices(lanczos, 12), start.T, strict=True):
@@ -140,7 +140,7 @@ def test_the_truncation_bound_is_one(probing):
     operator = operator_with(np.linspace(0, 1, 300))
     values, vectors = np.linalg.eigh(operator.matrix)
     density = ns.spectral_density(operator, steps=10, probes=1, seed=0)
-    g = vectors.T @ random_start(operator, stream(0, "density", 0), 1)[:, 0]
+    g = vectors.T @ drawn(operator, stream(0, "density", 0), 1)[:, 0]
     for width in (0.02, 0.05, 0.1, 0.2, 0.4):
         for at in (0.0, 0.3, 0.77):
             exact = float((g**2 / (g @ g)) @ np.exp(-(((values - at) / width) ** 2) / 2))

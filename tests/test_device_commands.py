@@ -60,6 +60,7 @@ def numbers(tree):
 
 
 NET = "--n 60 --d 6 --n-test 20 --width 16"
+RECIPE = "--law heavy-ball --loss logistic --batch 20"
 CELLS, GRID = "--d 6 --n 40 --seeds 1", "--d 6 8 12 --n 40 --seeds 2"
 IMAGES = "--n 90 --n-test 60 --pool 8 --steps 6 --batch 20 --network fc:1x8 cnn:1x4:k2"
 LAYER_WISE = " ".join(f"{kind}-{layer}" for kind in ("gap", "budget", "training") for layer in LAYERS)
@@ -72,6 +73,7 @@ IMAGE_RUNS = of_runs(DEEP_COMPARISON, "fitted", "inside", "outside", "loss", "ou
 # Command, options, how its file is read, and what rounding may change. The sweep measures all that checks do.
 COMMANDS = [
     ("analyze", f"{NET} --steps 30", ANALYSIS, SINGLE),
+    ("analyze", f"{NET} --steps 30 {RECIPE}", of_record("analysis", RECORD_TYPES, "losses", "kernel"), SINGLE),
     ("spectrum", f"{NET} --pairs 4", SPECTRUM, SINGLE),
     ("sweep", f"{EVERY} {CELLS}", of_cells, DOUBLE),
     ("sweep", f"{EVERY} {CELLS} --activation relu --dtype float32", of_cells, SINGLE),
@@ -79,7 +81,7 @@ COMMANDS = [
     ("sweep", f"--quantity training-both {CELLS} --network fc:2x8 cnn:1x4:k3", of_cells, DOUBLE),
     *((f"check {name}", GRID, of_cells, DOUBLE) for name in ("claim-3.1", "prop-3.4-deep", "prop-4.1", "theorem-3.2")),
     ("figure 1", f"{NET} --steps 20 --dimensions 4 6 --panel-steps 9", RUNS, SINGLE),
-    ("figure 2", f"{NET} --steps 20", RUNS, SINGLE),
+    ("figure 2", f"{NET} --steps 20 --law nesterov --batch 20", RUNS, SINGLE),
     ("figure 3", IMAGES, IMAGE_RUNS, SINGLE),
     ("figure 5", f"{CELLS} --width 10", of_cells, DOUBLE),
     ("figure budget", f"{CELLS} --width 10", of_cells, DOUBLE),
@@ -91,7 +93,8 @@ OF_IMAGES = [
 
 
 # Which commands run on the stand-in nightly only: each of their computations has a test of its own on both engines.
-NIGHTLY = [k for k, (command, *_) in enumerate(COMMANDS) if command not in ("analyze", "spectrum")]
+NIGHTLY = [k for k, (name, options, *_) in enumerate(COMMANDS)
+           if name not in ("analyze", "spectrum") or RECIPE in options]  # fmt: skip
 
 
 def each(commands, nightly=()):

@@ -92,6 +92,18 @@ def predicted_outputs(device):
     return [*trajectory(columns), together.train, energies, *aligned]
 
 
+def averaged(device):
+    """Means over batches with their spread, by features and by a kernel of points, with decay towards an origin."""
+    points, test, y = device.on(X[:40]), device.on(X_TEST), device.on(Y[:40])
+    thin = ns.linear_kernel(device.act, points, trace_ratio=1.0)
+    dense = ns.ntk(device.net(), points), ns.ntk(device.net(), test, points)
+    how = {"eta": 0.5, "steps": STEPS[:3], "batch": 8, "seed": None, "law": ns.HeavyBall(0.5), "weight_decay": 0.1}
+    one = ns.predict_gd(thin, y, start=y / 2, **how)
+    start = y / 2, device.on(X_TEST[:, 0])
+    two = ns.predict_gd(dense[0], y, kernel_test=dense[1], start=start, **how)
+    return [one.train, one.spread, two.train, two.test, two.spread, two.spread_test]
+
+
 def trained(device, **how):
     found = ns.train_gd(
         *(device.net(), device.on(X[:N]), device.on(Y[:N])),
@@ -207,6 +219,7 @@ EVERYTHING = {
     "prediction, thin": predicted_thin,
     "prediction, dense": predicted,
     "prediction, several outputs": predicted_outputs,
+    "prediction, mean over batches": averaged,
     "training": trained,
     "training, second layer": lambda device: trained(device, eta1=0.0),
     "training in batches": trained_in_batches,
@@ -222,6 +235,7 @@ EVERYTHING = {
 # What a default run compares; the rest is nightly, as its engine functions have tests of their own on both engines.
 CONTRACT = [
     *("spectral norm, factored", "Frobenius norm", "stored matrices", "expected, convolutional", "prediction, dense"),
+    "prediction, mean over batches",
     *("training", "training in batches", "deep kernel, convolutional", "data"),
 ]
 

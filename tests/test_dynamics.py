@@ -420,9 +420,9 @@ def test_bad_starts_and_laws_are_refused():
     kernel, kernel_test = ns.ntk(net, X), ns.ntk(net, X_test, X)
     with pytest.raises(ValueError, match=r"start has shape \(9,\)"):
         ns.predict_gd(kernel, y, eta=1, steps=[1], start=np.zeros(9))
-    with pytest.raises(ValueError, match="start needs the outputs at step 0"):
+    with pytest.raises(ValueError, match="start needs outputs on the training points"):
         ns.predict_gd(kernel, y, eta=1, steps=[1], start=np.zeros(10), kernel_test=kernel_test)
-    with pytest.raises(ValueError, match="start needs the outputs at step 0"):
+    with pytest.raises(ValueError, match="start needs outputs on the training points"):
         ns.predict_gd(kernel, y, eta=1, steps=[1], start=(np.zeros(10), np.zeros(4)))
     with pytest.raises(ValueError, match="start of the test points has shape"):
         ns.predict_gd(kernel, y, eta=1, steps=[1], start=(np.zeros(10), np.zeros(5)), kernel_test=kernel_test)

@@ -34,6 +34,22 @@ def test_a_run_holds_what_the_public_functions_give():
     assert found.steps[-1] == 40
 
 
+def test_network_and_linear_model_are_trained_by_one_recipe():
+    setting = replace(SMALL, law=ns.HeavyBall(0.8), loss="logistic", batch=40)
+    found = compare(setting)
+    data = ns.datasets.gaussian(150, 6, n_test=30)
+    how = {"steps": found.steps, "law": ns.HeavyBall(0.8), "loss": "logistic", "batch": 40}
+    trained = ns.train_gd(ns.TwoLayer.symmetric(6, 8, "erf"), data.X, data.y, eta1=found.eta, eta2=found.eta, **how)
+    linear = ns.predict_gd(ns.linear_kernel("erf", data.X), data.y, eta=found.eta, **how)
+    for name, run in {"network": trained, "linear": linear}.items():
+        assert found.losses[name]["train"] == pytest.approx(np.log1p(np.exp(-data.y * run.train)).mean(axis=1))
+    assert found.eta == pytest.approx(linear_rate("erf", 6) * (1 - 0.8) * 4)
+    assert found.finished == np.inf
+    squared = compare(replace(SMALL, law=ns.HeavyBall(0.8)))
+    modes = ns.learning_modes(ns.linear_kernel("erf", data.X), data.y, eta=squared.eta, law=ns.HeavyBall(0.8))
+    assert squared.finished == modes.steps_to_learn(0.99)
+
+
 def test_the_rate_takes_the_average_mode_through_five_e_folds():
     zeta = ns.activation("erf").constants.zeta
     assert linear_rate("erf", 50) * 2 * zeta**2 / 50 * 1000 == pytest.approx(5)

@@ -10,7 +10,7 @@ import pytest
 import ntkspec as ns
 from ntkspec.experiments import forecast as forecasts
 from ntkspec.experiments.analyze import AnalyzeTask, analyze
-from ntkspec.experiments.forecast import Expected, forecast
+from ntkspec.experiments.forecast import Expected, Length, forecast
 from ntkspec.experiments.stages import Stages
 from ntkspec.operators import JacobianGram
 from ntkspec.operators.work import PassWork
@@ -37,7 +37,7 @@ def test_more_of_anything_takes_longer(monkeypatch):
         net = ns.TwoLayer.symmetric(20, 64, "erf")
         kernels = ns.ntk(net, X), ns.linear_kernel("erf", X)
 
-        return forecast(*kernels, None, steps=steps, held=1e6).seconds
+        return forecast(*kernels, None, length=Length(steps, 0), held=1e6).seconds
 
     small, long, large = seconds(2000, 100), seconds(2000, 1000), seconds(8000, 100)
     assert (small["training"], long["training"]) == (pytest.approx(10), pytest.approx(100))
@@ -143,7 +143,7 @@ def test_passes_of_a_framework_take_the_time_of_its_steps(monkeypatch):
     kernel = JacobianGram(WrittenJacobian(random_jacobian(100, 2)))
     kernel.left.passes_of_points = lambda n: PassWork(forward=5.0 * n, programs=1.0)
     kernel.left.passes_of_checks = lambda stacked: PassWork(forward=1000.0, programs=3.0)
-    found = forecast(kernel, None, Slow(clock), steps=20, held=0.0, tests=40, records=10).seconds
+    found = forecast(kernel, None, Slow(clock), length=Length(20, 10), held=0.0, tests=40).seconds
     assert found["kernel"] == pytest.approx(0.5 + 1.0 + 3 * 2.0, abs=0.01)
     assert found["NTK prediction"] == pytest.approx(0.2 + 2.0, abs=0.01)
     assert found["training"] == pytest.approx(20 * 0.3 + 10 * 40 * 0.001)

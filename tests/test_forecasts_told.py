@@ -13,12 +13,12 @@ from ntkspec.engines import cpu
 from ntkspec.experiments import spectrum_forecast as spectra
 from ntkspec.experiments import sweep_forecast as sweeps
 from ntkspec.experiments import training_forecast as training
-from ntkspec.experiments.forecast import Expected, Step
+from ntkspec.experiments.forecast import Expected, Length, Step
 from ntkspec.experiments.spectrum_forecast import Sizes, spectrum_forecast
 from ntkspec.experiments.sweep_cells import Cell
 from ntkspec.experiments.sweep_grid import Grid
 from ntkspec.experiments.sweep_limits import bytes_of
-from ntkspec.experiments.training_forecast import Length, one_after_another, training_forecast
+from ntkspec.experiments.training_forecast import one_after_another, training_forecast
 from ntkspec.operators import JacobianGram, planning
 from ntkspec.operators.work import PassWork
 from several_outputs import WrittenJacobian, random_jacobian

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ntkspec import datasets
-from ntkspec.datasets.classes import class_columns, classes_of
+from ntkspec.datasets.classes import class_columns, classes_of, with_others
 
 N = 40
 X = np.random.default_rng(2).standard_normal((N, 3))
@@ -114,6 +114,16 @@ def test_labels_that_are_no_columns_of_classes_have_no_class():
     for other in (y[:, 0], 2 * y, y[:, :2], np.ones((4, 3)), SIGNS):
         assert classes_of(other) is None
     np.testing.assert_array_equal(classes_of(y.astype(np.float32)), THREE)
+
+
+@pytest.mark.parametrize("low", [0.0, -1.0, -0.5])
+def test_columns_of_classes_are_known_by_any_number_for_the_other_classes(low):
+    y = class_columns(np.array(THREE), 3)
+    found = with_others(y, low)
+    np.testing.assert_array_equal(found, np.where(np.eye(3)[THREE] == 1, 1.0, low))
+    np.testing.assert_array_equal(classes_of(found), THREE)
+    np.testing.assert_array_equal(with_others(found, -0.5), y)
+    assert classes_of(found + 0.1) is None
 
 
 def test_the_order_of_the_classes_decides_the_sign(tmp_path):

@@ -6,16 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkspec as ns
-from adversarial import SPECTRA, matrix_with, operator_with
+from adversarial import SPECTRA, drawn, matrix_with, operator_with
 from ntkspec.operators import Dense, Gram, HadamardGram, wrap
-from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.lanczos import Lanczos
 
 EIGENVALUES = st.floats(-10, 10).map(lambda value: round(value, 9))
 
 
 def started(operator, block=1, seed=0):
     lanczos = Lanczos(operator)
-    lanczos.begin(random_start(operator, seed, block))
+    lanczos.begin_random(seed, block)
     return lanczos
 
 
@@ -27,7 +27,7 @@ def exact_matrix(operator):
 def violation(lanczos, K):
     """|K Q - Q T - Q' C| and |Q Qᵀ - I| of basis, residual block and locked vectors together, in long double."""
     first, last = lanczos.locked, lanczos.locked + lanczos.size
-    rows = lanczos.basis[: last + lanczos.residual_width].astype(np.longdouble)
+    rows = lanczos.basis.rows[: last + lanczos.residual_width].astype(np.longdouble)
     Q, locked = rows[first:last].T, rows[:first].T
     rest = K @ Q - Q @ lanczos.T - rows[last:].T @ lanczos.off_diagonal
     rest -= locked @ (locked.T @ rest)
@@ -111,7 +111,7 @@ def test_a_start_block_with_equal_columns_has_one_direction():
     vector = np.random.default_rng(0).standard_normal(20)
     lanczos.begin(np.column_stack([vector, vector, -2 * vector]))
     assert lanczos.residual_width == 1
-    assert np.abs(lanczos.start_factor.T @ lanczos.basis[:1] - [vector, vector, -2 * vector]).max() < 1e-14
+    assert np.abs(lanczos.start_factor.T @ lanczos.basis.rows[:1] - [vector, vector, -2 * vector]).max() < 1e-14
 
 
 def test_a_restart_keeps_the_relation_and_the_wanted_ritz_values():
@@ -138,7 +138,7 @@ def test_locked_vectors_leave_the_rest_of_the_spectrum():
     theta, S = lanczos.ritz()
     assert theta[-2:] == pytest.approx([2, 3])
     lanczos.lock(theta[-2:], S[:, -2:])
-    lanczos.begin(random_start(operator, 5, 2))
+    lanczos.begin_random(5, 2)
     lanczos.extend(40)
     relation, orthogonality = violation(lanczos, exact_matrix(operator))
     assert relation <= lanczos.error
@@ -181,7 +181,7 @@ def test_results_do_not_depend_on_the_number_of_workers(monkeypatch):
     operator = operator_with(np.linspace(-1, 2, 700))
     one = started(operator, 2)
     one.extend(10)
-    monkeypatch.setattr("ntkspec.spectra.lanczos.SHARED_FROM", 0)
+    monkeypatch.setattr("ntkspec.spectra.basis.SHARED_FROM", 0)
     other = started(operator, 2)
     other.extend(10)
     assert np.abs(one.ritz()[0] - other.ritz()[0]).max() < 1e-12
@@ -189,9 +189,9 @@ def test_results_do_not_depend_on_the_number_of_workers(monkeypatch):
 
 def test_the_start_of_a_kernel_is_gaussian_and_seeded():
     operator = ns.operators.Gram(np.ones((5000, 1), np.float32))
-    one, other = (random_start(operator, seed, 2) for seed in (0, 1))
+    one, other = (drawn(operator, seed, 2) for seed in (0, 1))
     assert one.shape == (5000, 2)
     assert one.dtype == np.float64
-    assert np.array_equal(one, random_start(operator, 0, 2))
+    assert np.array_equal(one, drawn(operator, 0, 2))
     assert abs(one.mean()) < 0.05 < abs(one - other).mean()
-    assert random_start(Gram(np.ones((3, 1))), 0, 8).shape == (3, 3)
+    assert started(Gram(np.ones((3, 1))), 8).start_factor.shape == (3, 3)

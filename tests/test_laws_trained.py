@@ -240,6 +240,21 @@ def test_a_ridge_is_trained_as_predicted(kind, loss):
     assert apart[1] < 0.5 * apart[0]
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_decay_towards_zero_is_trained_as_predicted(kind):
+    net = NETWORKS[kind]()
+    X, y = data(net)
+    how = {"eta": 0.4, "steps": [*STEPS, 60], "law": ns.Nesterov(0.5), "weight_decay": 0.3, "ridge": 0.1, "batch": 5}
+    tangent = ns.linearize(net)
+    origin = tangent.with_weights([0 * W for W in tangent.weights])(X)
+    found = ns.train_gd(tangent, X, y, **how)
+    predicted = ns.predict_gd(ns.ntk(net, X, outputs="full"), y, start=net(X), origin=origin, **how)
+    assert np.abs(found.train - predicted.train).max() <= 1e-10
+    silent = ns.train_gd(net, X, net(X), eta=0.4, steps=[1], weight_decay=0.3).network
+    for W, before in zip(silent.weights, net.weights, strict=True):
+        assert np.abs(W - (1 - 0.4 * 0.3) * before).max() <= 1e-12
+
+
 def test_a_ridge_that_does_not_fit_is_told():
     net = NETWORKS["two layers"]()
     X, y = data(net)
@@ -248,6 +263,8 @@ def test_a_ridge_that_does_not_fit_is_told():
             ns.train_gd(net, X, y, eta=0.3, steps=[1], ridge=wrong)
         with pytest.raises(ValueError, match=r"ridge=.*, but a finite number >= 0 is needed"):
             ns.predict_gd(np.eye(12), y, eta=0.3, steps=[1], ridge=wrong)
+        with pytest.raises(ValueError, match=r"weight_decay=.*, but a finite number >= 0 is needed"):
+            ns.train_gd(net, X, y, eta=0.3, steps=[1], weight_decay=wrong)
 
 
 def test_layers_take_schedules_of_their_own():
@@ -343,6 +360,8 @@ def test_checkpoints_know_rates_that_change(tmp_path):
             ns.train_gd(net, X, y, eta=other, **how)
     with pytest.raises(ValueError, match="checkpoint of another run"):
         ns.train_gd(net, X, y, eta=rate, ridge=0.1, **how)
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        ns.train_gd(net, X, y, eta=rate, weight_decay=0.1, **how)
 
 
 def test_a_checkpoint_of_another_law_is_refused(tmp_path):
@@ -445,3 +464,13 @@ def test_laws_that_cannot_train_are_told_before():
     for found in pairs + others:
         with pytest.raises(TypeError, match=r"move of Wrong has to return \(move, kept\): .* slots=1 such arrays"):
             ns.train_gd(net, X, y, eta=0.3, steps=[1], law=Wrong(found))
+
+
+def test_a_move_that_is_no_function_is_told():
+    wrong = type("Wrong", (), {"slots": 0, "move": 3})()
+    net = NETWORKS["two layers"]()
+    X, y = data(net)
+    for call in (lambda: ns.train_gd(net, X, y, eta=0.3, steps=[1], law=wrong),
+                 lambda: ns.predict_gd(np.eye(12), y, eta=0.3, steps=[1], law=wrong)):  # fmt: skip
+        with pytest.raises(TypeError, match=r"move of Wrong is a int, but a function of \(descent, memory, step\)"):
+            call()

@@ -8,9 +8,9 @@ import pytest
 import scipy.optimize
 
 import ntkspec as ns
-from ntkspec.dynamics import prediction
+from ntkspec.dynamics import GradientDescent, prediction
 from ntkspec.dynamics.batches import Batches
-from ntkspec.operators import Dense, wrap
+from ntkspec.operators import Dense, Gram, wrap
 
 SQUARED, LOGISTIC, CROSS = (ns.loss(name) for name in ("squared", "logistic", "cross-entropy"))
 HUBER = ns.Huber(0.3)
@@ -84,6 +84,11 @@ def test_means_are_over_points_of_every_step_and_keep_what_is_not_known(loss):
     assert float(loss.mean(u[0], y)) == found[0]
     with pytest.raises(ValueError, match="has to be their last axes"):
         loss.mean(u[:, :4], y)
+
+
+def test_means_over_no_points_are_refused():
+    with pytest.raises(ValueError, match=r"y has shape \(0,\), but a mean over points needs one point or more"):
+        ns.loss("squared").mean(np.zeros((2, 0)), np.zeros(0))
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
@@ -182,6 +187,63 @@ def test_a_ridge_ends_at_kernel_ridge_regression(thin, law):
     found = ns.predict_gd(K, y, kernel_test=K_test, eta=1.0, steps=[1500], ridge=0.05, law=law)
     mean = ns.posterior(K, K_test, None, y, noise=11 * 0.05).mean
     assert np.abs(found.test[0] - mean).max() <= 1e-9
+
+
+def decaying(F, F_test, y, origin, w, *, loss, law, eta, steps, ridge, weight_decay):
+    """The weights themselves, outputs origin + F w, with decay towards the start and towards zero."""
+    begin, moves = w, law if hasattr(law, "move") else GradientDescent()
+    memory = [np.zeros_like(w)] * moves.slots
+    train, test = {}, {}
+    for step in range(max(steps) + 1):
+        train[step], test[step] = origin[0] + F @ w, origin[1] + F_test @ w
+        slope = F.T @ loss.derivative(train[step], y) / len(y)
+        way, memory = moves.move(eta * (slope + ridge * (w - begin) + weight_decay * w), memory, step)
+        w = w + way
+    return [np.array([part[t] for t in steps]) for part in (train, test)]
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+@pytest.mark.parametrize("loss", [SQUARED, CROSS], ids=str)
+@pytest.mark.parametrize("thin", [True, False])
+def test_decay_towards_zero_agrees_with_a_loop_over_the_weights(thin, loss, law):
+    y, rng = labels(loss, 11, 3 if loss is CROSS else None), np.random.default_rng(7)
+    F, F_test = rng.standard_normal((11, 4 if thin else 20)) / 3, rng.standard_normal((3, 4 if thin else 20)) / 3
+    w = rng.standard_normal((F.shape[1], *y.shape[1:]))
+    origin = tuple(rng.standard_normal((m, *y.shape[1:])) for m in (11, 3))
+    given = (Gram(F), Gram(F_test, F)) if thin else (F @ F.T, F_test @ F.T)
+    how = {"loss": loss, "law": law, "eta": 0.7, "steps": STEPS, "weight_decay": 0.2}
+    for ridge, zero in ((0.0, origin), (0.1, origin), (0.0, None)):
+        known = (0 * origin[0], 0 * origin[1]) if zero is None else zero
+        train, test = decaying(F, F_test, y, known, w, ridge=ridge, **how)
+        start = known[0] + F @ w, known[1] + F_test @ w
+        found = ns.predict_gd(given[0], y, kernel_test=given[1], start=start, origin=zero, ridge=ridge, **how)
+        assert np.abs(found.train - train).max() <= 1e-12
+        assert np.abs(found.test - test).max() <= 1e-12
+
+
+@pytest.mark.parametrize("law", ["gd", ns.Nesterov(0.9), "flow"], ids=str)
+def test_decay_towards_zero_ends_at_kernel_ridge_regression_around_the_origin(law):
+    y, (K, K_test), rng = labels(SQUARED, 11), kernels(), np.random.default_rng(8)
+    start, origin = ((rng.standard_normal(11), rng.standard_normal(3)) for _ in range(2))
+    how = {"eta": 1.0, "weight_decay": 0.05, "law": law, "kernel_test": K_test, "start": start, "origin": origin}
+    found = ns.predict_gd(K, y, steps=[0, 1500], **how)
+    mean = origin[1] + ns.posterior(K, K_test, None, y - origin[0], noise=11 * 0.05).mean
+    assert np.abs(found.test[1] - mean).max() <= 1e-9
+    assert np.abs(found.test[0] - start[1]).max() <= 1e-12
+    whole = ns.predict_gd(K, y, steps=[20], ridge=0.05, **(how | {"weight_decay": 0.0, "origin": None}))
+    same = ns.predict_gd(K, y, steps=[20], **(how | {"origin": start}))
+    assert np.abs(whole.train - same.train).max() <= 1e-9
+    with pytest.raises(ValueError, match="origin has shape"):
+        ns.predict_gd(K, y, steps=[1], **(how | {"origin": (y[:3], y[:3])}))
+
+
+def test_flows_of_years_are_refused_and_those_that_are_not_stiff_are_followed():
+    with pytest.raises(ValueError, match=r"gradient flow to time 1e\+25 would take .* years"):
+        ns.predict_gd(np.eye(3), np.ones(3), eta=1.0, steps=[1e25], law="flow", ridge=0.1)
+    signs = np.array([1.0, -1.0])
+    far = ns.predict_gd(np.eye(2), signs, eta=1.0, steps=[1e9], law="flow", loss="logistic")
+    # du/dt = 1/2 / (1 + exp(u)) from 0: u + exp(u) - 1 = t / 2.
+    np.testing.assert_allclose(far.train[0] * signs + np.exp(far.train[0] * signs) - 1, 0.5e9, rtol=1e-6)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)

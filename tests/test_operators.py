@@ -26,6 +26,7 @@ from ntkspec.operators import (
     form,
     wrap,
 )
+from ntkspec.operators import tiles as geometry
 from ntkspec.operators.interleaved import Interleaved
 from ntkspec.operators.patches import Patches, PatchGram
 from ntkspec.operators.rescaled import Rescaled
@@ -467,6 +468,17 @@ def test_results_do_not_depend_on_the_tile_size(build, tile, monkeypatch):
     monkeypatch.setattr(HOME[0], "TILE", tile)
     close(operator.to_dense(), matrix, np.float64)
     close(operator._tiled_product(on(draw(operator.shape[1], 3))), matrix @ draw(operator.shape[1], 3), np.float64)
+
+
+@pytest.mark.parametrize(("n", "n2"), [(1, 30), (30, 1), (9, 9), (23, 40), (24, 24)])
+def test_small_matrices_of_much_work_are_cut_for_all_workers(n, n2, monkeypatch):
+    monkeypatch.setattr(geometry, "WORTH_SHARING", 0.0)
+    monkeypatch.setattr(HOME[0], "LEAST_TILE", 8)
+    D, X = draw(n, 5), draw(n, 4, seed=1)
+    D2, X2 = (D, X) if n == n2 else (draw(n2, 5, seed=2), draw(n2, 4, seed=3))
+    operator = HadamardGram(on(D), on(X)) if n == n2 else HadamardGram(on(D), on(X), on(D2), on(X2))
+    assert len(list(geometry.tiles(operator))) > 1
+    close(operator.to_dense(), (D @ D2.T) * (X @ X2.T), np.float64)
 
 
 @settings(max_examples=30, deadline=None)

@@ -80,6 +80,14 @@ def test_a_plot_has_the_numbers_and_the_style():
     assert axis.lines[1].get_ydata()[0] == max(map(abs, pairs.others))
 
 
+def test_a_label_is_that_of_the_only_line_and_stands_before_those_of_several():
+    axis = MADE["spectrum"]().plot(Figure().subplots(), label="erf")
+    assert axis.get_legend_handles_labels()[1] == ["erf", "all others are below"]
+    curves = MADE["trajectory"]().plot(Figure().subplots(), what="train").get_legend_handles_labels()[1]
+    axis = MADE["trajectory"]().plot(Figure().subplots(), what="train", label="run 1")
+    assert axis.get_legend_handles_labels()[1] == [f"run 1: {curve}" for curve in curves]
+
+
 def test_the_end_of_agreement_and_the_levels_are_marked():
     found = analyze(AnalyzeTask(width=8, steps=300, eta1=1.0, eta2=1.0), ns.datasets.gaussian(40, 5, n_test=10))
     axis = found.plot(Figure().subplots(), what="difference")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from adversarial import drawn
 from ntkspec.operators import Gram, wrap
 from ntkspec.randomness import PURPOSES, stream
 from ntkspec.spectra.certificates import FailureBudget
-from ntkspec.spectra.lanczos import random_start
 
 
 def first_numbers(source):
@@ -29,7 +29,7 @@ def test_a_data_set_of_the_same_seed_does_not_know_the_start():
     """K is the projector on what is orthogonal to the data, whose norm is 1: the data as a start would never see it."""
     for seed in range(20):
         X = ns.datasets.gaussian(200, 3, seed=seed).X
-        start = random_start(Gram(X), stream(seed, "proof", 1), 2)
+        start = drawn(Gram(X), stream(seed, "proof", 1), 2)
         cosines = np.abs(np.corrcoef(np.column_stack([X, start]).T)[:3, 3:])
         assert cosines.max() < 0.4
 

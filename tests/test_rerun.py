@@ -20,11 +20,12 @@ pytestmark = pytest.mark.usefixtures("unpainted")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A sweep, a check and Figure 2."""
+    """A sweep, a check and Figure 2, in batches with momentum."""
+    recipe = "--law nesterov --batch 10"
     place = tmp_path_factory.mktemp("stored")
     for words in (f"sweep --quantity gap-first data {GRID} --output {place}/sweep.h5",
                   f"check prop-3.4 {GRID} --output {place}/check",
-                  f"figure 2 --d 4 --n 30 --n-test 10 --width 8 --steps 9 --output {place}"):  # fmt: skip
+                  f"figure 2 --d 4 --n 30 --n-test 10 --width 8 --steps 9 {recipe} --output {place}"):  # fmt: skip
         assert run(words).code == 0
     return place
 

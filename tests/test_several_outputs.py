@@ -362,7 +362,7 @@ def test_test_kernels_and_starts_that_do_not_fit_are_refused():
         (full, {"start": np.zeros(9)}, r"start has shape \(9,\), but \(9, 3\) is needed, as y has 3 columns"),
         (kernel, {"start": np.zeros(9)}, r"start has shape \(9,\), but \(9, 3\) is needed, as y has 3 columns"),
         (kernel, {"start": (np.zeros((9, 3)), np.zeros((5, 3))), "kernel_test": kernel_test}, r"test points has shape"),
-        (full, {"start": y, "kernel_test": stacked(kernel_test)}, "start needs the outputs at step 0"),
+        (full, {"start": y, "kernel_test": stacked(kernel_test)}, "start needs outputs on the training points"),
     ]
     for form, more, said in refused:
         with pytest.raises(ValueError, match=said):

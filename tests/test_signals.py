@@ -286,3 +286,12 @@ def test_a_bar_without_a_terminal_writes_a_line_now_and_then_where_lines_are_ask
         assert list(progress.bar(range(3))) == [0, 1, 2]
     expected = ["ntkspec: products: 2 of 4, about 12 s left", "ntkspec: products: 4 of 4, about 0 s left"]
     assert screen.getvalue().splitlines() == expected
+
+
+def test_a_bar_says_where_the_number_in_all_has_changed(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", screen := io.StringIO())
+    with progress.lines("ntkspec: "), progress.bar(total=60, text="products") as bar:
+        for total, said in ((0, ""), (70, ""), (112, "; forecast changed from 70 to 112")):
+            bar.expect(total)
+            bar.display()
+            assert screen.getvalue().splitlines()[-1] == f"ntkspec: products: 0 of {total or 60}{said}"

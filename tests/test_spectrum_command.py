@@ -1,6 +1,7 @@
 """`ntkspec spectrum`: record, report and figures against the public functions."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -12,7 +13,7 @@ from ntkspec import storage
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure_spectrum
 from ntkspec.plotting import spectrum as plotting
 from ntkspec.reporting.screen import spectrum_summary
-from ntkspec.reporting.spectrum import spectrum_report
+from ntkspec.reporting.spectrum import density_rows, spectrum_report
 from ntkspec.spectra import densities
 
 TASK = SpectrumTask(width=40, pairs=6, probes=4, steps=30)
@@ -168,3 +169,18 @@ def test_bad_input_ends_with_one_line_and_exit_code_2(options, told, tmp_path, m
     assert (found.code, found.out, len(found.err)) == (2, "", 1)
     assert told in found.err[0]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_shares_are_found_on_the_grid_as_by_looking_at_all_of_it(seed, monkeypatch):
+    monkeypatch.setattr(densities, "DENSE_SIZE", 0)
+    spectrum = np.concatenate([np.geomspace(1e-6, 1, 700), -np.geomspace(1e-3, 0.1, 60)])
+    density = ns.spectral_density(ns.operators.Dense(np.diag(spectrum)), probes=3, steps=12, seed=seed)
+    lines = density_rows(SimpleNamespace(density=density))
+    grid = np.geomspace(1e-9, 1, 400) * max(abs(density.lowest), abs(density.highest))
+    grid = np.concatenate([-grid[::-1], grid])
+    grid = grid[(grid >= density.lowest) & (grid <= density.highest)]
+    _, lower, upper = density.cumulative(grid)
+    for q, line in zip((0.5, 0.9, 0.99), lines[1:], strict=True):
+        ends = [grid[reached].min(initial=np.inf) for reached in (upper >= q, lower >= q)]
+        assert line.endswith("up to a value between {:.4g} and {:.4g}".format(*ends))

@@ -119,6 +119,37 @@ def test_deep_networks_on_small_settings(tmp_path):
         assert check.verdict == expected
 
 
+WIDTHS = {"d": (8,), "n": ("40",), "width": ("16", "64", "256", "1024"), "quantity": ("drift-first",)}
+
+
+@pytest.mark.parametrize(
+    ("exponents", "expected"),
+    [((-1.0, -0.5), HOLDS), ((-0.45, -0.5), HOLDS), ((-1.0, -0.2), FAILS), ((0.0, 0.0), FAILS)],
+)
+def test_the_drift_is_judged_against_the_width(exponents, expected):
+    settings, rng = grid(**WIDTHS), np.random.default_rng(0)
+    results = {
+        cell: {"c": 2.0}
+        | {name: cell.width**power * np.exp(0.02 * rng.standard_normal())
+           for name, power in zip(("drift", "movement"), exponents, strict=True)}
+        for cell in settings.cells()
+    }  # fmt: skip
+    check = verdict("drift", settings, results)
+    assert check.verdict == expected
+    assert check.of == "m"
+    assert [check.laws[name].exponent for name in ("drift", "movement")] == pytest.approx(exponents, abs=0.03)
+    assert [finding.verdict for finding in check.assumptions] == [HOLDS] * 3
+
+
+def test_the_drift_of_each_parameterization_is_judged_on_its_own(tmp_path):
+    """The weights of muP move as far at any width: a control."""
+    settings = Grid(**(WIDTHS | {"width": ("16", "64", "256")}), parameterization=("ntk", "mup"), seeds=2)
+    found = check_statement("drift", settings, run_sweep(settings, tmp_path / "sweep.h5"))
+    by_setting = {"mup" in check.setting: check.findings[1].verdict for check in found}
+    assert by_setting[True] == FAILS
+    assert by_setting[False] != FAILS
+
+
 def test_claim_31_is_judged_by_ratios_that_must_be_bounded():
     settings = grid(quantity=("data",))
     for growth, expected in ((0.0, HOLDS), (0.3, FAILS)):
@@ -290,6 +321,9 @@ def test_figures_are_drawn_and_redrawn(which, tmp_path, capsys, monkeypatch):
         (["check", "prop-3.4", "--d", "8", "12"], "2 values of d and 5 seeds"),
         (["check", "prop-3.4", "--n", "d", "d^2"], "one law for n"),
         (["check", "prop-9"], "prop-9"),
+        (["check", "drift", "--d", "8", "12", "18"], "exponents of the width, at one d and one n"),
+        (["check", "drift", "--width", "8", "12"], "over three widths and two seeds or more"),
+        (["check", "drift", "--network", "fc:2x8", "fc:2x16", "fc:2x32"], "speaks of two-layer networks"),
         (["sweep", "--quantity", "gap"], "quantity='gap'"),
         (["sweep", "--quantity", "data", "--d", "a"], "d='a'"),
         (["figure", "7"], "7"),

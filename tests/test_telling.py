@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,6 +224,23 @@ def test_a_run_is_repeated_with_the_same_numbers(document, capsys):
     assert found["same_points"]
     assert len(found["numbers"]) == 12
     assert all(number["agree"] for number in found["numbers"])
+
+
+def test_a_run_by_another_recipe_says_so_and_is_repeated(capsys):
+    told = ["--law", "heavy-ball", "--momentum", "0.5", "--loss", "logistic", "--batch", "16"]
+    found = json.loads(printed(["analyze", *SMALL, *told, "--json", "-o", "out"], capsys).out)
+    words = "the heavy ball (momentum 0.5) on the logistic loss in batches of 16"
+    assert found["training"] == words
+    assert words in found["headline"]
+    assert (found["task"]["law"], found["task"]["loss"], found["task"]["batch"]) == (
+        "HeavyBall(momentum=0.5)",
+        "logistic",
+        16,
+    )
+    assert found["losses"]["network"]["train"][0] == pytest.approx(np.log(2))
+    assert words in Path("out/analysis.html").read_text(encoding="utf-8")
+    again = json.loads(printed(["rerun", "out/analysis.h5", "--json"], capsys).out)
+    assert all(number["agree"] for number in again["numbers"])
 
 
 def test_numbers_that_have_changed_end_with_1(document, capsys, tmp_path):

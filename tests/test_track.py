@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 
 import ntkspec as ns
+from ntkspec import storage
+from ntkspec.dynamics import law_of
 from ntkspec.experiments.tracking import measuring
 from ntkspec.experiments.tracking.measuring import AHEAD
+from ntkspec.experiments.tracking.recorder import KIND
 from ntkspec.experiments.tracking.task import QUANTITIES, USUAL
 from ntkspec.experiments.tracking.verdict import above_the_edge, at_the_edge, learns_features, leaves_lazy
+from ntkspec.plotting.series import title
+from ntkspec.reporting.series import series_report
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((40, 5)), RNG.standard_normal(40)
@@ -272,9 +277,9 @@ def test_a_tracker_with_a_file_is_used_in_a_block(tmp_path):
 
 
 # -------------------------------------------------------------------------------------------------------------- verdict
-def made(sharpness, distance=None, eta=1.0):
+def made(sharpness, distance=None, eta=1.0, law="gd"):
     """A series with these numbers, in narrow intervals, at steps 0, 10, 20, ..."""
-    series = ns.track([(0, NET)], X, Y, eta=eta, quantities="movement")
+    series = ns.track([(0, NET)], X, Y, eta=eta, law=law, quantities="movement")
     given = {"sharpness": sharpness, "distance_from_start": distance}
     rows = {
         name: np.array([[value, 0.999 * value, 1.001 * value, 1e-6, 50, 1] for value in values])
@@ -307,6 +312,22 @@ def test_the_edge_is_where_the_sharpness_stays_at_it():
     assert "with the learning rate" in unknown.verdict[0]
 
 
+@pytest.mark.parametrize(("law", "limit"), [(ns.HeavyBall(0.9), 3.8), (ns.Nesterov(0.5), 1.5)])
+def test_the_edge_of_momentum_is_that_of_its_law(law, limit, tmp_path):
+    series = made([0.5 * limit, limit, 1.01 * limit, limit], law=law)
+    assert series.edge == pytest.approx(limit)
+    assert at_the_edge(series) == 1
+    assert f"hovers at {limit}/eta = {limit}." in series.verdict[0]
+    assert str(law) in title(series)
+    storage.write(tmp_path / "track.h5", {"track": series, "run": "", "provenance": []}, kind=KIND)
+    assert f"{limit}/eta" in series_report(ns.load_result(tmp_path / "track.h5"))
+    assert "prediction" not in ns.track([(0, NET)], X, Y, eta=0.1, law=law, quantities="all").task.quantities
+    with pytest.raises(ValueError, match="'prediction' starts from weights at rest"):
+        ns.track([(0, NET)], X, Y, eta=0.1, law=law, quantities="prediction")
+    with pytest.raises(ValueError, match="'flow' has no edge of stability"):
+        ns.track([(0, NET)], X, Y, eta=0.1, law="flow")
+
+
 def test_lazy_and_feature_learning_are_told_by_the_distance():
     lazy = made(None, [0, 0.001, 0.004])
     assert (leaves_lazy(lazy), learns_features(lazy)) == (None, None)
@@ -316,19 +337,24 @@ def test_lazy_and_feature_learning_are_told_by_the_distance():
     assert moving.verdict[0].startswith("Feature learning from step 30 on")
     assert "It was lazy up to step 10" in moving.verdict[0]
     assert made(None, [0, 0.005, 0.05]).verdict[0].startswith("Between lazy and feature learning: lazy up to step 10")
+    sudden = made(None, [0, 0.05, 0.2]).verdict[0]
+    assert "It was not lazy even at step 10, the first checkpoint after the start." in sudden
 
 
 # ---------------------------------------------------------------------------------------------------------- a real edge
-def test_gradient_descent_of_a_linear_model_is_stable_up_to_the_edge_of_its_kernel():
-    """The kernel of a linear network stays: below 2/eta the loss falls to its least, above it grows."""
+@pytest.mark.parametrize("law", ["gd", ns.HeavyBall(0.8), ns.Nesterov(0.8)], ids=str)
+def test_training_of_a_linear_model_is_stable_up_to_the_edge_of_its_kernel(law):
+    """The kernel of a linear network stays: below the edge the loss falls to its least, above it grows."""
     net = ns.TwoLayer(np.zeros((1, 5)), np.ones(1), "identity")
     largest = float(ns.spectral_norm(ns.ntk(net, X, layer="first"))) / len(X)
     for part, falls in ((0.95, True), (1.05, False)):
-        eta, path = part * 2 / largest, []
+        eta, path = part * law_of(law).limit / largest, []
         for step in (0, 100, 200):
-            run = ns.train_gd(net, X, Y, eta1=eta, eta2=0.0, steps=[step]).network
+            run = ns.train_gd(net, X, Y, eta1=eta, eta2=0.0, steps=[step], law=law).network
             path.append((step, run))
-        series = ns.track(path, X, Y, eta=eta, layer="first", quantities=["edge", "residual", "prediction"])
+        asked = ["edge", "residual", *(["prediction"] if law == "gd" else [])]
+        series = ns.track(path, X, Y, eta=eta, law=law, layer="first", quantities=asked)
         assert (series["sharpness"] < series.edge).all() == falls
         assert (series["loss"][-1] < series["loss"][0]) == falls
-        assert series["prediction_error"][1:] == pytest.approx(0, abs=1e-8)
+        if law == "gd":
+            assert series["prediction_error"][1:] == pytest.approx(0, abs=1e-8)

@@ -175,6 +175,7 @@ REFUSED = {
     "track --network model.py:make --checkpoints runs --data my.npz --quantities prediction": "pass eta= (--eta)",
     "track --network model.py:broken --checkpoints runs --data my.npz": "raised RuntimeError: no weights here",
     "track --network fc:2x12 --checkpoints runs --data my.npz": "step-000.npz does not fit the network: it lacks 0",
+    "track --network model.py:make --checkpoints runs --data my.npz --momentum 0.5": "is for --law heavy-ball",
     "track --network model.py:make --checkpoints runs --data my.npz --eta 0": "but a learning rate > 0 is needed",
 }
 

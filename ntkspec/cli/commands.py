@@ -22,6 +22,7 @@ from ntkspec.cli.networks import (
     task_options,
 )
 from ntkspec.cli.options import Engine, MaybeWhole, Output, Whole
+from ntkspec.cli.recipes import RecipeOptions
 from ntkspec.cli.report import report as report_command
 from ntkspec.cli.streams import ENDS
 from ntkspec.cli.telling import TellOptions, tell
@@ -43,6 +44,7 @@ def analyze(
     data: DataOptions | None = None,
     network: KernelOptions | None = None,
     training: TrainingOptions | None = None,
+    recipe: RecipeOptions | None = None,
     seed: Whole = 0,
     engine: Engine = "cpu",
     output: Output = None,
@@ -71,7 +73,7 @@ def analyze(
 
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
     own = own_network_of(network)
-    task = check_analysis(analyze_task(network, training, seed))
+    task = check_analysis(analyze_task(network, training, recipe, seed))
     folder = output or Path("ntkspec-analyze") / folder_name(data, task, engine)
     figures = ("losses", "outputs", "discrepancy", "eigenvalues")
     texts = Texts(summary, report, lambda found: str(headline(found)), analysis_document)

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from ntkspec.cli.help import epilogue
 from ntkspec.cli.options import Engine, MaybeSeveral, MaybeWhole, Output, Whole, located, or_else
+from ntkspec.cli.recipes import RecipeOptions, recipe_of
 from ntkspec.cli.results import COMMAND, held
 from ntkspec.cli.sweeps import (
     GridOptions,
@@ -47,9 +48,10 @@ class RunOptions:
     width: MaybeWhole = None
     "number of neurons m, an even number (default: figure 1 256, figure 2 4096)"
     steps: MaybeWhole = None
-    "steps of gradient descent (default: figure 1 3000, figure 2 1000)"
+    "steps of training (default: figure 1 3000, figure 2 1000)"
     eta: float | None = None
-    "learning rate of both layers (default: 5 d / (2 zeta^2 1000), so that linear learning ends near step 1,000)"
+    """learning rate of both layers (default: 5 d / (2 zeta^2 1000), so that linear learning ends near step 1,000;
+    times 1 - momentum, and over the largest curvature of the loss)"""
     seed: Whole = 0
     "seed of data and network"
     dtype: Literal["float32", "float64"] = "float32"
@@ -62,6 +64,7 @@ class RunOptions:
 def figure_1(
     *,
     run: RunOptions | None = None,
+    recipe: RecipeOptions | None = None,
     dimensions: MaybeSeveral = None,
     panel_steps: Whole = 1000,
     output: Output = None,
@@ -81,7 +84,7 @@ def figure_1(
     from ntkspec.experiments.sweep_grid import dimensions as whole_numbers
     from ntkspec.experiments.two_layer_runs import COMPARISON, over_dimensions
 
-    main = _setting(run, activation="erf", width=256, steps=3000)
+    main = _setting(run, recipe, activation="erf", width=256, steps=3000)
     panels = over_dimensions(main, whole_numbers(dimensions or ("25", "50", "100", "200")), panel_steps)
     settings = [main, *(setting for own in panels.values() for setting in own)]
     folder = _folder(output, "1", main.engine)
@@ -93,7 +96,13 @@ def figure_1(
 
 
 @figure.command(name="2", help_epilogue=epilogue("figure 2"))
-def figure_2(*, run: RunOptions | None = None, output: Output = None, tells: TellOptions | None = None) -> int:
+def figure_2(
+    *,
+    run: RunOptions | None = None,
+    recipe: RecipeOptions | None = None,
+    output: Output = None,
+    tells: TellOptions | None = None,
+) -> int:
     """Figure 2: a ReLU network learns a function of the norm; its linear model follows, the naive one does not.
 
     The width is beyond d^2, as Theorem 3.5 asks where E[phi(g)] is not 0.
@@ -105,7 +114,7 @@ def figure_2(*, run: RunOptions | None = None, output: Output = None, tells: Tel
     """
     from ntkspec.experiments.two_layer_runs import COMPARISON
 
-    setting = _setting(run, activation="relu", width=4096, steps=1000, target="norm", naive=True)
+    setting = _setting(run, recipe, activation="relu", width=4096, steps=1000, target="norm", naive=True)
     folder = _folder(output, "2", setting.engine)
     with held(folder, _files("2")):
         (run,) = _kept([setting], folder, "2", COMPARISON)
@@ -232,13 +241,13 @@ def figure_budget(
         return draw(lambda: figure_of(results, "figure-budget"), folder, "figure-budget.h5")
 
 
-def _setting(options: RunOptions | None, **defaults):
+def _setting(options: RunOptions | None, recipe: RecipeOptions | None, **defaults):
     from ntkspec.experiments.two_layer_runs import Setting
 
     given = {name: value for name, value in vars(options or RunOptions()).items() if value is not None}
     if given.get("eta") == 0:
         raise ValueError("eta=0 trains nothing; leave it out for the automatic rate")
-    return Setting(**(defaults | given))
+    return Setting(**(defaults | given | recipe_of(recipe)))
 
 
 def _folder(output: Path | None, which: str, engine: str) -> Path:

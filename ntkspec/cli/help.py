@@ -11,6 +11,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "ntkspec analyze --data table.csv --label diagnosis --activation relu": "your own data",
         "ntkspec analyze --data mnist --classes 4 9 --network fc:4x512": "a deep network on images",
         "ntkspec analyze --network model.py:make --inputs nchw --data cifar10": "your own network",
+        "ntkspec analyze --data mnist --classes all --loss cross-entropy --law nesterov": "ten classes, with momentum",
     },
     "spectrum": {
         "ntkspec spectrum --data my.npz --kernel gap": "of Theta - Theta^lin",
@@ -37,7 +38,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "report": {"ntkspec report ntkspec-analyze/NAME/analysis.h5 -o page.html": "one page to send"},
     "completion": {"ntkspec completion bash > ~/.local/share/bash-completion/completions/ntkspec": "for new shells"},
     "figure": {"ntkspec figure 1 --n 2000 --steps 500": "a smaller Figure 1"},
-    "figure 1": {"ntkspec figure 1 --n 2000 --steps 500 --dimensions 25 50": "a smaller setting"},
+    "figure 1": {
+        "ntkspec figure 1 --n 2000 --steps 500 --dimensions 25 50": "a smaller setting",
+        "ntkspec figure 1 --law heavy-ball --momentum 0.9 --batch 256": "with momentum, in batches",
+    },
     "figure 2": {"ntkspec figure 2 --width 1024": "a narrower network"},
     "figure 3": {"ntkspec figure 3 --data mnist --network fc:2x256 --steps 500": "a smaller setting"},
     "figure 5": {"ntkspec figure 5 --activation relu --seeds 3": "of ReLU"},
@@ -64,6 +68,9 @@ OTHER_NAMES = {
     "out": "output",
     "samples": "n",
     "dim": "d",
+    "optimizer": "law",
+    "criterion": "loss",
+    "batch-size": "batch",
 }
 
 

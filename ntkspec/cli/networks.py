@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from ntkspec.cli.data import DataOptions
 from ntkspec.cli.options import MaybeWhole, located
 from ntkspec.cli.own_network import NetworkFile, is_own, network_file
+from ntkspec.cli.recipes import RecipeOptions, recipe_of
 
 if TYPE_CHECKING:
     from ntkspec.experiments.analyze import AnalyzeTask
@@ -55,11 +56,13 @@ class TrainingOptions:
     eta2: float | None = None
     "learning rate of the second layer, where it differs (default: eta)"
     steps: MaybeWhole = None
-    "steps of gradient descent (default: 3000, or fewer for large settings)"
+    "steps of training (default: 3000, or fewer for large settings)"
 
 
-def analyze_task(network: KernelOptions, training: TrainingOptions, seed: int) -> "AnalyzeTask":
-    """The task of an analysis. Raises ValueError for a rate or a number of steps that cannot be."""
+def analyze_task(
+    network: KernelOptions, training: TrainingOptions, recipe: RecipeOptions | None, seed: int
+) -> "AnalyzeTask":
+    """The task of an analysis. Raises ValueError for a rate, a recipe or a number of steps that cannot be."""
     from ntkspec import checks
     from ntkspec.experiments.analyze import AnalyzeTask
 
@@ -69,7 +72,7 @@ def analyze_task(network: KernelOptions, training: TrainingOptions, seed: int) -
         eta1 = training.eta if eta1 is None and network.layer != "second" else eta1
         eta2 = training.eta if eta2 is None and network.layer != "first" else eta2
     steps = 0 if training.steps is None else checks.whole_number(training.steps, "steps", 1)
-    return AnalyzeTask(eta1=eta1, eta2=eta2, steps=steps, seed=seed, **task_options(network))
+    return AnalyzeTask(eta1=eta1, eta2=eta2, steps=steps, seed=seed, **recipe_of(recipe), **task_options(network))
 
 
 def own_network_of(network: KernelOptions) -> NetworkFile | None:

@@ -23,12 +23,14 @@ class GridOptions:
     """Which settings; all combinations of what is listed."""
 
     d: MaybeSeveral = None
-    "dimensions: whole numbers, or first:last:xratio (default: 32:256:x1.5; check prop-3.4-deep: 32:162:x1.5)"
+    """dimensions: whole numbers, or first:last:xratio (default: 32:256:x1.5; check prop-3.4-deep: 32:162:x1.5;
+    check drift: 32)"""
     n: MaybeSeveral = None
-    "training points: whole numbers, or powers of d (default: d^1.5; check prop-4.1: d^1.25; figure 5: 2000 and d^1.5)"
+    """training points: whole numbers, or powers of d (default: d^1.5; check prop-4.1: d^1.25; check drift: 200;
+    figure 5: 2000 and d^1.5)"""
     width: MaybeSeveral = None
     """neurons of two-layer networks: whole numbers, powers of d such as 2*d^1.25, or inf (default: d^1.5;
-    check prop-4.1: d^0.9; figure 5: 2000 and d^1.5)"""
+    check prop-4.1: d^0.9; check drift: 64 128 256 512 1024; figure 5: 2000 and d^1.5)"""
     network: MaybeSeveral = None
     """two-layer, or deep ones, fc:LAYERSxWIDTH or cnn:LAYERSxCHANNELS:kSIZE, with sizes as for width: fc:3xd^1.5
     (default: two-layer; check prop-3.4-deep: fc:3xd^1.75)"""
@@ -69,6 +71,7 @@ _DIMENSIONS = ("32:256:x1.5",)
 _USUAL: dict[str, dict] = {
     "prop-4.1": {"n": ("d^1.25",), "width": ("d^0.9",), "distribution": ("cube",)},
     "prop-3.4-deep": {"d": ("32:162:x1.5",), "network": ("fc:3xd^1.75",)},
+    "drift": {"d": ("32",), "n": ("200",), "width": ("64", "128", "256", "512", "1024")},
 }
 
 
@@ -144,6 +147,7 @@ def check(
         "corollary-3.3",
         "theorem-3.5",
         "theorem-both",
+        "drift",
     ],
     /,
     *,
@@ -162,7 +166,7 @@ def check(
         claim-3.1 (data), prop-3.4 (first layer), prop-3.4-second, prop-3.4-both or prop-3.4-deep (reconstructions; the
         last one with --network), prop-4.1 (convolutional networks of infinitely many channels; --width is the filter
         size), theorem-3.2 and corollary-3.3 (training the first layer), theorem-3.5 (second), theorem-both (a
-        reconstruction)
+        reconstruction), drift (how far the kernel moves in training, against the width, at one d)
     output
         folder for the results (default: ntkspec-check/STATEMENT); cells that it holds are not measured again
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ntkspec.cli.data import DataOptions, dataset_of
 from ntkspec.cli.networks import KernelOptions, folder_name, own_network_of, task_options
 from ntkspec.cli.options import MaybeSeveral, Output, Several, Whole
+from ntkspec.cli.recipes import LawOptions, law_of
 from ntkspec.cli.results import COMMAND, drawn, ended, held
 from ntkspec.cli.streams import Exit
 from ntkspec.cli.telling import TellOptions, coloured, stage, tell, tell_files, told
@@ -31,6 +32,7 @@ def track(
     data: DataOptions | None = None,
     network: KernelOptions | None = None,
     eta: float | None = None,
+    law: LawOptions | None = None,
     quantities: MaybeSeveral = None,
     pairs: Whole = 10,
     prepare: bool = False,
@@ -40,9 +42,9 @@ def track(
 ) -> int:
     """A training run of your own: its kernel at each checkpoint, and when it left the lazy regime or reached the edge.
 
-    Measures the largest eigenvalue over n beside 2/eta, alignment with the labels, distance from the start, and more,
-    with intervals. Prints the verdict on one screen and writes track.h5 after each checkpoint, so that a killed command
-    goes on, then a figure and a page with all of it, track.html.
+    Measures the largest eigenvalue over n beside the edge of stability (2/eta of gradient descent), alignment with the
+    labels, distance from the start, and more, with intervals. Prints the verdict on one screen and writes track.h5
+    after each checkpoint, so that a killed command goes on, then a figure and a page with all of it, track.html.
 
     Parameters
     ----------
@@ -81,6 +83,7 @@ def track(
             method=network.method,
             network=kernel.label,
             inputs=network.inputs,
+            law=law_of(law),
         )
     )
     named = folder_name(data, kernel, "cpu", more=(task, checkpoints, prepare))

@@ -1,6 +1,7 @@
 """Kernels in parts on several machines, and tasks on processes or a Dask cluster."""
 
 from ntkspec.cluster.execution import HERE, Place
-from ntkspec.cluster.sharded import spectral_norm
+from ntkspec.cluster.kernel import kernel
+from ntkspec.cluster.spread_array import SpreadArray
 
-__all__ = ["HERE", "Place", "spectral_norm"]
+__all__ = ["HERE", "Place", "SpreadArray", "kernel"]

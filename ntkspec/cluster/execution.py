@@ -102,6 +102,12 @@ def _free_memory(engine: str) -> int:
 
 @contextlib.contextmanager
 def client_of(address: str) -> Iterator[Any]:
+    """:func:`connected`, and closed at the end."""
+    with connected(address) as client, client.as_current():
+        yield client
+
+
+def connected(address: str) -> Any:
     """A client of the Dask scheduler at an address.
 
     Raises ValueError for what is no address, where none answers within CONNECT_SECONDS, where it has no workers, or
@@ -119,15 +125,15 @@ def client_of(address: str) -> Iterator[Any]:
         ) from None
     try:
         LoopRunner().run_sync(_greeted, address)
-        client = Client(address, timeout=CONNECT_SECONDS)
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except TimeoutError:
         raise ValueError(f"no Dask scheduler answers at {address} within {CONNECT_SECONDS:g} s") from None
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
-    with client:
-        if not client.scheduler_info(n_workers=-1)["workers"]:
-            raise ValueError(f"no worker is connected to the scheduler {address}; start some: dask worker {address}")
-        yield client
+    if not client.scheduler_info(n_workers=-1)["workers"]:
+        client.close()
+        raise ValueError(f"no worker is connected to the scheduler {address}; start some: dask worker {address}")
+    return client
 
 
 async def _greeted(address: str) -> None:
@@ -145,12 +151,13 @@ async def _greeted(address: str) -> None:
     await comm.close()
 
 
-def all_done(futures: Sequence, seconds: float) -> bool:
+def all_done(client: Any, futures: Sequence, seconds: float) -> bool:
     """Whether all of a client's futures are done within so many seconds."""
     from distributed import wait
 
     try:
-        wait(futures, timeout=seconds)
+        with client.as_current():
+            wait(futures, timeout=seconds)
     except TimeoutError:
         return False
     return True

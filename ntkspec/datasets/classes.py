@@ -27,12 +27,21 @@ def meaning_of_columns(names: Sequence[object]) -> str:
 
 
 def classes_of(y: Array) -> Array | None:
-    """The number of each point's class where labels (n, K) are columns of classes; None where they are not."""
+    """The number of each point's class where labels (n, K) are columns of classes; None where they are not.
+
+    Others than the own class have -1/(K - 1), as :func:`class_columns` gives, 0 (one-hot labels), or -1.
+    """
     if y.ndim != 2 or y.shape[1] < 2:
         return None
     own = y == 1
-    others = abs(y + 1 / (y.shape[1] - 1)) < 1e-6
-    return own.argmax(axis=1) if bool((own ^ others).all() and (own.sum(axis=1) == 1).all()) else None
+    columns = any(bool((own ^ (abs(y - low) < 1e-6)).all()) for low in (-1 / (y.shape[1] - 1), 0.0, -1.0))
+    return own.argmax(axis=1) if columns and bool((own.sum(axis=1) == 1).all()) else None
+
+
+def with_others(y: Array, low: float) -> Array:
+    """Columns of classes with ``low`` for other classes than the own one."""
+    found = (y == 1).astype(y.dtype)
+    return found + low * (1 - found)
 
 
 def asks_for_all(classes: object) -> bool:

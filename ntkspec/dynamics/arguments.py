@@ -46,27 +46,32 @@ def checked_square(
 
 
 def checked_starts(
-    start: StartLike, kernel: KernelOperator, kernel_test: KernelOperator | None, layout: Layout
+    start: StartLike,
+    kernel: KernelOperator,
+    kernel_test: KernelOperator | None,
+    layout: Layout,
+    *,
+    name: str = "start",
 ) -> tuple[Array | None, Array | None]:
-    """Checked outputs at step 0 on the training and on the test points; None where they are zero."""
+    """Checked outputs, such as those at step 0, on the training and on the test points; None where they are zero."""
     if start is None:
         return None, None
     given: Any = start
     dimensions = len(layout.shape(1))
-    paired = isinstance(given, list) and len(given) == 2 and as_array(given[0], "start").ndim == dimensions
+    paired = isinstance(given, list) and len(given) == 2 and as_array(given[0], name).ndim == dimensions
     pair: tuple[Any, ...] = given if isinstance(given, tuple) or paired else (given, None)
     if len(pair) != 2 or (pair[1] is None) != (kernel_test is None):
         raise ValueError(
-            "start needs the outputs at step 0 on the training points and, with kernel_test, those on the test points: "
-            "start=(net(X), net(X_test))"
+            f"{name} needs outputs on the training points and, with kernel_test, those on the test points: "
+            f"{name}=(net(X), net(X_test))"
         )
     if dimensions == 1:  # outputs (n, 1) of one function
         pair = tuple(_as_vector(part) for part in pair)
-    train = layout.checked(pair[0], "start", layout.points).astype(kernel.dtype, copy=False)
-    checks.on_engine(train, kernel.engine, "start")
+    train = layout.checked(pair[0], name, layout.points).astype(kernel.dtype, copy=False)
+    train = checks.on_engine(train, kernel.engine, name)
     if kernel_test is None:
         return train, None
-    test = layout.checked(pair[1], "start of the test points", kernel_test.shape[0] // layout.rows_per_point)
+    test = layout.checked(pair[1], f"{name} of the test points", kernel_test.shape[0] // layout.rows_per_point)
     return train, test.astype(kernel_test.dtype, copy=False)
 
 

@@ -23,6 +23,14 @@ class Coordinates(Protocol):
     def zero(self) -> Array: ...
 
     @property
+    def size(self) -> int:
+        """How many columns A has."""
+
+    @property
+    def center(self) -> Array | float:
+        """Where weight decay leads to: 0 is the start."""
+
+    @property
     def description(self) -> str: ...
 
     def outputs(self, c: Array) -> Array:
@@ -34,12 +42,28 @@ class Coordinates(Protocol):
     def gradient(self, slope: Array) -> Array:
         """Aᵀ r for a kernel of features, r for one of points."""
 
+    def matrices(self) -> tuple[Array, Array | None]:
+        """A on the training points and on the test points, in float64."""
+
+    def gradients(self, columns: Array) -> Array:
+        """G applied to each column, G r being the gradient of r in coordinates."""
+
+    def of_blocks(self, blocks: Array) -> Array:
+        """G B Gᵀ of a matrix B with a block for each point, (n, rows of a point, the same), and else zero."""
+
 
 class Points:
     """One coordinate for each row of the kernel."""
 
+    center = 0.0
+
     def __init__(self, kernel: KernelOperator, kernel_test: KernelOperator | None, layout: Layout):
         self._kernel, self._test, self._layout, self.products = kernel, kernel_test, layout, 0
+
+    @property
+    def size(self) -> int:
+        """One for each row of the kernel."""
+        return self._kernel.shape[0]
 
     @property
     def zero(self) -> Array:
@@ -67,13 +91,37 @@ class Points:
         """The slope itself."""
         return slope
 
+    def matrices(self) -> tuple[Array, Array | None]:
+        """The kernels."""
+        test = None if self._test is None else self._test.to_dense(np.float64)
+        return self._kernel.to_dense(np.float64), test
+
+    def gradients(self, columns: Array) -> Array:
+        """The columns themselves."""
+        return columns
+
+    def of_blocks(self, blocks: Array) -> Array:
+        """B itself."""
+        n, rows, _ = blocks.shape
+        xp = engine_of(blocks).xp
+        whole, places = xp.zeros((n, rows, n, rows)), xp.arange(n)
+        whole[places, :, places] = blocks
+        return whole.reshape(n * rows, n * rows)
+
 
 class Features:
     """One coordinate for each feature, and of a kernel of points for each output."""
 
+    center = 0.0
+
     def __init__(self, F: Array, F_test: Array | None, layout: Layout):
         self._F, self._layout = F.astype(np.float64, copy=False), layout
         self._test = None if F_test is None else F_test.astype(np.float64, copy=False)
+
+    @property
+    def size(self) -> int:
+        """k."""
+        return self._F.shape[1]
 
     @property
     def zero(self) -> Array:
@@ -98,6 +146,82 @@ class Features:
     def gradient(self, slope: Array) -> Array:
         """Fᵀ r."""
         return self._F.T @ (slope.reshape(-1) if self._layout.stacked else slope)
+
+    def matrices(self) -> tuple[Array, Array | None]:
+        """The features."""
+        return self._F, self._test
+
+    def gradients(self, columns: Array) -> Array:
+        """Fᵀ r of each."""
+        return self._F.T @ columns
+
+    def of_blocks(self, blocks: Array) -> Array:
+        """A sum over points of Fᵀ B F."""
+        parts = self._F.reshape(len(blocks), -1, self._F.shape[1])
+        return self._F.T @ (blocks @ parts).reshape(self._F.shape)
+
+
+class Pulled:
+    """Those of a model that decays to weights elsewhere: one coordinate s more, the part of the way there back.
+
+    w = w_0 + Jᵀ c + s (w_0 - w_*) for a center w_*, and ``way``, ``way_test`` are J (w_0 - w_*): outputs at the start
+    less those at the center.
+    """
+
+    def __init__(self, inner: Coordinates, way: Array, way_test: Array | None):
+        self._inner, self._way, self._way_test = inner, way, way_test
+
+    @property
+    def size(self) -> int:
+        """Of the others."""
+        return self._inner.size
+
+    @property
+    def zero(self) -> Array:
+        """A row more."""
+        zero = self._inner.zero
+        return engine_of(zero).xp.concatenate([zero, zero[:1]])
+
+    @property
+    def center(self) -> Array:
+        """s = -1."""
+        center = self.zero
+        center[-1] = -1.0
+        return center
+
+    @property
+    def description(self) -> str:
+        """Of the others."""
+        return self._inner.description
+
+    def outputs(self, c: Array) -> Array:
+        """A c + s J (w_0 - w_*)."""
+        return self._inner.outputs(c[:-1]) + c[-1] * self._way
+
+    def outputs_on_test(self, many: list[Array]) -> Array:
+        """The same on the test points."""
+        assert self._way_test is not None
+        found = self._inner.outputs_on_test([c[:-1] for c in many])
+        for outputs, c in zip(found, many, strict=True):
+            outputs += (c[-1] * self._way_test).astype(outputs.dtype)
+        return found
+
+    def gradient(self, slope: Array) -> Array:
+        """No loss moves s."""
+        found = self._inner.gradient(slope)
+        return engine_of(found).xp.concatenate([found, 0 * found[:1]])
+
+    def matrices(self) -> tuple[Array, Array | None]:
+        """Of the others, which alone are random."""
+        return self._inner.matrices()
+
+    def gradients(self, columns: Array) -> Array:
+        """Of the others."""
+        return self._inner.gradients(columns)
+
+    def of_blocks(self, blocks: Array) -> Array:
+        """Of the others."""
+        return self._inner.of_blocks(blocks)
 
 
 def _on_test(matrix: KernelOperator | Array, many: list[Array], layout: Layout) -> Array:

@@ -39,7 +39,7 @@ SUMMED, CHUNK, RATIO = 5000, 1000, 1.02
 _LOOKED_AT = np.arange(8)
 
 
-class Basis:
+class KrylovPrediction:
     """What a Krylov basis says of one vector: Ritz values, what they carry of it, and a bound on |u - u^Krylov|."""
 
     def __init__(self, problem: Problem, lanczos: Lanczos, error: np.ndarray):
@@ -50,14 +50,14 @@ class Basis:
 
     def outputs(self) -> Array:
         """On the training points, (steps, n)."""
-        law, x, xp = self.problem.law, self.problem.rate * self.theta, self.lanczos.engine.xp
-        learned = xp.asarray((self.weights * law.learned(x, self.problem.steps)) @ self._S.T)
-        return (learned @ self.lanczos.vectors).astype(self.problem.kernel.dtype)
+        law, x = self.problem.law, self.problem.rate * self.theta
+        learned = (self.weights * law.learned(x, self.problem.steps)) @ self._S.T
+        return self.lanczos.combined(learned).astype(self.problem.kernel.dtype)
 
     def outputs_of(self, kernel_test: KernelOperator) -> Array:
         """On test points, (steps, n')."""
         law, rate, xp = self.problem.law, self.problem.rate, self.lanczos.engine.xp
-        vectors = self.lanczos.vectors.T.astype(self.problem.kernel.dtype)
+        vectors = self.lanczos.vectors.astype(self.problem.kernel.dtype)
         basis_test = Dense(kernel_test @ vectors, symmetric=False)
         gains = (self.weights * rate * law.gain(rate * self.theta, self.problem.steps)) @ self._S.T
         return outputs_on_test(basis_test, xp.asarray(gains))
@@ -72,14 +72,14 @@ def outputs_on_test(kernel_test: KernelOperator, dual: Array) -> Array:
     return outputs
 
 
-def grow(problem: Problem) -> list[Basis]:
+def grow(problem: Problem) -> list[KrylovPrediction]:
     """A basis from each residual. Products of all bases are computed together."""
     count = len(problem.residual)
     kernel, _ = planning.prepare(problem.kernel, count * EXPECTED, block=count)
     bases = [Lanczos(kernel) for _ in problem.residual]
     for lanczos, residual in zip(bases, problem.residual, strict=True):
         lanczos.begin(residual)
-    most = min(kernel.shape[0], MOST, max(50, bases[0].fitting(MEMORY_SHARE) // count))
+    most = min(kernel.shape[0], MOST, max(50, bases[0].basis.fitting(MEMORY_SHARE) // count))
     errors: list[np.ndarray | None] = [None] * count
     with kernel.engine.one_blas_thread(), progress.bar(text="prediction (products)") as bar:
         while growing := [lanczos for lanczos, error in zip(bases, errors, strict=True) if error is None]:
@@ -100,7 +100,7 @@ def grow(problem: Problem) -> list[Basis]:
             RuntimeWarning,
             stacklevel=5,
         )
-    return [Basis(problem, lanczos, error) for lanczos, error in found]
+    return [KrylovPrediction(problem, lanczos, error) for lanczos, error in found]
 
 
 def _settled(problem: Problem, lanczos: Lanczos, most: int) -> np.ndarray | None:

@@ -217,6 +217,11 @@ def steps_of(given: LawLike) -> Law:
             f"tenth of eta and ten times the steps; ntkspec.predict_gd(..., law='flow') follows the flow of a kernel"
         )
     checks.whole_number(law.slots, f"slots of {type(law).__name__}", 0)
+    if not callable(law.move):
+        raise TypeError(
+            f"move of {type(law).__name__} is a {type(law.move).__name__}, but a function of (descent, memory, step) "
+            f"is needed"
+        )
     zeros = np.zeros(3)
     moved(law, zeros, [zeros] * law.slots, 0)
     return law

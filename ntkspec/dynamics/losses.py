@@ -2,13 +2,14 @@
 
 Losses are means over points: of outputs u (n,) or (n, K) and labels y of the same shape, ``values(u, y)`` are the
 losses of the points, (n,), and ``derivative(u, y)`` is that of each in its outputs, of the shape of u. ``elementwise``:
-the loss of a point is a sum over its outputs, each with its own label.
+the loss of a point is a sum over its outputs, each with its own label. ``curvature``: the largest second derivative in
+any direction of the outputs of a point, None where nobody knows it.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class LossFunction(ABC):
     """A loss, as this module's head has it."""
 
     elementwise = True
+    curvature: ClassVar[float | None] = None
 
     @abstractmethod
     def values(self, u: Array, y: Array) -> Array: ...
@@ -56,6 +58,8 @@ class LossFunction(ABC):
             raise ValueError(
                 f"outputs have shape {found.shape}, but that of y, {labels.shape}, has to be their last axes"
             )
+        if not labels.size:
+            raise ValueError(f"y has shape {labels.shape}, but a mean over points needs one point or more")
         leading = found.shape[: found.ndim - labels.ndim]
         losses = [float(self.values(u, labels).mean()) for u in found.reshape(-1, *labels.shape)]
         return np.array(losses).reshape(leading)
@@ -64,6 +68,8 @@ class LossFunction(ABC):
 @dataclass(frozen=True)
 class Squared(LossFunction):
     """(u - y)²/2, a sum over outputs."""
+
+    curvature = 1.0
 
     def values(self, u: Array, y: Array) -> Array:
         """(u - y)²/2."""
@@ -77,6 +83,8 @@ class Squared(LossFunction):
 @dataclass(frozen=True)
 class Logistic(LossFunction):
     """log(1 + exp(-y u)) for labels +1 and -1, a sum over outputs."""
+
+    curvature = 0.25
 
     def checked(self, y: Array) -> Array:
         """Labels +1 and -1."""
@@ -105,6 +113,7 @@ class CrossEntropy(LossFunction):
     """-sum_k y_k log softmax(u)_k for labels (n, K), the probabilities of K classes."""
 
     elementwise = False
+    curvature = 0.5
 
     def checked(self, y: Array) -> Array:
         """Probabilities of two classes or more, such as one-hot labels."""
@@ -164,9 +173,10 @@ class Huber(LossFunction):
 
     delta: float = 1.0
 
+    curvature = 1.0
+
     def __post_init__(self):
-        known = isinstance(self.delta, int | float | np.number) and not isinstance(self.delta, bool)
-        if not known or not 0 < self.delta < np.inf:
+        if not checks.is_number(self.delta) or not 0 < self.delta < np.inf:
             raise ValueError(f"delta={checks.shown(self.delta)}, but a finite number above 0 is needed, such as 1.0")
 
     def values(self, u: Array, y: Array) -> Array:

@@ -86,12 +86,15 @@ def by_krylov(problem: Problem) -> Trajectory:
     """Through a Krylov basis from each residual."""
     kernel, kernel_test, steps, xp = problem.kernel, problem.kernel_test, problem.steps, problem.kernel.engine.xp
     live = [k for k, residual in enumerate(problem.residual) if residual.any()]
-    train = xp.zeros((len(problem.residual), len(steps), kernel.shape[0]), kernel.dtype)
+    still = xp.zeros((len(steps), 1), kernel.dtype) + 0 * problem.residual[0].astype(kernel.dtype)
+    train = [still for _ in problem.residual]
     dtype = kernel.dtype if kernel_test is None else np.result_type(kernel.dtype, kernel_test.dtype)
-    test: Any = None if kernel_test is None else xp.zeros((*train.shape[:2], kernel_test.shape[0]), dtype)
+    test: Any = None
+    if kernel_test is not None:
+        test = kernel_test.engine.xp.zeros((len(train), len(steps), kernel_test.shape[0]), dtype)
     if not live:
         nothing = stability_of(problem, np.zeros(0), np.zeros(0), complete=False)
-        return _exact(problem, train, test, "nothing to learn", nothing)
+        return _exact(problem, xp.stack(train), test, "nothing to learn", nothing)
     bases = grow(replace(problem, residual=problem.residual[live]))
     modes = [(basis.theta, basis.weights**2) for basis in bases]
     stability = reported(problem, modes, complete=all(basis.lanczos.exhausted for basis in bases))
@@ -106,4 +109,4 @@ def by_krylov(problem: Problem) -> Trajectory:
         largest = float(kernel.diagonal().max() if kernel.entrywise else max(basis.theta.max() for basis in bases))
         growth = np.sqrt(2 * problem.rate * steps * problem.law.amplification * largest)
         error_test = np.max([basis.bound for basis in bases], axis=0) * growth
-    return Trajectory(steps, train, test, method, error, error_test=error_test, stability=stability)
+    return Trajectory(steps, xp.stack(train), test, method, error, error_test=error_test, stability=stability)

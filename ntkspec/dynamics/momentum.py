@@ -29,7 +29,7 @@ class Momentum(SpectralLaw):
     slots = 1
 
     def __post_init__(self):
-        if not isinstance(self.momentum, int | float | np.number) or not 0 <= self.momentum < 1:
+        if not checks.is_number(self.momentum) or not 0 <= self.momentum < 1:
             raise ValueError(f"momentum={self.momentum!r}, but a number from 0 to below 1 is needed, such as 0.9")
 
     @property

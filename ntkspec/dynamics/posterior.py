@@ -1,10 +1,8 @@
 """Where training of a kernel model ends: kernel regression, and the posterior of a Gaussian process."""
 
-import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -239,9 +237,8 @@ def _products(rows: Array, right: Solutions, left: Solutions | None, smallest: f
 
 
 def _checked_noise(noise: Any) -> float:
-    if not isinstance(noise, Real) or not 0 <= float(noise) < math.inf:
-        raise ValueError(f"{noise=}, but a finite number of at least 0 is needed: the variance of the labels' noise")
-    return float(noise)
+    needed = "a finite number of at least 0 is needed: the variance of the labels' noise"
+    return checks.not_negative(noise, "noise", needed)
 
 
 def _smallest(kernel: KernelOperator, noise: float, seed: int) -> tuple[float, float, int]:

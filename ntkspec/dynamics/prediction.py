@@ -1,6 +1,6 @@
 """Training of a kernel model: three methods in closed form, and two that follow it, behind one name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -8,11 +8,12 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.dynamics.arguments import StartLike, checked_starts, checked_test
+from ntkspec.dynamics.batch_noise import spread
 from ntkspec.dynamics.batches import Batches
-from ntkspec.dynamics.coordinates import Coordinates, Features, Points
+from ntkspec.dynamics.coordinates import Coordinates, Features, Points, Pulled
 from ntkspec.dynamics.krylov import EXPECTED
-from ntkspec.dynamics.laws import FLOW, LawLike, SpectralLaw, law_of, linear_steps_of, takes_steps
-from ntkspec.dynamics.losses import SQUARED, LossLike
+from ntkspec.dynamics.laws import FLOW, Law, LawLike, SpectralLaw, law_of, linear_steps_of, takes_steps
+from ntkspec.dynamics.losses import SQUARED, LossFunction, LossLike, name_of
 from ntkspec.dynamics.losses import loss as loss_of
 from ntkspec.dynamics.methods import by_eigenpairs, by_features, by_krylov
 from ntkspec.dynamics.problem import Problem
@@ -20,13 +21,15 @@ from ntkspec.dynamics.rates import RateLike, Schedule, rate_of, strength_of
 from ntkspec.dynamics.recursion import Task, by_ode, by_steps
 from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines import engine_of
-from ntkspec.engines.arrays import ArrayLike
+from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators import KernelOperator, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
-from ntkspec.operators.layout import Layout, labels_of
+from ntkspec.operators.layout import Layout, labels_for
 
 # Up to this size the dense eigenproblem is solved, in about a second.
 DENSE_SIZE = 1500
+# Up to so many features, or rows of a kernel without few of them, the spread of batches is followed: up to 1 s a step.
+SPREAD_SIZE = 1000
 
 
 def predict_gd(
@@ -40,8 +43,10 @@ def predict_gd(
     loss: LossLike = "squared",
     start: StartLike = None,
     ridge: float = 0.0,
+    weight_decay: float = 0.0,
+    origin: StartLike = None,
     batch: int | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
 ) -> Trajectory:
     r"""Full-batch training of the kernel model u <- u - (eta/n) K (u - y), in closed form, or of another loss by steps.
 
@@ -83,18 +88,27 @@ def predict_gd(
     ridge : float, default 0
         Weight decay towards the start: ridge/2 \|w - w_0\|² is added to the loss, w being the weights of the model.
         Training on the squared loss then ends at kernel ridge regression, ``posterior(..., noise=n * ridge)``.
+    weight_decay : float, default 0
+        Weight decay towards zero: weight_decay/2 \|w\|² is added to the loss.
+    origin : array, tuple of two arrays or None, default None
+        Outputs of the model where all its weights are zero, in the form of ``start``, which ``weight_decay`` needs
+        beside the kernel. None is zero, as for a model that is linear in its weights, f = J w. Of a network's expansion
+        it is that of ``ntkspec.linearize(net).with_weights(zeros)``, f_0 - J w_0.
     batch : int or None, default None
         Points of a step: the batches of :func:`ntkspec.train_gd` with the same ``seed``, one after the other. None
         takes all points in each step.
-    seed : int, default 0
-        A whole number >= 0 that the order of the points in batches is drawn from.
+    seed : int or None, default 0
+        A whole number >= 0 that the order of the points in batches is drawn from. None is the mean over batches that
+        are drawn anew in each step, uniformly and independently of all others, without a point twice; for the squared
+        loss.
 
     Returns
     -------
     Trajectory
         ``steps``, ``train`` (steps, n), ``test`` (steps, n') or None, ``method``, ``error`` and ``error_test``
         (steps,), bounds on the truncation error, and ``stability``, which counts the modes that grow (None of steps one
-        by one). For y (n, K) ``train`` is (steps, n, K) and ``test`` (steps, n', K).
+        by one). For y (n, K) ``train`` is (steps, n, K) and ``test`` (steps, n', K). Of a mean over batches ``spread``
+        and ``spread_test`` (steps,), how far single runs are from it.
 
     Raises
     ------
@@ -128,11 +142,17 @@ def predict_gd(
     largest eigenvalue. ``error_test`` takes the largest diagonal entry of K for the largest k(x*, x*) of a test point
     (where only products are known, the largest Ritz value, which bounds the entries that y - u_0 touches).
 
-    Other losses, laws of your own, rates that change, batches and a ridge: one product with the kernel a step, 4 n k
-    flops with k features. Nothing is truncated, ``error`` is 0. Gradient flow of another loss is solved as an ordinary
-    differential equation by a Runge-Kutta method of order 8 with steps as small as the largest eigenvalue asks for,
-    some 5 eta lambda_max t / n products; ``error`` is then an estimate, the distance from a solution with a hundred
-    times the tolerance.
+    Other losses, laws of your own, rates that change, batches and weight decay: one product with the kernel a step,
+    4 n k flops with k features. Nothing is truncated, ``error`` is 0. Gradient flow of another loss is solved as an
+    ordinary differential equation by a Runge-Kutta method of order 8 with steps as small as the largest eigenvalue asks
+    for, some 5 eta lambda_max t / n products; ``error`` is then an estimate, the distance from a solution with a
+    hundred times the tolerance.
+
+    The mean over batches is training on all points, exactly: with the squared loss the gradient is linear in outputs.
+    ``spread`` follows the covariance of the outputs, 4 n k² + 8 k³ flops a step with k features (with momentum 40 k³);
+    kernels without few features have k = n. It is None where k is above 1,000. :func:`ntkspec.train_gd` goes
+    through all points before it takes one again, so that a step of an epoch knows of those before: the mean of such
+    runs differs from training on all points by terms of order eta², and their spread is smaller.
 
     Rounding of the kernel, about eta t / n times that of its entries, is in neither bound: take float64 for late steps.
     A Krylov basis sees the modes that y - u_0 touches; :func:`ntkspec.largest_stable_rate` is the threshold of all.
@@ -169,28 +189,77 @@ def predict_gd(
     kernel, loss = as_symmetric(kernel), loss_of(loss)
     closed = law_of(law) if isinstance(law, SpectralLaw) or not takes_steps(law) else None
     moves = None if closed == FLOW else linear_steps_of(law)
-    y, layout = labels_of(y, kernel)
-    y = loss.checked(y).astype(kernel.dtype, copy=False)
+    y, layout = labels_for(y, kernel.shape[0], kernel.rows_per_point)
+    y = checks.on_engine(loss.checked(y), kernel.engine, "y").astype(kernel.dtype, copy=False)
     steps = checks.as_steps(steps) if closed is None else closed.times(steps)
     rate = rate_of(eta, "eta", 0 if moves is None else int(steps.max()))
-    batches = None if batch is None else Batches(layout.points, checks.whole_number(batch, "batch", 1), seed)
     if moves is None and (batch is not None or isinstance(rate, Schedule)):
         raise ValueError("gradient flow has no steps: it takes one learning rate, and no batches")
+    batches = _batches(batch, seed, layout, loss)
     test = checked_test(kernel_test, kernel)
-    start_train, start_test = checked_starts(start, kernel, test, layout)
-    ridge = strength_of(ridge)
+    starts = checked_starts(start, kernel, test, layout)
+    origins = checked_starts(origin, kernel, test, layout, name="origin")
+    decay = strength_of(weight_decay, "weight_decay")
+    ridge = strength_of(ridge, "ridge") + decay
     plain = loss == SQUARED and batches is None and not ridge
+    averaged, found = batch is not None and seed is None, None
     if closed is not None and plain and not isinstance(rate, Schedule):
-        residual = layout.vectors(y if start_train is None else y - start_train)
+        residual = layout.vectors(y if starts[0] is None else y - starts[0])
         problem = Problem(kernel, test, residual, rate / layout.points, closed, steps)
-        return _moved(_method(problem)(problem), layout, start_train, start_test)
+        found = _moved(_method(problem)(problem), layout, *starts)
+        if not averaged:
+            return found
     ascending, place = np.unique(steps, return_inverse=True)
     coordinates = _coordinates(kernel, test, layout, products=EXPECTED if moves is None else int(ascending[-1]))
+    if decay:
+        coordinates = _pulled(coordinates, starts, origins, decay / ridge)
     dtypes = [part.dtype for part in (kernel, test) if part is not None]
-    task = Task(
-        coordinates, loss, y, start_train, start_test, rate, ascending, dtypes=dtypes, batches=batches, ridge=ridge
-    )
-    return _in_order(by_ode(task) if moves is None else by_steps(task, moves), place)
+    task = Task(coordinates, loss, y, *starts, rate, ascending, dtypes=dtypes, batches=batches, ridge=ridge)
+    if found is None:
+        found = _in_order(by_ode(task) if moves is None else by_steps(task, moves), place)
+    return found if moves is None or not averaged else _with_spread(found, task, moves, batch or 0, place)
+
+
+def _pulled(
+    coordinates: Coordinates,
+    starts: Sequence[Array | None],
+    origins: Sequence[Array | None],
+    part: float,
+) -> Coordinates:
+    """Those with a center that is this part of the way to the origin."""
+    way, way_test = (_way(start, origin, part) for start, origin in zip(starts, origins, strict=True))
+    return coordinates if way is None else Pulled(coordinates, way, way_test)
+
+
+def _way(start: Array | None, origin: Array | None, part: float) -> Array | None:
+    """That part of the outputs at the start less those at the origin; None where both are zero."""
+    if start is None:
+        return None if origin is None else -part * origin
+    return part * (start if origin is None else start - origin)
+
+
+def _batches(batch: int | None, seed: int | None, layout: Layout, loss: LossFunction) -> Batches | None:
+    """Those of a seed; None of all points, and of a mean over batches."""
+    if batch is None:
+        return None
+    size = checks.whole_number(batch, "batch", 1)
+    if seed is not None:
+        return Batches(layout.points, size, checks.whole_number(seed, "seed", 0))
+    if loss != SQUARED:
+        raise ValueError(
+            f"seed=None is the mean over batches, which is known for the squared loss only, but loss={name_of(loss)!r} "
+            f"came; pass a seed, a whole number >= 0, for the batches of one run"
+        )
+    return None
+
+
+def _with_spread(found: Trajectory, task: Task, law: Law, batch: int, place: np.ndarray) -> Trajectory:
+    """A mean over batches with how far runs are from it, where that is not too long."""
+    found = replace(found, method=f"{found.method}, mean over batches of {batch}")
+    if task.coordinates.size > SPREAD_SIZE:
+        return found
+    far = spread(task, law, batch)
+    return replace(found, spread=far.train[place], spread_test=None if far.test is None else far.test[place])
 
 
 def _coordinates(

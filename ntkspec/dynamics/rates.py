@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,7 +35,7 @@ def rate_of(given: Any, name: str, steps: int) -> Rate:
         found = Schedule(name, given)
         found(0)
         return found
-    if isinstance(given, Real) or not isinstance(given, list | tuple | np.ndarray):
+    if not isinstance(given, list | tuple | np.ndarray):
         return checks.learning_rate(given, name)
     rates = np.asarray(given)
     if rates.ndim != 1 or rates.dtype.kind not in "iuf" or not np.isfinite(rates).all() or (rates < 0).any():
@@ -53,8 +52,6 @@ def at(rate: Rate, step: int) -> float:
     return rate(step) if isinstance(rate, Schedule) else rate
 
 
-def strength_of(ridge: Any) -> float:
-    """A checked ``ridge``."""
-    if isinstance(ridge, bool) or not isinstance(ridge, int | float | np.number) or not 0 <= ridge < np.inf:
-        raise ValueError(f"ridge={checks.shown(ridge)}, but a finite number >= 0 is needed")
-    return float(ridge)
+def strength_of(given: Any, name: str) -> float:
+    """A checked strength of weight decay."""
+    return checks.not_negative(given, name, "a finite number >= 0 is needed")

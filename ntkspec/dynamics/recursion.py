@@ -11,7 +11,7 @@ from ntkspec import checks, progress
 from ntkspec.dynamics.batches import Batches
 from ntkspec.dynamics.coordinates import Coordinates
 from ntkspec.dynamics.laws import Law, moved
-from ntkspec.dynamics.losses import LossFunction, name_of
+from ntkspec.dynamics.losses import SQUARED, LossFunction, name_of
 from ntkspec.dynamics.rates import Rate, at
 from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines import engine_of
@@ -20,6 +20,8 @@ from ntkspec.engines.arrays import Array
 # Relative tolerance of the solution of an ODE, by the dtype of the kernel, and how many times as large it is in the
 # solution that it is compared with.
 TOLERANCE, COARSER = {"d": 1e-11, "f": 1e-6}, 100.0
+# Products of the solution while eta lambda_max t / n grows by one, and those that find lambda_max roughly.
+EVALUATIONS, POWERS = 5.0, 5
 _FOLLOWED = np.errstate(over="ignore", invalid="ignore")
 
 
@@ -28,7 +30,8 @@ class Task:
     """What is trained: a model, on a loss of labels y, from outputs at step 0 (None is zero), at a learning rate.
 
     steps : or times, ascending. dtypes : of the kernel, and of the test kernel where there is one. batches : which
-    points each step takes; None is all of them. ridge : added to the loss is ridge/2 |w - w_0|².
+    points each step takes; None is all of them. ridge : added to the loss is ridge/2 times the square of the distance
+    from the coordinates' center.
     """
 
     coordinates: Coordinates
@@ -53,7 +56,7 @@ class Task:
             slope[rows] = self.loss.derivative(u[rows], self.y[rows])
         rate = at(self.eta, step)
         descent = rate / count * self.coordinates.gradient(slope)
-        return descent + rate * self.ridge * c if self.ridge else descent
+        return descent + rate * self.ridge * (c - self.coordinates.center) if self.ridge else descent
 
     def train(self, c: Array) -> Array:
         """Outputs on the training points."""
@@ -88,6 +91,7 @@ def by_steps(task: Task, law: Law) -> Trajectory:
 @_FOLLOWED
 def by_ode(task: Task) -> Trajectory:
     """Gradient flow by a method of order eight; its error is the distance from a solution at a larger tolerance."""
+    _refuse_years(task)
     fine, coarse = _Outputs(task), _Outputs(task)
     tolerance = TOLERANCE[task.dtypes[0].char]
     for outputs, allowed in ((coarse, COARSER * tolerance), (fine, tolerance)):
@@ -100,6 +104,21 @@ def by_ode(task: Task) -> Trajectory:
     if found.test is not None and other.test is not None:
         error_test = abs(to_host(found.test - other.test)).reshape(len(found.steps), -1).max(axis=1)
     return replace(found, error=error, error_test=error_test)
+
+
+def _refuse_years(task: Task) -> None:
+    """Of the squared loss, whose curvature stays, the largest eigenvalue tells how many products the times take."""
+    if task.loss != SQUARED:
+        return
+    c, largest, xp = task.coordinates.gradient(task.y.astype(np.float64)), 0.0, engine_of(task.y).xp
+    for _ in range(POWERS):
+        found = task.coordinates.gradient(task.coordinates.outputs(c))
+        size = float(xp.linalg.norm(c))
+        largest = float(xp.linalg.norm(found)) / size if size else 0.0
+        c = found / size if size else found
+    last = float(task.steps[-1])
+    evaluations = EVALUATIONS * at(task.eta, 0) * (largest / len(task.y) + task.ridge) * last
+    checks.duration(evaluations, 2.0 * c.size, f"gradient flow to time {last:g}", "take shorter times")
 
 
 def _solution(task: Task, tolerance: float) -> list[Array]:
@@ -117,15 +136,21 @@ def _solution(task: Task, tolerance: float) -> list[Array]:
     size = float(np.abs(moving(0.0, engine.to_host(zero).ravel())).max()) * min(1.0, last)
     if not size:
         return [zero] * len(task.steps)
-    found = solve_ivp(
-        moving,
-        (0.0, last),
-        engine.to_host(zero).ravel(),
-        method="DOP853",
-        t_eval=task.steps,
-        rtol=tolerance,
-        atol=tolerance * size,
-    )
+    with progress.bar(total=100, text="gradient flow (percent of the time)") as bar:
+
+        def watched(t: float, c: np.ndarray) -> np.ndarray:
+            bar.update(max(0, int(100 * t / last) - bar.n))
+            return moving(t, c)
+
+        found = solve_ivp(
+            watched,
+            (0.0, last),
+            engine.to_host(zero).ravel(),
+            method="DOP853",
+            t_eval=task.steps,
+            rtol=tolerance,
+            atol=tolerance * size,
+        )
     if not found.success:
         raise ValueError(f"gradient flow cannot be followed to time {last:g}: {found.message}")
     return [here(c) for c in found.y.T]
@@ -137,12 +162,11 @@ class _Outputs:
     def __init__(self, task: Task):
         self._task = task
         self._coordinates: list[Array] = []
-        shape = len(task.steps), *task.y.shape
-        self._train = engine_of(task.y).xp.full(shape, np.nan, task.dtypes[0])
+        self._train: list[Array] = []
 
     def write(self, u: Array, c: Array) -> None:
         """The next step: outputs u on the training points, and the coordinates."""
-        self._train[len(self._coordinates)] = u
+        self._train.append(u.astype(self._task.dtypes[0]))
         self._coordinates.append(c)
 
     def trajectory(self, method: str) -> Trajectory:
@@ -151,7 +175,9 @@ class _Outputs:
         method = f"{method} {task.coordinates.description}, {name_of(task.loss)} loss"
         test = self._test() if len(task.dtypes) > 1 else None
         error_test = None if test is None else nothing
-        return Trajectory(task.steps, self._train, test, method, nothing, error_test=error_test)
+        unknown = [np.nan * task.y.astype(task.dtypes[0])] * (len(task.steps) - len(self._train))
+        train = engine_of(task.y).xp.stack([*self._train, *unknown])
+        return Trajectory(task.steps, train, test, method, nothing, error_test=error_test)
 
     def _test(self) -> Array:
         """Outputs on the test points."""

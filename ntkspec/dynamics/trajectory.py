@@ -73,6 +73,9 @@ class Trajectory(Shown, Columned, Drawn):
         Of a prediction: which modes do not shrink.
     watched : dict of str to ndarray
         Metrics of the network at the recorded steps, by name.
+    spread, spread_test : ndarray, shape (steps,), or None
+        Of a mean over batches: the mean over points of E \|u - E u\|², a sum over outputs. Half of it is what the noise
+        of batches adds to the expected loss (1/2n) \|u - y\|² beside that of the mean outputs.
 
     Examples
     --------
@@ -92,6 +95,8 @@ class Trajectory(Shown, Columned, Drawn):
     error_test: np.ndarray | None = None
     stability: Stability | None = None
     watched: dict[str, np.ndarray] = field(default_factory=dict)
+    spread: np.ndarray | None = None
+    spread_test: np.ndarray | None = None
 
     def __repr__(self) -> str:
         train, test = (

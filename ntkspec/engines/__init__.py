@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkspec.engines.arrays import Array
+from ntkspec.engines.arrays import Array, ArrayElsewhere
 from ntkspec.engines.containers import as_array, library
 from ntkspec.engines.contract import Engine
 
@@ -22,6 +22,10 @@ def engine_of(*arrays: Any) -> Engine:
     Raises TypeError for arrays of two devices; nothing is copied between devices in silence.
     """
     plain = {type(array) for array in arrays} == {np.ndarray}  # the most frequent ones, in every step of training
+    if not plain and (own := {id(array.engine): array.engine for array in arrays if isinstance(array, ArrayElsewhere)}):
+        if len(own) > 1:
+            raise TypeError("arrays whose rows lie on workers in different parts came together")
+        return own.popitem()[1]
     on_gpu = [] if plain else [library(array) == "cupy" for array in arrays]
     if not any(on_gpu):
         from ntkspec.engines import cpu

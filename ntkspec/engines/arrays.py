@@ -1,6 +1,6 @@
 """Array types: what users may pass, and what the engines compute with."""
 
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -10,4 +10,22 @@ Array: TypeAlias = NDArray[Any]
 # A vector or matrix of floating-point numbers, float32 or float64.
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
-__all__ = ["Array", "ArrayLike", "DTypeLike", "Floats"]
+__all__ = ["Array", "ArrayElsewhere", "ArrayLike", "DTypeLike", "EngineElsewhere", "Floats"]
+
+
+class EngineElsewhere(Protocol):
+    """What computes with arrays that do not lie in this process: less than a whole engine."""
+
+    name: str
+
+    def placed(self, array: Array) -> Any:
+        """An array of NumPy among these."""
+
+    def gram(self, F: Any) -> Any:
+        """The operator F Fᵀ."""
+
+
+class ArrayElsewhere:
+    """An array whose numbers do not lie in this process; it brings what computes with it."""
+
+    engine: Any

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkspec.engines.arrays import Array
+from ntkspec.engines.arrays import Array, ArrayElsewhere
 
 # DLPack's numbers of memory that a CUDA GPU reads: its own, and managed.
 _CUDA = (2, 13)
@@ -27,6 +27,8 @@ def as_array(given: Any, name: str = "the array") -> Array:
     """
     if (type(given) is np.ndarray and given.dtype.names is None) or library(given) == "cupy":
         return given
+    if isinstance(given, ArrayElsewhere):
+        return given  # type: ignore[return-value]
     reader = next((reader for belongs, reader in _READERS if belongs(given)), _read)
     return reader(given, name)
 

@@ -92,6 +92,9 @@ class Linalg(Protocol):
     def row_products(self, A: Array, B: Array, dtype: DTypeLike) -> Array:
         """sum_d A[i, ..., d] B[i, d] computed in a dtype: (n,) for A (n, d), and (n, k) for A (n, k, d)."""
 
+    def weighted_rows(self, V: Array, X: Array) -> Array:
+        """V[i, k] X[i, d] in the dtype of V, (n, k d)."""
+
 
 class Lookups(Protocol):
     """Products of a matrix of bits with one of numbers, by sums that are looked up instead of multiplications."""
@@ -186,8 +189,10 @@ class Engine(Protocol):
     name: str
     # The array module, NumPy or CuPy.
     xp: Any
-    # Rows and columns of a tile; rows of a tile, and pairs of patches, that are computed together.
+    # Rows and columns of a tile, and of the least one that is worth a task of its own; rows of a tile, and pairs of
+    # patches, that are computed together.
     TILE: int
+    LEAST_TILE: int
     STRIP: int
     PAIRS: int
 

@@ -14,8 +14,10 @@ from ntkspec import checks
 from ntkspec.activations import Constants
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import (
-    GradientDescent,
+    LawLike,
+    LossLike,
     Modes,
+    SpectralLaw,
     Stability,
     Trajectory,
     UnstableRateWarning,
@@ -34,12 +36,13 @@ from ntkspec.experiments.agreement import (
     why_not_finite,
 )
 from ntkspec.experiments.devices import on_host
-from ntkspec.experiments.forecast import Forecast, forecast
+from ntkspec.experiments.forecast import PREDICTION, Forecast, Length, forecast
 from ntkspec.experiments.kernel_gap import KernelGap, MeasuredKernels, measured_kernels
 from ntkspec.experiments.linear_models import NearestLinear
 from ntkspec.experiments.models import Model, labelled, model_of
 from ntkspec.experiments.network_tasks import NetworkTask, completed_task, storable_task
 from ntkspec.experiments.own_networks import NetworkRecord, compared_with, own_network
+from ntkspec.experiments.recipes import RECIPE_TYPES, Recipe, storable
 from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
@@ -70,11 +73,22 @@ class AnalyzeTask(NetworkTask):
     eta2. steps = 0 takes 3000 steps, or as many (at least 100) as 3.3e13 flops train, some minutes on two cores.
     outputs, of a network of the user's own: "full" (None) trains all of K outputs and predicts them by the kernel of
     all; "mean" predicts each output by the mean of their kernels; a number, weights (K,) or "sum" train one function.
+    law, loss, batch : of network, kernel and linear model alike, as :func:`ntkspec.train_gd` and
+    :func:`ntkspec.predict_gd` take them; the seed draws the batches too. Columns of classes become the labels that the
+    loss takes.
     """
 
     eta1: float | None = None
     eta2: float | None = None
     steps: int = 0
+    law: LawLike = "gd"
+    loss: LossLike = "squared"
+    batch: int | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """How network, kernel and linear model are trained."""
+        return Recipe(self.law, self.loss, self.batch, self.seed)
 
     @property
     def layer_weights(self) -> Sequence[float]:
@@ -109,8 +123,10 @@ class Comparison:
 class Analysis(Shown, Columned, Drawn):
     """Everything that one analysis measured. Dictionaries are keyed by model ("network", "linear", "ntk"), by pair
     ("network-linear", ...) and by "train" and "test" ("test" is missing where there are no test points). rates : (eta1,
-    eta2), of a deep network (eta,). weights : W and v at the start and after training, of a deep network lists. modes :
-    of the linear model; None where it or the labels are zero. accuracies : as ``losses``, where labels are columns of
+    eta2), of a deep network (eta,). losses : means over points of the loss of the task. final_linear_loss : where the
+    linear model ends; empty where the loss is not the squared one. weights : W and v at the start and after training,
+    of a deep network lists. modes : of the linear model; None where it or the labels are zero, and where the loss or
+    the law has none. accuracies : as ``losses``, where labels are columns of
     classes; otherwise empty. own : a network of the user's own, which has no activation, constants and nu. nearest :
     the linear kernel that is nearest to Theta, whatever theory says; None in older result files.
     """
@@ -143,6 +159,18 @@ class Analysis(Shown, Columned, Drawn):
         return "test" if "test" in self.labels else "train"
 
     @property
+    def recipe(self) -> Recipe:
+        """How it was trained."""
+        return self.task.recipe
+
+    @property
+    def largest_stable_rate(self) -> float | None:
+        """The learning rate up to which the kernel's training is stable, whatever the outputs are; None where the law
+        or the loss was the user's own."""
+        limit = self.recipe.limit
+        return None if limit is None else limit / 2 * self.kernel.largest_stable_rate
+
+    @property
     def diverged_after(self) -> int | None:
         """The last recorded step before training diverged; None where it did not."""
         finite = np.isfinite(self.losses["network"]["train"])
@@ -160,7 +188,7 @@ class Analysis(Shown, Columned, Drawn):
     def _shown(self) -> Table:
         from ntkspec.experiments.verdict import verdict  # which is built on this module
 
-        kernel, last = self.kernel, self.steps[-1]
+        kernel, last, stable = self.kernel, self.steps[-1], self.largest_stable_rate
         last_losses = {
             name: {part: values[-1] for part, values in parts.items()} for name, parts in self.losses.items()
         }
@@ -171,7 +199,8 @@ class Analysis(Shown, Columned, Drawn):
                 Row("‖Θ‖", f"{float(kernel.theta):.5g}", "spectral norm of the NTK at initialization"),
                 Row("‖Θˡⁱⁿ‖", f"{float(kernel.theta_lin):.5g}", f"of {compared_with(self.own)}"),
                 Row("‖Θ − Θˡⁱⁿ‖", f"{float(kernel.gap):.5g}", "of their difference"),
-                Row("learning rate", f"{max(self.rates):.4g}", f"below {kernel.largest_stable_rate:.4g} it is stable"),
+                Row("training", self.recipe.words),
+                Row("learning rate", f"{max(self.rates):.4g}", f"below {stable:.4g} it is stable" if stable else ""),
                 *(
                     Row(
                         f"loss, {name}",
@@ -199,7 +228,7 @@ class Analysis(Shown, Columned, Drawn):
 # What storage.read needs to know to read an analysis back.
 RECORD_TYPES = (
     *(Analysis, AnalyzeTask, KernelGap, Comparison, Agreement, Forecast, NetworkRecord, NearestLinear),
-    *(Estimate, Diagnostics, Plan, Trajectory, Stability, Modes, GradientDescent, Constants, DataSummary),
+    *(Estimate, Diagnostics, Plan, Trajectory, Stability, Modes, Constants, DataSummary, *RECIPE_TYPES),
 )
 
 
@@ -212,6 +241,9 @@ def check_analysis(task: AnalyzeTask) -> AnalyzeTask:
     """The task as it will run; refuses one that cannot, before anything is computed."""
     task = completed_task(task)
     checks.whole_number(task.steps, "steps", 0)
+    task.recipe.checked()
+    if task.eta1 is None and task.eta2 is None:
+        task.recipe.speed  # noqa: B018
     if task.deep and task.eta1 != task.eta2:
         raise ValueError(
             f"eta1={task.eta1}, eta2={task.eta2}, but {task.name} trains all layers at one rate; use eta alone"
@@ -261,26 +293,30 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     """
     task = check_analysis(task)
     _check_dataset(dataset)
-    dataset = labelled(task, dataset)
+    dataset = task.recipe.labelled(labelled(task, dataset))
     model, stages = model_of(task, dataset), Stages(report)
     task = _with_steps(task, model)
     held = engine_of(dataset.X).used_memory() + _check_memory(task, model)
-    checks.duration(task.steps, len(dataset.X) * model.step_flops, f"training for {task.steps} steps", "take fewer")
+    points = _points_of_a_step(task, dataset)
+    checks.duration(task.steps, points * model.step_flops, f"training for {task.steps} steps", "take fewer")
     compared = None if model.theory is None else model.theory.compared
     data = stages("data", summarize, dataset.X)
     theta = stages("features", model.ntk, dataset.X)
     full = stages("features of all outputs", model.full_ntk, dataset.X) if model.predicts_all else None
     tested = _test_kernel(model) if task.own else None  # nothing is made yet, and what theta makes stays for it
-    trial = partial(train_gd, model.net, model.inputs.train, dataset.y, **model.training(1e-6))
-    records = logarithmic_steps(task.steps)
-    work = partial(forecast, steps=task.steps, full=full, tests=len(dataset.X_test), records=len(records))
+    trial = partial(train_gd, model.net, model.inputs.train, dataset.y, **model.training(1e-6), **task.recipe.arguments)
+    length = Length(task.steps, len(logarithmic_steps(task.steps)), batch=task.batch)
+    products = 0 if task.recipe.closed else task.steps * _columns(model)
+    work = partial(forecast, length=length, full=full, tests=len(dataset.X_test), products=products)
     expected = stages("forecast", work, theta, compared, trial, held=held, method=task.method)
     stages.expect(expected)
     theta, _ = stages("kernel", planning.prepare, theta, expected.plan.products, method=task.method)
-    kernels = measured_kernels(model, theta, full, stages)
+    kernels = measured_kernels(model, theta, full, stages, predicting=products or PREDICTION)
     linear, gap, models = kernels.linear, kernels.gap, _fixed_kernels(model, kernels, tested)
-    rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task.steps, linear.data_coefficient, gap, data)
-    warn_if_unstable(rate, float(gap.predicting), len(dataset.y))
+    rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task, linear.data_coefficient, gap, data)
+    spectral = task.recipe.spectral if task.recipe.squared else None
+    if spectral is not None:
+        warn_if_unstable(rate, float(gap.predicting), len(dataset.y), spectral)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRateWarning)
         found = train_beside(
@@ -290,15 +326,14 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
             eta=rate,
             rates=model.training(rate),
             steps=logarithmic_steps(task.steps),
+            recipe=task.recipe,
             stages=stages,
             stage=f"training ({counted(task.steps, 'step')})",
             start=model.start,
             inputs=model.inputs,
         ).on_host
-    residual = dataset.y if model.start is None else dataset.y - model.start.train
-    modes = learning_modes(linear.kernel, residual, eta=rate) if residual.any() and float(gap.theta_lin) else None
     return Analysis(
-        task=storable_task(task),
+        task=_as_stored(task),
         dataset={"name": dataset.name, "trace_ratio": dataset.trace_ratio, "meta": dataset.meta},
         data=data,
         **_theory(task, dataset),
@@ -308,16 +343,21 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         labels=found.labels,
         trajectories=found.trajectories,
         losses=found.losses(),
-        final_linear_loss=_least_linear_loss(models["linear"], found),
+        final_linear_loss=_least_linear_loss(models["linear"], found) if task.recipe.squared else {},
         comparisons=_compare(found),
         weights=on_host(model.stored(found.network)),
         timings=stages.seconds,
         forecast=expected,
-        modes=modes,
+        modes=_modes(model, linear.kernel, rate, spectral),
         accuracies=found.accuracies(),
         own=model.record,
         nearest=kernels.nearest,
     )
+
+
+def _as_stored(task: AnalyzeTask) -> AnalyzeTask:
+    recipe = storable(task.recipe)
+    return replace(storable_task(task), law=recipe.law, loss=recipe.loss)
 
 
 def _theory(task: AnalyzeTask, dataset: Dataset) -> dict[str, Any]:
@@ -326,6 +366,14 @@ def _theory(task: AnalyzeTask, dataset: Dataset) -> dict[str, Any]:
         return {"constants": None, "assumption": "", "nu": 0.0}
     constants = task.act.constants
     return {"constants": constants, "assumption": task.act.assumption, "nu": constants.nu(dataset.trace_ratio)}
+
+
+def _modes(model: Model, linear: KernelOperator, rate: float, law: SpectralLaw | None) -> Modes | None:
+    """Of the linear model under a law with modes; None where there is nothing to learn."""
+    y, start = model.dataset.y, model.start
+    residual = y if start is None else y - start.train
+    something = law is not None and residual.any() and linear.low_rank_factors()[0].any()
+    return learning_modes(linear, residual, eta=rate, law=law) if law is not None and something else None
 
 
 def _check_dataset(dataset: Dataset) -> None:
@@ -348,8 +396,18 @@ def _checked_labels(y: Array, name: str, n: int) -> Array:
 
 def _with_steps(task: AnalyzeTask, model: Model) -> AnalyzeTask:
     """The task itself, or with the number of steps that the flops allow where it leaves that open."""
-    allowed = int(FLOPS_FOR_STEPS / (len(model.dataset.X) * model.step_flops))
+    allowed = int(FLOPS_FOR_STEPS / (_points_of_a_step(task, model.dataset) * model.step_flops))
     return task if task.steps else replace(task, steps=min(MOST_STEPS, max(LEAST_STEPS, allowed)))
+
+
+def _points_of_a_step(task: AnalyzeTask, dataset: Dataset) -> int:
+    return min(len(dataset.X), task.batch or len(dataset.X))
+
+
+def _columns(model: Model) -> int:
+    """Products with the predicting kernel in each step of a prediction that has no closed form."""
+    y = model.dataset.y
+    return 1 if y.ndim == 1 or model.predicts_all else y.shape[1]
 
 
 def _check_memory(task: AnalyzeTask, model: Model) -> float:
@@ -364,10 +422,11 @@ def _check_memory(task: AnalyzeTask, model: Model) -> float:
 
 
 # --------------------------------------------------------------------------------------------------- kernels and rates
-def _automatic_rate(steps: int, coefficient: float, gap: KernelGap, data: DataSummary) -> float:
-    mode = coefficient * data.trace_over_d / data.d
-    stable = PART_OF_STABLE * min(gap.largest_stable_rate, stable_rate(float(gap.theta_lin), data.n))
-    rate = min(stable, E_FOLDS / (PART_OF_STEPS * steps * mode)) if mode > 0 else stable
+def _automatic_rate(task: AnalyzeTask, coefficient: float, gap: KernelGap, data: DataSummary) -> float:
+    mode = coefficient * data.trace_over_d / data.d * task.recipe.speed
+    slowest = min(gap.largest_stable_rate, stable_rate(float(gap.theta_lin), data.n))
+    stable = PART_OF_STABLE * (task.recipe.limit or 2.0) / 2 * slowest
+    rate = min(stable, E_FOLDS / (PART_OF_STEPS * task.steps * mode)) if mode > 0 else stable
     if math.isfinite(rate):
         return rate
     raise ValueError(

@@ -14,11 +14,12 @@ from ntkspec.engines import engine_of, named
 from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.experiments.agreement import relative_difference
 from ntkspec.experiments.devices import on_host, placed
-from ntkspec.experiments.forecast import Expected
+from ntkspec.experiments.forecast import Expected, Length
+from ntkspec.experiments.recipes import Recipe
 from ntkspec.experiments.run_cache import Measurement
 from ntkspec.experiments.side_by_side import train_beside
 from ntkspec.experiments.stages import Stages
-from ntkspec.experiments.training_forecast import Length, one_after_another, training_forecast
+from ntkspec.experiments.training_forecast import one_after_another, training_forecast
 from ntkspec.experiments.two_layer_runs import figure_steps
 from ntkspec.kernels import linear_expansion, ntk
 from ntkspec.networks import DeepNetwork
@@ -131,8 +132,7 @@ def run_deep(setting: DeepSetting, *, report: Callable[[str], None] = lambda tex
         steps=steps,
         stages=stages,
         stage=f"training {setting.network}",
-        batch=setting.batch or None,
-        seed=setting.seed,
+        recipe=Recipe(batch=setting.batch or None, seed=setting.seed),
     )
     inside, outside = decomposed(found.residuals("network", part), data.X_test if part == "test" else data.X)
     return DeepRun(

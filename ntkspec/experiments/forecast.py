@@ -47,6 +47,24 @@ class Forecast(Expected):
 
 
 @dataclass(frozen=True)
+class Length:
+    """Steps, how many of them are recorded, the models whose outputs are kept, and the points of a step (None: all)."""
+
+    steps: int
+    records: int
+    models: int = 2
+    batch: int | None = None
+
+    def points(self, n: int) -> int:
+        """Those of a step."""
+        return min(n, self.batch or n)
+
+    def passed(self, n: int, tests: int) -> int:
+        """Points whose outputs a record needs beside those of the step."""
+        return tests if self.batch is None else n + tests
+
+
+@dataclass(frozen=True)
 class Step:
     """Seconds of a step of training, and of compiling one of its two passes."""
 
@@ -64,41 +82,47 @@ def forecast(
     linear: KernelOperator | None,
     train: Callable[..., object],
     *,
-    steps: int,
+    length: Length,
     held: float,
     method: str | None = None,
     full: KernelOperator | None = None,
     tests: int = 0,
-    records: int = 0,
+    products: int = 0,
 ) -> Forecast:
     """The forecast for Theta and Theta^lin (None: its products take no time), a function ``train(steps=...)``, and
     ``held`` bytes beside the triangles of Theta and its difference from Theta^lin: what the process took before, and
-    what it keeps. full : the kernel of all outputs, where it is the one that predicts the training. tests, records :
-    test points, and steps at which their outputs are kept.
+    what it keeps. full : the kernel of all outputs, where it is the one that predicts the training. tests : test
+    points. products : those of a prediction step by step; 0 where it has a closed form.
 
     Products at the rates of this machine (:func:`ntkspec.plan`) by ``method``, the Frobenius norm at the cost of its
     tiles, training from a trial of a few steps, which also tells the time of a framework's passes for entries and their
     rounding, and of compiling them. Measuring those rates can be the peak: what was taken so far counts.
     """
     gap = theta if linear is None else theta - linear
-    chosen, step = planned(theta, NORMS + GAP + PREDICTION, method), step_of(train)
+    ahead, together = products or PREDICTION, 0 if full is not None else products
+    chosen, step = planned(theta, NORMS + GAP + PREDICTION + together, method), step_of(train)
     of_gap = planning.plan(gap, GAP, method=method)
     tiles, side, _ = Triangle.layout(theta.shape[0], theta.engine.TILE)
     entries = tiles * side**2 * gap.cost.entry
     n = points_of(theta)
-    predicting, plan = (theta, chosen) if full is None else (full, planned(full, NORMS + PREDICTION, method))
+    each = length.points(n)
+    predicting, plan = (theta, chosen) if full is None else (full, planned(full, NORMS + ahead, method))
     own, between = passes_of(theta, n, checks=True), _between(predicting, n, tests)
     seconds = {
-        "kernel": chosen.build + step.of(own, n),
+        "kernel": chosen.build + step.of(own, each),
         "norms": NORMS * chosen.each + of_gap.seconds + planning.clock(gap, entries)(entries),
-        "NTK prediction": PREDICTION * plan.each + between.seconds + step.of(between.passes, n),
-        "training": steps * step.seconds + step.of(PassWork(float(records * tests)), n),
+        "NTK prediction": ahead * plan.each + between.seconds + step.of(between.passes, each),
+        "training": length.steps * step.seconds
+        + step.of(PassWork(float(length.records * length.passed(n, tests))), each),
     }
+    if products and linear is not None:
+        work = products * linear.cost.product
+        seconds["linear prediction"] = planning.clock(linear, work)(work)
     stored, passes = held + chosen.bytes + of_gap.bytes, own + between.passes
     if full is not None:
         of_all = passes_of(full, 0 if _shared(theta, full) else n, checks=True)
         stored, passes = stored + plan.bytes, passes + of_all
-        seconds["kernel of all outputs"] = plan.build + step.of(of_all, n)
+        seconds["kernel of all outputs"] = plan.build + step.of(of_all, each)
         seconds["norms"] += NORMS * plan.each
     return Forecast(seconds, max(stored + passes.kept + passes.passing, theta.engine.most_memory()), chosen)
 

@@ -14,7 +14,7 @@ class Headline:
     relative to the labels' mean square. time : eta T at its last step, by the name of the rate; empty where there is
     none. distance : ||Theta - Theta^lin|| / ||Theta^lin||, spectral norms; None where Theta^lin is zero. next : the
     recorded step after the last one of the agreement. diverged : the last step with finite outputs, where that is not
-    the last one.
+    the last one. training : the law, loss and batches, where they are not the usual ones; else empty.
     """
 
     agreement: Agreement
@@ -23,6 +23,7 @@ class Headline:
     distance: float | None
     next: int | None = None
     diverged: int | None = None
+    training: str = ""
 
     def __str__(self) -> str:
         apart = (
@@ -47,14 +48,15 @@ class Headline:
 
     def _until(self) -> str:
         found = self.agreement
+        by = f" of {self.training}" if self.training else ""
         if found.since is None:
-            return "Not linear at any recorded step"
+            return f"Not linear at any recorded step{by}"
         rates = ", ".join(f"{name} T = {value:.3g}" for name, value in self.time.items())
         if found.from_start and found.to_end:
-            return f"Linear up to the last step, {found.until} ({rates}), and perhaps longer"
+            return f"Linear up to the last step, {found.until} ({rates}){by}, and perhaps longer"
         if found.from_start:
-            return f"Linear until step {found.until} ({rates})"
-        return f"Linear from step {found.since} only, until step {found.until} ({rates})"
+            return f"Linear until step {found.until} ({rates}){by}"
+        return f"Linear from step {found.since} only, until step {found.until} ({rates}){by}"
 
 
 def headline(analysis: Analysis) -> Headline:
@@ -70,6 +72,7 @@ def headline(analysis: Analysis) -> Headline:
         distance=float(analysis.kernel.gap) / size if size else None,
         next=int(later[0]) if len(later) else None,
         diverged=analysis.diverged_after,
+        training=analysis.recipe.told,
     )
 
 

@@ -69,12 +69,15 @@ class MeasuredKernels:
 
 
 def measured_kernels(
-    model: Model, theta: KernelOperator, full: KernelOperator | None, stages: Stages
+    model: Model, theta: KernelOperator, full: KernelOperator | None, stages: Stages, *, predicting: int = PREDICTION
 ) -> MeasuredKernels:
-    """Those of a model whose NTK is ready for products; the kernel of all outputs becomes so here."""
+    """Those of a model whose NTK is ready for products; the kernel of all outputs becomes so here.
+
+    predicting : products of the prediction.
+    """
     method, known = model.task.method, model.theory
     if full is not None:
-        full, _ = stages("kernel of all outputs", planning.prepare, full, NORMS + PREDICTION, method=method)
+        full, _ = stages("kernel of all outputs", planning.prepare, full, NORMS + predicting, method=method)
     linear = stages("linear model", model.nearest, theta) if known is None else known
     gap = stages("norms", _gap, theta, linear, full, seed=model.task.seed, method=method)
     nearest = stages("nearest linear kernel", _nearest, model, theta, linear, gap)

@@ -9,9 +9,11 @@ import numpy as np
 from ntkspec.datasets import Dataset
 from ntkspec.datasets.classes import classes_of
 from ntkspec.dynamics import Trajectory, predict_gd
+from ntkspec.dynamics import loss as loss_of
 from ntkspec.engines.arrays import Array
 from ntkspec.experiments.agreement import loss, mean_squared_difference
 from ntkspec.experiments.devices import on_host
+from ntkspec.experiments.recipes import USUAL, Recipe
 from ntkspec.experiments.stages import Stages
 from ntkspec.networks.protocol import Network, Points
 from ntkspec.operators import KernelOperator
@@ -53,11 +55,13 @@ class SideBySide:
     """Trajectories by model, that of the "network" first, all at the same steps.
 
     labels : by part, "train" and "test" (which is missing where there are no test points). network : the trained one.
+    recipe : how they were trained.
     """
 
     trajectories: dict[str, Trajectory]
     labels: dict[str, Array]
     network: Network
+    recipe: Recipe = USUAL
 
     @property
     def on_host(self) -> "SideBySide":
@@ -73,9 +77,10 @@ class SideBySide:
         return self.outputs(model, part) - self.labels[part]
 
     def losses(self) -> dict[str, dict[str, np.ndarray]]:
-        """(1/2n) sum (f - y)² at each step, by model and part."""
+        """The mean loss over points at each step, (1/2n) sum (f - y)² of the squared one, by model and part."""
+        mean = loss if self.recipe.squared else loss_of(self.recipe.loss).mean
         return {
-            name: {part: loss(self.outputs(name, part), y) for part, y in self.labels.items()}
+            name: {part: mean(self.outputs(name, part), y) for part, y in self.labels.items()}
             for name in self.trajectories
         }
 
@@ -106,30 +111,31 @@ def train_beside(
     steps: np.ndarray,
     stages: Stages,
     stage: str,
-    batch: int | None = None,
-    seed: int = 0,
+    recipe: Recipe = USUAL,
     start: Start | None = None,
     inputs: TrainedInputs | None = None,
 ) -> SideBySide:
-    """Predict gradient descent of each model at the rate ``eta``, train the network, and put both side by side.
+    """Predict the training of each model at the rate ``eta``, train the network, and put both side by side.
 
     rates : of the network (``eta``, or ``eta1`` and ``eta2`` of :func:`ntkspec.train_gd`, and ``outputs``). stage :
-    what its training is called. batch, seed : those of the training. start : where the predictions begin; None is at
-    zero. inputs : the points as the network takes them; None are those of the data set. Cost: that of the predictions
-    and of training.
+    what its training is called. recipe : of all of them. start : where the predictions begin; None is at zero. inputs :
+    the points as the network takes them; None are those of the data set. Cost: that of the predictions and of training.
     """
     y, tests = dataset.y, len(dataset.X_test) > 0
     inputs = inputs or TrainedInputs(dataset.X, dataset.X_test if tests else None)
-    fixed: dict[str, Any] = {"steps": steps, "start": None if start is None else (start.train, start.test)}
+    how: dict[str, Any] = {"steps": steps, **recipe.arguments}
+    begins: Any = None if start is None else (start.train, start.test)
     trajectories = {
-        name: stages(model.stage, predict_gd, model.kernel, y, eta=eta, kernel_test=model.kernel_test, **fixed)
+        name: stages(
+            model.stage, predict_gd, model.kernel, y, eta=eta, kernel_test=model.kernel_test, start=begins, **how
+        )
         for name, model in models.items()
     }
-    how: dict[str, Any] = {"X_test": inputs.test, "batch": batch, "seed": seed, **rates}
-    trained = stages(stage, train_gd, net, inputs.train, y, steps=steps, **how)
+    trained = stages(stage, train_gd, net, inputs.train, y, X_test=inputs.test, **rates, **how)
     assert trained.network is not None
     return SideBySide(
         {NETWORK: replace(trained, network=None)} | trajectories,
         {"train": y} | ({"test": dataset.y_test} if tests else {}),
         trained.network,
+        recipe,
     )

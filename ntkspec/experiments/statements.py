@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkspec.activations import Activation, activation
+from ntkspec.experiments.kernel_drift import NTK
 from ntkspec.experiments.power_laws import PowerLaw, TwoTerms, at_distinct, fit_power_law, fit_two_terms, never_rises
 from ntkspec.experiments.sweep_cells import COVARIANCES, PART_OF_RATE, Cell, centred
 from ntkspec.experiments.sweep_grid import Grid
@@ -59,7 +60,8 @@ CHECK_TYPES = (Check, Finding, PowerLaw, TwoTerms)
 class Statement:
     """What a check measures and how it judges; ``reconstruction`` says what the paper's main text leaves open.
 
-    network : the kind of network that it speaks of (:class:`ntkspec.networks.specification.NetworkSpec`).
+    network : the kind of network that it speaks of (:class:`ntkspec.networks.specification.NetworkSpec`). along : what
+    its exponents are of, d or, at one d, the width m.
     """
 
     quantity: str
@@ -67,14 +69,17 @@ class Statement:
     judge: Callable
     reconstruction: str = ""
     network: str = TWO_LAYER
+    along: str = "d"
 
 
 def check_grid(name: str, grid: Grid) -> None:
     """Refuse a grid that the statement does not speak of, or along which exponents cannot be fitted."""
     networks, about = grid.networks(), STATEMENTS[name].network
-    if len(grid.n) > 1 or len(networks) > 1:
+    if STATEMENTS[name].along == "m":
+        _check_widths(name, grid)
+    elif len(grid.n) > 1 or len(networks) > 1:
         raise ValueError("a check fits exponents along one law for n and one for the width; pass one of each")
-    if len(grid.d) < 3 or grid.seeds < 2:
+    elif len(grid.d) < 3 or grid.seeds < 2:
         raise ValueError(
             f"{len(grid.d)} values of d and {grid.seeds} seeds, but a fit needs three of the one and two of "
             f"the other; pass --d 32:256:x1.5 --seeds 5"
@@ -86,18 +91,32 @@ def check_grid(name: str, grid: Grid) -> None:
         )
 
 
+def _check_widths(name: str, grid: Grid) -> None:
+    """Refuse a grid along which no exponents of the width can be fitted."""
+    widths = {network.width_at(d) for network in grid.networks() for d in grid.d}
+    if len(grid.d) > 1 or len(grid.n) > 1 or len(widths) < 3 or grid.seeds < 2:
+        raise ValueError(
+            f"{name} fits exponents of the width, at one d and one n, over three widths and two seeds or more; pass "
+            f"--d 32 --n 200 --width 64 128 256 512 1024 --seeds 5"
+        )
+
+
 def check_statement(name: str, grid: Grid, results: dict) -> list[Check]:
-    """One check for each activation, distribution and covariance of the grid. results : {cell: numbers}."""
+    """One check for each activation, distribution, covariance and parameterization of the grid. results : {cell:
+    numbers}."""
     statement, checks = STATEMENTS[name], []
-    kinds = {(cell.activation, cell.distribution, cell.covariance) for cell in results}
-    for kind in sorted(kinds):
+    for kind in sorted({_kind(cell) for cell in results}):
         own = {
             cell: numbers
             for cell, numbers in results.items()
-            if (cell.activation, cell.distribution, cell.covariance) == kind and cell.quantity == statement.quantity
+            if _kind(cell) == kind and cell.quantity == statement.quantity
         }
         checks.append(statement.judge(name, statement, grid, own))
     return checks
+
+
+def _kind(cell: Cell) -> tuple[str, str, str, str]:
+    return cell.activation, cell.distribution, cell.covariance, cell.parameterization
 
 
 # ----------------------------------------------------------------------------------------------------------- Claim 3.1
@@ -233,17 +252,52 @@ def _theorem(name: str, statement: Statement, grid: Grid, results: dict) -> Chec
     assumptions, _ = _assumptions(grid, act, layer)
     if name.startswith("corollary"):
         assumptions = (*assumptions, _well_conditioned(next(iter(results))))
-    c, part = _numbers(results, "c"), PART_OF_RATE
-    chosen = Finding(
-        f"eta = {part:g} of what it must be far below, t up to T = c d log d / eta", HOLDS, f"c from {c.min():.2g}"
-    )
     other = (
         "the limit of the linear model, at T" if name.startswith("corollary") else "the linear model, worst t up to T"
     )
     texts = {kinds[0]: f"mean squared difference from {other}, training points",
              kinds[1]: f"E min{{difference², 1}} from {other}, test points"}  # fmt: skip
     findings = tuple(_small(text, laws.get(what)) for what, text in texts.items())
-    return _check(name, statement, results, (*assumptions, chosen), findings, laws)
+    return _check(name, statement, results, (*assumptions, _chosen(results)), findings, laws)
+
+
+def _chosen(results: dict) -> Finding:
+    """The learning rate and the horizon of what is trained."""
+    c, part = _numbers(results, "c"), PART_OF_RATE
+    what = f"eta = {part:g} of what it must be far below, t up to T = c d log d / eta"
+    return Finding(what, HOLDS, f"c from {c.min():.2g}")
+
+
+def _moves(name: str, statement: Statement, grid: Grid, results: dict) -> Check:
+    """How far kernel and weights move, against the width."""
+    act, (m, seeds) = activation(next(iter(results)).activation), _arrays(results, "width", "seed")
+    series = {what: _numbers(results, what) for what in ("drift", "movement")}
+    laws = {what: fit_power_law(m, y, seeds, of="m") for what, y in series.items() if np.max(y) > NOTHING}
+    beta = math.log(points_of(grid.n[0], grid.d[0])) / math.log(grid.d[0])
+    assumptions = (
+        Finding("n >= d^(1 + alpha)", HOLDS if beta - 1 > ROUNDED else FAILS, _at_least("n", grid.n[0], beta)),
+        Finding("Assumption 3.2 on phi", FAILS if act.assumption.startswith("none") else HOLDS, act.assumption),
+        _chosen(results),
+    )
+    texts = {
+        "drift": "‖Theta_1(T) - Theta_1(0)‖ / ‖Theta_1(0)‖",
+        "movement": "the movement of all weights",
+    }
+    findings = tuple(_falls_with_width(text, laws.get(what)) for what, text in texts.items())
+    return _check(name, statement, results, assumptions, findings, laws)
+
+
+def _falls_with_width(what: str, law: PowerLaw | None) -> Finding:
+    """As m^-1/2 or faster, up to FLAT in the exponent."""
+    what = f"{what} falls as m^-0.5 or faster"
+    if law is None:
+        return Finding(what, HOLDS, "it vanishes up to rounding at every width")
+    evidence = (
+        f"exponent of m {law.exponent:+.3f} in [{law.lower:+.3f}, {law.upper:+.3f}], "
+        f"{law.medians[0]:.3g} at m = {law.x[0]:.0f}, {law.medians[-1]:.3g} at m = {law.x[-1]:.0f}"
+    )
+    most = FLAT - 0.5
+    return Finding(what, HOLDS if law.upper <= most else FAILS if law.lower > most else OPEN, evidence)
 
 
 def _well_conditioned(cell: Cell) -> Finding:
@@ -269,6 +323,7 @@ def _check(name, statement, results, assumptions, findings, laws, terms=None) ->
     of_data = f"{cell.distribution} data, covariance {cell.covariance}"
     of_network = cell.activation if not cell.spec.deep else f"{cell.activation}, {cell.network}"
     setting = of_data if cell.quantity == "data" else f"{of_network}, {of_data}"
+    setting += "" if cell.parameterization == NTK else f", {cell.parameterization}"
     claim = statement.claim + (f" ({statement.reconstruction})" if statement.reconstruction else "")
     main = findings[:1] if name.startswith("prop") else findings
     verdicts = [finding.verdict for finding in main]
@@ -318,6 +373,13 @@ STATEMENTS = {
         "training-first", "after T steps the network is d^-Omega(alpha) from the limit of the linear model", _theorem
     ),
     "theorem-3.5": Statement("training-second", f"{_AGREE} for 0 <= t <= T, second layer", _theorem),
+    "drift": Statement(
+        "drift-first",
+        "‖Theta_1(T) - Theta_1(0)‖ / ‖Theta_1(0)‖ and the movement of the weights are <~ m^(-1/2), first layer",
+        _moves,
+        "from the proof of Theorem 3.2",
+        along="m",
+    ),
     "theorem-both": Statement(
         "training-both",
         f"{_AGREE} for 0 <= t <= T, both layers",

@@ -1,22 +1,11 @@
 """What runs of training will take, in seconds and bytes, before the first one begins."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from ntkspec.datasets import Dataset
 from ntkspec.engines import engine_of
-from ntkspec.experiments.forecast import Expected, step_of
+from ntkspec.experiments.forecast import Expected, Length, step_of
 from ntkspec.operators.work import PassWork
-
-
-@dataclass(frozen=True)
-class Length:
-    """Steps, how many of them are recorded, the models whose outputs are kept, and the points of a step (None: all)."""
-
-    steps: int
-    records: int
-    models: int = 2
-    batch: int | None = None
 
 
 def training_forecast(train: Callable[..., object], data: Dataset, length: Length) -> Expected:
@@ -26,8 +15,7 @@ def training_forecast(train: Callable[..., object], data: Dataset, length: Lengt
     """
     n, tests, engine = len(data.X), len(data.X_test), engine_of(data.X)
     step = step_of(train)
-    passed = tests if length.batch is None else n + tests
-    records = step.of(PassWork(float(length.records * passed)), length.batch or n)
+    records = step.of(PassWork(float(length.records * length.passed(n, tests))), length.points(n))
     outputs = float(length.models * length.records * (n + tests) * data.X.dtype.itemsize)
     kept = engine.used_memory() + outputs
     return Expected({"training": length.steps * step.seconds + records}, max(kept, engine.most_memory()))

@@ -1,5 +1,6 @@
 """A network and its linear models, trained side by side on synthetic data: what Figures 1 and 2 are drawn from."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,14 +11,15 @@ import numpy as np
 from ntkspec import checks, datasets
 from ntkspec.activations import activation, plain_name
 from ntkspec.datasets import Dataset
-from ntkspec.dynamics import learning_modes
+from ntkspec.dynamics import LawLike, LossLike, learning_modes
 from ntkspec.engines import named
 from ntkspec.experiments.devices import placed
-from ntkspec.experiments.forecast import Expected
+from ntkspec.experiments.forecast import Expected, Length
+from ntkspec.experiments.recipes import RECIPE_TYPES, Recipe
 from ntkspec.experiments.run_cache import Measurement
 from ntkspec.experiments.side_by_side import FixedKernel, train_beside
 from ntkspec.experiments.stages import Stages
-from ntkspec.experiments.training_forecast import Length, one_after_another, training_forecast
+from ntkspec.experiments.training_forecast import one_after_another, training_forecast
 from ntkspec.kernels import linear_kernel, naive_linear_kernel
 from ntkspec.networks import TwoLayer
 from ntkspec.networks.two_layer import even_width
@@ -37,7 +39,8 @@ class Setting:
 
     target : "teacher" (sign of a random erf network of width 5) or "norm" (‖x‖/sqrt d + ReLU(a·x), section 3.4).
     eta : 0 chooses it (:func:`linear_rate`). naive : also train the linear model without the norm-dependent feature.
-    engine : "cpu" or "gpu", where it is computed.
+    engine : "cpu" or "gpu", where it is computed. law, loss, batch : of network and linear models alike
+    (:class:`ntkspec.experiments.recipes.Recipe`).
     """
 
     activation: str
@@ -52,6 +55,14 @@ class Setting:
     seed: int = 0
     dtype: str = "float32"
     engine: str = "cpu"
+    law: LawLike = "gd"
+    loss: LossLike = "squared"
+    batch: int | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the models are trained."""
+        return Recipe(self.law, self.loss, self.batch, self.seed)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", plain_name(self.activation))
@@ -61,9 +72,10 @@ class Setting:
 class Run:
     """What was measured: by model ("network", "linear", "naive") and by "train" and "test", over ``steps``.
 
-    losses : (1/2n) sum (f - y)². discrepancies : mean squared differences from the network, for each linear model.
-    outputs : (steps, 5) on the first test points. finished : the step at which the residual in the span of the linear
-    model's features has lost 99 % of its square, as its eigenvalues say.
+    losses : means over points, (1/2n) sum (f - y)² of the squared loss. discrepancies : mean squared differences from
+    the network, for each linear model. outputs : (steps, 5) on the first test points. finished : the step at which the
+    residual in the span of the linear model's features has lost 99 % of its square, as its eigenvalues say of all
+    points in each step; inf for other losses than the squared one.
     """
 
     setting: Setting
@@ -84,6 +96,11 @@ def linear_rate(name: str, d: int) -> float:
             f"activation {name!r} has zeta = 0: its linear model learns no direction; pass a learning rate"
         )
     return E_FOLDS * d / (2 * zeta**2 * LINEAR_STEPS)
+
+
+def _rate(setting: Setting) -> float:
+    """That of the setting, or the automatic one: less with momentum, more for a loss of smaller curvature."""
+    return setting.eta or linear_rate(setting.activation, setting.d) / setting.recipe.speed
 
 
 def over_dimensions(main: Setting, dimensions: Iterable[int], steps: int) -> dict[str, list[Setting]]:
@@ -114,7 +131,8 @@ def check_setting(setting: Setting) -> None:
     for name, least in (("d", 2), ("n", 2), ("n_test", POINTS), ("steps", 1), ("seed", 0)):
         checks.whole_number(getattr(setting, name), name, least)
     checks.learning_rate(setting.eta, "eta")
-    flops = 4.0 * setting.n * even_width(setting.width) * setting.d
+    points = min(setting.n, setting.recipe.checked().batch or setting.n)
+    flops = 4.0 * points * even_width(setting.width) * setting.d
     checks.duration(
         setting.steps, flops, f"training for {setting.steps} steps", "take fewer steps or a smaller setting"
     )
@@ -122,7 +140,7 @@ def check_setting(setting: Setting) -> None:
     checks.one_of(setting.dtype, "dtype", ("float32", "float64"))
     named(setting.engine)
     if not setting.eta:
-        linear_rate(setting.activation, setting.d)
+        _rate(setting)
 
 
 def compare(setting: Setting, *, report: Callable[[str], None] = lambda text: None) -> Run:
@@ -132,7 +150,7 @@ def compare(setting: Setting, *, report: Callable[[str], None] = lambda text: No
     """
     check_setting(setting)
     stages, steps = Stages(report), figure_steps(setting.steps)
-    eta = setting.eta or linear_rate(setting.activation, setting.d)
+    eta = _rate(setting)
     data = _drawn(setting)
     kernels = {"linear": linear_kernel} | ({"naive": naive_linear_kernel} if setting.naive else {})
     found = train_beside(
@@ -142,6 +160,7 @@ def compare(setting: Setting, *, report: Callable[[str], None] = lambda text: No
         eta=eta,
         rates={"eta1": eta, "eta2": eta},
         steps=steps,
+        recipe=setting.recipe,
         stages=stages,
         stage=f"training (d = {setting.d}, width {setting.width}, {setting.steps} steps)",
     ).on_host
@@ -161,7 +180,7 @@ def _drawn(setting: Setting) -> Dataset:
     """The data of a setting, on its engine."""
     how: dict[str, Any] = {"seed": setting.seed, "dtype": np.dtype(setting.dtype).type}
     drawn = datasets.gaussian(setting.n, setting.d, n_test=setting.n_test, target=setting.target, **how)
-    return placed(drawn, named(setting.engine))
+    return placed(setting.recipe.labelled(drawn), named(setting.engine))
 
 
 def _network(setting: Setting) -> TwoLayer:
@@ -178,8 +197,11 @@ def _model(linear: Callable[..., KernelOperator], activation: str, data: Dataset
 
 
 def _finished(setting: Setting, data: Dataset, eta: float) -> float:
+    law = setting.recipe.spectral
+    if law is None or not setting.recipe.squared:
+        return math.inf
     linear = linear_kernel(setting.activation, data.X, trace_ratio=data.trace_ratio)
-    return learning_modes(linear, data.y, eta=eta).steps_to_learn(FINISHED)
+    return learning_modes(linear, data.y, eta=eta, law=law).steps_to_learn(FINISHED)
 
 
 def runs_forecast(settings: Sequence[Setting]) -> Expected:
@@ -189,9 +211,10 @@ def runs_forecast(settings: Sequence[Setting]) -> Expected:
 
 def _forecast(setting: Setting) -> Expected:
     data, net = _drawn(setting), _network(setting)
-    train = partial(train_gd, net, data.X, data.y, eta1=1e-6, eta2=1e-6)
-    length = Length(setting.steps, len(figure_steps(setting.steps)), models=3 if setting.naive else 2)
+    train = partial(train_gd, net, data.X, data.y, eta1=1e-6, eta2=1e-6, **setting.recipe.arguments)
+    models = 3 if setting.naive else 2
+    length = Length(setting.steps, len(figure_steps(setting.steps)), models=models, batch=setting.batch)
     return training_forecast(train, data, length)
 
 
-COMPARISON = Measurement("runs", (Run, Setting), check_setting, compare, runs_forecast)
+COMPARISON = Measurement("runs", (Run, Setting, *RECIPE_TYPES), check_setting, compare, runs_forecast)

@@ -88,40 +88,44 @@ def _training(analysis: Analysis) -> list[str]:
     if reached is not None:
         lines = [f"Training diverged after step {reached}: what follows holds up to there only."]
     loosest = comparison.agreement_to_labels[-1]
+    by = f" by {analysis.recipe.told}" if analysis.recipe.told else ""
     lines += [
-        f"In training, network and linear model ({part} outputs) differ by less than {loosest.threshold:.0%} of the "
-        f"labels' mean square {describe(loosest)}, and by less than {loosest.threshold:.0%} of the linear model's own "
-        f"mean square {describe(comparison.agreement[-1])}."
+        f"In training{by}, network and linear model ({part} outputs) differ by less than {loosest.threshold:.0%} of "
+        f"the labels' mean square {describe(loosest)}, and by less than {loosest.threshold:.0%} of the linear model's "
+        f"own mean square {describe(comparison.agreement[-1])}."
     ]
-    lines.append(_parting(analysis, loosest, comparison.agreement[-1]))
-    return lines
+    return [*lines, *_parting(analysis, loosest, comparison.agreement[-1])]
 
 
-def _parting(analysis: Analysis, *loosest: Agreement) -> str:
-    """Where the network leaves the linear model: what it does on the training loss that no linear model can."""
-    losses, final = analysis.losses["network"]["train"], analysis.final_linear_loss["train"]
+def _parting(analysis: Analysis, *loosest: Agreement) -> list[str]:
+    """Where the network leaves the linear model: what it does on the training loss that no linear model can, where it
+    is known what that can do."""
+    losses, final = analysis.losses["network"]["train"], analysis.final_linear_loss.get("train", -np.inf)
     short = np.flatnonzero(~(losses < 0.99 * final))
     if not len(short):  # a network that was trained before; any other is no better than the linear model at step 0
-        return (
+        return [
             f"The network's training loss is more than 1 % below {final:.4g} from the start, the least that the linear "
             f"model can reach from there."
-        )
+        ]
     if short[-1] + 1 < len(losses):
-        return (
+        return [
             f"From step {analysis.steps[short[-1] + 1]} on the network's training loss is more than 1 % below "
             f"{final:.4g}, the least that the linear model can reach: from there on it fits what that model cannot."
-        )
+        ]
     if all(agreement.to_end for agreement in loosest):
-        return (
+        return [
             f"They had not parted by step {analysis.steps[-1]}, the last one: where the agreement ends was not "
             f"reached; ask for more --steps to see it."
-        )
-    return "The network's training loss did not fall 1 % below what the linear model can reach within these steps."
+        ]
+    if not analysis.final_linear_loss:
+        return []
+    return ["The network's training loss did not fall 1 % below what the linear model can reach within these steps."]
 
 
 def _diverges(analysis: Analysis, norm) -> bool:
-    """Whether the rate is past the largest stable one of a kernel with that norm."""
-    return max(analysis.rates) * float(norm) > 2 * analysis.data.n
+    """Whether the rate is past the largest stable one of a kernel with that norm, where the squared loss tells."""
+    law = analysis.recipe.spectral if analysis.recipe.squared else None
+    return law is not None and max(analysis.rates) * float(norm) > law.limit * analysis.data.n
 
 
 def _frozen_kernel(analysis: Analysis) -> str:
@@ -150,9 +154,12 @@ def _accuracy(analysis: Analysis) -> list[str]:
 
 
 def _linear_part(analysis: Analysis) -> str:
-    losses, final = analysis.losses["linear"]["train"], analysis.final_linear_loss["train"]
+    losses = analysis.losses["linear"]["train"]
     if _diverges(analysis, analysis.kernel.theta_lin):
         return "The linear model diverges at this learning rate."
+    if not analysis.final_linear_loss:
+        return f"The linear model's training loss goes from {losses[0]:.4g} to {losses[-1]:.4g} by the last step."
+    final = analysis.final_linear_loss["train"]
     gain = losses[0] - final
     if not gain > 1e-12 * losses[0]:
         return "The linear model has nothing to learn from these labels."
@@ -177,6 +184,11 @@ def _theorem(analysis: Analysis) -> list[str]:
     data, task, constants = analysis.data, analysis.task, analysis.constants
     if constants is None:
         return ["The paper's theorems are about networks of its own form; what is said of this one is measured."]
+    if not analysis.recipe.usual:
+        return [
+            f"The paper's theorems are about full-batch gradient descent on the squared loss; what is said of "
+            f"{analysis.recipe.words} is measured."
+        ]
     if task.deep:
         return [
             f"The paper's theorems about training are for two layers; it has experiments with networks such as "

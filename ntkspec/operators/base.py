@@ -74,6 +74,8 @@ class KernelOperator(OnEngine, Shown, ABC):
     rows_per_point : int, default 1
         K where each of K outputs of a network has a row, point-major: row i K + k is output k of point i. So have the
         columns. ``points`` counts the points of the rows.
+    spread : bool, default False
+        The points lie on the workers of a cluster, and nothing with all of them is formed here.
 
     Notes
     -----
@@ -110,6 +112,7 @@ class KernelOperator(OnEngine, Shown, ABC):
     takes_all_threads: bool = False
     widens: bool = True
     rows_per_point: int = 1
+    spread: bool = False
 
     # -------------------------------------------------------------------------------------- what a subclass writes
     @abstractmethod
@@ -504,6 +507,8 @@ class KernelOperator(OnEngine, Shown, ABC):
                 f"a kernel plus the number {other!r} could be K + {other!r} I or {other!r} in every entry; add "
                 f"{other!r} * ntkspec.operators.identity({self.shape[0]}), or an array of shape {self.shape}"
             )
+        if isinstance(other, KernelOperator) and other.spread and not self.spread:
+            return other + self
         return _combined(_terms(self) + _terms(self._like(other)))
 
     __radd__ = __add__

@@ -98,6 +98,11 @@ class LinearCombination(KernelOperator):
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         return _summed([c * operator.diagonal(dtype) for c, operator in self.terms])
 
+    def against(self, other: "LinearCombination") -> "LinearCombination":
+        """The kernel of its rows with those of another, term by term."""
+        pairs = zip(self.terms, other.terms, strict=True)
+        return LinearCombination([(c, one.against(two)) for (c, one), (_, two) in pairs])  # type: ignore[attr-defined]
+
     @property
     def T(self) -> "LinearCombination":
         return LinearCombination([(c, operator.T) for c, operator in self.terms])

@@ -128,7 +128,10 @@ class Dense(Stored):
             self.engine.symmetric.product(self._rows, share[0], share[1], right, out)
             return out
 
-        return sum(self.engine.run(add, self._shares(64))).T
+        total, *others = self.engine.run(add, self._shares(64))
+        for part in others:
+            total += part
+        return total.T
 
     def _rows_times(self, V):
         """Row blocks in the dtype of V, which a float32 matrix takes block by block."""

@@ -5,6 +5,8 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.operators.base import KernelOperator
+from ntkspec.operators.gram import Gram
 from ntkspec.operators.stored import Stored
 from ntkspec.operators.tiles import Tile
 from ntkspec.operators.work import Cost, Work
@@ -53,6 +55,11 @@ class Diagonal(Stored):
 
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         return self.entries.astype(dtype or self.dtype)
+
+    def against(self, other: "Diagonal") -> KernelOperator:
+        """Zero: the points of another are other points."""
+        zeros = (self.engine.xp.zeros((side.shape[0], 1), self.dtype) for side in (self, other))
+        return Gram(*zeros)
 
     @property
     def T(self) -> "Diagonal":

@@ -172,6 +172,10 @@ class GramFunction(OfPairs):
     def relative_storage_error(self) -> float:
         return self.function.error + SENSITIVITY * HALF_ULP
 
+    def against(self, other: "GramFunction") -> "GramFunction":
+        """The kernel of its rows with those of another."""
+        return GramFunction(self.function, self.X, other.X, in_float64=self.in_float64)
+
     @property
     def T(self) -> "GramFunction":
         if self.symmetric:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.engines.arrays import Array, ArrayElsewhere, ArrayLike, DTypeLike
 from ntkspec.engines.terms import HadamardTerm, LowRankTerm
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators.base import KernelOperator
@@ -102,6 +102,10 @@ class Gram(KernelOperator):
         depth = k + summing_depth(self.engine.blocks(slice(0, self.shape[1]), k))
         return Rounding.of_path(depth, float(norms[0] * norms[1]))
 
+    def against(self, other: "Gram") -> "Gram":
+        """The kernel of its rows with those of another."""
+        return Gram(self.F, other.F)
+
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         return self.engine.linalg.row_products(self.F, self.G, dtype or self.dtype)
 
@@ -111,3 +115,8 @@ class Gram(KernelOperator):
 
     def low_rank_factors(self) -> tuple[Array, Array]:
         return self.F, self.G
+
+
+def gram_of(F: Array) -> KernelOperator:
+    """F Fᵀ, also of features whose rows lie elsewhere."""
+    return F.engine.gram(F) if isinstance(F, ArrayElsewhere) else Gram(F)

@@ -19,7 +19,7 @@ from ntkspec.operators.work import Cost, Work
 # A product keeps an (m, d) matrix for each vector on each worker: at most this many vectors go together.
 VECTORS_AT_ONCE = 8
 # Numbers of the row blocks that each worker multiplies: gemm reaches its rate, and float64 copies stay in the cache.
-NUMBERS_AT_ONCE = 2**19
+NUMBERS_AT_ONCE = 2**18
 # How often a product moves each number of D, X and the products with X: they are read, packed by gemm, read again.
 MOVES = 3
 
@@ -123,8 +123,7 @@ class HadamardGram(KernelOperator):
         def gather(share):
             G = xp.zeros((k * d, m), dtype)
             for rows in self._blocks(share, k):
-                weighted = V[rows, :, None] * self.X2[rows, None, :]
-                G += weighted.reshape(-1, k * d).T @ taken(self.D2, rows, dtype)
+                G += self.engine.linalg.weighted_rows(V[rows], self.X2[rows]).T @ taken(self.D2, rows, dtype)
             return G
 
         return sum(self.engine.run(gather, self.engine.shares(self.shape[1])))
@@ -169,6 +168,10 @@ class HadamardGram(KernelOperator):
         d = self.X.shape[1]
         depth = self.D2.depths(d)[0] + self.D.depths(d)[1]
         return depth * HALF_ULP * (sums[0] * sums[-1]) ** 0.5
+
+    def against(self, other: "HadamardGram") -> "HadamardGram":
+        """The kernel of its rows with those of another."""
+        return HadamardGram(self.D, self.X, other.D, other.X)
 
     def diagonal(self, dtype: DTypeLike | None = None) -> Array:
         xp, parts, dtype = self.engine.xp, [], np.dtype(dtype or self.dtype)

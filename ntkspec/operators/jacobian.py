@@ -2,8 +2,10 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -169,17 +171,32 @@ class JacobianGram(KernelOperator):
             return self.engine.xp.concatenate([self._products(V[:, block]) for block in blocks], axis=1)
 
     def _products(self, V: Array) -> Array:
-        scale: Any = V.dtype.type(self.scale)
-        if self.stacked:
-            everything = slice(0, self.functions)
-            U = V.reshape(self.right.points, self.functions, V.shape[1])
-            found = scale * self.left.push(self.right.pull(U, everything), everything)
-            return self._finite(found.reshape(self.shape[0], V.shape[1]), V)
-        total: Any = 0.0
-        for r in range(self.functions):
-            own = slice(r, r + 1)
-            total = total + self.left.push(self.right.pull(V[:, None], own), own)[:, 0]
-        return self._finite(scale * total, V)
+        """One vector of parameters for each of V at a time."""
+        pulled = ((self._pulled(V, own), own) for own in self._together)
+        return self._finite(self._summed(self.left.push(*one) for one in pulled), V)
+
+    @property
+    def _together(self) -> list[slice]:
+        """The functions that one vector of parameters stands for: all, or one after the other where they are summed."""
+        return [slice(0, self.functions)] if self.stacked else [slice(r, r + 1) for r in range(self.functions)]
+
+    def _pulled(self, V: Array, functions: slice) -> Tangents:
+        return self.right.pull(V.reshape(self.right.points, -1, V.shape[1]), functions)
+
+    def _summed(self, pushed: Iterable[Array]) -> Array:
+        """The scaled sum of (n, r, k) over what is summed, as rows."""
+        total = reduce(add, pushed)
+        return total.dtype.type(self.scale) * total.reshape(self.shape[0], total.shape[2])
+
+    def local_vjp(self, V: Array) -> list[Tangents]:
+        """Vectors of parameters, which add up over parts of the points."""
+        with self._told():
+            return [self._pulled(V, own) for own in self._together]
+
+    def local_jvp(self, total: list[Tangents]) -> Array:
+        """Inner products of the gradients with their sum."""
+        with self._told():
+            return self._finite(self._summed(map(self.left.push, total, self._together)))
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:
         self.engine.terms.add_scaled(out, self._entries(tile), scale * self.scale)
@@ -277,6 +294,10 @@ class JacobianGram(KernelOperator):
             for side in (self.left, self.right):
                 if hasattr(side, "release"):
                     side.release()
+
+    def against(self, other: "JacobianGram") -> "JacobianGram":
+        """The kernel of its rows with those of another."""
+        return JacobianGram(self.left, other.left, stacked=self.stacked, scale=self.scale, definition=self.definition)
 
     @property
     def T(self) -> "JacobianGram":

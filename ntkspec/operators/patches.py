@@ -119,6 +119,10 @@ class PatchGram(OfPairs):
     def relative_storage_error(self) -> float:
         return self.function.error + self.function.levels * SENSITIVITY * HALF_ULP
 
+    def against(self, other: "PatchGram") -> "PatchGram":
+        """The kernel of its rows with those of another."""
+        return PatchGram(self.function, self.patches, self.X, other.X)
+
     @property
     def T(self) -> "PatchGram":
         return self if self.symmetric else PatchGram(self.function, self.patches, self.X2, self.X)

@@ -121,6 +121,8 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     if method is not None:
         checks.one_of(method, "method", METHODS)
     operator = wrap(operator)
+    if operator.spread:
+        return _spread(operator, products, method)
     forms = _forms(operator, products, block)
     build, size = forms.build, forms.size
     seconds = clock(operator, build + products * forms.dense, products * forms.factored)
@@ -137,6 +139,12 @@ def plan(operator: KernelOperator, products: int = 48, *, method: str | None = N
     if method != "factored":
         _require(plans[method], operator)
     return plans[method]
+
+
+def _spread(operator: KernelOperator, products: int, method: str | None) -> Plan:
+    if method not in (None, "factored"):
+        raise ValueError(f"{method=}, but the points of this kernel lie on workers, which multiply with their factors")
+    return Plan("cluster", 0, 0.0, operator.cost.product.nominal_seconds, products, operator.where)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -193,6 +201,8 @@ def whole(operator: KernelOperator, most: int, products: int) -> bool:
     products are known they cost n, which has to be no more.
     """
     n = operator.shape[0]
+    if operator.spread:
+        return False
     if n > most or operator.stored:
         return n <= most
     if not operator.entrywise:
@@ -205,7 +215,7 @@ def whole(operator: KernelOperator, most: int, products: int) -> bool:
 
 def columns(operator: KernelOperator) -> Plan | None:
     """The plan of what needs all entries, or the diagonal, where only products are known; None elsewhere."""
-    if operator.entrywise:
+    if operator.entrywise or operator.spread:
         return None
     n, each = operator.shape[1], operator.cost.product.nominal_seconds
     return Plan("columns", 0, 0.0, each, n, "one product for each, as only products are known")

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Consecutive rows, or an array of row numbers.
 Rows: TypeAlias = slice | Array
+# A matrix is cut into this many rows of tiles, at least, where it takes longer than so many seconds.
+LEAST_ROWS, WORTH_SHARING = 3, 1e-3
 
 
 class Tile:
@@ -70,11 +72,22 @@ def slices(n: int, step: int) -> list[slice]:
 
 def tiles(operator: "KernelOperator") -> Iterator[tuple[slice, slice]]:
     """Rows and columns of the tiles of a matrix; of a symmetric one the lower triangle, row by row."""
-    side = operator.engine.TILE
+    side = _side(operator)
     for rows in slices(operator.shape[0], side):
         for cols in slices(operator.shape[1], side):
             if not operator.symmetric or cols.start <= rows.start:
                 yield rows, cols
+
+
+def _side(operator: "KernelOperator") -> int:
+    """Rows of a tile: fewer than the engine's where all workers are to have some of a small matrix of much work.
+
+    Whatever their number is, so that the bits do not depend on it. Gradients that a tile computes for all its rows are
+    not computed again for smaller ones.
+    """
+    (n, others), cost, engine = operator.shape, operator.cost, operator.engine
+    few = cost.grams and not cost.own.flops and (n * others * cost.entry).nominal_seconds > WORTH_SHARING
+    return min(engine.TILE, max(engine.LEAST_TILE, 8 * -(-n // (8 * LEAST_ROWS)))) if few else engine.TILE
 
 
 def places(n: int, side: int) -> list[tuple[slice, slice]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ from ntkspec.plotting import marks
 from ntkspec.plotting.colours import POINT_COLOURS
 from ntkspec.plotting.densities import whole_index
 from ntkspec.plotting.files import save
-from ntkspec.plotting.labels import LINEAR, LOSS, RELATIVE, THETA, TO_LABELS
+from ntkspec.plotting.labels import LINEAR, RELATIVE, THETA, TO_LABELS, loss_label
 from ntkspec.plotting.sheets import sheet
 from ntkspec.plotting.values import logarithmic, shown
 
@@ -21,6 +22,8 @@ from ntkspec.plotting.values import logarithmic, shown
 COLOURS = {"network": "#0072B2", "linear": "#D55E00", "ntk": "#000000"}
 LABELS = {"network": "network", "linear": "linear model", "ntk": "NTK at initialization"}
 LINES = {"network": "-", "linear": "--", "ntk": ":"}
+# Letters of a title above one panel.
+TITLE = 52
 # Of the labels' mean square, as in the verdict; those between them would lie too close.
 LEVELS = (0.01, 0.1)
 # Pairs of models, and the colour and line of each.
@@ -97,7 +100,7 @@ def own_outputs(y: np.ndarray) -> np.ndarray | None:
 def _losses(axis: Axes, analysis: Analysis, part: str) -> None:
     _of_models(axis, analysis, {name: analysis.losses[name][part] for name in LABELS})
     _horizon(axis, analysis)
-    _over_steps(axis, analysis, f"{part} loss {LOSS}")
+    _over_steps(axis, analysis, f"{part} {loss_label(analysis.recipe)}")
     start = shown(analysis.losses["network"][part])[0]
     axis.set_ylim(0, 1.05 * start if start > 0 else 1)  # a diverging model leaves the panel
 
@@ -191,7 +194,10 @@ def _figure(analysis: Analysis, names: list[str]) -> Figure:
     marks.legend(axes[0])
     task, data = analysis.task, analysis.data
     name, between = analysis.dataset["name"], "\n" if count == 1 else ": "
-    figure.suptitle(f"{name}{between}{task.label}, $d$ = {data.d}, $n$ = {data.n:,}", fontsize=10)
+    trained = wrap(analysis.recipe.told, TITLE * count)
+    figure.suptitle(
+        "\n".join([f"{name}{between}{task.label}, $d$ = {data.d}, $n$ = {data.n:,}", *trained]), fontsize=10
+    )
     return figure
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+from ntkspec.experiments.recipes import Recipe
+
 THETA, LINEAR = r"$\Theta$", r"$\Theta^{\mathrm{lin}}$"
 GAP = r"$\Theta - \Theta^{\mathrm{lin}}$"
 GAP_NORM = r"$\|\Theta - \Theta^{\mathrm{lin}}\|$"
@@ -22,6 +24,11 @@ _PLAIN = {
     r"\,": " ",
     r"\ ": " ",
 }
+
+
+def loss_label(recipe: Recipe) -> str:
+    """The loss that was made small, for an axis; a formula where it is the squared one."""
+    return f"loss {LOSS}" if recipe.squared else f"loss ({recipe.loss_words})"
 
 
 def formulas(text: str) -> str:

@@ -99,11 +99,19 @@ def _restyle(artists: list, style: dict[str, Any]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    lines = [artist for artist in artists if isinstance(artist, Line2D) and artist.get_gid() != marks.MARK]
+    for line in lines:
+        line.set(**style | {"label": _label(line.get_label(), style.get("label"), len(lines))})
     for artist in artists:
-        if isinstance(artist, Line2D) and artist.get_gid() != marks.MARK:
-            artist.set(**style)
-        elif isinstance(artist, Collection | Patch) and "color" in style:
+        if isinstance(artist, Collection | Patch) and "color" in style:
             artist.set(color=style["color"], alpha=0.25)
+
+
+def _label(own: str, given: str | None, lines: int) -> str:
+    """What a line is called: of several lines each keeps its own name, if it has one, behind the name of all."""
+    if given is None or (lines > 1 and own.startswith("_")):
+        return own
+    return given if lines == 1 else f"{given}: {own}"
 
 
 def figures_of(record: Any) -> dict[str, Figure]:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ntkspec.dynamics.laws import PLAIN, law_of
 from ntkspec.experiments.tracking import Series
 from ntkspec.experiments.tracking.verdict import FEATURES, LAZY, at_the_edge
 from ntkspec.plotting import marks
@@ -59,7 +60,8 @@ def title(series: Series) -> str:
     """What was tracked, in a line."""
     what = [name for name in (series.dataset.get("name"), series.task.network) if name]
     rate = f", $\\eta$ = {series.task.eta:g}" if series.task.eta else ""
-    return f"{': '.join(what) or 'Checkpoints'}, $n$ = {series.points:,}{rate}"
+    law = "" if law_of(series.task.law) == PLAIN else f", {series.task.law}"
+    return f"{': '.join(what) or 'Checkpoints'}, $n$ = {series.points:,}{rate}{law}"
 
 
 def pictures(series: Series) -> dict[str, Callable[[Axes], None]]:
@@ -89,7 +91,14 @@ def pictures(series: Series) -> dict[str, Callable[[Axes], None]]:
 def _edge(axis: Axes, series: Series) -> None:
     _line(axis, series, "sharpness", _BLUE, r"$\lambda_{\max}(\Theta)/n$")
     if math.isfinite(series.edge):
-        axis.axhline(series.edge, color=_ORANGE, linewidth=1.2, linestyle="--", label=r"$2/\eta$", gid=marks.MARK)
+        axis.axhline(
+            series.edge,
+            color=_ORANGE,
+            linewidth=1.2,
+            linestyle="--",
+            label=rf"${series.task.limit:.4g}/\eta$",
+            gid=marks.MARK,
+        )
         first = at_the_edge(series)
         if first:
             marks.step(axis, series.steps[first], f"at the edge from step {series.steps[first]}")
@@ -98,7 +107,7 @@ def _edge(axis: Axes, series: Series) -> None:
 
 
 def _near_edge(series: Series) -> float:
-    """2/eta, where it is not far above all that was measured."""
+    """The edge, where it is not far above all that was measured."""
     return series.edge if series.edge < 4 * float(np.nanmax(series["sharpness"])) else 0.0
 
 

@@ -11,7 +11,7 @@ from ntkspec.experiments.deep_runs import DeepRun, relative_mse
 from ntkspec.experiments.two_layer_runs import Run, over_dimensions
 from ntkspec.plotting import marks
 from ntkspec.plotting.colours import DEEP_COLOURS, POINT_COLOURS
-from ntkspec.plotting.labels import LOSS, formulas
+from ntkspec.plotting.labels import formulas, loss_label
 from ntkspec.plotting.sheets import sheet
 from ntkspec.plotting.values import logarithmic, shown
 
@@ -167,7 +167,7 @@ def _losses(axis: Axes, run: Run, parts) -> None:
             own = label if part == parts[0] else None
             axis.plot(run.steps, shown(found[part]), line, color=colour, linewidth=width, label=own)
     marks.finished(axis, run.finished, run.steps[-1])
-    _labelled(axis, f"loss {LOSS}")
+    _labelled(axis, loss_label(run.setting.recipe))
 
 
 def _outputs(axis: Axes, run: Run) -> None:
@@ -213,7 +213,8 @@ def _named(*axes: Axes) -> None:
 
 def _settings(run: Run) -> str:
     setting = run.setting
-    return (
+    line = (
         f"{setting.activation}, width {setting.width}, $d$ = {setting.d}, {setting.n:,} / {setting.n_test:,} points, "
         rf"$\eta$ = {run.eta:.3g}, {np.dtype(setting.dtype).name}, seed {setting.seed}"
     )
+    return "\n".join([line, *([setting.recipe.told] if setting.recipe.told else [])])

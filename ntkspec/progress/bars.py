@@ -11,14 +11,21 @@ from typing import Any
 
 from tqdm import tqdm
 
+# A number in all that grows or shrinks by this factor is worth saying.
+CHANGED = 1.25
+
 
 class Bar(tqdm):
     """A bar whose lock is held over a fork, so that a child process never finds it taken by a thread that is gone."""
 
     def expect(self, total: float) -> None:
-        """Say how many there will be in all, as far as that is known now; 0 where it is not."""
-        if total:
-            self.total = total
+        """Say how many there will be in all, as far as that is known now, and where that has changed; 0 where it is not
+        known."""
+        if not total:
+            return
+        if self.total and max(total, self.total) > CHANGED * min(total, self.total):
+            self.set_postfix_str(f"forecast changed from {self.total:.0f} to {total:.0f}", refresh=False)
+        self.total = total
 
 
 _lock = threading.RLock()
@@ -66,7 +73,8 @@ class _Lines(Bar):
             rate = self.n / max(self.format_dict["elapsed"], 1e-9)
             left = f", about {(self.total - self.n) / rate:.0f} s left" if self.total and self.n else ""
             of = f" of {self.total:.0f}" if self.total else ""
-            print(f"{_PREFIX.get()}{self.desc}: {self.n:.0f}{of}{left}", file=_Screen(), flush=True)
+            changed = f"; {self.postfix}" if self.postfix else ""
+            print(f"{_PREFIX.get()}{self.desc}: {self.n:.0f}{of}{left}{changed}", file=_Screen(), flush=True)
 
     def clear(self, *given: Any, **how: Any) -> None:
         """Lines stay."""

@@ -8,7 +8,7 @@ from ntkspec.dynamics import stable_rate
 from ntkspec.experiments.analyze import Analysis, Comparison
 from ntkspec.experiments.verdict import describe, verdict
 from ntkspec.objects.words import counted
-from ntkspec.reporting.rows import WIDTH, interval, own_rows, prepared, rows, terms, titled
+from ntkspec.reporting.rows import WIDTH, interval, loss_title, own_rows, prepared, rows, terms, titled
 from ntkspec.spectra.results import Estimate
 
 _SHOWN_STEPS = 12
@@ -25,7 +25,7 @@ def report(analysis: Analysis) -> str:
         **_activation(analysis),
         f"Kernel at initialization ({_combination(analysis)})": _kernel(analysis),
         "Linear model, mode by mode": _modes(analysis),
-        "Losses (1/2n) sum (f - y)^2": _losses(analysis),
+        f"Losses {loss_title(analysis.recipe)}": _losses(analysis),
         **_accuracies(analysis),
         "Network against linear model": _agreement(analysis, "network-linear"),
         "Network against its NTK at initialization": _agreement(analysis, "network-ntk"),
@@ -56,9 +56,10 @@ def _setting(analysis) -> list[str]:
         ("network", str(task)),
         *own_rows(analysis.own),
         *_copies(analysis),
-        ("training", f"{counted(analysis.steps[-1], 'step')}, {rates}{chosen}"),
+        ("training", f"{counted(analysis.steps[-1], 'step')} of {analysis.recipe.words}"),
+        ("learning rate", f"{rates}{chosen}"),
     ]
-    if not task.deep:
+    if not task.deep and analysis.recipe.usual:
         horizon = analysis.data.d * math.log(analysis.data.d) / max(analysis.rates)
         pairs += [("the theorems cover", f"t <= c * {horizon:.0f}, that is c d log d / eta for a constant c")]
     pairs += [("test points", f"{tests}" if tests else "none: no statement on test data")]
@@ -74,7 +75,8 @@ def _copies(analysis) -> list[tuple[str, str]]:
     trained = weights.get("trained", weights.get("W"))
     if y.ndim == 1 or len(trained) != y.shape[1] * len(weights.get("initial", [None])):
         return []
-    return [("outputs", f"{y.shape[1]} copies of the network, each trained on a column of labels")]
+    how = "trained together" if analysis.task.loss == "cross-entropy" else "each trained on a column of labels"
+    return [("outputs", f"{y.shape[1]} copies of the network, {how}")]
 
 
 def _data(analysis) -> list[str]:
@@ -150,7 +152,7 @@ def _kernel(analysis) -> list[str]:
             ),
             *_nearest(analysis),
             ("products with the difference", _products(kernel.gap)),
-            ("largest stable learning rate", _stable_rate(analysis)),
+            *_stable_rate(analysis),
         ]
     )
 
@@ -175,18 +177,23 @@ def _nearest(analysis) -> list[tuple[str, str]]:
     ]
 
 
-def _stable_rate(analysis) -> str:
-    norm, n = analysis.kernel.predicting, analysis.data.n
-    low, high = (stable_rate(end, n) for end in (norm.upper, norm.lower))
+def _stable_rate(analysis) -> list[tuple[str, str]]:
+    """No row where the law or the loss was the user's own."""
+    norm, n, limit = analysis.kernel.predicting, analysis.data.n, analysis.recipe.limit
+    if limit is None:
+        return []
+    low, high = (limit / 2 * stable_rate(end, n) for end in (norm.upper, norm.lower))
     what = "||Theta||" if analysis.kernel.full is None else "|| kernel of all outputs ||"
-    return f"{analysis.kernel.largest_stable_rate:.5g} in [{low:.5g}, {high:.5g}]   (2 n / {what})"
+    stable = f"{analysis.largest_stable_rate:.5g} in [{low:.5g}, {high:.5g}]   ({limit:.4g} n / {what})"
+    return [("largest stable learning rate", stable)]
 
 
 def _modes(analysis) -> list[str]:
     """How the linear model learns, as its eigenvalues say."""
     modes = analysis.modes
     if modes is None:
-        return ["The linear model or the labels are zero: nothing is learned."]
+        nothing = "The linear model or the labels are zero: nothing is learned."
+        return [nothing if analysis.recipe.squared else f"There are none on {analysis.recipe.loss_words}."]
     half, last = len(modes.carrying(max(0.5 * float(modes.energies.sum()), 1e-99))), modes.steps_to_learn(0.99)
     grow = int((modes.e_folds < 0).sum())
     times = f"e-fold times {modes.e_folds.min():.4g} to {modes.e_folds.max():.4g} steps"
@@ -230,10 +237,8 @@ def _accuracies(analysis) -> dict[str, list[str]]:
 
 def _losses(analysis) -> list[str]:
     limit = ", ".join(f"{part} {value:.6g}" for part, value in analysis.final_linear_loss.items())
-    return [
-        *_over_steps(analysis, analysis.losses, ".6g"),
-        f"  least loss of the linear model (least squares): {limit}",
-    ]
+    least = [f"  least loss of the linear model (least squares): {limit}"] if limit else []
+    return [*_over_steps(analysis, analysis.losses, ".6g"), *least]
 
 
 def _agreement(analysis, pair: str) -> list[str]:

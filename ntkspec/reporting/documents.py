@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec.activations import Activation
+from ntkspec.dynamics import LossFunction, SpectralLaw
 from ntkspec.experiments.agreement import Agreement
 from ntkspec.experiments.analyze import Analysis
 from ntkspec.experiments.headline import headline
@@ -40,6 +41,8 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, Activation):
         return value.name
+    if isinstance(value, SpectralLaw | LossFunction):
+        return repr(value)
     if is_dataclass(value):
         return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
     return str(value)
@@ -70,6 +73,7 @@ def analysis_document(analysis: Analysis) -> dict[str, Any]:
             for name in ("theta", "theta_lin", "gap", "gap_frobenius", "theta_lin_frobenius", "largest_stable_rate")
         },
         "nearest_linear": plain(analysis.nearest),
+        "training": analysis.recipe.words,
         "rates": plain(analysis.rates),
         "steps": plain(analysis.steps),
         "losses": plain(analysis.losses),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from ntkspec.experiments.linear_models import NearestLinear
 from ntkspec.experiments.own_networks import NetworkRecord
+from ntkspec.experiments.recipes import Recipe
 from ntkspec.objects.words import counted
 from ntkspec.spectra.results import Estimate
 
@@ -50,6 +51,11 @@ def own_rows(own: NetworkRecord | None) -> list[tuple[str, str]]:
     if own.asked != own.compared:
         pairs.append(("kernel that predicts the training", own.asked))
     return pairs
+
+
+def loss_title(recipe: Recipe) -> str:
+    """The loss that was made small, as a formula where it is the squared one."""
+    return "(1/2n) sum (f - y)^2" if recipe.squared else f"({recipe.loss_words})"
 
 
 def terms(nearest: NearestLinear) -> str:

@@ -41,10 +41,12 @@ def series_report(series: Series) -> str:
     """The whole report."""
     task = series.task
     asked = [(name, QUANTITIES[name]) for name in task.quantities]
-    rate = "unknown" if task.eta is None else f"{task.eta:g}, edge of stability at 2/eta = {series.edge:g}"
+    rate = "unknown" if task.eta is None else f"{task.eta:g}, edge of stability at {series.edge_name} = {series.edge:g}"
     return titled(
         {
-            setting(series): rows([("learning rate", rate), ("kernels", series.method or "none"), *asked]),
+            setting(series): rows(
+                [("law", str(task.law)), ("learning rate", rate), ("kernels", series.method or "none"), *asked]
+            ),
             **prepared(series.dataset.get("meta", {})),
             "Verdict": [line for sentence in series.verdict for line in wrapped(sentence, "  ")],
             "Checkpoints": _table(series, list(range(len(series)))),
@@ -76,7 +78,7 @@ def _table(series: Series, places: list[int]) -> list[str]:
     for k in places:
         lines.append(f"  {series.steps[k]:>8}" + "".join(f"{_number(series[name][k]):>11}" for name in names))
     if math.isfinite(series.edge) and "sharpness" in names:
-        lines.append(f"  {'2/eta':>8}{series.edge:>11.5g}")
+        lines.append(f"  {series.edge_name:>8}{series.edge:>11.5g}")
     return lines
 
 

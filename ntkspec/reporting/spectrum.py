@@ -1,6 +1,8 @@
 """The spectrum of a kernel as lines of text for a terminal."""
 
 import math
+from bisect import bisect_left
+from functools import cache
 
 import numpy as np
 
@@ -103,13 +105,15 @@ def density_rows(record: KernelSpectrum) -> list[str]:
     grid = np.geomspace(1e-9, 1, 400) * max(abs(density.lowest), abs(density.highest))
     grid = np.concatenate([-grid[::-1], grid])
     grid = grid[(grid >= density.lowest) & (grid <= density.highest)]
-    _, lower, upper = density.cumulative(grid)
+    bounds = cache(lambda place: [float(end[0]) for end in density.cumulative(grid[place])[1:]])
     lines = [("measured with", how)]
     for q in _SHOWN_SHARES:
-        first, last = _first(grid, upper >= q), _first(grid, lower >= q)
+        last, first = (_first(grid, q, lambda place, side=side: bounds(place)[side]) for side in (0, 1))
         lines.append((f"{q:.0%} of the eigenvalues", f"up to a value between {first:.4g} and {last:.4g}"))
     return rows(lines)
 
 
-def _first(grid, reached) -> float:
-    return float(grid[np.argmax(reached)]) if reached.any() else math.inf
+def _first(grid, q: float, share) -> float:
+    """Where a share that grows along the grid reaches q; each place takes a rule for each probe, so few are asked."""
+    place = bisect_left(range(len(grid)), q, key=share)
+    return float(grid[place]) if place < len(grid) else math.inf

@@ -4,7 +4,7 @@ from ntkspec.experiments.analyze import Analysis
 from ntkspec.experiments.headline import Headline, headline
 from ntkspec.experiments.verdict import beside_headline
 from ntkspec.objects.words import counted
-from ntkspec.reporting.rows import interval, rows, terms, wrapped
+from ntkspec.reporting.rows import interval, loss_title, rows, terms, wrapped
 
 _MODELS = {"network": "network", "ntk": "its NTK at initialization, fixed", "linear": "linear model"}
 
@@ -26,10 +26,11 @@ def _setting(analysis: Analysis) -> list[str]:
     names = ("eta1", "eta2") if len(analysis.rates) == 2 else ("eta",)
     rates = ", ".join(f"{name} = {rate:.4g}" for name, rate in zip(names, analysis.rates, strict=True))
     tests = len(analysis.labels.get("test", ()))
+    by = f" of {analysis.recipe.told}" if analysis.recipe.told else ""
     points = counted(tests, "test point") if tests else "no test points"
     return wrapped(
         f"{analysis.dataset['name']}: n = {analysis.data.n}, d = {analysis.data.d}, {points}; "
-        f"{analysis.task}; {analysis.task.trained}; {counted(analysis.steps[-1], 'step')}, {rates}"
+        f"{analysis.task}; {analysis.task.trained}; {counted(analysis.steps[-1], 'step')}{by}, {rates}"
     )
 
 
@@ -55,7 +56,7 @@ def _losses(analysis: Analysis, found: Headline) -> list[str]:
     steps, last = list(analysis.steps), len(analysis.steps) - 1
     until = last if found.agreement.until is None else steps.index(found.agreement.until)
     places = sorted({0, until, last})
-    title = f"Loss (1/2n) sum (f - y)^2, {found.part} points"
+    title = f"Loss {loss_title(analysis.recipe)}, {found.part} points"
     head = f"{title:<42}" + "".join(f"{f'step {steps[place]}':>12}" for place in places)
     values = {name: analysis.losses[name][found.part] for name in _MODELS}
     return [

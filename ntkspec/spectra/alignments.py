@@ -11,9 +11,10 @@ from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import ArrayLike
 from ntkspec.objects.notebook import Columned, Row, Shown, Table
-from ntkspec.operators import Gram, KernelOperator, as_symmetric
+from ntkspec.operators import KernelOperator, as_symmetric
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.base import points_of
+from ntkspec.operators.gram import gram_of
 from ntkspec.operators.layout import labels_for, labels_of
 from ntkspec.operators.rounding import HALF_ULP
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
@@ -263,7 +264,7 @@ def centred(operator: KernelOperator) -> tuple[KernelOperator, float]:
     scale = math.sqrt(float(r @ r) / n)
     if scale == 0:
         return operator, 2 * operator.rounding.matvec_error_bound
-    more, less = (Gram((r / scale + sign)[:, None].astype(dtype)) for sign in (1, -1))
+    more, less = (gram_of((r / scale + sign)[:, None].astype(dtype)) for sign in (1, -1))
     error = 2 * operator.rounding.matvec_error_bound + 2 * n * scale * (
         (n + 4) * HALF_ULP + 2 * float(np.finfo(dtype).eps)
     )
@@ -280,7 +281,7 @@ def _centred_outputs(operator):
     error = 2 * math.sqrt(K) * operator.rounding.matvec_error_bound
     if scale == 0:
         return operator, error
-    more, less = (Gram((r / scale + sign * U).astype(dtype)) for sign in (1, -1))
+    more, less = (gram_of((r / scale + sign * U).astype(dtype)) for sign in (1, -1))
     rounded = 2 * n * K * scale * ((n + 4) * HALF_ULP + 2 * float(np.finfo(dtype).eps))
     return operator - (scale / 2) * more + (scale / 2) * less, error + rounded
 

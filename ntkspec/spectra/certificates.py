@@ -47,8 +47,8 @@ _LOSS = math.sqrt(1 + 1 / WEIGHT**2)
 # Crossings are those of a level that is smaller by this: a bound that only just reaches the level crosses it twice at
 # a distance that rounding cannot hide.
 _MARGIN = 1 - 1e-6
-# Steps that most runs need.
-TYPICAL_STEPS = 40
+# Steps that most runs need, and those after which their recurrence tells how many.
+TYPICAL_STEPS, TELLING_STEPS = 40, 12
 
 
 def overlap_quantile(n: int, block: int, failure_probability: float) -> float:
@@ -117,7 +117,7 @@ def _first_below(lanczos: Lanczos, end: float, step: float, level: float) -> flo
 
 
 def _level(lanczos: Lanczos, failure_probability: float) -> float:
-    n = lanczos.basis.shape[1] - lanczos.locked
+    n = lanczos.n - lanczos.locked
     return overlap_quantile(n, lanczos.start.shape[1], failure_probability)
 
 
@@ -169,7 +169,7 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
     """Extend a run from a random block until it excludes what it should, or cannot."""
     level, slacks, steps = _level(lanczos, failure_probability), {}, 4
     most = fitting_basis(lanczos, LARGEST_BASIS)
-    whole = most >= lanczos.basis.shape[1] - lanczos.locked  # the whole space fits, whose basis bounds all to rounding
+    whole = most >= lanczos.n - lanczos.locked  # the whole space fits, whose basis bounds all to rounding
     while True:
         before = lanczos.products
         lanczos.extend(min(steps, -(-(most - lanczos.size) // max(1, lanczos.residual_width))))
@@ -193,7 +193,7 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
             not whole and _drowned(bounds, level)
         ):
             return Outcome("hidden")
-        expected = forecast(slacks) or 0
+        expected = expected_products(lanczos, ends, slack) or forecast(slacks) or 0
         bar.expect(expected)
         left = max(0, expected - lanczos.products) // (2 * max(1, lanczos.residual_width))
         steps = max(1, min(left, 8)) if expected else 2
@@ -201,8 +201,8 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
 
 def fitting_basis(lanczos: Lanczos, wanted: int) -> int:
     """How many vectors of a basis fit, and room for them: at most ``wanted``, at least four blocks."""
-    n, block = lanczos.basis.shape[1], max(1, lanczos.residual_width)
-    most = min(n - lanczos.locked, max(4 * block, min(wanted, lanczos.fitting(MEMORY_SHARE))))
+    n, block = lanczos.n, max(1, lanczos.residual_width)
+    most = min(n - lanczos.locked, max(4 * block, min(wanted, lanczos.basis.fitting(MEMORY_SHARE))))
     lanczos.reserve(lanczos.locked + most + block)
     return most
 
@@ -213,7 +213,7 @@ def _hidden(lanczos: Lanczos, gaps, level: float) -> bool:
     A converged Ritz vector has an overlap of about (b/n)^(1/2) with the start, and the error grows with the root of the
     number of products.
     """
-    block, size = lanczos.start.shape[1], lanczos.basis.shape[1]
+    block, size = lanczos.start.shape[1], lanczos.n
     error = lanczos.error * max(1.0, TYPICAL_STEPS / lanczos.steps) ** 0.5
     overlap = 2 * (block / size) ** 0.5
     return block < BLOCKS[-1] and any(WEIGHT * error * overlap > level * abs(gap) for gap in gaps)
@@ -226,6 +226,26 @@ def _drowned(bounds: list[tuple[float, float]], level: float) -> bool:
 
 def _log_ratio(level: float, bound: float) -> float:
     return math.log(level / bound) if 0 < bound < math.inf else math.copysign(math.inf, -bound or 1.0)
+
+
+def expected_products(lanczos: Lanczos, ends: tuple[float, float], slack: float) -> int:
+    r"""The number of products at which the slack reaches 0, from the recurrence; 0 before its coefficients tell.
+
+    Where the bulk of the spectrum fills an interval, diagonal blocks tend to its middle alpha, and the others to a
+    quarter beta of its length; with each block the overlap then falls by exp(arccosh(|end - alpha| / (2 beta))), as for
+    Chebyshev polynomials. Both are means over the later half of the blocks.
+    """
+    width, size = lanczos.residual_width, lanczos.size
+    if lanczos.steps < TELLING_STEPS or size != lanczos.steps * width:
+        return 0
+    T, first = lanczos._T[: size + width, :size], size // (2 * width) * width
+    couplings = [T[k + width : k + 2 * width, k : k + width] for k in range(first, size, width)]
+    alpha = float(np.mean(T.diagonal()[first:]))
+    beta = math.exp(float(np.mean([np.linalg.slogdet(C)[1] for C in couplings])) / width)
+    nearest = min(abs(end - alpha) for end in ends)
+    if not 0 < 2 * beta < nearest < math.inf:
+        return 0
+    return lanczos.products + width * math.ceil(max(0.0, -slack) / math.acosh(nearest / (2 * beta)))
 
 
 def forecast(slacks: dict[int, float]) -> int | None:

@@ -28,7 +28,7 @@ from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import MEMORY_SHARE, spectrum_bounds
 from ntkspec.spectra.eigenpairs import dense_spectrum
 from ntkspec.spectra.gauss_rules import jacobi_matrices, rule, share_below
-from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import Diagnostics, collect
 from ntkspec.spectra.showing import few
 from ntkspec.storage import checkpointed, target
@@ -506,7 +506,7 @@ def spectral_density(
     with operator.engine.one_blas_thread(), bar, checkpointed(operator, checkpoint) as operator:
         lanczos = Lanczos(operator)
         for first in range(0, probes, block):
-            lanczos.begin(random_start(operator, stream(seed, "density", first), min(block, probes - first)))
+            lanczos.begin_random(stream(seed, "density", first), min(block, probes - first))
             _extend(lanczos, min(steps, BOUND_STEPS), bar)
             if first == 0:
                 bounds = spectrum_bounds(lanczos, failure_probability)

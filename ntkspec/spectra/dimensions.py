@@ -19,7 +19,7 @@ from ntkspec.spectra.certificates import FailureBudget, prove
 from ntkspec.spectra.densities import DENSE_SIZE
 from ntkspec.spectra.eigenpairs import dense_spectrum, eigsh
 from ntkspec.spectra.gauss_rules import jacobi_matrices, radau_rule, rule
-from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.norms import frobenius_norm, spectral_norm
 from ntkspec.spectra.results import Diagnostics, Estimate, Spectrum, collect
 from ntkspec.spectra.traces import quadratic_interval, stochastic_is_sooner, trace
@@ -355,7 +355,7 @@ def spectral_entropy(
     n = operator.shape[0]
     # A relative error of the trace changes the entropy S by S + 1 times as much.
     total = _trace(operator, rtol / 8, failure_probability / 4, seed)
-    if n <= DENSE_SIZE:
+    if n <= DENSE_SIZE and not operator.spread:
         spectrum = dense_spectrum(operator, n, "LA")
         _require_semidefinite(spectrum.evidence, "the spectral entropy")
         value = float(_entropy(spectrum.values, total.value).sum())
@@ -363,7 +363,7 @@ def spectral_entropy(
         return _counted(Estimate(value, *ends, 0.0, spectrum.products, True, None, spectrum.evidence), columns)
     operator, plan = planning.prepare(operator, 600, method=method)
     left = failure_probability / 2 - total.failure_probability
-    pairs = eigsh(operator, PAIRS, which="LA", failure_probability=left, seed=seed)
+    pairs = eigsh(operator, min(PAIRS, n), which="LA", failure_probability=left, seed=seed)
     _require_semidefinite(pairs.evidence, "the spectral entropy")
     known = float(_entropy(pairs.values, total.value).sum())
     budget, rest = FailureBudget(failure_probability / 2, seed), _EntropyProbes(operator, pairs, total.value)
@@ -418,8 +418,7 @@ class _EntropyProbes:
         """That many further probes, in blocks of four."""
         for first in range(0, count, FIRST_PROBES):
             before = self.lanczos.products
-            start = stream(seed, "entropy", attempt, first)
-            self.lanczos.begin(random_start(self.lanczos.operator, start, FIRST_PROBES))
+            self.lanczos.begin_random(stream(seed, "entropy", attempt, first), FIRST_PROBES)
             self.lanczos.extend(STEPS)
             self.negative = max(self.negative, self.lanczos.error + self.lanczos.operator.storage_error)
             bar.update(self.lanczos.products - before)

@@ -13,8 +13,8 @@ from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators import KernelOperator, as_symmetric, planning, with_entries
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.randomness import stream
-from ntkspec.spectra.certificates import FailureBudget, Outcome, fitting_basis, prove
-from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.certificates import FailureBudget, Outcome, fitting_basis, forecast, prove
+from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import Diagnostics, Spectrum, collect, sign
 from ntkspec.storage import checkpointed, target
 
@@ -25,6 +25,9 @@ WHICH = ("LM", "LA", "SA", "BE")
 RESOLUTION = 1e-3
 # The basis holds this many vectors, or six for each pair, before it is restarted.
 LEAST_BASIS, PER_PAIR = 256, 6
+# Vectors in the block from which pairs are sought: a product of two reads a stored matrix once, as that of one does.
+# That of four takes longer, and more products are needed.
+BLOCK = 2
 # Restarts after which the pairs that have not converged are given as they are.
 MOST_RESTARTS = 50
 
@@ -88,7 +91,7 @@ def eigsh(
     What it finds instead, such as a further copy of a multiple eigenvalue, is taken in, and the proof starts again.
 
     Up to n = 600 the dense eigenproblem is solved, 9 n³ flops; where only products are known, up to n = 20 k + 100,
-    which is what Lanczos is expected to take. Cost: products, 8 n k b flops of orthogonalization for k vectors in
+    which is what Lanczos is expected to take. Cost: products, 4 n k b flops of orthogonalization for k vectors in
     blocks of b, and 8 n (basis + k) bytes for a basis of at most max(256, 6 k) vectors.
 
     References
@@ -230,28 +233,43 @@ def converge(
 
     choose : from Ritz values to indices. Returns whether they are small enough.
     """
-    restarts, block, limit = (
-        0,
-        max(1, lanczos.residual_width),
-        MOST_RESTARTS if most_restarts is None else most_restarts,
-    )
+    restarts, block = 0, max(1, lanczos.residual_width)
+    limit = MOST_RESTARTS if most_restarts is None else most_restarts
     most = max(fitting_basis(lanczos, max(LEAST_BASIS, PER_PAIR * wanted.k)), 2 * wanted.k + 4 * block)
+    slacks: dict[int, float] = {}
     while True:
         before = lanczos.products
-        lanczos.extend(max(1, min(lanczos.size, most - lanczos.size) // (8 * block)))
+        lanczos.extend(_steps(lanczos, slacks, most, block))
         bar.update(lanczos.products - before)
         theta, S = lanczos.ritz()
         chosen = choose(theta)
         residuals = lanczos.residuals(S[:, chosen]) + lanczos.error
-        small = residuals <= np.maximum(wanted.rtol * abs(theta[chosen]), 4 * lanczos.error)
-        converged = lanczos.exhausted or (bool(small.all()) and len(theta) > len(chosen))
+        allowed = np.maximum(wanted.rtol * abs(theta[chosen]), 4 * lanczos.error)
+        converged = lanczos.exhausted or (bool((residuals <= allowed).all()) and len(theta) > len(chosen))
         if converged or restarts == limit:
             lanczos.lock(theta[chosen], S[:, chosen])
             return converged
+        slacks[lanczos.products] = _slack(residuals, allowed)
         if lanczos.size + lanczos.residual_width > most:
             kept = np.sort(replace(wanted, k=len(chosen) + (most - len(chosen)) // 3).choose(theta))
             lanczos.restart(theta[kept], S[:, kept])
             restarts += 1
+
+
+def _slack(residuals, allowed) -> float:
+    """The logarithm by which the worst pair falls short."""
+    worst = float((residuals / np.maximum(allowed, np.finfo(np.float64).tiny)).max(initial=1.0))
+    return -math.log(worst)
+
+
+def _steps(lanczos: Lanczos, slacks: dict[int, float], most: int, block: int) -> int:
+    """Blocks until the next look at the Ritz pairs: a quarter of the basis, or half of what is forecast to be left.
+
+    Residuals fall faster and faster, so that the forecast is late rather than early.
+    """
+    expected = forecast(slacks) if slacks else None
+    left = lanczos.size // 4 if expected is None else min(lanczos.size, expected - lanczos.products) // 2
+    return max(1, min(max(left, 2 * block), most - lanczos.size) // block)
 
 
 class _Search:
@@ -260,25 +278,23 @@ class _Search:
     def __init__(self, operator: KernelOperator, wanted: Wanted, budget: FailureBudget, bar: progress.Bar):
         self.lanczos, self.wanted, self.budget, self.bar = Lanczos(operator), wanted, budget, bar
         self.converged = True
-        self.block = 4 if wanted.k >= 4 and operator.stored else 2
+        self.block = BLOCK
 
     def run(self, v0: Array | None) -> Spectrum:
         """Find, prove, and find what the proof stumbled over."""
-        lanczos, outcome, start = self.lanczos, None, v0
+        lanczos, outcome = self.lanczos, None
         while lanczos.locked < self.wanted.k:
-            lanczos.begin(self._start() if start is None else start)
+            if v0 is None or lanczos.locked:
+                lanczos.begin_random(stream(self.budget.seed, "search", lanczos.products), self.block)
+            else:
+                lanczos.begin(v0)
             self._converge(replace(self.wanted, k=self.wanted.k - lanczos.locked).choose)
-            start = None
-        while lanczos.locked < lanczos.basis.shape[1]:
+        while lanczos.locked < lanczos.n:
             outcome = prove(lanczos, self._target, self.budget, self.bar)
             if outcome.reason != "stopped":
                 break
             self._converge(self._beyond)
         return self._spectrum(outcome)
-
-    def _start(self):
-        start = stream(self.budget.seed, "search", self.lanczos.products)
-        return random_start(self.lanczos.operator, start, self.block)
 
     def _converge(self, choose) -> None:
         """Find and lock the chosen pairs of what is left."""
@@ -306,7 +322,7 @@ class _Search:
     def _spectrum(self, outcome: Outcome | None) -> Spectrum:
         lanczos, pairs = self.lanczos, self.lanczos.pairs
         chosen = self.wanted.choose(pairs.values)
-        values, vectors = pairs.values[chosen], lanczos.basis[lanczos.engine.xp.asarray(chosen)].T
+        values, vectors = pairs.values[chosen], lanczos.basis.columns(chosen)
         residuals = pairs.residuals[chosen] + lanczos.operator.storage_error
         rest = np.delete(pairs.values, chosen)
         bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)

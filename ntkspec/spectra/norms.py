@@ -81,7 +81,7 @@ def spectral_norm(
     formed in float32, its distance from the kernel, estimated from a sample of rows, widens both ends.
 
     Products are done with blocks of two float64 vectors, with four or eight where they are inaccurate. Cost: 16 to 160
-    products for most kernels, 8 n k b flops of orthogonalization for k vectors in blocks of b, and a basis of at most
+    products for most kernels, 4 n k b flops of orthogonalization for k vectors in blocks of b, and a basis of at most
     512 vectors of 8 n bytes. Where that is full, outer eigenpairs are computed with restarts and locked, and a new
     basis proves what is left; where they do not converge soon the interval stays open (``converged`` is False).
 
@@ -175,7 +175,7 @@ def _deflated(lanczos: Lanczos, norm: Estimate, budget: FailureBudget, *, rtol: 
     outer = Wanted(PAIRS_AT_ONCE, "LM", 0.01 * rtol)
     for _ in range(MOST_ROUNDS):
         converged = converge(lanczos, outer, outer.choose, bar, most_restarts=DEFLATION_RESTARTS)
-        if not converged or lanczos.locked == lanczos.basis.shape[1]:
+        if not converged or lanczos.locked == lanczos.n:
             break
         pairs = lanczos.pairs
         interval = target_interval(lanczos.operator.storage_error + pairs.off_diagonal_norm, rtol, pairs.values)

@@ -24,7 +24,7 @@ from ntkspec.operators.planning import Plan
 from ntkspec.randomness import stream
 from ntkspec.spectra.certificates import FailureBudget, spectrum_bounds
 from ntkspec.spectra.eigenpairs import eigsh
-from ntkspec.spectra.lanczos import Lanczos, random_start
+from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import Estimate, Spectrum, collect
 
 # Eigenpairs that are taken out before probes measure the rest, at most a tenth of all.
@@ -70,7 +70,7 @@ class ProbedRest:
     what the rounding of the products makes of them.
     """
 
-    basis: Lanczos
+    lanczos: Lanczos
     pairs: Spectrum
     rng: np.random.Generator
     count: int = 0
@@ -82,14 +82,14 @@ class ProbedRest:
     @property
     def operator(self) -> KernelOperator:
         """The operator, with its leading eigenpairs."""
-        return self.basis.operator
+        return self.lanczos.operator
 
     def probe(self, count: int, bar: progress.Bar) -> None:
         """Multiply with that many further probes."""
-        n, engine = self.operator.shape[0], self.operator.engine
+        engine = self.operator.engine
         for first in range(0, count, TOGETHER):
-            G = engine.xp.asarray(self.rng.standard_normal((min(TOGETHER, count - first), n))).T
-            product = self.operator @ self.basis.project(G)
+            G = self.lanczos.basis.drawn(self.rng, min(TOGETHER, count - first)).T
+            product = self.operator @ self.lanczos.project(G)
             self.squares += float(engine.xp.square(product).sum())
             self.trace += float((G * product).sum())
             given, sizes = (engine.to_host(engine.xp.linalg.norm(part, axis=0)) for part in (G, product))
@@ -102,7 +102,7 @@ class ProbedRest:
     @property
     def size(self) -> float:
         """A bound on |K P|."""
-        return max(abs(self.pairs.others[0]), abs(self.pairs.others[1])) + self.basis.pairs.residual_norm
+        return max(abs(self.pairs.others[0]), abs(self.pairs.others[1])) + self.lanczos.pairs.residual_norm
 
     def squares_interval(self, failure_probability: float) -> tuple[float, float]:
         """(low, high) around |K P|_F²."""
@@ -115,16 +115,16 @@ def without_leading_pairs(operator: KernelOperator, failure_probability: float, 
     """The operator without at most PAIRS leading eigenpairs, which are found and proved to be the leading ones; as it
     is where these would carry little and lie too close to be found soon."""
     rng, look = np.random.default_rng(stream(seed, "probes")), Lanczos(operator)
-    look.begin(random_start(operator, stream(seed, "flat"), 2))
+    look.begin_random(stream(seed, "flat"), 2)
     look.extend(LOOKED_AT)
     if _flat(look):
         look.extend(BOUND_STEPS)
         return ProbedRest(Lanczos(operator), _no_pairs(look, failure_probability / 2), rng)
     k = max(1, min(PAIRS, operator.shape[0] // 10))
     pairs = eigsh(operator, k, rtol=1e-3, failure_probability=failure_probability / 2, seed=seed, method="factored")
-    basis = Lanczos(operator)
-    basis.lock_pairs(pairs.values, pairs.vectors, pairs.residuals)
-    return ProbedRest(basis, replace(pairs, products=pairs.products + look.products), rng)
+    lanczos = Lanczos(operator)
+    lanczos.lock_pairs(pairs.values, pairs.vectors, pairs.residuals)
+    return ProbedRest(lanczos, replace(pairs, products=pairs.products + look.products), rng)
 
 
 def _flat(lanczos: Lanczos) -> bool:

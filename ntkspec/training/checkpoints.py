@@ -124,6 +124,7 @@ def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, 
     names = list(task.X) if isinstance(task.X, dict) else None
     law = () if task.law == PLAIN else _own(task.law, type(task.law).move)
     ridge = (task.ridge,) if task.ridge else ()
+    decay = ("weight_decay", task.weight_decay) if task.weight_decay else ()
     loss = () if task.loss == SQUARED else _own(task.loss, type(task.loss).derivative)
     settings = repr(
         (
@@ -137,6 +138,7 @@ def _fingerprint(trainer: Trainer, records: Records, batches: tuple[int | None, 
             *law,
             *loss,
             *ridge,
+            *decay,
         )
     )
     found = hashlib.sha256(settings.encode())

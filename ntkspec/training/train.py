@@ -42,6 +42,7 @@ def train_gd(
     law: LawLike = "gd",
     loss: LossLike = "squared",
     ridge: float = 0.0,
+    weight_decay: float = 0.0,
     batch: int | None = None,
     seed: int = 0,
     watch: Metric | Sequence[Metric] = (),
@@ -93,6 +94,9 @@ def train_gd(
     ridge : float
         Weight decay towards the start: ridge/2 \|w - w_0\|² is added to the loss, w_0 being the weights of ``net``.
         Default 0.
+    weight_decay : float
+        Weight decay towards zero: weight_decay/2 \|w\|² is added to the loss, as PyTorch's ``weight_decay`` of
+        ``torch.optim.SGD``. Default 0.
     batch : int, optional
         Points of a step. Each epoch goes through all points in a new order. Default None: all points in each step.
     seed : int
@@ -159,7 +163,8 @@ def train_gd(
     net = as_network(net, "training")
     points, tests = net.as_points(X), None if X_test is None else net.as_points(X_test, "X_test")
     n, recorded, metrics = count(points), checks.as_steps(steps), _checked_metrics(watch)
-    law, loss, ridge = steps_of(law), loss_of(loss), strength_of(ridge)
+    law, loss = steps_of(law), loss_of(loss)
+    ridge, weight_decay = strength_of(ridge, "ridge"), strength_of(weight_decay, "weight_decay")
     targets = targets_of(net, y, n, outputs)
     loss.checked(targets.y)
     last = int(recorded.max())
@@ -183,6 +188,7 @@ def train_gd(
             law=law,
             loss=loss,
             ridge=ridge,
+            weight_decay=weight_decay,
         )
         trainer = trainer_of(task)
         records = Records(task, tests, steps=np.unique(recorded), metrics=metrics, offset_test=offset_test)

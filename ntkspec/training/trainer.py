@@ -101,10 +101,9 @@ class Trainer(ABC):
     def move(self, descents: Sequence[Array], rates: Sequence[float]) -> None:
         """One step further by the law, from the learning rate times the gradient of each array of weights."""
         law, state = self.task.law, self.state
-        if self.task.ridge:
+        if self.task.decays:
             parts = zip(descents, rates, state.weights, self.net.weights, strict=True)
-            decays = [rate * self.task.ridge * (W - start.astype(W.dtype)) for _, rate, W, start in parts]
-            descents = [own + decay for own, decay in zip(descents, decays, strict=True)]
+            descents = [own + rate * self._decay(W, start.astype(W.dtype)) for own, rate, W, start in parts]
         weights: list[Array] = []
         memory: list[Array] = []
         for k, (W, descent) in enumerate(zip(state.weights, descents, strict=True)):
@@ -112,6 +111,10 @@ class Trainer(ABC):
             weights.append(W + way)
             memory += kept
         self.state = State(state.step + 1, weights, memory)
+
+    def _decay(self, W: Array, start: Array) -> Array:
+        """The gradient of what is added to the loss."""
+        return self.task.ridge * (W - start) + self.task.weight_decay * W
 
     def advance(self, count: int) -> int:
         """``count`` steps further; how many were taken, fewer where outputs are no longer finite then."""

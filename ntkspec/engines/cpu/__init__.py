@@ -22,6 +22,7 @@ from ntkspec.engines.rates import Rates
 from ntkspec.engines.terms import HadamardTerm
 
 __all__ = [
+    "LEAST_TILE",
     "PAIRS",
     "STRIP",
     "TILE",
@@ -53,8 +54,8 @@ __all__ = [
 ]
 
 name = "cpu"
-# Rows and columns of a tile: a few of them stay in a core's cache.
-TILE = 512
+# Rows and columns of a tile: a few of them stay in a core's cache. Products of fewer than LEAST_TILE rows are slow.
+TILE, LEAST_TILE = 512, 64
 # Rows of a tile that are computed together where an entry has many intermediates, which then stay in the cache; and
 # pairs of patches at least, for functions of patches: as many as the function itself says.
 STRIP, PAIRS = 32, 1

@@ -91,9 +91,7 @@ def _both_sides(count: int):
         with cgutils.for_range(builder, step) as loop:
             lines = [builder.add(loop.index, builder.mul(step, _INT(r))) for r in rows]
             starts = [write.row(0, line) for line in lines]
-            factors = {
-                (v, r): write.broadcast(builder.load(builder.gep(left[v], [lines[r]]))) for v in vectors for r in rows
-            }
+            places = {(v, r): builder.gep(left[v], [lines[r]]) for v in vectors for r in rows}
             for place in sums.values():
                 builder.store(zero, place)
             with cgutils.for_range_slice(builder, _INT(0), width, _INT(LANES), _INT) as (j, _):
@@ -103,7 +101,8 @@ def _both_sides(count: int):
                     entries = write.entries(starts[r], j)
                     for v in vectors:
                         builder.store(write.plus_product(builder.load(sums[v, r]), entries, x[v]), sums[v, r])
-                        up[v] = write.plus_product(up[v], factors[v, r], entries)
+                        factor = write.broadcast(builder.load(places[v, r]))
+                        up[v] = write.plus_product(up[v], factor, entries)
                 for v in vectors:
                     builder.store(up[v], write.place(above[v], j), align=write.bytes[1])
             for (v, r), place in sums.items():

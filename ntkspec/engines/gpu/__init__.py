@@ -24,6 +24,7 @@ from ntkspec.engines.rates import Rates
 from ntkspec.engines.terms import HadamardTerm
 
 __all__ = [
+    "LEAST_TILE",
     "PAIRS",
     "STRIP",
     "TILE",
@@ -66,7 +67,7 @@ for _switch in (
 
 name = "gpu"
 # Rows and columns of a tile: 64 MB in float32, products that fill the GPU, and passes that dwarf their launch.
-TILE = 4096
+TILE = LEAST_TILE = 4096
 # Rows of a tile, and pairs of patches, that are computed together where an entry has many intermediates.
 STRIP, PAIRS = 1024, 2**24
 # Numbers of a row block's intermediates, and rows at most: sums over a block enter the bounds on rounding.

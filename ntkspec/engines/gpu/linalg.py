@@ -34,3 +34,8 @@ def row_products(A: Array, B: Array, dtype: DTypeLike) -> Array:
     sizes = products.size // len(B), products.size, B.shape[1]
     launch(function, blocks_of(32 * products.size), products.reshape(-1), left, B, *sizes)
     return products
+
+
+def weighted_rows(V: Array, X: Array) -> Array:
+    """V[i, k] X[i, d] in the dtype of V, (n, k d)."""
+    return (V[:, :, None] * X[:, None, :].astype(V.dtype, copy=False)).reshape(len(V), -1)

@@ -1,5 +1,6 @@
 """A folder of checkpoints as the networks that they are, in the order of their steps."""
 
+import copy
 import glob
 import os
 import re
@@ -47,13 +48,12 @@ class Checkpoints:
 
     def __iter__(self) -> Iterator[tuple[int, Network]]:
         """(step, network), one after the other; only one of the files is in memory."""
-        base = None
+        base = adapted(self.make(), _MADE)  # no file is read into it
         for step, path in self.files.items():
             if path.suffix.lower() in ARRAYS:
-                base = base or adapted(self.make(), _MADE)
                 yield step, _with_arrays(base, path)
             else:
-                yield step, _with_state(adapted(self.make(), _MADE), path)
+                yield step, _with_state(_apart(adapted(self.make(), _MADE), base), path)
 
     def __repr__(self) -> str:
         steps = some([str(step) for step in self.files])
@@ -67,7 +67,8 @@ def checkpoints(make: Callable[[], Any], where: Where) -> Checkpoints:
     ----------
     make : function without arguments
         Makes the network, with any weights: a PyTorch module, a pair (function, parameters) of JAX, or a network of
-        this package or its adapters. It is called once for each file of PyTorch, else once.
+        this package or its adapters. It is called once, and once more for each file of PyTorch. Where it returns one
+        module each time, files are read into copies of it.
     where : str or Path, or list of them
         Files: a pattern as ``"runs/*.pt"``, a folder, or their names. ``.pt``, ``.pth``, ``.ckpt`` and ``.bin`` are
         read as ``torch.save`` writes the ``state_dict`` of a module, alone or under "model", "state_dict" or the like.
@@ -174,6 +175,20 @@ def _states(path: Path) -> Any:
             f"{path} needs PyTorch, which is not installed; python -m pip install 'ntkspec[torch]'", name="torch"
         ) from None
     return states
+
+
+def _apart(net: Network, base: Network) -> Network:
+    """A network that shares no parameters with another one: a copy where it does."""
+    own, other = (getattr(one, "module", None) for one in (net, base))
+    if own is None or other is None or {*map(id, own.parameters())}.isdisjoint(map(id, other.parameters())):
+        return net
+    try:
+        return copy.deepcopy(net)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"make returns one module each time, which cannot be copied ({' '.join(str(error).split())}); let it make "
+            f"a new one"
+        ) from None
 
 
 def _with_state(net: Network, path: Path) -> Network:

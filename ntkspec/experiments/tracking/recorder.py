@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec import checks, storage
+from ntkspec.dynamics import HeavyBall, Nesterov
 from ntkspec.engines import as_array, engine_of, moved
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.experiments.forecast import Expected
@@ -24,7 +25,7 @@ from ntkspec.objects.lazy import cached_property
 from ntkspec.storage.provenance import count, fingerprint, provenance
 
 KIND = "track"
-TYPES: tuple[type, ...] = (Series, TrackTask)
+TYPES: tuple[type, ...] = (Series, TrackTask, HeavyBall, Nesterov)
 
 
 class Recorder:

@@ -27,7 +27,7 @@ class Series(Shown, Columned, Drawn):
     Attributes
     ----------
     task : object
-        The settings: ``quantities``, ``eta``, ``layer``, ``outputs``, ``pairs``, ``seed``, ``method``.
+        The settings: ``quantities``, ``eta``, ``law``, ``layer``, ``outputs``, ``pairs``, ``seed``, ``method``.
     points : int
         n, the number of points.
     steps : ndarray, shape (steps,), int64
@@ -151,8 +151,14 @@ class Series(Shown, Columned, Drawn):
 
     @property
     def edge(self) -> float:
-        """2/eta, which the sharpness of stable gradient descent stays below; infinite where no rate is known."""
-        return 2 / self.task.eta if self.task.eta else math.inf
+        """What the sharpness of stable training stays below, 2/eta of gradient descent; infinite where no rate is
+        known."""
+        return self.task.limit / self.task.eta if self.task.eta else math.inf
+
+    @property
+    def edge_name(self) -> str:
+        """The edge as a formula: 2/eta, or with momentum another number over eta."""
+        return f"{self.task.limit:.4g}/eta"
 
     @property
     def verdict(self) -> list[str]:

@@ -1,15 +1,17 @@
 """What is tracked: which quantities of which kernel, for which learning rate."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ntkspec import checks
+from ntkspec.dynamics.laws import PLAIN, LawLike, law_of
 from ntkspec.operators import planning
 
 # By name: what it measures at each checkpoint, in words.
 QUANTITIES = {
-    "edge": "the largest eigenvalue of the kernel, over n, beside 2/eta",
+    "edge": "the largest eigenvalue of the kernel, over n, beside the edge of stability, 2/eta of gradient descent",
     "target_alignment": "the alignment of the kernel with the labels",
     "label_energy": "the part of the labels' square in the leading eigenvectors",
     "from_start": "distance and alignment of the kernel to that at the start",
@@ -39,7 +41,7 @@ class TrackTask:
 
     quantities : names of QUANTITIES, in their order; None is USUAL, "all" is every one that the settings allow. layer,
     outputs : whose kernel, as :func:`ntkspec.ntk` takes them. method : how it is multiplied; None is chosen at the
-    first checkpoint, for all of them.
+    first checkpoint, for all of them. law : of the training, one whose stable range is known.
     """
 
     quantities: Any = None
@@ -52,6 +54,12 @@ class TrackTask:
     # What a command says of the network: its name and how it takes points.
     network: str = ""
     inputs: str = field(default="flat", repr=False)
+    law: LawLike = "gd"
+
+    @property
+    def limit(self) -> float:
+        """eta times the edge of stability: 2 of gradient descent."""
+        return law_of(self.law).limit
 
     def asks(self, *names: str) -> bool:
         """Whether one of these quantities is measured."""
@@ -68,6 +76,8 @@ def checked_task(task: TrackTask) -> TrackTask:
     """The task with its quantities in their order; ValueError for what cannot be measured, before anything is."""
     if task.eta is not None and checks.learning_rate(task.eta, "eta") == 0:
         raise ValueError("eta=0, but a learning rate > 0 is needed, or None where it is not known")
+    if not math.isfinite(task.limit):
+        raise ValueError(f"law={task.law!r} has no edge of stability; take 'gd', or leave eta out")
     checks.whole_number(task.pairs, "pairs", 1)
     checks.whole_number(task.seed, "seed", 0)
     if task.method is not None:
@@ -75,6 +85,11 @@ def checked_task(task: TrackTask) -> TrackTask:
     names = _named(task)
     if "prediction" in names and task.eta is None:
         raise ValueError("the quantity 'prediction' needs the learning rate: pass eta= (--eta)")
+    if "prediction" in names and law_of(task.law) != PLAIN:
+        raise ValueError(
+            f"the quantity 'prediction' starts from weights at rest, but with law={task.law!r} they move on, and "
+            f"checkpoints do not say how fast; leave it out"
+        )
     return TrackTask(**{**vars(task), "quantities": tuple(name for name in QUANTITIES if name in names)})
 
 
@@ -87,7 +102,7 @@ def _named(task: TrackTask) -> Sequence[str]:
         raise ValueError(f"quantities={given!r}, but a list of names is needed; take some of {', '.join(QUANTITIES)}")
     names = [given] if isinstance(given, str) else list(given)
     if set(names) == {"all"}:
-        left = () if task.eta is not None else ("prediction",)
+        left = () if task.eta is not None and law_of(task.law) == PLAIN else ("prediction",)
         return [name for name in QUANTITIES if name not in left]
     if not names:
         raise ValueError(f"no quantities are asked for; take some of {', '.join(QUANTITIES)}")

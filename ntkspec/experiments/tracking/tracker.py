@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from ntkspec import progress
+from ntkspec.dynamics.laws import LawLike
 from ntkspec.engines.arrays import ArrayLike
 from ntkspec.experiments.tracking.files import Checkpoints
 from ntkspec.experiments.tracking.recorder import Recorder
@@ -27,7 +28,7 @@ class Tracker:
     network : TwoLayer, FullyConnected, Convolutional, or a network of your own
         The network that is trained. One of :func:`ntkspec.from_torch` is taken as its module is at each record; others
         do not change, and come with each record.
-    X, y, eta, quantities, layer, outputs, pairs, path, seed, method
+    X, y, eta, law, quantities, layer, outputs, pairs, path, seed, method
         As :func:`track` takes them. A ``path`` also keeps the weights of the first and the last record.
 
     Raises
@@ -61,6 +62,7 @@ class Tracker:
         y: ArrayLike,
         *,
         eta: float | None = None,
+        law: LawLike = "gd",
         quantities: str | Sequence[str] | None = None,
         layer: Layer = "all",
         outputs: OutputsLike = "full",
@@ -69,7 +71,7 @@ class Tracker:
         seed: int = 0,
         method: str | None = None,
     ):
-        task = TrackTask(quantities, eta, layer, outputs, pairs, seed, method)
+        task = TrackTask(quantities, eta, layer, outputs, pairs, seed, method, law=law)
         self.network = network
         self._recorder, self._open = Recorder(X, y, task, path=path, keeps=True), contextlib.ExitStack()
 
@@ -124,6 +126,7 @@ def track(
     y: ArrayLike,
     *,
     eta: float | None = None,
+    law: LawLike = "gd",
     quantities: str | Sequence[str] | None = None,
     layer: Layer = "all",
     outputs: OutputsLike = "full",
@@ -154,7 +157,10 @@ def track(
         Labels, (n, K) for K outputs.
     eta : float, optional
         The learning rate of the loss above, a sum over outputs. That of PyTorch's ``MSELoss``, a mean over points and
-        outputs, is twice as large over K: eta = 2 lr / K. Default None: nothing is said of 2/eta.
+        outputs, is twice as large over K: eta = 2 lr / K. Default None: nothing is said of the edge.
+    law : "gd", HeavyBall or Nesterov
+        How the network was trained: 2/eta becomes 2 (1 + beta)/eta for ``ntkspec.HeavyBall(beta)`` and 2 (1 +
+        beta)/((1 + 2 beta) eta) for ``ntkspec.Nesterov(beta)``. Default "gd".
     quantities : str or sequence of str, optional
         What is measured; nothing else is computed.
 
@@ -174,7 +180,7 @@ def track(
           (:func:`ntkspec.nearest_linear_kernel`), of several outputs that of their mean kernel;
         - "prediction": losses that the kernel of each checkpoint, kept fixed, predicts from there on
           (:func:`ntkspec.predict_gd`), and ``prediction_error``, how far the kernel before missed the outputs,
-          \|f_pred - f\|² over \|f - f_before\|². Needs ``eta``.
+          \|f_pred - f\|² over \|f - f_before\|². Needs ``eta``, and training without momentum.
 
         "all" is every one. Default None: all but the last three.
     layer : str, int or list of str, default "all"
@@ -217,6 +223,9 @@ def track(
     J. Cohen, S. Kaur, Y. Li, J. Z. Kolter, A. Talwalkar, Gradient descent on neural networks typically occurs at the
     edge of stability, ICLR 2021.
 
+    J. Cohen, B. Ghorbani, S. Krishnan, N. Agarwal, S. Medapati, M. Badura, D. Suo, D. Cardoze, Z. Nado, G. E. Dahl, J.
+    Gilmer, Adaptive gradient methods at the edge of stability, arXiv:2207.14484, 2022: with momentum.
+
     S. Fort, G. K. Dziugaite, M. Paul, S. Kharaghani, D. M. Roy, S. Ganguli, Deep learning versus kernel learning,
     NeurIPS 2020.
 
@@ -233,7 +242,7 @@ def track(
     >>> bool((np.diff(series["loss"]) < 0).all())
     True
     """
-    task = TrackTask(quantities, eta, layer, outputs, pairs, seed, method)
+    task = TrackTask(quantities, eta, layer, outputs, pairs, seed, method, law=law)
     return tracked(networks, Recorder(X, y, task, path=path))
 
 

@@ -10,7 +10,7 @@ from ntkspec.experiments.tracking.series import Series
 # The distance of kernels, one minus their cosine, up to which training is called lazy, and from which on the network
 # learns features. 0.01 turns a kernel by 8 degrees, 0.1 by 26.
 LAZY, FEATURES = 0.01, 0.1
-# Between which parts of 2/eta the largest eigenvalue over n hovers at it once it is there, and at how many checkpoints.
+# Between which parts of the edge the sharpness hovers at it once it is there, and at how many checkpoints.
 NEAR, FEW = (0.9, 1.25), 3
 
 
@@ -25,7 +25,7 @@ def verdict(series: Series) -> list[str]:
 
 # ---------------------------------------------------------------------------------------------------------------- edge
 def at_the_edge(series: Series) -> int | None:
-    """The place of the first checkpoint whose sharpness reaches 2/eta and then hovers there, as NEAR says, to the end.
+    """The place of the first checkpoint whose sharpness reaches the edge and hovers there, as NEAR says, to the end.
 
     None where there is none, or fewer than FEW checkpoints from there on.
     """
@@ -39,7 +39,7 @@ def at_the_edge(series: Series) -> int | None:
 
 
 def above_the_edge(series: Series) -> int | None:
-    """The place of the first checkpoint whose sharpness is above 2/eta for certain, but for its interval's failing."""
+    """The place of the first checkpoint whose sharpness is above the edge, but for its interval's failing."""
     above = np.flatnonzero(series.lower("sharpness") > series.edge)
     return int(above[0]) if len(above) else None
 
@@ -51,9 +51,10 @@ def _edge(series: Series) -> list[str]:
     if not math.isfinite(series.edge):
         return [
             f"The largest eigenvalue of the kernel over n goes from {values[0]:.4g} at step {steps[0]} to "
-            f"{values[-1]:.4g} at step {steps[-1]}; with the learning rate (eta) it is compared with 2/eta."
+            f"{values[-1]:.4g} at step {steps[-1]}; with the learning rate (eta) it is compared with "
+            f"{series.edge_name}."
         ]
-    edge, first, crossed = f"2/eta = {series.edge:.5g}", at_the_edge(series), above_the_edge(series)
+    edge, first, crossed = f"{series.edge_name} = {series.edge:.5g}", at_the_edge(series), above_the_edge(series)
     if first is not None:
         before = f" ({values[first - 1]:.5g} at the checkpoint before)" if first else ""
         low, high = series.lower("sharpness")[first:].min(), series.upper("sharpness")[first:].max()
@@ -113,6 +114,8 @@ def _lazy(series: Series) -> list[str]:
             f"start, at most {there}.{_scale(series)}"
         ]
     kept = f"lazy up to step {steps[left - 1]}, where the kernel is within {LAZY} of that at the start"
+    if left == 1:
+        kept = f"not lazy even at step {steps[1]}, the first checkpoint after the start"
     if learns is None:
         return [f"Between lazy and feature learning: {kept}; then it moves on, to {there} (1 is orthogonal)."]
     return [

@@ -37,6 +37,18 @@ class Pulled:
     blocks: dict[str, torch.Tensor]
     scales: np.ndarray
 
+    def __add__(self, other: "Pulled") -> "Pulled":
+        """Of the points of both, in units of the larger scales."""
+        scales = np.maximum(self.scales, other.scales)
+
+        def rescaled(one: "Pulled", block: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(one.scales / scales).to(block)[:, None] * block
+
+        return Pulled(
+            {name: rescaled(self, own) + rescaled(other, other.blocks[name]) for name, own in self.blocks.items()},
+            scales,
+        )
+
     def vectors(self, state: Mapping[str, torch.Tensor], names: Iterable[str]) -> list[dict[str, torch.Tensor]]:
         """One after the other, in some of the parameters, of the shapes in ``state``."""
         return [{name: self.blocks[name][j].view(state[name].shape) for name in names} for j in range(len(self.scales))]

@@ -16,7 +16,7 @@ from ntkspec.reporting.page.elements import Chart, Element, Facts, Section, Tabl
 from ntkspec.reporting.page.footing import promises, provenance, symbols, times
 from ntkspec.reporting.page.page import Content
 from ntkspec.reporting.page.typeset import Given
-from ntkspec.reporting.rows import own_rows, terms
+from ntkspec.reporting.rows import loss_title, own_rows, terms
 
 _MODELS = {name: figures.LABELS[name] for name in ("network", "ntk", "linear")}
 _PAIRS = {pair: figures.PAIRS[pair][1] for pair in ("network-linear", "network-ntk", "ntk-linear")}
@@ -96,8 +96,8 @@ def _training(analysis: Analysis) -> Section:
     parts_of_it: list[Element] = [
         Chart(
             "losses",
-            f"Loss (1/2n) Σ (f − y)² of the network, its NTK at initialization and the linear model. Where gradient "
-            f"descent on the linear model ends (least squares): {limit}.",
+            f"Loss {loss_title(analysis.recipe)} of the network, its NTK at initialization and the linear model."
+            + (f" Where training of the linear model ends (least squares): {limit}." if limit else ""),
             panels(figures.losses(analysis), "losses"),
             losses,
         ),
@@ -167,12 +167,10 @@ def _kernel(analysis: Analysis) -> Section:
     linear = kernel.eigenvalues_lin[: len(kernel.eigenvalues)]
     missing = np.full(len(kernel.eigenvalues) - len(linear), math.nan)
     values = {"index": np.arange(1, len(kernel.eigenvalues) + 1), "Theta": kernel.eigenvalues}
-    facts = [
-        (
-            "largest stable learning rate",
-            f"{kernel.largest_stable_rate:.5g}, 2 n over the norm of the kernel that predicts training",
-        )
-    ]
+    facts, limit = [], analysis.recipe.limit
+    if limit is not None:
+        stable = f"{analysis.largest_stable_rate:.5g}, {limit:.4g} n over the norm of the kernel that predicts training"
+        facts.append(("largest stable learning rate", stable))
     if nearest is not None:
         facts.append(("L, the nearest linear kernel", terms(nearest)))
     return Section(
@@ -220,7 +218,8 @@ def _setting(analysis: Analysis) -> Section:
     chosen = "" if task.eta1 is not None or task.eta2 is not None else ", chosen automatically"
     facts: list[tuple[str, str]] = [("network", Given(str(task)))]
     facts += [*((name, Given(value)) for name, value in own_rows(analysis.own))]
-    facts += [("trained", task.trained), ("training", f"{analysis.steps[-1]} steps, {rates}{chosen}")]
+    facts += [("trained", task.trained), ("training", f"{analysis.steps[-1]} steps of {analysis.recipe.words}")]
+    facts += [("learning rate", f"{rates}{chosen}")]
     tests = len(analysis.labels.get("test", ()))
     facts += [("points", f"{analysis.data.n} training, {tests} test, {analysis.labels['train'].dtype.name}")]
     if constants is not None:
@@ -230,7 +229,7 @@ def _setting(analysis: Analysis) -> Section:
             ("zeta, nu", f"{constants.zeta:.8g}, {analysis.nu:.8g}"),
             ("vartheta0, vartheta1, vartheta2", thetas),
         ]
-    if not task.deep:
+    if not task.deep and analysis.recipe.usual:
         horizon = analysis.data.d * math.log(analysis.data.d) / max(analysis.rates)
         facts.append(("the theorems cover", f"t <= c * {horizon:.0f}, that is c d log d / eta for a constant c"))
     return Section("Setting", [Facts(facts), times(analysis.timings)])
@@ -239,6 +238,7 @@ def _setting(analysis: Analysis) -> Section:
 # ------------------------------------------------------------------------------------------------------------ promises
 def _measured(analysis: Analysis) -> list[str]:
     error = float(analysis.trajectories["ntk"].error.max())
+    exact = "" if analysis.recipe.closed else "They follow training step by step. "
     truncated = (
         f"The prediction by the NTK has a truncation error of at most {error:.1e} (root mean square over the training "
         f"points), beside rounding; that of the linear model is exact up to rounding."
@@ -247,7 +247,7 @@ def _measured(analysis: Analysis) -> list[str]:
         f"Losses, differences and agreements are measured on these points, for this seed and at "
         f"{len(analysis.steps)} recorded steps of {analysis.steps[-1]}: between two of them nothing is known, and "
         f"other data and seeds may differ.",
-        truncated if error else "The predictions by the NTK and by the linear model are exact up to rounding.",
+        truncated if error else f"{exact}The predictions by the NTK and by the linear model are exact up to rounding.",
         "The leading eigenvalues are computed to 0.1 %; the learning rate and the forecast are choices and estimates.",
     ]
     if analysis.own is None:

@@ -23,6 +23,7 @@ _NAMES = {
     "corollary-3.3": "Corollary 3.3",
     "theorem-3.5": "Theorem 3.5",
     "theorem-both": "The theorem for both layers",
+    "drift": "The movement of the kernel, in the proof of Theorem 3.2",
 }
 _JUDGED = {HOLDS: "holds", FAILS: "fails", OPEN: "can be neither confirmed nor refuted"}
 _RULE = (

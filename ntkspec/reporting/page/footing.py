@@ -27,7 +27,7 @@ SYMBOLS = {
     "Theta^lin": "the linear kernel that Theta is compared with: that of theory, or the nearest one",
     "‖·‖, ‖·‖_F": "spectral norm (the largest eigenvalue in size) and Frobenius norm (the root of the sum of squares)",
     "n, d, m": "training points, input dimensions, hidden neurons (the width)",
-    "eta, t": "learning rate and step of gradient descent on the loss (1/2n) Σ (f − y)²",
+    "eta, t": "learning rate and step of training; the loss is a mean over points, the squared one (1/2n) Σ (f − y)²",
     "f, y": "outputs of a model, and labels",
     "zeta, nu, vartheta0, vartheta1, vartheta2": "coefficients of the linear model, Gaussian means of the activation",
     "Sigma": "covariance of the points, scaled so that Tr[Sigma] = d",

@@ -1,5 +1,6 @@
 """The pages of files of training runs: those of Figures 1 and 2, and of Figure 3."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import astuple, replace
 
@@ -12,12 +13,13 @@ from ntkspec.reporting.page.elements import Cell, Chart, Element, Section, Table
 from ntkspec.reporting.page.footing import promises, provenances, symbols
 from ntkspec.reporting.page.page import Content
 from ntkspec.reporting.page.typeset import Given
+from ntkspec.reporting.rows import loss_title
 
 # Runs of a file that a page draws.
 MOST_RUNS = 6
 _MEASURED = (
     "Losses and differences are measured for one seed of data and network, at the recorded steps. The linear models "
-    "are computed in closed form, exact up to rounding. No number here has an interval over seeds."
+    "are computed in closed form or step by step, exact up to rounding. No number here has an interval over seeds."
 )
 _NOT_KEPT = "These runs do not say what they were made with."
 _SYMBOLS = ("n, d, m", "eta, t", "f, y")
@@ -48,7 +50,8 @@ def content(found: Runs, name: str) -> Content:
 
 def _said(run: Run) -> str:
     setting = run.setting
-    return f"{setting.activation}, d = {setting.d}, n = {setting.n}, width {setting.width}, seed {setting.seed}"
+    by = f", {setting.recipe.told}" if setting.recipe.told else ""
+    return f"{setting.activation}, d = {setting.d}, n = {setting.n}, width {setting.width}, seed {setting.seed}{by}"
 
 
 def _distance(run: Run) -> str:
@@ -68,10 +71,11 @@ def _of_run(run: Run, k: int) -> Section:
     far = {
         f"network − {model}, {part}": own for model, parts in run.discrepancies.items() for part, own in parts.items()
     }
-    ends = f"99 % of the linear part are learned by step {run.finished:.0f}, as the linear model's eigenvalues say."
+    said = f"99 % of the linear part are learned by step {run.finished:.0f}, as the linear model's eigenvalues say."
+    ends = said if math.isfinite(run.finished) else "When the linear part is learned the eigenvalues do not say here."
     chart = Chart(
         f"run-{k}",
-        f"Losses (1/2n) Σ (f − y)², and outputs or differences on test points. {ends}",
+        f"Losses {loss_title(run.setting.recipe)}, and outputs or differences on test points. {ends}",
         panels(figure, f"run-{k}"),
         [columns(values, "losses"), columns({"step": run.steps} | far, "mean squared differences")],
     )
@@ -91,6 +95,7 @@ def _table(runs: Sequence[Run]) -> Table:
         "n",
         "width",
         "seed",
+        "training",
         "eta",
         "steps",
         "99 % linear at",
@@ -100,7 +105,7 @@ def _table(runs: Sequence[Run]) -> Table:
     rows: list[list[Cell]] = [
         [
             *(run.setting.activation, run.setting.target, run.setting.d, run.setting.n, run.setting.width),
-            *(run.setting.seed, run.eta, int(run.steps[-1]), run.finished),
+            *(run.setting.seed, run.setting.recipe.words, run.eta, int(run.steps[-1]), run.finished),
             *(float(run.losses[model]["test"][-1]) for model in ("network", "linear")),
         ]
         for run in runs

@@ -21,8 +21,9 @@ _INTERVALS = (
 )
 _PLAIN = "The loss, the labels' part in the leading eigenvectors and movements are computed as they are, in float64."
 _LOSS = (
-    "The edge 2/eta is that of gradient descent on (1/2n) Σ (f − y)² at one rate, of the kernel kept fixed; with "
-    "momentum or another loss it lies elsewhere."
+    "The edge of stability is that of full-batch training on (1/2n) Σ (f − y)² at one rate, of the kernel kept fixed: "
+    "2/eta of gradient descent, 2 (1 + beta)/eta of the heavy ball and 2 (1 + beta)/((1 + 2 beta) eta) of Nesterov's "
+    "momentum beta; with another loss it lies elsewhere."
 )
 
 
@@ -60,7 +61,7 @@ def _charts(series: Series) -> Section:
     """All panels, and every number that was measured."""
     caption = "Each quantity over steps, with its interval where that can be seen."
     if math.isfinite(series.edge) and "sharpness" in series:
-        caption += " Dashed beside the largest eigenvalue: 2/eta."
+        caption += f" Dashed beside the largest eigenvalue: {series.edge_name}."
     if "ahead_losses" in series.arrays:
         caption += " Dashed beside the loss: what the kernel of a checkpoint, kept fixed, predicts."
     return Section(
@@ -88,6 +89,7 @@ def _setting(series: Series) -> Section:
         ("network", Given(task.network or "passed from Python")),
         ("checkpoints", f"{counted(len(series), 'checkpoint')}, steps {series.steps[0]} to {series.steps[-1]}"),
         ("files", Given(f"{series.sources[0]} to {series.sources[-1]}" if any(series.sources) else "none")),
+        ("law", str(task.law)),
         ("learning rate", "unknown" if task.eta is None else f"{task.eta:g}"),
         ("kernel", Given(f"layer {task.layer}, outputs {task.outputs}, {series.method or 'not formed'}")),
         ("seconds", f"{series.seconds.sum():.1f}"),

@@ -36,6 +36,7 @@ _RULES: tuple[tuple[re.Pattern, str | Callable], ...] = (
     (re.compile(r"\bx_([ij])\b"), r"x<sub>\1</sub>"),
     (re.compile(r"\bsqrt\(([^()]*)\)"), r"√(\1)"),
     (re.compile(r"\bsqrt (?=\w)"), "√"),
+    (re.compile(r"\bsum (?=\(f)"), "Σ "),
     (re.compile(r"\b([nmdqt]) = (?=\S)"), "\\1\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"),
     (re.compile(r"\^T\b"), "ᵀ"),
     (re.compile(r"\^2\b"), "²"),

@@ -32,7 +32,7 @@ _METHODS = """
 _FUNCTIONS = """
     abs all any arange arctan2 argmax argmin argsort argwhere array_equal ascontiguousarray
     asfortranarray broadcast_to clip concatenate copysign copyto cos cumsum diff dot einsum empty
-    empty_like exp expm1 eye flatnonzero frexp full full_like hstack isfinite isnan ldexp linspace log log1p
+    empty_like exp expm1 eye flatnonzero frexp full full_like hstack isfinite isnan ldexp linspace log log1p logaddexp
     matmul maximum mean minimum moveaxis multiply negative ones ones_like outer pad roll
     searchsorted sign sin sort split sqrt square stack subtract sum swapaxes tanh tensordot trace
     triu tril unique vdot vstack where zeros zeros_like

@@ -1,0 +1,321 @@
+r"""One kernel whose points lie on the workers of a Dask cluster.
+
+Each worker keeps parts of the points: their rows of the factors and of every vector. Where the products of a kernel go
+through sums over its points, a product is a map (``local_vjp``: what a part's rows contribute), a sum, and a map
+(``local_jvp``: its rows of the product), and what moves has the size of the parameters, not of n. Elsewhere each part
+multiplies with its own points and with those of the others, one part after the other.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ntkspec import checks, progress
+from ntkspec.cluster import pieces
+from ntkspec.cluster.parts import Parts, homes
+from ntkspec.cluster.pieces import Facts
+from ntkspec.cluster.spread_array import SpreadArray
+from ntkspec.cluster.spread_basis import SpreadBasis
+from ntkspec.cluster.workers import Future, Workers, given
+from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.operators import Cost, Diagonal, KernelOperator, LinearCombination, Rounding
+from ntkspec.operators.rounding import HALF_ULP
+
+
+def kernel(build: Callable[[Any], KernelOperator], parts: Sequence[Any], *, scheduler: str) -> KernelOperator:
+    """A kernel whose points lie on the workers of a Dask cluster; norms, eigenpairs, densities and predictions take it.
+
+    Parameters
+    ----------
+    build : function
+        From one of the ``parts`` to the kernel on its points alone, (n', n'). It runs on a worker, which keeps what it
+        returns. All parts have one network, one dtype and one scale. Where it gives a kernel of test points against
+        those of its part, (t, n'), the result is the test kernel (t, n). Where it moves its points to a GPU, the
+        worker's GPU computes and keeps the rows.
+    parts : sequence
+        Row ranges, file names: anything that can be sent. Their points stand behind one another in this order.
+    scheduler : str
+        Address of a Dask scheduler, such as "tcp://10.0.0.1:8786".
+
+    Returns
+    -------
+    KernelOperator
+        (n, n) for n points in all, or (t, n). Arrays with a row for each point that come of it are
+        :class:`ntkspec.cluster.SpreadArray`: their rows stay on the workers until ``gather()``.
+
+    Raises
+    ------
+    ValueError
+        Where no scheduler answers, a worker has another version of the package, ``build`` fails or gives what cannot be
+        spread (the part is named), or parts do not fit together.
+
+    Notes
+    -----
+    Kernels of two-layer and deep networks, linear models and sums of them move O(m d) numbers a product to and from
+    each worker; kernels that are known by their entries, such as those of infinite width, move the points: n d numbers
+    to each worker, one part at a time. A part that is lost with its worker is built again on another one, and so is
+    what was computed from it, with the same bits on machines of one kind.
+
+    Examples
+    --------
+    >>> import ntkspec as ns
+    >>> def build(rows):
+    ...     return ns.operators.Gram(ns.datasets.gaussian(1000, 5).X[rows])
+    >>> parts = [slice(0, 500), slice(500, 1000)]
+    >>> K = ns.cluster.kernel(build, parts, scheduler="tcp://10.0.0.1:8786")  # doctest: +SKIP
+    >>> ns.spectral_norm(K), ns.eigsh(K, 10).vectors.gather()  # doctest: +SKIP
+    """
+    parts = list(parts)
+    if not parts:
+        raise ValueError("parts is empty; at least one part of the points is needed")
+    return built(Workers.of(scheduler), build, parts)
+
+
+def built(workers: Workers, build: Callable[[Any], KernelOperator], parts: Sequence[Any]) -> KernelOperator:
+    """:func:`kernel` on workers."""
+    at = homes(workers, len(parts))
+    operators = [workers.submit(pieces.built, build, part, k, home=at[k]) for k, part in enumerate(parts)]
+    return spread(workers, operators)
+
+
+def spread(workers: Workers, operators: Sequence[Future]) -> KernelOperator:
+    """The kernel of parts that are being built."""
+    at = homes(workers, len(operators))
+    with progress.bar(text="kernel, cluster (parts)"):
+        found = workers.answers([workers.submit(pieces.facts, one, home=at[k]) for k, one in enumerate(operators)])
+    _require_one_kernel(found)
+    square = found[0].shape[0] == found[0].shape[1] and found[0].symmetric
+    sizes = [one.shape[1] // one.rows_per_point for one in found]
+    parts = Parts.of(workers, sizes, [one.engine for one in found])
+    return SpreadKernel(parts, operators, found) if square else SpreadColumns(parts, operators, found)
+
+
+def _require_one_kernel(found: Sequence[Facts]) -> None:
+    """Raises ValueError, with the number of the part, where a part does not go with the first one."""
+    first = found[0]
+    for k, one in enumerate(found):
+        for what in ("dtype", "rows_per_point", "kind", "symmetric"):
+            if getattr(one, what) != getattr(first, what):
+                raise ValueError(
+                    f"part {k} has the {what} {getattr(one, what)}, but part 0 has {getattr(first, what)}; the parts "
+                    f"of one kernel differ in their points only"
+                )
+        if not first.symmetric and one.shape[0] != first.shape[0]:
+            raise ValueError(
+                f"part {k} has shape {one.shape}, but a symmetric kernel of its own points is needed, or the same "
+                f"{first.shape[0]} test points against them"
+            )
+        if not one.sums and not one.pairs and first.symmetric:
+            raise ValueError(
+                f"part {k} is {one.kind}, which cannot be spread: it has neither sums over its points (local_vjp and "
+                f"local_jvp) nor a method against(other)"
+            )
+
+
+class SpreadKernel(KernelOperator):
+    """A symmetric kernel in parts; ``operators`` are those on the points of each part alone."""
+
+    spread = symmetric = True
+
+    def __init__(self, parts: Parts, operators: Sequence[Future], facts: Sequence[Facts]):
+        self.parts, self.operators, self.facts = parts, list(operators), list(facts)
+        first = facts[0]
+        self.rows_per_point, self.dtype, self.engine = first.rows_per_point, first.dtype, parts  # type: ignore[assignment]
+        self.shape = (parts.n * self.rows_per_point,) * 2
+        self.semidefinite, self.entrywise = all(one.semidefinite for one in facts), all(one.pairs for one in facts)
+        self.storage_error = float(sum(one.storage_error for one in facts))
+
+    def __getstate__(self) -> dict:
+        raise TypeError("a kernel on a cluster is not pickled; it lives as long as its connection")
+
+    @property
+    def rows_of_parts(self) -> list[int]:
+        """Rows of each."""
+        return [self.rows_per_point * size for size in self.parts.sizes]
+
+    @property
+    def cost(self) -> Cost:
+        """A product takes what the largest part takes; entries are formed by all workers at once."""
+        slowest = max((one.product for one in self.facts), key=lambda work: work.nominal_seconds)
+        workers = len(set(self.parts.homes))
+        return Cost(slowest * -(-len(self.parts) // workers), own=(1 / workers) * self.facts[0].entry)
+
+    @property
+    def product_in_float64(self) -> Any:
+        return self.cost.product
+
+    @property
+    def rounding(self) -> Rounding:
+        """Norms of absolute values add up over the points. The longest path gathers in one part, goes through the sum
+        over parts, and scatters in another; where products take all pairs, it goes through all parts."""
+        found = [one.rounding for one in self.facts]
+        total = sum(one.norm_of_absolute for one in found)
+        adding = HALF_ULP if all(one.widens for one in self.facts) else float(np.finfo(self.dtype).eps) / 2
+
+        def bound(name):
+            paths = [getattr(one, name) / one.norm_of_absolute for one in found if one.norm_of_absolute]
+            longest = 2 * max(paths, default=0.0) if self.facts[0].sums else sum(paths)
+            return (longest + len(found) * adding) * total
+
+        return Rounding(total, bound("matvec_error_bound"), bound("forming_error_bound"))
+
+    def lanczos_basis(self) -> SpreadBasis:
+        """Where Lanczos keeps its vectors."""
+        return SpreadBasis(self)
+
+    # ----------------------------------------------------------------------------------------------------- products
+    def __matmul__(self, V: ArrayLike) -> SpreadArray:  # type: ignore[override]
+        """``K @ V`` for a vector (n,) or a block (n, k), of the cluster or NumPy's; its rows stay on the workers."""
+        V = self.parts.placed(checks.as_floats(V, "the factor of a product"))
+        if not isinstance(V, SpreadArray) or V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
+            raise ValueError(f"a kernel of shape {self.shape} cannot multiply an array of shape {V.shape}")
+        block = V.reshape(self.shape[1], -1).astype(np.result_type(self.dtype, V.dtype))
+        return self.multiplied(block.T).T.reshape(V.shape)
+
+    def _matmat(self, V: Array) -> Array:
+        return self @ V  # type: ignore[return-value]
+
+    def multiplied(self, block: SpreadArray) -> SpreadArray:
+        """Products with the vectors of a block (k, n)."""
+        if self.facts[0].sums:
+            terms = self.parts.map(pieces.gathered, self.operators, block.pieces)
+            total = self.parts.same(self.parts.workers.summed(terms))
+            found = self.parts.map(pieces.scattered, self.operators, total, block.pieces)
+        else:
+            found = self._by_pairs(block)
+        return SpreadArray(self.parts, found, block.shape, block.dtype, 1)
+
+    def _by_pairs(self, block: SpreadArray) -> list[Future]:
+        """Each part with its own points, and then with those of the next ones: no worker holds more than one other part
+        of each that it keeps."""
+        parts, workers, count = self.parts, self.parts.workers, len(self.parts)
+        found = parts.map(pieces.multiplied, self.operators, parts.same(None), block.pieces)
+        for ahead in range(1, count):
+            turn = [(k + ahead) % count for k in range(count)]
+            others = [workers.submit(given, self.operators[k], home=parts.homes[k]) for k in turn]
+            terms = parts.map(pieces.multiplied, self.operators, others, [block.pieces[k] for k in turn])
+            found = parts.map(pieces.added_pair, found, terms)
+            workers.finished(found)
+        return found
+
+    # ------------------------------------------------------------------------------------------------------- entries
+    def sum_of_squares(self) -> float:
+        """Of all pairs of parts, each pair once."""
+        if self.frobenius_squared is None:
+            return self.keep_frobenius_squared(self._squares[0])
+        return self.frobenius_squared
+
+    @property
+    def _forming_error(self) -> float:
+        return math.sqrt(self._squares[1])
+
+    @property
+    def formed_error(self) -> float:
+        """Squared errors of the pairs of parts add up."""
+        return self._forming_error + self.storage_error
+
+    @property
+    def _squares(self) -> tuple[float, float]:
+        known = self.__dict__.get("_known_squares")
+        if known is None:
+            known = self.__dict__["_known_squares"] = self._squares_of_pairs()
+        return known
+
+    def _squares_of_pairs(self) -> tuple[float, float]:
+        parts, workers, count = self.parts, self.parts.workers, len(self.parts)
+        sums = workers.answers(parts.map(pieces.squares, self.operators, parts.same(None)))
+        totals = [sums]
+        for ahead in progress.bar(range(1, count // 2 + 1), text="Frobenius norm (pairs of parts)"):
+            ones = range(count // 2) if 2 * ahead == count else range(count)
+            tasks = []
+            for k in ones:
+                other = workers.submit(given, self.operators[(k + ahead) % count])
+                tasks.append(workers.submit(pieces.squares, self.operators[k], other, home=parts.homes[k]))
+            totals.append([(2 * size, 2 * error) for size, error in workers.answers(tasks)])
+        found = [pair for some in totals for pair in some]
+        return checks.finite_sum(size for size, _ in found), math.fsum(error for _, error in found)
+
+    def diagonal(self, dtype: DTypeLike | None = None) -> SpreadArray:  # type: ignore[override]
+        """On the workers."""
+        dtype = np.dtype(dtype or self.dtype)
+        found = self.parts.map(pieces.diagonal, self.operators, self.parts.same(dtype))
+        return SpreadArray(self.parts, found, self.shape[:1], dtype, 0)
+
+    def row_weights(self) -> SpreadArray:  # type: ignore[override]
+        found = self.parts.map(pieces.weights, self.operators)
+        return SpreadArray(self.parts, found, self.shape[:1], np.float64, 0)
+
+    def to_dense(self, dtype: DTypeLike | None = None) -> Array:
+        """Refused: no machine holds all pairs of points."""
+        raise ValueError("the points of this kernel lie on workers, and no whole matrix is formed; use its products")
+
+    # ------------------------------------------------------------------------------------------------------- algebra
+    def __add__(self, other: Any) -> "SpreadKernel":
+        if isinstance(other, Diagonal | LinearCombination):
+            other = self._diagonal(other)
+        if not isinstance(other, SpreadKernel):
+            return super().__add__(other)  # type: ignore[return-value]
+        if other.parts is not self.parts:
+            raise ValueError(
+                f"kernels of parts {self.parts.sizes} and {other.parts.sizes} cannot be added; build both from the "
+                f"same parts, with one scheduler"
+            )
+        return self._combined([1.0, 1.0], [self.operators, other.operators])
+
+    __radd__ = __add__
+
+    def __mul__(self, scalar: float) -> "SpreadKernel":
+        if not isinstance(scalar, int | float | np.number):
+            return super().__mul__(scalar)
+        return self._combined([float(scalar)], [self.operators])
+
+    __rmul__ = __mul__
+
+    def _combined(self, factors: list[float], operators: list[list[Future]]) -> "SpreadKernel":
+        columns = [list(own) for own in zip(*operators, strict=True)]
+        made = self.parts.map(pieces.combined, self.parts.same(factors), columns)
+        return spread(self.parts.workers, made)  # type: ignore[return-value]
+
+    def _diagonal(self, other: KernelOperator) -> "SpreadKernel":
+        """A sum of diagonal matrices, in the same parts."""
+        terms = other.terms if isinstance(other, LinearCombination) else [(1.0, other)]
+        if other.shape != self.shape or not all(isinstance(term, Diagonal) for _, term in terms):
+            raise ValueError(
+                f"a kernel {self.shape} on a cluster and one {other.shape} here cannot be added; a multiple of the "
+                f"identity can, and other kernels built from the same parts"
+            )
+        entries = self.parts.placed(other.diagonal())
+        made = self.parts.map(pieces.diagonal_of, entries.pieces, self.parts.same(self.rows_per_point))
+        return spread(self.parts.workers, made)  # type: ignore[return-value]
+
+    def __repr__(self) -> str:
+        return f"SpreadKernel(shape={self.shape}, dtype={self.dtype}): {self.where}"
+
+    @property
+    def where(self) -> str:
+        """How many parts and workers."""
+        return f"{len(self.parts)} parts on {len(set(self.parts.homes))} workers"
+
+
+class SpreadColumns(KernelOperator):
+    """A kernel (t, n) of a few test points against points in parts: what :func:`ntkspec.predict_gd` takes for them."""
+
+    def __init__(self, parts: Parts, operators: Sequence[Future], facts: Sequence[Facts]):
+        self.parts, self.operators = parts, list(operators)
+        self.rows_per_point, self.dtype = facts[0].rows_per_point, facts[0].dtype
+        self.shape = (facts[0].shape[0], parts.n * self.rows_per_point)
+        self.storage_error = float(sum(one.storage_error for one in facts))
+
+    def __matmul__(self, V: ArrayLike) -> Array:
+        """``K @ V``, an array of NumPy: the rows of all parts add up."""
+        V = self.parts.placed(checks.as_floats(V, "the factor of a product"))
+        if not isinstance(V, SpreadArray) or V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
+            raise ValueError(f"a kernel of shape {self.shape} cannot multiply an array of shape {V.shape}")
+        block = V.reshape(self.shape[1], -1).astype(np.result_type(self.dtype, V.dtype))
+        total = self.parts.total(pieces.multiplied_on_host, self.operators, block.pieces)
+        return total.reshape(self.shape[0], *V.shape[1:])
+
+    def _matmat(self, V: Array) -> Array:
+        return self @ V
