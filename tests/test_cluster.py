@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import threading
 from dataclasses import dataclass
 from functools import partial
 
@@ -450,3 +451,36 @@ def test_a_part_that_kills_every_worker_ends_the_run_with_the_reason(mortal_clus
     address, _ = mortal_cluster
     with pytest.raises(ValueError, match=r"has had no worker for 3 s|killed several workers"):
         ns.cluster.kernel(dying, [(0, 70), (70, N)], scheduler=address)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [two_layers, infinite_width])
+def test_a_worker_that_is_killed_costs_time_and_no_bit(mortal_cluster, build):
+    """In Lanczos, in forming tiles and in a prediction: what it held is computed again on the worker that is left."""
+    address, workers = mortal_cluster
+    parts = [(0, 60), (60, 120), (120, 180), (180, N)]
+
+    def answers(kill=lambda: None):
+        K = ns.cluster.kernel(build, parts, scheduler=address)
+        norm = ns.spectral_norm(K, rtol=1e-6)
+        vectors = ns.eigsh(K, 3).vectors
+        kill()
+        run = ns.predict_gd(K, Y[:, 0], eta=0.05, steps=[1, 10], loss="logistic")
+        size = ns.frobenius_norm(K)
+        return norm.lower, norm.upper, size.value, vectors.gather().tobytes(), run.train.gather().tobytes()
+
+    undisturbed = answers()
+    killer = threading.Timer(0.7, workers[0].kill)
+    try:
+        assert answers(killer.start) == undisturbed
+    finally:
+        killer.cancel()
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_is_told_in_one_line(mortal_cluster):
+    address, _ = mortal_cluster
+    K = ns.cluster.kernel(kernel, PARTS[1], scheduler=address)
+    K.parts.workers.client.run_on_scheduler(os.abort, wait=False)
+    with pytest.raises(ValueError, match=r"the scheduler .* was lost|no Dask scheduler answers"):
+        list(map(ns.spectral_norm, [K] * 100))

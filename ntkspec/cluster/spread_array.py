@@ -21,6 +21,10 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
 
     Attributes
     ----------
+    parts : Parts
+        What divides the points over the workers.
+    pieces : list of futures
+        The part of each.
     shape : tuple of int
         Of the whole array.
     dtype : numpy.dtype
@@ -182,7 +186,7 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
         found = _of_entries(self.parts, ufunc, inputs)
         if out is None:
             return found
-        (target,) = out
+        target = out[0]
         target.pieces, target.shape, target.dtype, target.axis = found.pieces, found.shape, found.dtype, found.axis
         return target
 
