@@ -180,7 +180,8 @@ def _line(key: str, found: dict) -> str:
     part = found["product_floor"] / found["product"]
     return (
         f"{key:<58} product {found['product']:.3g} s ({part:.0%} of the floor, forecast "
-        f"{found['product_forecast']:.3g} s), norm {found['norm']:.3g} s (forecast {found['norm_forecast']:.3g} s), {found['products']} products, "
+        f"{found['product_forecast']:.3g} s),"
+        f" norm {found['norm']:.3g} s (forecast {found['norm_forecast']:.3g} s), {found['products']} products, "
         f"{found['peak_bytes'] / 1e6:.0f} MB"
     )
 

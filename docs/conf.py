@@ -28,6 +28,7 @@ extensions = [
     "every_refusal",
     "record_fields",
     "recorded_times",
+    "recorded_growth",
 ]
 exclude_patterns = ["examples", "gallery/*.ipynb", "gallery/*.py"]
 templates_path = ["templates"]

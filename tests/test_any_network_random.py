@@ -130,7 +130,9 @@ def test_random_networks_have_the_kernel_of_the_definition(module, data):
     points2 = data.draw(st.sampled_from([None, X2]))
     expected = kernel_of(module, X, outputs, points2, names="*" if layer == "all" else layer)
     theta = ns.ntk(ns.from_torch(module), X, points2, layer=layer, outputs=outputs)
-    scale = 1e-10 * (abs(expected).max() or 1)
+    every = expected if layer == "all" else kernel_of(module, X, outputs, points2)
+    # Gradients below 1e-12 of the largest are rounding, as behind the norm of one channel, whose output is constant.
+    scale = max(1e-10 * abs(expected).max(), 1e-24 * abs(every).max()) or 1e-10
     V = np.random.default_rng(0).standard_normal((expected.shape[1], 2))
     np.testing.assert_allclose(theta @ V, expected @ V, rtol=1e-9, atol=10 * scale)
     np.testing.assert_allclose(theta.to_dense(), expected, rtol=1e-10, atol=scale)

@@ -61,6 +61,7 @@ def record(name: str) -> dict:
 
 MAIN, TRAINING = record("2026-11-24-two-cores-epyc.json"), record("2026-11-24-training.json")
 DEEP, COVERAGE = record("2026-11-24-deep.json"), record("2026-11-24-coverage.json")
+ANY = record("2026-11-30-any-network.json")
 
 
 def case(found: dict, start: str) -> dict:
@@ -175,6 +176,9 @@ def test_named_activations_are_counted():
 LACKS = {
     "Gradient flow is predicted, but not trained": lambda: not hasattr(law_of("flow"), "move"),
     "at one rate on the squared error": lambda: not {"loss", "batch"} & {*inspect.signature(ns.track).parameters},
+    "JAX functions have no layer factors": lambda: (
+        not (house.ROOT / "ntkspec" / "networks" / "jax" / "factors").exists()
+    ),
     "take all eigenpairs of their kernel": lambda: (
         not {"method", "rtol"} & {*inspect.signature(ns.ensemble).parameters}
     ),
@@ -259,6 +263,29 @@ def test_times_beside_peers_are_recorded(words, cases, peer):
     for shown, times, one in zip(numbers(theirs, " s"), numbers(ratio), kept, strict=True):
         assert agree(shown, one["peers"][peer])
         assert agree(times, one["peers"][peer] / one["ours"])
+
+
+# Rows of the README's table of PyTorch modules: words in them, the case in the record, the peer.
+MODULES = [
+    (("one product, ResNet-18", "vjp"), "product, resnet18", "torch.func vjp, jvp"),
+    (("curvlinops",), "product, resnet18", "curvlinops"),
+    (("whole kernel, ResNet-18 |", "contraction"), "kernel, resnet18, one output", "torch.func contraction"),
+    (("loop of backward",), "kernel, resnet18, one output", "loop of backward"),
+    (("mean of 10 outputs",), "kernel, resnet18, mean", "torch.func contraction, 10 times its time for one output"),
+    (("whole kernel, transformer",), "kernel, transformer", "torch.func contraction"),
+    (("norm of an MLP",), "norm of the gap, mlp", "torch.func contraction"),
+]
+
+
+@pytest.mark.parametrize(("words", "start", "peer"), MODULES, ids=[words[0] for words, *_ in MODULES])
+def test_times_of_modules_are_recorded(words, start, peer):
+    _, ours, theirs, ratio = row(*words)
+    kept = case(ANY, start)
+    for cell, who, seconds in ((ours, "ntkspec", kept["ours"]), (theirs, peer, kept["peers"][peer])):
+        assert not cell or agree(numbers(cell, " s")[0], seconds)
+        if memory := numbers(cell, " GB"):
+            assert agree(memory[0], kept["extra_bytes"][who] / 1e9)
+    assert agree(numbers(ratio)[0], kept["peers"][peer] / kept["ours"])
 
 
 LARGE = ["MNIST, 60,000", "n = 200,000, ReLU", "n = 200,000, erf", "n = 1,000,000, ReLU", "n = 1,000,000, erf"]

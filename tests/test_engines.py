@@ -250,6 +250,26 @@ def test_a_matrix_is_compared_with_its_mirror(n, dtype, engine, on):
     assert np.isnan(engine.symmetric.squares_and_defect(on(matrix), 0, n)[0])
 
 
+@pytest.mark.parametrize("layout", ["plain", "strided", "read-only", "fortran", "one row", "no column"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weighted_rows_are_outer_products_of_each_row(engine, on, layout, dtype):
+    V, X = np.random.default_rng(0).standard_normal((2, 9, 14)).astype(np.float32)
+    V, X = V[:, ::3].astype(np.float64), X.astype(dtype)
+    if layout == "strided":
+        V, X = V[::2, ::2], X[::2, 1::3]
+    elif layout == "read-only":
+        X.setflags(write=False)
+    elif layout == "fortran":
+        V, X = np.asfortranarray(V), np.asfortranarray(X)
+    elif layout == "one row":
+        V, X = V[:1], X[:1, :1]
+    elif layout == "no column":
+        X = X[:, :0]
+    found = engine.linalg.weighted_rows(on(V), on(X))
+    expected = np.einsum("ik,id->ikd", V, X.astype(np.float64)).reshape(len(V), -1)
+    np.testing.assert_array_equal(engine.to_host(found), expected)
+
+
 @pytest.mark.parametrize(("n", "k", "d"), [(1, 1, 1), (7, 2, 33), (40, 3, 64), (70, 1, 5)])
 @pytest.mark.parametrize("dtypes", ["fff", "ffd", "dfd", "ddd"])
 def test_inner_products_of_rows_are_taken_as_they_lie(n, k, d, dtypes, engine, on):

@@ -19,36 +19,40 @@ class RecordedTimes(Directive):
     def run(self) -> list[nodes.Node]:
         """Read the record."""
         record = json.loads((RESULTS / self.arguments[0]).read_text(encoding="utf-8"))
-        made = record["made_with"]
-        versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
-        source = (
-            f"{made['processor']}, {made['cores']} cores, {made['time'][:10]}, Python {made['python']}, {versions}."
-        )
-        if "load" in made:
-            source += f" The load of the machine was {made['load']:.0f}."
         rows = []
         for case in record["cases"]:
-            floor = f"{_seconds(case['floor'])}" if case.get("floor") else ""
+            floor = f"{in_seconds(case['floor'])}" if case.get("floor") else ""
             peers = sorted(case["peers"].items(), key=lambda peer: peer[1])
-            rows.append([case["name"], _seconds(case["ours"]), floor, "; ".join(_peer(*peer) for peer in peers)])
-        found: list[nodes.Node] = [nodes.paragraph("", source), table(["case", "ntkspec", "floor", "others"], rows)]
+            rows.append([case["name"], in_seconds(case["ours"]), floor, "; ".join(_peer(*peer) for peer in peers)])
+        found: list[nodes.Node] = [
+            nodes.paragraph("", made_on(record["made_with"])),
+            table(["case", "ntkspec", "floor", "others"], rows),
+        ]
         if large := record.get("large"):
             head = ["large kernel", "spectral norm", "products", "ntkspec", "forecast", "floor", "peak memory"]
             found.append(table(head, [_large(case) for case in large]))
         return found
 
 
+def made_on(made: dict) -> str:
+    """Machine, date and versions of a record."""
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    source = f"{made['processor']}, {made['cores']} cores, {made['time'][:10]}, Python {made['python']}, {versions}."
+    return source + (f" The load of the machine was {made['load']:.0f}." if "load" in made else "")
+
+
 def _large(case: dict) -> list[str]:
     norm = f"{case['spectral']:.6g} to {case['upper']:.6g}"
-    seconds = [_seconds(case[name]) for name in ("seconds", "forecast", "floor")]
+    seconds = [in_seconds(case[name]) for name in ("seconds", "forecast", "floor")]
     return [case["name"], norm, str(case["products"]), *seconds, f"{case['peak_bytes'] / 1e9:.1f} GB"]
 
 
 def _peer(name: str, seconds: float) -> str:
-    return f"{name} {_seconds(seconds)}"
+    return f"{name} {in_seconds(seconds)}"
 
 
-def _seconds(value: float) -> str:
+def in_seconds(value: float) -> str:
+    """In milliseconds where it is less than one."""
     return f"{1000 * value:.3g}\N{NO-BREAK SPACE}ms" if value < 1 else f"{value:.3g}\N{NO-BREAK SPACE}s"
 
 

@@ -92,8 +92,8 @@ def predict_gd(
         Weight decay towards zero: weight_decay/2 \|w\|² is added to the loss.
     origin : array, tuple of two arrays or None, default None
         Outputs of the model where all its weights are zero, in the form of ``start``, which ``weight_decay`` needs
-        beside the kernel. None is zero, as for a model that is linear in its weights, f = J w. Of a network's expansion
-        it is that of ``ntkspec.linearize(net).with_weights(zeros)``, f_0 - J w_0.
+        beside the kernel. None is zero: that of a model which is linear in its weights, f = J w. Of a network's
+        expansion it is that of ``ntkspec.linearize(net).with_weights(zeros)``, f_0 - J w_0.
     batch : int or None, default None
         Points of a step: the batches of :func:`ntkspec.train_gd` with the same ``seed``, one after the other. None
         takes all points in each step.

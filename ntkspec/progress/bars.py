@@ -18,13 +18,16 @@ CHANGED = 1.25
 class Bar(tqdm):
     """A bar whose lock is held over a fork, so that a child process never finds it taken by a thread that is gone."""
 
+    total: float | None
+
     def expect(self, total: float) -> None:
         """Say how many there will be in all, as far as that is known now, and where that has changed; 0 where it is not
         known."""
         if not total:
             return
-        if self.total and max(total, self.total) > CHANGED * min(total, self.total):
-            self.set_postfix_str(f"forecast changed from {self.total:.0f} to {total:.0f}", refresh=False)
+        before = self.total
+        if before and max(total, before) > CHANGED * min(total, before):
+            self.set_postfix_str(f"forecast changed from {before:.0f} to {total:.0f}", refresh=False)
         self.total = total
 
 

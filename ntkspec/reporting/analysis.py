@@ -51,13 +51,13 @@ def _setting(analysis) -> list[str]:
     task, names = analysis.task, ("eta1", "eta2") if len(analysis.rates) == 2 else ("eta",)
     chosen = "" if task.eta1 is not None or task.eta2 is not None else " (automatic)"
     rates = ", ".join(f"{name} = {rate:.4g}" for name, rate in zip(names, analysis.rates, strict=True))
+    by = f" of {analysis.recipe.told}" if analysis.recipe.told else ""
     tests = len(analysis.labels.get("test", ()))
     pairs = [
         ("network", str(task)),
         *own_rows(analysis.own),
         *_copies(analysis),
-        ("training", f"{counted(analysis.steps[-1], 'step')} of {analysis.recipe.words}"),
-        ("learning rate", f"{rates}{chosen}"),
+        ("training", f"{counted(analysis.steps[-1], 'step')}{by}, {rates}{chosen}"),
     ]
     if not task.deep and analysis.recipe.usual:
         horizon = analysis.data.d * math.log(analysis.data.d) / max(analysis.rates)

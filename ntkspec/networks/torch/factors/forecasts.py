@@ -8,8 +8,8 @@ from ntkspec.networks.torch.factors.held import biases, larger_than_gradient
 from ntkspec.networks.torch.factors.layouts import PROBES
 from ntkspec.networks.torch.factors.readings import Factor
 
-# What takes longer than as many flops of a large matrix product: forming gradients, and multiplying a part of them, which
-# is read from memory. Seen on ResNet-18, on two cores that multiply matrices with 400 Gflop/s.
+# What takes longer than as many flops of a large matrix product: forming gradients, and multiplying them from memory.
+# Seen on ResNet-18, on two cores that multiply matrices with 300 to 400 Gflop/s.
 FORMING, MULTIPLYING = 2.5, 1.5
 
 

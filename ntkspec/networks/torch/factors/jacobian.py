@@ -112,7 +112,7 @@ class FactoredJacobian(AutogradJacobian):
         return self.pull_work if rest is None else self.pull_work + rest.push_work + -1.0 * rest.pull_work
 
     def entry_work(self, other: AutogradJacobian) -> Work:
-        """Inner products of gradients or of positions; what both need of each point comes once for a tile, or at all."""
+        """Inner products of gradients or of positions; what both need of a point comes once for a tile, or once."""
         side = min(self.engine.TILE, self.points, other.points)
         stored = self._points_stored == self.points
         height, width = (side, side) if stored else (min(side, self._fitting(most)) for most in self._part_bytes)
