@@ -211,7 +211,7 @@ def _cluster(folder: Path):
         worker = ("distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--memory-limit", "2GB", *here)
         workers = [start(*worker) for _ in range(2)]
         deadline = time.monotonic() + 60
-        while not file.exists() and time.monotonic() < deadline:
+        while not (file.exists() and file.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.05)
         address = json.loads(file.read_text())["address"]
         from distributed import Client

@@ -269,7 +269,7 @@ def test_passes_where_the_memory_is_short(monkeypatch):
     module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 1)).double()
     X = numbers(16, 2, 4, 4)
     side, choice = factors(module, X)
-    monkeypatch.setattr(jacobian, "free_memory", lambda device: 0.0)
+    monkeypatch.setattr(jacobian, "free_memory_now", lambda device: 0.0)
     each = side.facts.bytes + side.bytes_per_point
     monkeypatch.setattr(jacobian, "LEAST_BYTES", 2.5 * each)
     assert side._points_at_once == 2

@@ -101,7 +101,7 @@ def _restyle(artists: list, style: dict[str, Any]) -> None:
 
     lines = [artist for artist in artists if isinstance(artist, Line2D) and artist.get_gid() != marks.MARK]
     for line in lines:
-        line.set(**style | {"label": _label(line.get_label(), style.get("label"), len(lines))})
+        line.set(**style | {"label": _label(str(line.get_label()), style.get("label"), len(lines))})
     for artist in artists:
         if isinstance(artist, Collection | Patch) and "color" in style:
             artist.set(color=style["color"], alpha=0.25)
