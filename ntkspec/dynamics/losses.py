@@ -119,7 +119,7 @@ class CrossEntropy(LossFunction):
         """Probabilities of two classes or more, such as one-hot labels."""
         advice = "labels of the cross-entropy are (n, K), probabilities of K >= 2 classes, such as numpy.eye(K)[y]"
         if y.ndim != 2 or y.shape[1] < 2:
-            raise ValueError(f"y has shape {y.shape}, but {advice}; labels 1 and -1 are for 'logistic'")
+            raise ValueError(f"y has shape {y.shape}, but {advice} (--classes all); labels 1 and -1 are for 'logistic'")
         if bool((y < 0).any()):
             raise ValueError(f"y holds {float(y.min()):.6g}, but {advice}")
         sums = y.astype(np.float64).sum(axis=1)

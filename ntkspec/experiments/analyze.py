@@ -294,6 +294,11 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     task = check_analysis(task)
     _check_dataset(dataset)
     dataset = task.recipe.labelled(labelled(task, dataset))
+    if task.batch is not None and task.batch > len(dataset.X):
+        raise ValueError(
+            f"batch={task.batch}, but there are {len(dataset.X)} training points; take fewer, or no batches at all "
+            f"(--batch 0)"
+        )
     model, stages = model_of(task, dataset), Stages(report)
     task = _with_steps(task, model)
     held = engine_of(dataset.X).used_memory() + _check_memory(task, model)
