@@ -317,7 +317,10 @@ def test_the_error_of_forecasts_is_said():
     assert agree(long, max(one["forecast"] / one["seconds"] for one in LARGE["large"]))
 
 
-@pytest.mark.parametrize(("name", "start"), [("step, erf", "erf"), ("step, ReLU", "relu, n=20000 d=50"), ("ReLU step", "relu, n=20000 d=256")])
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("step, erf", "erf"), ("step, ReLU", "relu, n=20000 d=50"), ("ReLU step", "relu, n=20000 d=256")],
+)
 def test_times_of_a_training_step_are_recorded(name, start):
     kept = case(TRAINING, f"training step, {start}")
     peers = ("torch.compile autograd", "torch.compile by hand", "jax.jit autograd", "jax.jit by hand")
