@@ -31,7 +31,11 @@ TAKES = {
     "ridge": [lambda x: predicted(ridge=x), lambda x: trained(ridge=x)],
     "weight_decay": [lambda x: predicted(weight_decay=x), lambda x: trained(weight_decay=x)],
     "batch": [lambda x: predicted(batch=x), lambda x: trained(batch=x)],
-    "seed": [lambda x: predicted(batch=1, seed=x), lambda x: ns.spectral_norm(K, seed=x)],
+    "seed": [
+        lambda x: predicted(batch=1, seed=x),
+        lambda x: trained(batch=1, seed=x),
+        lambda x: ns.spectral_norm(K, seed=x),
+    ],
     "steps": [lambda x: predicted(steps=x), lambda x: trained(steps=x), lambda x: predicted(steps=x, law="flow")],
     "noise": [lambda x: ns.posterior(K, K, None, Y, noise=x)],
     "momentum": [ns.HeavyBall, ns.Nesterov],
@@ -49,6 +53,12 @@ def test_what_is_no_number_is_refused_by_its_name(name):
         for wrong in (True, False, np.True_, "a", 1 + 0j, np.complex128(0.5), np.nan, {}):
             with pytest.raises(ValueError, match=rf"^{name}( at step 0)?="):
                 take(wrong)
+
+
+def test_training_in_batches_needs_a_seed():
+    """None is the mean over all batches in a prediction, and no such thing in training."""
+    with pytest.raises(ValueError, match="seed=None"):
+        trained(batch=1, seed=None)
 
 
 @pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), 1, np.int64(1)])

@@ -163,6 +163,7 @@ def train_gd(
     net = as_network(net, "training")
     points, tests = net.as_points(X), None if X_test is None else net.as_points(X_test, "X_test")
     n, recorded, metrics = count(points), checks.as_steps(steps), _checked_metrics(watch)
+    seed = checks.whole_number(seed, "seed", 0)
     law, loss = steps_of(law), loss_of(loss)
     ridge, weight_decay = strength_of(ridge, "ridge"), strength_of(weight_decay, "weight_decay")
     targets = targets_of(net, y, n, outputs)
