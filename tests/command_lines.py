@@ -119,6 +119,7 @@ COMMANDS = {
     "spectrum": DATA_OPTIONS
     | KERNEL_OPTIONS
     | COMMON
+    | {"--scheduler": SCHEDULERS, "--parts": WHOLE}
     | {"--kernel": ["theta", "linear", "gap", *WORDS], "--pairs": WHOLE, "--probes": WHOLE, "--steps": WHOLE},
     "check prop-3.4": GRID,
     "check claim-3.1": GRID,

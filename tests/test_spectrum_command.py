@@ -10,11 +10,14 @@ import pytest
 import ntkspec as ns
 from commands import run
 from ntkspec import storage
+from ntkspec.cluster.workers import Workers
 from ntkspec.experiments.spectrum import SPECTRUM_TYPES, SpectrumTask, measure_spectrum
+from ntkspec.experiments.spread_models import Spread
 from ntkspec.plotting import spectrum as plotting
 from ntkspec.reporting.screen import spectrum_summary
 from ntkspec.reporting.spectrum import density_rows, spectrum_report
 from ntkspec.spectra import densities
+from workers_here import Here
 
 TASK = SpectrumTask(width=40, pairs=6, probes=4, steps=30)
 
@@ -184,3 +187,56 @@ def test_shares_are_found_on_the_grid_as_by_looking_at_all_of_it(seed, monkeypat
     for q, line in zip((0.5, 0.9, 0.99), lines[1:], strict=True):
         ends = [grid[reached].min(initial=np.inf) for reached in (upper >= q, lower >= q)]
         assert line.endswith("up to a value between {:.4g} and {:.4g}".format(*ends))
+
+
+# ----------------------------------------------------------------------------------------------------------- on workers
+ADDRESS = "tcp://10.0.0.1:8786"
+
+
+@pytest.fixture
+def workers(monkeypatch):
+    here = Here()
+    monkeypatch.setattr(Workers, "of", lambda address: here)
+    return here
+
+
+@pytest.mark.parametrize("parts", [None, 3])
+@pytest.mark.parametrize(
+    "options", [{"kernel": "theta"}, {"kernel": "gap", "activation": "relu"}, {"network": "fc:2x12", "width": None}]
+)
+def test_workers_find_what_one_machine_finds(options, parts, workers):
+    task, dataset = dataclasses.replace(TASK, **options), data()
+    here, there = measure_spectrum(task, dataset), measure_spectrum(task, dataset, spread=Spread(ADDRESS, parts))
+    for name in ("norm", "frobenius", "trace", "effective_rank", "participation_ratio", "alignment"):
+        one, other = getattr(here, name), getattr(there, name)
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert max(one.lower, other.lower) <= min(one.upper, other.upper)
+    assert there.leading.values == pytest.approx(here.leading.values, rel=1e-6)
+    assert there.energies == pytest.approx(here.energies, abs=1e-5)
+    assert there.leading.vectors.shape == here.leading.vectors.shape
+    assert there.plan.method == "cluster"
+    assert f"{parts or 2} parts on 2 workers" in spectrum_report(there)
+
+
+def test_each_part_of_the_points_is_sent_once(workers):
+    measure_spectrum(dataclasses.replace(TASK, kernel="gap"), data(), spread=Spread(ADDRESS, 3))
+    sent = [one for one in workers.crossed if hasattr(one, "points")]
+    assert [(part.first, part.last) for part in sent] == [(0, 53), (53, 106), (106, 160)]
+    assert np.array_equal(np.vstack([part.points.X for part in sent]), data().X)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--parts 3", "--parts 3 is for workers"),
+        ("--scheduler 10.0.0.1", "an address such as tcp://10.0.0.1:8786"),
+        (f"--scheduler {ADDRESS} --parts 0", "parts=0"),
+        (f"--scheduler {ADDRESS} --parts 31 --n 30", "parts=31, but there are 30 points"),
+        (f"--scheduler {ADDRESS} --method dense", "method='dense' stores whole kernels"),
+    ],
+)
+def test_what_workers_cannot_do_is_refused_in_one_line(options, told, workers, tmp_path):
+    found = run(f"spectrum {options} --output {tmp_path / 'made'}")
+    assert (found.code, found.out, len(found.err)) == (2, "", 1)
+    assert told in found.err[0]

@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 import ntkspec
 from ntkspec.cli import sweeps
+from ntkspec.cli.cluster import ClusterOptions, spread_of
 from ntkspec.cli.completion import add_completion
 from ntkspec.cli.data import DataOptions
 from ntkspec.cli.figures import figure
@@ -90,6 +91,7 @@ def spectrum(
     pairs: MaybeWhole = None,
     probes: Whole = 8,
     steps: Whole = 100,
+    cluster: ClusterOptions | None = None,
     seed: Whole = 0,
     engine: Engine = "cpu",
     output: Output = None,
@@ -125,12 +127,14 @@ def spectrum(
     data, network = data or DataOptions(), network or KernelOptions()
     own = own_network_of(network)
     options = task_options(network) | {"kernel": kernel, "pairs": pairs, "probes": probes, "steps": steps}
-    task = check_spectrum(SpectrumTask(seed=seed, **options))
+    task, spread = check_spectrum(SpectrumTask(seed=seed, **options)), spread_of(cluster, engine)
+    if spread is not None:
+        spread.check(task)
     folder = output or Path("ntkspec-spectrum") / f"{kernel}-{folder_name(data, task, engine)}"
     figures = ("density", "eigenpairs")
     texts = Texts(spectrum_summary, spectrum_report, spectrum_answer, spectrum_document)
     job = Job("spectrum", measure_spectrum, texts, SPECTRUM_TYPES, "ntkspec.plotting.spectrum", figures)
-    return measure(job, task, folder, data=data, seed=seed, engine=engine, own=own)
+    return measure(job, task, folder, data=data, seed=seed, engine=engine, own=own, spread=spread)
 
 
 @app.command(help_epilogue=epilogue("constants"))

@@ -16,6 +16,7 @@ from ntkspec.cli.telling import coloured, stage, tell, tell_files, told
 
 if TYPE_CHECKING:
     from ntkspec.experiments.network_tasks import NetworkTask
+    from ntkspec.experiments.spread_models import Spread
 
 # What files of their records are called.
 KINDS = {"analysis": "analyze", "spectrum": "spectrum"}
@@ -64,8 +65,11 @@ def measure(
     seed: int,
     engine: Literal["cpu", "gpu"],
     own: NetworkFile | None = None,
+    spread: "Spread | None" = None,
 ) -> int:
     """Measure on the data and leave the record, the report and the figures, in this order.
+
+    spread : the workers that compute, on their ``engine``; this machine keeps the data.
 
     Where the folder holds the record of this very setting but not its figures, they are made from it. Returns how it
     ended (:class:`ntkspec.cli.streams.Exit`).
@@ -75,7 +79,9 @@ def measure(
     from ntkspec.storage.provenance import fingerprint, provenance
 
     start = time.perf_counter()
-    device, kept = engines.named(engine), Record(folder, job.name, KINDS[job.name], job.types, job.figures)
+    device = engines.named(engine if spread is None else "cpu")
+    kept = Record(folder, job.name, KINDS[job.name], job.types, job.figures)
+    where = {} if spread is None else {"spread": spread}
     with held(folder, [path.name for path in (kept.path, *kept.drawings)]):
         dataset = dataset_of(data, seed)
         arrays = {name: getattr(dataset, name) for name in ("X", "y", "X_test", "y_test")}
@@ -90,7 +96,7 @@ def measure(
             say(f"{kept.path} holds this setting; only its figures are drawn")
             return _show(job, record, kept, start)
         with contextlib.nullcontext() if own is None else own.computing():
-            found = job.measure(task, placed(dataset, device), report=stage)
+            found = job.measure(task, placed(dataset, device), report=stage, **where)
         made_with = provenance(COMMAND.get(f"ntkspec {job.name}")) | {"engine": engine, "fingerprint": same}
         made_with |= {"seconds": time.perf_counter() - start}
         inputs = {name: arrays[name] for name in ("X", "X_test")}

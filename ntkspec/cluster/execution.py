@@ -113,9 +113,7 @@ def connected(address: str) -> Any:
     Raises ValueError for what is no address, where none answers within CONNECT_SECONDS, where it has no workers, or
     where Dask is not installed.
     """
-    match = _ADDRESS.fullmatch(address)
-    if not match or not 1 <= int(match[2]) < 2**16:
-        raise ValueError(f"scheduler={checks.shown(address)}, but an address such as tcp://10.0.0.1:8786 is needed")
+    checked_address(address)
     try:
         from distributed import Client
         from distributed.utils import LoopRunner
@@ -134,6 +132,14 @@ def connected(address: str) -> Any:
         client.close()
         raise ValueError(f"no worker is connected to the scheduler {address}; start some: dask worker {address}")
     return client
+
+
+def checked_address(address: str) -> str:
+    """An address of a scheduler; ValueError for what is none."""
+    match = _ADDRESS.fullmatch(address)
+    if not match or not 1 <= int(match[2]) < 2**16:
+        raise ValueError(f"scheduler={checks.shown(address)}, but an address such as tcp://10.0.0.1:8786 is needed")
+    return address
 
 
 async def _greeted(address: str) -> None:

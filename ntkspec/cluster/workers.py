@@ -8,6 +8,7 @@ import pickle
 import sys
 import time
 import uuid
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
@@ -59,6 +60,12 @@ class Workers:
         where = {} if home is None else {"workers": [home], "allow_other_workers": True}
         key = f"{function.__name__}-{uuid.uuid4().hex}"
         return self.client.submit(done, function, *arguments, key=key, **where)
+
+    def sent(self, value: Any, home: str) -> Future:
+        """A value, at a worker; the scheduler keeps it too, for another one where that is lost."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sending large graph")  # advice to have workers read it themselves
+            return self.submit(given, value, home=home)
 
     def summed(self, futures: Sequence[Future]) -> Future:
         """The sum, in the order given, by a tree of tasks."""

@@ -20,8 +20,33 @@ from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import KernelOperator
 
 
-class Model(Protocol):
-    """A network on a data set, with its kernel, its linear model, and what training costs.
+class KernelModel(Protocol):
+    """A network on a data set, with its kernel and its linear model."""
+
+    def ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """Its NTK at the start, with a row for each point."""
+
+    @property
+    def predicts_all(self) -> bool:
+        """Whether :meth:`full_ntk` predicts the training, and not :meth:`ntk`."""
+
+    def full_ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """That of all outputs, a row for each point and output."""
+
+    @property
+    def theory(self) -> LinearModel | None:
+        """Its linear model, where theory says it."""
+
+    def nearest(self, theta: KernelOperator) -> LinearModel:
+        """The linear model whose kernel is nearest to its NTK."""
+
+    @property
+    def record(self) -> NetworkRecord | None:
+        """What a record keeps of a network of the user's own; None of built-in ones, which the task says."""
+
+
+class Model(KernelModel, Protocol):
+    """The same with what training takes and costs.
 
     dataset : with labels of the shape of what is trained.
     """
@@ -41,23 +66,6 @@ class Model(Protocol):
     def start(self) -> Start | None:
         """Its outputs at the start; None where they are zero."""
 
-    def ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
-        """Its NTK at the start, with a row for each point."""
-
-    @property
-    def predicts_all(self) -> bool:
-        """Whether :meth:`full_ntk` predicts the training, and not :meth:`ntk`."""
-
-    def full_ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
-        """That of all outputs, a row for each point and output."""
-
-    @property
-    def theory(self) -> LinearModel | None:
-        """Its linear model, where theory says it."""
-
-    def nearest(self, theta: KernelOperator) -> LinearModel:
-        """The linear model whose kernel is nearest to its NTK."""
-
     def rates(self, eta: float) -> dict[str, float]:
         """The learning rates for a rate ``eta`` of the kernel, by the names of :func:`ntkspec.train_gd`."""
 
@@ -74,10 +82,6 @@ class Model(Protocol):
 
     def stored(self, trained: Any) -> dict[str, Any]:
         """The weights at the start and after training, as files keep them."""
-
-    @property
-    def record(self) -> NetworkRecord | None:
-        """What a record keeps of a network of the user's own; None of built-in ones, which the task says."""
 
 
 class BuiltInModel:

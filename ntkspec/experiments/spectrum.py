@@ -11,10 +11,11 @@ from ntkspec.datasets import Dataset
 from ntkspec.engines.arrays import Array
 from ntkspec.experiments.devices import on_host
 from ntkspec.experiments.linear_models import LinearModel, NearestLinear
-from ntkspec.experiments.models import Model, labelled, model_of
+from ntkspec.experiments.models import KernelModel, labelled, model_of
 from ntkspec.experiments.network_tasks import NetworkTask, completed_task, storable_task
 from ntkspec.experiments.own_networks import NetworkRecord, compared_with
 from ntkspec.experiments.spectrum_forecast import FEW, Sizes, spectrum_forecast
+from ntkspec.experiments.spread_models import Spread, SpreadModel
 from ntkspec.experiments.stages import Stages
 from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
@@ -149,16 +150,24 @@ def check_spectrum(task: SpectrumTask) -> SpectrumTask:
 
 
 def measure_spectrum(
-    task: SpectrumTask, dataset: Dataset, *, report: Callable[[str], None] = lambda text: None
+    task: SpectrumTask,
+    dataset: Dataset,
+    *,
+    spread: Spread | None = None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> KernelSpectrum:
     """Measure the spectrum of a kernel on the training points, on their device; ``report`` is told what comes next.
 
     Network: that of the task and its seed. The kernel is stored or multiplied through
     its factors once for all (:func:`ntkspec.plan`). Cost: some (probes steps + 30 pairs + 100) products.
+    spread : the workers that multiply the kernel of a built-in network, each with its part of the points; the record
+    is that of one machine, up to rounding.
     """
     task, stages = check_spectrum(task), Stages(report)
     X, y, seed = checks.as_matrix(dataset.X), _checked_labels(dataset), task.seed
-    model = model_of(task, dataset)
+    if spread is not None:
+        spread.check(task)
+    model: KernelModel = model_of(task, dataset) if spread is None else SpreadModel(task, dataset, spread)
     if model.predicts_all:
         dataset = labelled(task, dataset)
         y = dataset.y
@@ -220,7 +229,7 @@ def _checked_labels(dataset: Dataset) -> Array:
 class _Kernels:
     """Theta, Theta^lin and their difference; the nearest linear kernel is looked for when it is first asked for."""
 
-    def __init__(self, model: Model, theta: KernelOperator, stages: Stages):
+    def __init__(self, model: KernelModel, theta: KernelOperator, stages: Stages):
         self.model, self.theta, self.stages = model, theta, stages
 
     @cached_property

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from ntkspec.engines import named
 from ntkspec.experiments.forecast import Forecast, Step, passes_of
 from ntkspec.operators import KernelOperator, planning
 from ntkspec.operators.base import points_of
@@ -53,6 +54,8 @@ def spectrum_forecast(
     few : the kernel of at most FEW of the points, where a framework makes it: its passes are timed there. again : the
     difference from a linear kernel that is not known yet is formed beside it.
     """
+    if operator.spread:
+        return _of_spread(operator, other, sizes)
     n, engine = operator.shape[0], operator.engine
     plan, step, timed = planning.plan(operator, sizes.products, method=method), Step(0.0), None
     if few is not None:
@@ -78,6 +81,21 @@ def spectrum_forecast(
     if n <= densities.DENSE_SIZE:
         kept += 24.0 * n * n
     return Forecast(seconds, max(engine.used_memory() + kept, engine.most_memory()), plan)
+
+
+def _of_spread(operator: KernelOperator, other: KernelOperator | None, sizes: Sizes) -> Forecast:
+    """Products on workers; in this machine's memory the eigenvectors of the record alone, each twice."""
+    plan = planning.plan(operator, sizes.products)
+    seconds = {
+        "spectral norm": EXPECTED_PRODUCTS * plan.each,
+        "Frobenius norm": 2 * min(_of_entries(operator), PROBED * plan.each),
+        "eigenpairs": sizes.of_pairs * plan.each,
+        "density": sizes.probes * sizes.steps * plan.each,
+    }
+    if other is not None:
+        seconds["eigenpairs of the other kernel"] = planning.plan(other, sizes.of_pairs).seconds
+    here = named("cpu")
+    return Forecast(seconds, max(here.used_memory() + 16.0 * operator.shape[0] * sizes.pairs, here.most_memory()), plan)
 
 
 def _of_products(

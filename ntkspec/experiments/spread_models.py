@@ -1,0 +1,113 @@
+"""Built-in networks whose points lie on the workers of a Dask cluster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ntkspec import checks
+from ntkspec.cluster.execution import checked_address
+from ntkspec.cluster.kernel import built
+from ntkspec.cluster.parts import homes
+from ntkspec.cluster.workers import Workers
+from ntkspec.datasets import Dataset
+from ntkspec.engines import named
+from ntkspec.engines.arrays import Array
+from ntkspec.experiments.devices import placed
+from ntkspec.experiments.models import BuiltInModel, model_of
+from ntkspec.experiments.network_tasks import NetworkTask
+from ntkspec.objects.lazy import cached_property
+from ntkspec.operators import KernelOperator
+
+if TYPE_CHECKING:
+    from ntkspec.cluster.workers import Future
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the points of an experiment lie: in ``parts`` parts (None: one for each worker) on the workers of a Dask
+    ``scheduler``, which compute on an ``engine``, "cpu" or "gpu".
+
+    Raises ValueError for an address or a number that cannot be.
+    """
+
+    scheduler: str
+    parts: int | None = None
+    engine: str = "cpu"
+
+    def __post_init__(self) -> None:
+        checked_address(self.scheduler)
+        if self.parts is not None:
+            checks.whole_number(self.parts, "parts", 1)
+
+    def check(self, task: NetworkTask) -> None:
+        """Raises ValueError for a task whose kernel is not spread."""
+        if task.own or not isinstance(task.network, str):
+            raise ValueError(
+                f"scheduler={self.scheduler!r} is for built-in networks, but {task.name} came; leave it out, or pass "
+                f"the kernel of each part to ntkspec.cluster.kernel in Python"
+            )
+        if task.method not in (None, "factored"):
+            raise ValueError(
+                f"method={task.method!r} stores whole kernels, but workers multiply with their factors; leave out "
+                f"method or scheduler"
+            )
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some points of a data set, from the first to before the last."""
+
+    first: int
+    last: int
+    points: Dataset = field(repr=False)
+
+
+class SpreadModel(BuiltInModel):
+    """A built-in network whose training points are sent to workers, each part once, and stay there; no test points."""
+
+    def __init__(self, task: NetworkTask, dataset: Dataset, spread: Spread):
+        super().__init__(task, replace(dataset, X_test=dataset.X_test[:0], y_test=dataset.y_test[:0]))
+        self.spread, self.workers = spread, Workers.of(spread.scheduler)
+        n, count = len(dataset.X), spread.parts or min(len(self.workers.names), len(dataset.X))
+        if count > n:
+            raise ValueError(f"parts={count}, but there are {n} points; each part needs one")
+        self.ends: Sequence[int] = np.linspace(0, n, count + 1).astype(int).tolist()
+
+    @cached_property
+    def parts(self) -> "list[Future]":
+        """The points of each part, at its worker."""
+        at = homes(self.workers, len(self.ends) - 1)
+        return [
+            self.workers.sent(_part(self.dataset, first, last), home)
+            for first, last, home in zip(self.ends[:-1], self.ends[1:], at, strict=True)
+        ]
+
+    def ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """Of the points of all parts."""
+        return self._spread("ntk")
+
+    def linear_kernel(self, X: Array, X2: Array | None = None) -> KernelOperator:
+        """That of its linear model."""
+        return self._spread("linear_kernel")
+
+    @property
+    def data_coefficient(self) -> float:
+        """As on one machine."""
+        return model_of(self.task, self.dataset).data_coefficient  # type: ignore[attr-defined]
+
+    def _spread(self, name: str) -> KernelOperator:
+        return built(self.workers, partial(kernel_of_part, self.task, self.spread.engine, name), self.parts)
+
+
+def _part(dataset: Dataset, first: int, last: int) -> Part:
+    points = replace(dataset, X=dataset.X[first:last], y=dataset.y[first:last])
+    return Part(first, last, points)
+
+
+def kernel_of_part(task: NetworkTask, engine: str, name: str, part: Part) -> KernelOperator:
+    """On a worker: the kernel of a part's points that :class:`BuiltInModel` has under that name."""
+    dataset = placed(part.points, named(engine))
+    return getattr(model_of(task, dataset), name)(dataset.X)
