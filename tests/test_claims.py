@@ -371,3 +371,15 @@ def test_rates_behind_the_estimate_of_a_cluster_are_recorded():
     flops = 4 * 200_000 * 512 * 256 * kept["products"]
     assert agree(peak, OLDER["rates, per second"]["float64"]["flops"] / 1e9)
     assert agree(whole, flops / kept["seconds"] / 1e9)
+
+
+def test_the_largest_network_is_recorded():
+    (kept,) = ANY["large"]
+    points, seconds, memory, forecast = re.search(
+        r"kernel for ([\d,]+) images, 50 times .* took (\d+) s in ([\d.]+) GB \(forecast: (\d+) s",
+        " ".join(README.split()),
+    ).groups()
+    assert kept["name"].endswith(f"n={points.replace(',', '')}")
+    assert agree(seconds, kept["seconds"])
+    assert agree(forecast, kept["forecast"])
+    assert agree(memory, kept["peak_bytes"] / 1e9)
