@@ -109,6 +109,25 @@ def test_a_spread_kernel_has_the_products_and_the_entries_of_the_whole_one(build
     assert total.lower <= np.trace(whole) <= total.upper
 
 
+def own_network(rows=(0, N), outputs="mean"):
+    """A module of PyTorch of two outputs, the same on each worker."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = torch.nn.Linear(DIM, 9), torch.nn.Tanh(), torch.nn.Linear(9, 2)
+        return ns.ntk(ns.from_torch(torch.nn.Sequential(*layers).double()), points(rows), outputs=outputs)
+
+
+@pytest.mark.parametrize("outputs", ["mean", "full"])
+def test_kernels_of_networks_of_ones_own_are_spread(outputs):
+    K, whole = spread(partial(own_network, outputs=outputs), PARTS[2]), own_network(outputs=outputs).to_dense()
+    V = np.random.default_rng(0).standard_normal((len(whole), 3))
+    assert np.abs((K @ V).gather() - whole @ V).max() <= 1e-12 * np.abs(whole @ V).max()
+    norm = ns.spectral_norm(K)
+    assert norm.lower <= np.linalg.norm(whole, 2) <= norm.upper
+    assert ns.frobenius_norm(K).value == pytest.approx(np.linalg.norm(whole), rel=1e-12)
+
+
 def test_a_kernel_of_several_outputs_keeps_the_rows_of_a_point_together():
     K, whole = spread(several_outputs), several_outputs().to_dense()
     y = np.random.default_rng(1).standard_normal((N, 2))

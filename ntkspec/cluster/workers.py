@@ -88,7 +88,8 @@ class Workers:
             ) from None
         except (CancelledError, OSError) as error:
             raise ValueError(
-                f"the scheduler {self.address} was lost, and with it what lay on its workers; run this again: {error}"
+                f"the scheduler {self.address} was lost with what lay on its workers, or cannot import a module "
+                f"that the functions it was given need; run this again: {error}"
             ) from None
 
     def finished(self, futures: Sequence[Future]) -> None:
