@@ -1,36 +1,37 @@
 r"""What a block Krylov space from a random start proves about the eigenvalues that it has not found.
 
-Let :math:`K Q = Q T + Q' C + F` with the start block in coordinates E (Lanczos), and K z = lambda z with |z| = 1. The
-overlaps :math:`y = Q^T z` satisfy :math:`(\lambda - T) y = C^T Q'^T z + F^T z`, so that those of the start block are
+The overlaps of the start with an eigenvector are bounded by a function of its eigenvalue
+(:mod:`ntkspec.spectra.overlaps`). The space of the start block is uniform, so that :math:`\|E^T y\|^2` follows the
+Beta(b/2, (n-b)/2) law whatever K is: it is below its delta-quantile t² with probability delta only. An eigenvalue is
+therefore excluded where the bound is smaller than t, except with probability delta: beyond the end from which on it
+stays there, no eigenvalue of K is left.
 
-.. math:: E^T y = E^T (\lambda - T)^{-1} (C^T Q'^T z + F^T z), \qquad
-          \|E^T y\| \le \sqrt{1 + 1/w^2}\, \|E^T (\lambda - T)^{-1} [C^T,\; w f I]\|
+**Beside eigenvalues that were found.** Let Ritz vectors Q s_j with distinct values theta_j and residuals rho_j be found,
+k at most, and let t bound the overlaps of the start that the other Ritz vectors make up, for all eigenvalues beyond an
+end. There, beyond the largest others of the Ritz values, lie no more eigenvalues than found values, except with
+probability delta. Otherwise either two eigenvalues, next to each other, would be nearest to the same theta_j, or one
+beyond the end would be nearest to a theta_j on this side of it, at a distance e_j. In the first case some unit vector z
+in the span of their eigenvectors has s_jᵀ Qᵀ z = 0, and with :math:`|s_i^T Q^T z_l| \le \rho_i / |\lambda_l - \theta_i|`
 
-for every w > 0 and f >= |F|. The space of the start block is uniform, so :math:`\|E^T y\|^2` follows the
-Beta(b/2, (n-b)/2) law whatever K is: it is below its delta-quantile t² with probability delta only. An eigenvalue
-lambda is therefore excluded where the right-hand side is smaller than t, except with probability delta.
+.. math:: \|Q_1^T z\| \le \sqrt 2 \Big(t + 2 \sum_{i \ne j} \frac{\|E^T s_i\| \rho_i}{|\theta_i - \theta_j|}\Big);
 
-With b = 1 and f = 0 the norm is :math:`\prod \beta_j / \prod |\lambda - \theta_i|`: the bound of van Dorsselaer,
-Hochstenbach and van der Vorst (SIAM J. Matrix Anal. Appl. 22, 2001). For b > 1 the norm need not fall with lambda. It
-equals a level t exactly at the real eigenvalues of
-
-.. math:: H = \begin{pmatrix} T & (C^T C + w^2 f^2 I)/t \\ E E^T/t & T \end{pmatrix}
-
-(the argument of Boyd, Balakrishnan and Kabamba for H-infinity norms, Math. Control Signals Systems 2, 1989): beyond the
-outermost of them, no eigenvalue of K is left.
+in the second, :math:`t + 2 \sum_{i \ne j} \dots + \|E^T s_j\| \rho_j / e_j` bounds that of one eigenvector. The smallest
+overlap of a uniform block with the span of two given vectors has a known law, and there are k pairs of neighbours among
+the first k + 1 eigenvectors. Found values that their residuals do not tell apart are one theta_j with c vectors: then
+c + 1 eigenvectors are nearest, and sets of c + 1 neighbours take the place of pairs.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from scipy.special import betaincinv
 
 from ntkspec.progress import Bar
 from ntkspec.randomness import stream
 from ntkspec.spectra.lanczos import Lanczos
+from ntkspec.spectra.overlaps import GROWTH, WEIGHT, Relation, overlap_quantile
 
 # From the Ritz values, ascending, to the interval outside which no eigenvalue is to be left; None stops the run.
 TargetInterval: TypeAlias = Callable[[np.ndarray], tuple[float, float] | None]
@@ -41,40 +42,22 @@ BLOCKS = (2, 4, 8)
 # A basis that has not excluded what it should with this many vectors, or with those that fit into this part of the
 # free memory, says so instead of going on.
 LARGEST_BASIS, MEMORY_SHARE = 512, 0.25
-# w above: rounding counts four times, the exact part 1.03 times.
-WEIGHT = 4.0
-_LOSS = math.sqrt(1 + 1 / WEIGHT**2)
-# Crossings are those of a level that is smaller by this: a bound that only just reaches the level crosses it twice at
-# a distance that rounding cannot hide.
-_MARGIN = 1 - 1e-6
+# A run that has found what it seeks goes on to this multiple of its products to prove that nothing was missed.
+FURTHER = 1.3
 # Steps that most runs need, and those after which their recurrence tells how many.
 TYPICAL_STEPS, TELLING_STEPS = 40, 12
 
 
-def overlap_quantile(n: int, block: int, failure_probability: float) -> float:
-    """t with P(|Q_1ᵀ z| < t) = failure_probability for a uniform orthonormal block (n, block) and a unit vector z."""
-    if block >= n:
-        return 1.0
-    return math.sqrt(betaincinv(block / 2, (n - block) / 2, failure_probability))
-
-
 def overlap_bounds(lanczos: Lanczos, value: float) -> tuple[float, float]:
     """(exact, rounding): with z of this eigenvalue, outside T's spectrum, |Q_1ᵀ z| is at most their hypotenuse."""
-    try:
-        X = np.linalg.solve(value * np.eye(lanczos.size) - lanczos.T, lanczos.start)
-    except np.linalg.LinAlgError:
-        return math.inf, math.inf
-    if not np.isfinite(X).all():
-        return math.inf, math.inf
-    exact = float(np.linalg.norm(lanczos.off_diagonal @ X, 2)) if lanczos.residual_width else 0.0
-    return _LOSS * exact, _LOSS * WEIGHT * lanczos.error * float(np.linalg.norm(X, 2))
+    return Relation.of(lanczos).overlap_bounds(value)
 
 
-def rounding_share(lanczos: Lanczos, value: float) -> float:
+def rounding_share(relation: Relation, value: float) -> float:
     """The part of the squared bound on the overlap that is due to F, from 0 to 1; 0 at an end that was not bounded."""
     if not math.isfinite(value):
         return 0.0
-    exact, rounding = overlap_bounds(lanczos, value)
+    exact, rounding = relation.overlap_bounds(value)
     return rounding**2 / (exact**2 + rounding**2) if 0 < rounding < math.inf else 0.0
 
 
@@ -82,38 +65,13 @@ def spectrum_bounds(lanczos: Lanczos, failure_probability: float) -> tuple[float
     """Every eigenvalue of K (of P K P, with locked vectors) lies between these, except with the failure probability.
 
     Each of the two statements fails with at most that probability. Holds where the basis was not restarted and its
-    start block was Gaussian. Cost: the eigenvalues of a (2 k, 2 k) matrix.
+    start block was Gaussian.
     """
-    theta, rounding = np.linalg.eigvalsh(lanczos.T), lanczos.error
-    if lanczos.complete or (lanczos.exhausted and rounding == 0):
-        return float(theta[0]) - rounding, float(theta[-1]) + rounding
+    relation = Relation.of(lanczos)
+    if lanczos.complete or (lanczos.exhausted and lanczos.error == 0):
+        return float(relation.theta[0]) - lanczos.error, float(relation.theta[-1]) + lanczos.error
     level = _level(lanczos, failure_probability)
-    crossings, far = _crossings(lanczos, _MARGIN * level / _LOSS)
-    real = np.append(crossings.real[abs(crossings.imag) <= 1e-8 * abs(theta).max()], theta[[0, -1]])
-    step = rounding + 4 * np.finfo(np.float64).eps * far
-    return _first_below(lanczos, float(real.min()), -step, level), _first_below(lanczos, float(real.max()), step, level)
-
-
-def _crossings(lanczos: Lanczos, level: float):
-    """The eigenvalues of H, and its norm; computed in units of the largest entry of T and C."""
-    unit = max(abs(lanczos.T).max(), abs(lanczos.off_diagonal).max(initial=0.0), lanczos.error)
-    T, C, E = lanczos.T / unit, lanczos.off_diagonal / unit, lanczos.start
-    far = C.T @ C + (WEIGHT * lanczos.error / unit) ** 2 * np.eye(lanczos.size)
-    balance = math.sqrt(np.linalg.norm(far, 2))
-    H = np.block([[T, far / (balance * level)], [E @ E.T * (balance / level), T]])
-    return unit * np.linalg.eigvals(H), unit * float(np.linalg.norm(H))
-
-
-def _first_below(lanczos: Lanczos, end: float, step: float, level: float) -> float:
-    """The first of end + step, end + 2 step, end + 4 step, ... where the bound on the overlap is below the level.
-
-    Next to a converged Ritz value two crossings lie so close that they are computed as complex: this finds them.
-    """
-    while not math.hypot(*overlap_bounds(lanczos, end + step)) < level:
-        step *= 2
-        if not math.isfinite(step):
-            return step
-    return end + step
+    return -relation.mirrored().end(level), relation.end(level)
 
 
 def _level(lanczos: Lanczos, failure_probability: float) -> float:
@@ -174,12 +132,12 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
         before = lanczos.products
         lanczos.extend(min(steps, -(-(most - lanczos.size) // max(1, lanczos.residual_width))))
         bar.update(lanczos.products - before)
-        theta = np.linalg.eigvalsh(lanczos.T)
-        ends = target_interval(theta)
+        relation = Relation.of(lanczos)
+        theta, ends = relation.theta, target_interval(relation.theta)
         if ends is None:
             return Outcome("stopped")
-        bounds = [overlap_bounds(lanczos, end) for end in ends if math.isfinite(end)]
-        slack = min((_log_ratio(level, math.hypot(*both)) for both in bounds), default=0.0)
+        bounds = [relation.overlap_bounds(end) for end in ends if math.isfinite(end)]
+        slack = min((_log_ratio(level, GROWTH * math.hypot(*both)) for both in bounds), default=0.0)
         slacks[lanczos.products] = slack
         if slack >= 0 or lanczos.exhausted or lanczos.size >= most:
             lowest, highest = spectrum_bounds(lanczos, failure_probability)
@@ -197,6 +155,130 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
         bar.expect(expected)
         left = max(0, expected - lanczos.products) // (2 * max(1, lanczos.residual_width))
         steps = max(1, min(left, 8)) if expected else 2
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What a run looks for: which Ritz values it has found, and beyond what no other is to be left.
+
+    choose : from the Ritz values, ascending, to the indices of the found ones. ends : from these to (low, high), which
+    may be infinite; ``room`` times the largest size may be missing beyond them.
+    """
+
+    choose: Callable[[np.ndarray], np.ndarray]
+    ends: Callable[[np.ndarray], tuple[float, float]]
+    room: float
+
+
+def prove_found(lanczos: Lanczos, sought: Sought, failure_probability: float, bar: Bar) -> Outcome | None:
+    """Go on with a run from a random block, which was not restarted, until it proves that none of what is sought is
+    missed; None where it cannot soon, as where more values coincide than the block has vectors."""
+    block, n = lanczos.start.shape[1], lanczos.n - lanczos.locked
+    most, last = fitting_basis(lanczos, LARGEST_BASIS), round(FURTHER * lanczos.products)
+    while True:
+        relation = Relation.of(lanczos)
+        found = sought.choose(relation.theta)
+        room = sought.room * float(abs(relation.theta).max())
+        levels = _levels(n, block, len(found), failure_probability)
+        low, high = sought.ends(relation.theta[found])
+        sides = [
+            Beside.of(relation, found, high, room, levels),
+            Beside.of(relation.mirrored(), lanczos.size - 1 - found, -low, room, levels),
+        ]
+        slack = min(side.slack for side in sides)
+        if slack >= 0 and all(side.holds() for side in sides):
+            lowest, highest = -sides[1].end, sides[0].end
+            if math.isinf(highest - lowest):
+                whole = spectrum_bounds(lanczos, failure_probability)
+                lowest, highest = max(lowest, whole[0]), min(highest, whole[1])
+            return Outcome("excluded", lowest, highest)
+        expected = lanczos.products if slack >= 0 else expected_products(lanczos, (-sides[1].end, sides[0].end), slack)
+        if lanczos.exhausted or expected > last or not lanczos.products < last or not lanczos.size < most:
+            return None
+        before = lanczos.products
+        left = max(4 * block, expected - before)
+        lanczos.extend(max(1, min(left, most - lanczos.size) // (2 * block)))
+        bar.update(lanczos.products - before)
+
+
+def _levels(n: int, block: int, found: int, failure_probability: float) -> list[float]:
+    """What the overlap with none of the spans of 2, 3, ... neighbours among the first eigenvectors is below, except
+    with the failure probability in all; 0 for more neighbours than the block has vectors."""
+    parts = [failure_probability * 2.0 ** (1 - m) / found for m in range(2, block + 1)]
+    return [overlap_quantile(n, block, part, m) for m, part in enumerate(parts, start=2)] + [0.0] * found
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The proof that beyond an upper end, above all other Ritz values, lie no eigenvalues but the found ones.
+
+    allowed : what the other Ritz vectors may add to an overlap with the start for the proof to hold. slack : the
+    logarithm of the ratio of that to what they add at the end.
+    """
+
+    rest: Relation
+    end: float
+    allowed: float
+    slack: float
+
+    @classmethod
+    def of(cls, relation: Relation, found: np.ndarray, last: float, room: float, levels: Sequence[float]) -> "Beside":
+        """The proof that is nearest to holding, of ends between the last found value and ``room`` beyond it."""
+        rest = relation.without(found)
+        if math.isinf(last) or not len(rest.theta):
+            return cls(rest, math.inf, math.inf, math.inf)
+        clusters = _clusters(relation, found)
+        below = [cluster.low - 2 * cluster.radius for cluster in clusters if last <= cluster.low <= last + room]
+        ends = [end for end in (last + room, *below) if end > rest.theta[-1]]
+        return max((cls._at(rest, end, clusters, levels) for end in ends), key=lambda side: side.slack)
+
+    @classmethod
+    def _at(cls, rest: Relation, end: float, clusters: "Sequence[Cluster]", levels: Sequence[float]) -> "Beside":
+        allowed = min(_allowed(end, cluster, clusters, levels) for cluster in clusters)
+        slack = _log_ratio(allowed, GROWTH * math.hypot(*rest.overlap_bounds(end))) if allowed > 0 else -math.inf
+        return cls(rest, end, allowed, slack)
+
+    def holds(self) -> bool:
+        """Whether it holds at the end and everywhere beyond it."""
+        return math.isinf(self.end) or self.rest.stays_below(self.allowed, self.end)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Found Ritz values that their residuals do not tell apart; what each adds to the overlap of an eigenvector at
+    distance 1 with the start; and the largest of the residuals."""
+
+    values: np.ndarray
+    weights: np.ndarray
+    radius: float
+
+    @property
+    def low(self) -> float:
+        return float(self.values[0])
+
+
+def _clusters(relation: Relation, found: np.ndarray) -> list[Cluster]:
+    """From the lowest to the highest."""
+    found = np.sort(found)
+    values, radii = relation.theta[found], relation.residuals()[found]
+    weights = radii * np.linalg.norm(relation.start[found], axis=1)
+    parts = np.split(np.arange(len(found)), np.flatnonzero(np.diff(values) > 2 * (radii[1:] + radii[:-1])) + 1)
+    return [Cluster(values[part], weights[part], float(np.linalg.norm(radii[part]))) for part in parts]
+
+
+def _allowed(end: float, cluster: Cluster, clusters: Sequence[Cluster], levels: Sequence[float]) -> float:
+    """What others may add to an overlap where a further eigenvalue beyond the end is nearest to this cluster."""
+    apart = [
+        float((other.weights / abs(other.values[:, None] - cluster.values).min(axis=1)).sum())
+        for other in clusters
+        if other is not cluster
+    ]
+    count, high = len(cluster.values), float(cluster.values[-1])
+    if cluster.low - cluster.radius > end:
+        return levels[count - 1] / math.sqrt(count + 1) - 2 * sum(apart)
+    if high + cluster.radius < end:
+        return levels[0] - 2 * sum(apart) - float((cluster.weights / (end - cluster.values)).sum())
+    return 0.0
 
 
 def fitting_basis(lanczos: Lanczos, wanted: int) -> int:

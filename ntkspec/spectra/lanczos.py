@@ -56,7 +56,7 @@ class Lanczos:
         self._begin(self.basis.taken(start))
 
     def _begin(self, block: Block) -> None:
-        self.size, self.steps, self.error = 0, 0, 0.0
+        self.size, self.steps, self.restarts, self.error = 0, 0, 0, 0.0
         self._T = np.zeros_like(self._T)
         rounding = 8 * np.finfo(np.float64).eps * float(np.linalg.norm(self.basis.sizes(block)))
         found, (_, self.start_factor) = self._orthonormalized(block, self.locked, rounding)
@@ -222,7 +222,7 @@ class Lanczos:
         self._T = np.zeros_like(self._T)
         self._T[:kept, :kept] = np.diag(theta)
         self._T[kept : kept + self.residual_width, :kept] = off_diagonal
-        self.start, self.size = S.T @ self.start, kept
+        self.start, self.size, self.restarts = S.T @ self.start, kept, self.restarts + 1
 
     def lock(self, theta: np.ndarray, S: np.ndarray) -> None:
         """Put the Ritz vectors with values theta and columns S behind the locked ones; :meth:`begin` must follow."""

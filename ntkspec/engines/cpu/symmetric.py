@@ -7,8 +7,9 @@ import numpy as xp
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from ntkspec.engines.arrays import Array
+from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.engines.cpu.compiling import compiled, in_llvm
+from ntkspec.engines.cpu.tables import lines, width
 
 # Eight numbers to a vector; LLVM splits it where the machine's are shorter.
 LANES = 8
@@ -17,6 +18,12 @@ LANES = 8
 _ROWS = {1: 4, 2: 8, 4: 4}
 _INT, _INDEX = ir.IntType(64), ir.IntType(32)
 _ROUNDED_ONCE = ("contract",)
+
+
+def room(count: int, n: int, dtype: DTypeLike) -> Array:
+    """Zeros (count, at least n) for vectors or sums. Each row begins with a line of the cache: loops read and write
+    whole lines."""
+    return lines(count, -(-n // width(dtype)), dtype=dtype).reshape(count, -1)
 
 
 class _Writer:
@@ -155,7 +162,7 @@ def triangle_product(blocks: Array, first: int, last: int, vectors: Array, out: 
     """Add to ``out`` the products of the tiles first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     blocks : (tiles, T, T) in the order (0, 0), (1, 0), (1, 1), (2, 0), ...; tiles on the diagonal are whole.
-    vectors, out : (k, count of block rows * T), float64, or the dtype of the blocks.
+    vectors, out : (k, count of block rows * T or more), float64, or the dtype of the blocks.
     """
     T = blocks.shape[1]
     row = 0
@@ -182,7 +189,7 @@ def product(matrix: Array, first: int, last: int, vectors: Array, out: Array) ->
     """Add to ``out`` the products of the rows first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     matrix : (n, n), each row in one piece, of which the lower triangle and squares of 64 rows on the diagonal are read;
-    first is a multiple of 64. vectors, out : (k, n), float64, or the dtype of the matrix.
+    first is a multiple of 64. vectors, out : (k, n or more), float64, or the dtype of the matrix.
     """
     for row in range(first, last, _STRIP):
         end = min(row + _STRIP, last)
