@@ -92,6 +92,7 @@ class Given(Lanczos):
 
     def __init__(self, T, start, coupling):
         self.size, self.residual_width, self.pairs, self.error = len(T), len(coupling), LockedPairs(), 0.0
+        self._ritz = None
         self._T = np.block([[T, coupling.T], [coupling, np.zeros((len(coupling),) * 2)]])
         self.start, self.n = start, 1000
 
@@ -119,7 +120,7 @@ def test_a_bound_that_is_not_monotone_is_followed_to_its_outermost_crossing():
     assert overlap_quantile(1000, 2, probability) == pytest.approx(level)
     outermost = grid[np.flatnonzero(sizes >= level)[-1]]
     assert grid[np.flatnonzero(sizes < level)[0]] < outermost - 0.01, "the level is crossed more than once"
-    assert spectrum_bounds(lanczos, probability)[1] == pytest.approx(outermost, abs=2e-3)
+    assert outermost - 2e-3 < spectrum_bounds(lanczos, probability)[1] < top + 1.2 * (outermost - top)
 
 
 @pytest.mark.parametrize(("n", "block"), [(5, 1), (50, 2), (400, 4), (3, 3)])

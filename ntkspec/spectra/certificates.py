@@ -24,6 +24,7 @@ c + 1 eigenvectors are nearest, and sets of c + 1 neighbours take the place of p
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -187,13 +188,15 @@ def prove_found(lanczos: Lanczos, sought: Sought, failure_probability: float, ba
         ]
         slack = min(side.slack for side in sides)
         if slack >= 0 and all(side.holds() for side in sides):
-            lowest, highest = -sides[1].end, sides[0].end
+            highest, lowest = sides[0].first_end(), -sides[1].first_end()
             if math.isinf(highest - lowest):
                 whole = spectrum_bounds(lanczos, failure_probability)
                 lowest, highest = max(lowest, whole[0]), min(highest, whole[1])
             return Outcome("excluded", lowest, highest)
-        expected = lanczos.products if slack >= 0 else expected_products(lanczos, (-sides[1].end, sides[0].end), slack)
-        if lanczos.exhausted or expected > last or not lanczos.products < last or not lanczos.size < most:
+        hopeless = lanczos.exhausted or min(side.allowed for side in sides) == -math.inf
+        ends = -sides[1].end, sides[0].end
+        expected = expected_products(lanczos, ends, slack) if -math.inf < slack < 0 else 0
+        if hopeless or expected > last or lanczos.products >= last or lanczos.size >= most:
             return None
         before = lanczos.products
         left = max(4 * block, expected - before)
@@ -206,41 +209,6 @@ def _levels(n: int, block: int, found: int, failure_probability: float) -> list[
     with the failure probability in all; 0 for more neighbours than the block has vectors."""
     parts = [failure_probability * 2.0 ** (1 - m) / found for m in range(2, block + 1)]
     return [overlap_quantile(n, block, part, m) for m, part in enumerate(parts, start=2)] + [0.0] * found
-
-
-@dataclass(frozen=True)
-class Beside:
-    """The proof that beyond an upper end, above all other Ritz values, lie no eigenvalues but the found ones.
-
-    allowed : what the other Ritz vectors may add to an overlap with the start for the proof to hold. slack : the
-    logarithm of the ratio of that to what they add at the end.
-    """
-
-    rest: Relation
-    end: float
-    allowed: float
-    slack: float
-
-    @classmethod
-    def of(cls, relation: Relation, found: np.ndarray, last: float, room: float, levels: Sequence[float]) -> "Beside":
-        """The proof that is nearest to holding, of ends between the last found value and ``room`` beyond it."""
-        rest = relation.without(found)
-        if math.isinf(last) or not len(rest.theta):
-            return cls(rest, math.inf, math.inf, math.inf)
-        clusters = _clusters(relation, found)
-        below = [cluster.low - 2 * cluster.radius for cluster in clusters if last <= cluster.low <= last + room]
-        ends = [end for end in (last + room, *below) if end > rest.theta[-1]]
-        return max((cls._at(rest, end, clusters, levels) for end in ends), key=lambda side: side.slack)
-
-    @classmethod
-    def _at(cls, rest: Relation, end: float, clusters: "Sequence[Cluster]", levels: Sequence[float]) -> "Beside":
-        allowed = min(_allowed(end, cluster, clusters, levels) for cluster in clusters)
-        slack = _log_ratio(allowed, GROWTH * math.hypot(*rest.overlap_bounds(end))) if allowed > 0 else -math.inf
-        return cls(rest, end, allowed, slack)
-
-    def holds(self) -> bool:
-        """Whether it holds at the end and everywhere beyond it."""
-        return math.isinf(self.end) or self.rest.stays_below(self.allowed, self.end)
 
 
 @dataclass(frozen=True)
@@ -257,6 +225,55 @@ class Cluster:
         return float(self.values[0])
 
 
+@dataclass(frozen=True)
+class Beside:
+    """The proof that beyond an upper end, above all other Ritz values, lie no eigenvalues but the found ones.
+
+    allowed : what the other Ritz vectors may add to an overlap with the start for the proof to hold. slack : the
+    logarithm of the ratio of that to what they add at the end.
+    """
+
+    rest: Relation
+    clusters: Sequence[Cluster]
+    levels: Sequence[float]
+    end: float
+
+    @classmethod
+    def of(cls, relation: Relation, found: np.ndarray, last: float, room: float, levels: Sequence[float]) -> "Beside":
+        """The proof that is nearest to holding, of ends between the last found value and ``room`` beyond it."""
+        rest, clusters = relation.without(found), _clusters(relation, found)
+        if math.isinf(last) or not len(rest.theta):
+            return cls(rest, clusters, levels, math.inf)
+        below = [cluster.low - 2 * cluster.radius for cluster in clusters if last <= cluster.low <= last + room]
+        sides = [cls(rest, clusters, levels, end) for end in (last + room, *below) if end > rest.theta[-1]]
+        return max(sides, key=lambda side: (side.slack, side.allowed))
+
+    @cached_property
+    def allowed(self) -> float:
+        return math.inf if math.isinf(self.end) else self._allowed(self.end)
+
+    @cached_property
+    def slack(self) -> float:
+        if not 0 < self.allowed < math.inf:
+            return math.copysign(math.inf, self.allowed)
+        return _log_ratio(self.allowed, GROWTH * math.hypot(*self.rest.overlap_bounds(self.end)))
+
+    def holds(self) -> bool:
+        """Whether it holds at the end and everywhere beyond it."""
+        return math.isinf(self.end) or self.rest.stays_below(self.allowed, self.end)
+
+    def first_end(self) -> float:
+        """The first end from which on it holds: where all found values lie beyond it, too, or this one."""
+        level = min(self.allowed, self._allowed(-math.inf))
+        if not 0 < level < math.inf:
+            return self.end
+        end = self.rest.end(level)
+        return end if end < self.end and self._allowed(end) >= level else self.end
+
+    def _allowed(self, end: float) -> float:
+        return min(_allowed(end, cluster, self.clusters, self.levels) for cluster in self.clusters)
+
+
 def _clusters(relation: Relation, found: np.ndarray) -> list[Cluster]:
     """From the lowest to the highest."""
     found = np.sort(found)
@@ -267,7 +284,8 @@ def _clusters(relation: Relation, found: np.ndarray) -> list[Cluster]:
 
 
 def _allowed(end: float, cluster: Cluster, clusters: Sequence[Cluster], levels: Sequence[float]) -> float:
-    """What others may add to an overlap where a further eigenvalue beyond the end is nearest to this cluster."""
+    """What others may add to an overlap where a further eigenvalue beyond the end is nearest to this cluster; -inf where
+    the block is too small for it."""
     apart = [
         float((other.weights / abs(other.values[:, None] - cluster.values).min(axis=1)).sum())
         for other in clusters
@@ -275,7 +293,8 @@ def _allowed(end: float, cluster: Cluster, clusters: Sequence[Cluster], levels: 
     ]
     count, high = len(cluster.values), float(cluster.values[-1])
     if cluster.low - cluster.radius > end:
-        return levels[count - 1] / math.sqrt(count + 1) - 2 * sum(apart)
+        level = levels[count - 1]
+        return level / math.sqrt(count + 1) - 2 * sum(apart) if level else -math.inf
     if high + cluster.radius < end:
         return levels[0] - 2 * sum(apart) - float((cluster.weights / (end - cluster.values)).sum())
     return 0.0

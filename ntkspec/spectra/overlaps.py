@@ -16,6 +16,7 @@ nodes (H. Ehlich, K. Zeller, Math. Z. 86, 1964): finitely many values of M bound
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ _DEGREE = 24
 _NODES = np.cos(np.pi * (np.arange(4 * _DEGREE) + 0.5) / (4 * _DEGREE))
 GROWTH = 1 / math.cos(math.pi * _DEGREE / (2 * len(_NODES)))
 # Intervals on which M is bounded end this many times as far from T's spectrum as they begin; an end is found to FINEST.
-_RATIO, _FINEST = 2.0, 1.02
+_RATIO, _FINEST = 3.0, 1.02
 
 
 def overlap_quantile(n: int, block: int, failure_probability: float, vectors: int = 1) -> float:
@@ -74,7 +75,7 @@ class Relation:
         theta, S = lanczos.ritz()
         return cls(theta, S.T @ lanczos.start, lanczos.off_diagonal @ S, lanczos.error)
 
-    def without(self, found: np.ndarray) -> "Relation":
+    def without(self, found: np.ndarray | Sequence[int]) -> "Relation":
         """The part of the other Ritz vectors."""
         rest = (np.delete(part, found, axis) for part, axis in ((self.theta, 0), (self.start, 0), (self.coupling, 1)))
         return Relation(*rest, self.error)

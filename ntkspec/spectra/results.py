@@ -394,9 +394,10 @@ def collect(
     """
     operator, pairs = lanczos.operator, lanczos.pairs
     relation = Relation.of(lanczos)
-    theta, rest = relation.theta, relation if found is None else relation.without(found(relation.theta))
+    theta, chosen = relation.theta, [] if found is None else found(relation.theta)
+    rest, residuals = relation.without(chosen), relation.residuals()[chosen]
     distance, error, loss = operator.storage_error, lanczos.error, lanczos.orthogonality_loss()
-    slack = pairs.off_diagonal_norm + distance
+    slack = pairs.off_diagonal_norm + float(np.linalg.norm(residuals)) + distance
     smallest, largest = float(min([*theta[:1], *pairs.values])), float(max([*theta[-1:], *pairs.values]))
     lowest, highest = float(min(bounds[0], smallest) - slack), float(max(bounds[1], largest) + slack)
     lowest = max(lowest, -slack - error) if operator.semidefinite else lowest

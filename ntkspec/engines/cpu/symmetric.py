@@ -252,11 +252,13 @@ def _compare_square(typingctx, block, mirror, i, j, sums):
 
 @compiled
 def _compare(block, mirror, sums):
-    """The sums of :func:`_compare_square` over a tile of any shape."""
+    """The sums of :func:`_compare_square` over a tile of any shape, by squares of whole lines of the cache."""
     height, width = block.shape[0] // 8 * 8, block.shape[1] // 8 * 8
-    for i in range(0, height, 8):
-        for j in range(0, width, 8):
-            _compare_square(block, mirror, i, j, sums)
+    for column in range(0, width, 16):
+        for row in range(0, height, 16):
+            for j in range(column, min(column + 16, width), 8):
+                for i in range(row, min(row + 16, height), 8):
+                    _compare_square(block, mirror, i, j, sums)
     for i in range(block.shape[0]):
         for j in range(0 if i >= height else width, block.shape[1]):
             one, other = xp.float64(block[i, j]), xp.float64(mirror[j, i])
@@ -270,7 +272,7 @@ def squares_and_defect(matrix: Array, first: int, last: int) -> tuple[float, flo
 
     matrix : (n, n), each row in one piece.
     """
-    side, squares, defect = 128, 0.0, 0.0
+    side, squares, defect = 64, 0.0, 0.0
     for row in range(first, last, side):
         end = min(row + side, last)
         for column in range(0, end, side):
