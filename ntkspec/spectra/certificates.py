@@ -22,7 +22,7 @@ c + 1 eigenvectors are nearest, and sets of c + 1 neighbours take the place of p
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -45,6 +45,8 @@ BLOCKS = (2, 4, 8)
 LARGEST_BASIS, MEMORY_SHARE = 512, 0.25
 # A run that has found what it seeks goes on to this multiple of its products to prove that nothing was missed.
 FURTHER = 1.3
+# Ends just below found values that such a proof tries.
+_ENDS = 4
 # Steps that most runs need, and those after which their recurrence tells how many.
 TYPICAL_STEPS, TELLING_STEPS = 40, 12
 
@@ -187,8 +189,9 @@ def prove_found(lanczos: Lanczos, sought: Sought, failure_probability: float, ba
             Beside.of(relation.mirrored(), lanczos.size - 1 - found, -low, room, levels),
         ]
         slack = min(side.slack for side in sides)
-        if slack >= 0 and all(side.holds() for side in sides):
-            highest, lowest = sides[0].first_end(), -sides[1].first_end()
+        highest, least = (side.proved() if slack >= 0 else None for side in sides)
+        if highest is not None and least is not None:
+            lowest = -least
             if math.isinf(highest - lowest):
                 whole = spectrum_bounds(lanczos, failure_probability)
                 lowest, highest = max(lowest, whole[0]), min(highest, whole[1])
@@ -204,25 +207,45 @@ def prove_found(lanczos: Lanczos, sought: Sought, failure_probability: float, ba
         bar.update(lanczos.products - before)
 
 
-def _levels(n: int, block: int, found: int, failure_probability: float) -> list[float]:
+def _levels(n: int, block: int, found: int, failure_probability: float) -> np.ndarray:
     """What the overlap with none of the spans of 2, 3, ... neighbours among the first eigenvectors is below, except
     with the failure probability in all; 0 for more neighbours than the block has vectors."""
     parts = [failure_probability * 2.0 ** (1 - m) / found for m in range(2, block + 1)]
-    return [overlap_quantile(n, block, part, m) for m, part in enumerate(parts, start=2)] + [0.0] * found
+    return np.array([overlap_quantile(n, block, part, m) for m, part in enumerate(parts, start=2)] + [0.0] * found)
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """Found Ritz values that their residuals do not tell apart; what each adds to the overlap of an eigenvector at
-    distance 1 with the start; and the largest of the residuals."""
+class Clusters:
+    """Found Ritz values, in clusters that their residuals do not tell apart.
 
-    values: np.ndarray
-    weights: np.ndarray
-    radius: float
+    weights : what each value adds to the overlap of the start with an eigenvector of an eigenvalue at distance 1. apart :
+    for each cluster twice what the values of all others add where an eigenvalue is nearest to this cluster.
+    """
 
-    @property
-    def low(self) -> float:
-        return float(self.values[0])
+    def __init__(self, relation: Relation, found: np.ndarray):
+        found = np.sort(found)
+        self.values, radii = relation.theta[found], relation.residuals()[found]
+        self.weights = radii * np.linalg.norm(relation.start[found], axis=1)
+        steps = np.diff(self.values) > 2 * (radii[1:] + radii[:-1])
+        self.first = np.flatnonzero(np.r_[True, steps])
+        self.counts = np.diff(np.r_[self.first, len(found)])
+        self.low, self.high = self.values[self.first], self.values[self.first + self.counts - 1]
+        self.radii = np.sqrt(np.add.reduceat(radii**2, self.first))
+        distances = np.minimum.reduceat(abs(self.values[:, None] - self.values), self.first, axis=0)
+        distances[np.repeat(np.arange(len(self.first)), self.counts), np.arange(len(found))] = math.inf
+        self.apart = 2 * (self.weights / distances).sum(axis=1)
+
+    def allowed(self, end: float, levels: np.ndarray) -> float:
+        """What others may add to an overlap where a further eigenvalue lies beyond the end, whichever cluster it is
+        nearest to; -inf where the block is too small for it."""
+        above, below = self.low - self.radii > end, self.high + self.radii < end
+        if not levels[self.counts[above] - 1].all():
+            return -math.inf
+        own = np.zeros(len(self.first))
+        if below.any() and math.isfinite(end):
+            distances = np.where(np.repeat(below, self.counts), end - self.values, math.inf)
+            own = np.add.reduceat(self.weights / distances, self.first)
+        level = np.where(above, levels[self.counts - 1] / np.sqrt(self.counts + 1), levels[0] - own)
+        return float((np.where(above | below, level, 0.0) - self.apart).min())
 
 
 @dataclass(frozen=True)
@@ -234,70 +257,42 @@ class Beside:
     """
 
     rest: Relation
-    clusters: Sequence[Cluster]
-    levels: Sequence[float]
+    found: Clusters
+    levels: np.ndarray
     end: float
 
     @classmethod
-    def of(cls, relation: Relation, found: np.ndarray, last: float, room: float, levels: Sequence[float]) -> "Beside":
+    def of(cls, relation: Relation, chosen: np.ndarray, last: float, room: float, levels: np.ndarray) -> "Beside":
         """The proof that is nearest to holding, of ends between the last found value and ``room`` beyond it."""
-        rest, clusters = relation.without(found), _clusters(relation, found)
+        rest, found = relation.without(chosen), Clusters(relation, chosen)
         if math.isinf(last) or not len(rest.theta):
-            return cls(rest, clusters, levels, math.inf)
-        below = [cluster.low - 2 * cluster.radius for cluster in clusters if last <= cluster.low <= last + room]
-        sides = [cls(rest, clusters, levels, end) for end in (last + room, *below) if end > rest.theta[-1]]
+            return cls(rest, found, levels, math.inf)
+        near = (last <= found.low) & (found.low <= last + room)
+        ends = [last + room, *(found.low - 2 * found.radii)[near][:_ENDS]]
+        sides = [cls(rest, found, levels, float(end)) for end in ends if end > rest.theta[-1]]
         return max(sides, key=lambda side: (side.slack, side.allowed))
 
     @cached_property
     def allowed(self) -> float:
-        return math.inf if math.isinf(self.end) else self._allowed(self.end)
+        return math.inf if math.isinf(self.end) else self.found.allowed(self.end, self.levels)
 
     @cached_property
     def slack(self) -> float:
-        if not 0 < self.allowed < math.inf:
-            return math.copysign(math.inf, self.allowed)
-        return _log_ratio(self.allowed, GROWTH * math.hypot(*self.rest.overlap_bounds(self.end)))
+        if math.isinf(self.end):
+            return math.inf
+        overlap = GROWTH * math.hypot(*self.rest.overlap_bounds(self.end))
+        return _log_ratio(self.allowed, overlap) if self.allowed > 0 else -math.inf
 
-    def holds(self) -> bool:
-        """Whether it holds at the end and everywhere beyond it."""
-        return math.isinf(self.end) or self.rest.stays_below(self.allowed, self.end)
-
-    def first_end(self) -> float:
-        """The first end from which on it holds: where all found values lie beyond it, too, or this one."""
-        level = min(self.allowed, self._allowed(-math.inf))
-        if not 0 < level < math.inf:
+    def proved(self) -> float | None:
+        """The first end that is found from which on it holds, at most this one; None where it does not hold here."""
+        if math.isinf(self.end):
             return self.end
-        end = self.rest.end(level)
-        return end if end < self.end and self._allowed(end) >= level else self.end
-
-    def _allowed(self, end: float) -> float:
-        return min(_allowed(end, cluster, self.clusters, self.levels) for cluster in self.clusters)
-
-
-def _clusters(relation: Relation, found: np.ndarray) -> list[Cluster]:
-    """From the lowest to the highest."""
-    found = np.sort(found)
-    values, radii = relation.theta[found], relation.residuals()[found]
-    weights = radii * np.linalg.norm(relation.start[found], axis=1)
-    parts = np.split(np.arange(len(found)), np.flatnonzero(np.diff(values) > 2 * (radii[1:] + radii[:-1])) + 1)
-    return [Cluster(values[part], weights[part], float(np.linalg.norm(radii[part]))) for part in parts]
-
-
-def _allowed(end: float, cluster: Cluster, clusters: Sequence[Cluster], levels: Sequence[float]) -> float:
-    """What others may add to an overlap where a further eigenvalue beyond the end is nearest to this cluster; -inf where
-    the block is too small for it."""
-    apart = [
-        float((other.weights / abs(other.values[:, None] - cluster.values).min(axis=1)).sum())
-        for other in clusters
-        if other is not cluster
-    ]
-    count, high = len(cluster.values), float(cluster.values[-1])
-    if cluster.low - cluster.radius > end:
-        level = levels[count - 1]
-        return level / math.sqrt(count + 1) - 2 * sum(apart) if level else -math.inf
-    if high + cluster.radius < end:
-        return levels[0] - 2 * sum(apart) - float((cluster.weights / (end - cluster.values)).sum())
-    return 0.0
+        level = min(self.allowed, self.found.allowed(-math.inf, self.levels))  # as where all found values lie beyond it
+        if level > 0:
+            end = self.rest.end(level)
+            if end <= self.end:
+                return end if self.found.allowed(end, self.levels) >= level else self.end
+        return self.end if self.rest.stays_below(self.allowed, self.end) else None
 
 
 def fitting_basis(lanczos: Lanczos, wanted: int) -> int:
