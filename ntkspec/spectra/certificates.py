@@ -238,7 +238,7 @@ class Clusters:
         """What others may add to an overlap where a further eigenvalue lies beyond the end, whichever cluster it is
         nearest to; -inf where the block is too small for it."""
         above, below = self.low - self.radii > end, self.high + self.radii < end
-        if not levels[self.counts[above] - 1].all():
+        if not levels[self.counts - 1].all():
             return -math.inf
         own = np.zeros(len(self.first))
         if below.any() and math.isfinite(end):
