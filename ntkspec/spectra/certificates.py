@@ -6,19 +6,20 @@ Beta(b/2, (n-b)/2) law whatever K is: it is below its delta-quantile t² with pr
 therefore excluded where the bound is smaller than t, except with probability delta: beyond the end from which on it
 stays there, no eigenvalue of K is left.
 
-**Beside eigenvalues that were found.** Let Ritz vectors Q s_j with distinct values theta_j and residuals rho_j be found,
-k at most, and let t bound the overlaps of the start that the other Ritz vectors make up, for all eigenvalues beyond an
-end. There, beyond the largest others of the Ritz values, lie no more eigenvalues than found values, except with
-probability delta. Otherwise either two eigenvalues, next to each other, would be nearest to the same theta_j, or one
-beyond the end would be nearest to a theta_j on this side of it, at a distance e_j. In the first case some unit vector z
-in the span of their eigenvectors has s_jᵀ Qᵀ z = 0, and with :math:`|s_i^T Q^T z_l| \le \rho_i / |\lambda_l - \theta_i|`
+**Beside eigenvalues that were found.** Let Ritz vectors Q s_j with distinct values theta_j and residuals rho_j be
+found, at most k. Let t bound what the other Ritz vectors add to the overlap of the start with any eigenvector whose
+eigenvalue lies beyond an end, which is above the other Ritz values. Then beyond the end lie no more eigenvalues than
+found values, except with probability delta. For otherwise two neighbouring eigenvalues beyond it are nearest to the
+same theta_j, or one is nearest to a theta_j that lies at a distance e_j on this side of the end. The overlaps with a
+found vector are :math:`|s_i^T Q^T z_l| \le \rho_i / |\lambda_l - \theta_i|`. In the first case a unit vector z in the
+span of the two eigenvectors has s_jᵀ Qᵀ z = 0, and
 
-.. math:: \|Q_1^T z\| \le \sqrt 2 \Big(t + 2 \sum_{i \ne j} \frac{\|E^T s_i\| \rho_i}{|\theta_i - \theta_j|}\Big);
+.. math:: \|Q_1^T z\| \le \sqrt 2 \Big(t + 2 \sum_{i \ne j} \frac{\|E^T s_i\| \rho_i}{|\theta_i - \theta_j|}\Big).
 
-in the second, :math:`t + 2 \sum_{i \ne j} \dots + \|E^T s_j\| \rho_j / e_j` bounds that of one eigenvector. The smallest
-overlap of a uniform block with the span of two given vectors has a known law, and there are k pairs of neighbours among
-the first k + 1 eigenvectors. Found values that their residuals do not tell apart are one theta_j with c vectors: then
-c + 1 eigenvectors are nearest, and sets of c + 1 neighbours take the place of pairs.
+In the second, the overlap of one eigenvector is at most the bracket plus :math:`\|E^T s_j\| \rho_j / e_j`. But the
+smallest overlap of a uniform block with the span of two given vectors has a known law, and the first k + 1 eigenvectors
+have k pairs of neighbours. Found values that their residuals do not tell apart count as one theta_j with c vectors:
+then c + 1 eigenvectors are nearest to it, and sets of c + 1 neighbours take the place of pairs.
 """
 
 import math
@@ -217,8 +218,8 @@ def _levels(n: int, block: int, found: int, failure_probability: float) -> np.nd
 class Clusters:
     """Found Ritz values, in clusters that their residuals do not tell apart.
 
-    weights : what each value adds to the overlap of the start with an eigenvector of an eigenvalue at distance 1. apart :
-    for each cluster twice what the values of all others add where an eigenvalue is nearest to this cluster.
+    weights : what each adds to the overlap of the start with an eigenvector whose eigenvalue is at distance 1. apart :
+    for each cluster, what the values of all others add where an eigenvalue is nearest to this one.
     """
 
     def __init__(self, relation: Relation, found: np.ndarray):
@@ -252,8 +253,8 @@ class Clusters:
 class Beside:
     """The proof that beyond an upper end, above all other Ritz values, lie no eigenvalues but the found ones.
 
-    allowed : what the other Ritz vectors may add to an overlap with the start for the proof to hold. slack : the
-    logarithm of the ratio of that to what they add at the end.
+    levels : as of :func:`_levels`. allowed : what the other Ritz vectors may add to an overlap with the start for the
+    proof to hold. slack : the logarithm of the ratio of that to what they add at the end.
     """
 
     rest: Relation

@@ -86,13 +86,15 @@ def eigsh(
 
     Notes
     -----
-    Block Lanczos with thick restart finds pairs. They are locked, and a second run from a random block on what is left
-    proves that nothing more extreme is left, except with the failure probability (``ntkspec.spectra.certificates``).
-    What it finds instead, such as a further copy of a multiple eigenvalue, is taken in, and the proof starts again.
+    Block Lanczos from a random block of four vectors finds the pairs, and the same Krylov space proves that nothing more
+    extreme is left, except with the failure probability (``ntkspec.spectra.certificates``). Where it cannot, as after a
+    thick restart, from ``v0``, or for values with more copies than the block can tell, the pairs are locked, and a run
+    from a new random block on what is left proves it. What that finds instead, such as a further copy of a multiple
+    eigenvalue, is taken in, and the proof starts again.
 
     Up to n = 600 the dense eigenproblem is solved, 9 n³ flops; where only products are known, up to n = 20 k + 100,
     which is what Lanczos is expected to take. Cost: products, 4 n k b flops of orthogonalization for k vectors in
-    blocks of b, and 8 n (basis + k) bytes for a basis of at most max(256, 6 k) vectors.
+    blocks of b, and 8 n (basis + k) bytes for a basis of at most max(512, 6 k) vectors.
 
     References
     ----------

@@ -36,13 +36,13 @@ _RATIO, _FINEST = 3.0, 1.02
 
 
 def overlap_quantile(n: int, block: int, failure_probability: float, vectors: int = 1) -> float:
-    r"""t with P(\|Q_1ᵀ z\| < t for a unit z in a given space) <= failure_probability, for a uniform block Q_1 (n, block).
+    r"""t with P(\|Q_1ᵀ z\| < t for a unit z of a given space) <= failure_probability, for a uniform block Q_1 (n, b).
 
     vectors : the dimension of the space. For one vector \|Q_1ᵀ z\|² has the law Beta(b/2, (n-b)/2), and equality holds.
     For m of them the eigenvalues x_1 <= ... <= x_m of Zᵀ Q_1 Q_1ᵀ Z have the density of the Jacobi ensemble, which is
     proportional to prod x_i^((b-m-1)/2) (1-x_i)^((n-b-m-1)/2) prod_(i<j) (x_j - x_i); with x_j - x_1 <= x_j the
-    smallest one is below x with at most a constant (Selberg's integrals) times an incomplete beta function of x. It is 0
-    where the space has more dimensions than the block.
+    smallest one is below x with at most a constant (Selberg's integrals) times an incomplete beta function of x. t is
+    0 where the space has more dimensions than the block.
     """
     if block >= n:
         return 1.0
@@ -71,7 +71,7 @@ class Relation:
 
     @classmethod
     def of(cls, lanczos: Lanczos) -> "Relation":
-        """Cost: the eigenvectors of a (k, k) matrix. Their rounding is less than what ``error`` holds for Gram-Schmidt."""
+        """Cost: the eigenvectors of a (k, k) matrix, whose rounding is less than that of Gram-Schmidt in ``error``."""
         theta, S = lanczos.ritz()
         return cls(theta, S.T @ lanczos.start, lanczos.off_diagonal @ S, lanczos.error)
 
@@ -89,7 +89,7 @@ class Relation:
         return np.linalg.norm(self.coupling, axis=0) + self.error
 
     def overlap_bounds(self, value: float) -> tuple[float, float]:
-        """(exact, rounding): with z of this eigenvalue, which is no Ritz value, |Q_1ᵀ z| is at most their hypotenuse."""
+        """(exact, rounding): with z of this eigenvalue, no Ritz value, |Q_1ᵀ z| is at most their hypotenuse."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             (M,), weighted = self._M(np.array([value])), self.start.T / (value - self.theta)
         if not (np.isfinite(M).all() and np.isfinite(weighted).all()):
@@ -127,7 +127,7 @@ class Relation:
         return (self.start.T / (values[:, None, None] - self.theta)) @ self.coupling.T
 
     def _majorant(self, distance: float) -> float:
-        """|M| is at most this wherever the real part of lambda is so far beyond all Ritz values, by Cauchy and Schwarz."""
+        """|M| is at most this where Re lambda is at least so far above all Ritz values, by Cauchy and Schwarz."""
         root = 1 / np.sqrt(distance + (self.theta[-1] - self.theta))
         return float(np.linalg.norm(self.start * root[:, None]) * np.linalg.norm(self.coupling * root))
 
