@@ -126,7 +126,7 @@ class Dense(Stored):
         right[:, :n] = V.T
 
         def add(share):
-            out = loops.room(*right.shape, right.dtype)
+            out = loops.room(V.shape[1], n, right.dtype)
             loops.product(self._rows, share[0], share[1], right, out)
             return out
 

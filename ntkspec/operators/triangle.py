@@ -127,7 +127,7 @@ class Triangle(Stored):
         right[:, : len(V)] = V.T
 
         def add(share):
-            out = loops.room(*right.shape, right.dtype)
+            out = loops.room(V.shape[1], padded, right.dtype)
             loops.triangle_product(self.blocks, share.start, share.stop, right, out)
             return out
 

@@ -86,11 +86,11 @@ def eigsh(
 
     Notes
     -----
-    Block Lanczos from a random block of four vectors finds the pairs, and the same Krylov space proves that nothing more
-    extreme is left, except with the failure probability (``ntkspec.spectra.certificates``). Where it cannot, as after a
-    thick restart, from ``v0``, or for values with more copies than the block can tell, the pairs are locked, and a run
-    from a new random block on what is left proves it. What that finds instead, such as a further copy of a multiple
-    eigenvalue, is taken in, and the proof starts again.
+    Block Lanczos from a random block of four vectors finds the pairs, and the same Krylov space proves that nothing
+    more extreme is left, except with the failure probability (``ntkspec.spectra.certificates``). Where it cannot, as
+    after a thick restart, from ``v0``, or for values with more copies than the block can tell, the pairs are locked,
+    and a run from a new random block on what is left proves it. What that finds instead, such as a further copy of a
+    multiple eigenvalue, is taken in, and the proof starts again.
 
     Up to n = 600 the dense eigenproblem is solved, 9 n³ flops; where only products are known, up to n = 20 k + 100,
     which is what Lanczos is expected to take. Cost: products, 4 n k b flops of orthogonalization for k vectors in
@@ -290,12 +290,13 @@ class _Search:
         """Find and prove at once; else prove, and find what the proof stumbled over."""
         lanczos, k = self.lanczos, self.wanted.k
         while lanczos.locked < k:
-            random = v0 is None or lanczos.locked > 0
-            if random:
+            given = v0 if not lanczos.locked else None
+            if given is None:
                 lanczos.begin_random(stream(self.budget.seed, "search", lanczos.products), BLOCK)
             else:
-                lanczos.begin(v0)
-            spectrum = self._converge(replace(self.wanted, k=k - lanczos.locked).choose, proving=random)
+                lanczos.begin(given)
+            choose = replace(self.wanted, k=k - lanczos.locked).choose
+            spectrum = self._converge(choose, proving=given is None and not lanczos.locked)
             if spectrum is not None:
                 return spectrum
         outcome = None
@@ -310,7 +311,7 @@ class _Search:
         """Find and lock the chosen pairs of what is left; all of them at once with the proof, where the run has it."""
         lanczos, outcome = self.lanczos, None
         self.converged &= converge(lanczos, self.wanted, choose, self.bar)
-        if proving and not (lanczos.locked or lanczos.restarts or lanczos.exhausted):
+        if proving and not (lanczos.restarts or lanczos.exhausted):
             sought = Sought(choose, self.wanted.ends, RESOLUTION)
             outcome = prove_found(lanczos, sought, self.budget.attempt()[0], self.bar)
         evidence = None if outcome is None else self._evidence(outcome, choose)

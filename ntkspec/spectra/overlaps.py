@@ -16,7 +16,6 @@ nodes (H. Ehlich, K. Zeller, Math. Z. 86, 1964): finitely many values of M bound
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,10 +74,10 @@ class Relation:
         theta, S = lanczos.ritz()
         return cls(theta, S.T @ lanczos.start, lanczos.off_diagonal @ S, lanczos.error)
 
-    def without(self, found: np.ndarray | Sequence[int]) -> "Relation":
+    def without(self, found: np.ndarray) -> "Relation":
         """The part of the other Ritz vectors."""
-        rest = (np.delete(part, found, axis) for part, axis in ((self.theta, 0), (self.start, 0), (self.coupling, 1)))
-        return Relation(*rest, self.error)
+        theta, start = np.delete(self.theta, found), np.delete(self.start, found, axis=0)
+        return Relation(theta, start, np.delete(self.coupling, found, axis=1), self.error)
 
     def mirrored(self) -> "Relation":
         """That of -K."""

@@ -394,7 +394,8 @@ def collect(
     """
     operator, pairs = lanczos.operator, lanczos.pairs
     relation = Relation.of(lanczos)
-    theta, chosen = relation.theta, [] if found is None else found(relation.theta)
+    theta = relation.theta
+    chosen = np.zeros(0, np.int64) if found is None else found(theta)
     rest, residuals = relation.without(chosen), relation.residuals()[chosen]
     distance, error, loss = operator.storage_error, lanczos.error, lanczos.orthogonality_loss()
     slack = pairs.off_diagonal_norm + float(np.linalg.norm(residuals)) + distance
