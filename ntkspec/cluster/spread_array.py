@@ -45,6 +45,14 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
         self.parts, self.pieces = parts, list(pieces)
         self.shape, self.dtype, self.axis = tuple(map(int, shape)), np.dtype(dtype), axis
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "an array on a cluster is not pickled; ntkspec.save_result writes it to a file, and gather() brings it here"
+        )
+
+    def __deepcopy__(self, memo: dict) -> "SpreadArray":
+        return self.copy()
+
     def __repr__(self) -> str:
         where = f"{len(self.parts)} parts of axis {self.axis} on {len(set(self.parts.homes))} workers"
         return f"SpreadArray(shape={self.shape}, dtype={self.dtype}): {where}"
@@ -75,10 +83,20 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
     def __iter__(self) -> Iterator[Any]:
         return (self[k] for k in range(len(self)))
 
+    @property
+    def sizes(self) -> list[int]:  # type: ignore[override]
+        """How long each part is along the axis over the points."""
+        return [size * (self.shape[self.axis] // self.parts.n) for size in self.parts.sizes]
+
     def gather(self) -> np.ndarray:
         """All of it, as an array of NumPy."""
         found = self.parts.workers.answers(self.parts.map(_on_host, self.pieces))
         return np.concatenate(found, axis=self.axis)
+
+    def parts_here(self) -> Iterator[np.ndarray]:
+        """The part of each worker as an array of NumPy, one after the other: each comes when it is asked for."""
+        for piece, home in zip(self.pieces, self.parts.homes, strict=True):
+            yield self.parts.workers.answers([self.parts.workers.submit(_on_host, piece, home=home)])[0]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return self.gather().astype(dtype or self.dtype, copy=False)
@@ -160,9 +178,8 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
     def _taken_out(self, keys: list, position: int) -> np.ndarray:
         """Some rows, here: those of a number or a slice, from the parts that have them."""
         place = next(k for k in range(len(keys)) if k - keys[:k].count(None) == position and keys[k] is not None)
-        rows, sizes = np.arange(self.shape[self.axis])[keys[place]], np.array(self.parts.sizes)
-        wanted = np.atleast_1d(rows)
-        ends = np.cumsum([0, *sizes * (self.shape[self.axis] // self.parts.n)])
+        rows = np.arange(self.shape[self.axis])[keys[place]]
+        wanted, ends = np.atleast_1d(rows), np.cumsum([0, *self.sizes])
         owner = np.searchsorted(ends, wanted, side="right") - 1
         tasks = [
             self.parts.workers.submit(

@@ -15,6 +15,7 @@ from ntkspec.storage import tiles
 from ntkspec.storage.hdf5 import opened
 from ntkspec.storage.on_disk import OnDisk
 from ntkspec.storage.places import locked, target
+from ntkspec.storage.pouring import set_aside
 from ntkspec.storage.proofs import Proof
 from ntkspec.storage.sealed import check_seal, seal
 
@@ -161,7 +162,7 @@ def _head(partial: Path, operator: KernelOperator) -> tiles.Head:
 def _take_up(operator: KernelOperator, proof: Proof, head: tiles.Head) -> None:
     """See that the tiles of an interrupted call are those of the operator; damaged ones count as missing."""
     with tiles.room_for(operator, proof.name.parent, taken=512 * proof.name.stat().st_blocks):
-        tiles.set_aside(proof.name, *head.spots["blocks"].range)
+        set_aside(proof.name, *head.spots["blocks"].range)
     _forget_damaged(proof)
     there = ~np.isnan(proof.squares)
     if proof.blocks.dtype != operator.dtype or not agree(operator, proof.blocks, there):
