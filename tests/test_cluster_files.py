@@ -30,7 +30,8 @@ def spread_array(workers, shape, axis=0, sizes=(1, 90, 5, 144), dtype=np.float64
 
 
 @pytest.mark.parametrize(
-    ("shape", "axis"), [((N, 3), 0), ((N,), 0), ((4, N), 1), ((4, N, 2), 1), ((2, 3, 2 * N), 2), ((N, 0), 0), ((1, N), 1)]
+    ("shape", "axis"),
+    [((N, 3), 0), ((N,), 0), ((4, N), 1), ((4, N, 2), 1), ((2, 3, 2 * N), 2), ((N, 0), 0), ((1, N), 1)],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, bool])
 def test_an_array_is_read_back_bit_by_bit(tmp_path, shape, axis, dtype):

@@ -8,6 +8,7 @@ multiplies with its own points and with those of the others, one part after the 
 
 import math
 from collections.abc import Callable, Sequence
+from io import FileIO
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,12 @@ class SpreadKernel(KernelOperator):
     def lanczos_basis(self) -> SpreadBasis:
         """Where Lanczos keeps its vectors."""
         return SpreadBasis(self)
+
+    def checkpointed(self, file: FileIO) -> "SpreadKernel":
+        """The kernel that keeps its products: in the file what they are, and beside it the rows of each part."""
+        from ntkspec.cluster.checkpoints import CheckpointedKernel  # which is built on this module
+
+        return CheckpointedKernel(self, file)
 
     # ----------------------------------------------------------------------------------------------------- products
     def __matmul__(self, V: ArrayLike) -> SpreadArray:  # type: ignore[override]

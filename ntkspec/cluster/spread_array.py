@@ -291,7 +291,7 @@ def _matmul(A: Any, B: Any) -> Any:
     return SpreadArray(parts, pieces, shape, dtype, B.axis + A.ndim - 2)
 
 
-def _norm(array: SpreadArray, axis: int | None = None) -> Any:
+def _norm(array: SpreadArray, ord: None = None, axis: int | None = None) -> Any:
     """The norm of all entries, or along one axis."""
     return np.sqrt(np.square(abs(array)).sum(axis=axis))
 
