@@ -406,13 +406,28 @@ def test_parts_that_do_not_fit_are_refused_with_their_number():
         failing: r"build failed on part 1, \(100, 240\): OSError: no such file",
         mixed: "part 1 has the dtype float32, but part 0 has float64",
         scaled: "part 1 has the kind .* but part 0 has",
-        lambda rows: np.eye(3): "(?s)build gave .* for part 0",
+        lambda rows: np.eye(3): "build gave .* for part 0",
         lambda rows: wrap(np.eye(rows[1] - rows[0])): "part 0 is Dense, which cannot be spread",
         lambda rows: wrap(np.triu(np.ones((rows[1] - rows[0],) * 2))): "part 1 has shape .* a symmetric kernel",
         lambda rows: two_layers((rows[0], rows[0])): "build failed on part 0",
     }.items():
         with pytest.raises(ValueError, match=said):
             spread(build)
+
+
+def test_a_part_that_is_an_array_is_told_by_its_number_on_one_line():
+    def failing(X):
+        raise ValueError(f"what came is\n{X!r}" + 3000 * "x")
+
+    parts = [np.zeros((300, DIM)), np.ones((300, DIM))]
+    for build, said in {
+        failing: r"build failed on part 0, array\(\[\[0\., .*\.\.\. \(\d+ characters\): ValueError: what came is",
+        lambda X: X @ X.T: r"build gave array\(.* for part 0, array\(.*, but a kernel operator is needed",
+    }.items():
+        with pytest.raises(ValueError, match=said) as told:
+            spread(build, parts)
+        assert "\n" not in str(told.value)
+        assert len(str(told.value)) < 800
 
 
 def test_what_would_form_everything_is_refused():

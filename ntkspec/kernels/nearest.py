@@ -267,7 +267,7 @@ def nearest_linear_kernel(theta: MatrixLike, X: ArrayLike | None, *, trace_ratio
             f"outputs='mean': its nearest linear kernel L gives L ⊗ I, which is nearest to this one among K ⊗ I"
         )
     if trace_ratio is not None and not 0 < trace_ratio < math.inf:
-        raise ValueError(f"trace_ratio={trace_ratio!r}, but Tr[Sigma^2]/d is a finite number > 0")
+        raise ValueError(f"trace_ratio={checks.shown(trace_ratio)}, but Tr[Sigma^2]/d is a finite number > 0")
     X = None if X is None else _features(X, theta)
     if X is not None and len(X) != theta.shape[0]:
         raise ValueError(f"X holds {len(X)} points, but the kernel has shape {theta.shape}; pass the same points")

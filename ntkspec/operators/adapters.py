@@ -87,7 +87,7 @@ def wrap(
         matrix.check_contract()
         return matrix if rows_per_point == 1 else _with_rows(matrix, rows_per_point)
     if error is not None and not 0 <= error < 1:
-        raise ValueError(f"{error=}, but the relative error of a product is a number from 0 to 1, such as 1e-7")
+        raise ValueError(f"error={checks.shown(error)}, but the relative error of a product is a number from 0 to 1, such as 1e-7")
     if callable(matrix) and not isinstance(matrix, LinearOperator):
         matrix = _linear(matrix, n, dtype, batched)
     operator = _of_matrix(matrix, dtype, symmetric, error, rows_per_point)
