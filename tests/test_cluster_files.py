@@ -19,7 +19,7 @@ from ntkspec.cluster.workers import Workers
 from ntkspec.experiments.spectrum import SpectrumTask, measure_spectrum
 from ntkspec.experiments.spread_models import Spread
 from ntkspec.storage.sealed import check_seal
-from test_cluster import PARTS, X_TEST, Y, N, host, spread, two_layers
+from test_cluster import PARTS, X_TEST, N, Y, host, spread, two_layers
 from workers_here import Here
 
 
@@ -50,7 +50,9 @@ def test_an_array_is_read_back_bit_by_bit(tmp_path, shape, axis, dtype):
 
 
 def test_results_are_saved_as_on_one_machine(tmp_path):
-    K, K_test = spread(two_layers, PARTS[2]), spread(lambda rows: two_layers(rows, X_test=X_TEST), PARTS[2])
+    workers = Here()
+    K = spread(two_layers, PARTS[2], workers)
+    K_test = spread(lambda rows: two_layers(rows, X_test=X_TEST), PARTS[2], workers)
     found = {
         "spectrum": ns.eigsh(K, 3),
         "run": ns.predict_gd(K, Y, eta=0.05, steps=[1, 10], kernel_test=K_test, ridge=0.1),
@@ -156,7 +158,7 @@ def test_a_full_disk_and_a_closed_folder_are_told_before_a_part_comes(tmp_path, 
 
     with monkeypatch.context() as patched:
         patched.setattr("os.posix_fallocate", full)
-        with pytest.raises(OSError, match="No space left on device.*a.h5"):
+        with pytest.raises(OSError, match=r"No space left on device.*a\.h5"):
             ns.save_result(there, tmp_path / "a.h5")
     with pytest.raises(FileNotFoundError, match="make it first"):
         ns.save_result(there, tmp_path / "missing" / "a.h5")

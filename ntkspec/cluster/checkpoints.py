@@ -151,7 +151,7 @@ def _described(kernel: SpreadKernel) -> dict:
     }
 
 
-# ----------------------------------------------------------------------------------------------------------- on a worker
+# ---------------------------------------------------------------------------------------------------------- on a worker
 def _digest(piece: Array) -> bytes:
     return digest_of(np.ascontiguousarray(engine_of(piece).to_host(piece)))
 

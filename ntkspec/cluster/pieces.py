@@ -132,6 +132,11 @@ def diagonal(operator: KernelOperator, dtype: np.dtype) -> Array:
     return contiguous(operator.diagonal(dtype))
 
 
+def dense(operator: KernelOperator, dtype: np.dtype) -> Array:
+    """The entries of the part."""
+    return contiguous(operator.to_dense(dtype))
+
+
 def weights(operator: KernelOperator) -> Array:
     """Of the part's rows."""
     return contiguous(operator.row_weights())

@@ -286,7 +286,9 @@ def _named(column: Labels, given) -> tuple:
         raise ValueError(f"classes={checks.shown(classes)}, but two different classes or more are needed")
     named = [_as_it_stands(one, column) for one in classes]
     if len(set(named)) < len(named):
-        raise ValueError(f"classes={checks.shown(classes)}, but two different classes or more are needed; one came twice")
+        raise ValueError(
+            f"classes={checks.shown(classes)}, but two different classes or more are needed; one came twice"
+        )
     return tuple(named[::-1]) if len(named) == 2 else tuple(named)
 
 

@@ -15,7 +15,7 @@ def placed(dataset: Dataset, engine: Engine) -> Dataset:
 
 
 def on_host(found: Any) -> Any:
-    """A record, or what one is made of, with every device array in it copied to the host; rows on workers stay there."""
+    """A record, or what one is made of, with every device array in it copied to the host; what is on workers stays."""
     if is_dataclass(found) and not isinstance(found, type):
         values = {part.name: on_host(getattr(found, part.name)) for part in fields(found) if part.init}
         return replace(found, **{name: value for name, value in values.items() if value is not getattr(found, name)})

@@ -269,7 +269,8 @@ def filter_sizes(filter_size: int | Sequence[int], shape: Sequence[int]) -> tupl
     sizes = tuple(given) if np.ndim(given) else (given,) * len(space)
     if len(sizes) != len(space):
         raise ValueError(
-            f"filter_size={checks.shown(filter_size)}, but inputs of shape {shape} need {len(space)} sizes, or one for all"
+            f"filter_size={checks.shown(filter_size)}, but inputs of shape {shape} need {len(space)} sizes, or one "
+            f"for all"
         )
     for size, room in zip(sizes, space, strict=True):
         if checks.whole_number(size, "filter_size", 1) > room:

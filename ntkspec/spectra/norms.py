@@ -271,7 +271,9 @@ def frobenius_norm(
     if method is not None:
         checks.one_of(method, "method", ("exact", "stochastic"))
     if method == "stochastic" and not rtol > 0:
-        raise ValueError(f"rtol={checks.shown(rtol)}, but a stochastic norm needs the relative width of its interval, such as 0.05")
+        raise ValueError(
+            f"rtol={checks.shown(rtol)}, but a stochastic norm needs the relative width of its interval, such as 0.05"
+        )
     products = 0
     if operator.frobenius_squared is None and rtol > 0 and operator.symmetric and method != "exact":
         sooner, limit = stochastic_is_sooner(operator, _work_of_squares(operator))

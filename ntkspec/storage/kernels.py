@@ -10,6 +10,7 @@ import numpy as np
 
 from ntkspec.engines import engine_of, named
 from ntkspec.operators import KernelOperator, Triangle, as_symmetric, form
+from ntkspec.operators.adapters import require_here
 from ntkspec.operators.comparing import agree
 from ntkspec.storage import tiles
 from ntkspec.storage.hdf5 import opened
@@ -61,7 +62,7 @@ def save_kernel(operator: Any, path: str | os.PathLike[str]) -> Triangle:
     ...     bool((ns.load_kernel(f"{folder}/kernel.h5").to_dense() == np.eye(3)).all())
     True
     """
-    path, operator = target(path), as_symmetric(operator)
+    path, operator = target(path), require_here(as_symmetric(operator), "a file of a kernel holds all of its entries")
     with locked(path):
         partial = path.with_name(f"{path.name}.partial")
         left = os.path.lexists(partial)

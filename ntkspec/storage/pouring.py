@@ -15,7 +15,7 @@ _UNABLE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
 
 def pour(array: ArrayElsewhere, path: Path, offset: int, name: str) -> None:
-    """Write an array from this byte of a file on, in the order of its axes; no more than one part of it is here at once.
+    """Write an array from this byte of a file on, in the order of its axes; no more than one part is here at a time.
 
     name : of the array, for the progress bar. Raises OSError, before the first part comes, where the disk has no room.
     """
