@@ -29,8 +29,8 @@ class CheckpointedKernel(SpreadKernel):
     def __init__(self, kernel: SpreadKernel, file: FileIO):
         self.__dict__ |= kernel.__dict__
         self.known = _Index(file, kernel)
-        self.error = 0.0
-        self.compared, self.last = False, None
+        self.error, self.compared = 0.0, False
+        self.last: tuple[SpreadArray, SpreadArray] | None = None
 
     def multiplied(self, block: SpreadArray) -> SpreadArray:
         """Products with the vectors of a block (k, n)."""

@@ -46,7 +46,8 @@ def kernel(build: Callable[[Any], KernelOperator], parts: Sequence[Any], *, sche
     -------
     KernelOperator
         (n, n) for n points in all, or (t, n). Arrays with a row for each point that come of it are
-        :class:`ntkspec.cluster.SpreadArray`: their rows stay on the workers until ``gather()``.
+        :class:`ntkspec.cluster.SpreadArray`: their rows stay on the workers until ``gather()``, or go from there into a
+        file.
 
     Raises
     ------
@@ -60,6 +61,14 @@ def kernel(build: Callable[[Any], KernelOperator], parts: Sequence[Any], *, sche
     each worker; kernels that are known by their entries, such as those of infinite width, move the points: n d numbers
     to each worker, one part at a time. A part that is lost with its worker is built again on another one, and so is
     what was computed from it, with the same bits on machines of one kind.
+
+    ``checkpoint=PATH`` of norms, eigenpairs and densities is a file in a folder that all machines share. There each
+    worker writes its rows of the products into the folder PATH.parts, and PATH says which are whole. After the loss of
+    the scheduler the same call, with a kernel of the same parts on any workers, goes on from them with the same bits;
+    what a lost worker held of a product is read from there too. The file of another kernel is refused. Cost: 8 n bytes
+    a product, which is written and read once, and the digest of each vector.
+
+    :func:`ntkspec.save_result` writes arrays from the workers into one file, one part after the other.
 
     Examples
     --------

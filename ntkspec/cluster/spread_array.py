@@ -17,7 +17,8 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
     r"""An array one axis of which goes over the points of a kernel, whose part of each lies on a worker.
 
     Arithmetic, functions of entries, products that add up over the points, sums, transposes and what indexes the other
-    axes are computed there. :meth:`gather` brings all of it here.
+    axes are computed there. :meth:`gather` brings all of it here; :func:`ntkspec.save_result` takes the array, or a
+    result that holds it, and writes one part after the other into a file.
 
     Attributes
     ----------

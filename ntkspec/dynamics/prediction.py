@@ -146,7 +146,7 @@ def predict_gd(
     4 n k flops with k features. Nothing is truncated, ``error`` is 0. Gradient flow of another loss is solved as an
     ordinary differential equation by a Runge-Kutta method of order 8 with steps as small as the largest eigenvalue asks
     for, some 5 eta lambda_max t / n products; ``error`` is then an estimate, the distance from a solution with a
-    hundred times the tolerance.
+    hundred times the tolerance. It is followed in this process, for a kernel on a cluster too.
 
     The mean over batches is training on all points, exactly: with the squared loss the gradient is linear in outputs.
     ``spread`` follows the covariance of the outputs, 4 n k² + 8 k³ flops a step with k features (with momentum 40 k³);
