@@ -89,6 +89,7 @@ def _host(number: int, link: str) -> Iterator[list[str]]:
         _do(f"tc qdisc add dev {cable} {limit}")
         yield inside.split()
     finally:
+        _do(f"ip link del {cable}")
         _do(f"ip netns del {host}")
 
 

@@ -5,19 +5,23 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.cluster.workers import FAN_IN, Workers, given
+from ntkspec.cluster.kernel import built
+from ntkspec.cluster.workers import FAN_IN, Future, Workers, given
 from ntkspec.engines.rates import Rates
+from ntkspec.operators import Gram, KernelOperator
+from ntkspec.spectra.lanczos import Lanczos
 
 # Tasks of each part in an iteration, and how often the calling machine waits for small results in it.
-TASKS, ANSWERS = 11, 5
+TASKS, ANSWERS = 8, 3
 # Copies of one result that a worker sends at a time; Dask lets others wait, and take theirs from those who have it.
 AT_A_TIME = 10
-# What is measured: rounds of small tasks, and bytes that are sent.
-ROUNDS, SENT = 5, 8_000_000
+# What is measured: rounds, of iterations with so many points on each worker, and bytes that are sent.
+ROUNDS, ROWS, SENT = 7, 64, 8_000_000
 # Seconds that nothing is faster than.
 LEAST = 1e-6
 
@@ -80,18 +84,9 @@ class Links:
 
     @classmethod
     def _of(cls, workers: Workers) -> "Links":
-        homes = [home for home in workers.names for _ in range(TASKS)]
-
-        def one() -> None:
-            workers.answers([workers.submit(given, 0, home=homes[0])])
-
-        def two_maps() -> None:
-            before = [workers.submit(given, 0, home=home) for home in homes]
-            workers.answers([workers.submit(given, one, home=home) for one, home in zip(before, homes, strict=True)])
-
-        answer = _seconds(one)
-        task = max(LEAST, (_seconds(two_maps) - answer) / (2 * len(homes)))
-        return cls(task, answer, SENT / max(LEAST, _sending(workers) - answer))
+        answer = _answering(workers)
+        task = (_iterating(workers) - ANSWERS * answer) / (TASKS * len(workers.names))
+        return cls(max(LEAST, task), answer, SENT / max(LEAST, _sending(workers) - answer))
 
 
 @dataclass(frozen=True)
@@ -138,7 +133,7 @@ def iteration(
 ) -> Iteration:
     r"""What an iteration of block Lanczos takes on the kernel of the first layer of a two-layer network.
 
-    .. math:: \frac{4 n m d b}{w R} + \frac{16 n k b}{w B} + 11 w \tau + 5 \rho + s(w) \frac{8 b m d}{L}
+    .. math:: \frac{4 n m d b}{w R} + \frac{16 n k b}{w B} + 8 w \tau + 3 \rho + s(w) \frac{8 b m d}{L}
 
     for w workers of R flops and B bytes a second, k known vectors, blocks of b, and links with :math:`\tau` seconds a
     task, :math:`\rho` an answer and L bytes a second; s(w) is the number of sums that pass one link one after the
@@ -215,29 +210,50 @@ def _sent(workers: int) -> int:
 
 
 # ---------------------------------------------------------------------------------------------------------- measuring
-def _seconds(task: Callable[[], None]) -> float:
-    """The median of some rounds, after one."""
-    task()
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        task()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def _answering(workers: Workers) -> float:
+    """Seconds until the result of a task is here."""
+    return _median(lambda: workers.answers([workers.submit(given, 0, home=workers.names[0])]))
 
 
-def _made(size: int) -> np.ndarray:
-    """On a worker: so many bytes."""
-    return np.zeros(size, np.uint8)
+def _iterating(workers: Workers) -> float:
+    """Seconds of an iteration that has next to nothing to compute."""
+    lanczos = Lanczos(built(workers, _few_points, range(len(workers.names))))
+    lanczos.begin_random(0, 2)
+    lanczos.extend(3)
+    return _median(lambda: lanczos.extend(1))
+
+
+def _few_points(part: int) -> KernelOperator:
+    """On a worker: a kernel whose products take no time."""
+    return Gram(np.random.default_rng(part).standard_normal((ROWS, ROWS)))
 
 
 def _sending(workers: Workers) -> float:
     """Seconds that SENT bytes take from a worker to another one, or to here."""
+    made: list[Future] = []
+
+    def send() -> None:
+        one = made.pop()
+        workers.answers([one if len(workers.names) == 1 else workers.submit(len, one, home=workers.names[-1])])
+
+    def make() -> None:
+        made.append(workers.submit(_zeros, SENT, home=workers.names[0]))
+        workers.finished(made)
+
+    return _median(send, before=make)
+
+
+def _zeros(size: int) -> np.ndarray:
+    """On a worker: so many bytes."""
+    return np.zeros(size, np.uint8)
+
+
+def _median(task: Callable[[], Any], before: Callable[[], Any] = lambda: None) -> float:
+    """Of the seconds of some rounds, after one; ``before`` each something that does not count."""
     times = []
-    for _ in range(ROUNDS):
-        made = workers.submit(_made, SENT, home=workers.names[0])
-        workers.finished([made])
+    for _ in range(ROUNDS + 1):
+        before()
         start = time.perf_counter()
-        workers.answers([made if len(workers.names) == 1 else workers.submit(len, made, home=workers.names[-1])])
+        task()
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return statistics.median(times[1:])
