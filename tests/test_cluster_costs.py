@@ -90,10 +90,10 @@ class Slow(Here):
 
 
 def test_links_are_measured():
-    """The least that a sleep takes is known; how much more it takes is not."""
+    """What a sleep takes at least is known; the answer, which is taken off, may have taken longer."""
     links = ns.cluster.Links._of(Slow(1))
     assert links.answer >= 0.01
-    assert 0 < links.bytes <= 2e8
+    assert 0 < links.bytes < 4e8
     assert links.task > 0
 
 
