@@ -1,5 +1,6 @@
 """Runs on workers that were stopped go on from the products in files, and end as if they had not been stopped."""
 
+import gc
 import os
 import signal
 import threading
@@ -159,11 +160,12 @@ def test_rows_that_are_lost_during_a_run_are_named(tmp_path):
 
     (tmp_path / "rows").write_bytes(bytes(80))
     with pytest.raises(ValueError, match="rows was changed during the run that wrote it; run it again"):
-        _read(str(tmp_path / "rows"), bytes(16), (2, np.dtype(float)), "cpu")
+        _read(str(tmp_path / "rows"), bytes(16), 2, np.dtype(float), "cpu")
 
 
 # --------------------------------------------------------------------------------------------------------- real workers
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Dask's, of a client without scheduler
 def test_a_run_whose_scheduler_is_killed_goes_on_with_another_one(mortal_cluster, cluster, tmp_path):
     address, _ = mortal_cluster
     parts = [(0, 70), (70, 200), (200, N)]
@@ -187,6 +189,8 @@ def test_a_run_whose_scheduler_is_killed_goes_on_with_another_one(mortal_cluster
     assert same(again, wanted)
     after = (path.stat().st_size - 4096) // (16 * 5 + 8)
     assert before < after
+    del K
+    gc.collect()
 
 
 @pytest.mark.slow

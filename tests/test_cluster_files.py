@@ -175,3 +175,26 @@ def test_rows_on_workers_are_not_pickled_and_copies_share_them():
     copied *= 2
     assert np.array_equal(copied.gather(), 2 * whole)
     assert np.array_equal(there.gather(), whole)
+
+
+@pytest.mark.slow
+def test_a_cluster_writes_what_its_workers_hold(cluster, tmp_path):
+    parts = PARTS[2]
+    K = ns.cluster.kernel(two_layers, parts, scheduler=cluster)
+    K_test = ns.cluster.kernel(two_layers_against, parts, scheduler=cluster)
+    found = {
+        "spectrum": ns.eigsh(K, 3),
+        "run": ns.predict_gd(K, Y[:, 0], eta=0.05, steps=[1, 10], kernel_test=K_test, batch=50),
+        "posterior": ns.posterior(K, K_test, None, Y[:, 0], noise=0.1),
+    }
+    ns.save_result(found, tmp_path / "all.h5")
+    back = ns.load_result(tmp_path / "all.h5")
+    here = ns.predict_gd(two_layers(), Y[:, 0], eta=0.05, steps=[1, 10], batch=50)
+    assert np.array_equal(back["spectrum"].vectors, found["spectrum"].vectors.gather())
+    assert back["run"].train == pytest.approx(here.train, abs=1e-10)
+    exact = ns.posterior(two_layers(), two_layers(X_test=X_TEST), None, Y[:, 0], noise=0.1)
+    assert back["posterior"].mean == pytest.approx(exact.mean, abs=1e-6)
+
+
+def two_layers_against(rows):
+    return two_layers(rows, X_test=X_TEST)

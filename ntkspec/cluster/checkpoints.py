@@ -65,8 +65,9 @@ class CheckpointedKernel(SpreadKernel):
         return all(self.parts.workers.answers(self.parts.map(_holds, self.known.files(given), entry.parts)))
 
     def _read(self, given: bytes, entry: "Entry", like: SpreadArray) -> SpreadArray:
-        parts, kind = self.parts, self.parts.same((len(like), like.dtype))
-        found = parts.map(_read, self.known.files(given), entry.parts, kind, parts.engines)
+        parts = self.parts
+        form = parts.same(len(like)), parts.same(like.dtype), parts.engines
+        found = parts.map(_read, self.known.files(given), entry.parts, *form)
         return SpreadArray(parts, found, like.shape, like.dtype, 1)
 
     def _compare(self, block: SpreadArray, product: SpreadArray) -> None:
@@ -174,8 +175,7 @@ def _holds(path: str, digest: bytes) -> bool:
         return False
 
 
-def _read(path: str, digest: bytes, kind: tuple[int, np.dtype], engine: str) -> Array:
-    count, dtype = kind
+def _read(path: str, digest: bytes, count: int, dtype: np.dtype, engine: str) -> Array:
     rows = np.fromfile(path, dtype)
     if digest_of(rows) != digest:
         raise ValueError(f"{path} was changed during the run that wrote it; run it again")
