@@ -348,7 +348,7 @@ class Density(Shown, Columned, Drawn):
         """The same bounds at one place, where a rule is made for each probe and end."""
         if at not in self._known:
             ends = at - (rounding := self.evidence.rounding + self.evidence.stored), at + rounding
-            rules = [[share_below(*own, end)[side] for side, end in enumerate(ends)] for own in self._matrices()]
+            rules = [[share_below(a, b, end)[side] for side, end in enumerate(ends)] for a, b in self._matrices()]
             self._known[at] = _pooled(rules, self.sizes)
         return self._known[at]
 

@@ -68,7 +68,7 @@ def _nothing() -> None:
 
 
 @in_llvm(_nothing)
-def wide_vectors(typingctx):
+def wide_vectors(typingctx: Any) -> Any:
     """Said in a loop: its vectors are as wide as the registers. Of those of 512 bits LLVM takes half by itself, which
     is right for a few instructions among others, and not for long arithmetic. Results stay the same."""
 
