@@ -21,7 +21,8 @@ def findings() -> Iterator[tuple[str, str]]:
     yield "free memory", f"{engine.free_memory() / 1e9:.1f} GB"
     for dtype in ("float32", "float64"):
         rates = engine.rates(np.dtype(dtype).char)
-        yield f"products, {dtype}", f"{rates.flops / 1e9:.0f} GFLOP/s in tiles, {rates.bytes / 1e9:.0f} GB/s stored"
+        stored = f"{rates.bytes / 1e9:.0f} GB/s stored, {rates.cached / 1e9:.0f} in cache"
+        yield f"products, {dtype}", f"{rates.flops / 1e9:.0f} GFLOP/s in tiles, {stored}"
     yield "products of bits", f"{rates.words / 1e9:.0f}e9 words of 64 bits/s"
     yield "bits with numbers", f"{rates.lookups / 1e9:.1f}e9 lines of 64 bytes looked up/s, float64"
     yield "GPU", _gpu()
