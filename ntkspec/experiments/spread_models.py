@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.cluster.execution import checked_address
+from ntkspec.cluster.connection import checked_address
 from ntkspec.cluster.kernel import built
 from ntkspec.cluster.parts import homes
 from ntkspec.cluster.workers import Workers
@@ -22,7 +22,7 @@ from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import KernelOperator
 
 if TYPE_CHECKING:
-    from ntkspec.cluster.workers import Future
+    from ntkspec.cluster.workers import Result
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class SpreadModel(BuiltInModel):
         self.ends: Sequence[int] = np.linspace(0, n, count + 1).astype(int).tolist()
 
     @cached_property
-    def parts(self) -> "list[Future]":
+    def parts(self) -> "list[Result]":
         """The points of each part, at its worker."""
         at = homes(self.workers, len(self.ends) - 1)
         return [
