@@ -10,7 +10,7 @@ import pytest
 import ntkspec as ns
 from clusters import Link
 from ntkspec.cluster import execution, workers
-from ntkspec.cluster.connection import Connection, Patience, other_versions, version
+from ntkspec.cluster.connection import Patience, other_versions, version
 from ntkspec.cluster.workers import Recipe, Result, Workers
 
 N, DIM = 120, 6
@@ -18,8 +18,7 @@ PARTS = [(0, 40), (40, 80), (80, N)]
 
 
 def kernel(rows):
-    X = ns.datasets.gaussian(N, DIM, seed=5).X[slice(*rows)]
-    return ns.ntk(ns.TwoLayer.symmetric(DIM, 20, "erf", seed=2), X)
+    return ns.operators.Gram(ns.datasets.gaussian(N, DIM, seed=5).X[slice(*rows)])
 
 
 def slow_square(number):
@@ -100,7 +99,7 @@ class Scheduler:
         self.done, self.lost, self.names = [], 0, ("a", "b")
 
     def client(self):
-        return SimpleNamespace(submit=self.submit, gather=self.gather, nthreads=lambda: dict.fromkeys(self.names, 1))
+        return SimpleNamespace(submit=self.submit, nthreads=lambda: dict.fromkeys(self.names, 1))
 
     def submit(self, done, function, *arguments, key, retries, workers=(), allow_other_workers=True):
         self.done.append((function.__name__, *workers))
@@ -123,7 +122,7 @@ class Mended(Workers):
         self.names, self._results, self._instead = scheduler.names, workers.weakref.WeakSet(), {}
         self._mending = threading.RLock()
         self.connection = SimpleNamespace(
-            client=scheduler.client(), patience=Patience(), wait=scheduler.gather, recover=self.recover, losses=0
+            client=scheduler.client(), patience=Patience(), gathered=scheduler.gather, recover=self.recover, losses=0
         )
         self.scheduler = scheduler
 
@@ -186,12 +185,13 @@ def answers(address, disturb=lambda: None, patience=None):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5])
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
 def test_a_connection_that_breaks_costs_time_and_no_bit(seconds, cluster):
     undisturbed, link = answers(cluster), Link(cluster)
     cutting = threading.Timer(seconds, link.cut)
     try:
-        assert answers(link.address, cutting.start) == undisturbed
+        with pytest.warns(RuntimeWarning, match="was lost and is back"):
+            assert answers(link.address, cutting.start) == undisturbed
     finally:
         cutting.cancel()
         link.close()
@@ -200,16 +200,19 @@ def test_a_connection_that_breaks_costs_time_and_no_bit(seconds, cluster):
 @pytest.mark.slow
 def test_a_sweep_goes_on_after_its_connection_breaks(cluster):
     link = Link(cluster)
-    found = {}
-    for k, (task, value) in enumerate(
-        execution.results(slow_square, range(40), execution.Place(scheduler=link.address))
-    ):
-        assert task not in found
-        found[task] = value
-        if k == 3:
-            link.cut()
+
+    def cut_on_the_way():
+        found = []
+        for pair in execution.results(slow_square, range(40), execution.Place(scheduler=link.address)):
+            found.append(pair)
+            if len(found) == 4:
+                link.cut()
+        return found
+
+    with pytest.warns(RuntimeWarning, match="was lost and is back"):
+        found = cut_on_the_way()
     link.close()
-    assert found == {task: task**2 for task in range(40)}
+    assert sorted(found) == [(task, task**2) for task in range(40)]
 
 
 @pytest.mark.slow
@@ -220,7 +223,8 @@ def test_a_scheduler_that_is_killed_and_started_again_costs_time_and_no_bit(mort
         mortal_cluster.kill()
         threading.Timer(2.0, mortal_cluster.start, kwargs={"port": int(address.rpartition(":")[2])}).start()
 
-    assert answers(address, killed) == undisturbed
+    with pytest.warns(RuntimeWarning, match="was lost and is back"):
+        assert answers(address, killed) == undisturbed
 
 
 @pytest.mark.slow
@@ -261,20 +265,3 @@ def test_a_sweep_without_workers_ends(mortal_cluster):
         worker.kill()
     with pytest.raises(ValueError, match="has had no worker for 2 s"):
         list(tasks)
-
-
-@pytest.mark.slow
-def test_dask_connects_again_by_itself_but_drops_what_was_held(cluster):
-    """Why a connection is made again here, with everything that is needed."""
-    link = Link(cluster)
-    connection = Connection(link.address, Patience())
-    future = connection.client.submit(slow_square, 3)
-    assert future.result() == 9
-    link.cut()
-    deadline = time.monotonic() + 10
-    while not connection.lost and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert connection.lost
-    assert future.status == "cancelled"
-    connection.close()
-    link.close()

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 import re
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -80,14 +82,16 @@ class Connection:
 
     def _take(self, client: Any) -> None:
         self.client, self._link, self.count = client, client.scheduler_comm, len(client.nthreads())
+        client._timeout = 0  # where the link breaks, Dask would connect again by itself, without what was held
 
     def close(self) -> None:
-        """Give up what is held there."""
-        self.client.close()
+        """Give up what is held there, also where nobody is there any more."""
+        with contextlib.suppress(Exception):
+            self.client.close(timeout=1)
 
     @property
     def lost(self) -> bool:
-        """Whether the scheduler was lost. Dask has then dropped what this client held, also where it is back."""
+        """Whether the scheduler was lost, which then drops what this client held."""
         return self.client.status != "running" or self.client.scheduler_comm is not self._link
 
     def wait(self, futures: Sequence[Any]) -> None:
@@ -102,6 +106,23 @@ class Connection:
                 return
             except TimeoutError:
                 seen = self._last_seen(seen)
+
+    def gathered(self, futures: Sequence[Any]) -> list:
+        """What they find. Raises as :meth:`wait`, also where the last worker goes with a result on the way here."""
+        found = asyncio.run_coroutine_threadsafe(
+            self.client.gather(list(futures), asynchronous=True), self.client.loop.asyncio_loop
+        )
+        seen = time.monotonic()
+        try:
+            while True:
+                try:
+                    return found.result(LOOK_EVERY)
+                except TimeoutError:
+                    if found.done():  # a task raised it
+                        raise
+                    seen = self._last_seen(seen)
+        finally:
+            found.cancel()
 
     def completed(self, futures: Iterable[Any]) -> Iterator[Any]:
         """Each when it is done. Raises as :meth:`wait`."""
@@ -119,8 +140,10 @@ class Connection:
                 seen, looked = self._last_seen(seen), time.monotonic()
 
     def _last_seen(self, before: float) -> float:
-        """When a worker was there. Raises ValueError where that is too long ago."""
+        """When a worker was there. Raises ValueError where that is too long ago, OSError without a scheduler."""
         now = time.monotonic()
+        if self.lost:
+            raise OSError("the connection is closed")
         if self.client.nthreads():
             return now
         if now - before > self.patience.without_workers:
@@ -155,10 +178,15 @@ class Connection:
             self._take(self._found_again())
         except ValueError as reason:
             raise ValueError(f"the scheduler {self.address} was lost; {left}: {reason}") from None
+        warnings.warn(
+            f"the scheduler {self.address} was lost and is back; what lay on its workers is computed again",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
     def _found_again(self) -> Any:
         """A new client. Raises ValueError where there is none within the seconds of ``reconnect``."""
-        self.client.close(timeout=1)
+        self.close()
         deadline = time.monotonic() + self.patience.reconnect
         while True:
             late = time.monotonic() > deadline
@@ -207,6 +235,8 @@ def connected(address: str, patience: Patience) -> Any:
         raise ValueError(
             f"the scheduler {address} needs Dask's distributed; python -m pip install 'ntkspec[distributed]'"
         ) from None
+    for name in ("distributed.client", "distributed.batched"):
+        logging.getLogger(name).addFilter(_not_told_here)
     try:
         LoopRunner().run_sync(_greeted, address, patience.connect)
         client = Client(address, timeout=patience.connect, set_as_default=False)
@@ -241,6 +271,11 @@ async def _greeted(address: str, seconds: float) -> None:
     except Exception:  # whatever Dask makes of another program's words
         raise ValueError("what answers is another program") from None
     await comm.close()
+
+
+def _not_told_here(record: logging.LogRecord) -> bool:
+    """Whether it is no log of a lost connection, which :meth:`Connection.recover` tells of."""
+    return not record.getMessage().startswith(("Failed to reconnect to scheduler", "Batched Comm Closed"))
 
 
 def other_versions(client: Any) -> dict[str, str]:

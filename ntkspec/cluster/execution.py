@@ -121,7 +121,7 @@ def _of_cluster(cluster: Connection, measure: Callable, tasks: Sequence):
     retries = cluster.patience.retries
     futures = {cluster.client.submit(measure, task, pure=False, retries=retries): task for task in tasks}
     for future in cluster.completed(futures):
-        yield futures[future], future.result()
+        yield futures[future], cluster.gathered([future])[0]
 
 
 def _on_processes(measure: Callable, tasks: Sequence, processes: int):

@@ -110,17 +110,12 @@ class Workers:
         return left[0]
 
     def answers(self, results: Sequence[Result]) -> list:
-        """What was found, here."""
-
-        def gathered() -> list:
-            futures = [one.future for one in results]
-            self.connection.wait(futures)
-            return self.connection.client.gather(futures)
-
-        return [each(aligned, found) for found in self._persistently(gathered)]
+        """What was found, here. Raises ValueError where there has been no worker for too long."""
+        found = self._persistently(lambda: self.connection.gathered([one.future for one in results]))
+        return [each(aligned, one) for one in found]
 
     def finished(self, results: Sequence[Result]) -> None:
-        """Wait until all are done. Raises ValueError where there has been no worker for too long."""
+        """Wait until all are done. Raises as :meth:`answers`."""
         self._persistently(lambda: self.connection.wait([one.future for one in results]))
 
     # ------------------------------------------------------------------------------------------- a lost scheduler
