@@ -134,7 +134,7 @@ COMMANDS = {
     "figure 5": GRID,
     "figure budget": GRID,
     "constants": {"--negative-slope": FLOATS},
-    "doctor": {},
+    "doctor": {"--scheduler": SCHEDULERS},
 }
 # What a line begins with, so that most odd values meet settings that are small and right.
 SMALL = {
