@@ -115,6 +115,7 @@ COMMANDS = {
     | KERNEL_OPTIONS
     | COMMON
     | RECIPE
+    | {"--scheduler": SCHEDULERS, "--parts": WHOLE}
     | {"--eta": FLOATS, "--eta1": FLOATS, "--eta2": FLOATS, "--steps": WHOLE},
     "spectrum": DATA_OPTIONS
     | KERNEL_OPTIONS

@@ -47,6 +47,7 @@ def analyze(
     network: KernelOptions | None = None,
     training: TrainingOptions | None = None,
     recipe: RecipeOptions | None = None,
+    cluster: ClusterOptions | None = None,
     seed: Whole = 0,
     engine: Engine = "cpu",
     output: Output = None,
@@ -75,12 +76,15 @@ def analyze(
 
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
     own = own_network_of(network)
-    task = check_analysis(analyze_task(network, training, recipe, seed))
+    task, spread = check_analysis(analyze_task(network, training, recipe, seed)), spread_of(cluster, engine)
+    if spread is not None:
+        spread.check(task)
+        spread.check_training(task.batch)
     folder = output or Path("ntkspec-analyze") / folder_name(data, task, engine)
     figures = ("losses", "outputs", "discrepancy", "eigenvalues")
     texts = Texts(summary, report, lambda found: str(headline(found)), analysis_document)
     job = Job("analysis", run, texts, RECORD_TYPES, "ntkspec.plotting.analysis", figures)
-    return measure(job, task, folder, data=data, seed=seed, engine=engine, own=own)
+    return measure(job, task, folder, data=data, seed=seed, engine=engine, own=own, spread=spread)
 
 
 @app.command(help_epilogue=epilogue("spectrum"))
