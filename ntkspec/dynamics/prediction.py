@@ -9,7 +9,7 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.dynamics.arguments import StartLike, checked_starts, checked_test
 from ntkspec.dynamics.batch_noise import spread
-from ntkspec.dynamics.batches import Batches
+from ntkspec.dynamics.batches import Batches, batch_of
 from ntkspec.dynamics.coordinates import Coordinates, Features, Points, Pulled
 from ntkspec.dynamics.krylov import EXPECTED
 from ntkspec.dynamics.laws import FLOW, Law, LawLike, SpectralLaw, law_of, linear_steps_of, takes_steps
@@ -95,8 +95,8 @@ def predict_gd(
         beside the kernel. None is zero: that of a model which is linear in its weights, f = J w. Of a network's
         expansion it is that of ``ntkspec.linearize(net).with_weights(zeros)``, f_0 - J w_0.
     batch : int or None, default None
-        Points of a step: the batches of :func:`ntkspec.train_gd` with the same ``seed``, one after the other. None
-        takes all points in each step.
+        Points of a step, at most n: the batches of :func:`ntkspec.train_gd` with the same ``seed``, one after the
+        other. None takes all points in each step.
     seed : int or None, default 0
         A whole number >= 0 that the order of the points in batches is drawn from. None is the mean over batches that
         are drawn anew in each step, uniformly and independently of all others, without a point twice; for the squared
@@ -242,7 +242,7 @@ def _batches(batch: int | None, seed: int | None, layout: Layout, loss: LossFunc
     """Those of a seed; None of all points, and of a mean over batches."""
     if batch is None:
         return None
-    size = checks.whole_number(batch, "batch", 1)
+    size = batch_of(batch, layout.points)
     if seed is not None:
         return Batches(layout.points, size, checks.whole_number(seed, "seed", 0))
     if loss != SQUARED:

@@ -10,9 +10,10 @@ from scipy.integrate import solve_ivp
 from ntkspec import checks, progress
 from ntkspec.dynamics.batches import Batches
 from ntkspec.dynamics.coordinates import Coordinates
-from ntkspec.dynamics.laws import Law, moved
+from ntkspec.dynamics.laws import PLAIN, Law, moved
 from ntkspec.dynamics.losses import SQUARED, LossFunction, name_of
 from ntkspec.dynamics.rates import Rate, at
+from ntkspec.dynamics.telling import warn_if_rising
 from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
@@ -85,6 +86,8 @@ def by_steps(task: Task, law: Law) -> Trajectory:
                 way, memory = moved(law, task.descent(u, c, step), memory, step)
                 c = c + way
                 bar.update(1)
+    if law == PLAIN and task.batches is None and not task.ridge:
+        warn_if_rising(found.losses, task.steps)
     return found.trajectory("recursion")
 
 
@@ -163,11 +166,13 @@ class _Outputs:
         self._task = task
         self._coordinates: list[Array] = []
         self._train: list[Array] = []
+        self.losses: list[float] = []
 
     def write(self, u: Array, c: Array) -> None:
         """The next step: outputs u on the training points, and the coordinates."""
         self._train.append(u.astype(self._task.dtypes[0]))
         self._coordinates.append(c)
+        self.losses.append(float(self._task.loss.values(u, self._task.y).mean()))
 
     def trajectory(self, method: str) -> Trajectory:
         """All of it, without errors."""

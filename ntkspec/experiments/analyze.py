@@ -25,6 +25,7 @@ from ntkspec.dynamics import (
     stable_rate,
     warn_if_unstable,
 )
+from ntkspec.dynamics.batches import batch_of
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.experiments.agreement import (
@@ -305,11 +306,8 @@ def analyze(
     task = check_analysis(task)
     _check_dataset(dataset)
     dataset = task.recipe.labelled(labelled(task, dataset))
-    if task.batch is not None and task.batch > len(dataset.X):
-        raise ValueError(
-            f"batch={task.batch}, but there are {len(dataset.X)} training points; take fewer, or no batches at all "
-            f"(--batch 0)"
-        )
+    if task.batch is not None:
+        batch_of(task.batch, len(dataset.X))
     model, stages = _model(task, dataset, spread), Stages(report)
     task = _with_steps(task, model)
     held = engine_of(dataset.X).used_memory() + _check_memory(task, model, krylov=0 if spread else KRYLOV)
@@ -330,9 +328,8 @@ def analyze(
     kernels = measured_kernels(model, theta, full, stages, predicting=products or PREDICTION)
     linear, gap, models = kernels.linear, kernels.gap, _fixed_kernels(model, kernels, tested)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task, linear.data_coefficient, gap, data)
-    spectral = task.recipe.spectral if task.recipe.squared else None
-    if spectral is not None:
-        warn_if_unstable(rate, float(gap.predicting), len(dataset.y), spectral)
+    if task.recipe.spectral is not None:
+        warn_if_unstable(rate, float(gap.predicting), len(dataset.y), task.recipe.spectral, loss=task.recipe.loss)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRateWarning)
         found = train_beside(
@@ -364,7 +361,7 @@ def analyze(
         weights=on_host(model.stored(found.network)),
         timings=stages.seconds,
         forecast=expected,
-        modes=_modes(model, linear.kernel, rate, spectral),
+        modes=_modes(model, linear.kernel, rate, task.recipe.spectral if task.recipe.squared else None),
         accuracies=found.accuracies(),
         own=model.record,
         nearest=kernels.nearest,
