@@ -19,6 +19,8 @@ from ntkspec import checks
 MOST_LOSSES = 5
 # Seconds between two looks at the workers, and at tasks that are taken as they are done.
 LOOK_EVERY, POLL_EVERY = 2.0, 0.02
+# Seconds in which tasks are collected to be sent together; Dask's 10 ms are most of an answer on a fast network.
+SEND_EVERY = 0.001
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://[\w.:\[\]-]+:([0-9]{1,5})", re.ASCII)
 
 
@@ -82,6 +84,7 @@ class Connection:
 
     def _take(self, client: Any) -> None:
         self.client, self._link, self.count = client, client.scheduler_comm, len(client.nthreads())
+        client.scheduler_comm.interval = SEND_EVERY
         client._timeout = 0  # where the link breaks, Dask would connect again by itself, without what was held
 
     def close(self) -> None:
