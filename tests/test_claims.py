@@ -184,8 +184,8 @@ LACKS = {
     "take all eigenpairs of their kernel": lambda: (
         not {"method", "rtol"} & {*inspect.signature(ns.ensemble).parameters}
     ),
-    "`analyze` runs on one machine": lambda: (
-        not {"place", "cluster"} & {*inspect.signature(commands.analyze).parameters}
+    "networks are trained on one machine": lambda: (
+        not {"place", "scheduler", "cluster"} & {*inspect.signature(ns.train_gd).parameters}
     ),
     "how far the kernel moves is judged for two layers only": lambda: STATEMENTS["drift"].network == TWO_LAYER,
     "has not run on a GPU yet": lambda: not [*RESULTS.glob("*gpu*"), *RESULTS.glob("*h200*"), *RESULTS.glob("*h100*")],

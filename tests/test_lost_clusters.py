@@ -167,9 +167,9 @@ def test_a_result_that_nobody_holds_is_given_up():
     made = own.submit(twice, one)
     recipe = one.recipe
     assert isinstance(one, Result)
-    assert recipe.result() is one
+    assert recipe.result is one
     del one
-    assert recipe.result() is None
+    assert recipe.result is None
     assert [*made.recipe.needed()] == [recipe]
     assert isinstance(recipe, Recipe)
 

@@ -198,7 +198,7 @@ def doctor(*, scheduler: str | None = None, tells: TellOptions | None = None) ->
     found, theirs, wrong = list(findings()), [list(worker_findings(one)) for one in workers], misfits(workers)
     told = "\n".join(f"{'error' if one.fatal else 'note'}: {one.text}" for one in wrong) or "all workers fit together"
     text = "\n\n".join([*(table(one) for one in [found, *theirs]), told])
-    fields = {"workers": [dict(one) for one in theirs], "misfits": [asdict(one) for one in wrong]}
+    fields: dict[str, Any] = {"workers": [dict(one) for one in theirs], "misfits": [asdict(one) for one in wrong]}
     tell(text, answer=told, findings=dict(found), scheduler=scheduler, **fields)
     return Exit.DIFFERS if any(one.fatal for one in wrong) else Exit.DONE
 

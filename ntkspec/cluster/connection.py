@@ -84,8 +84,6 @@ class Connection:
 
     def _take(self, client: Any) -> None:
         self.client, self._link, self.count = client, client.scheduler_comm, len(client.nthreads())
-        client.scheduler_comm.interval = SEND_EVERY
-        client._timeout = 0  # where the link breaks, Dask would connect again by itself, without what was held
 
     def close(self) -> None:
         """Give up what is held there, also where nobody is there any more."""
@@ -247,6 +245,8 @@ def connected(address: str, patience: Patience) -> Any:
         raise ValueError(f"no Dask scheduler answers at {address} within {patience.connect:g} s") from None
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
+    client.scheduler_comm.interval = SEND_EVERY
+    client._timeout = 0  # where the link breaks, Dask would connect again by itself, without what was held
     if not client.nthreads():
         client.close()
         raise ValueError(f"no worker is connected to the scheduler {address}; start some: dask worker {address}")

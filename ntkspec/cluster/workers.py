@@ -28,12 +28,22 @@ LEFT = "what lay on its workers is gone; run this again, with more parts where m
 class Recipe:
     """How a result is made: a function of arguments, which are recipes where they are results themselves, at a home."""
 
-    __slots__ = ("arguments", "function", "home", "result")
+    __slots__ = ("_result", "arguments", "function", "home")
 
     def __init__(self, function: Callable, arguments: Sequence[Any], home: str | None):
         self.function, self.arguments, self.home = function, arguments, home
-        # The result, as long as somebody holds it.
-        self.result: Callable[[], Result | None] = lambda: None
+        self._result: weakref.ref[Result] | None = None
+
+    @property
+    def result(self) -> "Result | None":
+        """What was made, as long as somebody holds it."""
+        return self._result and self._result()
+
+    def made(self) -> "Result":
+        """That, or a new one."""
+        found = self.result or Result(self)
+        self._result = weakref.ref(found)
+        return found
 
     def needed(self) -> "Iterator[Recipe]":
         """The recipes among the arguments."""
@@ -43,13 +53,17 @@ class Recipe:
 
 
 class Result:
-    """What a task finds, on a worker; ``future`` is Dask's, on the present connection."""
+    """What a task finds, on a worker; ``future`` is Dask's, on the present connection, None before it is started."""
 
     __slots__ = ("__weakref__", "future", "recipe")
 
     def __init__(self, recipe: Recipe):
-        self.recipe, self.future = recipe, None
-        recipe.result = weakref.ref(self)
+        self.recipe = recipe
+        self.future: Any = None
+
+    def begin(self, future: Any) -> None:
+        """It is made as this future."""
+        self.future = future
 
 
 class Workers:
@@ -79,7 +93,7 @@ class Workers:
 
     def submit(self, function: Callable, *arguments: Any, home: str | None = None) -> Result:
         """A task, at home as long as that worker lives. Arguments may be results, and lists of them."""
-        found = Result(Recipe(function, [_with(_recipe, one) for one in arguments], home))
+        found = Recipe(function, [_with(_recipe, one) for one in arguments], home).made()
         self._results.add(found)
         self._persistently(lambda: self._start(found) if found.future is None else None)
         return found
@@ -93,7 +107,7 @@ class Workers:
         arguments = [_with(_future, one) for one in recipe.arguments]
         key = f"{recipe.function.__name__}-{uuid.uuid4().hex}"
         retries = self.connection.patience.retries
-        result.future = client.submit(done, recipe.function, *arguments, key=key, retries=retries, **where)
+        result.begin(client.submit(done, recipe.function, *arguments, key=key, retries=retries, **where))
 
     def sent(self, value: Any, home: str) -> Result:
         """A value, at a worker; the scheduler keeps it too, for another one where that is lost."""
@@ -142,10 +156,10 @@ class Workers:
         self._instead = dict(zip(gone, itertools.cycle(new or there), strict=False))
         held = list(self._results)
         for one in held:
-            one.future = None
+            one.begin(None)
         made = []
         for recipe in _in_order(one.recipe for one in held):
-            result = recipe.result() or Result(recipe)
+            result = recipe.made()
             self._start(result)
             made.append(result)
 
@@ -174,7 +188,7 @@ def _recipe(one: Any) -> Any:
 
 
 def _future(one: Any) -> Any:
-    return one.result().future if isinstance(one, Recipe) else one
+    return one.made().future if isinstance(one, Recipe) else one
 
 
 class Kept:
