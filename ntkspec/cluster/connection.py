@@ -245,7 +245,7 @@ def connected(address: str, patience: Patience) -> Any:
         raise ValueError(f"no Dask scheduler answers at {address} within {patience.connect:g} s") from None
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
-    client.scheduler_comm.interval = SEND_EVERY
+    client.scheduler_comm.interval = SEND_EVERY  # type: ignore[union-attr]
     client._timeout = 0  # where the link breaks, Dask would connect again by itself, without what was held
     if not client.nthreads():
         client.close()

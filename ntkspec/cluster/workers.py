@@ -37,7 +37,7 @@ class Recipe:
     @property
     def result(self) -> "Result | None":
         """What was made, as long as somebody holds it."""
-        return self._result and self._result()
+        return None if self._result is None else self._result()
 
     def made(self) -> "Result":
         """That, or a new one."""
