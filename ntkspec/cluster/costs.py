@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.cluster.kernel import built
-from ntkspec.cluster.workers import FAN_IN, Future, Workers, given
+from ntkspec.cluster.workers import FAN_IN, Result, Workers, given
 from ntkspec.engines.rates import Rates
 from ntkspec.operators import Gram, KernelOperator
 from ntkspec.spectra.lanczos import Lanczos
@@ -230,7 +230,7 @@ def _few_points(part: int) -> KernelOperator:
 
 def _sending(workers: Workers) -> float:
     """Seconds that SENT bytes take from a worker to another one, or to here."""
-    made: list[Future] = []
+    made: list[Result] = []
 
     def send() -> None:
         one = made.pop()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec.cluster.spread_array import Arrays, SpreadArray
-from ntkspec.cluster.workers import Future, Workers
+from ntkspec.cluster.workers import Result, Workers
 from ntkspec.engines import moved, named
 from ntkspec.engines.arrays import Array
 from ntkspec.engines.rates import Rates
@@ -43,7 +43,7 @@ class Parts:
         """Rows in all."""
         return int(self.ends[-1])
 
-    def map(self, function: Callable, *arguments: Sequence[Any]) -> list[Future]:
+    def map(self, function: Callable, *arguments: Sequence[Any]) -> list[Result]:
         """A task for each part at its worker: the function of the part's own member of each argument."""
         tasks = zip(self.homes, *arguments, strict=True)
         return [self.workers.submit(function, *own, home=home) for home, *own in tasks]
