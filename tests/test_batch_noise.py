@@ -110,3 +110,12 @@ def test_means_that_are_not_known_are_refused():
         ns.predict_gd(np.eye(2), [1.0, -1.0], eta=0.1, steps=[1], loss="logistic", batch=1, seed=None)
     with pytest.raises(ValueError, match="seed=-1"):
         ns.predict_gd(np.eye(2), [1.0, -1.0], eta=0.1, steps=[1], batch=1, seed=-1)
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_a_batch_beyond_the_points_is_refused(seed):
+    with pytest.raises(ValueError, match="batch=3, but there are 2 training points"):
+        ns.predict_gd(np.eye(2), [1.0, -1.0], eta=0.1, steps=[1], batch=3, seed=seed)
+    net = ns.TwoLayer.random(2, 4, "erf")
+    with pytest.raises(ValueError, match="batch=3, but there are 2 training points"):
+        ns.train_gd(net, np.eye(2), [1.0, -1.0], eta=0.1, steps=1, batch=3)

@@ -101,7 +101,7 @@ def test_with_few_test_points_the_training_residual_is_decomposed():
     assert run.inside + run.outside == pytest.approx(2 * run.loss)
     assert run.outside[0] > 0.1
     with pytest.raises(ValueError, match="take more points"):
-        run_deep(DeepSetting("fc:2x16", **SMALL | {"n_test": 40, "n": 30}))
+        run_deep(DeepSetting("fc:2x16", **SMALL | {"n_test": 40, "n": 30, "batch": 0}))
 
 
 @pytest.mark.data

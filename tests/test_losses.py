@@ -1,5 +1,6 @@
 """Losses by their definitions, and training of kernel models with them: plain loops, limits, and SciPy's minimizer."""
 
+import warnings
 from dataclasses import dataclass
 
 import mpmath
@@ -8,7 +9,7 @@ import pytest
 import scipy.optimize
 
 import ntkspec as ns
-from ntkspec.dynamics import GradientDescent, prediction
+from ntkspec.dynamics import GradientDescent, UnstableRateWarning, prediction, warn_if_unstable
 from ntkspec.dynamics.batches import Batches
 from ntkspec.operators import Dense, Gram, wrap
 
@@ -365,6 +366,32 @@ def test_a_prediction_that_diverges_says_so_and_keeps_what_it_has():
     assert np.isfinite(found.test[:2]).all()
     assert np.isnan(found.train[2]).all()
     assert np.isnan(found.test[2]).all()
+
+
+def test_a_loss_that_rises_is_told():
+    """Of one point, by hand: Huber's loss falls while eta < 2, and beyond it swings across the label."""
+    for eta, rises in ((1.9, False), (2.1, True)):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            ns.predict_gd(np.eye(1), [0.5], eta=eta, steps=np.arange(20), loss=ns.Huber(3.0))
+        assert [one.category for one in said] == [UnstableRateWarning] * rises
+        assert all("loss rises from 0.1" in str(one.message) for one in said[:1]) or not rises
+
+
+def test_the_stable_rate_of_a_loss_is_that_of_its_largest_curvature():
+    """From outputs of zero the logistic loss has it, and a step of twice the Newton step comes to the same loss of the
+    expansion to second order."""
+    n, norm, second = 4, 3.0, 1e-4
+    loss = ns.loss("logistic")
+    y, u = np.ones(1), np.zeros(1)
+    curvature = (loss.derivative(u + second, y) - loss.derivative(u - second, y)) / (2 * second)
+    threshold = 2 * n / (float(curvature[0]) * norm)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_if_unstable(threshold * (1 - 1e-6), norm, n, loss="logistic")
+        warn_if_unstable(1e9, norm, n, loss=ns.Loss(lambda u, y: (u - y) ** 4 / 4, lambda u, y: (u - y) ** 3))
+    with pytest.warns(UnstableRateWarning, match="8 n / lambda_max = 10.6667: where the logistic loss is curved most"):
+        warn_if_unstable(threshold * (1 + 1e-6), norm, n, loss="logistic")
 
 
 def test_matrix_free_kernels_are_multiplied_once_a_step(monkeypatch):

@@ -2,19 +2,25 @@
 
 import fcntl
 import hashlib
+import io
 import os
+import tempfile
 import time
+import tracemalloc
 import warnings
 import zlib
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ntkspec import storage
 from ntkspec.storage import trees
-from ntkspec.storage.hdf5 import FORMAT_VERSION, begun, created
+from ntkspec.storage.hdf5 import FORMAT_VERSION, begun, unwritten
 from ntkspec.storage.sealed import USER_BLOCK, check_seal, seal
+from ntkspec.storage.sparse import Sparse
 
 TREE = {"name": "run", "steps": np.arange(7), "pair": (1, 2.5), "noise": np.arange(5000.0), "none": None, "yes": True}
 NO_SEAL = "carries no checksum: it was written by an older version"
@@ -30,7 +36,7 @@ def older(path, tree=TREE, kind="test"):
     """A file as versions without a seal wrote it."""
     with h5py.File(path, "w") as file:
         file.attrs["ntkspec_format"], file.attrs["kind"] = FORMAT_VERSION, kind
-        trees._write_node(file, "record", tree)
+        trees._write_node(file, "record", tree, [])
     return path
 
 
@@ -121,19 +127,52 @@ def test_no_damaged_byte_of_a_record_is_read(tmp_path):
 
 
 def test_what_is_left_to_a_map_takes_no_memory_and_has_its_place(tmp_path):
-    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    how.set_layout(h5py.h5d.CONTIGUOUS)
-    how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    how.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    """Between others, too."""
+    tracemalloc.start()
     with begun(tmp_path / "a.h5", "test") as file:
         file["first"] = np.arange(3)
-        offset = file.create_dataset("later", (2**30,), "u1", dcpl=how).id.get_offset()
+        offset = unwritten(file, "later", (2**30,), np.dtype("u1")).id.get_offset()
+        file["last"] = np.arange(10**5)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**23
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert np.array_equal(file["last"], np.arange(10**5))
+        assert not file["later"][-9:].any()
     assert (tmp_path / "a.h5").stat().st_size >= offset + 2**30
     assert (tmp_path / "a.h5").stat().st_blocks * 512 < 2**20
     with pytest.raises(ValueError, match=r"a.h5 is damaged: it begins with neither"):
         check_seal(tmp_path / "a.h5")
     seal(tmp_path / "a.h5", [(offset, 2**30)])
     assert check_seal(tmp_path / "a.h5")
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["write", "readinto", "truncate"]), st.integers(0, 3 * 2**16), st.integers(0, 2**17)),
+        max_size=12,
+    )
+)
+def test_a_file_with_holes_is_like_any_other(calls):
+    """Against Python's own file in memory, which ours is not shorter than."""
+    ours, theirs, random = Sparse(), io.BytesIO(), _random()
+    for name, place, count in calls:
+        content = random.bytes(count)
+        if name == "truncate":
+            theirs.write(bytes(max(0, place - theirs.seek(0, io.SEEK_END))))
+            ours.truncate(place)
+            continue
+        assert ours.seek(place) == theirs.seek(place)
+        found = [bytearray(content), bytearray(content)]
+        counts = [getattr(file, name)(one) for file, one in zip((ours, theirs), found, strict=True)]
+        assert counts[0] == counts[1]
+        assert found[0] == found[1]
+        assert ours.tell() == theirs.tell()
+    with tempfile.TemporaryFile() as copied:
+        ours.copy_to(copied, len(theirs.getvalue()))
+        copied.seek(0)
+        assert copied.read() == theirs.getvalue()
 
 
 def test_a_file_that_is_written_is_in_use_and_not_damaged(tmp_path):
@@ -265,9 +304,10 @@ def test_odd_content_is_one_line_within_a_second(tmp_path, change, with_seal):
     """Also where somebody has sealed it: a seal is no signature."""
     path = tmp_path / "a.h5"
     if with_seal:
-        with created(path, "test") as file:
-            trees._write_node(file, "record", {"noise": 1.0})
+        with begun(path, "test") as file:
+            trees._write_node(file, "record", {"noise": 1.0}, [])
             change(file["record"])
+        seal(path)
     else:
         with h5py.File(older(path, {"noise": 1.0}), "a") as file:
             change(file["record"])

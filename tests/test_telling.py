@@ -69,6 +69,22 @@ def test_the_headline_is_what_the_numbers_say(usual):
     assert f"step {last}" in str(found) or f"step, {last}" in str(found)
 
 
+def test_models_that_stay_where_they_started_are_no_linear_ones(usual):
+    """Below the threshold any two models agree: outputs that are a tenth of the ones found, and so a hundredth in mean
+    square, decide nothing."""
+    assert headline(usual).decided
+    assert max((usual.trajectories[name].test ** 2).mean(1).max() for name in ("network", "linear")) == pytest.approx(
+        headline(usual).moved * (usual.labels["test"] ** 2).mean()
+    )
+    short = {
+        name: dataclasses.replace(one, train=one.train / 10, test=one.test / 10)
+        for name, one in usual.trajectories.items()
+    }
+    found = headline(dataclasses.replace(usual, trajectories=short))
+    assert str(found).startswith("Undecided: both models learned too little")
+    assert "below 10% of the labels" in found.meaning
+
+
 def test_one_answer_to_until_which_step_and_the_others_in_the_whole(usual):
     others = [sentence for sentence in verdict(usual) if sentence not in beside_headline(usual)]
     assert len(others) == 3  # the kernel, the steps by two measures, and what no linear model can fit

@@ -142,8 +142,8 @@ class DeepOptions:
     "learning rate of the linear model; a network's is such that its own linear model is the same"
     steps: Whole = 3000
     "steps of gradient descent"
-    batch: Whole = 256
-    "batch size, the same batches for all models; 0 is full batch"
+    batch: MaybeWhole = None
+    "batch size, the same batches for all models; 0 is full batch (default: 256, or all of fewer points)"
     seed: Whole = 0
     "seed of the choice of images, the networks and the batches"
     dtype: Literal["float32", "float64"] = "float32"
@@ -169,7 +169,7 @@ def figure_3(
     output
         folder (default: ntkspec-figure/3)
     """
-    from ntkspec.experiments.deep_runs import DEEP_COMPARISON, DeepSetting
+    from ntkspec.experiments.deep_runs import BATCH, DEEP_COMPARISON, DeepSetting
     from ntkspec.plotting.colours import DEEP_COLOURS
     from ntkspec.reporting.deep import deep_document, deep_table
 
@@ -183,6 +183,7 @@ def figure_3(
         "classes": tuple(given["classes"] or classes),
         "pool": or_else(given["pool"], pool),
         "n_test": or_else(given["n_test"], n_test),
+        "batch": or_else(given["batch"], BATCH if given["n"] >= BATCH else 0),
     }
     names = ["linear", *(network or ("fc:4x1024", "cnn:4x64:k3"))]
     settings = [DeepSetting(name, **(given | chosen)) for name in names]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkspec import checks
 from ntkspec.cluster.over_points import goes_through_sums, local_jvp, local_vjp
 from ntkspec.cluster.spread_array import contiguous
 from ntkspec.cluster.workers import each
@@ -39,14 +40,27 @@ class Facts:
     entry: Work
 
 
+@dataclass(frozen=True)
+class Look:
+    """Of each vector of a block the square of its norm and whether it holds NaN or infinity; the largest entry; and its
+    overlaps with some known vectors."""
+
+    squares: np.ndarray
+    bad: np.ndarray
+    largest: float
+    overlaps: np.ndarray | None
+
+
 def built(build: Callable[[Any], Any], part: Any, index: int) -> KernelOperator:
     """The kernel of one part. What its function raises is told with the number of the part."""
     try:
         operator = build(part)
     except Exception as error:
-        raise ValueError(f"build failed on part {index}, {part!r}: {type(error).__name__}: {error}") from error
+        reason = checks.shortened(f"{type(error).__name__}: {error}", 1000)
+        raise ValueError(f"build failed on part {index}, {checks.shown(part)}: {reason}") from error
     if not isinstance(operator, KernelOperator):
-        raise ValueError(f"build gave {operator!r} for part {index}, {part!r}, but a kernel operator is needed")
+        given = checks.shown(operator)
+        raise ValueError(f"build gave {given} for part {index}, {checks.shown(part)}, but a kernel operator is needed")
     operator.check_contract()
     return operator
 
@@ -129,6 +143,11 @@ def diagonal(operator: KernelOperator, dtype: np.dtype) -> Array:
     return contiguous(operator.diagonal(dtype))
 
 
+def dense(operator: KernelOperator, dtype: np.dtype) -> Array:
+    """The entries of the part."""
+    return contiguous(operator.to_dense(dtype))
+
+
 def weights(operator: KernelOperator) -> Array:
     """Of the part's rows."""
     return contiguous(operator.row_weights())
@@ -141,11 +160,12 @@ def drawn(entropy: list[int], index: int, count: int, rows: int, engine: str) ->
     return moved(rng.standard_normal((count, rows)), named(engine))
 
 
-def summary(block: Array) -> tuple[np.ndarray, np.ndarray, float]:
-    """Of each vector the square of its norm and whether it holds NaN or infinity; and the largest entry."""
+def looked_at(block: Array, known: Sequence[Array]) -> "Look":
+    """What is asked of a block before it is freed of known vectors."""
     engine = engine_of(block)
-    sizes, bad = engine.xp.square(block).sum(axis=1), ~engine.xp.isfinite(block).all(axis=1)
-    return engine.to_host(sizes), engine.to_host(bad), float(abs(block).max()) if block.size else 0.0
+    squares, bad = engine.xp.square(block).sum(axis=1), ~engine.xp.isfinite(block).all(axis=1)
+    largest = float(abs(block).max()) if block.size else 0.0
+    return Look(engine.to_host(squares), engine.to_host(bad), largest, overlaps(block, known) if known else None)
 
 
 def overlaps(block: Array, known: Sequence[Array]) -> np.ndarray:
@@ -163,21 +183,19 @@ def without(block: Array, total: np.ndarray, known: Sequence[Array]) -> Array:
     return block
 
 
-def triangle(block: Array) -> tuple[Array, np.ndarray]:
-    """(Q, R) of the block's transpose."""
-    Q, R = engine_of(block).xp.linalg.qr(contiguous(block.T))
-    return contiguous(Q), engine_of(block).to_host(R)
+def triangle(block: Array) -> np.ndarray:
+    """R of the block's transpose."""
+    return engine_of(block).to_host(_factors(block)[1])
 
 
-def second(pair: tuple[Any, Any]) -> Any:
-    """The second of two."""
-    return pair[1]
-
-
-def turned(pair: tuple[Array, np.ndarray], matrix: np.ndarray) -> Array:
-    """A small matrix times the transpose of Q."""
-    Q = pair[0]
+def turned(block: Array, matrix: np.ndarray) -> Array:
+    """A small matrix times the transpose of Q: it is computed again, which takes less than to keep it."""
+    Q = contiguous(_factors(block)[0])
     return moved(matrix, engine_of(Q)) @ Q.T
+
+
+def _factors(block: Array) -> tuple[Array, Array]:
+    return engine_of(block).xp.linalg.qr(contiguous(block.T))
 
 
 def joined(chunks: Sequence[Array]) -> Array:

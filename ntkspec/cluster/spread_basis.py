@@ -1,13 +1,14 @@
 """The vectors of Lanczos with their rows on workers: :class:`ntkspec.spectra.basis.Basis` of a spread kernel."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntkspec.cluster import pieces
 from ntkspec.cluster.spread_array import SpreadArray
-from ntkspec.cluster.workers import given
+from ntkspec.cluster.workers import added, given
 from ntkspec.spectra.basis import split
 
 if TYPE_CHECKING:
@@ -17,13 +18,28 @@ if TYPE_CHECKING:
 JOINED, LARGEST = 8, 32
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What all parts told of a block, with its overlaps with the vectors from ``first`` to ``last``."""
+
+    block: SpreadArray
+    first: int
+    last: int
+    looks: list[pieces.Look]
+
+
 class SpreadBasis:
     """Blocks are :class:`SpreadArray` (b, n), and never change: each is a function of the ones before it."""
 
     def __init__(self, kernel: "SpreadKernel"):
         self.kernel, self.parts, self.n = kernel, kernel.parts, kernel.shape[0]
         self.blocks: list[SpreadArray] = []
-        self._seen: dict[int, tuple[SpreadArray, list]] = {}
+        # What was asked last, and of how many vectors, the last ones, a product is likely to be freed next.
+        self._seen: Seen | None = None
+        self._tail = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
 
     def _block(self, found: Sequence[Any], count: int) -> SpreadArray:
         return SpreadArray(self.parts, found, (count, self.n), np.float64, 1)
@@ -46,28 +62,34 @@ class SpreadBasis:
         ends = np.cumsum([len(block) for block in blocks])
         return [W[int(end) - len(block) : int(end)] for block, end in zip(blocks, ends, strict=True)]
 
-    def _summary(self, block: SpreadArray) -> list:
-        """Of each part; that of the last block is kept, which is asked twice."""
-        known = self._seen.get(id(block))
-        if known is None or known[0] is not block:
-            found = self.parts.workers.answers(self.parts.map(pieces.summary, block.pieces))
-            self._seen = {id(block): (block, found)}
-            return found
-        return known[1]
+    def _look(self, block: SpreadArray, tail: int) -> "Seen":
+        """What is asked of a block, and in the same tasks its overlaps with the last ``tail`` vectors."""
+        if self._seen is None or self._seen.block is not block:
+            count = len(self)
+            first = max(0, count - tail)
+            known = self._known(first, count) if first < count else self.parts.same([])
+            looks = self.parts.workers.answers(self.parts.map(pieces.looked_at, block.pieces, known))
+            self._seen = Seen(block, first, count, looks)
+        return self._seen
 
     def faults(self, block: SpreadArray) -> tuple[int | None, float]:
-        found = self._summary(block)
-        bad = np.any([part[1] for part in found], axis=0)
-        return int(bad.argmax()) if bad.any() else None, max(part[2] for part in found)
+        looks = self._look(block, self._tail).looks
+        bad = np.any([one.bad for one in looks], axis=0)
+        return int(bad.argmax()) if bad.any() else None, max(one.largest for one in looks)
 
     def sizes(self, block: SpreadArray) -> np.ndarray:
-        return np.sqrt(sum(part[0] for part in self._summary(block)))
+        return np.sqrt(sum(one.squares for one in self._look(block, len(self)).looks))
 
     def without(self, block: SpreadArray, first: int, last: int) -> tuple[np.ndarray, SpreadArray]:
         if first == last or not len(block):
             return np.zeros((last - first, len(block))), block
-        known = self._known(first, last)
-        total = self.parts.total(pieces.overlaps, block.pieces, known)
+        known, seen = self._known(first, last), self._seen
+        if seen is not None and seen.block is block and (seen.first, seen.last) == (first, last):
+            total = added([one.overlaps for one in seen.looks])
+        else:
+            total = self.parts.total(pieces.overlaps, block.pieces, known)
+        if first:
+            self._tail = last - first
         found = self.parts.map(pieces.without, block.pieces, self.parts.same(total), known)
         return total, self._block(found, len(block))
 
@@ -76,12 +98,11 @@ class SpreadBasis:
         Comput. 34, 2012)."""
         if len(block) == 0:
             return np.zeros((0, 0)), block, 0.0
-        factors = self.parts.map(pieces.triangle, block.pieces)
-        triangles = self.parts.workers.answers(self.parts.map(pieces.second, factors))
+        triangles = self.parts.workers.answers(self.parts.map(pieces.triangle, block.pieces))
         Q, R = np.linalg.qr(np.vstack(triangles))
         U, A, dropped = split(R, rounding, room)
         cuts = np.split((Q @ U).T, np.cumsum([len(one) for one in triangles])[:-1], axis=1)
-        return A, self._block(self.parts.map(pieces.turned, factors, cuts), len(A)), dropped
+        return A, self._block(self.parts.map(pieces.turned, block.pieces, cuts), len(A)), dropped
 
     def block(self, first: int, last: int) -> SpreadArray:
         return joined(self._cut(first, last))
@@ -129,9 +150,8 @@ class SpreadBasis:
     def columns(self, chosen: slice | np.ndarray) -> SpreadArray:
         if isinstance(chosen, slice):
             return self.block(chosen.start, chosen.stop).T
-        count = sum(map(len, self.blocks))
-        indices = np.arange(count)[chosen]
-        return self._mixed(np.eye(count)[indices], 0).T
+        indices = np.arange(len(self))[chosen]
+        return self._mixed(np.eye(len(self))[indices], 0).T
 
     def combined(self, coefficients: np.ndarray, first: int) -> SpreadArray:
         return self._mixed(np.asarray(coefficients), first)

@@ -59,7 +59,7 @@ class _Model:
         n, k, slots = len(task.y), A.shape[1], 1 + law.slots
         self._task, self._law, self._xp, self._n, self.tested = task, law, engine_of(A).xp, n, A_test is not None
         self._A, self._test, self._GA = A, A_test, task.coordinates.gradients(A)
-        self._batch = min(batch, n)
+        self._batch = batch
         self._one = self._batch / n
         self._two = self._one * (self._batch - 1) / max(1, n - 1)
         self._mean: list[Array] = [task.coordinates.zero for _ in range(slots)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ntkspec import randomness
+from ntkspec import checks, randomness
 
 
 class Batches:
@@ -22,3 +22,14 @@ class Batches:
             stream = randomness.stream(self.seed, "batches", epoch)
             self._epoch, self._order = epoch, np.random.default_rng(stream).permutation(self.n)
         return self._order[part * self.size : (part + 1) * self.size]
+
+
+def batch_of(given: int, n: int) -> int:
+    """``given`` as a batch of n points; ValueError where it is none."""
+    size = checks.whole_number(given, "batch", 1)
+    if size > n:
+        raise ValueError(
+            f"batch={size}, but there are {n} training points; take fewer, or no batches at all (batch=None, in a "
+            f"command --batch 0)"
+        )
+    return size

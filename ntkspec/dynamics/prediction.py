@@ -9,7 +9,7 @@ import numpy as np
 from ntkspec import checks
 from ntkspec.dynamics.arguments import StartLike, checked_starts, checked_test
 from ntkspec.dynamics.batch_noise import spread
-from ntkspec.dynamics.batches import Batches
+from ntkspec.dynamics.batches import Batches, batch_of
 from ntkspec.dynamics.coordinates import Coordinates, Features, Points, Pulled
 from ntkspec.dynamics.krylov import EXPECTED
 from ntkspec.dynamics.laws import FLOW, Law, LawLike, SpectralLaw, law_of, linear_steps_of, takes_steps
@@ -21,7 +21,7 @@ from ntkspec.dynamics.rates import RateLike, Schedule, rate_of, strength_of
 from ntkspec.dynamics.recursion import Task, by_ode, by_steps
 from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines import engine_of
-from ntkspec.engines.arrays import Array, ArrayLike
+from ntkspec.engines.arrays import Array, ArrayElsewhere, ArrayLike
 from ntkspec.operators import KernelOperator, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.layout import Layout, labels_for
@@ -95,8 +95,8 @@ def predict_gd(
         beside the kernel. None is zero: that of a model which is linear in its weights, f = J w. Of a network's
         expansion it is that of ``ntkspec.linearize(net).with_weights(zeros)``, f_0 - J w_0.
     batch : int or None, default None
-        Points of a step: the batches of :func:`ntkspec.train_gd` with the same ``seed``, one after the other. None
-        takes all points in each step.
+        Points of a step, at most n: the batches of :func:`ntkspec.train_gd` with the same ``seed``, one after the
+        other. None takes all points in each step.
     seed : int or None, default 0
         A whole number >= 0 that the order of the points in batches is drawn from. None is the mean over batches that
         are drawn anew in each step, uniformly and independently of all others, without a point twice; for the squared
@@ -146,11 +146,12 @@ def predict_gd(
     4 n k flops with k features. Nothing is truncated, ``error`` is 0. Gradient flow of another loss is solved as an
     ordinary differential equation by a Runge-Kutta method of order 8 with steps as small as the largest eigenvalue asks
     for, some 5 eta lambda_max t / n products; ``error`` is then an estimate, the distance from a solution with a
-    hundred times the tolerance.
+    hundred times the tolerance. It is followed in this process, for a kernel on a cluster too.
 
     The mean over batches is training on all points, exactly: with the squared loss the gradient is linear in outputs.
     ``spread`` follows the covariance of the outputs, 4 n k² + 8 k³ flops a step with k features (with momentum 40 k³);
-    kernels without few features have k = n. It is None where k is above 1,000. :func:`ntkspec.train_gd` goes
+    kernels without few features have k = n. It is None where k is above 1,000, and on a
+    cluster. :func:`ntkspec.train_gd` goes
     through all points before it takes one again, so that a step of an epoch knows of those before: the mean of such
     runs differs from training on all points by terms of order eta², and their spread is smaller.
 
@@ -242,7 +243,7 @@ def _batches(batch: int | None, seed: int | None, layout: Layout, loss: LossFunc
     """Those of a seed; None of all points, and of a mean over batches."""
     if batch is None:
         return None
-    size = checks.whole_number(batch, "batch", 1)
+    size = batch_of(batch, layout.points)
     if seed is not None:
         return Batches(layout.points, size, checks.whole_number(seed, "seed", 0))
     if loss != SQUARED:
@@ -256,7 +257,7 @@ def _batches(batch: int | None, seed: int | None, layout: Layout, loss: LossFunc
 def _with_spread(found: Trajectory, task: Task, law: Law, batch: int, place: np.ndarray) -> Trajectory:
     """A mean over batches with how far runs are from it, where that is not too long."""
     found = replace(found, method=f"{found.method}, mean over batches of {batch}")
-    if task.coordinates.size > SPREAD_SIZE:
+    if task.coordinates.size > SPREAD_SIZE or isinstance(task.y, ArrayElsewhere):
         return found
     far = spread(task, law, batch)
     return replace(found, spread=far.train[place], spread_test=None if far.test is None else far.test[place])

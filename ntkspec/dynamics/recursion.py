@@ -10,9 +10,10 @@ from scipy.integrate import solve_ivp
 from ntkspec import checks, progress
 from ntkspec.dynamics.batches import Batches
 from ntkspec.dynamics.coordinates import Coordinates
-from ntkspec.dynamics.laws import Law, moved
+from ntkspec.dynamics.laws import PLAIN, Law, moved
 from ntkspec.dynamics.losses import SQUARED, LossFunction, name_of
 from ntkspec.dynamics.rates import Rate, at
+from ntkspec.dynamics.telling import warn_if_rising
 from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
@@ -85,6 +86,8 @@ def by_steps(task: Task, law: Law) -> Trajectory:
                 way, memory = moved(law, task.descent(u, c, step), memory, step)
                 c = c + way
                 bar.update(1)
+    if law == PLAIN and task.batches is None and not task.ridge:
+        warn_if_rising(found.losses, task.steps)
     return found.trajectory("recursion")
 
 
@@ -98,9 +101,10 @@ def by_ode(task: Task) -> Trajectory:
         for c in _solution(task, allowed):
             outputs.write(task.train(c), c)
     found, other = fine.trajectory("gradient flow as an ODE"), coarse.trajectory("")
-    points, to_host = len(task.y), engine_of(task.y).to_host
-    apart = to_host(found.train - other.train).astype(np.float64).reshape(len(found.steps), -1)
-    error, error_test = np.linalg.norm(apart, axis=1) / math.sqrt(points), None
+    engine, error_test = engine_of(task.y), None
+    to_host = engine.to_host
+    apart = (found.train - other.train).astype(np.float64).reshape(len(found.steps), -1)
+    error = to_host(engine.xp.linalg.norm(apart, axis=1)) / math.sqrt(len(task.y))
     if found.test is not None and other.test is not None:
         error_test = abs(to_host(found.test - other.test)).reshape(len(found.steps), -1).max(axis=1)
     return replace(found, error=error, error_test=error_test)
@@ -163,11 +167,13 @@ class _Outputs:
         self._task = task
         self._coordinates: list[Array] = []
         self._train: list[Array] = []
+        self.losses: list[float] = []
 
     def write(self, u: Array, c: Array) -> None:
         """The next step: outputs u on the training points, and the coordinates."""
         self._train.append(u.astype(self._task.dtypes[0]))
         self._coordinates.append(c)
+        self.losses.append(float(self._task.loss.values(u, self._task.y).mean()))
 
     def trajectory(self, method: str) -> Trajectory:
         """All of it, without errors."""

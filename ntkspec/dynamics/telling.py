@@ -1,10 +1,13 @@
 """What is said of modes that grow: in the report of a prediction, and in warnings."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
 from ntkspec.dynamics.laws import LawLike, SpectralLaw, law_of
+from ntkspec.dynamics.losses import SQUARED, LossLike, name_of
+from ntkspec.dynamics.losses import loss as loss_of
 from ntkspec.dynamics.problem import Problem
 from ntkspec.dynamics.stability import of_all, stability_of, stable_rate
 from ntkspec.dynamics.trajectory import Stability
@@ -14,16 +17,25 @@ class UnstableRateWarning(RuntimeWarning):
     """The learning rate is past the largest stable one."""
 
 
-def warn_if_unstable(eta: float, norm: float, n: int, law: LawLike = "gd", *, stacklevel: int = 3) -> None:
+def warn_if_unstable(
+    eta: float, norm: float, n: int, law: LawLike = "gd", *, loss: LossLike = "squared", stacklevel: int = 3
+) -> None:
     """Warn where training with rate eta and a kernel of that norm diverges; the threshold is named, and is stable.
 
-    n : points, of which the norm has the rounding.
+    n : points, of which the norm has the rounding. Of other losses than the squared one the threshold is that of their
+    largest curvature: beyond it training may diverge; nothing is said where that is unknown.
     """
-    largest = stable_rate(norm, n, law)
+    curvature, squared = loss_of(loss).curvature, loss_of(loss) == SQUARED
+    if not curvature:
+        return
+    largest = stable_rate(norm, n, law) / curvature
     if eta > largest * (1 + (n + 8) * np.finfo(np.float64).eps):
+        end = "training of the kernel model diverges"
+        if not squared:
+            end = f"where the {name_of(loss_of(loss))} loss is curved most, training of the kernel model oscillates"
         warnings.warn(
-            f"learning rate {eta:.6g} is past the largest stable one, {law_of(law).limit:.4g} n / lambda_max = "
-            f"{largest:.6g}: training of the kernel model diverges",
+            f"learning rate {eta:.6g} is past the largest stable one, {law_of(law).limit / curvature:.4g} n / "
+            f"lambda_max = {largest:.6g}: {end}",
             UnstableRateWarning,
             stacklevel=stacklevel,
         )
@@ -51,4 +63,18 @@ def warn_if_growing(law: SpectralLaw, rate: float, smallest: float, steps: np.nd
             f"the steps; where it comes from rounding, use float64 or fewer steps",
             RuntimeWarning,
             stacklevel=stacklevel,
+        )
+
+
+def warn_if_rising(losses: Sequence[float], steps: np.ndarray) -> None:
+    """Warn where full-batch gradient descent raised the mean loss between two recorded steps, by more than rounding."""
+    losses = np.asarray(losses)
+    rising = np.flatnonzero(np.diff(losses) > 1e-6 * np.maximum.accumulate(abs(losses))[:-1])
+    if len(rising):
+        k = rising[0]
+        warnings.warn(
+            f"the training loss rises from {losses[k]:.4g} at step {steps[k]} to {losses[k + 1]:.4g} at step "
+            f"{steps[k + 1]}: the learning rate is too large for gradient descent; take a smaller one",
+            UnstableRateWarning,
+            stacklevel=4,
         )

@@ -25,6 +25,7 @@ from ntkspec.dynamics import (
     stable_rate,
     warn_if_unstable,
 )
+from ntkspec.dynamics.batches import batch_of
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.experiments.agreement import (
@@ -44,6 +45,7 @@ from ntkspec.experiments.network_tasks import NetworkTask, completed_task, stora
 from ntkspec.experiments.own_networks import NetworkRecord, compared_with, own_network
 from ntkspec.experiments.recipes import RECIPE_TYPES, Recipe, storable
 from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
+from ntkspec.experiments.spread_models import Spread, TrainedSpreadModel
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks.naming import matching
@@ -63,6 +65,8 @@ MOST_STEPS, LEAST_STEPS, FLOPS_FOR_STEPS = 3000, 100, 1e14 / 3
 E_FOLDS, PART_OF_STEPS = 5.0, 1 / 3
 # ... at most this part of the largest stable rate.
 PART_OF_STABLE = 0.1
+# About how many Krylov vectors the norms keep.
+KRYLOV = 500
 
 
 @dataclass(frozen=True)
@@ -284,24 +288,29 @@ def _checked_own(task: AnalyzeTask) -> AnalyzeTask:
     return replace(task, outputs=outputs)
 
 
-def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None] = lambda text: None) -> Analysis:
+def analyze(
+    task: AnalyzeTask,
+    dataset: Dataset,
+    *,
+    spread: Spread | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> Analysis:
     """Compare network, NTK and linear model on a data set, on its device; ``report`` is told what comes next.
 
-    Network: that of the task and its seed, in the dtype of the data.
+    Network: that of the task and its seed, in the dtype of the data. spread : the workers that multiply Theta and its
+    difference from Theta^lin, each with its part of the points; this machine trains the network and predicts the linear
+    model, and no nearest linear kernel is looked for.
     Cost: mainly training (of two layers 4 n m d flops a step), and the norms, n² (m + d) flops. Raises ValueError /
     TypeError.
     """
     task = check_analysis(task)
     _check_dataset(dataset)
     dataset = task.recipe.labelled(labelled(task, dataset))
-    if task.batch is not None and task.batch > len(dataset.X):
-        raise ValueError(
-            f"batch={task.batch}, but there are {len(dataset.X)} training points; take fewer, or no batches at all "
-            f"(--batch 0)"
-        )
-    model, stages = model_of(task, dataset), Stages(report)
+    if task.batch is not None:
+        batch_of(task.batch, len(dataset.X))
+    model, stages = _model(task, dataset, spread), Stages(report)
     task = _with_steps(task, model)
-    held = engine_of(dataset.X).used_memory() + _check_memory(task, model)
+    held = engine_of(dataset.X).used_memory() + _check_memory(task, model, krylov=0 if spread else KRYLOV)
     points = _points_of_a_step(task, dataset)
     checks.duration(task.steps, points * model.step_flops, f"training for {task.steps} steps", "take fewer")
     compared = None if model.theory is None else model.theory.compared
@@ -319,9 +328,8 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     kernels = measured_kernels(model, theta, full, stages, predicting=products or PREDICTION)
     linear, gap, models = kernels.linear, kernels.gap, _fixed_kernels(model, kernels, tested)
     rate = max(task.eta1 or 0.0, task.eta2 or 0.0) or _automatic_rate(task, linear.data_coefficient, gap, data)
-    spectral = task.recipe.spectral if task.recipe.squared else None
-    if spectral is not None:
-        warn_if_unstable(rate, float(gap.predicting), len(dataset.y), spectral)
+    if task.recipe.spectral is not None:
+        warn_if_unstable(rate, float(gap.predicting), len(dataset.y), task.recipe.spectral, loss=task.recipe.loss)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableRateWarning)
         found = train_beside(
@@ -353,11 +361,19 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
         weights=on_host(model.stored(found.network)),
         timings=stages.seconds,
         forecast=expected,
-        modes=_modes(model, linear.kernel, rate, spectral),
+        modes=_modes(model, linear.kernel, rate, task.recipe.spectral if task.recipe.squared else None),
         accuracies=found.accuracies(),
         own=model.record,
         nearest=kernels.nearest,
     )
+
+
+def _model(task: AnalyzeTask, dataset: Dataset, spread: Spread | None) -> Model:
+    if spread is None:
+        return model_of(task, dataset)
+    spread.check(task)
+    spread.check_training(task.batch)
+    return TrainedSpreadModel(task, dataset, spread)
 
 
 def _as_stored(task: AnalyzeTask) -> AnalyzeTask:
@@ -415,13 +431,13 @@ def _columns(model: Model) -> int:
     return 1 if y.ndim == 1 or model.predicts_all else y.shape[1]
 
 
-def _check_memory(task: AnalyzeTask, model: Model) -> float:
+def _check_memory(task: AnalyzeTask, model: Model, *, krylov: int) -> float:
     """Bytes, refused where they are not there: what the kernels hold, three trajectories and as much again to form
-    them, about 500 Krylov vectors in float64, and copies of the inputs in it."""
+    them, so many Krylov vectors in float64, and copies of the inputs in it."""
     X, points = model.dataset.X, len(model.dataset.X) + len(model.dataset.X_test)
     outputs = model.dataset.y[0].size  # one number for a point, or K
     entries = model.entries + 6 * len(logarithmic_steps(task.steps)) * points * outputs
-    needed = entries * X.dtype.itemsize + 8 * 500 * len(X) * outputs + 16 * X.size
+    needed = entries * X.dtype.itemsize + 8 * krylov * len(X) * outputs + 16 * X.size
     checks.memory(needed, engine_of(X), "the analysis", "take fewer points, a smaller network or float32")
     return needed
 

@@ -10,6 +10,7 @@ import numpy as np
 from ntkspec import checks, datasets
 from ntkspec.activations import activation, plain_name
 from ntkspec.datasets import Dataset
+from ntkspec.dynamics.batches import batch_of
 from ntkspec.engines import engine_of, named
 from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.experiments.agreement import relative_difference
@@ -30,7 +31,8 @@ from ntkspec.training import train_gd
 
 # Test points whose outputs are kept, as in Figure 3b; points on which a network's kernel is fitted by the data kernel.
 POINTS, FITTED = 3, 1000
-# Pixels along a side, and channels.
+# Points of a step, and pixels along a side with channels.
+BATCH = 256
 SIZES = {"cifar10": (32, 3), "mnist": (28, 1)}
 
 
@@ -53,7 +55,7 @@ class DeepSetting:
     activation: str = "erf"
     eta: float = 0.3
     steps: int = 3000
-    batch: int = 256
+    batch: int = BATCH
     seed: int = 0
     dtype: str = "float32"
     engine: str = "cpu"
@@ -96,6 +98,8 @@ def check_deep_setting(setting: DeepSetting) -> None:
     named(setting.engine)
     for name, least in (("pool", 1), ("n", 2), ("n_test", POINTS), ("steps", 1), ("batch", 0), ("seed", 0)):
         checks.whole_number(getattr(setting, name), name, least)
+    if setting.batch:
+        batch_of(setting.batch, setting.n)
     if checks.learning_rate(setting.eta, "eta") == 0:
         raise ValueError("eta=0 trains nothing; pass a rate above 0")
     act = activation(setting.activation)

@@ -1,8 +1,11 @@
 """The answer of an analysis in one sentence, and what its words mean."""
 
+import math
 from dataclasses import dataclass
 
-from ntkspec.experiments.agreement import Agreement
+import numpy as np
+
+from ntkspec.experiments.agreement import Agreement, mean_squared_difference
 from ntkspec.experiments.analyze import Analysis
 
 
@@ -14,7 +17,9 @@ class Headline:
     relative to the labels' mean square. time : eta T at its last step, by the name of the rate; empty where there is
     none. distance : ||Theta - Theta^lin|| / ||Theta^lin||, spectral norms; None where Theta^lin is zero. next : the
     recorded step after the last one of the agreement. diverged : the last step with finite outputs, where that is not
-    the last one. training : the law, loss and batches, where they are not the usual ones; else empty.
+    the last one. training : the law, loss and batches, where they are not the usual ones; else empty. moved : the
+    largest mean square of both models' outputs at a recorded step, relative to that of the labels; NaN where these are
+    zero.
     """
 
     agreement: Agreement
@@ -24,6 +29,12 @@ class Headline:
     next: int | None = None
     diverged: int | None = None
     training: str = ""
+    moved: float = math.nan
+
+    @property
+    def decided(self) -> bool:
+        """Whether outputs moved so far that two models could have parted: below the threshold all of them agree."""
+        return not self.moved < self.agreement.threshold
 
     def __str__(self) -> str:
         apart = (
@@ -42,6 +53,11 @@ class Headline:
             f"Linear: mean squared difference of network and linear model ({self.part} points) below "
             f"{self.agreement.threshold:.0%} of the labels' mean square{reached}."
         ]
+        if not self.decided:
+            lines = [
+                f"Undecided: both outputs stay below {self.agreement.threshold:.0%} of the labels' mean square "
+                f"({self.part} points); train longer."
+            ]
         if self.distance is not None:
             lines.append("Away: ||Theta - Theta^lin|| / ||Theta^lin||.")
         return " ".join(lines)
@@ -52,6 +68,8 @@ class Headline:
         if found.since is None:
             return f"Not linear at any recorded step{by}"
         rates = ", ".join(f"{name} T = {value:.3g}" for name, value in self.time.items())
+        if not self.decided:
+            return f"Undecided: both models learned too little by the last step, {found.until} ({rates}){by}"
         if found.from_start and found.to_end:
             return f"Linear up to the last step, {found.until} ({rates}){by}, and perhaps longer"
         if found.from_start:
@@ -73,7 +91,16 @@ def headline(analysis: Analysis) -> Headline:
         next=int(later[0]) if len(later) else None,
         diverged=analysis.diverged_after,
         training=analysis.recipe.told,
+        moved=_moved(analysis, part),
     )
+
+
+def _moved(analysis: Analysis, part: str) -> float:
+    """How far the outputs of the network and the linear model got, as :class:`Headline` has it."""
+    labels = analysis.labels[part]
+    size = float(np.mean(np.square(labels, dtype=np.float64)))
+    outputs = [getattr(analysis.trajectories[name], part) for name in ("network", "linear")]
+    return max(float(mean_squared_difference(one, 0 * labels).max()) for one in outputs) / size if size else math.nan
 
 
 def _times(rates: tuple[float, ...], step: int) -> dict[str, float]:

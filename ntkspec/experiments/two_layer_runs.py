@@ -12,6 +12,7 @@ from ntkspec import checks, datasets
 from ntkspec.activations import activation, plain_name
 from ntkspec.datasets import Dataset
 from ntkspec.dynamics import LawLike, LossLike, learning_modes
+from ntkspec.dynamics.batches import batch_of
 from ntkspec.engines import named
 from ntkspec.experiments.devices import placed
 from ntkspec.experiments.forecast import Expected, Length
@@ -131,7 +132,8 @@ def check_setting(setting: Setting) -> None:
     for name, least in (("d", 2), ("n", 2), ("n_test", POINTS), ("steps", 1), ("seed", 0)):
         checks.whole_number(getattr(setting, name), name, least)
     checks.learning_rate(setting.eta, "eta")
-    points = min(setting.n, setting.recipe.checked().batch or setting.n)
+    batch = setting.recipe.checked().batch
+    points = setting.n if batch is None else batch_of(batch, setting.n)
     flops = 4.0 * points * even_width(setting.width) * setting.d
     checks.duration(
         setting.steps, flops, f"training for {setting.steps} steps", "take fewer steps or a smaller setting"

@@ -62,6 +62,8 @@ def analysis_document(analysis: Analysis) -> dict[str, Any]:
             "threshold": found.agreement.threshold,
             "points": found.part,
             "time": plain(found.time),
+            "decided": found.decided,
+            "largest_output": plain(found.moved),
         },
         "diverged_after_step": found.diverged,
         "distance": plain(found.distance),

@@ -9,7 +9,7 @@ import numpy as np
 
 from ntkspec import checks, progress
 from ntkspec.dynamics import Trajectory
-from ntkspec.dynamics.batches import Batches
+from ntkspec.dynamics.batches import Batches, batch_of
 from ntkspec.dynamics.laws import PLAIN, Law, LawLike, steps_of
 from ntkspec.dynamics.losses import SQUARED, LossFunction, LossLike, name_of
 from ntkspec.dynamics.losses import loss as loss_of
@@ -98,7 +98,8 @@ def train_gd(
         Weight decay towards zero: weight_decay/2 \|w\|² is added to the loss, as PyTorch's ``weight_decay`` of
         ``torch.optim.SGD``. Default 0.
     batch : int, optional
-        Points of a step. Each epoch goes through all points in a new order. Default None: all points in each step.
+        Points of a step, at most n. Each epoch goes through all points in a new order. Default None: all points in each
+        step.
     seed : int
         A whole number >= 0 that the order of the points in batches is drawn from. The same seed gives the same batches.
         Default 0.
@@ -171,7 +172,7 @@ def train_gd(
     last = int(recorded.max())
     rates = rates_of(targets.net, eta1, eta2, eta=eta, steps=last)
     checks.duration(last, n if batch is None else 1, f"training for {last} steps", "take fewer")
-    batches = None if batch is None else Batches(n, checks.whole_number(batch, "batch", 1), seed)
+    batches = None if batch is None else Batches(n, batch_of(batch, n), seed)
     labels = _like_outputs(targets, points, tests)
     with checks.memory_for("training", engine_of(labels), "take fewer points, fewer recorded steps or float32"):
         offset, offset_test = (
