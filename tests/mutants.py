@@ -160,7 +160,7 @@ MUTANTS = [
         ("self.error = math.hypot(self.error, defect)", "pass"),
         ("self.error = math.hypot(self.error, math.sqrt(width) * rounding)", "pass"),
         ("max(ASYMMETRY * self.scale, 1e3 * rounding)", "1e3 * self.scale"),
-        ("self.start, self.size = S.T @ self.start, kept", "self.start, self.size = self.start[:kept], kept"),
+        ("self.restarts = S.T @ self.start, kept,", "self.restarts = self.start[:kept], kept,"),
     ),
     *_of(
         "kernels/expected.py",
