@@ -17,6 +17,7 @@ nodes (H. Ehlich, K. Zeller, Math. Z. 86, 1964): finitely many values of M bound
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import betaincinv, betaln, gammaln
@@ -121,9 +122,16 @@ class Relation:
     def _unit(self) -> float:
         return max(float(abs(self.theta).max()), float(abs(self.coupling).max(initial=0.0)), self.error)
 
+    @cached_property
+    def _residues(self) -> np.ndarray:
+        """Of M at the Ritz values, each as a row."""
+        products = self.start[:, :, None] * self.coupling.T[:, None, :]
+        return products.reshape(len(self.theta), self.start.shape[1] * len(self.coupling))
+
     def _M(self, values: np.ndarray) -> np.ndarray:
         """M at some values, (values, b, width)."""
-        return (self.start.T / (values[:, None, None] - self.theta)) @ self.coupling.T
+        M = (1 / (values[:, None] - self.theta)) @ self._residues
+        return M.reshape(len(values), self.start.shape[1], len(self.coupling))
 
     def _majorant(self, distance: float) -> float:
         """|M| is at most this where Re lambda is at least so far above all Ritz values, by Cauchy and Schwarz."""
