@@ -101,7 +101,7 @@ def _rates_of_one(workers: int) -> Rates:
 
 def _sent(address: str) -> dict[str, int]:
     """Bytes that each worker has sent to others and to here."""
-    client = Workers.of(address).client
+    client = Workers.of(address).connection.client
     return client.run(lambda dask_worker: dask_worker.transfer_outgoing_bytes_total)
 
 
@@ -171,7 +171,7 @@ def mnist(workers: int, address: str) -> dict[str, dict]:
 
 def _peaks(address: str) -> list[int]:
     """The most memory of each worker so far, in bytes."""
-    peak = Workers.of(address).client.run(lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    peak = Workers.of(address).connection.client.run(lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return list(peak.values())
 
 

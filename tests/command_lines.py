@@ -18,7 +18,7 @@ from pathlib import Path
 
 import house
 from ntkspec import cli
-from ntkspec.cluster import execution
+from ntkspec.cluster import Patience, execution
 from ntkspec.engines import cpu
 from ntkspec.experiments.stages import Stages
 
@@ -115,6 +115,7 @@ COMMANDS = {
     | KERNEL_OPTIONS
     | COMMON
     | RECIPE
+    | {"--scheduler": SCHEDULERS, "--parts": WHOLE}
     | {"--eta": FLOATS, "--eta1": FLOATS, "--eta2": FLOATS, "--steps": WHOLE},
     "spectrum": DATA_OPTIONS
     | KERNEL_OPTIONS
@@ -134,7 +135,7 @@ COMMANDS = {
     "figure 5": GRID,
     "figure budget": GRID,
     "constants": {"--negative-slope": FLOATS},
-    "doctor": {},
+    "doctor": {"--scheduler": SCHEDULERS},
 }
 # What a line begins with, so that most odd values meet settings that are small and right.
 SMALL = {
@@ -248,7 +249,8 @@ def _in_child(line: list[str], folder: Path, measuring: bool) -> int:
         os.chdir(folder / "here")
         os.environ.pop("NTKSPEC_DATA", None)
         os.environ.pop("NTKSPEC_TRACEBACK", None)
-        cpu.free_memory, execution.CONNECT_SECONDS = lambda: MEMORY, 0.3
+        cpu.free_memory = lambda: MEMORY
+        Patience.__init__.__defaults__ = (0.3, *Patience.__init__.__defaults__[1:])
         if not measuring:
             Stages.__call__ = execution.results = lambda *_, **__: _began()
         code = cli.main(line)

@@ -3,20 +3,19 @@
 import contextlib
 import errno
 import importlib.util
-import json
 import os
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_limits
 
 import commands
+from clusters import Cluster
 from covering import covering
 from ntkspec import engines
 from ntkspec.engines import cpu
@@ -181,45 +180,24 @@ def on(engine):
 
 @pytest.fixture
 def mortal_cluster(tmp_path):
-    """Address and worker processes of a cluster of one's own."""
-    with _cluster(tmp_path) as (address, workers):
-        yield address, workers
+    """A cluster of one's own, of two workers."""
+    with _cluster(tmp_path) as own:
+        yield own
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     """The address of a cluster that all tests share, so that none may change or kill it."""
-    with _cluster(tmp_path_factory.mktemp("cluster")) as (address, _):
-        yield address
+    with _cluster(tmp_path_factory.mktemp("cluster")) as own:
+        yield own.address
 
 
 @contextlib.contextmanager
 def _cluster(folder: Path):
-    """A real scheduler and two real workers, as processes of their own."""
     pytest.importorskip("distributed", reason="Dask's distributed is not installed")
-    file, running = folder / "scheduler.json", []
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-
-    def start(*command):
-        quiet = subprocess.DEVNULL
-        running.append(subprocess.Popen([sys.executable, "-m", *command], stdout=quiet, stderr=quiet, env=environment))
-        return running[-1]
-
-    here = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file))
+    own = Cluster(folder)
     try:
-        start("distributed.cli.dask_scheduler", "--port", "0", *here)
-        worker = ("distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--memory-limit", "2GB", *here)
-        workers = [start(*worker) for _ in range(2)]
-        deadline = time.monotonic() + 60
-        while not (file.exists() and file.stat().st_size) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        address = json.loads(file.read_text())["address"]
-        from distributed import Client
-
-        with Client(address, timeout=30) as client:
-            client.wait_for_workers(2, timeout=60)
-        yield address, workers
+        own.start()
+        yield own
     finally:
-        for process in running:
-            process.kill()
-            process.wait()
+        own.kill()

@@ -185,8 +185,8 @@ LACKS = {
     "take all eigenpairs of their kernel": lambda: (
         not {"method", "rtol"} & {*inspect.signature(ns.ensemble).parameters}
     ),
-    "`analyze` runs on one machine": lambda: (
-        not {"place", "cluster"} & {*inspect.signature(commands.analyze).parameters}
+    "networks are trained on one machine": lambda: (
+        not {"place", "scheduler", "cluster"} & {*inspect.signature(ns.train_gd).parameters}
     ),
     "Ensembles and nearest linear kernels need a kernel on one machine": lambda: all(
         "require_here" in inspect.getsource(function) for function in (checked_kernels, ns.nearest_linear_kernel)

@@ -574,18 +574,17 @@ def dying(rows):
 
 
 @pytest.mark.slow
-def test_a_part_that_kills_every_worker_ends_the_run_with_the_reason(mortal_cluster, monkeypatch):
-    monkeypatch.setattr("ntkspec.cluster.workers.PATIENCE", 3.0)
-    address, _ = mortal_cluster
+def test_a_part_that_kills_every_worker_ends_the_run_with_the_reason(mortal_cluster):
+    patience = ns.cluster.Patience(without_workers=3)
     with pytest.raises(ValueError, match=r"has had no worker for 3 s|killed several workers"):
-        ns.cluster.kernel(dying, [(0, 70), (70, N)], scheduler=address)
+        ns.cluster.kernel(dying, [(0, 70), (70, N)], scheduler=mortal_cluster.address, patience=patience)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [two_layers, infinite_width])
 def test_a_worker_that_is_killed_costs_time_and_no_bit(mortal_cluster, build):
     """In Lanczos, in forming tiles and in a prediction: what it held is computed again on the worker that is left."""
-    address, workers = mortal_cluster
+    address, workers = mortal_cluster.address, mortal_cluster.workers
     parts = [(0, 60), (60, 120), (120, 180), (180, N)]
 
     def answers(kill=lambda: None):
@@ -603,12 +602,3 @@ def test_a_worker_that_is_killed_costs_time_and_no_bit(mortal_cluster, build):
         assert answers(killer.start) == undisturbed
     finally:
         killer.cancel()
-
-
-@pytest.mark.slow
-def test_a_scheduler_that_is_killed_is_told_in_one_line(mortal_cluster):
-    address, _ = mortal_cluster
-    K = ns.cluster.kernel(kernel, PARTS[1], scheduler=address)
-    os.kill(K.parts.workers.client.run_on_scheduler(os.getpid), signal.SIGKILL)
-    with pytest.raises(ValueError, match=r"the scheduler .* was lost|no Dask scheduler answers"):
-        list(map(ns.spectral_norm, [K] * 100))

@@ -17,8 +17,8 @@ import pytest
 import ntkspec as ns
 from ntkspec import checks, cli
 from ntkspec.activations.functions import LARGEST_PARAMETER
-from ntkspec.cluster import execution
-from ntkspec.cluster.execution import MOST_PER_CORE, Place, client_of
+from ntkspec.cluster.connection import Patience, connected
+from ntkspec.cluster.execution import MOST_PER_CORE, Place
 from ntkspec.experiments.analyze import AnalyzeTask, analyze, check_analysis
 from ntkspec.experiments.deep_runs import DeepSetting, check_deep_setting
 from ntkspec.experiments.spectrum import SpectrumTask, check_spectrum, measure_spectrum
@@ -249,8 +249,8 @@ def test_processes_are_a_few_for_each_core():
 )
 def test_what_is_no_address_is_refused(address):
     pytest.importorskip("distributed", reason="Dask's distributed is not installed")
-    with pytest.raises(ValueError, match="but an address such as tcp://"), client_of(address):
-        pass
+    with pytest.raises(ValueError, match="but an address such as tcp://"):
+        connected(address, Patience())
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def port():
 )
 def test_a_port_that_is_no_scheduler_is_given_up_after_the_stated_time(port, words, reason, monkeypatch, capsys):
     pytest.importorskip("distributed", reason="Dask's distributed is not installed")
-    monkeypatch.setattr(execution, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(Patience.__init__, "__defaults__", (0.5, *Patience.__init__.__defaults__[1:]))
     number, spoken = port
     spoken[0] = words
     place = ["--scheduler", f"tcp://127.0.0.1:{number}"]

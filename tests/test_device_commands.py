@@ -219,7 +219,7 @@ def test_workers_have_cards_of_their_own(mortal_cluster, gpu, no_gpu, tmp_path):
     """The process that asks has none; a worker without one is named before anything is computed."""
     from distributed import Client
 
-    address, _ = mortal_cluster
+    address = mortal_cluster.address
     here = run_sweep(SWEEP, tmp_path / "a.h5")
     no_gpu()
     same(here, run_sweep(SWEEP, tmp_path / "b.h5", place=Place(scheduler=address)))

@@ -19,6 +19,7 @@ import ntkspec as ns
 from conftest import full_disk
 from ntkspec import storage
 from ntkspec.cluster import execution
+from ntkspec.cluster.connection import Patience
 from ntkspec.cluster.execution import Place
 from ntkspec.experiments.sweep_cells import Cell, measure_cell
 from ntkspec.experiments.sweep_grid import Grid, dimensions
@@ -535,7 +536,7 @@ def test_a_sweep_on_processes_agrees_with_one_here(tmp_path):
 # ------------------------------------------------------------------------------------------------------------ cluster
 @pytest.mark.parametrize("seeds", [3, *(pytest.param(seeds, marks=pytest.mark.slow) for seeds in (6, 67))])
 def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(seeds, mortal_cluster, tmp_path):
-    address, workers = mortal_cluster
+    address, workers = mortal_cluster.address, mortal_cluster.workers
     grid = Grid(d=(8, 12, 16), n=("60",), width=("20",), quantity=("gap-first",), seeds=seeds)
     undisturbed = run_sweep(grid, tmp_path / "whole.h5", place=Place(scheduler=address))
     path, cells = tmp_path / "killed.h5", grid.cells()
@@ -553,10 +554,9 @@ def test_a_cell_too_large_for_a_worker_is_refused_before_any_starts(cluster, tmp
         run_sweep(large, tmp_path / "sweep.h5", place=Place(scheduler=cluster))
 
 
-def test_a_scheduler_that_is_not_there_is_said_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(execution, "CONNECT_SECONDS", 0.5)
+def test_a_scheduler_that_is_not_there_is_said_so(tmp_path):
     pytest.importorskip("distributed", reason="Dask's distributed is not installed")
     with pytest.raises(ValueError, match="no Dask scheduler answers"):
-        run_sweep(SMALL, tmp_path / "sweep.h5", place=Place(scheduler="tcp://127.0.0.1:9"))
+        run_sweep(SMALL, tmp_path / "sweep.h5", place=Place(scheduler="tcp://127.0.0.1:9", patience=Patience(0.5)))
     with pytest.raises(ValueError, match="pass one of processes and scheduler"):
         Place(2, "tcp://127.0.0.1:9")

@@ -1,6 +1,7 @@
 """The command line: every command calls one public function."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,8 +26,8 @@ from ntkspec.cli.networks import (
 from ntkspec.cli.options import Engine, MaybeWhole, Output, Whole
 from ntkspec.cli.recipes import RecipeOptions
 from ntkspec.cli.report import report as report_command
-from ntkspec.cli.streams import ENDS
-from ntkspec.cli.telling import TellOptions, tell
+from ntkspec.cli.streams import ENDS, Exit
+from ntkspec.cli.telling import TellOptions, stage, tell
 from ntkspec.cli.tracking import track
 
 app = App(
@@ -46,6 +47,7 @@ def analyze(
     network: KernelOptions | None = None,
     training: TrainingOptions | None = None,
     recipe: RecipeOptions | None = None,
+    cluster: ClusterOptions | None = None,
     seed: Whole = 0,
     engine: Engine = "cpu",
     output: Output = None,
@@ -74,12 +76,15 @@ def analyze(
 
     data, network, training = data or DataOptions(), network or KernelOptions(), training or TrainingOptions()
     own = own_network_of(network)
-    task = check_analysis(analyze_task(network, training, recipe, seed))
+    task, spread = check_analysis(analyze_task(network, training, recipe, seed)), spread_of(cluster, engine)
+    if spread is not None:
+        spread.check(task)
+        spread.check_training(task.batch)
     folder = output or Path("ntkspec-analyze") / folder_name(data, task, engine)
     figures = ("losses", "outputs", "discrepancy", "eigenvalues")
     texts = Texts(summary, report, lambda found: str(headline(found)), analysis_document)
     job = Job("analysis", run, texts, RECORD_TYPES, "ntkspec.plotting.analysis", figures)
-    return measure(job, task, folder, data=data, seed=seed, engine=engine, own=own)
+    return measure(job, task, folder, data=data, seed=seed, engine=engine, own=own, spread=spread)
 
 
 @app.command(help_epilogue=epilogue("spectrum"))
@@ -170,13 +175,32 @@ def constants(name: str, /, *, negative_slope: float | None = None, tells: TellO
 
 
 @app.command(help_epilogue=epilogue("doctor"))
-def doctor(*, tells: TellOptions | None = None) -> None:
-    """Print what this installation has: versions, threads, memory, BLAS speed, data sets found."""
-    from ntkspec.cli.doctor import findings
+def doctor(*, scheduler: str | None = None, tells: TellOptions | None = None) -> int:
+    """Print what this installation has: versions, threads, memory, BLAS speed, data sets found.
 
-    found = dict(findings())
-    lines = "\n".join(f"{label:<20}{value}" for label, value in found.items())
-    tell(lines, answer=lines, findings={label: str(value) for label, value in found.items()})
+    With --scheduler also what its workers have, how fast the links to them are, and what does not fit together. Ends
+    with 1 where workers have another version of the package or of Python: no kernel is computed with them.
+
+    Parameters
+    ----------
+    scheduler
+        address of a Dask scheduler, such as tcp://10.0.0.1:8786 (needs ntkspec[distributed]; default: none)
+    """
+    from ntkspec.cli.doctor import findings, table, worker_findings
+
+    if scheduler is None:
+        found = list(findings())
+        tell(table(found), answer=table(found), findings=dict(found))
+        return Exit.DONE
+    from ntkspec.cluster.machines import misfits, workers_of
+
+    workers = workers_of(scheduler, report=stage)
+    found, theirs, wrong = list(findings()), [list(worker_findings(one)) for one in workers], misfits(workers)
+    told = "\n".join(f"{'error' if one.fatal else 'note'}: {one.text}" for one in wrong) or "all workers fit together"
+    text = "\n\n".join([*(table(one) for one in [found, *theirs]), told])
+    fields: dict[str, Any] = {"workers": [dict(one) for one in theirs], "misfits": [asdict(one) for one in wrong]}
+    tell(text, answer=told, findings=dict(found), scheduler=scheduler, **fields)
+    return Exit.DIFFERS if any(one.fatal for one in wrong) else Exit.DONE
 
 
 app.command(track, help_epilogue=epilogue("track"))

@@ -30,7 +30,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "ntkspec sweep --quantity gap-both --network fc:4x512 cnn:4x64:k3 --d 32:72:x1.5": "deep networks",
     },
     "constants": {"ntkspec constants gelu": "", "ntkspec constants leaky_relu --negative-slope 0.2": ""},
-    "doctor": {"ntkspec doctor": "what to add to a report of a fault"},
+    "doctor": {
+        "ntkspec doctor": "what to add to a report of a fault",
+        "ntkspec doctor --scheduler tcp://10.0.0.1:8786": "before a long run on a cluster",
+    },
     "rerun": {
         "ntkspec rerun ntkspec-analyze/NAME/analysis.h5": "after another version was installed",
         "ntkspec rerun ntkspec-sweep.h5 --verbose": "every number of every cell",

@@ -20,7 +20,7 @@ class Exit(IntEnum):
     """How a command ended. A reader of its output that goes away (``| head``) changes nothing: the end is DONE."""
 
     DONE = 0
-    DIFFERS = 1  # of rerun: a number is not what it was
+    DIFFERS = 1  # of rerun: a number is not what it was; of doctor: workers have another version
     REFUSED = 2  # bad input: nothing was done
     NOT_STORED = 3  # the work was done and its report printed, but its record, or a part of it, could not be written
     NOT_DRAWN = 4  # the record is there and its report printed, but not the figures: the same command draws them
@@ -29,9 +29,10 @@ class Exit(IntEnum):
 
 # The same for a user.
 ENDS = (
-    "Exit codes: 0 done; 1 rerun found other numbers; 2 refused, nothing was done; 3 the report was printed, but its "
-    "record or a part of it could not be written; 4 the record is there, but not the figures, which the same command "
-    "draws; 5 all is there, but the report could not be printed; 130, 143 and 129 stopped."
+    "Exit codes: 0 done; 1 rerun found other numbers, doctor other versions; 2 refused, nothing was done; 3 the "
+    "report was printed, but its record or a part of it could not be written; 4 the record is there, but not the "
+    "figures, which the same command draws; 5 all is there, but the report could not be printed; 130, 143 and 129 "
+    "stopped."
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkspec import checks
 from ntkspec.cluster.kernel import built
-from ntkspec.cluster.workers import FAN_IN, Future, Workers, given
+from ntkspec.cluster.workers import FAN_IN, Result, Workers, given
 from ntkspec.engines.rates import Rates
 from ntkspec.operators import Gram, KernelOperator
 from ntkspec.spectra.lanczos import Lanczos
@@ -177,7 +177,7 @@ def iteration(
     --------
     >>> import ntkspec as ns
     >>> from ntkspec.engines.rates import Rates
-    >>> one = Rates(flops=1e11, words=1e10, entries=1e9, bytes=2e10)
+    >>> one = Rates(flops=1e11, words=1e10, entries=1e9, bytes=2e10, cached=4e10)
     >>> found = ns.cluster.iteration(n=10**8, m=2048, d=784, workers=64, rates=one)
     >>> found.computing > found.moving > found.tasks
     True
@@ -230,7 +230,7 @@ def _few_points(part: int) -> KernelOperator:
 
 def _sending(workers: Workers) -> float:
     """Seconds that SENT bytes take from a worker to another one, or to here."""
-    made: list[Future] = []
+    made: list[Result] = []
 
     def send() -> None:
         one = made.pop()

@@ -1,29 +1,25 @@
 """Run tasks here, on processes of this machine, or on a Dask cluster."""
 
-import asyncio
 import contextlib
 import os
-import re
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import active_children, connection, get_context, parent_process
 from typing import Any
 
 from ntkspec import checks
+from ntkspec.cluster.connection import Connection, Patience, client_of
 from ntkspec.engines import named
 
 # How often a pool whose worker died is replaced before the sweep gives up.
 MOST_DEATHS = 5
 # How many local processes there may be for each core.
 MOST_PER_CORE = 8
-# How long a scheduler may take to answer.
-CONNECT_SECONDS = 10.0
-_ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://[\w.:\[\]-]+:([0-9]{1,5})", re.ASCII)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -37,6 +33,8 @@ class Place:
         Local processes, at most eight a core.
     scheduler : str, optional
         Address of a Dask scheduler, such as "tcp://10.0.0.1:8786", in place of processes.
+    patience : Patience, optional
+        How long scheduler and workers are waited for (default: ``Patience()``).
 
     Raises
     ------
@@ -52,6 +50,7 @@ class Place:
 
     processes: int = 1
     scheduler: str | None = None
+    patience: Patience = field(default_factory=Patience)
 
     def __post_init__(self):
         checks.whole_number(self.processes, "processes", 1, MOST_PER_CORE * len(os.sched_getaffinity(0)))
@@ -70,7 +69,7 @@ def results(measure: Callable, tasks: Sequence, place: Place = HERE) -> Iterator
     process: Ctrl-C, or a kill.
     """
     if place.scheduler is not None:
-        yield from _on_cluster(measure, tasks, place.scheduler)
+        yield from _on_cluster(measure, tasks, place)
     elif place.processes == 1:
         yield from ((task, measure(task)) for task in tasks)
     else:
@@ -85,7 +84,7 @@ def least_memory(place: Place, engine: str = "cpu") -> float:
     """
     if place.scheduler is None:
         return _free_memory(engine) / place.processes
-    with client_of(place.scheduler) as client:
+    with client_of(place.scheduler, place.patience) as client:
         if engine == "cpu":
             workers = client.scheduler_info(n_workers=-1)["workers"].values()
             return min(worker["memory_limit"] or _free_memory(engine) for worker in workers)
@@ -100,92 +99,29 @@ def _free_memory(engine: str) -> int:
     return named(engine).free_memory()
 
 
-@contextlib.contextmanager
-def client_of(address: str) -> Iterator[Any]:
-    """:func:`connected`, and closed at the end."""
-    with connected(address) as client, client.as_current():
-        yield client
-
-
-def connected(address: str) -> Any:
-    """A client of the Dask scheduler at an address.
-
-    Raises ValueError for what is no address, where none answers within CONNECT_SECONDS, where it has no workers, or
-    where Dask is not installed.
-    """
-    checked_address(address)
+def _on_cluster(measure: Callable, tasks: Sequence, place: Place):
+    """On Dask's workers; only this process writes results. The scheduler gives the tasks of a dead worker to others,
+    and one that was lost and is back is given those that are left."""
+    assert place.scheduler is not None
+    cluster, left = Connection(place.scheduler, place.patience), list(tasks)
     try:
-        from distributed import Client
-        from distributed.utils import LoopRunner
-    except ImportError:
-        raise ValueError(
-            f"the scheduler {address} needs Dask's distributed; python -m pip install 'ntkspec[distributed]'"
-        ) from None
-    try:
-        LoopRunner().run_sync(_greeted, address)
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except TimeoutError:
-        raise ValueError(f"no Dask scheduler answers at {address} within {CONNECT_SECONDS:g} s") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
-    if not client.scheduler_info(n_workers=-1)["workers"]:
-        client.close()
-        raise ValueError(f"no worker is connected to the scheduler {address}; start some: dask worker {address}")
-    return client
+        while left:
+            try:
+                for task, found in _of_cluster(cluster, measure, left):
+                    left.remove(task)
+                    cluster.losses = 0
+                    yield task, found
+            except Exception as error:
+                cluster.recover(error, "what was finished is kept, and the same call goes on")
+    finally:
+        cluster.close()
 
 
-def checked_address(address: str) -> str:
-    """An address of a scheduler; ValueError for what is none."""
-    match = _ADDRESS.fullmatch(address)
-    if not match or not 1 <= int(match[2]) < 2**16:
-        raise ValueError(f"scheduler={checks.shown(address)}, but an address such as tcp://10.0.0.1:8786 is needed")
-    return address
-
-
-async def _greeted(address: str) -> None:
-    """Dask's own greeting, which a Client waits for without end where a port accepts and says nothing."""
-    from distributed.comm import connect
-    from distributed.security import Security
-
-    greeting = connect(address, timeout=CONNECT_SECONDS, **Security().get_connection_args("client"))
-    try:
-        comm = await asyncio.wait_for(greeting, CONNECT_SECONDS)
-    except (OSError, TypeError):  # no connection, or no certificate for an encrypted one
-        raise
-    except Exception:  # whatever Dask makes of another program's words
-        raise ValueError("what answers is another program") from None
-    await comm.close()
-
-
-def all_done(client: Any, futures: Sequence, seconds: float) -> bool:
-    """Whether all of a client's futures are done within so many seconds."""
-    from distributed import wait
-
-    try:
-        with client.as_current():
-            wait(futures, timeout=seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
-def _on_cluster(measure: Callable, tasks: Sequence, address: str):
-    """On Dask's workers; only this process writes results. The scheduler gives the tasks of a dead worker to others."""
-    from distributed import KilledWorker, as_completed
-
-    with client_of(address) as client:
-        futures = {client.submit(measure, task, pure=False): task for task in tasks}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except KilledWorker as error:
-            raise ValueError(
-                f"a task killed several workers, is their memory too small? What was finished is kept: {error}"
-            ) from None
-        except (CancelledError, OSError) as error:
-            raise ValueError(
-                f"the scheduler {address} was lost; what was finished is kept, and the same call goes on: {error}"
-            ) from None
+def _of_cluster(cluster: Connection, measure: Callable, tasks: Sequence):
+    retries = cluster.patience.retries
+    futures = {cluster.client.submit(measure, task, pure=False, retries=retries): task for task in tasks}
+    for future in cluster.completed(futures):
+        yield futures[future], cluster.gathered([future])[0]
 
 
 def _on_processes(measure: Callable, tasks: Sequence, processes: int):

@@ -11,7 +11,7 @@ from ntkspec.cluster import pieces
 from ntkspec.cluster.parts import Parts
 from ntkspec.cluster.pieces import Facts
 from ntkspec.cluster.spread_array import SpreadArray
-from ntkspec.cluster.workers import Future
+from ntkspec.cluster.workers import Result
 from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators import Cost, KernelOperator
 
@@ -21,7 +21,7 @@ class InParts(KernelOperator):
 
     spread = True
 
-    def __init__(self, parts: Parts, operators: Sequence[Future], facts: Sequence[Facts]):
+    def __init__(self, parts: Parts, operators: Sequence[Result], facts: Sequence[Facts]):
         self.parts, self.operators, self.facts = parts, list(operators), list(facts)
         self.rows_per_point, self.dtype = facts[0].rows_per_point, facts[0].dtype
         self.storage_error = float(sum(one.storage_error for one in facts))
@@ -84,7 +84,7 @@ class InParts(KernelOperator):
             f"identity can, and other kernels built from the same parts"
         )
 
-    def _combined(self, factors: list[float], operators: list[list[Future]]) -> KernelOperator:
+    def _combined(self, factors: list[float], operators: list[list[Result]]) -> KernelOperator:
         from ntkspec.cluster.kernel import spread  # which is built on this module
 
         columns = [list(own) for own in zip(*operators, strict=True)]

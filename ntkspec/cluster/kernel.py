@@ -15,19 +15,22 @@ import numpy as np
 
 from ntkspec import checks, progress
 from ntkspec.cluster import pieces
+from ntkspec.cluster.connection import Patience
 from ntkspec.cluster.in_parts import InParts
 from ntkspec.cluster.parts import Parts, homes
 from ntkspec.cluster.pieces import Facts
 from ntkspec.cluster.spread_array import SpreadArray
 from ntkspec.cluster.spread_basis import SpreadBasis
 from ntkspec.cluster.spread_columns import SpreadColumns
-from ntkspec.cluster.workers import Future, Workers, given
+from ntkspec.cluster.workers import Result, Workers, given
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.operators import Diagonal, KernelOperator, LinearCombination, Rounding, wrap
 from ntkspec.operators.rounding import HALF_ULP
 
 
-def kernel(build: Callable[[Any], KernelOperator], parts: Sequence[Any], *, scheduler: str) -> KernelOperator:
+def kernel(
+    build: Callable[[Any], KernelOperator], parts: Sequence[Any], *, scheduler: str, patience: Patience | None = None
+) -> KernelOperator:
     """A kernel whose points lie on the workers of a Dask cluster; norms, eigenpairs, densities and predictions take it.
 
     Parameters
@@ -41,6 +44,8 @@ def kernel(build: Callable[[Any], KernelOperator], parts: Sequence[Any], *, sche
         Row ranges, file names: anything that can be sent. Their points stand behind one another in this order.
     scheduler : str
         Address of a Dask scheduler, such as "tcp://10.0.0.1:8786".
+    patience : Patience, optional
+        How long scheduler and workers are waited for, and how often tasks are tried (default: ``Patience()``).
 
     Returns
     -------
@@ -60,7 +65,8 @@ def kernel(build: Callable[[Any], KernelOperator], parts: Sequence[Any], *, sche
     Kernels of two-layer and deep networks, linear models and sums of them move O(m d) numbers a product to and from
     each worker; kernels that are known by their entries, such as those of infinite width, move the points: n d numbers
     to each worker, one part at a time. A part that is lost with its worker is built again on another one, and so is
-    what was computed from it, with the same bits on machines of one kind.
+    what was computed from it, with the same bits on machines of one kind. So is everything where the scheduler is lost
+    and is back in time (``patience``).
 
     ``checkpoint=PATH`` of norms, eigenpairs and densities is a file in a folder that all machines share. There each
     worker writes its rows of the products into the folder PATH.parts, and PATH says which are whole. After the loss of
@@ -82,7 +88,7 @@ def kernel(build: Callable[[Any], KernelOperator], parts: Sequence[Any], *, sche
     parts = list(parts)
     if not parts:
         raise ValueError("parts is empty; at least one part of the points is needed")
-    return built(Workers.of(scheduler), build, parts)
+    return built(Workers.of(scheduler, patience), build, parts)
 
 
 def built(workers: Workers, build: Callable[[Any], KernelOperator], parts: Sequence[Any]) -> KernelOperator:
@@ -92,7 +98,7 @@ def built(workers: Workers, build: Callable[[Any], KernelOperator], parts: Seque
     return spread(workers, operators)
 
 
-def spread(workers: Workers, operators: Sequence[Future]) -> KernelOperator:
+def spread(workers: Workers, operators: Sequence[Result]) -> KernelOperator:
     """The kernel of parts that are being built."""
     at = homes(workers, len(operators))
     with progress.bar(text="kernel, cluster (parts)"):
@@ -131,7 +137,7 @@ class SpreadKernel(InParts):
 
     symmetric = True
 
-    def __init__(self, parts: Parts, operators: Sequence[Future], facts: Sequence[Facts]):
+    def __init__(self, parts: Parts, operators: Sequence[Result], facts: Sequence[Facts]):
         super().__init__(parts, operators, facts)
         self.engine = parts  # type: ignore[assignment]
         self.shape = (parts.n * self.rows_per_point,) * 2
@@ -177,7 +183,7 @@ class SpreadKernel(InParts):
             found = self._by_pairs(block)
         return SpreadArray(self.parts, found, block.shape, block.dtype, 1)
 
-    def _by_pairs(self, block: SpreadArray) -> list[Future]:
+    def _by_pairs(self, block: SpreadArray) -> list[Result]:
         """Each part with its own points, and then with those of the next ones: no worker holds more than one other part
         of each that it keeps."""
         parts, workers, count = self.parts, self.parts.workers, len(self.parts)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ntkspec.cluster.spread_array import Arrays, SpreadArray
-from ntkspec.cluster.workers import Future, Workers
+from ntkspec.cluster.workers import Result, Workers
 from ntkspec.engines import moved, named
 from ntkspec.engines.arrays import Array
 from ntkspec.engines.rates import Rates
@@ -43,7 +43,7 @@ class Parts:
         """Rows in all."""
         return int(self.ends[-1])
 
-    def map(self, function: Callable, *arguments: Sequence[Any]) -> list[Future]:
+    def map(self, function: Callable, *arguments: Sequence[Any]) -> list[Result]:
         """A task for each part at its worker: the function of the part's own member of each argument."""
         tasks = zip(self.homes, *arguments, strict=True)
         return [self.workers.submit(function, *own, home=home) for home, *own in tasks]
@@ -94,9 +94,10 @@ class Parts:
         """None."""
         return 0.0
 
-    def rates(self, dtype: str) -> Rates:
+    def rates(self, dtype: str, *, memory: bool = True) -> Rates:
         """Those of the first worker."""
-        return self.workers.answers([self.workers.submit(_rates, self.engines[0], dtype, home=self.homes[0])])[0]
+        asked = self.workers.submit(_rates, self.engines[0], dtype, memory, home=self.homes[0])
+        return self.workers.answers([asked])[0]
 
 
 def homes(workers: Workers, count: int) -> list[str]:
@@ -117,5 +118,5 @@ def _free_memory(engine: str) -> float:
     return float(named(engine).free_memory())
 
 
-def _rates(engine: str, dtype: str) -> Rates:
-    return named(engine).rates(dtype)
+def _rates(engine: str, dtype: str, memory: bool) -> Rates:
+    return named(engine).rates(dtype, memory=memory)

@@ -11,7 +11,7 @@ from ntkspec.cluster.in_parts import InParts
 from ntkspec.cluster.parts import Parts
 from ntkspec.cluster.pieces import Facts
 from ntkspec.cluster.spread_array import SpreadArray
-from ntkspec.cluster.workers import Future
+from ntkspec.cluster.workers import Result
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import Rounding
@@ -24,7 +24,7 @@ class SpreadColumns(InParts):
 
     entrywise = True
 
-    def __init__(self, parts: Parts, operators: Sequence[Future], facts: Sequence[Facts]):
+    def __init__(self, parts: Parts, operators: Sequence[Result], facts: Sequence[Facts]):
         super().__init__(parts, operators, facts)
         self.shape = (facts[0].shape[0], parts.n * self.rows_per_point)
 

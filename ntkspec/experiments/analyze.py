@@ -45,6 +45,7 @@ from ntkspec.experiments.network_tasks import NetworkTask, completed_task, stora
 from ntkspec.experiments.own_networks import NetworkRecord, compared_with, own_network
 from ntkspec.experiments.recipes import RECIPE_TYPES, Recipe, storable
 from ntkspec.experiments.side_by_side import FixedKernel, SideBySide, train_beside
+from ntkspec.experiments.spread_models import Spread, TrainedSpreadModel
 from ntkspec.experiments.stages import Stages
 from ntkspec.kernels.linear import LAYER_WEIGHTS
 from ntkspec.networks.naming import matching
@@ -64,6 +65,8 @@ MOST_STEPS, LEAST_STEPS, FLOPS_FOR_STEPS = 3000, 100, 1e14 / 3
 E_FOLDS, PART_OF_STEPS = 5.0, 1 / 3
 # ... at most this part of the largest stable rate.
 PART_OF_STABLE = 0.1
+# About how many Krylov vectors the norms keep.
+KRYLOV = 500
 
 
 @dataclass(frozen=True)
@@ -285,10 +288,18 @@ def _checked_own(task: AnalyzeTask) -> AnalyzeTask:
     return replace(task, outputs=outputs)
 
 
-def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None] = lambda text: None) -> Analysis:
+def analyze(
+    task: AnalyzeTask,
+    dataset: Dataset,
+    *,
+    spread: Spread | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> Analysis:
     """Compare network, NTK and linear model on a data set, on its device; ``report`` is told what comes next.
 
-    Network: that of the task and its seed, in the dtype of the data.
+    Network: that of the task and its seed, in the dtype of the data. spread : the workers that multiply Theta and its
+    difference from Theta^lin, each with its part of the points; this machine trains the network and predicts the linear
+    model, and no nearest linear kernel is looked for.
     Cost: mainly training (of two layers 4 n m d flops a step), and the norms, n² (m + d) flops. Raises ValueError /
     TypeError.
     """
@@ -297,9 +308,9 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     dataset = task.recipe.labelled(labelled(task, dataset))
     if task.batch is not None:
         batch_of(task.batch, len(dataset.X))
-    model, stages = model_of(task, dataset), Stages(report)
+    model, stages = _model(task, dataset, spread), Stages(report)
     task = _with_steps(task, model)
-    held = engine_of(dataset.X).used_memory() + _check_memory(task, model)
+    held = engine_of(dataset.X).used_memory() + _check_memory(task, model, krylov=0 if spread else KRYLOV)
     points = _points_of_a_step(task, dataset)
     checks.duration(task.steps, points * model.step_flops, f"training for {task.steps} steps", "take fewer")
     compared = None if model.theory is None else model.theory.compared
@@ -357,6 +368,14 @@ def analyze(task: AnalyzeTask, dataset: Dataset, *, report: Callable[[str], None
     )
 
 
+def _model(task: AnalyzeTask, dataset: Dataset, spread: Spread | None) -> Model:
+    if spread is None:
+        return model_of(task, dataset)
+    spread.check(task)
+    spread.check_training(task.batch)
+    return TrainedSpreadModel(task, dataset, spread)
+
+
 def _as_stored(task: AnalyzeTask) -> AnalyzeTask:
     recipe = storable(task.recipe)
     return replace(storable_task(task), law=recipe.law, loss=recipe.loss)
@@ -412,13 +431,13 @@ def _columns(model: Model) -> int:
     return 1 if y.ndim == 1 or model.predicts_all else y.shape[1]
 
 
-def _check_memory(task: AnalyzeTask, model: Model) -> float:
+def _check_memory(task: AnalyzeTask, model: Model, *, krylov: int) -> float:
     """Bytes, refused where they are not there: what the kernels hold, three trajectories and as much again to form
-    them, about 500 Krylov vectors in float64, and copies of the inputs in it."""
+    them, so many Krylov vectors in float64, and copies of the inputs in it."""
     X, points = model.dataset.X, len(model.dataset.X) + len(model.dataset.X_test)
     outputs = model.dataset.y[0].size  # one number for a point, or K
     entries = model.entries + 6 * len(logarithmic_steps(task.steps)) * points * outputs
-    needed = entries * X.dtype.itemsize + 8 * 500 * len(X) * outputs + 16 * X.size
+    needed = entries * X.dtype.itemsize + 8 * krylov * len(X) * outputs + 16 * X.size
     checks.memory(needed, engine_of(X), "the analysis", "take fewer points, a smaller network or float32")
     return needed
 

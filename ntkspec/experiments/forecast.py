@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from ntkspec.engines import named
 from ntkspec.operators import JacobianGram, KernelOperator, Triangle, planning
 from ntkspec.operators.base import points_of
 from ntkspec.operators.planning import Plan
@@ -101,6 +102,8 @@ def forecast(
     gap = theta if linear is None else theta - linear
     ahead, together = products or PREDICTION, 0 if full is not None else products
     chosen, step = planned(theta, NORMS + GAP + PREDICTION + together, method), step_of(train)
+    if theta.spread:
+        return _of_spread(gap, chosen, ahead, length.steps * step.seconds, held)
     of_gap = planning.plan(gap, GAP, method=method)
     tiles, side, _ = Triangle.layout(theta.shape[0], theta.engine.TILE)
     entries = tiles * side**2 * gap.cost.entry
@@ -125,6 +128,17 @@ def forecast(
         seconds["kernel of all outputs"] = plan.build + step.of(of_all, each)
         seconds["norms"] += NORMS * plan.each
     return Forecast(seconds, max(stored + passes.kept + passes.passing, theta.engine.most_memory()), chosen)
+
+
+def _of_spread(gap: KernelOperator, plan: Plan, ahead: int, training: float, held: float) -> Forecast:
+    """Where workers multiply the kernels, and this machine trains."""
+    entries = 0.5 * gap.shape[0] ** 2 * gap.cost.entry
+    seconds = {
+        "norms": (NORMS + GAP) * plan.each + planning.clock(gap, entries)(entries),
+        "NTK prediction": ahead * plan.each,
+        "training": training,
+    }
+    return Forecast(seconds, max(held, named("cpu").most_memory()), plan)
 
 
 def _shared(one: KernelOperator, other: KernelOperator) -> bool:

@@ -53,14 +53,14 @@ class KernelGap:
 class MeasuredKernels:
     """Theta, ready for products, the linear model beside it, and what was measured of both.
 
-    full : the kernel of all outputs, where it predicts the training.
+    full : the kernel of all outputs, where it predicts the training. nearest : None where Theta lies on workers.
     """
 
     theta: KernelOperator
     full: KernelOperator | None
     linear: LinearModel
     gap: KernelGap
-    nearest: NearestLinear
+    nearest: NearestLinear | None
 
     @property
     def predicting(self) -> KernelOperator:
@@ -80,7 +80,7 @@ def measured_kernels(
         full, _ = stages("kernel of all outputs", planning.prepare, full, NORMS + predicting, method=method)
     linear = stages("linear model", model.nearest, theta) if known is None else known
     gap = stages("norms", _gap, theta, linear, full, seed=model.task.seed, method=method)
-    nearest = stages("nearest linear kernel", _nearest, model, theta, linear, gap)
+    nearest = None if theta.spread else stages("nearest linear kernel", _nearest, model, theta, linear, gap)
     return MeasuredKernels(theta, full, linear, gap, nearest)
 
 

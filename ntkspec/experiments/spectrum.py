@@ -167,7 +167,9 @@ def measure_spectrum(
     X, y, seed = checks.as_matrix(dataset.X), _checked_labels(dataset), task.seed
     if spread is not None:
         spread.check(task)
-    model: KernelModel = model_of(task, dataset) if spread is None else SpreadModel(task, dataset, spread)
+    model: KernelModel = (
+        model_of(task, dataset) if spread is None else SpreadModel(task, _without_tests(dataset), spread)
+    )
     if model.predicts_all:
         dataset = labelled(task, dataset)
         y = dataset.y
@@ -217,6 +219,10 @@ def measure_spectrum(
         nearest=NearestLinear.of(fit) if fit is not None else None,
     )
     return on_host(found)
+
+
+def _without_tests(dataset: Dataset) -> Dataset:
+    return replace(dataset, X_test=dataset.X_test[:0], y_test=dataset.y_test[:0])
 
 
 def _checked_labels(dataset: Dataset) -> Array:

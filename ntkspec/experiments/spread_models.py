@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntkspec import checks
-from ntkspec.cluster.execution import checked_address
+from ntkspec.cluster.connection import checked_address
 from ntkspec.cluster.kernel import built
 from ntkspec.cluster.parts import homes
 from ntkspec.cluster.workers import Workers
@@ -16,13 +16,15 @@ from ntkspec.datasets import Dataset
 from ntkspec.engines import named
 from ntkspec.engines.arrays import Array
 from ntkspec.experiments.devices import placed
-from ntkspec.experiments.models import BuiltInModel, model_of
+from ntkspec.experiments.linear_models import LinearModel
+from ntkspec.experiments.models import BuiltInModel, Model, model_of
 from ntkspec.experiments.network_tasks import NetworkTask
+from ntkspec.networks.protocol import Network
 from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import KernelOperator
 
 if TYPE_CHECKING:
-    from ntkspec.cluster.workers import Future
+    from ntkspec.cluster.workers import Result
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ class Spread:
                 f"method or scheduler"
             )
 
+    def check_training(self, batch: int | None) -> None:
+        """Raises ValueError for a training that kernels on workers do not predict."""
+        if batch is not None:
+            raise ValueError(
+                f"batch={batch} is predicted by kernels on one machine only, but scheduler={self.scheduler!r} came; "
+                f"leave out one of them"
+            )
+
 
 @dataclass(frozen=True)
 class Part:
@@ -66,10 +76,11 @@ class Part:
 
 
 class SpreadModel(BuiltInModel):
-    """A built-in network whose training points are sent to workers, each part once, and stay there; no test points."""
+    """A built-in network whose training points are sent to workers, each part once with all test points, and stay
+    there."""
 
     def __init__(self, task: NetworkTask, dataset: Dataset, spread: Spread):
-        super().__init__(task, replace(dataset, X_test=dataset.X_test[:0], y_test=dataset.y_test[:0]))
+        super().__init__(task, dataset)
         self.spread, self.workers = spread, Workers.of(spread.scheduler)
         n, count = len(dataset.X), spread.parts or min(len(self.workers.names), len(dataset.X))
         if count > n:
@@ -77,7 +88,7 @@ class SpreadModel(BuiltInModel):
         self.ends: Sequence[int] = np.linspace(0, n, count + 1).astype(int).tolist()
 
     @cached_property
-    def parts(self) -> "list[Future]":
+    def parts(self) -> "list[Result]":
         """The points of each part, at its worker."""
         at = homes(self.workers, len(self.ends) - 1)
         return [
@@ -86,20 +97,60 @@ class SpreadModel(BuiltInModel):
         ]
 
     def ntk(self, X: Array, X2: Array | None = None) -> KernelOperator:
-        """Of the points of all parts."""
-        return self._spread("ntk")
+        """Of the points of all parts, or where ``X2`` is given of the test points and them."""
+        return self._spread("ntk", X2 is not None)
 
     def linear_kernel(self, X: Array, X2: Array | None = None) -> KernelOperator:
-        """That of its linear model."""
-        return self._spread("linear_kernel")
+        """The same of its linear model."""
+        return self._spread("linear_kernel", X2 is not None)
+
+    @cached_property
+    def here(self) -> Model:
+        """The model on this machine."""
+        return model_of(self.task, self.dataset)
 
     @property
     def data_coefficient(self) -> float:
         """As on one machine."""
-        return model_of(self.task, self.dataset).data_coefficient  # type: ignore[attr-defined]
+        return self.here.data_coefficient  # type: ignore[attr-defined]
 
-    def _spread(self, name: str) -> KernelOperator:
-        return built(self.workers, partial(kernel_of_part, self.task, self.spread.engine, name), self.parts)
+    def _spread(self, name: str, tests: bool) -> KernelOperator:
+        return built(self.workers, partial(kernel_of_part, self.task, self.spread.engine, name, tests), self.parts)
+
+
+class TrainedSpreadModel(SpreadModel):
+    """The same with a network that is trained on this machine (:class:`ntkspec.experiments.models.Model`). Its linear
+    model has the size of the data: what is compared with the NTK lies on the workers, what is predicted is here."""
+
+    @property
+    def net(self) -> Network:
+        """The network at the start."""
+        return self.here.net
+
+    @cached_property
+    def theory(self) -> LinearModel:
+        """By :func:`ntkspec.linear_kernel`."""
+        known = self.here.theory
+        assert known is not None
+        return replace(known, compared=self.linear_kernel(self.dataset.X))
+
+    def rates(self, eta: float) -> dict[str, float]:
+        """As on one machine."""
+        return self.here.rates(eta)
+
+    @property
+    def step_flops(self) -> float:
+        """As on one machine."""
+        return self.here.step_flops
+
+    @property
+    def entries(self) -> float:
+        """The features of the linear model, twice while they are made."""
+        return 2.0 * (self.dataset.X.size + self.dataset.X_test.size)
+
+    def stored(self, trained: Any) -> dict[str, Any]:
+        """As on one machine."""
+        return self.here.stored(trained)
 
 
 def _part(dataset: Dataset, first: int, last: int) -> Part:
@@ -107,7 +158,9 @@ def _part(dataset: Dataset, first: int, last: int) -> Part:
     return Part(first, last, points)
 
 
-def kernel_of_part(task: NetworkTask, engine: str, name: str, part: Part) -> KernelOperator:
-    """On a worker: the kernel of a part's points that :class:`BuiltInModel` has under that name."""
+def kernel_of_part(task: NetworkTask, engine: str, name: str, tests: bool, part: Part) -> KernelOperator:
+    """On a worker: the kernel that :class:`BuiltInModel` has under that name, of a part's points or of test points and
+    them."""
     dataset = placed(part.points, named(engine))
-    return getattr(model_of(task, dataset), name)(dataset.X)
+    sides = (dataset.X_test, dataset.X) if tests else (dataset.X,)
+    return getattr(model_of(task, dataset), name)(*sides)

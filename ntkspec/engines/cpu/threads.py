@@ -3,10 +3,12 @@
 import contextlib
 import math
 import os
+import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -30,6 +32,23 @@ def workers() -> int:
     threads = [library["num_threads"] for library in _blas().info()]
     wanted = max(threads, default=len(os.sched_getaffinity(0)))
     return max(1, math.ceil(min(wanted, allowed_cores())))
+
+
+def blas() -> str:
+    """The libraries of BLAS, with their versions and the processors that their loops are for."""
+    import scipy.linalg  # noqa: F401  # whose BLAS is then there to be seen
+
+    libraries = ThreadpoolController().select(user_api="blas").info()
+    found = {f"{one['internal_api']} {one['version']}, {one.get('architecture', '')}" for one in libraries}
+    return "; ".join(sorted(one.rstrip(", ") for one in found)) or "unknown"
+
+
+def processor() -> str:
+    """The model of the processor, as the system calls it."""
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text(encoding="utf-8").splitlines() if known.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 @cache
