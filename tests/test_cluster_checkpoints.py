@@ -174,8 +174,11 @@ def test_rows_that_are_lost_during_a_run_are_named(tmp_path):
     from ntkspec.cluster.checkpoints import _read
 
     (tmp_path / "rows").write_bytes(bytes(80))
-    with pytest.raises(ValueError, match="rows was changed during the run that wrote it; run it again"):
-        _read(str(tmp_path / "rows"), bytes(16), 2, np.dtype(float), "cpu")
+    for name in ("rows", "none"):
+        with pytest.raises(
+            ValueError, match=f"{name} was changed or removed during the run that uses it; run it again"
+        ):
+            _read(str(tmp_path / name), bytes(16), 2, np.dtype(float), "cpu")
 
 
 # --------------------------------------------------------------------------------------------------------- real workers
@@ -185,8 +188,9 @@ def test_a_run_whose_scheduler_is_killed_goes_on_with_another_one(mortal_cluster
     address, _ = mortal_cluster
     parts = [(0, 70), (70, 200), (200, N)]
     wanted = ns.spectral_norm(ns.cluster.kernel(kernel, parts, scheduler=cluster), rtol=1e-9)
-    K, path = ns.cluster.kernel(kernel, parts, scheduler=address), tmp_path / "products"
-    killed = K.parts.workers.client.run_on_scheduler(os.getpid)
+    at_once, path = ns.cluster.Patience(reconnect=0), tmp_path / "products"
+    K = ns.cluster.kernel(kernel, parts, scheduler=address, patience=at_once)
+    killed = K.parts.workers.connection.client.run_on_scheduler(os.getpid)
 
     def kill():
         while len(list(tmp_path.glob("products.parts/*-2"))) < 6:
