@@ -147,7 +147,7 @@ def float_dtype(dtype: DTypeLike | None) -> np.dtype:
     except TypeError:
         found = None
     if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"dtype={dtype!r}, but float32 or float64 is needed")
+        raise TypeError(f"dtype={shown(dtype)}, but float32 or float64 is needed")
     return found
 
 
@@ -158,9 +158,9 @@ def as_steps(steps: ArrayLike) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # NaN is below nothing
         beyond = (long or given.dtype.kind in "fu") and not (np.abs(given.astype(object)) < 2**62).all()
     if beyond:
-        raise ValueError(f"steps={steps!r}, but a step is a whole number below 2^62")
+        raise ValueError(f"steps={shown(steps)}, but a step is a whole number below 2^62")
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iuf" or (given != np.floor(given)).any():
-        raise ValueError(f"steps={steps!r}, but a list of whole numbers >= 0 is needed, such as [0, 1, 10, 100]")
+        raise ValueError(f"steps={shown(steps)}, but a list of whole numbers >= 0 is needed, such as [0, 1, 10, 100]")
     whole = given.astype(np.int64)
     if whole.min() < 0:
         raise ValueError(f"steps holds {whole.min()}, but a step is a whole number >= 0")
@@ -171,18 +171,23 @@ def as_times(times: ArrayLike) -> np.ndarray:
     """The recorded times as float64, in the order given."""
     given = np.atleast_1d(as_array(times, "steps"))
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iuf" or not (given >= 0).all():
-        raise ValueError(f"steps={times!r}, but a list of times >= 0 is needed, such as [0, 0.5, 10, 1e6]")
+        raise ValueError(f"steps={shown(times)}, but a list of times >= 0 is needed, such as [0, 0.5, 10, 1e6]")
     if not np.isfinite(given).all():
-        raise ValueError(f"steps={times!r}, but a time is finite; take a large one, such as 1e12, for the end")
+        raise ValueError(f"steps={shown(times)}, but a time is finite; take a large one, such as 1e12, for the end")
     return given.astype(np.float64)
 
 
 def shown(value: object) -> str:
-    """The value in a message: its repr, of a long number how many digits it has."""
+    """The value in a message, on one line: the beginning of its repr, of a long number how many digits it has."""
     if isinstance(value, int) and abs(value) >= 10**40:
         return f"{'-' if value < 0 else ''}10^{abs(value).bit_length() * math.log10(2):.0f}"
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:80]}... ({len(text)} characters)"
+    return shortened(repr(value))
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """A text on one line; of one with more characters than that the beginning."""
+    line = " ".join(text.split()) if "\n" in text else text
+    return line if len(line) <= most else f"{line[: 2 * most // 5]}... ({len(line)} characters)"
 
 
 def whole_number(value: Any, name: str, least: int, most: int | None = None) -> int:
@@ -230,7 +235,7 @@ def accuracy(rtol: Any, failure_probability: Any, seed: Any, *, exact: bool = Fa
     """What a result with an interval is asked for; where it can be ``exact``, rtol may be 0."""
     if not is_number(rtol) or not (0 < rtol < 1 or (exact and rtol == 0)):
         allowed = "from 0 (exact) to below 1" if exact else "between 0 and 1"
-        raise ValueError(f"{rtol=}, but a relative width {allowed} is needed, such as 1e-3")
+        raise ValueError(f"rtol={shown(rtol)}, but a relative width {allowed} is needed, such as 1e-3")
     probability(failure_probability, "failure_probability")
     whole_number(seed, "seed", 0)
 

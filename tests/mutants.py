@@ -288,10 +288,10 @@ MUTANTS = [
     ),
     *_of(
         "storage/checkpointed.py",
-        ("record[: 2 * _DIGEST] != digest + _digest(content)", "record[:_DIGEST] != digest"),
+        ("record[: 2 * DIGEST] != digest + digest_of(content)", "record[:DIGEST] != digest"),
         ("if self.position == 0:", "if False:"),
         ("if self.last is not None:", "if False:"),
-        ("elif found != header:", "elif False:"),
+        ("elif found != self.header:", "elif False:"),
     ),
     *_of(
         "storage/kernels.py",

@@ -22,6 +22,7 @@ from ntkspec.cli import commands
 from ntkspec.cli.data import DataOptions, dataset_of
 from ntkspec.cli.networks import KernelOptions
 from ntkspec.dynamics import law_of
+from ntkspec.dynamics.ensemble_kernels import checked_kernels
 from ntkspec.experiments.analyze import AnalyzeTask, check_analysis
 from ntkspec.experiments.statements import STATEMENTS
 from ntkspec.networks.specification import TWO_LAYER
@@ -186,6 +187,9 @@ LACKS = {
     ),
     "networks are trained on one machine": lambda: (
         not {"place", "scheduler", "cluster"} & {*inspect.signature(ns.train_gd).parameters}
+    ),
+    "Ensembles and nearest linear kernels need a kernel on one machine": lambda: all(
+        "require_here" in inspect.getsource(function) for function in (checked_kernels, ns.nearest_linear_kernel)
     ),
     "how far the kernel moves is judged for two layers only": lambda: STATEMENTS["drift"].network == TWO_LAYER,
     "has not run on a GPU yet": lambda: not [*RESULTS.glob("*gpu*"), *RESULTS.glob("*h200*"), *RESULTS.glob("*h100*")],

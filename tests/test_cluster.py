@@ -14,6 +14,7 @@ import ntkspec as ns
 from ntkspec.cluster import pieces
 from ntkspec.cluster.kernel import built
 from ntkspec.cluster.over_points import local_jvp, local_vjp
+from ntkspec.cluster.parts import Parts
 from ntkspec.cluster.spread_array import SpreadArray
 from ntkspec.engines import moved, named
 from ntkspec.operators import wrap
@@ -294,6 +295,17 @@ def first_angles(K, _):
     return ns.subspace_angles(ns.eigsh(K, 3, rtol=1e-9), ns.eigsh(K + ns.operators.identity(N), 4, rtol=1e-9)).angles
 
 
+ORIGIN = 0.1 * Y[:, 0], np.linspace(-1.0, 1.0, 9)
+
+
+def posterior(K, K_test):
+    return ns.posterior(K, K_test, two_layers_of_test(), Y, noise=0.1)
+
+
+def two_layers_of_test():
+    return ns.ntk(ns.TwoLayer.symmetric(DIM, WIDTH, "erf", seed=2), X_TEST)
+
+
 CASES = {
     "spectral_norm": Case(lambda K, _: ns.spectral_norm(K), (*KERNELS,)),
     "frobenius_norm": Case(lambda K, _: ns.frobenius_norm(K), (kernel, deep, infinite_width)),
@@ -326,6 +338,18 @@ CASES = {
     "predict_gd, logistic": predicted(steps=[1, 5], loss="logistic"),
     "predict_gd, cross-entropy": predicted(CLASSES, steps=[1, 5], loss="cross-entropy"),
     "predict_gd, Huber": predicted(steps=[1, 5], loss=ns.Huber(0.5)),
+    "predict_gd, batches": predicted(steps=[1, 9], batch=50, seed=3),
+    "predict_gd, batches of classes": predicted(CLASSES, steps=[1, 9], batch=50, loss="cross-entropy", ridge=0.1),
+    "predict_gd, batches with momentum": predicted(Y, steps=[1, 9], batch=100, law=ns.HeavyBall(0.5)),
+    "predict_gd, mean over batches": predicted(steps=[1, 9], batch=50, seed=None),
+    "predict_gd, decay to an origin": predicted(
+        steps=[1, 9], weight_decay=0.1, origin=ORIGIN, start=(0.2 * Y[:, 1], np.ones(9))
+    ),
+    "predict_gd, flow of Huber": predicted(steps=[0.5], law="flow", loss=ns.Huber(0.5)),
+    "posterior": Case(lambda K, K_test: posterior(K, K_test).mean, (two_layers, infinite_width), 1e-6),
+    "posterior, covariance": Case(lambda K, K_test: posterior(K, K_test).covariance, rtol=1e-6),
+    "frobenius_norm, test points": Case(lambda K, K_test: ns.frobenius_norm(K_test)),
+    "sums, test points": Case(lambda K, K_test: (2 * K_test - K_test / 4) @ Y),
     "sums": Case(lambda K, _: ns.spectral_norm((2 * K - K / 4) + 3 * ns.operators.identity(N))),
     "differences": Case(lambda K, _: ns.spectral_norm(ns.operators.identity(N) - K)),
 }
@@ -334,8 +358,9 @@ CASES = {
 @pytest.mark.parametrize(("name", "build"), [(name, build) for name, case in CASES.items() for build in case.kernels])
 def test_a_public_function_answers_alike_on_one_machine_and_on_workers(name, build):
     case = CASES[name]
-    K_test, K_test_spread = two_layers(X_test=X_TEST), spread(partial(two_layers, X_test=X_TEST), PARTS[2])
-    here, there = case.call(build(), K_test), case.call(spread(build, PARTS[2]), K_test_spread)
+    K_test, workers = two_layers(X_test=X_TEST), Here()
+    K_test_spread = spread(partial(two_layers, X_test=X_TEST), PARTS[2], workers)
+    here, there = case.call(build(), K_test), case.call(spread(build, PARTS[2], workers), K_test_spread)
     if isinstance(here, ns.Estimate):
         assert max(here.lower, there.lower) <= min(here.upper, there.upper)
         assert there.lower <= there.value <= there.upper
@@ -356,6 +381,19 @@ def test_a_density_on_the_workers_holds_the_shares():
     assert (truth <= upper).all()
 
 
+@pytest.mark.parametrize("parts", PARTS)
+def test_a_kernel_of_test_points_has_its_entries_on_the_workers(parts):
+    K, whole = spread(partial(two_layers, X_test=X_TEST), parts), two_layers(X_test=X_TEST).to_dense()
+    assert isinstance(K.to_dense(), SpreadArray)
+    assert np.asarray(K) == pytest.approx(whole, rel=1e-12)
+    assert K.to_dense(np.float32).gather().dtype == np.float32
+    V = np.random.default_rng(0).standard_normal((N, 2))
+    error = np.linalg.norm(K @ V - whole @ V, axis=0)
+    assert (error <= K.rounding.matvec_error_bound * np.linalg.norm(V, axis=0)).all()
+    norm = ns.frobenius_norm(K)
+    assert norm.lower <= np.linalg.norm(whole) <= norm.upper
+
+
 def test_two_kernels_of_the_same_parts_are_one_kernel():
     workers = Here()
     one, other = spread(two_layers, PARTS[2], workers), spread(linear, PARTS[2], workers)
@@ -364,8 +402,13 @@ def test_two_kernels_of_the_same_parts_are_one_kernel():
     assert (gap @ v).gather() == pytest.approx(whole @ v, abs=1e-10)
     with pytest.raises(ValueError, match="build both from the same parts"):
         one + spread(linear, PARTS[1], workers)
-    with pytest.raises(ValueError, match=r"one .* here cannot be added"):
-        one + linear()
+    for here in (linear(), linear().to_dense(), points() @ points().T, wrap(np.eye(N))):
+        with pytest.raises(ValueError, match=r"one .* here cannot be added"):
+            one + here
+        with pytest.raises(ValueError, match=r"one .* here cannot be added"):
+            here - one
+    with pytest.raises(ValueError, match="build both from the same parts"):
+        one + spread(partial(two_layers, X_test=X_TEST), PARTS[2], workers)
 
 
 def test_rows_are_taken_out_and_gathered():
@@ -389,6 +432,20 @@ def test_rows_are_taken_out_and_gathered():
     assert vectors.mean(axis=1).gather() == pytest.approx(whole.mean(axis=1))
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("key", [np.s_[1], np.s_[:, 1], np.s_[:], np.s_[[2, 0]], np.s_[..., 1], np.s_[:, [2, 0]]])
+def test_rows_and_columns_are_replaced(key, axis):
+    here = np.random.default_rng(0).standard_normal((N, 3))
+    here = here if axis == 0 else here.T.copy()
+    there = Parts.of(Here(), (1, 90, 5, 144), ["cpu"] * 4).placed(here.copy(), axis)
+    before, first = there.copy(), here.copy()
+    for value in (np.random.default_rng(1).standard_normal(here[key].shape), 3.0, 2 * there[key]):
+        there[key] = value
+        here[key] = host(value)
+        assert np.array_equal(there.gather(), here)
+    assert np.array_equal(before.gather(), first)
+
+
 # ------------------------------------------------------------------------------------------------------------- refusals
 def test_parts_that_do_not_fit_are_refused_with_their_number():
     def failing(rows):
@@ -406,7 +463,7 @@ def test_parts_that_do_not_fit_are_refused_with_their_number():
         failing: r"build failed on part 1, \(100, 240\): OSError: no such file",
         mixed: "part 1 has the dtype float32, but part 0 has float64",
         scaled: "part 1 has the kind .* but part 0 has",
-        lambda rows: np.eye(3): "(?s)build gave .* for part 0",
+        lambda rows: np.eye(3): "build gave .* for part 0",
         lambda rows: wrap(np.eye(rows[1] - rows[0])): "part 0 is Dense, which cannot be spread",
         lambda rows: wrap(np.triu(np.ones((rows[1] - rows[0],) * 2))): "part 1 has shape .* a symmetric kernel",
         lambda rows: two_layers((rows[0], rows[0])): "build failed on part 0",
@@ -415,13 +472,47 @@ def test_parts_that_do_not_fit_are_refused_with_their_number():
             spread(build)
 
 
-def test_what_would_form_everything_is_refused():
+def test_a_part_that_is_an_array_is_told_by_its_number_on_one_line():
+    def failing(X):
+        raise ValueError(f"what came is\n{X!r}" + 3000 * "x")
+
+    parts = [np.zeros((300, DIM)), np.ones((300, DIM))]
+    for build, said in {
+        failing: r"build failed on part 0, array\(\[\[0\., .*\.\.\. \(\d+ characters\): ValueError: what came is",
+        lambda X: X @ X.T: r"build gave array\(.* for part 0, array\(.*, but a kernel operator is needed",
+    }.items():
+        with pytest.raises(ValueError, match=said) as told:
+            spread(build, parts)
+        assert "\n" not in str(told.value)
+        assert len(str(told.value)) < 800
+
+
+def test_what_would_form_everything_is_refused(tmp_path):
     K = spread()
     for call in (K.to_dense, lambda: ns.spectral_norm(K, method="dense")):
         with pytest.raises(ValueError, match="the points of this kernel lie on workers"):
             call()
     with pytest.raises(ValueError, match=r"cannot multiply an array of shape \(7,\)"):
         K @ np.ones(7)
+    for call in (
+        lambda: ns.save_kernel(K, tmp_path / "kernel.h5"),
+        lambda: ns.nearest_linear_kernel(K, points()),
+        lambda: ns.ensemble(None, K, Y[:, 0], eta=0.1, steps=[1]),
+    ):
+        with pytest.raises(ValueError, match="but the points of this kernel lie on workers; take a kernel of fewer"):
+            call()
+
+
+def test_a_kernel_of_test_points_elsewhere_is_refused_before_work():
+    workers, here = Here(), two_layers()
+    K, other = spread(two_layers, workers=workers), spread(partial(two_layers, X_test=X_TEST), PARTS[2], workers)
+    for kernel_, test, said in (
+        (K, two_layers(X_test=X_TEST), r"kernel_test \(9, 240\) lies here, but the training points lie on workers"),
+        (here, other, r"kernel_test \(9, 240\) lies on workers, but the training points lie here"),
+        (K, other, r"kernel_test \(9, 240\) has other parts than the kernel"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            ns.predict_gd(kernel_, Y[:, 0], eta=0.1, steps=[1], kernel_test=test)
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "tcp://10.0.0.1:0", 7])

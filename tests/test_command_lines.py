@@ -163,6 +163,10 @@ def test_numbers_in_messages_are_short():
     assert checks.shown(-(10**5000)) == "-10^5000"
     assert checks.shown(12) == "12"
     assert len(checks.shown("x" * 10**6)) < 130
+    assert checks.shown(np.eye(2)) == "array([[1., 0.], [0., 1.]])"
+    for given in (np.zeros((50, 50)), [np.zeros((50, 50))]):
+        assert len(checks.shown(given)) < 130
+        assert "\n" not in checks.shown(given)
     with pytest.raises(ValueError, match=r"n=10\^5000, but a whole number >= 1"):
         checks.whole_number(10**5000, "n", 1)
 

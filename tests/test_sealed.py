@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import time
+import tracemalloc
 import warnings
 import zlib
 
@@ -13,7 +14,7 @@ import pytest
 
 from ntkspec import storage
 from ntkspec.storage import trees
-from ntkspec.storage.hdf5 import FORMAT_VERSION, begun, created
+from ntkspec.storage.hdf5 import FORMAT_VERSION, begun, unwritten
 from ntkspec.storage.sealed import USER_BLOCK, check_seal, seal
 
 TREE = {"name": "run", "steps": np.arange(7), "pair": (1, 2.5), "noise": np.arange(5000.0), "none": None, "yes": True}
@@ -30,7 +31,7 @@ def older(path, tree=TREE, kind="test"):
     """A file as versions without a seal wrote it."""
     with h5py.File(path, "w") as file:
         file.attrs["ntkspec_format"], file.attrs["kind"] = FORMAT_VERSION, kind
-        trees._write_node(file, "record", tree)
+        trees._write_node(file, "record", tree, [])
     return path
 
 
@@ -121,13 +122,18 @@ def test_no_damaged_byte_of_a_record_is_read(tmp_path):
 
 
 def test_what_is_left_to_a_map_takes_no_memory_and_has_its_place(tmp_path):
-    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    how.set_layout(h5py.h5d.CONTIGUOUS)
-    how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    how.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    """Between others, too."""
+    tracemalloc.start()
     with begun(tmp_path / "a.h5", "test") as file:
         file["first"] = np.arange(3)
-        offset = file.create_dataset("later", (2**30,), "u1", dcpl=how).id.get_offset()
+        offset = unwritten(file, "later", (2**30,), np.dtype("u1")).id.get_offset()
+        file["last"] = np.arange(10**5)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**23
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert np.array_equal(file["last"], np.arange(10**5))
+        assert not file["later"][-9:].any()
     assert (tmp_path / "a.h5").stat().st_size >= offset + 2**30
     assert (tmp_path / "a.h5").stat().st_blocks * 512 < 2**20
     with pytest.raises(ValueError, match=r"a.h5 is damaged: it begins with neither"):
@@ -265,9 +271,10 @@ def test_odd_content_is_one_line_within_a_second(tmp_path, change, with_seal):
     """Also where somebody has sealed it: a seal is no signature."""
     path = tmp_path / "a.h5"
     if with_seal:
-        with created(path, "test") as file:
-            trees._write_node(file, "record", {"noise": 1.0})
+        with begun(path, "test") as file:
+            trees._write_node(file, "record", {"noise": 1.0}, [])
             change(file["record"])
+        seal(path)
     else:
         with h5py.File(older(path, {"noise": 1.0}), "a") as file:
             change(file["record"])

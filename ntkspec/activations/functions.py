@@ -401,7 +401,8 @@ def activation(name: str | Activation, **params: float) -> Activation:
     if not isinstance(name, str):
         cure = f"; take its name, {short!r}" if (short := name_of(name)) in _NAMED else ""
         raise TypeError(
-            f"activation={name!r}, but a name such as 'erf' or an ntkspec.Activation(phi, derivative) is needed{cure}"
+            f"activation={checks.shown(name)}, but a name such as 'erf' or an ntkspec.Activation(phi, derivative) is "
+            f"needed{cure}"
         )
     known = plain_name(name)
     if known not in _NAMED:

@@ -8,6 +8,7 @@ multiplies with its own points and with those of the others, one part after the 
 
 import math
 from collections.abc import Callable, Sequence
+from io import FileIO
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ import numpy as np
 from ntkspec import checks, progress
 from ntkspec.cluster import pieces
 from ntkspec.cluster.connection import Patience
+from ntkspec.cluster.in_parts import InParts
 from ntkspec.cluster.parts import Parts, homes
 from ntkspec.cluster.pieces import Facts
 from ntkspec.cluster.spread_array import SpreadArray
 from ntkspec.cluster.spread_basis import SpreadBasis
+from ntkspec.cluster.spread_columns import SpreadColumns
 from ntkspec.cluster.workers import Result, Workers, given
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
-from ntkspec.operators import Cost, Diagonal, KernelOperator, LinearCombination, Rounding
+from ntkspec.operators import Diagonal, KernelOperator, LinearCombination, Rounding, wrap
 from ntkspec.operators.rounding import HALF_ULP
 
 
@@ -48,7 +51,8 @@ def kernel(
     -------
     KernelOperator
         (n, n) for n points in all, or (t, n). Arrays with a row for each point that come of it are
-        :class:`ntkspec.cluster.SpreadArray`: their rows stay on the workers until ``gather()``.
+        :class:`ntkspec.cluster.SpreadArray`: their rows stay on the workers until ``gather()``, or go from there into a
+        file.
 
     Raises
     ------
@@ -63,6 +67,14 @@ def kernel(
     to each worker, one part at a time. A part that is lost with its worker is built again on another one, and so is
     what was computed from it, with the same bits on machines of one kind. So is everything where the scheduler is lost
     and is back in time (``patience``).
+
+    ``checkpoint=PATH`` of norms, eigenpairs and densities is a file in a folder that all machines share. There each
+    worker writes its rows of the products into the folder PATH.parts, and PATH says which are whole. After the loss of
+    the scheduler the same call, with a kernel of the same parts on any workers, goes on from them with the same bits;
+    what a lost worker held of a product is read from there too. The file of another kernel is refused. Cost: 8 n bytes
+    a product, which is written and read once, and the digest of each vector.
+
+    :func:`ntkspec.save_result` writes arrays from the workers into one file, one part after the other.
 
     Examples
     --------
@@ -120,37 +132,16 @@ def _require_one_kernel(found: Sequence[Facts]) -> None:
             )
 
 
-class SpreadKernel(KernelOperator):
+class SpreadKernel(InParts):
     """A symmetric kernel in parts; ``operators`` are those on the points of each part alone."""
 
-    spread = symmetric = True
+    symmetric = True
 
     def __init__(self, parts: Parts, operators: Sequence[Result], facts: Sequence[Facts]):
-        self.parts, self.operators, self.facts = parts, list(operators), list(facts)
-        first = facts[0]
-        self.rows_per_point, self.dtype, self.engine = first.rows_per_point, first.dtype, parts  # type: ignore[assignment]
+        super().__init__(parts, operators, facts)
+        self.engine = parts  # type: ignore[assignment]
         self.shape = (parts.n * self.rows_per_point,) * 2
         self.semidefinite, self.entrywise = all(one.semidefinite for one in facts), all(one.pairs for one in facts)
-        self.storage_error = float(sum(one.storage_error for one in facts))
-
-    def __getstate__(self) -> dict:
-        raise TypeError("a kernel on a cluster is not pickled; it lives as long as its connection")
-
-    @property
-    def rows_of_parts(self) -> list[int]:
-        """Rows of each."""
-        return [self.rows_per_point * size for size in self.parts.sizes]
-
-    @property
-    def cost(self) -> Cost:
-        """A product takes what the largest part takes; entries are formed by all workers at once."""
-        slowest = max((one.product for one in self.facts), key=lambda work: work.nominal_seconds)
-        workers = len(set(self.parts.homes))
-        return Cost(slowest * -(-len(self.parts) // workers), own=(1 / workers) * self.facts[0].entry)
-
-    @property
-    def product_in_float64(self) -> Any:
-        return self.cost.product
 
     @property
     def rounding(self) -> Rounding:
@@ -171,17 +162,16 @@ class SpreadKernel(KernelOperator):
         """Where Lanczos keeps its vectors."""
         return SpreadBasis(self)
 
+    def checkpointed(self, file: FileIO) -> "SpreadKernel":
+        """The kernel that keeps its products: in the file what they are, and beside it the rows of each part."""
+        from ntkspec.cluster.checkpoints import CheckpointedKernel  # which is built on this module
+
+        return CheckpointedKernel(self, file)
+
     # ----------------------------------------------------------------------------------------------------- products
     def __matmul__(self, V: ArrayLike) -> SpreadArray:  # type: ignore[override]
         """``K @ V`` for a vector (n,) or a block (n, k), of the cluster or NumPy's; its rows stay on the workers."""
-        V = self.parts.placed(checks.as_floats(V, "the factor of a product"))
-        if not isinstance(V, SpreadArray) or V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
-            raise ValueError(f"a kernel of shape {self.shape} cannot multiply an array of shape {V.shape}")
-        block = V.reshape(self.shape[1], -1).astype(np.result_type(self.dtype, V.dtype))
-        return self.multiplied(block.T).T.reshape(V.shape)
-
-    def _matmat(self, V: Array) -> Array:
-        return self @ V  # type: ignore[return-value]
+        return self.multiplied(self._block(V).T).T.reshape(np.shape(V))
 
     def multiplied(self, block: SpreadArray) -> SpreadArray:
         """Products with the vectors of a block (k, n)."""
@@ -258,70 +248,12 @@ class SpreadKernel(KernelOperator):
         raise ValueError("the points of this kernel lie on workers, and no whole matrix is formed; use its products")
 
     # ------------------------------------------------------------------------------------------------------- algebra
-    def __add__(self, other: Any) -> "SpreadKernel":
-        if isinstance(other, Diagonal | LinearCombination):
-            other = self._diagonal(other)
-        if not isinstance(other, SpreadKernel):
-            return super().__add__(other)  # type: ignore[return-value]
-        if other.parts is not self.parts:
-            raise ValueError(
-                f"kernels of parts {self.parts.sizes} and {other.parts.sizes} cannot be added; build both from the "
-                f"same parts, with one scheduler"
-            )
-        return self._combined([1.0, 1.0], [self.operators, other.operators])
-
-    __radd__ = __add__
-
-    def __mul__(self, scalar: float) -> "SpreadKernel":
-        if not isinstance(scalar, int | float | np.number):
-            return super().__mul__(scalar)
-        return self._combined([float(scalar)], [self.operators])
-
-    __rmul__ = __mul__
-
-    def _combined(self, factors: list[float], operators: list[list[Result]]) -> "SpreadKernel":
-        columns = [list(own) for own in zip(*operators, strict=True)]
-        made = self.parts.map(pieces.combined, self.parts.same(factors), columns)
-        return spread(self.parts.workers, made)  # type: ignore[return-value]
-
-    def _diagonal(self, other: KernelOperator) -> "SpreadKernel":
+    def _like_these(self, other: Any) -> InParts:
         """A sum of diagonal matrices, in the same parts."""
+        other = wrap(other)
         terms = other.terms if isinstance(other, LinearCombination) else [(1.0, other)]
         if other.shape != self.shape or not all(isinstance(term, Diagonal) for _, term in terms):
-            raise ValueError(
-                f"a kernel {self.shape} on a cluster and one {other.shape} here cannot be added; a multiple of the "
-                f"identity can, and other kernels built from the same parts"
-            )
+            return super()._like_these(other)
         entries = self.parts.placed(other.diagonal())
         made = self.parts.map(pieces.diagonal_of, entries.pieces, self.parts.same(self.rows_per_point))
         return spread(self.parts.workers, made)  # type: ignore[return-value]
-
-    def __repr__(self) -> str:
-        return f"SpreadKernel(shape={self.shape}, dtype={self.dtype}): {self.where}"
-
-    @property
-    def where(self) -> str:
-        """How many parts and workers."""
-        return f"{len(self.parts)} parts on {len(set(self.parts.homes))} workers"
-
-
-class SpreadColumns(KernelOperator):
-    """A kernel (t, n) of a few test points against points in parts: what :func:`ntkspec.predict_gd` takes for them."""
-
-    def __init__(self, parts: Parts, operators: Sequence[Result], facts: Sequence[Facts]):
-        self.parts, self.operators = parts, list(operators)
-        self.rows_per_point, self.dtype = facts[0].rows_per_point, facts[0].dtype
-        self.shape = (facts[0].shape[0], parts.n * self.rows_per_point)
-        self.storage_error = float(sum(one.storage_error for one in facts))
-
-    def __matmul__(self, V: ArrayLike) -> Array:
-        """``K @ V``, an array of NumPy: the rows of all parts add up."""
-        V = self.parts.placed(checks.as_floats(V, "the factor of a product"))
-        if not isinstance(V, SpreadArray) or V.ndim not in (1, 2) or V.shape[0] != self.shape[1]:
-            raise ValueError(f"a kernel of shape {self.shape} cannot multiply an array of shape {V.shape}")
-        block = V.reshape(self.shape[1], -1).astype(np.result_type(self.dtype, V.dtype))
-        total = self.parts.total(pieces.multiplied_on_host, self.operators, block.pieces)
-        return total.reshape(self.shape[0], *V.shape[1:])
-
-    def _matmat(self, V: Array) -> Array:
-        return self @ V

@@ -62,9 +62,10 @@ class Parts:
         if isinstance(array, SpreadArray) or array.ndim <= axis or array.shape[axis] % self.n or not array.shape[axis]:
             return array
         times = array.shape[axis] // self.n
+        ranges = [slice(times * first, times * last) for first, last in zip(self.ends[:-1], self.ends[1:], strict=True)]
         cut = [
-            np.ascontiguousarray(array[(slice(None),) * axis + (slice(times * first, times * last),)])
-            for first, last in zip(self.ends[:-1], self.ends[1:], strict=True)
+            self.workers.sent(np.ascontiguousarray(array[(slice(None),) * axis + (rows,)]), home)
+            for rows, home in zip(ranges, self.homes, strict=True)
         ]
         return SpreadArray(self, self.map(_placed, cut, self.engines), array.shape, array.dtype, axis)
 

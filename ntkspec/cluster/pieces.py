@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkspec import checks
 from ntkspec.cluster.over_points import goes_through_sums, local_jvp, local_vjp
 from ntkspec.cluster.spread_array import contiguous
 from ntkspec.cluster.workers import each
@@ -55,9 +56,11 @@ def built(build: Callable[[Any], Any], part: Any, index: int) -> KernelOperator:
     try:
         operator = build(part)
     except Exception as error:
-        raise ValueError(f"build failed on part {index}, {part!r}: {type(error).__name__}: {error}") from error
+        reason = checks.shortened(f"{type(error).__name__}: {error}", 1000)
+        raise ValueError(f"build failed on part {index}, {checks.shown(part)}: {reason}") from error
     if not isinstance(operator, KernelOperator):
-        raise ValueError(f"build gave {operator!r} for part {index}, {part!r}, but a kernel operator is needed")
+        given = checks.shown(operator)
+        raise ValueError(f"build gave {given} for part {index}, {checks.shown(part)}, but a kernel operator is needed")
     operator.check_contract()
     return operator
 
@@ -138,6 +141,11 @@ def squares(one: KernelOperator, other: KernelOperator | None) -> tuple[float, f
 def diagonal(operator: KernelOperator, dtype: np.dtype) -> Array:
     """Of the part."""
     return contiguous(operator.diagonal(dtype))
+
+
+def dense(operator: KernelOperator, dtype: np.dtype) -> Array:
+    """The entries of the part."""
+    return contiguous(operator.to_dense(dtype))
 
 
 def weights(operator: KernelOperator) -> Array:

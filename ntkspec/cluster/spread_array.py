@@ -17,7 +17,8 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
     r"""An array one axis of which goes over the points of a kernel, whose part of each lies on a worker.
 
     Arithmetic, functions of entries, products that add up over the points, sums, transposes and what indexes the other
-    axes are computed there. :meth:`gather` brings all of it here.
+    axes are computed there. :meth:`gather` brings all of it here; :func:`ntkspec.save_result` takes the array, or a
+    result that holds it, and writes one part after the other into a file.
 
     Attributes
     ----------
@@ -44,6 +45,14 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
     def __init__(self, parts: "Parts", pieces: Sequence[Any], shape: Sequence[int], dtype: DTypeLike, axis: int):
         self.parts, self.pieces = parts, list(pieces)
         self.shape, self.dtype, self.axis = tuple(map(int, shape)), np.dtype(dtype), axis
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "an array on a cluster is not pickled; ntkspec.save_result writes it to a file, and gather() brings it here"
+        )
+
+    def __deepcopy__(self, memo: dict) -> "SpreadArray":
+        return self.copy()
 
     def __repr__(self) -> str:
         where = f"{len(self.parts)} parts of axis {self.axis} on {len(set(self.parts.homes))} workers"
@@ -75,10 +84,20 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
     def __iter__(self) -> Iterator[Any]:
         return (self[k] for k in range(len(self)))
 
+    @property
+    def sizes(self) -> list[int]:  # type: ignore[override]
+        """How long each part is along the axis over the points."""
+        return [size * (self.shape[self.axis] // self.parts.n) for size in self.parts.sizes]
+
     def gather(self) -> np.ndarray:
         """All of it, as an array of NumPy."""
         found = self.parts.workers.answers(self.parts.map(_on_host, self.pieces))
         return np.concatenate(found, axis=self.axis)
+
+    def parts_here(self) -> Iterator[np.ndarray]:
+        """The part of each worker as an array of NumPy, one after the other: each comes when it is asked for."""
+        for piece, home in zip(self.pieces, self.parts.homes, strict=True):
+            yield self.parts.workers.answers([self.parts.workers.submit(_on_host, piece, home=home)])[0]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return self.gather().astype(dtype or self.dtype, copy=False)
@@ -133,41 +152,47 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
         """One axis."""
         return self.reshape(-1)
 
-    def __getitem__(self, key: Any) -> Any:
+    def _keys(self, key: Any) -> list:
+        """One for each axis, and None for each new one."""
         keys = list(key) if isinstance(key, tuple) else [key]
         if Ellipsis in [one for one in keys if one is Ellipsis]:
             place = next(k for k, one in enumerate(keys) if one is Ellipsis)
             keys[place : place + 1] = [slice(None)] * (self.ndim - sum(one is not None for one in keys) + 1)
-        keys += [slice(None)] * (self.ndim - sum(one is not None for one in keys))
-        shape: list[int] = []
-        axis, position = 0, 0
-        for one in keys:
-            if one is None:
-                shape.append(1)
-                continue
-            size, over_points = self.shape[position], position == self.axis
-            position += 1
-            if over_points:
-                if not isinstance(one, slice) or one != slice(None):
-                    return self._taken_out(keys, position - 1)
-                axis = len(shape)
-            if isinstance(one, slice):
-                shape.append(len(range(*one.indices(size))))
-            elif not isinstance(one, int | np.integer):
-                shape.append(len(np.arange(size)[one]))
+        return keys + [slice(None)] * (self.ndim - sum(one is not None for one in keys))
+
+    def __getitem__(self, key: Any) -> Any:
+        keys = self._keys(key)
+        if not _is_whole(keys[self._place(keys)]):
+            return self._taken_out(keys)
+        shape, axis = self._layout(keys)
         return self._mapped(_indexed, tuple(keys), shape=shape, axis=axis)
 
-    def _taken_out(self, keys: list, position: int) -> np.ndarray:
+    def _place(self, keys: list) -> int:
+        """Where the key of the points is."""
+        return [k for k, one in enumerate(keys) if one is not None][self.axis]
+
+    def _layout(self, keys: list) -> tuple[list[int], int]:
+        """The shape of what the keys name, and its axis over the points, of which they leave out none."""
+        shape: list[int] = []
+        axis, sizes, place = 0, iter(self.shape), self._place(keys)
+        for k, one in enumerate(keys):
+            if k == place:
+                axis = len(shape)
+            size = 1 if one is None else next(sizes)
+            if one is None or isinstance(one, slice):
+                shape.append(size if one is None else len(range(*one.indices(size))))
+            elif not isinstance(one, int | np.integer):
+                shape.append(len(np.arange(size)[one]))
+        return shape, axis
+
+    def _taken_out(self, keys: list) -> np.ndarray:
         """Some rows, here: those of a number or a slice, from the parts that have them."""
-        place = next(k for k in range(len(keys)) if k - keys[:k].count(None) == position and keys[k] is not None)
-        rows, sizes = np.arange(self.shape[self.axis])[keys[place]], np.array(self.parts.sizes)
-        wanted = np.atleast_1d(rows)
-        ends = np.cumsum([0, *sizes * (self.shape[self.axis] // self.parts.n)])
-        owner = np.searchsorted(ends, wanted, side="right") - 1
+        place = self._place(keys)
+        rows = np.arange(self.shape[self.axis])[keys[place]]
+        owner, inside = self._owners(np.atleast_1d(rows))
         tasks = [
             self.parts.workers.submit(
-                *(_rows_on_host, self.pieces[part], wanted[owner == part] - ends[part], self.axis),
-                home=self.parts.homes[part],
+                *(_rows_on_host, self.pieces[part], inside[owner == part], self.axis), home=self.parts.homes[part]
             )
             for part in np.unique(owner)
         ]
@@ -176,6 +201,36 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
         found = found.take(behind, axis=self.axis)
         keys[place] = 0 if np.ndim(rows) == 0 else slice(None)
         return found[tuple(keys)]
+
+    def _owners(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The part of each row, and its number there."""
+        ends = np.cumsum([0, *self.sizes])
+        owner = np.searchsorted(ends, rows, side="right") - 1
+        return owner, rows - ends[owner]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Other numbers where the key goes beside the points, or is of some rows."""
+        keys, parts = self._keys(key), self.parts
+        rows, keys[self._place(keys)] = keys[self._place(keys)], slice(None)
+        if _is_whole(rows):
+            shape, axis = self._layout(keys)
+            if not isinstance(value, SpreadArray):
+                value = parts.placed(np.broadcast_to(np.asarray(value, self.dtype), shape), axis)
+            self.pieces = parts.map(_replaced, self.pieces, parts.same(tuple(keys)), value.pieces)
+            return
+        if not all(map(_is_whole, keys)):
+            raise TypeError("rows that lie on workers are replaced as a whole, or an index beside the points is")
+        chosen = np.arange(self.shape[self.axis])[rows]
+        value = np.asarray(value, self.dtype)
+        value = value if np.ndim(chosen) or not value.ndim else np.expand_dims(value, self.axis)
+        owner, inside = self._owners(np.atleast_1d(chosen))
+        value = np.broadcast_to(value, [*self.shape[: self.axis], len(owner), *self.shape[self.axis + 1 :]])
+        pieces = list(self.pieces)
+        for part in np.unique(owner):
+            keys[self.axis] = inside[owner == part]
+            own = value.compress(owner == part, axis=self.axis)
+            pieces[part] = parts.workers.submit(_replaced, pieces[part], tuple(keys), own, home=parts.homes[part])
+        self.pieces = pieces
 
     # ---------------------------------------------------------------------------------------------- numbers of entries
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
@@ -233,6 +288,10 @@ class SpreadArray(np.lib.mixins.NDArrayOperatorsMixin, ArrayElsewhere):
         return self._reduced("all", axis, lambda found: np.logical_and.reduce(found))
 
 
+def _is_whole(key: Any) -> bool:
+    return isinstance(key, slice) and key == slice(None)
+
+
 def _of_entries(parts: "Parts", ufunc: np.ufunc, inputs: Sequence[Any]) -> SpreadArray:
     """A function of entries, of arrays here too: those with a side of all points are cut like the others."""
     spread = [one for one in inputs if isinstance(one, SpreadArray)]
@@ -274,7 +333,7 @@ def _matmul(A: Any, B: Any) -> Any:
     return SpreadArray(parts, pieces, shape, dtype, B.axis + A.ndim - 2)
 
 
-def _norm(array: SpreadArray, axis: int | None = None) -> Any:
+def _norm(array: SpreadArray, ord: None = None, axis: int | None = None) -> Any:
     """The norm of all entries, or along one axis."""
     return np.sqrt(np.square(abs(array)).sum(axis=axis))
 
@@ -361,6 +420,13 @@ def _shaped(piece: Array, shape: tuple[int, ...]) -> Array:
 
 def _indexed(piece: Array, keys: tuple) -> Array:
     return contiguous(piece[keys])
+
+
+def _replaced(piece: Array, keys: tuple, value: Any) -> Array:
+    engine = engine_of(piece)
+    found = engine.xp.array(piece)
+    found[keys] = moved(value, engine) if isinstance(value, np.ndarray) else value
+    return found
 
 
 def _entries_of(name: str, *inputs: Any) -> Array:

@@ -283,10 +283,12 @@ def _named(column: Labels, given) -> tuple:
             raise ValueError(f"labels of {column.name} take {values}: no classes; name some with --classes (classes=)")
         classes = classes[::-1] if len(classes) == 2 else classes
     if len(classes) < 2:
-        raise ValueError(f"classes={classes!r}, but two different classes or more are needed")
+        raise ValueError(f"classes={checks.shown(classes)}, but two different classes or more are needed")
     named = [_as_it_stands(one, column) for one in classes]
     if len(set(named)) < len(named):
-        raise ValueError(f"classes={classes!r}, but two different classes or more are needed; one came twice")
+        raise ValueError(
+            f"classes={checks.shown(classes)}, but two different classes or more are needed; one came twice"
+        )
     return tuple(named[::-1]) if len(named) == 2 else tuple(named)
 
 

@@ -30,7 +30,23 @@ def checked_test(
         needed = f"(n', {rows})" if each == 1 else f"({each} n', {rows}), {each} rows for each point,"
         found = "" if count == 1 else f" with {count} rows for each point"
         raise ValueError(f"{name} has shape {shape}{found}, but {needed} is needed: test against training")
-    return wrap(given, symmetric=None if isinstance(given, KernelOperator) else False)
+    test = wrap(given, symmetric=None if isinstance(given, KernelOperator) else False)
+    _require_one_place(test, kernel, name)
+    return test
+
+
+def _require_one_place(test: Any, kernel: Any, name: str) -> None:
+    """Raises ValueError where the points of one kernel lie on workers, those of the other here or in other parts."""
+    if test.spread != kernel.spread:
+        own, other = ("on workers", "here") if test.spread else ("here", "on workers")
+        raise ValueError(
+            f"{name} {test.shape} lies {own}, but the training points lie {other}; build both with "
+            f"ntkspec.cluster.kernel, from the same parts"
+        )
+    if kernel.spread and test.parts is not kernel.parts:
+        raise ValueError(
+            f"{name} {test.shape} has other parts than the kernel; build both from the same parts, with one scheduler"
+        )
 
 
 def checked_square(

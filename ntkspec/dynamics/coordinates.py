@@ -162,10 +162,10 @@ class Features:
 
 
 class Pulled:
-    """Those of a model that decays to weights elsewhere: one coordinate s more, the part of the way there back.
+    """Those of a model that decays to weights elsewhere: two rows, c, and at each of its places s.
 
     w = w_0 + Jᵀ c + s (w_0 - w_*) for a center w_*, and ``way``, ``way_test`` are J (w_0 - w_*): outputs at the start
-    less those at the center.
+    less those at the center. s is one number, the part of the way there back.
     """
 
     def __init__(self, inner: Coordinates, way: Array, way_test: Array | None):
@@ -178,16 +178,13 @@ class Pulled:
 
     @property
     def zero(self) -> Array:
-        """A row more."""
-        zero = self._inner.zero
-        return engine_of(zero).xp.concatenate([zero, zero[:1]])
+        """Of both rows."""
+        return _rows(self._inner.zero, 0.0)
 
     @property
     def center(self) -> Array:
         """s = -1."""
-        center = self.zero
-        center[-1] = -1.0
-        return center
+        return _rows(self._inner.zero, -1.0)
 
     @property
     def description(self) -> str:
@@ -196,20 +193,19 @@ class Pulled:
 
     def outputs(self, c: Array) -> Array:
         """A c + s J (w_0 - w_*)."""
-        return self._inner.outputs(c[:-1]) + c[-1] * self._way
+        return self._inner.outputs(c[0]) + float(c[1].max()) * self._way
 
     def outputs_on_test(self, many: list[Array]) -> Array:
         """The same on the test points."""
         assert self._way_test is not None
-        found = self._inner.outputs_on_test([c[:-1] for c in many])
+        found = self._inner.outputs_on_test([c[0] for c in many])
         for outputs, c in zip(found, many, strict=True):
-            outputs += (c[-1] * self._way_test).astype(outputs.dtype)
+            outputs += (float(c[1].max()) * self._way_test).astype(outputs.dtype)
         return found
 
     def gradient(self, slope: Array) -> Array:
         """No loss moves s."""
-        found = self._inner.gradient(slope)
-        return engine_of(found).xp.concatenate([found, 0 * found[:1]])
+        return _rows(self._inner.gradient(slope), 0.0)
 
     def matrices(self) -> tuple[Array, Array | None]:
         """Of the others, which alone are random."""
@@ -222,6 +218,11 @@ class Pulled:
     def of_blocks(self, blocks: Array) -> Array:
         """Of the others."""
         return self._inner.of_blocks(blocks)
+
+
+def _rows(c: Array, s: float) -> Array:
+    """Coordinates, and a number at each place of them."""
+    return engine_of(c).xp.stack([c, 0 * c + s])
 
 
 def _on_test(matrix: KernelOperator | Array, many: list[Array], layout: Layout) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from ntkspec.dynamics.arguments import checked_square, checked_test
 from ntkspec.engines import Engine
 from ntkspec.operators import KernelOperator, as_symmetric
-from ntkspec.operators.adapters import MatrixLike
+from ntkspec.operators.adapters import MatrixLike, require_here
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ def checked_kernels(
         raise ValueError("nngp_test came without nngp_cross, the kernel K_* of test against training points")
     if ntk is not None and ntk_cross is None and nngp_cross is not None:
         raise ValueError("nngp_cross came without ntk_cross, the kernel Theta_* of test against training points")
-    prior = as_symmetric(nngp)
-    training = prior if ntk is None else as_symmetric(ntk)
+    needs = "an ensemble takes all eigenpairs of its kernel"
+    prior = require_here(as_symmetric(nngp), needs)
+    training = prior if ntk is None else require_here(as_symmetric(ntk), needs)
     if prior.shape != training.shape:
         raise ValueError(f"nngp has shape {prior.shape}, but ntk {training.shape}: both are of the training points")
     prior_cross = checked_test(nngp_cross, prior, name="nngp_cross")

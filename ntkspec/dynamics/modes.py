@@ -135,7 +135,7 @@ class Modes(Shown, Columned, Drawn):
 
 def _part(part) -> float:
     if not checks.is_number(part) or not 0 < part < 1:
-        raise ValueError(f"part={part!r}, but a part of |y|^2 between 0 and 1 is needed, such as 0.99")
+        raise ValueError(f"part={checks.shown(part)}, but a part of |y|^2 between 0 and 1 is needed, such as 0.99")
     return float(part)
 
 

@@ -30,7 +30,9 @@ class Momentum(SpectralLaw):
 
     def __post_init__(self):
         if not checks.is_number(self.momentum) or not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum={self.momentum!r}, but a number from 0 to below 1 is needed, such as 0.9")
+            raise ValueError(
+                f"momentum={checks.shown(self.momentum)}, but a number from 0 to below 1 is needed, such as 0.9"
+            )
 
     @property
     def amplification(self) -> float:

@@ -21,7 +21,7 @@ from ntkspec.dynamics.rates import RateLike, Schedule, rate_of, strength_of
 from ntkspec.dynamics.recursion import Task, by_ode, by_steps
 from ntkspec.dynamics.trajectory import Trajectory
 from ntkspec.engines import engine_of
-from ntkspec.engines.arrays import Array, ArrayLike
+from ntkspec.engines.arrays import Array, ArrayElsewhere, ArrayLike
 from ntkspec.operators import KernelOperator, as_symmetric, planning
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.layout import Layout, labels_for
@@ -146,11 +146,12 @@ def predict_gd(
     4 n k flops with k features. Nothing is truncated, ``error`` is 0. Gradient flow of another loss is solved as an
     ordinary differential equation by a Runge-Kutta method of order 8 with steps as small as the largest eigenvalue asks
     for, some 5 eta lambda_max t / n products; ``error`` is then an estimate, the distance from a solution with a
-    hundred times the tolerance.
+    hundred times the tolerance. It is followed in this process, for a kernel on a cluster too.
 
     The mean over batches is training on all points, exactly: with the squared loss the gradient is linear in outputs.
     ``spread`` follows the covariance of the outputs, 4 n k² + 8 k³ flops a step with k features (with momentum 40 k³);
-    kernels without few features have k = n. It is None where k is above 1,000. :func:`ntkspec.train_gd` goes
+    kernels without few features have k = n. It is None where k is above 1,000, and on a
+    cluster. :func:`ntkspec.train_gd` goes
     through all points before it takes one again, so that a step of an epoch knows of those before: the mean of such
     runs differs from training on all points by terms of order eta², and their spread is smaller.
 
@@ -256,7 +257,7 @@ def _batches(batch: int | None, seed: int | None, layout: Layout, loss: LossFunc
 def _with_spread(found: Trajectory, task: Task, law: Law, batch: int, place: np.ndarray) -> Trajectory:
     """A mean over batches with how far runs are from it, where that is not too long."""
     found = replace(found, method=f"{found.method}, mean over batches of {batch}")
-    if task.coordinates.size > SPREAD_SIZE:
+    if task.coordinates.size > SPREAD_SIZE or isinstance(task.y, ArrayElsewhere):
         return found
     far = spread(task, law, batch)
     return replace(found, spread=far.train[place], spread_test=None if far.test is None else far.test[place])

@@ -101,9 +101,10 @@ def by_ode(task: Task) -> Trajectory:
         for c in _solution(task, allowed):
             outputs.write(task.train(c), c)
     found, other = fine.trajectory("gradient flow as an ODE"), coarse.trajectory("")
-    points, to_host = len(task.y), engine_of(task.y).to_host
-    apart = to_host(found.train - other.train).astype(np.float64).reshape(len(found.steps), -1)
-    error, error_test = np.linalg.norm(apart, axis=1) / math.sqrt(points), None
+    engine, error_test = engine_of(task.y), None
+    to_host = engine.to_host
+    apart = (found.train - other.train).astype(np.float64).reshape(len(found.steps), -1)
+    error = to_host(engine.xp.linalg.norm(apart, axis=1)) / math.sqrt(len(task.y))
     if found.test is not None and other.test is not None:
         error_test = abs(to_host(found.test - other.test)).reshape(len(found.steps), -1).max(axis=1)
     return replace(found, error=error, error_test=error_test)

@@ -112,13 +112,18 @@ class Trajectory(Shown, Columned, Drawn):
         )
 
     @property
-    def outputs(self) -> dict[str, np.ndarray]:
-        """The outputs as arrays of NumPy, "train" and where there are any "test"."""
+    def parts(self) -> dict[str, Array]:
+        """The outputs where they lie, "train" and where there are any "test"."""
         parts = {"train": self.train, "test": self.test}
-        return {name: engine_of(part).to_host(part) for name, part in parts.items() if part is not None}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def outputs(self) -> dict[str, np.ndarray]:
+        """The same as arrays of NumPy."""
+        return {name: engine_of(part).to_host(part) for name, part in self.parts.items()}
 
     def _shown(self) -> Table:
-        sizes = {name: " x ".join(f"{size:,}" for size in part.shape[1:]) for name, part in self.outputs.items()}
+        sizes = {name: " x ".join(f"{size:,}" for size in part.shape[1:]) for name, part in self.parts.items()}
         stability = self.stability
         unstable = "" if stability is None else f"{stability.unstable} modes grow, {stability.negative} are below zero"
         return Table(

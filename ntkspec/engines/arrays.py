@@ -1,5 +1,6 @@
 """Array types: what users may pass, and what the engines compute with."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -26,6 +27,17 @@ class EngineElsewhere(Protocol):
 
 
 class ArrayElsewhere:
-    """An array whose numbers do not lie in this process; it brings what computes with it."""
+    """An array whose numbers do not lie in this process; it brings what computes with it.
+
+    Its parts lie behind one another along ``axis``, and ``sizes`` says how long each is there.
+    """
 
     engine: Any
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    axis: int
+    sizes: Sequence[int]
+
+    def parts_here(self) -> Iterator[Array]:
+        """Its parts as arrays of NumPy, one after the other: each comes when it is asked for, and is not kept."""
+        raise NotImplementedError

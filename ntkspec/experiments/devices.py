@@ -5,6 +5,7 @@ from typing import Any
 
 from ntkspec.datasets import Dataset
 from ntkspec.engines import Engine, engine_of, moved
+from ntkspec.engines.arrays import ArrayElsewhere
 
 
 def placed(dataset: Dataset, engine: Engine) -> Dataset:
@@ -13,13 +14,20 @@ def placed(dataset: Dataset, engine: Engine) -> Dataset:
     return replace(dataset, **arrays)
 
 
-def on_host(found: Any) -> Any:
-    """A record, or what one is made of, with every device array in it copied to the host."""
+def on_host(found: Any, *, workers: bool = False) -> Any:
+    """A record, or what one is made of, with every device array in it copied to the host; rows on workers stay there,
+    unless ``workers`` says that they are to come too."""
+
+    def brought(one: Any) -> Any:
+        return on_host(one, workers=workers)
+
     if is_dataclass(found) and not isinstance(found, type):
-        values = {part.name: on_host(getattr(found, part.name)) for part in fields(found) if part.init}
+        values = {part.name: brought(getattr(found, part.name)) for part in fields(found) if part.init}
         return replace(found, **{name: value for name, value in values.items() if value is not getattr(found, name)})
     if isinstance(found, dict):
-        return {key: on_host(value) for key, value in found.items()}
+        return {key: brought(value) for key, value in found.items()}
     if isinstance(found, list):
-        return [on_host(value) for value in found]
+        return [brought(value) for value in found]
+    if isinstance(found, ArrayElsewhere) and not workers:
+        return found
     return engine_of(found).to_host(found)

@@ -89,8 +89,9 @@ def save_result(result: Any, path: str | Path) -> None:
 
     Notes
     -----
-    Arrays keep every bit and their dtype; those on a GPU are copied to the host. The file is whole or not there, also
-    after a kill. Cost: arrays are compressed, some 20 MB a second.
+    Arrays keep every bit and their dtype; those on a GPU are copied to the host. Rows that lie on the workers of a
+    cluster are written part by part, with no more than one of them in this process. The file is whole or not there,
+    also after a kill. Cost: arrays are compressed, some 20 MB a second, but for those of a cluster.
 
     Examples
     --------

@@ -65,8 +65,8 @@ class SideBySide:
 
     @property
     def on_host(self) -> "SideBySide":
-        """The same with NumPy arrays; the network stays where it is."""
-        return replace(self, trajectories=on_host(self.trajectories), labels=on_host(self.labels))
+        """The same with NumPy arrays, of all points; the network stays where it is."""
+        return replace(self, trajectories=on_host(self.trajectories, workers=True), labels=on_host(self.labels))
 
     def outputs(self, model: str, part: str) -> Array:
         """(steps, n), or (steps, n, K) of several outputs, of a model on the points of a part."""

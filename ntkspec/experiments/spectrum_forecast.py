@@ -84,7 +84,7 @@ def spectrum_forecast(
 
 
 def _of_spread(operator: KernelOperator, other: KernelOperator | None, sizes: Sizes) -> Forecast:
-    """Products on workers; in this machine's memory the eigenvectors of the record alone, each twice."""
+    """Products on workers; in this machine's memory one part of the eigenvectors, as it is written, twice."""
     plan = planning.plan(operator, sizes.products)
     seconds = {
         "spectral norm": EXPECTED_PRODUCTS * plan.each,
@@ -94,8 +94,8 @@ def _of_spread(operator: KernelOperator, other: KernelOperator | None, sizes: Si
     }
     if other is not None:
         seconds["eigenpairs of the other kernel"] = planning.plan(other, sizes.of_pairs).seconds
-    here = named("cpu")
-    return Forecast(seconds, max(here.used_memory() + 16.0 * operator.shape[0] * sizes.pairs, here.most_memory()), plan)
+    here, rows = named("cpu"), max(operator.rows_of_parts)  # type: ignore[attr-defined]
+    return Forecast(seconds, max(here.used_memory() + 16.0 * rows * sizes.pairs, here.most_memory()), plan)
 
 
 def _of_products(

@@ -214,7 +214,7 @@ def _trace_ratio(train: Array, given: float | None, *, needed: bool) -> float:
     if given is None:
         return estimate_trace_ratio(train) if needed else 1.0
     if not 0 <= given < np.inf:
-        raise ValueError(f"trace_ratio={given!r}, but Tr[Sigma^2]/d is a finite number >= 0")
+        raise ValueError(f"trace_ratio={checks.shown(given)}, but Tr[Sigma^2]/d is a finite number >= 0")
     return given
 
 

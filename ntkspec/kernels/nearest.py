@@ -19,7 +19,7 @@ from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.notebook import Row, Shown, Table
 from ntkspec.objects.words import counted
 from ntkspec.operators import Diagonal, Gram, KernelOperator, as_symmetric, planning
-from ntkspec.operators.adapters import MatrixLike
+from ntkspec.operators.adapters import MatrixLike, require_here
 from ntkspec.operators.base import points_of
 from ntkspec.operators.tiles import slices
 from ntkspec.spectra.norms import EXPECTED_PRODUCTS, frobenius_norm, spectral_norm
@@ -260,14 +260,14 @@ def nearest_linear_kernel(theta: MatrixLike, X: ArrayLike | None, *, trace_ratio
     >>> float(fit.relative_gap) <= float(ns.frobenius_norm(theta - linear) / ns.frobenius_norm(theta))
     True
     """
-    theta = as_symmetric(theta)
+    theta = require_here(as_symmetric(theta), "the nearest linear kernel is looked for on one machine")
     if theta.rows_per_point > 1:
         raise ValueError(
             f"the kernel has {theta.shape[0]} rows for {points_of(theta)} points (outputs='full'); take that of "
             f"outputs='mean': its nearest linear kernel L gives L ⊗ I, which is nearest to this one among K ⊗ I"
         )
     if trace_ratio is not None and not 0 < trace_ratio < math.inf:
-        raise ValueError(f"trace_ratio={trace_ratio!r}, but Tr[Sigma^2]/d is a finite number > 0")
+        raise ValueError(f"trace_ratio={checks.shown(trace_ratio)}, but Tr[Sigma^2]/d is a finite number > 0")
     X = None if X is None else _features(X, theta)
     if X is not None and len(X) != theta.shape[0]:
         raise ValueError(f"X holds {len(X)} points, but the kernel has shape {theta.shape}; pass the same points")

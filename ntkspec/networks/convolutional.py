@@ -258,7 +258,7 @@ def image_shape(shape: Sequence[int]) -> tuple[int, ...]:
     """(length, channels) or (height, width, channels) as whole numbers. Raises ValueError."""
     given = tuple(shape) if np.ndim(shape) else ()
     if len(given) not in (2, 3):
-        raise ValueError(f"shape={shape!r}, but (length, channels) or (height, width, channels) is needed")
+        raise ValueError(f"shape={checks.shown(shape)}, but (length, channels) or (height, width, channels) is needed")
     return tuple(checks.whole_number(size, "each size of shape", 1) for size in given)
 
 
@@ -269,7 +269,8 @@ def filter_sizes(filter_size: int | Sequence[int], shape: Sequence[int]) -> tupl
     sizes = tuple(given) if np.ndim(given) else (given,) * len(space)
     if len(sizes) != len(space):
         raise ValueError(
-            f"filter_size={filter_size!r}, but inputs of shape {shape} need {len(space)} sizes, or one for all"
+            f"filter_size={checks.shown(filter_size)}, but inputs of shape {shape} need {len(space)} sizes, or one "
+            f"for all"
         )
     for size, room in zip(sizes, space, strict=True):
         if checks.whole_number(size, "filter_size", 1) > room:

@@ -87,7 +87,9 @@ def wrap(
         matrix.check_contract()
         return matrix if rows_per_point == 1 else _with_rows(matrix, rows_per_point)
     if error is not None and not 0 <= error < 1:
-        raise ValueError(f"{error=}, but the relative error of a product is a number from 0 to 1, such as 1e-7")
+        raise ValueError(
+            f"error={checks.shown(error)}, but the relative error of a product is a number from 0 to 1, such as 1e-7"
+        )
     if callable(matrix) and not isinstance(matrix, LinearOperator):
         matrix = _linear(matrix, n, dtype, batched)
     operator = _of_matrix(matrix, dtype, symmetric, error, rows_per_point)
@@ -149,6 +151,15 @@ class _Product:
                 f"needed"
             )
         return result.reshape(V.shape)
+
+
+def require_here(operator: KernelOperator, needs: str) -> KernelOperator:
+    """The operator; ValueError, which begins with what ``needs`` it here, where its points lie on workers."""
+    if operator.spread:
+        raise ValueError(
+            f"{needs}, but the points of this kernel lie on workers; take a kernel of fewer points on one machine"
+        )
+    return operator
 
 
 def as_symmetric(matrix: Any) -> KernelOperator:

@@ -476,6 +476,8 @@ class KernelOperator(OnEngine, Shown, ABC):
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """:meth:`to_dense`, so that NumPy's functions take a kernel for its matrix; TypeError for one on a GPU."""
+        if self.spread:
+            return np.asarray(self.to_dense(dtype))
         if self.engine is not engine_of():
             raise TypeError("this kernel is on the GPU; take op.to_dense(), an array there, or a product with vectors")
         return self.to_dense().astype(dtype or self.dtype, copy=bool(copy) and self.stored)

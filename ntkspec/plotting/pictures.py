@@ -59,7 +59,7 @@ def _(result: Smoothed) -> Pictures:
 
 @pictures_of.register
 def _(result: Trajectory) -> Pictures:
-    return {part: partial(results.outputs, run=result, part=part) for part in result.outputs}
+    return {part: partial(results.outputs, run=result, part=part) for part in result.parts}
 
 
 @pictures_of.register

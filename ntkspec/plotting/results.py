@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ntkspec.dynamics import Modes, Trajectory
+from ntkspec.engines import engine_of
 from ntkspec.plotting.colours import POINT_COLOURS
 from ntkspec.plotting.values import logarithmic, shown
 from ntkspec.theory.budget import PARTS, Budget
@@ -14,8 +15,9 @@ _MEASURED, _PREDICTED = "#0072B2", "#D55E00"
 def first_outputs(run: Trajectory, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps in order, and (steps, k) outputs on the first points, k at most five; of several outputs the first one."""
     order = np.argsort(run.steps, kind="stable")
-    values = run.outputs[part][order]
-    return run.steps[order], shown(values.reshape(len(order), values.shape[1], -1)[:, : len(POINT_COLOURS), 0])
+    some = run.parts[part][:, : len(POINT_COLOURS)]
+    values = engine_of(some).to_host(some)[order]
+    return run.steps[order], shown(values.reshape(len(order), values.shape[1], -1)[:, :, 0])
 
 
 def outputs(axis: Axes, run: Trajectory, part: str) -> None:
@@ -27,7 +29,7 @@ def outputs(axis: Axes, run: Trajectory, part: str) -> None:
     if steps[-1] > 0:
         axis.set_xlim(0, steps[-1])
     axis.set_xlabel("step")
-    axis.set_ylabel("output" if run.outputs[part].ndim == 2 else "output 0")
+    axis.set_ylabel("output" if run.parts[part].ndim == 2 else "output 0")
 
 
 def modes(axis: Axes, found: Modes) -> None:

@@ -318,7 +318,7 @@ class Density(Shown, Columned, Drawn):
         x = checks.as_floats(x, "x").astype(np.float64, copy=False)
         width = self._finest_width() if width is None else float(width)
         if not 0 < width < math.inf:
-            raise ValueError(f"{width=}, but a standard deviation is a finite number > 0")
+            raise ValueError(f"width={checks.shown(width)}, but a standard deviation is a finite number > 0")
         peak = 1 / (width * math.sqrt(2 * math.pi))
         share = np.array([self.mean(partial(_gaussian, at=at, width=width)) for at in x])
         if self.values is not None:
@@ -451,7 +451,8 @@ def spectral_density(
         takes the fastest one that fits, by the forecast of :func:`ntkspec.plan`.
     checkpoint : path or None, default None
         A file that keeps the products, 8 n bytes each. The same call continues after an interruption and gives the
-        result that it would have given without one, bit by bit.
+        result that it would have given without one, bit by bit. :func:`ntkspec.cluster.kernel` says what it holds of a
+        kernel on a cluster.
 
     Returns
     -------

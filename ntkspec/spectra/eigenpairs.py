@@ -70,7 +70,8 @@ def eigsh(
         takes the fastest one that fits, by the forecast of :func:`ntkspec.plan`.
     checkpoint : path or None, default None
         A file that keeps the products, 8 n bytes each. The same call continues after an interruption and gives the
-        result that it would have given without one, bit by bit.
+        result that it would have given without one, bit by bit. :func:`ntkspec.cluster.kernel` says what it holds of a
+        kernel on a cluster.
 
     Returns
     -------

@@ -59,7 +59,8 @@ def spectral_norm(
         takes the fastest one that fits, by the forecast of :func:`ntkspec.plan`.
     checkpoint : path or None, default None
         A file that keeps the products, 8 n bytes each. The same call continues after an interruption and gives the
-        result that it would have given without one, bit by bit.
+        result that it would have given without one, bit by bit. :func:`ntkspec.cluster.kernel` says what it holds of a
+        kernel on a cluster.
 
     Returns
     -------
@@ -271,7 +272,9 @@ def frobenius_norm(
     if method is not None:
         checks.one_of(method, "method", ("exact", "stochastic"))
     if method == "stochastic" and not rtol > 0:
-        raise ValueError(f"{rtol=}, but a stochastic norm needs the relative width of its interval, such as 0.05")
+        raise ValueError(
+            f"rtol={checks.shown(rtol)}, but a stochastic norm needs the relative width of its interval, such as 0.05"
+        )
     products = 0
     if operator.frobenius_squared is None and rtol > 0 and operator.symmetric and method != "exact":
         sooner, limit = stochastic_is_sooner(operator, _work_of_squares(operator))

@@ -17,7 +17,7 @@ from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.operators import Cost, KernelOperator, Rounding, Tile
 from ntkspec.storage.places import lock, target
 
-_HEADER, _DIGEST = 4096, 16
+_HEADER, DIGEST = 4096, 16
 # Seconds after which what was written is forced to the disk.
 _SYNC_SECONDS = 10.0
 
@@ -39,7 +39,8 @@ def checkpointed(operator: KernelOperator, path: str | os.PathLike | None) -> It
         yield operator
         return
     with _open(target(path)) as file:
-        yield _Checkpointed(operator, _Records(file, operator))
+        own = getattr(operator, "checkpointed", None)
+        yield _Checkpointed(operator, _Records(file, operator)) if own is None else own(file)
 
 
 @contextlib.contextmanager
@@ -61,37 +62,79 @@ def _described(operator) -> dict:
     }
 
 
-class _Records:
-    """The products in a file, one after the other, behind what they belong to.
+class Log:
+    """A file that grows behind a header, what it belongs to. Places are counted from there.
 
-    A record: digests of the vector and of the rest, the bound on the product's error, and the product. What cannot be
-    written is left away, with all that would follow it.
+    What cannot be written is left away, with all that would follow it, and a RuntimeWarning says so. Raises ValueError
+    where the file belongs to something else.
+    """
+
+    def __init__(self, file: FileIO, described: dict):
+        self.file, self.path = file, file.name
+        self.writable, self.synced = True, time.monotonic()
+        self.header = json.dumps(described).encode().ljust(_HEADER)
+        found = _read(self.file, 0, _HEADER)
+        if len(found) < _HEADER and self.header.startswith(found):
+            self.replace_from(-_HEADER, self.header)
+            self._sync()
+        elif found != self.header:
+            raise ValueError(
+                f"{self.path} holds {_readable(found)[:200]}, but this run multiplies with {_readable(self.header)}; "
+                f"remove it, choose another, or pass the method= that it was made with"
+            )
+
+    def read(self, place: int, size: int) -> bytes:
+        """So many bytes, fewer at the end."""
+        return _read(self.file, _HEADER + place, size)
+
+    def replace_from(self, place: int, content: bytes) -> None:
+        """Replace everything from there on."""
+        if not self.writable:
+            return
+        start = _HEADER + place
+        try:
+            self.file.truncate(start)
+            rest = memoryview(content)
+            while rest:
+                rest = rest[self.file.write(rest) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self.file.truncate(start)  # what was written of a record is none
+            self.give_up(str(error.strerror))
+        if self.writable and time.monotonic() - self.synced > _SYNC_SECONDS:
+            self._sync()
+
+    def _sync(self) -> None:
+        self.synced = time.monotonic()
+        try:
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            self.give_up(str(error.strerror))
+
+    def give_up(self, reason: str) -> None:
+        """Nothing is written from here on."""
+        self.writable = False
+        said = f"{self.path} cannot be written to ({reason}): the products from here on are not kept"
+        warnings.warn(said, RuntimeWarning, stacklevel=2)
+
+
+class _Records:
+    """The products in a file, one after the other.
+
+    A record: digests of the vector and of the rest, the bound on the product's error, and the product.
     """
 
     def __init__(self, file: FileIO, operator: KernelOperator):
-        self.file, self.path = file, file.name
-        self.size = 2 * _DIGEST + 8 * (1 + operator.shape[0])
-        self.writable, self.synced = True, time.monotonic()
-        self._begin(json.dumps(_described(operator)).encode().ljust(_HEADER))
-
-    def _begin(self, header: bytes) -> None:
-        found = _read(self.file, 0, _HEADER)
-        if len(found) < _HEADER and header.startswith(found):
-            self._replace_from(0, header)
-            self._sync()
-        elif found != header:
-            raise ValueError(
-                f"{self.path} holds {_readable(found)[:200]}, but this run multiplies with {_readable(header)}; remove "
-                f"it, choose another, or pass the method= that it was made with"
-            )
+        self.log, self.path = Log(file, _described(operator)), file.name
+        self.size = 2 * DIGEST + 8 * (1 + operator.shape[0])
 
     def read(self, position: int, given: list[bytes]) -> tuple[float, np.ndarray] | None:
         """(error, products) with the vectors of these digests, or None where the file does not hold them there."""
         columns = []
         for number, digest in enumerate(given):
-            record = _read(self.file, _HEADER + (position + number) * self.size, self.size)
-            content = record[2 * _DIGEST :]
-            if len(record) < self.size or record[: 2 * _DIGEST] != digest + _digest(content):
+            record = self.log.read((position + number) * self.size, self.size)
+            content = record[2 * DIGEST :]
+            if len(record) < self.size or record[: 2 * DIGEST] != digest + digest_of(content):
                 return None
             columns.append(np.frombuffer(content, np.float64))
         return float(columns[-1][0]), np.stack([column[1:] for column in columns], axis=1)
@@ -101,36 +144,8 @@ class _Records:
         records = []
         for digest, column in zip(given, products.T, strict=True):
             content = np.concatenate([[error], column]).tobytes()
-            records += [digest, _digest(content), content]
-        self._replace_from(_HEADER + position * self.size, b"".join(records))
-        if time.monotonic() - self.synced > _SYNC_SECONDS:
-            self._sync()
-
-    def _replace_from(self, start: int, content: bytes) -> None:
-        if not self.writable:
-            return
-        try:
-            self.file.truncate(start)
-            rest = memoryview(content)
-            while rest:
-                rest = rest[self.file.write(rest) :]
-        except OSError as error:
-            self._give_up(error, start)
-
-    def _sync(self) -> None:
-        self.synced = time.monotonic()
-        try:
-            os.fsync(self.file.fileno())
-        except OSError as error:
-            self._give_up(error, None)
-
-    def _give_up(self, error: OSError, start: int | None) -> None:
-        self.writable = False
-        if start is not None:
-            with contextlib.suppress(OSError):
-                self.file.truncate(start)  # what was written of a record is none
-        said = f"{self.path} cannot be written to ({error.strerror}): the products from here on are not kept"
-        warnings.warn(said, RuntimeWarning, stacklevel=2)
+            records += [digest, digest_of(content), content]
+        self.log.replace_from(position * self.size, b"".join(records))
 
 
 def _read(file: FileIO, start: int, size: int) -> bytes:
@@ -159,7 +174,7 @@ class _Checkpointed(KernelOperator):
         self.last: tuple[Array, Array] | None = None
 
     def _matmat(self, V: Array) -> Array:
-        given = [_digest(column) for column in self.engine.to_host(V).T]
+        given = [digest_of(column) for column in self.engine.to_host(V).T]
         found = self.records.read(self.position, given)
         if found is None:
             product = self._computed(V)
@@ -184,7 +199,7 @@ class _Checkpointed(KernelOperator):
         size = self.engine.xp.linalg.norm
         apart = size(product - self.operator @ V, axis=0)
         if not (apart <= 4 * self.operator.rounding.matvec_error_bound * size(V, axis=0)).all():
-            raise ValueError(f"{self.records.path} holds products with another kernel; remove it or choose another")
+            raise another_kernel(self.records.path)
 
     @property
     def cost(self) -> Cost:
@@ -202,6 +217,11 @@ class _Checkpointed(KernelOperator):
         self.operator.accumulate(out, tile, scale)
 
 
-def _digest(content) -> bytes:
+def another_kernel(path: str | os.PathLike) -> ValueError:
+    """What is raised where products turn out not to be the kernel's."""
+    return ValueError(f"{path} holds products with another kernel; remove it or choose another")
+
+
+def digest_of(content: Array | bytes) -> bytes:
     """Of an array or of bytes."""
-    return hashlib.blake2b(np.ascontiguousarray(content).data, digest_size=_DIGEST).digest()
+    return hashlib.blake2b(np.ascontiguousarray(content).data, digest_size=DIGEST).digest()

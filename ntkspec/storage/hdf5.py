@@ -2,14 +2,16 @@
 
 import contextlib
 import fcntl
-import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ntkspec.storage.arrays import visit
-from ntkspec.storage.sealed import USER_BLOCK, check_seal, seal
+from ntkspec.storage.sealed import USER_BLOCK, check_seal
+from ntkspec.storage.sparse import Sparse
 
 if TYPE_CHECKING:
     import h5py
@@ -32,23 +34,15 @@ class OtherKind(ValueError):
 
 
 @contextlib.contextmanager
-def created(path: str | Path, kind: str) -> Iterator["h5py.File"]:
-    """A new ntkspec file of that kind, open for writing; it is sealed at the end (see :func:`begun`)."""
-    with begun(path, kind) as file:
-        yield file
-    seal(path)
-
-
-@contextlib.contextmanager
 def begun(path: str | Path, kind: str) -> Iterator["h5py.File"]:
     """A new ntkspec file of that kind, open for writing, with room for the seal, which is left to the caller.
 
     HDF5 writes into memory, from where the whole is copied: on a disk that fills up it cannot close its file, and the
-    process dies. A data set that is made after others, allocated and not written, takes neither memory nor, where
-    the file system has holes, room. Raises OSError where the disk is full.
+    process dies. A data set that is :func:`unwritten` takes neither memory nor, where the file system has holes, room.
+    Raises OSError where the disk is full.
     Cost: memory of what is written.
     """
-    image = io.BytesIO()
+    image = Sparse()
     with _h5py().File(image, "w", userblock_size=USER_BLOCK) as file:
         file.attrs["ntkspec_format"] = FORMAT_VERSION
         file.attrs["kind"] = kind
@@ -56,8 +50,18 @@ def begun(path: str | Path, kind: str) -> Iterator["h5py.File"]:
         file.flush()
         size = file.id.get_filesize()
     with open(path, "wb") as copy:
-        copy.write(image.getbuffer())
-        copy.truncate(size)
+        image.copy_to(copy, size)
+
+
+def unwritten(parent: "h5py.Group", name: str, shape: Sequence[int], dtype: np.dtype) -> "h5py.Dataset":
+    """A data set of at least one entry that has its place, one piece of the file, and no numbers yet."""
+    from h5py import h5d, h5p
+
+    placed = h5p.create(h5p.DATASET_CREATE)
+    placed.set_layout(h5d.CONTIGUOUS)
+    placed.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+    placed.set_fill_time(h5d.FILL_TIME_NEVER)
+    return parent.create_dataset(name, tuple(shape), dtype, dcpl=placed)
 
 
 @contextlib.contextmanager

@@ -10,11 +10,13 @@ import numpy as np
 
 from ntkspec.engines import engine_of, named
 from ntkspec.operators import KernelOperator, Triangle, as_symmetric, form
+from ntkspec.operators.adapters import require_here
 from ntkspec.operators.comparing import agree
 from ntkspec.storage import tiles
 from ntkspec.storage.hdf5 import opened
 from ntkspec.storage.on_disk import OnDisk
 from ntkspec.storage.places import locked, target
+from ntkspec.storage.pouring import set_aside
 from ntkspec.storage.proofs import Proof
 from ntkspec.storage.sealed import check_seal, seal
 
@@ -60,7 +62,7 @@ def save_kernel(operator: Any, path: str | os.PathLike[str]) -> Triangle:
     ...     bool((ns.load_kernel(f"{folder}/kernel.h5").to_dense() == np.eye(3)).all())
     True
     """
-    path, operator = target(path), as_symmetric(operator)
+    path, operator = target(path), require_here(as_symmetric(operator), "a file of a kernel holds all of its entries")
     with locked(path):
         partial = path.with_name(f"{path.name}.partial")
         left = os.path.lexists(partial)
@@ -161,7 +163,7 @@ def _head(partial: Path, operator: KernelOperator) -> tiles.Head:
 def _take_up(operator: KernelOperator, proof: Proof, head: tiles.Head) -> None:
     """See that the tiles of an interrupted call are those of the operator; damaged ones count as missing."""
     with tiles.room_for(operator, proof.name.parent, taken=512 * proof.name.stat().st_blocks):
-        tiles.set_aside(proof.name, *head.spots["blocks"].range)
+        set_aside(proof.name, *head.spots["blocks"].range)
     _forget_damaged(proof)
     there = ~np.isnan(proof.squares)
     if proof.blocks.dtype != operator.dtype or not agree(operator, proof.blocks, there):

@@ -14,15 +14,15 @@ from typing import Any, Literal
 import numpy as np
 
 from ntkspec.operators import KernelOperator, Triangle
-from ntkspec.storage.hdf5 import begun
+from ntkspec.storage.hdf5 import begun, unwritten
 from ntkspec.storage.places import atomic_path
+from ntkspec.storage.pouring import set_aside
 from ntkspec.storage.proofs import DIGEST, Proof
 from ntkspec.storage.sealed import seal
 
 KIND = "kernel"
-# What a disk says that has no room left, or none for this user; and one that cannot set it aside.
+# What a disk says that has no room left, or none for this user.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_UNABLE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 # Bytes that all but the arrays takes at most.
 _HEAD = 4096
 _ZEROS = bytes(2**20)
@@ -131,12 +131,6 @@ def make(path: Path, operator: KernelOperator) -> None:
 
 
 def _drawn_up(path: Path, operator: KernelOperator, layout: tuple[int, int, int]) -> Head:
-    from h5py import h5d, h5p
-
-    placed = h5p.create(h5p.DATASET_CREATE)  # nothing is written, but the tiles have their place
-    placed.set_layout(h5d.CONTIGUOUS)
-    placed.set_alloc_time(h5d.ALLOC_TIME_EARLY)
-    placed.set_fill_time(h5d.FILL_TIME_NEVER)
     with begun(path, KIND) as file:
         file.attrs["n"] = operator.shape[0]
         file.attrs["distance"], file.attrs["semidefinite"] = operator.formed_error, operator.semidefinite
@@ -144,7 +138,7 @@ def _drawn_up(path: Path, operator: KernelOperator, layout: tuple[int, int, int]
             file.attrs["rows_per_point"] = operator.rows_per_point
         file.create_dataset("squares", data=np.full(layout[0], np.nan))  # NaN marks a tile that is not there yet
         file.create_dataset("digests", data=np.zeros((layout[0], DIGEST), np.uint8))
-        file.create_dataset("blocks", layout, operator.dtype, dcpl=placed)
+        unwritten(file, "blocks", layout, operator.dtype)
         file.flush()
         return head_of(file)
 
@@ -172,21 +166,6 @@ def room_for(operator: KernelOperator, folder: Path, taken: int = 0) -> Iterator
             f"but {free / 1e9:.3g} GB are free in {folder} ({error.strerror}); choose another disk, or use "
             f"method='factored'"
         ) from None
-
-
-def set_aside(path: Path, offset: int, length: int) -> bool:
-    """Take a range of a file on the disk, where it may be a hole: a map of one dies when the disk fills up later.
-
-    What is there stays. False where the file system cannot; raises OSError where it has no room.
-    """
-    with path.open("r+b") as file:
-        try:
-            os.posix_fallocate(file.fileno(), offset, length)
-        except OSError as error:
-            if error.errno not in _UNABLE:
-                raise
-            return False
-    return True
 
 
 def _write_zeros(path: Path, offset: int, length: int) -> None:

@@ -1,17 +1,21 @@
 """Trees of dictionaries, dataclasses and arrays in HDF5 files that are either whole or not there."""
 
 import dataclasses
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ntkspec.engines.arrays import ArrayElsewhere
 from ntkspec.progress import written
-from ntkspec.storage.hdf5 import created, opened, require_words, word_of
+from ntkspec.storage.hdf5 import begun, opened, require_words, unwritten, word_of
 from ntkspec.storage.places import atomic_path
+from ntkspec.storage.pouring import pour
+from ntkspec.storage.sealed import seal
 
 if TYPE_CHECKING:
     import h5py
@@ -25,10 +29,18 @@ _DEFLATED = 1032  # bytes that one compressed byte stands for at most
 def write(path: str | Path, tree: object, *, kind: str) -> None:
     """Write a tree atomically. Leaves: arrays, numbers, booleans, strings, None; inner nodes: dict, list, dataclass.
 
-    ``kind`` names what the tree is, for :func:`read`. Raises OSError where the folder cannot be written to.
+    ``kind`` names what the tree is, for :func:`read`. Arrays whose rows lie on workers come one part after the other.
+    Raises OSError where the folder cannot be written to.
     """
-    with atomic_path(path) as temporary, created(temporary, kind) as file:
-        _write_node(file, "record", tree)
+    with atomic_path(path) as temporary:
+        with begun(temporary, kind) as file:
+            elsewhere: Elsewhere = []
+            _write_node(file, "record", tree, elsewhere)
+            file.flush()
+            places = [(data.id.get_offset(), data.name.rpartition("/")[2]) for data, _ in elsewhere]
+        for (offset, name), (_, array) in zip(places, elsewhere, strict=True):
+            pour(array, temporary, offset, name)
+        seal(temporary)
 
 
 class Keeper:
@@ -63,16 +75,27 @@ def read(path: str | Path, *, kind: str, types: Iterable[type] = ()) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------------------- nodes
-def _write_node(parent, name: str, value) -> None:
+# Data sets without numbers yet, and the arrays that belong there.
+Elsewhere: TypeAlias = "list[tuple[h5py.Dataset, ArrayElsewhere]]"
+
+
+def _write_node(parent, name: str, value, elsewhere: Elsewhere) -> None:
+    if isinstance(value, ArrayElsewhere) and not math.prod(value.shape):
+        value = np.empty(value.shape, value.dtype)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        _write_group(parent, name, stored_name(type(value)), fields.items())
+        _write_group(parent, name, stored_name(type(value)), fields.items(), elsewhere)
     elif isinstance(value, dict):
-        _write_group(parent, name, "dict", value.items())
+        _write_group(parent, name, "dict", value.items(), elsewhere)
     elif isinstance(value, list | tuple):
-        _write_group(parent, name, type(value).__name__, ((str(k), item) for k, item in enumerate(value)))
+        items = ((str(k), item) for k, item in enumerate(value))
+        _write_group(parent, name, type(value).__name__, items, elsewhere)
     elif value is None:
         parent.create_group(name, track_order=True).attrs["type"] = "None"
+    elif isinstance(value, ArrayElsewhere):
+        data = unwritten(parent, name, value.shape, value.dtype)
+        data.attrs["type"] = "array"
+        elsewhere.append((data, value))
     elif isinstance(value, np.ndarray) and value.dtype.kind in _KINDS and not np.ma.isMaskedArray(value):
         options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if value.size >= _COMPRESSED else {}
         options |= {"fletcher32": True} if value.size and value.ndim and value.dtype.kind in "fiu" else {}
@@ -89,14 +112,14 @@ def stored_name(cls: type) -> str:
     return getattr(cls, "stored_as", cls.__name__)
 
 
-def _write_group(parent, name: str, kind: str, items) -> None:
+def _write_group(parent, name: str, kind: str, items, elsewhere: Elsewhere) -> None:
     group = parent.create_group(name, track_order=True)
     group.attrs["type"] = kind
     _require_shallow(group)
     for key, item in items:
         if not isinstance(key, str) or key in ("", ".") or {"/", "\0"} & set(key):
             raise TypeError(f"{name} has the key {key!r}, but a key is a word other than '.', without '/' and NUL")
-        _write_node(group, key, item)
+        _write_node(group, key, item, elsewhere)
 
 
 def _require_shallow(group) -> None:

@@ -12,7 +12,7 @@ from ntkspec import checks
 def _refuse_small(**sizes: float) -> None:
     for name, value in sizes.items():
         if not value >= 2:
-            raise ValueError(f"{name}={value!r}, but the paper's statements are about {name} >= 2")
+            raise ValueError(f"{name}={checks.shown(value)}, but the paper's statements are about {name} >= 2")
 
 
 def concentration(n: int, d: int) -> float:
@@ -150,7 +150,7 @@ def horizon(d: int, eta: float, c: float = 1.0) -> float:
     """
     _refuse_small(d=d)
     if not eta > 0:
-        raise ValueError(f"{eta=}, but a learning rate > 0 is needed: with 0 nothing is ever learned")
+        raise ValueError(f"eta={checks.shown(eta)}, but a learning rate > 0 is needed: with 0 nothing is ever learned")
     return c * d * math.log(d) / eta
 
 

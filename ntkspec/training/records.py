@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ntkspec import checks
 from ntkspec.engines import engine_of
 from ntkspec.engines.arrays import Array
 from ntkspec.networks import points
@@ -71,7 +72,7 @@ class Records:
         for function in self.metrics:
             numbers = function(self.task.net, network, self.task.X)
             if not isinstance(numbers, dict) or any(np.ndim(value) for value in numbers.values()):
-                raise TypeError(f"a watch function returned {numbers!r}, but {{name: number}} is needed")
+                raise TypeError(f"a watch function returned {checks.shown(numbers)}, but {{name: number}} is needed")
             if found.keys() & numbers.keys():
                 raise ValueError(f"two watch functions return {sorted(found.keys() & numbers.keys())}; rename one")
             found |= numbers

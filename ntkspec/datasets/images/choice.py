@@ -157,7 +157,9 @@ def chosen_classes(classes: Iterable[int | str] | int | str | None, names: dict[
             raise ValueError(f"class {one!r} is unknown; use two or more of {known}, separated by a space, or all")
         numbers.append(names[key])
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
-        raise ValueError(f"classes={given!r}, but two different classes or more are needed, such as {list(names)[:2]}")
+        raise ValueError(
+            f"classes={checks.shown(given)}, but two different classes or more are needed, such as {list(names)[:2]}"
+        )
     return tuple(numbers)
 
 

@@ -122,7 +122,7 @@ def _caption(leaf: Any) -> str:
 def _tables(leaf: Any) -> list[Table]:
     """The numbers of the pictures, where these are not all that there are; otherwise all numbers."""
     if isinstance(leaf, Trajectory):
-        return [_outputs(leaf, part) for part in leaf.outputs]
+        return [_outputs(leaf, part) for part in leaf.parts]
     if isinstance(leaf, Spectrum):
         return [columns({"index": np.arange(1, len(leaf.values) + 1)} | leaf._columns(), "eigenvalues")]
     found = shares_of(leaf) if isinstance(leaf, Density) else leaf
