@@ -74,6 +74,7 @@ def test_the_command_tells_of_all_workers_and_how_they_fit(refused, monkeypatch,
     found = [WORKER, FoundWorker("tcp://two:9", 1, 0, refused) if refused else other()]
     monkeypatch.setattr(machines, "workers_of", lambda address, report: found)
     monkeypatch.setattr("ntkspec.cli.doctor.this_machine", lambda: MACHINE)
+    monkeypatch.setattr("ntkspec.cli.doctor._found", lambda *_: "no")
     words = ["doctor", "--scheduler", "tcp://10.0.0.1:8786"]
     assert cli.main(words) == (1 if refused else 0)
     said = capsys.readouterr().out
