@@ -134,7 +134,8 @@ def exchange(command: list, **setting) -> dict:
 @cache
 def rates(dtype: str):
     """This machine's limits on all cores: NumPy's matrix product for the flops, AND + popcount of words that are in
-    cache, and a matrix of 126 MB (float32) that is read once; passes over tiles in cache count as nothing."""
+    cache, and reads of a matrix that the last cache holds and of one that it does not; passes over tiles in cache count
+    as nothing."""
     time.sleep(PAUSE)
     return replace(cpu.rates(np.dtype(dtype).char), flops=_gemm_rate(dtype), entries=float("inf"))
 

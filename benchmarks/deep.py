@@ -15,6 +15,7 @@ import scipy.special
 import ntkspec as ns
 from benchmarks.common import PEER_PYTHON, Case, Timed, elsewhere, exchange
 from benchmarks.fresh import measure, summary
+from ntkspec.engines import cpu
 from ntkspec.operators import Work
 
 REPEATS = 3
@@ -48,7 +49,7 @@ def _empirical(n, d, m, ways, rounds) -> Case:
         {"X": X} | {f"W{k}": W for k, W in enumerate(net.parameters)},
         {"NumPy": lambda: _numpy_ntk(net.parameters, X)},
         peers,
-        Work(flops=signals + grams, bytes=4.0 * n * n),
+        Work(flops=signals + grams) + Work.of_reading(4.0 * n * n, cpu.last_cache()),
         tolerance=3e-6,
         rounds=rounds,
     )
@@ -61,7 +62,7 @@ def _infinite(X, batches, rounds) -> Case:
         {"X": X, "hidden_layers": 4},
         {"NumPy": lambda: _numpy_infinite(X, 4)},
         {f"neural-tangents{_batches(batch)}": {"batch": batch} for batch in batches},
-        Work(flops=float(n * n * d), bytes=float(size * n * n)),
+        Work(flops=float(n * n * d)) + Work.of_reading(float(size * n * n), cpu.last_cache()),
         tolerance=1e-13 if size == 8 else 1e-5,
         rounds=rounds,
     )

@@ -19,6 +19,7 @@ import ntkspec as ns
 from benchmarks.common import made_with, rates
 from benchmarks.fresh import forget_peak, memory
 from ntkspec import progress
+from ntkspec.engines import cpu
 from ntkspec.operators import KernelOperator, Work, planning
 from ntkspec.storage import atomic_path
 
@@ -66,8 +67,9 @@ class Setting:
         vectors at once."""
         if self.method == "factored":
             return Work(), Work(flops=2.0 * self.n * self.m * self.d)
-        entries, size = self.n * self.n / 2, np.dtype(self.dtype).itemsize
-        return entries * Work(flops=2.0 * self.d + self.m, bytes=float(size)), Work(bytes=entries * size / 2)
+        entries = self.n * self.n / 2
+        read = Work.of_reading(entries * np.dtype(self.dtype).itemsize, cpu.last_cache())
+        return entries * Work(flops=2.0 * self.d + self.m) + read, 0.5 * read
 
 
 def settings() -> Iterator[Setting]:

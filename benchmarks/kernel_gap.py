@@ -78,7 +78,7 @@ def _norms(name, n, d, m) -> Case:
         ours=ours,
         peers=peers,
         tolerance=2e-3,
-        floor=_gram_floor(name, n, d, m) + Work(bytes=(products + 1) * triangle),
+        floor=_gram_floor(name, n, d, m) + (products + 1) * Work.of_reading(triangle, cpu.last_cache()),
         dtype="float32",
     )
 
@@ -103,7 +103,7 @@ def _matrix(n, d, m) -> Case:
         ours=lambda: (setting.gap().to_dense(),),
         peers={"NumPy": lambda: (setting.numpy_gap(),)},
         tolerance=1e-5,
-        floor=_gram_floor("relu", n, d, m) + Work(bytes=4.0 * n * n),
+        floor=_gram_floor("relu", n, d, m) + Work.of_reading(4.0 * n * n, cpu.last_cache()),
         dtype="float32",
     )
 

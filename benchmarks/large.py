@@ -61,7 +61,7 @@ def measure(name: str) -> Large:
     seconds, peak = time.perf_counter() - start, peak_bytes()
     if method == "dense":
         work, allowed = n * n / 2 * Work(flops=2.0 * d, words=m / 128), 18.0 * 2**30
-        work += (norm.products + 1) * Work(bytes=size)
+        work += (norm.products + 1) * Work.of_reading(size, cpu.last_cache())
     else:
         work, allowed = norm.products * Work(flops=2.0 * n * m * d), 1.5 * (n * (m + d) + n) * 4 + 200e6
     return Large(

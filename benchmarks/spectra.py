@@ -6,6 +6,7 @@ import scipy.sparse.linalg
 import ntkspec as ns
 from benchmarks.common import Case
 from benchmarks.kernel_gap import Setting
+from ntkspec.engines import cpu
 from ntkspec.operators import Work
 
 
@@ -69,4 +70,5 @@ def _pairs(name: str, matrix, k: int) -> Case:
 
 def _floor(matrix, passes: float) -> Work:
     """The matrix once, and one triangle for each block of products."""
-    return (1 + passes / 2) * Work(bytes=float(matrix.nbytes))
+    size = float(matrix.nbytes)
+    return Work.of_reading(size, cpu.last_cache()) + passes * Work.of_reading(size / 2, cpu.last_cache())

@@ -432,6 +432,24 @@ def test_rows_are_taken_out_and_gathered():
     assert vectors.mean(axis=1).gather() == pytest.approx(whole.mean(axis=1))
 
 
+def test_posteriors_and_batches_with_parts_on_a_gpu(engine):
+    def there(rows, X_test=None):
+        net = ns.TwoLayer.symmetric(DIM, WIDTH, "erf", seed=2).to(engine.name)
+        X = points(rows, engine.name)
+        return ns.ntk(net, X) if X_test is None else ns.ntk(net, moved(X_test, engine), X)
+
+    workers = Here()
+    K, K_test = spread(there, PARTS[2], workers), spread(partial(there, X_test=X_TEST), PARTS[2], workers)
+    exact = posterior(two_layers(), two_layers(X_test=X_TEST))
+    found = posterior(K, K_test)
+    assert found.mean == pytest.approx(exact.mean, abs=1e-6)
+    assert found.covariance == pytest.approx(exact.covariance, abs=1e-6)
+    how = {"eta": 0.05, "steps": [1, 9], "batch": 50, "weight_decay": 0.1}
+    one = ns.predict_gd(K, Y[:, 0], kernel_test=K_test, origin=ORIGIN, **how)
+    other = ns.predict_gd(two_layers(), Y[:, 0], kernel_test=two_layers(X_test=X_TEST), origin=ORIGIN, **how)
+    assert trajectory(one) == pytest.approx(trajectory(other), abs=1e-10)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("key", [np.s_[1], np.s_[:, 1], np.s_[:], np.s_[[2, 0]], np.s_[..., 1], np.s_[:, [2, 0]]])
 def test_rows_and_columns_are_replaced(key, axis):

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -64,6 +65,14 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(compute, stop, t
     again = Counting()
     assert same(compute(again, checkpoint=tmp_path / "products"), wanted)
     assert again.products == 1
+
+
+def test_rows_of_a_gpu_come_back_to_it(tmp_path, engine):
+    build = partial(kernel, engine=engine.name)
+    wanted, counted = norm(Here(), build), Counting()
+    assert same(norm(Here(), build, checkpoint=tmp_path / "products"), wanted)
+    assert same(norm(counted, build, checkpoint=tmp_path / "products"), wanted)
+    assert counted.products == 1
 
 
 def test_calls_with_one_kernel_share_a_file_and_its_products(tmp_path):

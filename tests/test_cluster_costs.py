@@ -15,7 +15,7 @@ from ntkspec.engines.rates import Rates
 from ntkspec.spectra.lanczos import Lanczos
 from workers_here import Here
 
-RATES = Rates(flops=1e11, words=1e10, entries=1e9, bytes=2e10)
+RATES = Rates(flops=1e11, words=1e10, entries=1e9, bytes=2e10, cached=4e10)
 SIZES = {"n": 10**6, "m": 512, "d": 100}
 LINKS = ns.cluster.Links(task=1e-3, answer=0.02, bytes=1e8)
 

@@ -10,7 +10,7 @@ from ntkspec.cluster import machines
 from ntkspec.cluster.machines import FoundWorker, Link, Machine, Misfit, misfits, workers_of
 from ntkspec.engines.rates import Rates
 
-RATES = Rates(flops=1e11, words=1e10, entries=1e9, bytes=1e10, lookups=1e9)
+RATES = Rates(flops=1e11, words=1e10, entries=1e9, bytes=1e10, cached=2e10, lookups=1e9)
 MACHINE = Machine(
     host="one",
     versions=dict.fromkeys(("python", "ntkspec", "numpy", "scipy", "numba", "torch", "jax"), "1.0"),

@@ -135,8 +135,24 @@ def test_bits_take_rows_of_any_stride(engine, on):
 @pytest.mark.parametrize("dtype", ["f", "d"])
 def test_rates_are_measured_once_and_are_plausible(dtype):
     rates = cpu.rates(dtype)
-    assert rates is cpu.rates(dtype)
-    assert all(1e7 < rate < 1e15 for rate in (rates.flops, rates.words, rates.entries, rates.bytes))
+    assert rates == cpu.rates(dtype)
+    assert all(1e7 < rate < 1e15 for rate in (rates.flops, rates.words, rates.entries, rates.bytes, rates.cached))
+
+
+def test_the_rate_of_memory_is_that_of_a_matrix_beyond_the_last_cache(monkeypatch):
+    """And is measured where it is asked for alone, in no more than a part of the free memory."""
+    read, free = [], 1e12
+    monkeypatch.setattr(cpu, "_of_memory", cpu._of_memory.__wrapped__)
+    monkeypatch.setattr(cpu, "_of_reading", lambda size, dtype: read.append(size) or 7.0)
+    monkeypatch.setattr(cpu, "free_memory", lambda: free)
+    monkeypatch.setattr(cpu, "last_cache", lambda: 1e9)
+    assert cpu.rates("f", memory=False).bytes == cpu.rates("f", memory=False).cached
+    assert not read
+    assert cpu.rates("f").bytes == 7.0
+    assert 1e9 < read[-1] < free
+    free = 1e8
+    cpu.rates("f")
+    assert read[-1] < free
 
 
 def test_the_pool_has_all_workers_even_where_blas_is_limited_first():

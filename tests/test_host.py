@@ -112,6 +112,29 @@ def test_the_shell_limits_address_space_and_data(data, space, left, tree):
     assert host.allowed_memory(root=tree(files)) == left
 
 
+def caches(core, sizes, shared):
+    """The caches of a core, level by level, the last of them shared by cores."""
+    folder = f"sys/devices/system/cpu/cpu{core}/cache"
+    levels = {f"{folder}/index{k}/level": f"{k}\n" for k in range(len(sizes))}
+    alone = {f"{folder}/index{k}/shared_cpu_list": f"{core}\n" for k in range(len(sizes) - 1)}
+    last = {f"{folder}/index{len(sizes) - 1}/shared_cpu_list": f"{shared}\n"}
+    return levels | alone | last | {f"{folder}/index{k}/size": f"{size}K\n" for k, size in enumerate(sizes)}
+
+
+@pytest.mark.parametrize(
+    ("cores", "size"),
+    [
+        ({}, 0),
+        ({0: ((48, 2048, 1000), "0-1"), 1: ((48, 2048, 1000), "0-1")}, 1_024_000),
+        ({0: ((48, 2048, 1000), "0"), 1: ((48, 2048, 1000), "1")}, 2_048_000),
+    ],
+)
+def test_the_last_caches_of_the_cores_are_counted_once(cores, size, tree, monkeypatch):
+    monkeypatch.setattr(host.os, "sched_getaffinity", lambda pid: {0, 1})
+    files = [caches(core, *found) for core, found in cores.items()]
+    assert host.last_cache(tree({name: text for own in files for name, text in own.items()})) == size
+
+
 @pytest.mark.parametrize(("allowed", "workers"), [(0.5, 1), (2.5, 3), (8, 8), (float("inf"), 8)])
 def test_a_container_has_as_many_workers_as_it_has_cores(allowed, workers, monkeypatch):
     monkeypatch.setattr(cpu.threads, "_blas", lambda: SimpleNamespace(info=lambda: [{"num_threads": 8}]))

@@ -19,7 +19,7 @@ from ntkspec.engines import cpu
 from objects import SWISH, answers, classes_in, same, sent_back
 
 # What exists while a file is open, or a tile is formed.
-PASSING = {"_Checkpointed", "HadamardTerm", "LowRankTerm", "Tracker"}
+PASSING = {"_Checkpointed", "CheckpointedKernel", "HadamardTerm", "LowRankTerm", "Tracker"}
 WAYS = {"pickle": lambda given: pickle.loads(pickle.dumps(given)), "copy": copy.copy, "deepcopy": copy.deepcopy}
 SOME = {"data": ns.datasets.gaussian(9, 3, n_test=2, dtype=np.float32, seed=1)}
 GROUPS = "activations", "kernels", "networks", "results", "data"
@@ -80,7 +80,7 @@ def public_classes() -> set[str]:
 
 def test_an_object_of_every_public_class_is_here():
     here = {cls.__name__ for cls in classes_in([some(group) for group in GROUPS])}
-    tested_elsewhere = {"Checkpoints", "OnDisk", "Page", "SpreadColumns", "SpreadKernel"}
+    tested_elsewhere = {"Checkpoints", "InParts", "Iteration", "OnDisk", "Page", "SpreadColumns", "SpreadKernel"}
     assert public_classes() - here == tested_elsewhere
 
 

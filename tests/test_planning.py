@@ -66,7 +66,8 @@ def test_the_choice_can_be_overridden(method):
 
 def with_free_memory(operator, free):
     """The operator on a machine with that much free memory."""
-    operator.engine = SimpleNamespace(free_memory=lambda: free, spare_memory=lambda: 0, rates=cpu.rates, TILE=cpu.TILE)
+    own = {"rates": cpu.rates, "TILE": cpu.TILE, "last_cache": cpu.last_cache}
+    operator.engine = SimpleNamespace(free_memory=lambda: free, spare_memory=lambda: 0, **own)
     return operator
 
 
@@ -97,8 +98,20 @@ def test_work_adds_up_and_a_shared_product_counts_once():
     assert (theta - Gram(X.copy())).cost.entry.flops == 2 * (7 + 3 + 3)
     assert (theta - linear).cost.entry.entries == 3
     assert 2 * Work(1, 2, 3, 4, 5) + Work(1, 1, 1, 1, 1) == Work(3, 5, 7, 9, 11)
-    rates = SimpleNamespace(flops=2.0, words=4.0, entries=8.0, bytes=16.0, copied=32.0, lookups=64.0)
-    assert Work(1, 2, 4, 8, 16, 32).seconds(rates) == 3.0
+    rates = SimpleNamespace(flops=2.0, words=4.0, entries=8.0, bytes=16.0, cached=32.0, copied=64.0, lookups=128.0)
+    assert Work(1, 2, 4, 8, 16, 32, 64).seconds(rates) == 3.5
+
+
+@pytest.mark.parametrize(("cache", "kind"), [(8_000_000, "cached"), (2_000_000, "bytes")])
+def test_a_stored_matrix_is_read_from_the_cache_that_holds_it_or_from_memory(cache, kind, monkeypatch):
+    """A triangle of n = 1000 in float64: 3 tiles of 504 x 504, 6.1 MB; half of the 8 MB of the matrix is read."""
+    monkeypatch.setattr(cpu, "last_cache", lambda: cache)
+    operator = Gram(np.random.default_rng(0).standard_normal((1000, 3)))
+    triangle, matrix = planning.form(operator), Dense(operator.to_dense())
+    assert triangle.cost.product == Work(**{kind: triangle.blocks.nbytes})
+    assert matrix.cost.product == Work(**{kind: matrix.matrix.nbytes / 2})
+    planned = planning.work(operator, planning.plan(operator, 2, method="dense"))  # two products at once
+    assert getattr(planned, kind) >= triangle.blocks.nbytes
 
 
 def test_too_little_memory_is_refused_with_numbers():

@@ -2,7 +2,9 @@
 
 import fcntl
 import hashlib
+import io
 import os
+import tempfile
 import time
 import tracemalloc
 import warnings
@@ -11,11 +13,14 @@ import zlib
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ntkspec import storage
 from ntkspec.storage import trees
 from ntkspec.storage.hdf5 import FORMAT_VERSION, begun, unwritten
 from ntkspec.storage.sealed import USER_BLOCK, check_seal, seal
+from ntkspec.storage.sparse import Sparse
 
 TREE = {"name": "run", "steps": np.arange(7), "pair": (1, 2.5), "noise": np.arange(5000.0), "none": None, "yes": True}
 NO_SEAL = "carries no checksum: it was written by an older version"
@@ -140,6 +145,34 @@ def test_what_is_left_to_a_map_takes_no_memory_and_has_its_place(tmp_path):
         check_seal(tmp_path / "a.h5")
     seal(tmp_path / "a.h5", [(offset, 2**30)])
     assert check_seal(tmp_path / "a.h5")
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["write", "readinto", "truncate"]), st.integers(0, 3 * 2**16), st.integers(0, 2**17)),
+        max_size=12,
+    )
+)
+def test_a_file_with_holes_is_like_any_other(calls):
+    """Against Python's own file in memory, which ours is not shorter than."""
+    ours, theirs, random = Sparse(), io.BytesIO(), _random()
+    for name, place, count in calls:
+        content = random.bytes(count)
+        if name == "truncate":
+            theirs.write(bytes(max(0, place - theirs.seek(0, io.SEEK_END))))
+            ours.truncate(place)
+            continue
+        assert ours.seek(place) == theirs.seek(place)
+        found = [bytearray(content), bytearray(content)]
+        counts = [getattr(file, name)(one) for file, one in zip((ours, theirs), found, strict=True)]
+        assert counts[0] == counts[1]
+        assert found[0] == found[1]
+        assert ours.tell() == theirs.tell()
+    with tempfile.TemporaryFile() as copied:
+        ours.copy_to(copied, len(theirs.getvalue()))
+        copied.seek(0)
+        assert copied.read() == theirs.getvalue()
 
 
 def test_a_file_that_is_written_is_in_use_and_not_damaged(tmp_path):

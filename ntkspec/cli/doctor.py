@@ -54,7 +54,8 @@ def table(pairs: Sequence[tuple[str, str]]) -> str:
 
 def _products(machine: Machine) -> Iterator[tuple[str, str]]:
     for name, rates in machine.rates.items():
-        yield f"products, {name}", f"{rates.flops / 1e9:.0f} GFLOP/s in tiles, {rates.bytes / 1e9:.0f} GB/s stored"
+        stored = f"{rates.bytes / 1e9:.0f} GB/s stored, {rates.cached / 1e9:.0f} in cache"
+        yield f"products, {name}", f"{rates.flops / 1e9:.0f} GFLOP/s in tiles, {stored}"
 
 
 def _gpu(machine: Machine) -> str:

@@ -177,7 +177,7 @@ def iteration(
     --------
     >>> import ntkspec as ns
     >>> from ntkspec.engines.rates import Rates
-    >>> one = Rates(flops=1e11, words=1e10, entries=1e9, bytes=2e10)
+    >>> one = Rates(flops=1e11, words=1e10, entries=1e9, bytes=2e10, cached=4e10)
     >>> found = ns.cluster.iteration(n=10**8, m=2048, d=784, workers=64, rates=one)
     >>> found.computing > found.moving > found.tasks
     True

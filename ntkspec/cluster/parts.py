@@ -94,9 +94,10 @@ class Parts:
         """None."""
         return 0.0
 
-    def rates(self, dtype: str) -> Rates:
+    def rates(self, dtype: str, *, memory: bool = True) -> Rates:
         """Those of the first worker."""
-        return self.workers.answers([self.workers.submit(_rates, self.engines[0], dtype, home=self.homes[0])])[0]
+        asked = self.workers.submit(_rates, self.engines[0], dtype, memory, home=self.homes[0])
+        return self.workers.answers([asked])[0]
 
 
 def homes(workers: Workers, count: int) -> list[str]:
@@ -117,5 +118,5 @@ def _free_memory(engine: str) -> float:
     return float(named(engine).free_memory())
 
 
-def _rates(engine: str, dtype: str) -> Rates:
-    return named(engine).rates(dtype)
+def _rates(engine: str, dtype: str, memory: bool) -> Rates:
+    return named(engine).rates(dtype, memory=memory)

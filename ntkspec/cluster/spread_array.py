@@ -335,7 +335,7 @@ def _matmul(A: Any, B: Any) -> Any:
 
 def _norm(array: SpreadArray, ord: None = None, axis: int | None = None) -> Any:
     """The norm of all entries, or along one axis."""
-    return np.sqrt(np.square(abs(array)).sum(axis=axis))
+    return np.sqrt(np.square(array).sum(axis=axis))
 
 
 def _stacked(arrays: Sequence[Any], axis: int = 0) -> SpreadArray:
@@ -419,14 +419,19 @@ def _shaped(piece: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _indexed(piece: Array, keys: tuple) -> Array:
-    return contiguous(piece[keys])
+    return contiguous(piece[_keys_on(engine_of(piece), keys)])
 
 
-def _replaced(piece: Array, keys: tuple, value: Any) -> Array:
+def _replaced(piece: Array, keys: tuple, value: Array) -> Array:
     engine = engine_of(piece)
     found = engine.xp.array(piece)
-    found[keys] = moved(value, engine) if isinstance(value, np.ndarray) else value
+    found[_keys_on(engine, keys)] = moved(value, engine)
     return found
+
+
+def _keys_on(engine: Any, keys: tuple) -> tuple:
+    """Those that are arrays or lists on the device."""
+    return tuple(moved(np.asarray(one), engine) if isinstance(one, list | np.ndarray) else one for one in keys)
 
 
 def _entries_of(name: str, *inputs: Any) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkspec.cluster import pieces
 from ntkspec.cluster.spread_array import SpreadArray
-from ntkspec.cluster.workers import given
+from ntkspec.cluster.workers import added, given
 from ntkspec.spectra.basis import split
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class SpreadBasis:
             return np.zeros((last - first, len(block))), block
         known, seen = self._known(first, last), self._seen
         if seen is not None and seen.block is block and (seen.first, seen.last) == (first, last):
-            total = sum(one.overlaps for one in seen.looks)
+            total = added([one.overlaps for one in seen.looks])
         else:
             total = self.parts.total(pieces.overlaps, block.pieces, known)
         if first:

@@ -279,5 +279,8 @@ class Engine(Protocol):
     def blocks(self, share: slice, width: int, numbers: int = ..., least: int = ...) -> list[slice]:
         """Row blocks of a share, of about ``numbers`` numbers where a row has ``width``, and ``least`` rows."""
 
-    def rates(self, dtype: DTypeLike) -> Rates:
-        """What the device does in a second for a dtype."""
+    def last_cache(self) -> int:
+        """Bytes of a matrix that is read from a cache when it is read once more."""
+
+    def rates(self, dtype: DTypeLike, *, memory: bool = ...) -> Rates:
+        """What the device does in a second for a dtype; without ``memory``, its rate of bytes is that of the cache."""

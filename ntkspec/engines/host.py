@@ -1,10 +1,12 @@
-"""What limits of containers (Linux control groups, version 1 and 2) and of the shell leave of the host to a process.
+"""The host's caches, and what limits of containers (Linux control groups, version 1 and 2) and of the shell leave of
+its memory and cores to a process.
 
 Read from files below ``root``; a machine that has none of them limits nothing.
 """
 
 import ctypes
 import math
+import os
 import re
 import resource
 from collections.abc import Iterator
@@ -64,6 +66,18 @@ def allowed_memory(threads: int = 0, root: Path = ROOT) -> float:
     groups = [left for folder in _groups("memory", root) for left in _left(folder)]
     kept = threads and LIBRARIES + threads * THREAD
     return max(0.0, min([*groups, *(left - kept for left in _left_by_the_shell(root))], default=math.inf))
+
+
+@cache
+def last_cache(root: Path = ROOT) -> int:
+    """Bytes of the last caches of the cores that this process may run on, together; 0 where the system does not say."""
+    caches = {}
+    for core in os.sched_getaffinity(0):
+        folders = (root / "sys/devices/system/cpu" / f"cpu{core}" / "cache").glob("index*")
+        last = max(folders, key=lambda folder: _number(_text(folder / "level")) or 0.0, default=None)
+        if last is not None and (size := re.fullmatch(r"(\d+)K\s*", _text(last / "size"))):
+            caches[_text(last / "shared_cpu_list") or core] = 1024 * int(size[1])
+    return sum(caches.values())
 
 
 def allowed_cores(root: Path = ROOT) -> float:

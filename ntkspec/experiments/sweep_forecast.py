@@ -71,7 +71,8 @@ def sweep_forecast(cells: Sequence[Cell], place: Place) -> Expected:
     for cell, share in _shares(cells):
         taken[cell.quantity] += share * _of_cell(cell)
     work = sum((own.work for own in taken.values()), Work())
-    rates = engine.rates(np.dtype(cells[0].dtype).char) if work.nominal_seconds > WORTH_MEASURING else NOMINAL
+    worth, dtype = work.nominal_seconds > WORTH_MEASURING, np.dtype(cells[0].dtype).char
+    rates = engine.rates(dtype, memory=work.bytes > 0) if worth else NOMINAL
     seconds = {quantity: own.work.seconds(rates) + own.seconds for quantity, own in taken.items()}
     largest, used = max(own.bytes for own in taken.values()), engine.used_memory()
     workers = place.processes if place.processes > 1 else 0

@@ -103,7 +103,7 @@ class Bits(OnEngine):
         if self.products is None:
             return None
         columns, size = self.shape[1], self.dtype.itemsize
-        read = Work(bytes=columns / 8 + numbers * size)
+        read = Work(cached=columns / 8 + numbers * size)  # fetched ahead, also from memory
         gathered, scattered = (Work(lookups=lines) + read for lines in self.products.work(numbers, self.dtype))
         multiplied = Work(flops=4.0 * columns * numbers * size / 4)  # float64 takes as long as two of float32
         sooner = (gathered + scattered).nominal_seconds < multiplied.nominal_seconds

@@ -73,8 +73,9 @@ class Dense(Stored):
         self.frobenius_squared, self.defect = self._look()
         self.symmetric = self._decide(symmetric, self.defect)
         self.storage_error = storage_error + (self.defect / 2 if self.symmetric else 0.0)
-        product = Work(bytes=float(self.matrix.nbytes) / (2 if self.symmetric else 1))
-        self.cost = Cost(product, own=Work(entries=1.0, bytes=float(self.dtype.itemsize)))
+        size = self.matrix.nbytes / (2 if self.symmetric else 1)
+        product = Work.of_reading(size, self.engine.last_cache())
+        self.cost = Cost(product, own=Work(entries=1.0) + self.dtype.itemsize / size * product)
         self.rounding_depth = float(self.shape[1])
 
     def _look(self) -> tuple[float, float]:

@@ -41,7 +41,7 @@ class Diagonal(Stored):
         self.engine = engine_of(self.entries)
         self.shape, self.dtype = (entries.size, entries.size), entries.dtype
         self.semidefinite = bool((self.entries >= 0).all())
-        self.cost = Cost(Work(bytes=3.0 * self.entries.nbytes))
+        self.cost = Cost(Work.of_reading(3.0 * self.entries.nbytes, self.engine.last_cache()))
         self.frobenius_squared = float(self.engine.tiles.sum_of_squares(self.entries[None, :]))
 
     def accumulate(self, out: Array, tile: Tile, scale: float = 1.0) -> None:

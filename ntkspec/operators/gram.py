@@ -58,7 +58,8 @@ class Gram(KernelOperator):
         self.F, self.G, self.engine = paired_factors(F, G, "the features")
         self.symmetric = self.semidefinite = self.G is self.F
         self.shape, self.dtype = (self.F.shape[0], self.G.shape[0]), self.F.dtype
-        product = Work(bytes=float(self.F.shape[1] * sum(self.shape) * self.dtype.itemsize))
+        size = float(self.F.shape[1] * sum(self.shape) * self.dtype.itemsize)
+        product = Work.of_reading(size, self.engine.last_cache())
         self.cost = Cost(product, grams=((self.F, self.G),))
 
     def tile_terms(self, tile: Tile, scale: float = 1.0) -> Iterator[HadamardTerm | LowRankTerm]:

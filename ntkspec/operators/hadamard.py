@@ -94,7 +94,7 @@ class HadamardGram(KernelOperator):
     def _work_of_products(self) -> Work:
         """By multiplications, or by look-ups where that is sooner."""
         (n, others), (m, d), dtype = self.shape, (self.D.shape[1], self.X.shape[1]), self.dtype
-        each = Work(flops=2.0 * m * d, bytes=float(MOVES * (m + 2 * d) * dtype.itemsize))
+        each = Work(flops=2.0 * m * d, cached=float(MOVES * (m + 2 * d) * dtype.itemsize))
         works = self.D.works(d) if isinstance(self.D, Bits) else None
         self._looks_up = works is not None
         if works is None:

@@ -165,8 +165,9 @@ def _forms(operator: KernelOperator, products: int, block: int) -> _Forms:
     if not operator.entrywise:
         size, build = 8 * n * n, n * operator.cost.product
     # Beside each block of products, Lanczos reads its basis (half of it on average) four times.
-    basis = Work(bytes=16.0 * products * n / block)
-    here, there = (1 / block * stored_product(size, streamed=streamed) + basis for streamed in (False, True))
+    cache = operator.engine.last_cache()
+    basis = 2 / block * Work.of_reading(8.0 * products * n, cache)
+    here, there = (1 / block * stored_product(size, cache, streamed=streamed) + basis for streamed in (False, True))
     return _Forms(size, build, here, there, operator.product_in_float64 + basis)
 
 
@@ -238,7 +239,7 @@ def clock(operator: KernelOperator, *works: Work) -> Callable[[Work], float]:
     """Work to seconds: at nominal rates where all choices are small, else at the rates measured on this machine."""
     if min(work.nominal_seconds for work in works) < WORTH_MEASURING:
         return lambda work: work.nominal_seconds
-    rates = operator.engine.rates(operator.dtype.char)
+    rates = operator.engine.rates(operator.dtype.char, memory=any(work.bytes for work in works))
     return lambda work: work.seconds(rates)
 
 

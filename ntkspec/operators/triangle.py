@@ -73,8 +73,9 @@ class Triangle(Stored):
         self.engine = engine_of(blocks) if engine is None else engine
         self.shape, self.dtype = (n, n), blocks.dtype
         self.side = blocks.shape[1]
-        product = stored_product(blocks.nbytes, streamed=self.engine is not engine_of(blocks))
-        self.cost = Cost(product, own=Work(entries=1.0, bytes=float(self.dtype.itemsize)))
+        streamed = self.engine is not engine_of(blocks)
+        product = stored_product(blocks.nbytes, self.engine.last_cache(), streamed=streamed)
+        self.cost = Cost(product, own=Work(entries=1.0) + 1 / blocks.size * product)
         self.rounding_depth = float(n)
 
     @staticmethod
@@ -144,6 +145,6 @@ class Triangle(Stored):
         return self
 
 
-def stored_product(size: float, *, streamed: bool) -> Work:
+def stored_product(size: float, cache: float, *, streamed: bool) -> Work:
     """The work of multiplying with a stored matrix of so many bytes; copying hides the rest where it is streamed."""
-    return Work(copied=float(size)) if streamed else Work(bytes=float(size))
+    return Work(copied=float(size)) if streamed else Work.of_reading(float(size), cache)

@@ -9,7 +9,7 @@ from ntkspec.engines.rates import Rates
 from ntkspec.objects.lazy import cached_property
 
 # Rates of a common two-core machine, for choices that are too small to be worth measuring.
-NOMINAL = Rates(flops=2e11, words=3e10, entries=4e9, bytes=3e10, copied=3e10, lookups=4e9)
+NOMINAL = Rates(flops=2e11, words=3e10, entries=4e9, bytes=2e10, cached=3e10, copied=3e10, lookups=4e9)
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Work:
         Entries of a tile passed over in cache.
     bytes : float, default 0
         Bytes read from memory.
+    cached : float, default 0
+        Bytes read from the last cache.
     copied : float, default 0
         Bytes copied to a GPU.
     lookups : float, default 0
@@ -42,6 +44,7 @@ class Work:
     words: float = 0.0
     entries: float = 0.0
     bytes: float = 0.0
+    cached: float = 0.0
     copied: float = 0.0
     lookups: float = 0.0
 
@@ -52,9 +55,14 @@ class Work:
         return cls(words=-(-columns // 64)) if getattr(A, "counts", False) else cls(flops=2.0 * columns)
 
     @classmethod
+    def of_reading(cls, size: float, cache: float) -> "Work":
+        """The work of reading so many bytes once more, where the last cache holds ``cache`` of them."""
+        return cls(cached=size) if size <= cache else cls(bytes=size)
+
+    @classmethod
     def lasting(cls, seconds: float) -> "Work":
         """Work that takes so many seconds at nominal rates."""
-        return cls(bytes=seconds * NOMINAL.bytes)
+        return cls(cached=seconds * NOMINAL.cached)
 
     def __add__(self, other: "Work") -> "Work":
         return Work(*(one + two for one, two in zip(self._parts(), other._parts(), strict=True)))
@@ -66,7 +74,7 @@ class Work:
 
     def seconds(self, rates: Rates) -> float:
         """The time at an engine's ``Rates``."""
-        each = rates.flops, rates.words, rates.entries, rates.bytes, rates.copied, rates.lookups
+        each = rates.flops, rates.words, rates.entries, rates.bytes, rates.cached, rates.copied, rates.lookups
         return sum(part / rate for part, rate in zip(self._parts(), each, strict=True))
 
     @property
@@ -75,7 +83,7 @@ class Work:
         return self.seconds(NOMINAL)
 
     def _parts(self):
-        return self.flops, self.words, self.entries, self.bytes, self.copied, self.lookups
+        return self.flops, self.words, self.entries, self.bytes, self.cached, self.copied, self.lookups
 
 
 @dataclass(frozen=True)

@@ -48,15 +48,16 @@ def eigenpairs(record: KernelSpectrum) -> Figure:
 
 
 def pictures(record: KernelSpectrum) -> dict[str, Callable[[Axes], None]]:
-    """What can be drawn on one pair of axes, by name."""
+    """What can be drawn on one pair of axes, by name; it is computed when it is drawn."""
+    density = record.density
     rest: dict[str, Callable[[Axes], None]] = {
-        "histogram": partial(bars, histogram=record.density.histogram(bins(record)), n=record.density.n),
+        "histogram": lambda axis: bars(axis, density.histogram(bins(record)), n=density.n),
         "eigenvalues": partial(leading, spectrum=record.leading),
         "labels": partial(_energies, energies=record.energies),
     }
     if record.task.kernel == "gap":
-        return rest | {"smoothed": partial(smoothed, found=record.density.smoothed(400))}
-    return rest | {"count": partial(counting, density=record.density)}
+        return rest | {"smoothed": lambda axis: smoothed(axis, density.smoothed(400))}
+    return rest | {"count": partial(counting, density=density)}
 
 
 def _energies(axis: Axes, energies: np.ndarray) -> None:

@@ -19,6 +19,7 @@ from scipy.special import betainc
 
 from ntkspec import checks, progress
 from ntkspec.engines.arrays import ArrayLike
+from ntkspec.objects.lazy import cached_property
 from ntkspec.objects.notebook import Columned, Drawn, Row, Shown, Table
 from ntkspec.objects.words import counted
 from ntkspec.operators import KernelOperator, as_symmetric, planning
@@ -340,13 +341,21 @@ class Density(Shown, Columned, Drawn):
         rounding = self.evidence.rounding + self.evidence.stored
         if self.values is not None:
             return tuple(np.searchsorted(self.values, x + e, side="right") / self.n for e in (-rounding, rounding))
-        low, high = (
-            _pooled(
-                [[share_below(a, b, at + sign * rounding)[side] for at in x] for a, b in self._matrices()], self.sizes
-            )
-            for side, sign in enumerate((-1, 1))
-        )
+        low, high = np.array([self._share_at(float(at)) for at in x]).reshape(-1, 2).T
         return np.where(x >= self.highest, 1.0, low), np.where(x < self.lowest, 0.0, high)
+
+    def _share_at(self, at: float) -> np.ndarray:
+        """The same bounds at one place, where a rule is made for each probe and end."""
+        if at not in self._known:
+            ends = at - (rounding := self.evidence.rounding + self.evidence.stored), at + rounding
+            rules = [[share_below(a, b, end)[side] for side, end in enumerate(ends)] for a, b in self._matrices()]
+            self._known[at] = _pooled(rules, self.sizes)
+        return self._known[at]
+
+    @cached_property
+    def _known(self) -> dict[float, np.ndarray]:
+        """These by place: figures and pages ask for the same ones."""
+        return {}
 
     def _middle(self, x):
         """The estimated share up to each x: half of a node's weight lies below it, and between nodes it grows."""

@@ -6,8 +6,10 @@ into its cache, and BLAS is held to one thread meanwhile, so Numba's, BLAS's and
 Compiled loops are therefore single-threaded and release the GIL.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -31,6 +33,7 @@ __all__ = [
     "fill_tiles",
     "free_memory",
     "functions",
+    "last_cache",
     "linalg",
     "lookups",
     "most_memory",
@@ -59,6 +62,9 @@ TILE, LEAST_TILE = 512, 64
 # Rows of a tile that are computed together where an entry has many intermediates, which then stay in the cache; and
 # pairs of patches at least, for functions of patches: as many as the function itself says.
 STRIP, PAIRS = 32, 1
+# Bytes of the matrix that is read for the rate of the last cache, at most; and how many caches the one fills that is
+# read for that of memory: enough that next to nothing of it is found there again.
+CACHED, BEYOND = 64e6, 1.5
 
 
 # ---------------------------------------------------------------------------------------------- memory and threads
@@ -70,6 +76,11 @@ def spare_memory() -> int:
 def free_memory() -> int:
     """Bytes that can be allocated now without swapping, beside what the workers take by themselves."""
     return host.free_memory(threads=workers())
+
+
+def last_cache() -> int:
+    """Bytes of the last caches of this process's cores; 0 where the system does not say."""
+    return host.last_cache()
 
 
 def spare_tiles(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -98,9 +109,13 @@ def fill_tiles(
 
 
 # ------------------------------------------------------------------------------------------------------------ rates
-def rates(dtype: DTypeLike) -> Rates:
-    """The rates of this machine for a dtype, measured once in about 0.1 s."""
-    return _measured(xp.dtype(dtype).char)
+def rates(dtype: DTypeLike, *, memory: bool = True) -> Rates:
+    """The rates of this machine for a dtype, measured once in about 0.1 s.
+
+    Without ``memory``, that of bytes is the cache's: an array that the last cache cannot hold is made for the other.
+    """
+    found = _measured(xp.dtype(dtype).char)
+    return replace(found, bytes=_of_memory()) if memory else found
 
 
 @cache
@@ -109,15 +124,10 @@ def _measured(dtype: str) -> Rates:
     tile = rng.standard_normal((size, size)).astype(dtype)
     words = rng.integers(0, 2**63, (size, 64), dtype=xp.uint64)
     product = [HadamardTerm(1.0, tile, tile)]
-    blocks = xp.ones((36, 512, 512), dtype)  # 8 rows of tiles, 75 MB in float64: more than most caches hold
-    vectors = xp.ones((2, 8 * 512))
 
     def add(_):
         for _ in range(4):
             terms.add(tile.copy(), product)
-
-    def read(_):
-        symmetric.triangle_product(blocks, 0, 36, vectors, xp.zeros_like(vectors))
 
     numbers = xp.ones((2016, 64), dtype)
     found = lookups.products(rng.integers(0, 2**63, (len(numbers), 16), dtype=xp.uint64), 1024, (0.0, 1.0))
@@ -129,13 +139,34 @@ def _measured(dtype: str) -> Rates:
         items = [None] * workers()
         return amount * len(items) / min(_seconds(run, task, items) for _ in range(4))
 
+    cached = _of_reading(min(last_cache() / 2, CACHED), dtype)
     return Rates(
         flops=rate(lambda _: [tile @ tile.T for _ in range(4)], 4 * 2.0 * size**3),
         words=rate(lambda _: [bits.count_common(words, words, dtype) for _ in range(4)], 4 * 64.0 * size**2),
         entries=rate(add, 4.0 * size**2),
-        bytes=rate(read, float(blocks.nbytes)),
+        bytes=cached,
+        cached=cached,
         lookups=rate(look_up, len(numbers) * sum(found.work(numbers.shape[1], dtype))),
     )
+
+
+@cache
+def _of_memory() -> float:
+    """Bytes a second of a triangle that the last cache cannot hold, as far as memory goes."""
+    return _of_reading(min(max(BEYOND * last_cache(), CACHED), free_memory() / 4), "f")
+
+
+def _of_reading(size: float, dtype: str) -> float:
+    """Bytes a second of products with a triangle of about so many bytes."""
+    rows = max(1, int(math.sqrt(2 * size / (TILE * TILE * xp.dtype(dtype).itemsize))))
+    blocks, vectors = xp.empty((rows * (rows + 1) // 2, TILE, TILE), dtype), xp.ones((2, rows * TILE))
+    parts = shares(len(blocks))
+    run(lambda part: blocks[part].fill(1), parts)
+
+    def read(part):
+        symmetric.triangle_product(blocks, part.start, part.stop, vectors, xp.zeros_like(vectors))
+
+    return blocks.nbytes / min(_seconds(run, read, parts) for _ in range(8))  # caches take in what is read repeatedly
 
 
 def _seconds(function, *arguments) -> float:

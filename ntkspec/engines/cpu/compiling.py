@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
@@ -60,6 +61,22 @@ def _say_once(folder: str) -> None:
 def in_llvm(twin: Callable) -> Callable:
     """Decorates what writes instructions for LLVM; ``twin`` is the same function in Python, for NUMBA_DISABLE_JIT=1."""
     return (lambda build: twin) if _IN_PYTHON else intrinsic
+
+
+def _nothing() -> None:
+    """What it computes."""
+
+
+@in_llvm(_nothing)
+def wide_vectors(typingctx: Any) -> Any:
+    """Said in a loop: its vectors are as wide as the registers. Of those of 512 bits LLVM takes half by itself, which
+    is right for a few instructions among others, and not for long arithmetic. Results stay the same."""
+
+    def build(context, builder, signature, arguments):
+        builder.function.attributes.update(('"prefer-vector-width"="512"', "noinline"))
+        return context.get_dummy_value()
+
+    return types.void(), build
 
 
 inlined = numba.njit(inline="always")

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import types
 
 from ntkspec.engines.arrays import Array
-from ntkspec.engines.cpu.compiling import Loop, compiled_with, in_llvm, inlined
+from ntkspec.engines.cpu.compiling import Loop, compiled_with, in_llvm, inlined, wide_vectors
 
 # The polynomials interpolate at the Chebyshev points of their intervals, computed with 50 digits. The number behind
 # each is its largest error relative to the result; an ulp is at least 1.1e-16 and 6e-8 of it.
@@ -184,6 +184,7 @@ def piecewise_linear(z: Array, value: Array, slope: Array, below: float) -> None
 
 @_elementwise
 def _erf(z, value, slope, small, tail, constants, coefficients, log):
+    wide_vectors()
     scale, scale_rest, centre, largest = constants[0], constants[1], constants[2], constants[3]
     one = z.dtype.type(1)
     for i in range(z.size):
@@ -204,6 +205,7 @@ def erf(z: Array, value: Array, slope: Array) -> None:
 @_elementwise
 def tanh(z: Array, value: Array, slope: Array) -> None:
     """tanh(z) and 1/cosh(z)²."""
+    wide_vectors()
     for i in range(z.size):
         x = xp.float64(z[i])
         k, e = _exp(-min(2.0 * abs(x), _FAR), 0.0, _EXP64, _LOG64)
@@ -216,6 +218,7 @@ def tanh(z: Array, value: Array, slope: Array) -> None:
 @_elementwise
 def sigmoid(z: Array, value: Array, slope: Array) -> None:
     """1/(1 + exp(-z)) and its derivative."""
+    wide_vectors()
     for i in range(z.size):
         x = xp.float64(z[i])
         k, e = _exp(-min(abs(x), _FAR), 0.0, _EXP64, _LOG64)
@@ -228,6 +231,7 @@ def sigmoid(z: Array, value: Array, slope: Array) -> None:
 @_elementwise
 def softplus(z: Array, value: Array, slope: Array) -> None:
     """log(1 + exp(z)) and 1/(1 + exp(-z))."""
+    wide_vectors()
     for i in range(z.size):
         x = xp.float64(z[i])
         k, e = _exp(-min(abs(x), _FAR), 0.0, _EXP64, _LOG64)
@@ -240,6 +244,7 @@ def softplus(z: Array, value: Array, slope: Array) -> None:
 @_elementwise
 def silu(z: Array, value: Array, slope: Array) -> None:
     """z/(1 + exp(-z)) and its derivative."""
+    wide_vectors()
     for i in range(z.size):
         x = xp.float64(z[i])
         size = min(abs(x), _FAR)
@@ -254,6 +259,7 @@ def silu(z: Array, value: Array, slope: Array) -> None:
 @_elementwise
 def gelu(z: Array, value: Array, slope: Array) -> None:
     """z P(g < z) for a standard normal g, and its derivative."""
+    wide_vectors()
     for i in range(z.size):
         x = xp.float64(z[i])
         size = min(abs(x), 39.0)  # exp(-39²/2) is 0
@@ -273,6 +279,7 @@ def gelu(z: Array, value: Array, slope: Array) -> None:
 @_elementwise
 def elu(z: Array, value: Array, slope: Array, alpha: float) -> None:
     """z and 1 for z >= 0, alpha (exp(z) - 1) and alpha exp(z) below."""
+    wide_vectors()
     for i in range(z.size):
         x = xp.float64(z[i])
         k, e = _exp(-min(abs(x), _FAR), 0.0, _EXP64, _LOG64)

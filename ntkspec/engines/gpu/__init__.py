@@ -33,6 +33,7 @@ __all__ = [
     "fill_tiles",
     "free_memory",
     "functions",
+    "last_cache",
     "linalg",
     "lookups",
     "most_memory",
@@ -90,6 +91,11 @@ def most_memory() -> int:
     return used_memory()
 
 
+def last_cache() -> int:
+    """0: matrices are read from memory."""
+    return 0
+
+
 def spare_memory() -> int:
     """Bytes of the host's memory where tiles can lie that the GPU has no room for."""
     return host.free_memory()
@@ -134,8 +140,8 @@ def blocks(share: slice, width: int, numbers: int = _NUMBERS, least: int = 256) 
 
 
 # ------------------------------------------------------------------------------------------------------------ rates
-def rates(dtype: DTypeLike) -> Rates:
-    """The rates of this GPU for a dtype, measured once in about 0.1 s."""
+def rates(dtype: DTypeLike, *, memory: bool = True) -> Rates:
+    """The rates of this GPU for a dtype, measured once in about 0.1 s, those of its memory among them."""
     return _measured(np.dtype(dtype).char)
 
 
@@ -149,11 +155,13 @@ def _measured(dtype: str) -> Rates:
     def rate(amount, task, *arguments):
         return amount / min(_seconds(task, *arguments) for _ in range(4))
 
+    read = rate(float(blocks.nbytes), symmetric.triangle_product, blocks, 0, 10, vectors, xp.zeros_like(vectors))
     return Rates(
         flops=rate(2.0 * size**3, xp.matmul, tile, tile.T),
         words=rate(64.0 * size**2, bits.count_common, words, words, dtype),
         entries=rate(float(size) ** 2, terms.write, tile.copy(), [HadamardTerm(1.0, tile, tile.copy())], False),
-        bytes=rate(float(blocks.nbytes), symmetric.triangle_product, blocks, 0, 10, vectors, xp.zeros_like(vectors)),
+        bytes=read,
+        cached=read,
         copied=link_rate(),
     )
 

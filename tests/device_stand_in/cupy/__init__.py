@@ -30,12 +30,12 @@ _METHODS = """
     sum mean cumsum clip fill take repeat dot trace sort argsort
 """
 _FUNCTIONS = """
-    abs all any arange arctan2 argmax argmin argsort argwhere array_equal ascontiguousarray
-    asfortranarray broadcast_to clip concatenate copysign copyto cos cumsum diff dot einsum empty
-    empty_like exp expm1 eye flatnonzero frexp full full_like hstack isfinite isnan ldexp linspace log log1p logaddexp
-    matmul maximum mean minimum moveaxis multiply negative ones ones_like outer pad roll
-    searchsorted sign sin sort split sqrt square stack subtract sum swapaxes tanh tensordot trace
-    triu tril unique vdot vstack where zeros zeros_like
+    abs absolute add all any arange arctan2 argmax argmin argsort argwhere array_equal ascontiguousarray
+    asfortranarray broadcast_to clip concatenate copysign copyto cos cumsum diff divide dot einsum empty empty_like
+    exp expm1 eye flatnonzero frexp full full_like greater greater_equal hstack invert isfinite isnan ldexp less
+    less_equal linspace log log1p logaddexp matmul maximum mean minimum moveaxis multiply negative ones ones_like
+    outer pad power roll searchsorted sign sin sort split sqrt square stack subtract sum swapaxes tanh tensordot trace
+    true_divide triu tril unique vdot vstack where zeros zeros_like
 """
 _LINALG = """
     eigh eigvalsh norm qr svd solve cholesky inv

@@ -101,7 +101,7 @@ class FactoredJacobian(AutogradJacobian):
         _, stored = held_flops(self._sample, self.functions)
         again = product_flops(self._sample) + 2.0 * self.facts.flops
         own = self._points_stored * stored + (self.points - self._points_stored) * again
-        read = Work(bytes=self._points_stored * self.bytes_per_point)
+        read = Work.of_reading(self._points_stored * self.bytes_per_point, self.engine.last_cache())
         rest = self.rest
         return Work(flops=own) + read + (Work() if rest is None else rest.pull_work)
 
