@@ -31,7 +31,8 @@ TESTS = {
 }
 # Tests that are the first of their room for files of these names.
 FIRST = {
-    "certificates": "certificates norms",
+    "certificates": "certificates overlaps norms",
+    "overlaps": "overlaps certificates",
     "deflation": "spectra",
     "dimensions": "dimensions",
     "eigenpairs": "spectra",
@@ -98,14 +99,23 @@ def _of(path: str, *changes: tuple[str, str]) -> list[Mutant]:
 
 MUTANTS = [
     *_of(
+        "spectra/overlaps.py",
+        ("(n - block - vectors + 1) / 2", "n / 4"),
+        ("failure_probability / excess", "failure_probability"),
+        ("return LOSS * exact,", "return exact,"),
+        ("LOSS * WEIGHT * self.error", "0.0 * self.error"),
+        ("(level / LOSS) ** 2 - rounding**2", "4 * level**2"),
+        ("- tail) / GROWTH - tail", "- tail) * 4"),
+    ),
+    *_of(
         "spectra/certificates.py",
-        ("betaincinv(block / 2, (n - block) / 2", "betaincinv(block / 2, n / 4"),
-        ("return _LOSS * exact,", "return exact,"),
-        ("_LOSS * WEIGHT * lanczos.error", "0.0 * lanczos.error"),
-        ("_MARGIN * level / _LOSS", "2 * level"),
-        ("float(theta[0]) - rounding, float(theta[-1]) + rounding", "float(theta[0]), float(theta[-1])"),
+        ("float(relation.theta[0]) - lanczos.error, float", "float(relation.theta[0]), float"),
+        ("failure_probability * 2.0 ** (1 - m) / found", "failure_probability * 1e3"),
+        ("/ np.sqrt(self.counts + 1), levels[0] - own", ", levels[0]"),
+        ("self.apart = 2 * (", "self.apart = 0 * ("),
+        ("self.high + self.radii < end", "self.high < end + np.inf"),
+        ("if not levels[self.counts - 1].all():", "if False:"),
         ("self.probability * 6 / (math.pi * self.attempts) ** 2", "self.probability"),
-        ("while not math.hypot(*overlap_bounds(lanczos, end + step)) < level:", "while False:"),
         ('if outcome.reason != "hidden":', "if True:"),
         ("lowest >= ends[0] and highest <= ends[1]", "lowest >= ends[0] or highest <= ends[1]"),
         ("return 0.0\n    exact, rounding", "return 1.0\n    exact, rounding"),
@@ -150,7 +160,7 @@ MUTANTS = [
         ("self.error = math.hypot(self.error, defect)", "pass"),
         ("self.error = math.hypot(self.error, math.sqrt(width) * rounding)", "pass"),
         ("max(ASYMMETRY * self.scale, 1e3 * rounding)", "1e3 * self.scale"),
-        ("self.start, self.size = S.T @ self.start, kept", "self.start, self.size = self.start[:kept], kept"),
+        ("self.restarts = S.T @ self.start, kept,", "self.restarts = self.start[:kept], kept,"),
     ),
     *_of(
         "kernels/expected.py",

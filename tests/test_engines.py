@@ -252,6 +252,18 @@ def test_a_triangle_in_rows_is_multiplied_on_both_sides(entries, vectors, count,
     assert np.abs(engine.to_host(out) - exact).max() <= 40 * n * np.finfo(vectors).eps
 
 
+@pytest.mark.parametrize("n", [1, 15, 16, 2100])
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_vectors_of_products_begin_with_a_line_of_the_cache(n, dtype):
+    room = cpu.symmetric.room(3, n, dtype)
+    assert room.dtype == dtype
+    assert room.flags.c_contiguous
+    assert len(room) == 3
+    assert n <= room.shape[1] < n + 16
+    assert not room.any()
+    assert all(row.ctypes.data % 64 == 0 for row in room)
+
+
 @pytest.mark.parametrize("n", [1, 5, 8, 64, 129, 300])
 @pytest.mark.parametrize("dtype", ["f", "d"])
 def test_a_matrix_is_compared_with_its_mirror(n, dtype, engine, on):

@@ -132,6 +132,9 @@ class Patches(Protocol):
 class Symmetric(Protocol):
     """Symmetric matrices of which one triangle is read."""
 
+    def room(self, count: int, n: int, dtype: DTypeLike) -> Array:
+        """Zeros (count, n or a few more) for vectors or sums, laid out as products are fastest."""
+
     def triangle_product(self, blocks: Array, first: int, last: int, vectors: Array, out: Array) -> None:
         """Add to ``out`` the products of the tiles first, ..., last - 1 of a lower triangle, and of their mirrors."""
 

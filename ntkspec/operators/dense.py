@@ -122,17 +122,19 @@ class Dense(Stored):
         """``K @ V``; of a symmetric matrix the lower triangle is read once for all vectors."""
         if not self.symmetric:
             return self._rows_times(V)
-        right = self.engine.xp.ascontiguousarray(V.T)
+        n, loops = self.shape[0], self.engine.symmetric
+        right = loops.room(V.shape[1], n, V.dtype)
+        right[:, :n] = V.T
 
         def add(share):
-            out = self.engine.xp.zeros_like(right)
-            self.engine.symmetric.product(self._rows, share[0], share[1], right, out)
+            out = loops.room(V.shape[1], n, right.dtype)
+            loops.product(self._rows, share[0], share[1], right, out)
             return out
 
         total, *others = self.engine.run(add, self._shares(64))
         for part in others:
             total += part
-        return total.T
+        return total[:, :n].T
 
     def _rows_times(self, V):
         """Row blocks in the dtype of V, which a float32 matrix takes block by block."""

@@ -123,13 +123,13 @@ class Triangle(Stored):
     def _matmat(self, V: Array) -> Array:
         """``K @ V``, reading each block once for all vectors; the workers add to sums of their own."""
         self._prove()
-        xp, padded, count = self.engine.xp, math.isqrt(2 * len(self.blocks)) * self.side, len(self.blocks)
-        right = xp.zeros((V.shape[1], padded), np.result_type(self.dtype, V.dtype))
+        loops, padded, count = self.engine.symmetric, math.isqrt(2 * len(self.blocks)) * self.side, len(self.blocks)
+        right = loops.room(V.shape[1], padded, np.result_type(self.dtype, V.dtype))
         right[:, : len(V)] = V.T
 
         def add(share):
-            out = xp.zeros_like(right)
-            self.engine.symmetric.triangle_product(self.blocks, share.start, share.stop, right, out)
+            out = loops.room(V.shape[1], padded, right.dtype)
+            loops.triangle_product(self.blocks, share.start, share.stop, right, out)
             return out
 
         shares = self.engine.shares(count) if self.blocks.nbytes > SHARED_FROM else [slice(0, count)]

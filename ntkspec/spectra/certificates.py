@@ -1,36 +1,39 @@
 r"""What a block Krylov space from a random start proves about the eigenvalues that it has not found.
 
-Let :math:`K Q = Q T + Q' C + F` with the start block in coordinates E (Lanczos), and K z = lambda z with |z| = 1. The
-overlaps :math:`y = Q^T z` satisfy :math:`(\lambda - T) y = C^T Q'^T z + F^T z`, so that those of the start block are
+The overlaps of the start with an eigenvector are bounded by a function of its eigenvalue
+(:mod:`ntkspec.spectra.overlaps`). The space of the start block is uniform, so that :math:`\|E^T y\|^2` follows the
+Beta(b/2, (n-b)/2) law whatever K is: it is below its delta-quantile t² with probability delta only. An eigenvalue is
+therefore excluded where the bound is smaller than t, except with probability delta: beyond the end from which on it
+stays there, no eigenvalue of K is left.
 
-.. math:: E^T y = E^T (\lambda - T)^{-1} (C^T Q'^T z + F^T z), \qquad
-          \|E^T y\| \le \sqrt{1 + 1/w^2}\, \|E^T (\lambda - T)^{-1} [C^T,\; w f I]\|
+**Beside eigenvalues that were found.** Let Ritz vectors Q s_j with distinct values theta_j and residuals rho_j be
+found, at most k. Let t bound what the other Ritz vectors add to the overlap of the start with any eigenvector whose
+eigenvalue lies beyond an end, which is above the other Ritz values. Then beyond the end lie no more eigenvalues than
+found values, except with probability delta. For otherwise two neighbouring eigenvalues beyond it are nearest to the
+same theta_j, or one is nearest to a theta_j that lies at a distance e_j on this side of the end. The overlaps with a
+found vector are :math:`|s_i^T Q^T z_l| \le \rho_i / |\lambda_l - \theta_i|`. In the first case a unit vector z in the
+span of the two eigenvectors has s_jᵀ Qᵀ z = 0, and
 
-for every w > 0 and f >= |F|. The space of the start block is uniform, so :math:`\|E^T y\|^2` follows the
-Beta(b/2, (n-b)/2) law whatever K is: it is below its delta-quantile t² with probability delta only. An eigenvalue
-lambda is therefore excluded where the right-hand side is smaller than t, except with probability delta.
+.. math:: \|Q_1^T z\| \le \sqrt 2 \Big(t + 2 \sum_{i \ne j} \frac{\|E^T s_i\| \rho_i}{|\theta_i - \theta_j|}\Big).
 
-With b = 1 and f = 0 the norm is :math:`\prod \beta_j / \prod |\lambda - \theta_i|`: the bound of van Dorsselaer,
-Hochstenbach and van der Vorst (SIAM J. Matrix Anal. Appl. 22, 2001). For b > 1 the norm need not fall with lambda. It
-equals a level t exactly at the real eigenvalues of
-
-.. math:: H = \begin{pmatrix} T & (C^T C + w^2 f^2 I)/t \\ E E^T/t & T \end{pmatrix}
-
-(the argument of Boyd, Balakrishnan and Kabamba for H-infinity norms, Math. Control Signals Systems 2, 1989): beyond the
-outermost of them, no eigenvalue of K is left.
+In the second, the overlap of one eigenvector is at most the bracket plus :math:`\|E^T s_j\| \rho_j / e_j`. But the
+smallest overlap of a uniform block with the span of two given vectors has a known law, and the first k + 1 eigenvectors
+have k pairs of neighbours. Found values that their residuals do not tell apart count as one theta_j with c vectors:
+then c + 1 eigenvectors are nearest to it, and sets of c + 1 neighbours take the place of pairs.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
-from scipy.special import betaincinv
 
 from ntkspec.progress import Bar
 from ntkspec.randomness import stream
 from ntkspec.spectra.lanczos import Lanczos
+from ntkspec.spectra.overlaps import GROWTH, WEIGHT, Relation, overlap_quantile
 
 # From the Ritz values, ascending, to the interval outside which no eigenvalue is to be left; None stops the run.
 TargetInterval: TypeAlias = Callable[[np.ndarray], tuple[float, float] | None]
@@ -41,40 +44,24 @@ BLOCKS = (2, 4, 8)
 # A basis that has not excluded what it should with this many vectors, or with those that fit into this part of the
 # free memory, says so instead of going on.
 LARGEST_BASIS, MEMORY_SHARE = 512, 0.25
-# w above: rounding counts four times, the exact part 1.03 times.
-WEIGHT = 4.0
-_LOSS = math.sqrt(1 + 1 / WEIGHT**2)
-# Crossings are those of a level that is smaller by this: a bound that only just reaches the level crosses it twice at
-# a distance that rounding cannot hide.
-_MARGIN = 1 - 1e-6
+# A run that has found what it seeks goes on to this multiple of its products to prove that nothing was missed.
+FURTHER = 1.3
+# Ends just below found values that such a proof tries.
+_ENDS = 4
 # Steps that most runs need, and those after which their recurrence tells how many.
 TYPICAL_STEPS, TELLING_STEPS = 40, 12
 
 
-def overlap_quantile(n: int, block: int, failure_probability: float) -> float:
-    """t with P(|Q_1ᵀ z| < t) = failure_probability for a uniform orthonormal block (n, block) and a unit vector z."""
-    if block >= n:
-        return 1.0
-    return math.sqrt(betaincinv(block / 2, (n - block) / 2, failure_probability))
-
-
 def overlap_bounds(lanczos: Lanczos, value: float) -> tuple[float, float]:
     """(exact, rounding): with z of this eigenvalue, outside T's spectrum, |Q_1ᵀ z| is at most their hypotenuse."""
-    try:
-        X = np.linalg.solve(value * np.eye(lanczos.size) - lanczos.T, lanczos.start)
-    except np.linalg.LinAlgError:
-        return math.inf, math.inf
-    if not np.isfinite(X).all():
-        return math.inf, math.inf
-    exact = float(np.linalg.norm(lanczos.off_diagonal @ X, 2)) if lanczos.residual_width else 0.0
-    return _LOSS * exact, _LOSS * WEIGHT * lanczos.error * float(np.linalg.norm(X, 2))
+    return Relation.of(lanczos).overlap_bounds(value)
 
 
-def rounding_share(lanczos: Lanczos, value: float) -> float:
+def rounding_share(relation: Relation, value: float) -> float:
     """The part of the squared bound on the overlap that is due to F, from 0 to 1; 0 at an end that was not bounded."""
     if not math.isfinite(value):
         return 0.0
-    exact, rounding = overlap_bounds(lanczos, value)
+    exact, rounding = relation.overlap_bounds(value)
     return rounding**2 / (exact**2 + rounding**2) if 0 < rounding < math.inf else 0.0
 
 
@@ -82,38 +69,13 @@ def spectrum_bounds(lanczos: Lanczos, failure_probability: float) -> tuple[float
     """Every eigenvalue of K (of P K P, with locked vectors) lies between these, except with the failure probability.
 
     Each of the two statements fails with at most that probability. Holds where the basis was not restarted and its
-    start block was Gaussian. Cost: the eigenvalues of a (2 k, 2 k) matrix.
+    start block was Gaussian.
     """
-    theta, rounding = np.linalg.eigvalsh(lanczos.T), lanczos.error
-    if lanczos.complete or (lanczos.exhausted and rounding == 0):
-        return float(theta[0]) - rounding, float(theta[-1]) + rounding
+    relation = Relation.of(lanczos)
+    if lanczos.complete or (lanczos.exhausted and lanczos.error == 0):
+        return float(relation.theta[0]) - lanczos.error, float(relation.theta[-1]) + lanczos.error
     level = _level(lanczos, failure_probability)
-    crossings, far = _crossings(lanczos, _MARGIN * level / _LOSS)
-    real = np.append(crossings.real[abs(crossings.imag) <= 1e-8 * abs(theta).max()], theta[[0, -1]])
-    step = rounding + 4 * np.finfo(np.float64).eps * far
-    return _first_below(lanczos, float(real.min()), -step, level), _first_below(lanczos, float(real.max()), step, level)
-
-
-def _crossings(lanczos: Lanczos, level: float):
-    """The eigenvalues of H, and its norm; computed in units of the largest entry of T and C."""
-    unit = max(abs(lanczos.T).max(), abs(lanczos.off_diagonal).max(initial=0.0), lanczos.error)
-    T, C, E = lanczos.T / unit, lanczos.off_diagonal / unit, lanczos.start
-    far = C.T @ C + (WEIGHT * lanczos.error / unit) ** 2 * np.eye(lanczos.size)
-    balance = math.sqrt(np.linalg.norm(far, 2))
-    H = np.block([[T, far / (balance * level)], [E @ E.T * (balance / level), T]])
-    return unit * np.linalg.eigvals(H), unit * float(np.linalg.norm(H))
-
-
-def _first_below(lanczos: Lanczos, end: float, step: float, level: float) -> float:
-    """The first of end + step, end + 2 step, end + 4 step, ... where the bound on the overlap is below the level.
-
-    Next to a converged Ritz value two crossings lie so close that they are computed as complex: this finds them.
-    """
-    while not math.hypot(*overlap_bounds(lanczos, end + step)) < level:
-        step *= 2
-        if not math.isfinite(step):
-            return step
-    return end + step
+    return -relation.mirrored().end(level), relation.end(level)
 
 
 def _level(lanczos: Lanczos, failure_probability: float) -> float:
@@ -174,12 +136,12 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
         before = lanczos.products
         lanczos.extend(min(steps, -(-(most - lanczos.size) // max(1, lanczos.residual_width))))
         bar.update(lanczos.products - before)
-        theta = np.linalg.eigvalsh(lanczos.T)
-        ends = target_interval(theta)
+        relation = Relation.of(lanczos)
+        theta, ends = relation.theta, target_interval(relation.theta)
         if ends is None:
             return Outcome("stopped")
-        bounds = [overlap_bounds(lanczos, end) for end in ends if math.isfinite(end)]
-        slack = min((_log_ratio(level, math.hypot(*both)) for both in bounds), default=0.0)
+        bounds = [relation.overlap_bounds(end) for end in ends if math.isfinite(end)]
+        slack = min((_log_ratio(level, GROWTH * math.hypot(*both)) for both in bounds), default=0.0)
         slacks[lanczos.products] = slack
         if slack >= 0 or lanczos.exhausted or lanczos.size >= most:
             lowest, highest = spectrum_bounds(lanczos, failure_probability)
@@ -197,6 +159,141 @@ def _exclude(lanczos: Lanczos, target_interval: TargetInterval, failure_probabil
         bar.expect(expected)
         left = max(0, expected - lanczos.products) // (2 * max(1, lanczos.residual_width))
         steps = max(1, min(left, 8)) if expected else 2
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What a run looks for: which Ritz values it has found, and beyond what no other is to be left.
+
+    choose : from the Ritz values, ascending, to the indices of the found ones. ends : from these to (low, high), which
+    may be infinite; ``room`` times the largest size may be missing beyond them.
+    """
+
+    choose: Callable[[np.ndarray], np.ndarray]
+    ends: Callable[[np.ndarray], tuple[float, float]]
+    room: float
+
+
+def prove_found(lanczos: Lanczos, sought: Sought, failure_probability: float, bar: Bar) -> Outcome | None:
+    """Go on with a run from a random block, which was not restarted, until it proves that none of what is sought is
+    missed; None where it cannot soon, as where more values coincide than the block has vectors."""
+    block, n = lanczos.start.shape[1], lanczos.n - lanczos.locked
+    most, last = fitting_basis(lanczos, LARGEST_BASIS), round(FURTHER * lanczos.products)
+    while True:
+        relation = Relation.of(lanczos)
+        found = sought.choose(relation.theta)
+        room = sought.room * float(abs(relation.theta).max())
+        levels = _levels(n, block, len(found), failure_probability)
+        low, high = sought.ends(relation.theta[found])
+        sides = [
+            Beside.of(relation, found, high, room, levels),
+            Beside.of(relation.mirrored(), lanczos.size - 1 - found, -low, room, levels),
+        ]
+        slack = min(side.slack for side in sides)
+        highest, least = (side.proved() if slack >= 0 else None for side in sides)
+        if highest is not None and least is not None:
+            lowest = -least
+            if math.isinf(highest - lowest):
+                whole = spectrum_bounds(lanczos, failure_probability)
+                lowest, highest = max(lowest, whole[0]), min(highest, whole[1])
+            return Outcome("excluded", lowest, highest)
+        hopeless = lanczos.exhausted or min(side.allowed for side in sides) == -math.inf
+        ends = -sides[1].end, sides[0].end
+        expected = expected_products(lanczos, ends, slack) if -math.inf < slack < 0 else 0
+        if hopeless or expected > last or lanczos.products >= last or lanczos.size >= most:
+            return None
+        before = lanczos.products
+        left = max(4 * block, expected - before)
+        lanczos.extend(max(1, min(left, most - lanczos.size) // (2 * block)))
+        bar.update(lanczos.products - before)
+
+
+def _levels(n: int, block: int, found: int, failure_probability: float) -> np.ndarray:
+    """What the overlap with none of the spans of 2, 3, ... neighbours among the first eigenvectors is below, except
+    with the failure probability in all; 0 for more neighbours than the block has vectors."""
+    parts = [failure_probability * 2.0 ** (1 - m) / found for m in range(2, block + 1)]
+    return np.array([overlap_quantile(n, block, part, m) for m, part in enumerate(parts, start=2)] + [0.0] * found)
+
+
+class Clusters:
+    """Found Ritz values, in clusters that their residuals do not tell apart.
+
+    weights : what each adds to the overlap of the start with an eigenvector whose eigenvalue is at distance 1. apart :
+    for each cluster, what the values of all others add where an eigenvalue is nearest to this one.
+    """
+
+    def __init__(self, relation: Relation, found: np.ndarray):
+        found = np.sort(found)
+        self.values, radii = relation.theta[found], relation.residuals()[found]
+        self.weights = radii * np.linalg.norm(relation.start[found], axis=1)
+        steps = np.diff(self.values) > 2 * (radii[1:] + radii[:-1])
+        self.first = np.flatnonzero(np.r_[True, steps])
+        self.counts = np.diff(np.r_[self.first, len(found)])
+        self.low, self.high = self.values[self.first], self.values[self.first + self.counts - 1]
+        self.radii = np.sqrt(np.add.reduceat(radii**2, self.first))
+        distances = np.minimum.reduceat(abs(self.values[:, None] - self.values), self.first, axis=0)
+        distances[np.repeat(np.arange(len(self.first)), self.counts), np.arange(len(found))] = math.inf
+        self.apart = 2 * (self.weights / distances).sum(axis=1)
+
+    def allowed(self, end: float, levels: np.ndarray) -> float:
+        """What others may add to an overlap where a further eigenvalue lies beyond the end, whichever cluster it is
+        nearest to; -inf where the block is too small for it."""
+        above, below = self.low - self.radii > end, self.high + self.radii < end
+        if not levels[self.counts - 1].all():
+            return -math.inf
+        own = np.zeros(len(self.first))
+        if below.any() and math.isfinite(end):
+            distances = np.where(np.repeat(below, self.counts), end - self.values, math.inf)
+            own = np.add.reduceat(self.weights / distances, self.first)
+        level = np.where(above, levels[self.counts - 1] / np.sqrt(self.counts + 1), levels[0] - own)
+        return float((np.where(above | below, level, 0.0) - self.apart).min())
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The proof that beyond an upper end, above all other Ritz values, lie no eigenvalues but the found ones.
+
+    levels : as of :func:`_levels`. allowed : what the other Ritz vectors may add to an overlap with the start for the
+    proof to hold. slack : the logarithm of the ratio of that to what they add at the end.
+    """
+
+    rest: Relation
+    found: Clusters
+    levels: np.ndarray
+    end: float
+
+    @classmethod
+    def of(cls, relation: Relation, chosen: np.ndarray, last: float, room: float, levels: np.ndarray) -> "Beside":
+        """The proof that is nearest to holding, of ends between the last found value and ``room`` beyond it."""
+        rest, found = relation.without(chosen), Clusters(relation, chosen)
+        if math.isinf(last) or not len(rest.theta):
+            return cls(rest, found, levels, math.inf)
+        near = (last <= found.low) & (found.low <= last + room)
+        ends = [last + room, *(found.low - 2 * found.radii)[near][:_ENDS]]
+        sides = [cls(rest, found, levels, float(end)) for end in ends if end > rest.theta[-1]]
+        return max(sides, key=lambda side: (side.slack, side.allowed))
+
+    @cached_property
+    def allowed(self) -> float:
+        return math.inf if math.isinf(self.end) else self.found.allowed(self.end, self.levels)
+
+    @cached_property
+    def slack(self) -> float:
+        if math.isinf(self.end):
+            return math.inf
+        overlap = GROWTH * math.hypot(*self.rest.overlap_bounds(self.end))
+        return _log_ratio(self.allowed, overlap) if self.allowed > 0 else -math.inf
+
+    def proved(self) -> float | None:
+        """The first end that is found from which on it holds, at most this one; None where it does not hold here."""
+        if math.isinf(self.end):
+            return self.end
+        level = min(self.allowed, self.found.allowed(-math.inf, self.levels))  # as where all found values lie beyond it
+        if level > 0:
+            end = self.rest.end(level)
+            if end <= self.end:
+                return end if self.found.allowed(end, self.levels) >= level else self.end
+        return self.end if self.rest.stays_below(self.allowed, self.end) else None
 
 
 def fitting_basis(lanczos: Lanczos, wanted: int) -> int:

@@ -13,7 +13,7 @@ from ntkspec.engines.arrays import Array, ArrayLike
 from ntkspec.operators import KernelOperator, as_symmetric, planning, with_entries
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.randomness import stream
-from ntkspec.spectra.certificates import FailureBudget, Outcome, fitting_basis, forecast, prove
+from ntkspec.spectra.certificates import FailureBudget, Outcome, Sought, fitting_basis, forecast, prove, prove_found
 from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import Diagnostics, Spectrum, collect, sign
 from ntkspec.storage import checkpointed, target
@@ -24,10 +24,10 @@ WHICH = ("LM", "LA", "SA", "BE")
 # What is left out is bounded to this part of its norm.
 RESOLUTION = 1e-3
 # The basis holds this many vectors, or six for each pair, before it is restarted.
-LEAST_BASIS, PER_PAIR = 256, 6
-# Vectors in the block from which pairs are sought: a product of two reads a stored matrix once, as that of one does.
-# That of four takes longer, and more products are needed.
-BLOCK = 2
+LEAST_BASIS, PER_PAIR = 512, 6
+# Vectors in the block from which pairs are sought: a product of four reads a stored matrix once, and the overlap of so
+# many with any two eigenvectors is large enough for one run to find the pairs and to prove that none is missed.
+BLOCK = 4
 # Restarts after which the pairs that have not converged are given as they are.
 MOST_RESTARTS = 50
 
@@ -87,13 +87,15 @@ def eigsh(
 
     Notes
     -----
-    Block Lanczos with thick restart finds pairs. They are locked, and a second run from a random block on what is left
-    proves that nothing more extreme is left, except with the failure probability (``ntkspec.spectra.certificates``).
-    What it finds instead, such as a further copy of a multiple eigenvalue, is taken in, and the proof starts again.
+    Block Lanczos from a random block of four vectors finds the pairs, and the same Krylov space proves that nothing
+    more extreme is left, except with the failure probability (``ntkspec.spectra.certificates``). Where it cannot, as
+    after a thick restart, from ``v0``, or for values with more copies than the block can tell, the pairs are locked,
+    and a run from a new random block on what is left proves it. What that finds instead, such as a further copy of a
+    multiple eigenvalue, is taken in, and the proof starts again.
 
     Up to n = 600 the dense eigenproblem is solved, 9 n³ flops; where only products are known, up to n = 20 k + 100,
     which is what Lanczos is expected to take. Cost: products, 4 n k b flops of orthogonalization for k vectors in
-    blocks of b, and 8 n (basis + k) bytes for a basis of at most max(256, 6 k) vectors.
+    blocks of b, and 8 n (basis + k) bytes for a basis of at most max(512, 6 k) vectors.
 
     References
     ----------
@@ -230,11 +232,11 @@ def converge(
     *,
     most_restarts: int | None = None,
 ) -> bool:
-    """Extend and restart until the chosen Ritz pairs have small residuals, and lock them.
+    """Extend and restart until the chosen Ritz pairs have small residuals; returns whether they have.
 
-    choose : from Ritz values to indices. Returns whether they are small enough.
+    choose : from Ritz values to indices.
     """
-    restarts, block = 0, max(1, lanczos.residual_width)
+    block = max(1, lanczos.residual_width)
     limit = MOST_RESTARTS if most_restarts is None else most_restarts
     most = max(fitting_basis(lanczos, max(LEAST_BASIS, PER_PAIR * wanted.k)), 2 * wanted.k + 4 * block)
     slacks: dict[int, float] = {}
@@ -247,14 +249,19 @@ def converge(
         residuals = lanczos.residuals(S[:, chosen]) + lanczos.error
         allowed = np.maximum(wanted.rtol * abs(theta[chosen]), 4 * lanczos.error)
         converged = lanczos.exhausted or (bool((residuals <= allowed).all()) and len(theta) > len(chosen))
-        if converged or restarts == limit:
-            lanczos.lock(theta[chosen], S[:, chosen])
+        if converged or lanczos.restarts == limit:
             return converged
         slacks[lanczos.products] = _slack(residuals, allowed)
         if lanczos.size + lanczos.residual_width > most:
             kept = np.sort(replace(wanted, k=len(chosen) + (most - len(chosen)) // 3).choose(theta))
             lanczos.restart(theta[kept], S[:, kept])
-            restarts += 1
+
+
+def lock(lanczos: Lanczos, choose: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Put the chosen Ritz pairs behind the locked ones."""
+    theta, S = lanczos.ritz()
+    chosen = choose(theta)
+    lanczos.lock(theta[chosen], S[:, chosen])
 
 
 def _slack(residuals, allowed) -> float:
@@ -279,27 +286,42 @@ class _Search:
     def __init__(self, operator: KernelOperator, wanted: Wanted, budget: FailureBudget, bar: progress.Bar):
         self.lanczos, self.wanted, self.budget, self.bar = Lanczos(operator), wanted, budget, bar
         self.converged = True
-        self.block = BLOCK
 
     def run(self, v0: Array | None) -> Spectrum:
-        """Find, prove, and find what the proof stumbled over."""
-        lanczos, outcome = self.lanczos, None
-        while lanczos.locked < self.wanted.k:
-            if v0 is None or lanczos.locked:
-                lanczos.begin_random(stream(self.budget.seed, "search", lanczos.products), self.block)
+        """Find and prove at once; else prove, and find what the proof stumbled over."""
+        lanczos, k = self.lanczos, self.wanted.k
+        while lanczos.locked < k:
+            given = v0 if not lanczos.locked else None
+            if given is None:
+                lanczos.begin_random(stream(self.budget.seed, "search", lanczos.products), BLOCK)
             else:
-                lanczos.begin(v0)
-            self._converge(replace(self.wanted, k=self.wanted.k - lanczos.locked).choose)
+                lanczos.begin(given)
+            choose = replace(self.wanted, k=k - lanczos.locked).choose
+            spectrum = self._converge(choose, proving=given is None and not lanczos.locked)
+            if spectrum is not None:
+                return spectrum
+        outcome = None
         while lanczos.locked < lanczos.n:
             outcome = prove(lanczos, self._target, self.budget, self.bar)
             if outcome.reason != "stopped":
                 break
             self._converge(self._beyond)
-        return self._spectrum(outcome)
+        return self._spectrum(outcome, self._evidence(outcome))
 
-    def _converge(self, choose) -> None:
-        """Find and lock the chosen pairs of what is left."""
-        self.converged &= converge(self.lanczos, self.wanted, choose, self.bar)
+    def _converge(self, choose, *, proving: bool = False) -> Spectrum | None:
+        """Find and lock the chosen pairs of what is left; all of them at once with the proof, where the run has it."""
+        lanczos, outcome = self.lanczos, None
+        self.converged &= converge(lanczos, self.wanted, choose, self.bar)
+        if proving and not (lanczos.restarts or lanczos.exhausted):
+            sought = Sought(choose, self.wanted.ends, RESOLUTION)
+            outcome = prove_found(lanczos, sought, self.budget.attempt()[0], self.bar)
+        evidence = None if outcome is None else self._evidence(outcome, choose)
+        lock(lanczos, choose)
+        return None if evidence is None else self._spectrum(outcome, evidence)
+
+    def _evidence(self, outcome: Outcome | None, choose=None) -> Diagnostics:
+        bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)
+        return collect(self.lanczos, bounds, self.budget.probability, choose)
 
     def _ends(self, theta):
         """The ends beyond which everything is found, and the tolerance within which a value is no news there."""
@@ -320,14 +342,13 @@ class _Search:
         low, high, tolerance = self._ends(theta)
         return np.flatnonzero((theta < low - tolerance) | (theta > high + tolerance))
 
-    def _spectrum(self, outcome: Outcome | None) -> Spectrum:
+    def _spectrum(self, outcome: Outcome | None, evidence: Diagnostics) -> Spectrum:
         lanczos, pairs = self.lanczos, self.lanczos.pairs
         chosen = self.wanted.choose(pairs.values)
         values, vectors = pairs.values[chosen], lanczos.basis.columns(chosen)
         residuals = pairs.residuals[chosen] + lanczos.operator.storage_error
         rest = np.delete(pairs.values, chosen)
         bounds = (math.inf, -math.inf) if outcome is None else (outcome.lowest, outcome.highest)
-        evidence = collect(lanczos, bounds, self.budget.probability)
         slack = pairs.off_diagonal_norm + evidence.stored
         others = float(min([bounds[0], *rest]) - slack), float(max([bounds[1], *rest]) + slack)
         if lanczos.operator.semidefinite and outcome is not None:

@@ -44,7 +44,8 @@ class Lanczos:
         self.products, self.pairs = 0, LockedPairs()
         self.asymmetry, self.scale, self._product_error = 0.0, 0.0, 0.0
         self.basis, self._T = basis_of(operator), np.zeros((16, 16))
-        self.size, self.residual_width = 0, 0
+        self.size, self.residual_width, self.start = 0, 0, np.zeros((0, 0))
+        self._ritz: tuple[np.ndarray, np.ndarray] | None = None
 
     def begin_random(self, seed: int | np.random.SeedSequence, block: int) -> None:
         """Start from a Gaussian block: the space it spans is uniform, so its overlap with any eigenvector has a known
@@ -56,8 +57,8 @@ class Lanczos:
         self._begin(self.basis.taken(start))
 
     def _begin(self, block: Block) -> None:
-        self.size, self.steps, self.error = 0, 0, 0.0
-        self._T = np.zeros_like(self._T)
+        self.size, self.steps, self.restarts, self.error = 0, 0, 0, 0.0
+        self._T, self._ritz = np.zeros_like(self._T), None
         rounding = 8 * np.finfo(np.float64).eps * float(np.linalg.norm(self.basis.sizes(block)))
         found, (_, self.start_factor) = self._orthonormalized(block, self.locked, rounding)
         self._append(found)
@@ -95,8 +96,10 @@ class Lanczos:
         return self.locked + self.size == self.n
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray]:
-        """(theta, S): eigenvalues of T, ascending, and its eigenvectors as columns."""
-        return np.linalg.eigh(self.T)
+        """(theta, S): eigenvalues of T, ascending, and its eigenvectors as columns; kept until T changes."""
+        if self._ritz is None:
+            self._ritz = np.linalg.eigh(self.T)
+        return self._ritz
 
     def residuals(self, S: np.ndarray) -> np.ndarray:
         """|K z - theta z| of the Ritz vectors z = Q s, for columns s of S; rounding (``error``) comes on top."""
@@ -130,7 +133,7 @@ class Lanczos:
         self.error = math.hypot(self.error, math.sqrt(width) * rounding)
         self._T[k : k + width, k : k + width] = (overlaps[k:] + overlaps[k:].T) / 2
         self._T[:k, k : k + width] = self.off_diagonal.T
-        self.size, self.steps = k + width, self.steps + 1
+        self.size, self.steps, self._ritz = k + width, self.steps + 1, None
         self.start = np.vstack([self.start, np.zeros((self.size - len(self.start), self.start.shape[1]))])
         self._append(found)
         self._T[self.size : self.size + len(found), k : self.size] = factors
@@ -219,22 +222,27 @@ class Lanczos:
         """Keep the span of the Ritz vectors with values theta and columns S, and the residual block (thick restart)."""
         off_diagonal, kept = self.off_diagonal @ S, S.shape[1]
         self.basis.combine(self.locked, S, self.residual_width)
-        self._T = np.zeros_like(self._T)
+        self._T, self._ritz = np.zeros_like(self._T), None
         self._T[:kept, :kept] = np.diag(theta)
         self._T[kept : kept + self.residual_width, :kept] = off_diagonal
-        self.start, self.size = S.T @ self.start, kept
+        self.start, self.size, self.restarts = S.T @ self.start, kept, self.restarts + 1
 
     def lock(self, theta: np.ndarray, S: np.ndarray) -> None:
         """Put the Ritz vectors with values theta and columns S behind the locked ones; :meth:`begin` must follow."""
         found = self.pairs.joined(theta, self.residuals(S) + self.error)
         self.basis.combine(self.locked, S, self.residual_width)
-        self.pairs, self.size, self.residual_width = found, 0, 0
+        self._keep(found)
 
     def lock_pairs(self, values: np.ndarray, vectors: Array, residuals: np.ndarray) -> None:
         """Put pairs that are known, vectors (n, k) as columns, behind the locked ones; :meth:`begin` must follow."""
         found = self.pairs.joined(values, residuals)
         self.basis.put(self.locked, self.basis.taken(vectors))
-        self.pairs, self.size, self.residual_width = found, 0, 0
+        self._keep(found)
+
+    def _keep(self, pairs: LockedPairs) -> None:
+        """These pairs are locked, and nothing stands behind them."""
+        self.pairs, self.size, self.residual_width = pairs, 0, 0
+        self.start, self._ritz = self.start[:0], None
 
     def combined(self, coefficients: np.ndarray) -> Array:
         """An array (steps, n): coefficients (steps, k) times the k vectors of the basis."""

@@ -14,7 +14,7 @@ from ntkspec.operators import Work, as_symmetric, planning, wrap
 from ntkspec.operators.adapters import MatrixLike
 from ntkspec.operators.planning import Plan
 from ntkspec.spectra.certificates import FailureBudget, TargetInterval, prove
-from ntkspec.spectra.eigenpairs import Wanted, converge
+from ntkspec.spectra.eigenpairs import Wanted, converge, lock
 from ntkspec.spectra.lanczos import Lanczos
 from ntkspec.spectra.results import Diagnostics, Estimate, collect
 from ntkspec.spectra.traces import attempts, stochastic_is_sooner, without_leading_pairs
@@ -176,6 +176,7 @@ def _deflated(lanczos: Lanczos, norm: Estimate, budget: FailureBudget, *, rtol: 
     outer = Wanted(PAIRS_AT_ONCE, "LM", 0.01 * rtol)
     for _ in range(MOST_ROUNDS):
         converged = converge(lanczos, outer, outer.choose, bar, most_restarts=DEFLATION_RESTARTS)
+        lock(lanczos, outer.choose)
         if not converged or lanczos.locked == lanczos.n:
             break
         pairs = lanczos.pairs

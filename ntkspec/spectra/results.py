@@ -1,6 +1,6 @@
 """Results of spectral computations: estimates with intervals, eigenpairs, and the diagnostics that they rest on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -14,6 +14,7 @@ from ntkspec.operators.planning import Plan
 from ntkspec.spectra.certificates import rounding_share
 from ntkspec.spectra.intervals import Interval
 from ntkspec.spectra.lanczos import Lanczos
+from ntkspec.spectra.overlaps import Relation
 from ntkspec.spectra.showing import few
 
 
@@ -381,12 +382,23 @@ class Spectrum(Shown, Columned, Drawn):
         return {"value": self.values, "residual": self.residuals, "multiplicity": self.multiplicities}
 
 
-def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: float) -> Diagnostics:
-    """The evidence of a run from a random block, and of the bounds that it proved on what is not locked."""
+def collect(
+    lanczos: Lanczos,
+    bounds: tuple[float, float],
+    failure_probability: float,
+    found: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Diagnostics:
+    """The evidence of a run from a random block, and of the bounds that it proved on what is not locked.
+
+    found : from Ritz values to the indices of those beside which the bounds hold.
+    """
     operator, pairs = lanczos.operator, lanczos.pairs
-    theta = np.linalg.eigvalsh(lanczos.T) if lanczos.size else np.zeros(0)
+    relation = Relation.of(lanczos)
+    theta = relation.theta
+    chosen = np.zeros(0, np.int64) if found is None else found(theta)
+    rest, residuals = relation.without(chosen), relation.residuals()[chosen]
     distance, error, loss = operator.storage_error, lanczos.error, lanczos.orthogonality_loss()
-    slack = pairs.off_diagonal_norm + distance
+    slack = pairs.off_diagonal_norm + float(np.linalg.norm(residuals)) + distance
     smallest, largest = float(min([*theta[:1], *pairs.values])), float(max([*theta[-1:], *pairs.values]))
     lowest, highest = float(min(bounds[0], smallest) - slack), float(max(bounds[1], largest) + slack)
     lowest = max(lowest, -slack - error) if operator.semidefinite else lowest
@@ -403,7 +415,7 @@ def collect(lanczos: Lanczos, bounds: tuple[float, float], failure_probability: 
         lowest=lowest,
         highest=highest,
         failure_probability=failure_probability,
-        rounding_share=max((rounding_share(lanczos, value) for value in bounds if lanczos.size), default=1.0),
+        rounding_share=max((rounding_share(rest, value) for value in bounds if lanczos.size), default=1.0),
         semidefinite=sign(operator.semidefinite, smallest, lowest, error + loss * abs(smallest) + slack),
     )
 

@@ -7,8 +7,9 @@ import numpy as xp
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from ntkspec.engines.arrays import Array
+from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.engines.cpu.compiling import compiled, in_llvm
+from ntkspec.engines.cpu.tables import lines, width
 
 # Eight numbers to a vector; LLVM splits it where the machine's are shorter.
 LANES = 8
@@ -17,6 +18,12 @@ LANES = 8
 _ROWS = {1: 4, 2: 8, 4: 4}
 _INT, _INDEX = ir.IntType(64), ir.IntType(32)
 _ROUNDED_ONCE = ("contract",)
+
+
+def room(count: int, n: int, dtype: DTypeLike) -> Array:
+    """Zeros (count, at least n) for vectors or sums. Each row begins with a line of the cache: loops read and write
+    whole lines."""
+    return lines(count, -(-n // width(dtype)), dtype=dtype).reshape(count, -1)
 
 
 class _Writer:
@@ -155,7 +162,7 @@ def triangle_product(blocks: Array, first: int, last: int, vectors: Array, out: 
     """Add to ``out`` the products of the tiles first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     blocks : (tiles, T, T) in the order (0, 0), (1, 0), (1, 1), (2, 0), ...; tiles on the diagonal are whole.
-    vectors, out : (k, count of block rows * T), float64, or the dtype of the blocks.
+    vectors, out : (k, count of block rows * T or more), float64, or the dtype of the blocks.
     """
     T = blocks.shape[1]
     row = 0
@@ -182,7 +189,7 @@ def product(matrix: Array, first: int, last: int, vectors: Array, out: Array) ->
     """Add to ``out`` the products of the rows first, ..., last - 1 of a lower triangle, and of their mirrors.
 
     matrix : (n, n), each row in one piece, of which the lower triangle and squares of 64 rows on the diagonal are read;
-    first is a multiple of 64. vectors, out : (k, n), float64, or the dtype of the matrix.
+    first is a multiple of 64. vectors, out : (k, n or more), float64, or the dtype of the matrix.
     """
     for row in range(first, last, _STRIP):
         end = min(row + _STRIP, last)
@@ -245,11 +252,13 @@ def _compare_square(typingctx, block, mirror, i, j, sums):
 
 @compiled
 def _compare(block, mirror, sums):
-    """The sums of :func:`_compare_square` over a tile of any shape."""
+    """The sums of :func:`_compare_square` over a tile of any shape, by squares of whole lines of the cache."""
     height, width = block.shape[0] // 8 * 8, block.shape[1] // 8 * 8
-    for i in range(0, height, 8):
-        for j in range(0, width, 8):
-            _compare_square(block, mirror, i, j, sums)
+    for column in range(0, width, 16):
+        for row in range(0, height, 16):
+            for j in range(column, min(column + 16, width), 8):
+                for i in range(row, min(row + 16, height), 8):
+                    _compare_square(block, mirror, i, j, sums)
     for i in range(block.shape[0]):
         for j in range(0 if i >= height else width, block.shape[1]):
             one, other = xp.float64(block[i, j]), xp.float64(mirror[j, i])
@@ -263,7 +272,7 @@ def squares_and_defect(matrix: Array, first: int, last: int) -> tuple[float, flo
 
     matrix : (n, n), each row in one piece.
     """
-    side, squares, defect = 128, 0.0, 0.0
+    side, squares, defect = 64, 0.0, 0.0
     for row in range(first, last, side):
         end = min(row + side, last)
         for column in range(0, end, side):

@@ -3,7 +3,7 @@
 import cupy as xp
 import numpy as np
 
-from ntkspec.engines.arrays import Array
+from ntkspec.engines.arrays import Array, DTypeLike
 from ntkspec.engines.gpu.compiling import blocks_of, grid_of, kernel, launch
 from ntkspec.engines.gpu.streaming import inbound
 
@@ -13,6 +13,11 @@ _STRIP = 64
 _SIDE = 2048
 # Numbers of partial sums that are kept at once (128 MB in float64).
 _PARTIAL = 2**24
+
+
+def room(count: int, n: int, dtype: DTypeLike) -> Array:
+    """Zeros (count, n) for vectors or sums."""
+    return xp.zeros((count, n), dtype)
 
 
 def triangle_product(blocks: Array, first: int, last: int, vectors: Array, out: Array) -> None:
