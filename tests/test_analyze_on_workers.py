@@ -37,6 +37,7 @@ def data():
         {"network": "fc:2x12", "width": None},
         {"law": ns.HeavyBall(0.5)},
         {"loss": "logistic"},
+        {"batch": 20},
     ],
 )
 def test_workers_find_what_one_machine_finds(options, workers):
@@ -71,7 +72,6 @@ def test_each_part_of_the_points_is_sent_once_with_the_test_points(workers):
     ("options", "told"),
     [
         ("--parts 3", "--parts 3 is for workers"),
-        (f"--scheduler {ADDRESS} --batch 10", "batch=10 is predicted by kernels on one machine only"),
         (f"--scheduler {ADDRESS} --parts 31 --n 30", "parts=31, but there are 30 points"),
         (f"--scheduler {ADDRESS} --method dense", "method='dense' stores whole kernels"),
     ],

@@ -10,7 +10,7 @@ from ntkspec.cluster import machines
 from ntkspec.cluster.machines import FoundWorker, Link, Machine, Misfit, misfits, workers_of
 from ntkspec.engines.rates import Rates
 
-RATES = Rates(flops=1e11, words=1e10, entries=1e9, bytes=1e10, lookups=1e9)
+RATES = Rates(flops=1e11, words=1e10, entries=1e9, bytes=1e10, cached=2e10, lookups=1e9)
 MACHINE = Machine(
     host="one",
     versions=dict.fromkeys(("python", "ntkspec", "numpy", "scipy", "numba", "torch", "jax"), "1.0"),
@@ -74,6 +74,7 @@ def test_the_command_tells_of_all_workers_and_how_they_fit(refused, monkeypatch,
     found = [WORKER, FoundWorker("tcp://two:9", 1, 0, refused) if refused else other()]
     monkeypatch.setattr(machines, "workers_of", lambda address, report: found)
     monkeypatch.setattr("ntkspec.cli.doctor.this_machine", lambda: MACHINE)
+    monkeypatch.setattr("ntkspec.cli.doctor._found", lambda *_: "no")
     words = ["doctor", "--scheduler", "tcp://10.0.0.1:8786"]
     assert cli.main(words) == (1 if refused else 0)
     said = capsys.readouterr().out

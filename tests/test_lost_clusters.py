@@ -124,7 +124,7 @@ class Mended(Workers):
         self.connection = SimpleNamespace(
             client=scheduler.client(), patience=Patience(), gathered=scheduler.gather, recover=self.recover, losses=0
         )
-        self.scheduler = scheduler
+        self.scheduler, self._started_with = scheduler, self.connection.client
 
     def recover(self, error, left):
         assert isinstance(error, OSError)
@@ -158,6 +158,21 @@ def test_what_is_still_needed_is_made_again_after_a_loss():
     assert scheduler.done == [("first", "a"), ("twice", "c"), ("total",)]
     scheduler.lost += 1
     assert np.array_equal(own.answers([own.submit(twice, last)])[0], [0, 6, 12])
+
+
+def test_a_loss_while_things_are_made_again_is_one_more_loss():
+    scheduler = Scheduler()
+    own = Mended(scheduler)
+    last = own.submit(twice, own.submit(first))
+    scheduler.lost += 1
+    submit = scheduler.submit
+
+    def lost_once(*arguments, **options):
+        scheduler.submit = submit
+        raise OSError("the connection is closed")
+
+    scheduler.submit = lost_once
+    assert np.array_equal(own.answers([last])[0], [0, 2, 4])
 
 
 def test_a_result_that_nobody_holds_is_given_up():

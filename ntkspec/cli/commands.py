@@ -79,7 +79,6 @@ def analyze(
     task, spread = check_analysis(analyze_task(network, training, recipe, seed)), spread_of(cluster, engine)
     if spread is not None:
         spread.check(task)
-        spread.check_training(task.batch)
     folder = output or Path("ntkspec-analyze") / folder_name(data, task, engine)
     figures = ("losses", "outputs", "discrepancy", "eigenvalues")
     texts = Texts(summary, report, lambda found: str(headline(found)), analysis_document)

@@ -176,9 +176,12 @@ def _holds(path: str, digest: bytes) -> bool:
 
 
 def _read(path: str, digest: bytes, count: int, dtype: np.dtype, engine: str) -> Array:
-    rows = np.fromfile(path, dtype)
+    try:
+        rows = np.fromfile(path, dtype)
+    except OSError:
+        rows = np.empty(0, dtype)
     if digest_of(rows) != digest:
-        raise ValueError(f"{path} was changed during the run that wrote it; run it again")
+        raise ValueError(f"{path} was changed or removed during the run that uses it; run it again")
     return moved(rows.reshape(count, -1), named(engine))
 
 

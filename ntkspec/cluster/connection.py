@@ -21,6 +21,8 @@ MOST_LOSSES = 5
 LOOK_EVERY, POLL_EVERY = 2.0, 0.02
 # Seconds in which tasks are collected to be sent together; Dask's 10 ms are most of an answer on a fast network.
 SEND_EVERY = 0.001
+# Seconds in which a client says goodbye.
+CLOSE_WITHIN = 2.0
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://[\w.:\[\]-]+:([0-9]{1,5})", re.ASCII)
 
 
@@ -86,9 +88,8 @@ class Connection:
         self.client, self._link, self.count = client, client.scheduler_comm, len(client.nthreads())
 
     def close(self) -> None:
-        """Give up what is held there, also where nobody is there any more."""
-        with contextlib.suppress(Exception):
-            self.client.close(timeout=1)
+        """Give up what is held there."""
+        closed(self.client)
 
     @property
     def lost(self) -> bool:
@@ -177,7 +178,7 @@ class Connection:
             raise ValueError(f"the scheduler {self.address} was lost {self.losses} times in a row; {left}") from None
         try:
             self._take(self._found_again())
-        except ValueError as reason:
+        except (ValueError, OSError) as reason:
             raise ValueError(f"the scheduler {self.address} was lost; {left}: {reason}") from None
         warnings.warn(
             f"the scheduler {self.address} was lost and is back; what lay on its workers is computed again",
@@ -193,13 +194,13 @@ class Connection:
             late = time.monotonic() > deadline
             try:
                 client = _greeting_workers(self.address, self.patience)
-            except ValueError:
+            except (ValueError, OSError):
                 if late:
                     raise
             else:
                 if late or len(client.nthreads()) >= self.count:
                     return client
-                client.close()
+                closed(client)
             time.sleep(0.5)
 
 
@@ -210,14 +211,14 @@ def client_of(address: str, patience: Patience) -> Iterator[Any]:
     try:
         yield client
     finally:
-        client.close()
+        closed(client)
 
 
 def _greeting_workers(address: str, patience: Patience) -> Any:
     """A client whose workers have this version of the package."""
     client = connected(address, patience)
     for line in other_versions(client).values():
-        client.close()
+        closed(client)
         raise ValueError(line)
     return client
 
@@ -248,9 +249,15 @@ def connected(address: str, patience: Patience) -> Any:
     client.scheduler_comm.interval = SEND_EVERY  # type: ignore[union-attr]
     client._timeout = 0  # where the link breaks, Dask would connect again by itself, without what was held
     if not client.nthreads():
-        client.close()
+        closed(client)
         raise ValueError(f"no worker is connected to the scheduler {address}; start some: dask worker {address}")
     return client
+
+
+def closed(client: Any) -> None:
+    """A client that gives up what it held, also where nobody is there any more."""
+    with contextlib.suppress(Exception):
+        client.close(timeout=CLOSE_WITHIN)
 
 
 def checked_address(address: str) -> str:

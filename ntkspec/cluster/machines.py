@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkspec.cluster.connection import Patience, connected, other_versions
+from ntkspec.cluster.connection import Patience, closed, connected, other_versions
 from ntkspec.cluster.workers import given
 from ntkspec.engines import cpu, named
 from ntkspec.engines.cpu import threads
@@ -119,7 +119,7 @@ def workers_of(
             for name, one in sorted(known.items())
         ]
     finally:
-        client.close()
+        closed(client)
 
 
 def _link(client: Any, worker: str) -> Link:

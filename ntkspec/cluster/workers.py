@@ -5,6 +5,7 @@ scheduler has what it held computed again elsewhere. Where the scheduler is lost
 is computed again. The numbers are the same, on machines of one kind.
 """
 
+import contextlib
 import itertools
 import pickle
 import threading
@@ -78,6 +79,8 @@ class Workers:
         # Other workers in place of those that went with a scheduler.
         self._instead: dict[str, str] = {}
         self._results: weakref.WeakSet[Result] = weakref.WeakSet()
+        # The client that they have been started with.
+        self._started_with: Any = self.connection.client
         self._mending = threading.RLock()
         # What divides points over them, by sizes and engines: arrays of equal parts go together.
         self.parts: weakref.WeakValueDictionary[tuple, Any] = weakref.WeakValueDictionary()
@@ -111,8 +114,7 @@ class Workers:
 
     def sent(self, value: Any, home: str) -> Result:
         """A value, at a worker; the scheduler keeps it too, for another one where that is lost."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sending large graph")  # advice to have workers read it themselves
+        with _large_values():
             return self.submit(given, value, home=home)
 
     def summed(self, results: Sequence[Result]) -> Result:
@@ -138,30 +140,40 @@ class Workers:
         while True:
             client = self.connection.client
             try:
+                with self._mending:
+                    if self._started_with is not client:
+                        self._start_again(client)
                 found = ask()
             except Exception as error:
                 with self._mending:
                     if client is self.connection.client:
                         self.connection.recover(error, LEFT)
-                        self._start_again()
             else:
                 self.connection.losses = 0
                 return found
 
-    def _start_again(self) -> None:
+    def _start_again(self, client: Any) -> None:
         """All results that are held, and for the time being what they are made of."""
-        there = sorted(self.connection.client.nthreads())
+        there = sorted(client.nthreads())
         gone = [name for name in self.names if name not in there]
         new = [name for name in there if name not in self.names]
         self._instead = dict(zip(gone, itertools.cycle(new or there), strict=False))
-        held = list(self._results)
+        held, made = list(self._results), []
         for one in held:
             one.begin(None)
-        made = []
-        for recipe in _in_order(one.recipe for one in held):
-            result = recipe.made()
-            self._start(result)
-            made.append(result)
+        with _large_values():
+            for recipe in _in_order(one.recipe for one in held):
+                made.append(recipe.made())
+                self._start(made[-1])
+        self._started_with = client
+
+
+@contextlib.contextmanager
+def _large_values() -> Iterator[None]:
+    """Values are sent without Dask's advice to have workers read them themselves."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")
+        yield
 
 
 def _in_order(wanted: Iterable[Recipe]) -> Iterator[Recipe]:

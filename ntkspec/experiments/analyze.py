@@ -372,7 +372,6 @@ def _model(task: AnalyzeTask, dataset: Dataset, spread: Spread | None) -> Model:
     if spread is None:
         return model_of(task, dataset)
     spread.check(task)
-    spread.check_training(task.batch)
     return TrainedSpreadModel(task, dataset, spread)
 
 

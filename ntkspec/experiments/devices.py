@@ -5,7 +5,6 @@ from typing import Any
 
 from ntkspec.datasets import Dataset
 from ntkspec.engines import Engine, engine_of, moved
-from ntkspec.engines.arrays import ArrayElsewhere
 
 
 def placed(dataset: Dataset, engine: Engine) -> Dataset:
@@ -15,7 +14,7 @@ def placed(dataset: Dataset, engine: Engine) -> Dataset:
 
 
 def on_host(found: Any) -> Any:
-    """A record, or what one is made of, with every device array in it copied to the host; what is on workers stays."""
+    """A record, or what one is made of, with every array in it that lies elsewhere copied to the host."""
     if is_dataclass(found) and not isinstance(found, type):
         values = {part.name: on_host(getattr(found, part.name)) for part in fields(found) if part.init}
         return replace(found, **{name: value for name, value in values.items() if value is not getattr(found, name)})
@@ -23,4 +22,4 @@ def on_host(found: Any) -> Any:
         return {key: on_host(value) for key, value in found.items()}
     if isinstance(found, list):
         return [on_host(value) for value in found]
-    return found if isinstance(found, ArrayElsewhere) else engine_of(found).to_host(found)
+    return engine_of(found).to_host(found)

@@ -65,7 +65,7 @@ class SideBySide:
 
     @property
     def on_host(self) -> "SideBySide":
-        """The same with NumPy arrays; the network stays where it is."""
+        """The same with NumPy arrays, of all points; the network stays where it is."""
         return replace(self, trajectories=on_host(self.trajectories), labels=on_host(self.labels))
 
     def outputs(self, model: str, part: str) -> Array:

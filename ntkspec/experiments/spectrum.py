@@ -161,7 +161,7 @@ def measure_spectrum(
     Network: that of the task and its seed. The kernel is stored or multiplied through
     its factors once for all (:func:`ntkspec.plan`). Cost: some (probes steps + 30 pairs + 100) products.
     spread : the workers that multiply the kernel of a built-in network, each with its part of the points; the record
-    is that of one machine, up to rounding.
+    is that of one machine, up to rounding, but for the eigenvectors, whose rows stay on the workers.
     """
     task, stages = check_spectrum(task), Stages(report)
     X, y, seed = checks.as_matrix(dataset.X), _checked_labels(dataset), task.seed
@@ -218,7 +218,7 @@ def measure_spectrum(
         own=model.record,
         nearest=NearestLinear.of(fit) if fit is not None else None,
     )
-    return on_host(found)
+    return on_host(found) if spread is None else found
 
 
 def _without_tests(dataset: Dataset) -> Dataset:

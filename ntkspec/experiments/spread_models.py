@@ -57,14 +57,6 @@ class Spread:
                 f"method or scheduler"
             )
 
-    def check_training(self, batch: int | None) -> None:
-        """Raises ValueError for a training that kernels on workers do not predict."""
-        if batch is not None:
-            raise ValueError(
-                f"batch={batch} is predicted by kernels on one machine only, but scheduler={self.scheduler!r} came; "
-                f"leave out one of them"
-            )
-
 
 @dataclass(frozen=True)
 class Part:
