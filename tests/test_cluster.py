@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -582,23 +583,26 @@ def test_a_part_that_kills_every_worker_ends_the_run_with_the_reason(mortal_clus
 
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [two_layers, infinite_width])
-def test_a_worker_that_is_killed_costs_time_and_no_bit(mortal_cluster, build):
-    """In Lanczos, in forming tiles and in a prediction: what it held is computed again on the worker that is left."""
-    address, workers = mortal_cluster.address, mortal_cluster.workers
+def test_workers_that_are_killed_cost_time_and_no_bit(mortal_cluster, build):
+    """Five times each, at moments of the whole run: Lanczos, tiles that are formed, and a prediction. What a worker
+    held is computed again on the one that is left."""
     parts = [(0, 60), (60, 120), (120, 180), (180, N)]
 
-    def answers(kill=lambda: None):
-        K = ns.cluster.kernel(build, parts, scheduler=address)
+    def answers():
+        K = ns.cluster.kernel(build, parts, scheduler=mortal_cluster.address)
         norm = ns.spectral_norm(K, rtol=1e-6)
         vectors = ns.eigsh(K, 3).vectors
-        kill()
         run = ns.predict_gd(K, Y[:, 0], eta=0.05, steps=[1, 10], loss="logistic")
         size = ns.frobenius_norm(K)
         return norm.lower, norm.upper, size.value, vectors.gather().tobytes(), run.train.gather().tobytes()
 
+    start = time.monotonic()
     undisturbed = answers()
-    killer = threading.Timer(0.7, workers[0].kill)
-    try:
-        assert answers(killer.start) == undisturbed
-    finally:
-        killer.cancel()
+    seconds = time.monotonic() - start
+    for moment in np.random.default_rng(0).uniform(0, seconds, 5):
+        killer = threading.Timer(moment, mortal_cluster.workers[0].kill)
+        killer.start()
+        assert answers() == undisturbed
+        killer.join()
+        mortal_cluster.workers[0] = mortal_cluster.start_worker()
+        mortal_cluster.wait(2)

@@ -16,7 +16,7 @@ def dataset(tmp_path, monkeypatch):
     """The data of a command line, without the experiment."""
     monkeypatch.chdir(tmp_path)
     made: list = []
-    asked = lambda *given, data, seed, engine, own: made.append(dataset_of(data, seed))  # noqa: E731
+    asked = lambda *given, data, seed, engine, own, spread: made.append(dataset_of(data, seed))  # noqa: E731
     monkeypatch.setattr(commands, "measure", asked)
 
     def of(line: str):

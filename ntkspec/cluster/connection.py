@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
@@ -288,10 +288,18 @@ def _not_told_here(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(("Failed to reconnect to scheduler", "Batched Comm Closed"))
 
 
+def told_by_each(client: Any, function: Callable, *given: Any) -> dict[str, Any]:
+    """What the function gives on each worker, or the exception that it raises; nothing of one that ends meanwhile."""
+    from distributed.comm import CommClosedError
+
+    found = client.run(function, *given, on_error="return")
+    return {name: found[name] for name in sorted(found) if not isinstance(found[name], CommClosedError)}
+
+
 def other_versions(client: Any) -> dict[str, str]:
     """Of each worker with another version of the package or of Python a line about it."""
     here, told = version(), {}
-    for name, there in sorted(client.run(version, on_error="return").items()):
+    for name, there in told_by_each(client, version).items():
         if isinstance(there, Exception):
             told[name] = f"worker {name} cannot run {here}, which is here: {there}; install it there"
         elif there != here:

@@ -13,7 +13,7 @@ from multiprocessing import active_children, connection, get_context, parent_pro
 from typing import Any
 
 from ntkspec import checks
-from ntkspec.cluster.connection import Connection, Patience, client_of
+from ntkspec.cluster.connection import Connection, Patience, client_of, told_by_each
 from ntkspec.engines import named
 
 # How often a pool whose worker died is replaced before the sweep gives up.
@@ -88,7 +88,7 @@ def least_memory(place: Place, engine: str = "cpu") -> float:
         if engine == "cpu":
             workers = client.scheduler_info(n_workers=-1)["workers"].values()
             return min(worker["memory_limit"] or _free_memory(engine) for worker in workers)
-        free = client.run(_free_memory, engine, on_error="return")
+        free = told_by_each(client, _free_memory, engine)
         for worker, found in free.items():
             if isinstance(found, Exception):
                 raise ValueError(f"worker {worker}: {found}")
