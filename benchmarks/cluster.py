@@ -21,7 +21,6 @@ import ntkspec as ns
 from benchmarks.common import made_with
 from benchmarks.hosts import cluster
 from ntkspec.cluster.workers import Workers
-from ntkspec.engines import cpu
 from ntkspec.engines.rates import Rates
 from ntkspec.operators import KernelOperator
 from ntkspec.spectra.lanczos import Lanczos
@@ -71,14 +70,15 @@ SETTINGS = [
 
 def measure(setting: Setting, address: str) -> dict:
     """Seconds and bytes of an iteration, and what the model says with the rates measured there."""
-    links, rates = ns.cluster.Links.measured(address), _rates_of_one(setting.workers)
-    lanczos = Lanczos(setting.kernel(address))
+    links, kernel = ns.cluster.Links.measured(address), setting.kernel(address)
+    rates = _rates_of_one(kernel, setting)
+    lanczos = Lanczos(kernel)
     lanczos.begin_random(0, BLOCK)
     lanczos.extend(BEFORE)
-    workers, before = Workers.of(address), _sent(address)
-    start = time.perf_counter()
+    workers = Workers.of(address)
+    before, start = _sent(workers), time.perf_counter()
     lanczos.extend(TIMED)
-    seconds, sent = (time.perf_counter() - start) / TIMED, _sent(address)
+    seconds, sent = (time.perf_counter() - start) / TIMED, _sent(workers)
     told = ns.cluster.iteration(
         **{name: getattr(setting, name) for name in ("n", "m", "d", "workers")},
         **{"rates": rates, "links": links, "block": BLOCK, "known": BLOCK * (BEFORE + TIMED // 2)},
@@ -92,21 +92,33 @@ def measure(setting: Setting, address: str) -> dict:
     }
 
 
-def _rates_of_one(workers: int) -> Rates:
-    """Of one core, or of a worker's share where they are more than the cores."""
-    cores = len(os.sched_getaffinity(0))
-    rates, share = cpu.rates("d"), 1 / max(cores, workers)
-    return replace(rates, flops=share * rates.flops, bytes=share * rates.bytes)
+def _rates_of_one(kernel: Any, setting: Setting) -> Rates:
+    """Of a worker that has a core for itself, and what is left of them where cores are fewer; flops are those of the
+    products of its part, which are less than of matrix products alone."""
+    workers, rates = kernel.parts.workers, kernel.parts.rates("d")
+    (seconds,) = workers.answers([workers.submit(_multiplying, kernel.operators[0], home=kernel.parts.homes[0])])
+    flops = 4.0 * kernel.parts.sizes[0] * setting.m * setting.d * BLOCK / seconds
+    share = min(1.0, len(os.sched_getaffinity(0)) / setting.workers)
+    return replace(rates, flops=share * flops, bytes=share * rates.bytes)
 
 
-def _sent(address: str) -> dict[str, int]:
+def _multiplying(operator: KernelOperator) -> float:
+    """On a worker: seconds of a product with a block."""
+    V, times = np.ones((operator.shape[1], BLOCK)), []
+    for _ in range(4):
+        start = time.perf_counter()
+        operator @ V
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _sent(workers: Workers) -> dict[str, int]:
     """Bytes that each worker has sent to others and to here."""
-    client = Workers.of(address).connection.client
-    return client.run(lambda dask_worker: dask_worker.transfer_outgoing_bytes_total)
+    return workers.connection.client.run(lambda dask_worker: dask_worker.transfer_outgoing_bytes_total)
 
 
 # ---------------------------------------------------------------------------------------------------------------- MNIST
-N, WIDTH, DEEP_N, DEEP_WIDTHS = 8000, 2048, 2000, (512, 512, 512)
+N, WIDTH, DEEP_N, DEEP_WIDTHS = 4000, 2048, 1000, (512, 512, 512)
 ON_WORKERS = (2, 4)
 
 
@@ -134,28 +146,28 @@ def _deep(X: np.ndarray) -> KernelOperator:
 
 def _jobs(y: np.ndarray) -> dict[str, Job]:
     def outputs(K: KernelOperator) -> np.ndarray:
-        run = ns.predict_gd(K, y[:N], eta=1.0, steps=[1, 10, 100], method="krylov")
-        return run.train[:, ::40]
+        run = ns.predict_gd(K, y[:N], eta=1.0, steps=[1, 10, 100])
+        return run.train[:, ::20]
 
     return {
         "10 eigenpairs": Job(_two_layers, N, lambda K: ns.eigsh(K, 10, method="factored").values, 1e-6),
-        "density": Job(_two_layers, N, lambda K: ns.spectral_density(K, method="factored").highest, 1e-3),
+        "density": Job(_two_layers, N, lambda K: ns.spectral_density(K, steps=40, method="factored").highest, 1e-3),
         "prediction": Job(_two_layers, N, outputs, 1e-5),
         "norm, three layers": Job(_deep, DEEP_N, lambda K: float(ns.spectral_norm(K, method="factored")), 1e-3),
     }
 
 
-def mnist(workers: int, address: str) -> dict[str, dict]:
+def mnist(count: int, address: str) -> dict[str, dict]:
     """Seconds, bytes and memory of each worker, and seconds of one process with a thread for each core."""
-    images, found = ns.datasets.mnist(("4", "9"), n=N, dtype="float32"), {}
+    images, found, workers = ns.datasets.mnist(("4", "9"), n=N, dtype="float32"), {}, Workers.of(address)
     for name, job in _jobs(images.y).items():
         start = time.perf_counter()
         expected = np.asarray(job.ask(job.build(images.X[: job.n])))
         alone = time.perf_counter() - start
-        before, start = _sent(address), time.perf_counter()
-        parts = [images.X[slice(*rows)] for rows in _rows(job.n, workers)]
+        before, start = _sent(workers), time.perf_counter()
+        parts = [images.X[slice(*rows)] for rows in _rows(job.n, count)]
         answer = np.asarray(job.ask(ns.cluster.kernel(job.build, parts, scheduler=address)))
-        seconds, sent = time.perf_counter() - start, _sent(address)
+        seconds, sent = time.perf_counter() - start, _sent(workers)
         far = float(np.abs(answer - expected).max() / np.abs(expected).max())
         assert far <= job.tolerance, f"{name}: workers and one machine differ by {far:.2e}"
         moved = [sent[worker] - before[worker] for worker in sent]
@@ -164,14 +176,14 @@ def mnist(workers: int, address: str) -> dict[str, dict]:
             "one_process": alone,
             "far": far,
             "bytes_sent": moved,
-            "peak": _peaks(address),
+            "peak": _peaks(workers),
         }
     return found
 
 
-def _peaks(address: str) -> list[int]:
+def _peaks(workers: Workers) -> list[int]:
     """The most memory of each worker so far, in bytes."""
-    peak = Workers.of(address).connection.client.run(lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    peak = workers.connection.client.run(lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return list(peak.values())
 
 
