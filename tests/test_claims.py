@@ -23,6 +23,7 @@ from ntkspec.cli.data import DataOptions, dataset_of
 from ntkspec.cli.networks import KernelOptions
 from ntkspec.dynamics import law_of
 from ntkspec.dynamics.ensemble_kernels import checked_kernels
+from ntkspec.engines.rates import Rates
 from ntkspec.experiments.analyze import AnalyzeTask, check_analysis
 from ntkspec.experiments.statements import STATEMENTS
 from ntkspec.networks.specification import TWO_LAYER
@@ -63,7 +64,7 @@ def record(name: str) -> dict:
 GAP, SPECTRA, TRAINING = (record(f"2026-11-30-{name}.json") for name in ("kernel-gap", "spectra", "training"))
 LARGE = record("2026-11-30-large.json")
 COVERAGE = record("2026-11-24-coverage.json")
-OLDER = record("2026-11-24-two-cores-epyc.json")
+CLUSTER = record("2026-11-30-cluster.json")
 ANY = record("2026-11-30-any-network.json")
 
 
@@ -368,13 +369,47 @@ def test_tables_of_times_name_the_machine_of_their_record(page):
         assert ("AMD EPYC" if made["processor"] == "AMD EPYC" else "Intel Xeon") in text
 
 
-def test_rates_behind_the_estimate_of_a_cluster_are_recorded():
-    text = " ".join(" ".join(page.read_text(encoding="utf-8") for page in claims.PAGES).split())
-    peak, whole = re.search(r"R = (\d+) · 10⁹ .* and (\d+) · 10⁹ in a whole spectral norm", text).groups()
-    (kept,) = [one for one in OLDER["large"] if one["name"] == "n = 200,000, factored, erf"]
-    flops = 4 * 200_000 * 512 * 256 * kept["products"]
-    assert agree(peak, OLDER["rates, per second"]["float64"]["flops"] / 1e9)
-    assert agree(whole, flops / kept["seconds"] / 1e9)
+def cluster_rows(columns):
+    """The rows with so many cells of the tables of docs/cluster.md, as words."""
+    lines = (house.ROOT / "docs" / "cluster.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return [row for row in rows if len(row) == columns and row[0][0].isdigit()]
+
+
+def test_iterations_on_workers_are_recorded():
+    found, (rows, cases) = set(), (cluster_rows(8), CLUSTER["iterations"])
+    for workers, links, sizes, measured, told, *parts in rows:
+        link = links.replace(" ", "").replace("/s", "").lower() or None
+        n, m, d = (int(size.replace(",", "")) for size in sizes.split(", "))
+        (kept,) = (
+            one
+            for one in cases
+            if [one[name] for name in ("workers", "link", "n", "m", "d")] == [int(workers), link, n, m, d]
+        )
+        assert agree(measured.removesuffix(" s"), kept["seconds"])
+        assert agree(told.removesuffix(" s"), kept["model"]["seconds"])
+        for shown, name in zip(parts, ("computing", "tasks", "moving"), strict=True):
+            assert abs(float(shown) - kept["model"][name]) <= 6e-4
+        found.add(workers)
+    assert found == {"1", "2", "4", "8"}
+    ratios = [one["seconds"] / one["model"]["seconds"] for one in cases]
+    text = " ".join((house.ROOT / "docs" / "cluster.md").read_text(encoding="utf-8").split())
+    count, least, most = re.search(r"All (\d+) runs took ([\d.]+) to ([\d.]+) times what the model says", text).groups()
+    assert int(count) == len(cases)
+    assert agree(least, min(ratios))
+    assert agree(most, max(ratios))
+
+
+def test_large_clusters_are_what_the_model_says():
+    rates = Rates(flops=1.1e11, words=1e10, entries=1e9, bytes=2e10, cached=2e10)
+    rows = cluster_rows(7)
+    assert len(rows) == 6
+    for sizes, workers, link, *told in rows:
+        m, d = (int(size) for size in sizes.split(", "))
+        links = ns.cluster.Links(task=5e-4, bytes=float(link.removesuffix(" Gbit/s")) * 1e9 / 8)
+        found = ns.cluster.iteration(n=10**8, m=m, d=d, workers=int(workers), rates=rates, links=links)
+        for shown, exact in zip(told, (found.seconds, found.computing, found.tasks, found.moving), strict=True):
+            assert float(shown) == pytest.approx(exact, abs=0.5 * 10.0 ** -len(shown.partition(".")[2]) * 1.01)
 
 
 def test_the_largest_network_is_recorded():
