@@ -104,8 +104,8 @@ def workers_of(
     """
     client = connected(address, patience or Patience())
     try:
-        known = client.scheduler_info(n_workers=-1)["workers"]
         refused = other_versions(client)
+        known = client.scheduler_info(n_workers=-1)["workers"]  # after that: no task waits for one that ended meanwhile
         report(f"measuring {len(known)} workers and the links to them")
         running = {
             name: client.submit(this_machine, workers=[name], pure=False) for name in known if name not in refused
