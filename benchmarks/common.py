@@ -1,7 +1,6 @@
 """A benchmark case: our way, the peers' ways, the machine's limit, and the check that all give the same answer."""
 
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ntkspec.engines import cpu
+from ntkspec.engines.cpu.threads import processor
 from ntkspec.operators import Work
 from ntkspec.storage.provenance import provenance
 
@@ -154,7 +154,7 @@ def made_with(command: str) -> dict:
     """Command, versions, machine, commit and processor of a recorded run."""
     commit = said_by("git", "rev-parse", "HEAD")
     load = os.getloadavg()[2]  # of the last 15 minutes; above the cores of the machine, others took part of it
-    return provenance(command) | {"commit": commit, "processor": _processor(), "load": load}
+    return provenance(command) | {"commit": commit, "processor": processor(), "load": load}
 
 
 def said_by(*command: str) -> str:
@@ -162,8 +162,3 @@ def said_by(*command: str) -> str:
     if not shutil.which(command[0]):
         return ""
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -153,13 +153,17 @@ def _described(kernel: SpreadKernel) -> dict:
 
 
 # ---------------------------------------------------------------------------------------------------------- on a worker
+def _rows(piece: Array) -> np.ndarray:
+    return np.ascontiguousarray(engine_of(piece).to_host(piece))
+
+
 def _digest(piece: Array) -> bytes:
-    return digest_of(np.ascontiguousarray(engine_of(piece).to_host(piece)))
+    return digest_of(_rows(piece))
 
 
 def _kept(piece: Array, path: str) -> bytes | str:
     """The digest of what was written, or why it could not be."""
-    rows = np.ascontiguousarray(engine_of(piece).to_host(piece))
+    rows = _rows(piece)
     try:
         with atomic_path(path) as temporary:
             temporary.write_bytes(rows.data)

@@ -1,5 +1,7 @@
 """What kernels whose points lie on workers have in common: their parts, what these cost, and sums of such kernels."""
 
+import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
@@ -54,6 +56,22 @@ class InParts(KernelOperator):
 
     def _matmat(self, V: Array) -> Array:
         return self @ V
+
+    # ------------------------------------------------------------------------------------------------------- entries
+    @property
+    @abstractmethod
+    def _squares(self) -> tuple[float, float]:
+        """The sum of the squared entries, and the square of their error: both add up over what the tasks take."""
+
+    def sum_of_squares(self) -> float:
+        """Of all entries."""
+        if self.frobenius_squared is None:
+            return self.keep_frobenius_squared(self._squares[0])
+        return self.frobenius_squared
+
+    @property
+    def _forming_error(self) -> float:
+        return math.sqrt(self._squares[1])
 
     # ------------------------------------------------------------------------------------------------------- algebra
     def __add__(self, other: Any) -> KernelOperator:

@@ -24,6 +24,7 @@ from ntkspec.cluster.spread_basis import SpreadBasis
 from ntkspec.cluster.spread_columns import SpreadColumns
 from ntkspec.cluster.workers import Result, Workers, given
 from ntkspec.engines.arrays import Array, ArrayLike, DTypeLike
+from ntkspec.objects.lazy import cached_property
 from ntkspec.operators import Diagonal, KernelOperator, LinearCombination, Rounding, wrap
 from ntkspec.operators.rounding import HALF_ULP
 
@@ -197,29 +198,9 @@ class SpreadKernel(InParts):
         return found
 
     # ------------------------------------------------------------------------------------------------------- entries
-    def sum_of_squares(self) -> float:
-        """Of all pairs of parts, each pair once."""
-        if self.frobenius_squared is None:
-            return self.keep_frobenius_squared(self._squares[0])
-        return self.frobenius_squared
-
-    @property
-    def _forming_error(self) -> float:
-        return math.sqrt(self._squares[1])
-
-    @property
-    def formed_error(self) -> float:
-        """Squared errors of the pairs of parts add up."""
-        return self._forming_error + self.storage_error
-
-    @property
+    @cached_property
     def _squares(self) -> tuple[float, float]:
-        known = self.__dict__.get("_known_squares")
-        if known is None:
-            known = self.__dict__["_known_squares"] = self._squares_of_pairs()
-        return known
-
-    def _squares_of_pairs(self) -> tuple[float, float]:
+        """Of all pairs of parts, each pair once."""
         parts, workers, count = self.parts, self.parts.workers, len(self.parts)
         sums = workers.answers(parts.map(pieces.squares, self.operators, parts.same(None)))
         totals = [sums]

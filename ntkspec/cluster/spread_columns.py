@@ -46,18 +46,9 @@ class SpreadColumns(InParts):
 
     @cached_property
     def _squares(self) -> tuple[float, float]:
-        """The sum of the squared entries, and the square of their error."""
+        """Of all parts."""
         found = self.parts.workers.answers(self.parts.map(pieces.squares, self.operators, self.parts.same(None)))
         return checks.finite_sum(size for size, _ in found), math.fsum(error for _, error in found)
-
-    def sum_of_squares(self) -> float:
-        """Of all parts."""
-        return self.keep_frobenius_squared(self._squares[0])
-
-    @property
-    def formed_error(self) -> float:
-        """Squared errors of the parts add up."""
-        return math.sqrt(self._squares[1]) + self.storage_error
 
     def to_dense(self, dtype: DTypeLike | None = None) -> SpreadArray:  # type: ignore[override]
         """The matrix (t, n), the columns of each part on its worker."""

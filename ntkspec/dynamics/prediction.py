@@ -150,10 +150,10 @@ def predict_gd(
 
     The mean over batches is training on all points, exactly: with the squared loss the gradient is linear in outputs.
     ``spread`` follows the covariance of the outputs, 4 n k² + 8 k³ flops a step with k features (with momentum 40 k³);
-    kernels without few features have k = n. It is None where k is above 1,000, and on a
-    cluster. :func:`ntkspec.train_gd` goes
-    through all points before it takes one again, so that a step of an epoch knows of those before: the mean of such
-    runs differs from training on all points by terms of order eta², and their spread is smaller.
+    kernels without few features have k = n. It is None where k is above 1,000, and on a cluster.
+    :func:`ntkspec.train_gd` goes through all points before it takes one again, so that a step of an epoch knows of
+    those before: the mean of such runs differs from training on all points by terms of order eta², and their spread is
+    smaller.
 
     Rounding of the kernel, about eta t / n times that of its entries, is in neither bound: take float64 for late steps.
     A Krylov basis sees the modes that y - u_0 touches; :func:`ntkspec.largest_stable_rate` is the threshold of all.
